@@ -1,0 +1,192 @@
+//! From a request to what it asks for: pure, and held by tables.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use http::Method;
+use http::header::ACCEPT;
+use http::request::Parts;
+
+use super::error::ApiError;
+use super::parameters::{Parameters, media_type};
+use super::path::{decode_key, normalise};
+use super::routes::{Route, find};
+use crate::names::Key;
+
+const BYTES: &str = "application/octet-stream";
+
+/// What a client asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Operation {
+    Get {
+        key: Key,
+        payload: String,
+        form: Form,
+    },
+    Put {
+        key: Key,
+        value: Bytes,
+        payload: String,
+    },
+    Delete {
+        key: Key,
+        payload: String,
+    },
+    UpdateView,
+    Ask(Question),
+    Home,
+    Status,
+    Alive,
+    Ready {
+        verbose: bool,
+    },
+    /// Which methods a path takes.
+    Options {
+        allow: &'static str,
+    },
+}
+
+/// How the client wants a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    Json,
+    Bytes,
+}
+
+/// The information endpoints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Question {
+    PartitionId,
+    AllPartitionIds,
+    PartitionMembers(i64),
+    NodeDetails,
+    AllReplicas,
+}
+
+/// What the request asks for; values of more than `value_bytes_max` are refused.
+pub(super) fn parse(parts: &Parts, body: &Bytes, value_bytes_max: usize) -> Result<Operation, ApiError> {
+    if parts.method == Method::OPTIONS && parts.uri.path() == "*" {
+        return Ok(Operation::Options {
+            allow: Route::Key.allow(),
+        });
+    }
+    let path = normalise(parts.uri.path());
+    let (route, segment) = find(&path)?;
+    if !route.takes(&parts.method) {
+        let method = parts.method.to_string();
+        return Err(ApiError::BadMethod {
+            method,
+            path: path.into_owned(),
+            allow: route.allow(),
+        });
+    }
+    match route {
+        route if parts.method == Method::OPTIONS => Ok(Operation::Options { allow: route.allow() }),
+        Route::Key => parse_key_operation(decode_key(segment)?, parts, body, value_bytes_max),
+        route => parse_question(route, parts, body),
+    }
+}
+
+fn parse_key_operation(
+    key: Key,
+    parts: &Parts,
+    body: &Bytes,
+    value_bytes_max: usize,
+) -> Result<Operation, ApiError> {
+    let parameters = Parameters::read(parts, body)?;
+    let payload = parameters.payload();
+    match parts.method {
+        Method::PUT => {
+            let value = value(parts, body, &parameters)?;
+            if value.len() > value_bytes_max {
+                return Err(ApiError::ValueTooLarge {
+                    bytes_max: value_bytes_max,
+                });
+            }
+            Ok(Operation::Put { key, value, payload })
+        }
+        Method::DELETE => parameters
+            .require_read()
+            .map(|()| Operation::Delete { key, payload }),
+        _ => {
+            parameters.require_read()?;
+            Ok(Operation::Get {
+                key,
+                payload,
+                form: wanted_form(parts),
+            })
+        }
+    }
+}
+
+/// The value to store: the body as it is, or the parameter `val`, which may be empty.
+fn value(parts: &Parts, body: &Bytes, parameters: &Parameters<'_>) -> Result<Bytes, ApiError> {
+    if media_type(parts) == BYTES {
+        return Ok(body.clone());
+    }
+    let Some(value) = parameters.one("val")? else {
+        let hint = parameters
+            .misread()
+            .unwrap_or("send it as a form (--data-urlencode 'val=...') or as JSON");
+        return Err(ApiError::MissingVal(format!("val is missing; {hint}")));
+    };
+    parameters.require_read()?;
+    Ok(match value {
+        // Most values need no decoding and are taken from the body where they lie.
+        Cow::Borrowed(text) if body.as_ptr_range().contains(&text.as_ptr()) => {
+            body.slice_ref(text.as_bytes())
+        }
+        text => Bytes::copy_from_slice(text.as_bytes()),
+    })
+}
+
+fn wanted_form(parts: &Parts) -> Form {
+    let accepted = parts
+        .headers
+        .get_all(ACCEPT)
+        .into_iter()
+        .filter_map(|value| value.to_str().ok());
+    let mut types = accepted
+        .flat_map(|list| list.split(','))
+        .filter_map(|entry| entry.split(';').next());
+    if types.any(|kind| kind.trim().eq_ignore_ascii_case(BYTES)) {
+        Form::Bytes
+    } else {
+        Form::Json
+    }
+}
+
+fn parse_question(route: Route, parts: &Parts, body: &Bytes) -> Result<Operation, ApiError> {
+    Ok(match route {
+        Route::UpdateView => Operation::UpdateView,
+        Route::PartitionId => Operation::Ask(Question::PartitionId),
+        Route::AllPartitionIds => Operation::Ask(Question::AllPartitionIds),
+        Route::PartitionMembers => {
+            let parameters = Parameters::read(parts, body)?;
+            Operation::Ask(Question::PartitionMembers(partition_id(&parameters)?))
+        }
+        Route::NodeDetails => Operation::Ask(Question::NodeDetails),
+        Route::AllReplicas => Operation::Ask(Question::AllReplicas),
+        Route::Home => Operation::Home,
+        Route::Status => Operation::Status,
+        Route::Alive => Operation::Alive,
+        Route::Ready => Operation::Ready {
+            verbose: Parameters::read(parts, body)?.one("verbose")?.is_some(),
+        },
+        Route::Key => unreachable!("key operations are parsed above"),
+    })
+}
+
+fn partition_id(parameters: &Parameters<'_>) -> Result<i64, ApiError> {
+    let text = parameters.one("partition_id")?;
+    let Some(text) = text else {
+        parameters.require_read()?;
+        return Err(ApiError::BadPartitionId("is missing".into()));
+    };
+    text.trim()
+        .parse()
+        .map_err(|_| ApiError::BadPartitionId(format!("{text:?} is not a number")))
+}
+
+#[cfg(test)]
+mod tests;

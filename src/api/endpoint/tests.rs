@@ -1,0 +1,217 @@
+//! What every request means, line by line.
+
+use http::Request;
+
+use super::*;
+use crate::api::status::verdict;
+
+const VALUE_BYTES_MAX: usize = 10;
+
+/// A request as a table has it: `METHOD target | type of the body | body`.
+fn ask(line: &str) -> Result<Operation, ApiError> {
+    let mut columns = line.split(" | ").map(str::trim);
+    let (method, target) = columns
+        .next()
+        .and_then(|c| c.split_once(' '))
+        .expect("is a request line");
+    let content_type = match columns.next() {
+        None | Some("form") => "application/x-www-form-urlencoded",
+        Some("json") => "application/json",
+        Some("bytes") => "application/octet-stream",
+        Some(other) => other,
+    };
+    let request = Request::builder()
+        .method(method)
+        .uri(target)
+        .header("content-type", content_type);
+    parse_built(request, columns.next().unwrap_or_default())
+}
+
+fn parse_built(request: http::request::Builder, body: &str) -> Result<Operation, ApiError> {
+    let (parts, ()) = request.body(()).expect("is a request").into_parts();
+    parse(&parts, &Bytes::copy_from_slice(body.as_bytes()), VALUE_BYTES_MAX)
+}
+
+/// The lines of a table, cut at `=>`.
+fn rows(table: &str) -> impl Iterator<Item = (&str, &str)> {
+    let lines = table.lines().map(str::trim).filter(|line| !line.is_empty());
+    lines.map(|line| {
+        line.split_once("=>")
+            .map(|(l, r)| (l.trim(), r.trim()))
+            .expect("has two sides")
+    })
+}
+
+/// An operation as a table has it.
+fn show(operation: Operation) -> String {
+    match operation {
+        Operation::Get {
+            key,
+            payload,
+            form: Form::Json,
+        } => format!("get {key} {payload:?}"),
+        Operation::Get {
+            key,
+            payload,
+            form: Form::Bytes,
+        } => format!("get bytes {key} {payload:?}"),
+        Operation::Put { key, value, payload } => {
+            format!(
+                "put {key} {payload:?} {:?}",
+                std::str::from_utf8(&value).expect("is text")
+            )
+        }
+        Operation::Delete { key, payload } => format!("delete {key} {payload:?}"),
+        other => format!("{other:?}"),
+    }
+}
+
+#[test]
+fn every_request_of_the_contract_is_understood() {
+    let table = r#"
+        GET /kv-store/x                                      => get x ""
+        GET /kv-store/x | form | causal_payload=p            => get x "p"
+        HEAD /kv-store/x?causal_payload=p                    => get x "p"
+        PUT /kv-store/x | form | val=a&causal_payload=p      => put x "p" "a"
+        DELETE /kv-store/x | form | causal_payload=p         => delete x "p"
+        PUT /kv-store/update_view?type=add | form | ip_port=a:1 => UpdateView
+        GET /kv-store/get_partition_id                       => Ask(PartitionId)
+        GET /kv-store/get_all_partition_ids                  => Ask(AllPartitionIds)
+        GET /kv-store/get_partition_members | form | partition_id=1 => Ask(PartitionMembers(1))
+        GET /kv-store/get_partition_members | json | {"partition_id":1} => Ask(PartitionMembers(1))
+        GET /kv-store/get_partition_members?partition_id=-1  => Ask(PartitionMembers(-1))
+        GET /kv-store/get_node_details                       => Ask(NodeDetails)
+        GET /kv-store/get_all_replicas                       => Ask(AllReplicas)
+        GET /                                                => Home
+        HEAD /status                                         => Status
+        GET /livez                                           => Alive
+        GET /readyz                                          => Ready { verbose: false }
+        GET /readyz?verbose                                  => Ready { verbose: true }
+        OPTIONS /livez                                       => Options { allow: "GET, HEAD, OPTIONS" }
+        OPTIONS *                => Options { allow: "GET, HEAD, PUT, DELETE, OPTIONS" }
+        PUT /kv-store/update%5Fview | form | val=a           => UpdateView
+        PUT /kv-store/key/update_view | form | val=a         => put update_view "" "a"
+        GET /kv-store/%C3%A9%2F                              => get é/ ""
+    "#;
+    for (request, operation) in rows(table) {
+        assert_eq!(ask(request).map(show), Ok(operation.into()), "{request}");
+    }
+}
+
+#[test]
+fn values_come_in_any_of_the_bodies() {
+    let table = r#"
+        PUT /kv-store/x | form | val=a+b%2B                  => "a b+"
+        PUT /kv-store/x | form | val=                        => ""
+        PUT /kv-store/x | form | val                         => ""
+        PUT /kv-store/x | form | val=100%                    => "100%"
+        PUT /kv-store/x | form | val=a=b                     => "a=b"
+        PUT /kv-store/x | form | val=é                       => "é"
+        PUT /kv-store/x?val=q                                => "q"
+        PUT /kv-store/x?val=q | form | val=q                 => "q"
+        PUT /kv-store/x | Application/X-WWW-Form-URLencoded; charset=utf-8 | val=a => "a"
+        PUT /kv-store/x | json | {"val":"a\n"}               => "a\n"
+        PUT /kv-store/x | json | {"val":""}                  => ""
+        PUT /kv-store/x | json | {"val":7,"other":null}      => "7"
+        PUT /kv-store/x | application/json; charset=utf-8 | {"val":true} => "true"
+        PUT /kv-store/x | bytes | val=a                      => "val=a"
+        PUT /kv-store/x | bytes                              => ""
+    "#;
+    for (request, value) in rows(table) {
+        assert_eq!(
+            ask(request).map(show),
+            Ok(format!("put x \"\" {value}")),
+            "{request}"
+        );
+    }
+}
+
+#[test]
+fn payloads_from_everywhere_are_joined() {
+    let headed = |method| {
+        let request = Request::builder()
+            .method(method)
+            .uri("/kv-store/x?causal_payload=q");
+        request
+            .header("causal-payload", "h")
+            .header("Causal-Payload", "i")
+    };
+    let form = parse_built(headed("GET"), "causal_payload=b&causal_payload=c&causal_payload=");
+    assert_eq!(form.map(show), Ok(r#"get x "h,i,q,b,c""#.into()));
+    let bytes = headed("PUT").header("content-type", BYTES);
+    assert_eq!(
+        parse_built(bytes, "a").map(show),
+        Ok(r#"put x "h,i,q" "a""#.into())
+    );
+    let json = ask(r#"DELETE /kv-store/x | json | {"causal_payload":"j"}"#);
+    assert_eq!(json.map(show), Ok(r#"delete x "j""#.into()));
+}
+
+#[test]
+fn bytes_are_given_to_those_who_ask_for_them() {
+    for (accept, operation) in [
+        ("application/octet-stream", r#"get bytes x """#),
+        ("text/html, Application/Octet-Stream;q=0.9", r#"get bytes x """#),
+        ("*/*", r#"get x """#),
+        ("application/json", r#"get x """#),
+    ] {
+        let request = Request::get("/kv-store/x").header("accept", accept);
+        assert_eq!(
+            parse_built(request, "").map(show),
+            Ok(operation.into()),
+            "{accept}"
+        );
+    }
+}
+
+#[test]
+fn what_is_wrong_is_said() {
+    let table = r#"
+        PUT /kv-store/x                                      => missing_val: val is missing
+        PUT /kv-store/x | form | value=a                     => missing_val: val is missing
+        PUT /kv-store/x | form | {"val":"a"}                 => missing_val: Content-Type: application/json
+        PUT /kv-store/x?val=a | form | {"val":"a"}           => bad_request: Content-Type: application/json
+        GET /kv-store/x | form | {"causal_payload":"p"}      => bad_request: Content-Type: application/json
+        PUT /kv-store/x | text/plain | val=a                 => missing_val: text/plain
+        DELETE /kv-store/x | text/plain | a                  => bad_request: text/plain
+        PUT /kv-store/x | json | {"val":                     => bad_request: JSON
+        PUT /kv-store/x | json | ["val"]                     => bad_request: an object
+        PUT /kv-store/x | json | {"val":{}}                  => bad_request: val must be a JSON string
+        PUT /kv-store/x | json | {"val":1.10}                => bad_request: val must be a JSON string
+        PUT /kv-store/x | json | {"val":null}                => missing_val: val is missing
+        PUT /kv-store/x | json | {"val":"a","val":"b"}       => bad_request: more than once
+        PUT /kv-store/x?val=b | form | val=a                 => bad_request: more than once
+        PUT /kv-store/x | form | val=%FF                     => bad_request: octet-stream
+        PUT /kv-store/x | form | val=12345678901             => value_too_large: larger than 10 bytes
+        PUT /kv-store/x | bytes | 12345678901                => value_too_large: larger than 10 bytes
+        GET /kv-store/                                       => bad_key: empty
+        GET /kv-store/key/                                   => bad_key: empty
+        GET /kv-store/a/b                                    => bad_key: percent-encoded
+        GET /kv-store/a+b                                    => bad_key: percent-encoded
+        GET /kv-store/get_partition_members                  => bad_partition_id: missing
+        GET /kv-store/get_partition_members?partition_id=x   => bad_partition_id: not a number
+        GET /nowhere                                         => not_found: /nowhere
+        POST /kv-store/x                                     => bad_method: GET, HEAD, PUT, DELETE, OPTIONS
+        GET /kv-store/update_view                            => bad_method: PUT, OPTIONS
+        PUT /livez                                           => bad_method: GET, HEAD, OPTIONS
+    "#;
+    for (request, expected) in rows(table) {
+        let (code, text) = expected.split_once(": ").expect("has a word and a text");
+        let error = ask(request).expect_err(request);
+        assert_eq!(verdict(&error).code, code, "{request}: {error}");
+        assert!(error.to_string().contains(text), "{request}: {error}");
+    }
+}
+
+#[test]
+fn a_value_is_taken_from_the_body_where_it_lies() {
+    let (parts, ()) = Request::put("/kv-store/x")
+        .body(())
+        .expect("is a request")
+        .into_parts();
+    let body = Bytes::from_static(b"causal_payload=p&val=abc");
+    let Ok(Operation::Put { value, .. }) = parse(&parts, &body, VALUE_BYTES_MAX) else {
+        panic!("is a write");
+    };
+    assert!(body.as_ptr_range().contains(&value.as_ptr()));
+}

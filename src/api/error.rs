@@ -1,0 +1,270 @@
+//! What can be wrong with a request, in words, and the reply that says so: always JSON, with the text
+//! under `error` and `msg` and a stable word under `code`. Numbers and words are in `status`.
+
+use bytes::Bytes;
+use http::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use http::{HeaderName, Response};
+
+use super::json::Object;
+use super::status::verdict;
+use crate::names::{KEY_CHARS_MAX, PartitionId};
+use crate::node::Refusal;
+
+/// How a client carries its payload where a body would be refused (browsers, on GET).
+pub(super) const CAUSAL_PAYLOAD: HeaderName = HeaderName::from_static("causal-payload");
+
+/// What is told to a client whose JSON came under curl's default type.
+pub(super) const JSON_SENT_AS_FORM: &str = "the body looks like JSON but was sent as a form; \
+    add -H 'Content-Type: application/json', or write it as a form: --data-urlencode 'val=...'";
+
+/// A request that is not done.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum ApiError {
+    /// By the node. [`Refusal::KeyNotFound`] comes as [`ApiError::KeyNotFound`].
+    #[error("{0}")]
+    Refused(Refusal),
+    #[error("Key does not exist")]
+    KeyNotFound { partition: PartitionId, payload: String },
+    #[error("{0} (a key is 1 to {KEY_CHARS_MAX} characters)")]
+    BadKey(String),
+    #[error("{0}")]
+    MissingVal(String),
+    #[error("the value is larger than {bytes_max} bytes, the most that a value may have (MAX_VALUE)")]
+    ValueTooLarge { bytes_max: usize },
+    /// Anything wrong that has no word of its own.
+    #[error("{0}")]
+    BadRequest(String),
+    #[error("partition_id {0}; give a number, such as partition_id=0")]
+    BadPartitionId(String),
+    #[error("there is no partition {asked}; {}", ids_text(.partitions))]
+    NoPartition { asked: i64, partitions: usize },
+    #[error("there is nothing at {0}; GET / lists what there is")]
+    NotFound(String),
+    #[error("{path} does not take {method}; it takes {allow}")]
+    BadMethod {
+        method: String,
+        path: String,
+        allow: &'static str,
+    },
+    #[error("this node does not change views yet")]
+    NotImplemented,
+    #[error("not ready: {why}")]
+    NotReady { why: String },
+    #[error("the request's body did not arrive in time")]
+    BodyTooSlow,
+}
+
+fn ids_text(partitions: &usize) -> String {
+    match partitions {
+        0 => "none is known yet".into(),
+        1 => "the only one is 0".into(),
+        more => format!("their ids are 0 to {}", more - 1),
+    }
+}
+
+impl ApiError {
+    /// The reply that tells the client.
+    pub(super) fn into_reply(self) -> Response<Bytes> {
+        let verdict = verdict(&self);
+        let mut reply = Response::new(self.body(verdict.code));
+        *reply.status_mut() = verdict.status;
+        let headers = reply.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        if let Some(seconds) = verdict.retry_after {
+            headers.insert(RETRY_AFTER, HeaderValue::from_static(seconds));
+        }
+        match &self {
+            Self::BadMethod { allow, .. } => {
+                headers.insert(ALLOW, HeaderValue::from_static(allow));
+            }
+            Self::KeyNotFound { payload, .. } => {
+                headers.insert(CAUSAL_PAYLOAD, payload_header(payload));
+            }
+            _ => {}
+        }
+        reply
+    }
+
+    fn body(&self, code: &str) -> Bytes {
+        let text = self.to_string();
+        let mut object = Object::with_room_for(2 * text.len())
+            .plain("result", "error")
+            .text("error", &text)
+            .text("msg", &text)
+            .plain("code", code);
+        if let Some(partition) = self.partition() {
+            object = object.bare("partition_id", partition);
+        }
+        match self {
+            Self::KeyNotFound { payload, .. } => object = object.text("causal_payload", payload),
+            Self::Refused(Refusal::Starting { missing, .. }) => {
+                object = object.texts("missing", missing.iter().map(|node| node.as_str()));
+            }
+            _ => {}
+        }
+        object.finish()
+    }
+
+    fn partition(&self) -> Option<PartitionId> {
+        match self {
+            Self::KeyNotFound { partition, .. }
+            | Self::Refused(
+                Refusal::Unavailable { partition }
+                | Refusal::Behind { partition }
+                | Refusal::UnknownOutcome { partition },
+            ) => Some(*partition),
+            _ => None,
+        }
+    }
+}
+
+/// A payload as a header; it has no character that a header refuses.
+pub(super) fn payload_header(payload: &str) -> HeaderValue {
+    HeaderValue::from_str(payload).expect("a payload is letters, digits, dots, dashes and underscores")
+}
+
+#[cfg(test)]
+mod tests {
+    use http::StatusCode;
+
+    use super::*;
+    use crate::wire::public::Failure;
+
+    fn failure(error: ApiError) -> (StatusCode, Failure, Response<Bytes>) {
+        let reply = error.into_reply();
+        let body = serde_json::from_slice(reply.body()).expect("is the body of a failure");
+        (reply.status(), body, reply)
+    }
+
+    #[test]
+    fn every_row_of_the_contract_has_its_status_and_word() {
+        let partition = PartitionId(2);
+        let retry = |error| (error, true);
+        let final_ = |error| (error, false);
+        let refused = ApiError::Refused;
+        for (status, code, (error, retries)) in [
+            (
+                404,
+                "key_not_found",
+                final_(ApiError::KeyNotFound {
+                    partition,
+                    payload: "p-1_.".into(),
+                }),
+            ),
+            (
+                400,
+                "bad_key",
+                final_(ApiError::BadKey("the key is empty".into())),
+            ),
+            (400, "missing_val", final_(ApiError::MissingVal("no val".into()))),
+            (
+                413,
+                "value_too_large",
+                final_(ApiError::ValueTooLarge { bytes_max: 9 }),
+            ),
+            (
+                400,
+                "bad_payload",
+                final_(refused(Refusal::BadPayload("it does not parse".into()))),
+            ),
+            (
+                503,
+                "unavailable",
+                retry(refused(Refusal::Unavailable { partition })),
+            ),
+            (503, "behind", retry(refused(Refusal::Behind { partition }))),
+            (
+                504,
+                "unknown_outcome",
+                final_(refused(Refusal::UnknownOutcome { partition })),
+            ),
+            (
+                404,
+                "no_partition",
+                final_(ApiError::NoPartition {
+                    asked: 9,
+                    partitions: 2,
+                }),
+            ),
+            (
+                400,
+                "bad_partition_id",
+                final_(ApiError::BadPartitionId("x".into())),
+            ),
+            (503, "not_in_view", retry(refused(Refusal::NotInView))),
+            (
+                503,
+                "starting",
+                retry(refused(Refusal::Starting {
+                    missing: vec![],
+                    quarrel: vec![],
+                })),
+            ),
+            (404, "not_found", final_(ApiError::NotFound("/x".into()))),
+            (
+                507,
+                "storage_failed",
+                final_(refused(Refusal::StorageFailed("disk full".into()))),
+            ),
+            (503, "overloaded", retry(refused(Refusal::Overloaded))),
+            (501, "not_implemented", final_(ApiError::NotImplemented)),
+            (503, "not_ready", retry(ApiError::NotReady { why: "x".into() })),
+        ] {
+            let text = error.to_string();
+            let (got, body, reply) = failure(error);
+            assert_eq!((got.as_u16(), body.code.as_str()), (status, code));
+            assert_eq!(
+                (body.result.as_str(), &body.error, &body.msg),
+                ("error", &text, &text)
+            );
+            assert_eq!(reply.headers().contains_key(RETRY_AFTER), retries, "{code}");
+            assert_eq!(reply.headers()["content-type"], "application/json");
+        }
+    }
+
+    #[test]
+    fn the_exact_words_of_the_contract() {
+        let partition = PartitionId(2);
+        let (_, body, reply) = failure(ApiError::KeyNotFound {
+            partition,
+            payload: "p".into(),
+        });
+        assert_eq!(body.error, "Key does not exist");
+        assert_eq!(
+            (body.partition_id, body.causal_payload.as_deref()),
+            (Some(2), Some("p"))
+        );
+        assert_eq!(reply.headers()["causal-payload"], "p");
+        let (_, body, _) = failure(ApiError::Refused(Refusal::Unavailable { partition }));
+        assert_eq!(body.error, "key value store is not available");
+    }
+
+    #[test]
+    fn a_wrong_method_says_which_are_right() {
+        let (status, body, reply) = failure(ApiError::BadMethod {
+            method: "PATCH".into(),
+            path: "/kv-store/x".into(),
+            allow: "GET, PUT",
+        });
+        assert_eq!((status.as_u16(), body.code.as_str()), (405, "bad_method"));
+        assert_eq!(reply.headers()[ALLOW], "GET, PUT");
+    }
+
+    #[test]
+    fn a_node_that_starts_names_the_missing_nodes() {
+        let missing = vec!["10.0.0.22:8080".parse().expect("is a node")];
+        let reply = ApiError::Refused(Refusal::Starting {
+            missing,
+            quarrel: vec![],
+        })
+        .into_reply();
+        let body: serde_json::Value = serde_json::from_slice(reply.body()).expect("is JSON");
+        assert_eq!(body["missing"][0], "10.0.0.22:8080");
+        assert!(
+            body["error"]
+                .as_str()
+                .expect("is text")
+                .contains("10.0.0.22:8080")
+        );
+    }
+}

@@ -1,0 +1,193 @@
+//! Keys: GET, PUT, DELETE. Asks the node, and writes what it says; the writing is apart from the
+//! asking, so that it is tested without a node.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, HeaderValue};
+use http::{Response, StatusCode};
+
+use super::endpoint::Form;
+use super::error::{ApiError, CAUSAL_PAYLOAD, payload_header};
+use super::json::Object;
+use super::status::{CREATED, REPLACED};
+use crate::causality::{Payload, Timestamp};
+use crate::names::{Key, PartitionId};
+use crate::node::{Node, Refusal, Written};
+
+pub(super) async fn get(
+    node: &Node,
+    key: &Key,
+    payload: &str,
+    form: Form,
+) -> Result<Response<Bytes>, ApiError> {
+    let payload = read_payload(node, payload)?;
+    let found = node
+        .get(key, payload)
+        .await
+        .map_err(|refusal| refused(node, refusal))?;
+    let value = found.record.value().expect("a found record has a value");
+    let payload = node.payload_text(&found.payload);
+    Ok(match form {
+        Form::Json => read_reply(value, found.partition, &payload, found.record.timestamp()),
+        Form::Bytes => with_payload(
+            Bytes::copy_from_slice(value),
+            "application/octet-stream",
+            &payload,
+        ),
+    })
+}
+
+pub(super) async fn put(
+    node: &Node,
+    key: &Key,
+    value: Bytes,
+    payload: &str,
+) -> Result<Response<Bytes>, ApiError> {
+    let payload = read_payload(node, payload)?;
+    let written = node
+        .put(key, value, payload)
+        .await
+        .map_err(|refusal| refused(node, refusal))?;
+    let mut reply = written_reply(&written, &node.payload_text(&written.payload));
+    *reply.status_mut() = put_status(&written);
+    Ok(reply)
+}
+
+pub(super) async fn delete(node: &Node, key: &Key, payload: &str) -> Result<Response<Bytes>, ApiError> {
+    let payload = read_payload(node, payload)?;
+    let written = node
+        .delete(key, payload)
+        .await
+        .map_err(|refusal| refused(node, refusal))?;
+    Ok(written_reply(&written, &node.payload_text(&written.payload)))
+}
+
+fn read_payload(node: &Node, text: &str) -> Result<Payload, ApiError> {
+    if text.is_empty() {
+        return Ok(Payload::default());
+    }
+    node.payload(text).map_err(|refusal| refused(node, refusal))
+}
+
+fn refused(node: &Node, refusal: Refusal) -> ApiError {
+    match refusal {
+        Refusal::KeyNotFound { partition, payload } => ApiError::KeyNotFound {
+            partition,
+            payload: node.payload_text(&payload),
+        },
+        other => ApiError::Refused(other),
+    }
+}
+
+fn put_status(written: &Written) -> StatusCode {
+    if written.created { CREATED } else { REPLACED }
+}
+
+fn read_reply(value: &[u8], partition: PartitionId, payload: &str, timestamp: Timestamp) -> Response<Bytes> {
+    let object = Object::with_room_for(value.len() + payload.len())
+        .plain("result", "success")
+        .plain("msg", "success");
+    let object = match std::str::from_utf8(value) {
+        Ok(text) => object.text("value", text),
+        Err(_) => object.plain("value_base64", STANDARD.encode(value)),
+    };
+    let body = object
+        .bare("partition_id", partition)
+        .text("causal_payload", payload)
+        .plain("timestamp", timestamp)
+        .finish();
+    with_payload(body, "application/json", payload)
+}
+
+fn written_reply(written: &Written, payload: &str) -> Response<Bytes> {
+    let body = Object::with_room_for(payload.len())
+        .plain("result", "success")
+        .plain("msg", "success")
+        .bare("partition_id", written.partition)
+        .text("causal_payload", payload)
+        .plain("timestamp", written.timestamp)
+        .bare("replicas", written.replicas)
+        .finish();
+    with_payload(body, "application/json", payload)
+}
+
+fn with_payload(body: Bytes, content_type: &'static str, payload: &str) -> Response<Bytes> {
+    let mut reply = Response::new(body);
+    let headers = reply.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.insert(CAUSAL_PAYLOAD, payload_header(payload));
+    reply
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::public::{KeyRead, KeyWritten};
+
+    const PARTITION: PartitionId = PartitionId(3);
+    const PAYLOAD: &str = "AQcICQkAAAGW-_";
+
+    fn timestamp() -> Timestamp {
+        Timestamp::from_wall_ms(1_256_953_732_123)
+    }
+
+    fn written(created: bool) -> Written {
+        Written {
+            created,
+            partition: PARTITION,
+            payload: Payload::default(),
+            timestamp: timestamp(),
+            replicas: 2,
+        }
+    }
+
+    #[test]
+    fn a_read_is_answered_with_the_fields_of_the_contract() {
+        let reply = read_reply(b"sam\xC3\xA9 \"x\"\n", PARTITION, PAYLOAD, timestamp());
+        assert_eq!(
+            reply.body(),
+            "{\"result\":\"success\",\"msg\":\"success\",\"value\":\"sam\u{e9} \\\"x\\\"\\n\",\"partition_id\":3,\
+             \"causal_payload\":\"AQcICQkAAAGW-_\",\"timestamp\":\"1256953732.12300000\"}"
+        );
+        assert_eq!(reply.headers()["causal-payload"], PAYLOAD);
+        assert_eq!(reply.headers()["content-type"], "application/json");
+        assert_eq!(reply.status().as_u16(), 200);
+    }
+
+    #[test]
+    fn an_empty_value_is_a_value() {
+        let reply = read_reply(b"", PARTITION, PAYLOAD, timestamp());
+        let read: KeyRead = serde_json::from_slice(reply.body()).expect("is the reply to a read");
+        assert_eq!((read.value.as_deref(), read.value_base64), (Some(""), None));
+    }
+
+    #[test]
+    fn bytes_that_are_not_utf8_come_in_base64() {
+        let reply = read_reply(&[0xFF, 0, 0xFE], PARTITION, PAYLOAD, timestamp());
+        let read: KeyRead = serde_json::from_slice(reply.body()).expect("is the reply to a read");
+        assert_eq!((read.value, read.value_base64.as_deref()), (None, Some("/wD+")));
+    }
+
+    #[test]
+    fn a_write_is_answered_with_the_fields_of_the_contract() {
+        let reply = written_reply(&written(true), PAYLOAD);
+        let read: KeyWritten = serde_json::from_slice(reply.body()).expect("is the reply to a write");
+        let expected = KeyWritten {
+            result: "success".into(),
+            msg: "success".into(),
+            partition_id: 3,
+            causal_payload: PAYLOAD.into(),
+            timestamp: "1256953732.12300000".into(),
+            replicas: 2,
+        };
+        assert_eq!(read, expected);
+        assert_eq!(reply.headers()["causal-payload"], PAYLOAD);
+    }
+
+    #[test]
+    fn a_new_key_is_created_and_an_old_one_replaced() {
+        let status = |created| put_status(&written(created)).as_u16();
+        assert_eq!((status(true), status(false)), (201, 200));
+    }
+}

@@ -1,0 +1,123 @@
+//! What HTTP looks like: from a request to a reply, without a socket.
+//!
+//! ```text
+//! Request<Bytes> ─ endpoint ─▶ Operation ─ keys, partitions, health ─▶ Response<Bytes>
+//!        path, parameters                     ask the Node, render
+//!                     └──────────── ApiError ─ error, status ────────────▶
+//! ```
+//!
+//! Parsing and rendering are pure and tested by tables; asking the node is a line between them.
+
+mod endpoint;
+mod error;
+mod health;
+mod json;
+mod keys;
+mod parameters;
+mod partitions;
+mod path;
+mod routes;
+mod status;
+
+use bytes::Bytes;
+use http::header::{ALLOW, HeaderValue};
+use http::{Request, Response};
+
+use self::endpoint::Operation;
+use self::error::ApiError;
+use crate::node::{Node, Refusal};
+
+/// Answers one request. To HEAD the reply is that to GET; the connection leaves out its body.
+pub async fn respond(node: &Node, request: Request<Bytes>) -> Response<Bytes> {
+    let (parts, body) = request.into_parts();
+    let outcome = match endpoint::parse(&parts, &body, node.limits().value_bytes_max) {
+        Ok(operation) => act(node, operation).await,
+        Err(error) => Err(error),
+    };
+    outcome.unwrap_or_else(ApiError::into_reply)
+}
+
+async fn act(node: &Node, operation: Operation) -> Result<Response<Bytes>, ApiError> {
+    match operation {
+        Operation::Get { key, payload, form } => keys::get(node, &key, &payload, form).await,
+        Operation::Put { key, value, payload } => keys::put(node, &key, value, &payload).await,
+        Operation::Delete { key, payload } => keys::delete(node, &key, &payload).await,
+        Operation::UpdateView => Err(ApiError::NotImplemented),
+        Operation::Ask(question) => partitions::answer(question, &node.situation()),
+        Operation::Home => Ok(partitions::home(&node.situation())),
+        Operation::Status => Ok(partitions::status(&node.situation())),
+        Operation::Alive => Ok(health::alive()),
+        Operation::Ready { verbose } => health::ready(&node.situation(), verbose),
+        Operation::Options { allow } => Ok(options(allow)),
+    }
+}
+
+fn options(allow: &'static str) -> Response<Bytes> {
+    let mut reply = Response::new(Bytes::new());
+    *reply.status_mut() = status::NO_CONTENT;
+    reply.headers_mut().insert(ALLOW, HeaderValue::from_static(allow));
+    reply
+}
+
+/// Why a request never came to [`respond`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unheard {
+    /// Too many are being answered already.
+    Overloaded,
+    /// The body is larger than any value's longest spelling.
+    BodyTooLarge {
+        value_bytes_max: usize,
+    },
+    BodyTooSlow,
+    /// The client hung up in the middle, or its chunks are no chunks.
+    BodyBroken,
+}
+
+/// The reply to a request that was not heard out.
+pub fn turn_away(reason: Unheard) -> Response<Bytes> {
+    let error = match reason {
+        Unheard::Overloaded => ApiError::Refused(Refusal::Overloaded),
+        Unheard::BodyTooLarge { value_bytes_max } => ApiError::ValueTooLarge {
+            bytes_max: value_bytes_max,
+        },
+        Unheard::BodyTooSlow => ApiError::BodyTooSlow,
+        Unheard::BodyBroken => {
+            ApiError::BadRequest("the request's body is broken off or badly chunked".into())
+        }
+    };
+    error.into_reply()
+}
+
+#[cfg(test)]
+mod testing {
+    use crate::names::{ClusterId, Epoch, Incarnation, NodeId};
+    use crate::node::{Role, Situation};
+
+    /// A node of a cluster of five with K = 2.
+    pub(super) fn situation(role: Role) -> Situation {
+        let nodes = |names: &[&str]| names.iter().map(|name| node(name)).collect();
+        Situation {
+            node: node("a:1"),
+            incarnation: Incarnation {
+                started_ms: 1000,
+                random: 42,
+            },
+            role,
+            cluster: Some(ClusterId(0xabc)),
+            epoch: Epoch(4),
+            replicas: Some(2),
+            partitions: vec![nodes(&["a:1", "b:1"]), nodes(&["c:1", "d:1"])],
+            proxies: nodes(&["e:1"]),
+            ready: true,
+            waiting_for: None,
+            away: Vec::new(),
+            keys: 17,
+            slots_lost: 0,
+            storage_failure: None,
+        }
+    }
+
+    fn node(name: &str) -> NodeId {
+        name.parse().expect("is a node")
+    }
+}

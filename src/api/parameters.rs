@@ -1,0 +1,216 @@
+//! What a client says beside the path: pairs from the query string and from a form or JSON body, and
+//! the `Causal-Payload` header.
+//!
+//! A parameter may be given in several places as long as all of them agree. Nothing is dropped in
+//! silence: a body that cannot be read as pairs is refused, because a payload lost that way would be a
+//! promise lost.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use http::header::CONTENT_TYPE;
+use http::request::Parts;
+use percent_encoding::percent_decode;
+use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde_json::Value;
+
+use super::error::{ApiError, CAUSAL_PAYLOAD, JSON_SENT_AS_FORM};
+
+/// All that was said, in the order of query, body.
+#[derive(Debug)]
+pub(super) struct Parameters<'a> {
+    pairs: Vec<Pair<'a>>,
+    payload_header: String,
+    misread: Option<String>,
+}
+
+type Pair<'a> = (Cow<'a, str>, Cow<'a, str>);
+
+impl<'a> Parameters<'a> {
+    /// Reads them; a body of bytes (`application/octet-stream`) has none.
+    pub(super) fn read(parts: &'a Parts, body: &'a Bytes) -> Result<Self, ApiError> {
+        let mut pairs = Vec::new();
+        read_form(parts.uri.query().unwrap_or_default().as_bytes(), &mut pairs)?;
+        let misread = match media_type(parts) {
+            _ if body.is_empty() => None,
+            "" | "application/x-www-form-urlencoded" if is_json_object(body) => {
+                Some(JSON_SENT_AS_FORM.into())
+            }
+            "" | "application/x-www-form-urlencoded" => read_form(body, &mut pairs).map(|()| None)?,
+            "application/json" => read_json(body, &mut pairs).map(|()| None)?,
+            "application/octet-stream" => None,
+            other => Some(format!(
+                "a body of type {other:?} is not read; send application/x-www-form-urlencoded \
+                 (what curl -d sends), application/json or application/octet-stream"
+            )),
+        };
+        Ok(Self {
+            pairs,
+            payload_header: payload_header(parts)?,
+            misread,
+        })
+    }
+
+    /// Refuses a request whose body was not understood.
+    pub(super) fn require_read(&self) -> Result<(), ApiError> {
+        match &self.misread {
+            Some(why) => Err(ApiError::BadRequest(why.clone())),
+            None => Ok(()),
+        }
+    }
+
+    /// Why there may be less than the client meant to send.
+    pub(super) fn misread(&self) -> Option<&str> {
+        self.misread.as_deref()
+    }
+
+    /// The parameter `name`, which may be said more than once but not differently.
+    pub(super) fn one(&self, name: &str) -> Result<Option<&Cow<'a, str>>, ApiError> {
+        let mut values = self.all(name);
+        let first = values.next();
+        match values.find(|value| Some(*value) != first) {
+            Some(_) => Err(ApiError::BadRequest(format!(
+                "{name} was given more than once with different values; give it once"
+            ))),
+            None => Ok(first),
+        }
+    }
+
+    /// Everything that the client depends on, in one text.
+    pub(super) fn payload(&self) -> String {
+        let mut joined = self.payload_header.clone();
+        for text in self.all("causal_payload").filter(|text| !text.is_empty()) {
+            if !joined.is_empty() {
+                joined.push(',');
+            }
+            joined.push_str(text);
+        }
+        joined
+    }
+
+    fn all(&self, name: &str) -> impl Iterator<Item = &Cow<'a, str>> {
+        self.pairs
+            .iter()
+            .filter(move |(key, _)| key == name)
+            .map(|(_, value)| value)
+    }
+}
+
+/// The body's type without its arguments; empty if none is given.
+pub(super) fn media_type(parts: &Parts) -> &str {
+    let given = parts
+        .headers
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok());
+    let bare = given
+        .and_then(|value| value.split(';').next())
+        .unwrap_or_default()
+        .trim();
+    // The types that are read, whatever case they came in.
+    [
+        "application/x-www-form-urlencoded",
+        "application/json",
+        "application/octet-stream",
+    ]
+    .into_iter()
+    .find(|known| known.eq_ignore_ascii_case(bare))
+    .unwrap_or(bare)
+}
+
+fn payload_header(parts: &Parts) -> Result<String, ApiError> {
+    let mut joined = String::new();
+    for value in parts.headers.get_all(CAUSAL_PAYLOAD) {
+        let text = value.to_str().map_err(|_| {
+            ApiError::Refused(crate::node::Refusal::BadPayload(
+                "the Causal-Payload header is not plain text; send back what the store answered".into(),
+            ))
+        })?;
+        if !joined.is_empty() {
+            joined.push(',');
+        }
+        joined.push_str(text);
+    }
+    Ok(joined)
+}
+
+/// `a=b&c=d`, where `+` is a space. A `%` without two digits stands for itself, as browsers have it.
+fn read_form<'a>(text: &'a [u8], pairs: &mut Vec<Pair<'a>>) -> Result<(), ApiError> {
+    for pair in text.split(|byte| *byte == b'&').filter(|pair| !pair.is_empty()) {
+        let equals = pair.iter().position(|byte| *byte == b'=').unwrap_or(pair.len());
+        let name = decode(&pair[..equals])?;
+        let value = decode(pair.get(equals + 1..).unwrap_or_default())?;
+        pairs.push((name, value));
+    }
+    Ok(())
+}
+
+fn decode(text: &[u8]) -> Result<Cow<'_, str>, ApiError> {
+    let not_text = |_| {
+        ApiError::BadRequest(
+            "a parameter is not UTF-8; store other bytes with Content-Type: application/octet-stream".into(),
+        )
+    };
+    if text.contains(&b'+') {
+        let spaced: Vec<u8> = text
+            .iter()
+            .map(|byte| if *byte == b'+' { b' ' } else { *byte })
+            .collect();
+        let decoded = percent_decode(&spaced).collect();
+        return String::from_utf8(decoded)
+            .map(Cow::Owned)
+            .map_err(|error| not_text(error.utf8_error()));
+    }
+    percent_decode(text).decode_utf8().map_err(not_text)
+}
+
+fn is_json_object(body: &[u8]) -> bool {
+    body.trim_ascii_start().first() == Some(&b'{') && serde_json::from_slice::<IgnoredAny>(body).is_ok()
+}
+
+fn read_json(body: &[u8], pairs: &mut Vec<Pair<'_>>) -> Result<(), ApiError> {
+    let Fields(fields) = serde_json::from_slice(body).map_err(|error| {
+        ApiError::BadRequest(format!("the body is not a JSON object of parameters: {error}"))
+    })?;
+    for (name, value) in fields {
+        let text = match value {
+            Value::Null => continue,
+            Value::String(text) => text,
+            Value::Bool(flag) => flag.to_string(),
+            // Other numbers would come back in another spelling than they were sent.
+            Value::Number(number) if !number.is_f64() => number.to_string(),
+            _ => {
+                let advice = format!("{name} must be a JSON string; write {{\"{name}\": \"...\"}}");
+                return Err(ApiError::BadRequest(advice));
+            }
+        };
+        pairs.push((Cow::Owned(name), Cow::Owned(text)));
+    }
+    Ok(())
+}
+
+/// A JSON object with every field it has, the repeated ones too.
+struct Fields(Vec<(String, Value)>);
+
+impl<'de> Deserialize<'de> for Fields {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(FieldsVisitor)
+    }
+}
+
+struct FieldsVisitor;
+
+impl<'de> Visitor<'de> for FieldsVisitor {
+    type Value = Fields;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("an object such as {\"val\": \"...\"}")
+    }
+
+    fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Fields, M::Error> {
+        let mut fields = Vec::new();
+        while let Some(field) = map.next_entry()? {
+            fields.push(field);
+        }
+        Ok(Fields(fields))
+    }
+}

@@ -1,0 +1,214 @@
+//! The information endpoints: who is where, from what the node knows. Before the first view that is
+//! what `VIEW` says, so they answer at once. Rarely asked, hence written through the types of `wire`.
+
+use bytes::Bytes;
+use http::Response;
+use http::header::{CONTENT_TYPE, HeaderValue};
+use serde::Serialize;
+
+use super::endpoint::Question;
+use super::error::ApiError;
+use super::routes::ENDPOINTS;
+use super::status::word;
+use crate::names::{Incarnation, NodeId};
+use crate::node::{Role, Situation};
+use crate::wire::public::{
+    Home, NodeDetails, PartitionIdList, PartitionIdOf, PartitionMembers, Reason, Replicas, Status,
+};
+
+pub(super) fn answer(question: Question, situation: &Situation) -> Result<Response<Bytes>, ApiError> {
+    let result = success();
+    Ok(match question {
+        Question::PartitionId => {
+            let (role, partition_id) = part(situation);
+            json(&PartitionIdOf {
+                result,
+                partition_id,
+                role,
+            })
+        }
+        Question::AllPartitionIds => {
+            let partition_id_list = (0..).take(situation.partitions.len()).collect();
+            json(&PartitionIdList {
+                result,
+                partition_id_list,
+            })
+        }
+        Question::PartitionMembers(asked) => {
+            let members = usize::try_from(asked)
+                .ok()
+                .and_then(|id| situation.partitions.get(id));
+            let partitions = situation.partitions.len();
+            let members = members.ok_or(ApiError::NoPartition { asked, partitions })?;
+            json(&PartitionMembers {
+                result,
+                partition_members: names(members),
+            })
+        }
+        Question::NodeDetails => {
+            let (role, _) = part(situation);
+            let replica = if role == "replica" { "Yes" } else { "No" }.into();
+            json(&NodeDetails {
+                result,
+                replica,
+                role,
+            })
+        }
+        Question::AllReplicas => {
+            let replicas = situation
+                .partitions
+                .iter()
+                .flat_map(|members| names(members))
+                .collect();
+            json(&Replicas { result, replicas })
+        }
+    })
+}
+
+/// `GET /`.
+pub(super) fn home(situation: &Situation) -> Response<Bytes> {
+    let (role, partition_id) = part(situation);
+    json(&Home {
+        result: success(),
+        service: "causeway".into(),
+        version: env!("CARGO_PKG_VERSION").into(),
+        node: situation.node.to_string(),
+        role,
+        partition_id,
+        endpoints: ENDPOINTS.map(String::from).into(),
+    })
+}
+
+/// `GET /status`: everything that the node knows of itself and its cluster.
+pub(super) fn status(situation: &Situation) -> Response<Bytes> {
+    let (role, partition_id) = part(situation);
+    let Incarnation { started_ms, random } = situation.incarnation;
+    json(&Status {
+        result: success(),
+        node: situation.node.to_string(),
+        incarnation: format!("{started_ms}-{random:016x}"),
+        role,
+        partition_id,
+        cluster: situation.cluster.map(|cluster| format!("{:016x}", cluster.0)),
+        epoch: situation.epoch.0,
+        k: situation.replicas,
+        partitions: situation
+            .partitions
+            .iter()
+            .map(|members| names(members))
+            .collect(),
+        proxies: names(&situation.proxies),
+        ready: situation.ready,
+        waiting_for: situation.waiting_for.as_ref().map(|refusal| Reason {
+            code: word(refusal).into(),
+            error: refusal.to_string(),
+        }),
+        away: names(&situation.away),
+        keys: situation.keys,
+        slots_lost: situation.slots_lost,
+        storage_failure: situation.storage_failure.clone(),
+    })
+}
+
+/// The node's role, and its partition or -1.
+fn part(situation: &Situation) -> (String, i64) {
+    match situation.role {
+        Role::Replica(partition) => ("replica".into(), i64::from(partition.0)),
+        Role::Proxy => ("proxy".into(), -1),
+        Role::Waiting => ("waiting".into(), -1),
+    }
+}
+
+fn names(nodes: &[NodeId]) -> Vec<String> {
+    nodes.iter().map(NodeId::to_string).collect()
+}
+
+pub(super) fn success() -> String {
+    "success".into()
+}
+
+/// A reply of 200 with a body.
+pub(super) fn json(body: &impl Serialize) -> Response<Bytes> {
+    let text = serde_json::to_vec(body).expect("these types always become JSON");
+    let mut reply = Response::new(Bytes::from(text));
+    reply
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    reply
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::testing::situation;
+    use crate::names::PartitionId;
+
+    fn text(question: Question, situation: &Situation) -> String {
+        let reply = answer(question, situation).expect("is answered");
+        String::from_utf8(reply.into_body().into()).expect("is text")
+    }
+
+    #[test]
+    fn the_information_endpoints_answer_as_the_contract_shows() {
+        let replica = situation(Role::Replica(PartitionId(1)));
+        for (question, body) in [
+            (
+                Question::PartitionId,
+                r#"{"result":"success","partition_id":1,"role":"replica"}"#,
+            ),
+            (
+                Question::AllPartitionIds,
+                r#"{"result":"success","partition_id_list":[0,1]}"#,
+            ),
+            (
+                Question::PartitionMembers(1),
+                r#"{"result":"success","partition_members":["c:1","d:1"]}"#,
+            ),
+            (
+                Question::NodeDetails,
+                r#"{"result":"success","replica":"Yes","role":"replica"}"#,
+            ),
+            (
+                Question::AllReplicas,
+                r#"{"result":"success","replicas":["a:1","b:1","c:1","d:1"]}"#,
+            ),
+        ] {
+            assert_eq!(text(question, &replica), body);
+        }
+    }
+
+    #[test]
+    fn a_node_without_a_partition_says_minus_one_and_its_role() {
+        for (role, word) in [(Role::Proxy, "proxy"), (Role::Waiting, "waiting")] {
+            let outside = situation(role);
+            let id = format!(r#"{{"result":"success","partition_id":-1,"role":"{word}"}}"#);
+            assert_eq!(text(Question::PartitionId, &outside), id);
+            let details = format!(r#"{{"result":"success","replica":"No","role":"{word}"}}"#);
+            assert_eq!(text(Question::NodeDetails, &outside), details);
+        }
+    }
+
+    #[test]
+    fn there_is_no_partition_beyond_the_last_or_before_the_first() {
+        for asked in [-1, 2, i64::MAX] {
+            let error =
+                answer(Question::PartitionMembers(asked), &situation(Role::Proxy)).expect_err("is refused");
+            assert_eq!(error, ApiError::NoPartition { asked, partitions: 2 });
+        }
+    }
+
+    #[test]
+    fn status_tells_all_that_the_node_knows() {
+        let reply = status(&situation(Role::Proxy));
+        let read: Status = serde_json::from_slice(reply.body()).expect("is a status");
+        assert_eq!(
+            (read.epoch, read.k, read.keys, read.partition_id),
+            (4, Some(2), 17, -1)
+        );
+        assert_eq!(read.cluster.as_deref(), Some("0000000000000abc"));
+        assert_eq!(read.incarnation, "1000-000000000000002a");
+        assert_eq!(read.proxies, ["e:1"]);
+        let home: Home = serde_json::from_slice(home(&situation(Role::Proxy)).body()).expect("is a home");
+        assert_eq!((home.node.as_str(), home.role.as_str()), ("a:1", "proxy"));
+    }
+}

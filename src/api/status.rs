@@ -1,0 +1,78 @@
+//! Every status code and every `code` word, in one table; no other file knows a number.
+
+use http::StatusCode;
+
+use super::error::ApiError;
+use crate::node::Refusal;
+
+/// A read that was answered is 200, which every reply is that says nothing else.
+pub(super) const CREATED: StatusCode = StatusCode::CREATED;
+pub(super) const REPLACED: StatusCode = StatusCode::OK;
+pub(super) const NO_CONTENT: StatusCode = StatusCode::NO_CONTENT;
+
+/// How an error is told to programs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Verdict {
+    pub(super) status: StatusCode,
+    pub(super) code: &'static str,
+    /// Seconds after which another try may go better.
+    pub(super) retry_after: Option<&'static str>,
+}
+
+/// The table of the contract.
+pub(super) fn verdict(error: &ApiError) -> Verdict {
+    use StatusCode as S;
+    match error {
+        ApiError::Refused(refusal) => refusal_verdict(refusal),
+        ApiError::KeyNotFound { .. } => lasting(S::NOT_FOUND, "key_not_found"),
+        ApiError::BadKey(_) => lasting(S::BAD_REQUEST, "bad_key"),
+        ApiError::MissingVal(_) => lasting(S::BAD_REQUEST, "missing_val"),
+        ApiError::ValueTooLarge { .. } => lasting(S::PAYLOAD_TOO_LARGE, "value_too_large"),
+        ApiError::BadRequest(_) => lasting(S::BAD_REQUEST, "bad_request"),
+        ApiError::BadPartitionId(_) => lasting(S::BAD_REQUEST, "bad_partition_id"),
+        ApiError::NoPartition { .. } => lasting(S::NOT_FOUND, "no_partition"),
+        ApiError::NotFound(_) => lasting(S::NOT_FOUND, "not_found"),
+        ApiError::BadMethod { .. } => lasting(S::METHOD_NOT_ALLOWED, "bad_method"),
+        ApiError::NotImplemented => lasting(S::NOT_IMPLEMENTED, "not_implemented"),
+        ApiError::NotReady { .. } => passing("not_ready"),
+        ApiError::BodyTooSlow => lasting(S::REQUEST_TIMEOUT, "body_too_slow"),
+    }
+}
+
+fn refusal_verdict(refusal: &Refusal) -> Verdict {
+    use StatusCode as S;
+    match refusal {
+        Refusal::KeyNotFound { .. } => lasting(S::NOT_FOUND, "key_not_found"),
+        Refusal::BadPayload(_) => lasting(S::BAD_REQUEST, "bad_payload"),
+        Refusal::Unavailable { .. } => passing("unavailable"),
+        Refusal::Behind { .. } => passing("behind"),
+        // No Retry-After: repeating a write whose outcome is unknown is the client's decision.
+        Refusal::UnknownOutcome { .. } => lasting(S::GATEWAY_TIMEOUT, "unknown_outcome"),
+        Refusal::NotInView => passing("not_in_view"),
+        Refusal::Starting { .. } => passing("starting"),
+        Refusal::StorageFailed(_) => lasting(S::INSUFFICIENT_STORAGE, "storage_failed"),
+        Refusal::Overloaded => passing("overloaded"),
+    }
+}
+
+/// The word for a refusal that a status report mentions.
+pub(super) fn word(refusal: &Refusal) -> &'static str {
+    refusal_verdict(refusal).code
+}
+
+fn lasting(status: StatusCode, code: &'static str) -> Verdict {
+    Verdict {
+        status,
+        code,
+        retry_after: None,
+    }
+}
+
+/// 503, and worth another try: most of these pass within a second.
+fn passing(code: &'static str) -> Verdict {
+    Verdict {
+        status: StatusCode::SERVICE_UNAVAILABLE,
+        code,
+        retry_after: Some("1"),
+    }
+}

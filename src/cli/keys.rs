@@ -1,0 +1,146 @@
+//! `causeway get`, `put`, `delete`: one operation on a key, as part of a session if one is named.
+
+use std::io::{Read, stdin};
+
+use super::arguments::{Asking, Causal, Delete, Get, Put};
+use super::{Failure, Verdict, client, output, session_file};
+use crate::client::{ClientError, Found, Reply, Session, Written};
+
+pub async fn get(arguments: Get) -> Result<Verdict, Failure> {
+    let Get { key, asking, causal } = arguments;
+    let mut sitting = Sitting::open(&causal)?;
+    let outcome = client(&asking.node).get(&key, &mut sitting.session).await;
+    let outcome = sitting.close(outcome)?;
+    finish(
+        outcome,
+        &asking,
+        |found: &Found| &found.reply,
+        |found| {
+            output::print(&found.value)?;
+            // Piped, a value arrives as it was stored; a person wants the prompt on a line of its own.
+            if output::is_terminal() {
+                output::print(b"\n")
+            } else {
+                Ok(())
+            }
+        },
+    )
+}
+
+pub async fn put(arguments: Put) -> Result<Verdict, Failure> {
+    let Put {
+        key,
+        value,
+        asking,
+        causal,
+    } = arguments;
+    let value = match value.as_str() {
+        "-" => standard_input()?,
+        _ => value.into_bytes(),
+    };
+    let mut sitting = Sitting::open(&causal)?;
+    let outcome = client(&asking.node)
+        .put(&key, value.into(), &mut sitting.session)
+        .await;
+    let outcome = sitting.close(outcome)?;
+    finish(
+        outcome,
+        &asking,
+        |written: &Written| &written.reply,
+        |written| {
+            let verb = if written.created { "created" } else { "replaced" };
+            output::print_line(&sentence(verb, written))
+        },
+    )
+}
+
+pub async fn delete(arguments: Delete) -> Result<Verdict, Failure> {
+    let Delete { key, asking, causal } = arguments;
+    let mut sitting = Sitting::open(&causal)?;
+    let outcome = client(&asking.node).delete(&key, &mut sitting.session).await;
+    let outcome = sitting.close(outcome)?;
+    finish(
+        outcome,
+        &asking,
+        |written: &Written| &written.reply,
+        |written| output::print_line(&sentence("deleted", written)),
+    )
+}
+
+/// `created in partition 1, on 2 replicas`
+fn sentence(verb: &str, written: &Written) -> String {
+    let place = format!("{verb} in partition {}", written.partition_id);
+    match written.replicas {
+        Some(1) => format!("{place}, on 1 replica"),
+        Some(replicas) => format!("{place}, on {replicas} replicas"),
+        None => place,
+    }
+}
+
+/// A session while one command uses it.
+struct Sitting<'a> {
+    causal: &'a Causal,
+    /// What the file said when the command began.
+    before: Session,
+    session: Session,
+}
+
+impl<'a> Sitting<'a> {
+    fn open(causal: &'a Causal) -> Result<Self, Failure> {
+        let before = match &causal.session {
+            Some(path) => session_file::read(path)?,
+            None => Session::default(),
+        };
+        let mut session = before.clone();
+        if let Some(payload) = &causal.payload {
+            let given = Session::from_payload(payload);
+            session.join(&given.map_err(|error| Failure::Usage(format!("--payload: {error}")))?);
+        }
+        Ok(Self {
+            causal,
+            before,
+            session,
+        })
+    }
+
+    /// Writes down what was seen: also that there is no such key, which later reads depend on too.
+    fn close<T>(self, outcome: Result<T, ClientError>) -> Result<Result<T, ClientError>, Failure> {
+        let seen = matches!(&outcome, Ok(_) | Err(ClientError::NoSuchKey(_)));
+        if let (true, Some(path)) = (seen, &self.causal.session) {
+            session_file::add(path, &self.before, &self.session)?;
+        }
+        Ok(outcome)
+    }
+}
+
+/// Prints what came out, for a person or for a program.
+fn finish<T>(
+    outcome: Result<T, ClientError>,
+    asking: &Asking,
+    reply: impl Fn(&T) -> &Reply,
+    show: impl FnOnce(&T) -> Result<(), Failure>,
+) -> Result<Verdict, Failure> {
+    if asking.json
+        && let Some(reply) = match &outcome {
+            Ok(done) => Some(reply(done)),
+            Err(ClientError::NoSuchKey(reply) | ClientError::Refused(reply)) => Some(&**reply),
+            Err(_) => None,
+        }
+    {
+        output::print_json(&reply.body)?;
+    }
+    match outcome {
+        Ok(done) if !asking.json => show(&done).map(|()| Verdict::Done),
+        Ok(_) => Ok(Verdict::Done),
+        Err(ClientError::NoSuchKey(_)) => Ok(Verdict::NoSuchKey),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn standard_input() -> Result<Vec<u8>, Failure> {
+    let mut value = Vec::new();
+    match stdin().lock().read_to_end(&mut value) {
+        Ok(_) => Ok(value),
+        Err(error) => Err(Failure::Failed(format!("cannot read standard input: {error}"))),
+    }
+}

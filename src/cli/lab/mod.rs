@@ -1,0 +1,205 @@
+//! `causeway lab`: a small cluster of real processes on this machine, to try and to break.
+//!
+//! Each node is this very program, started with `serve` on an address of its own. The lab waits until
+//! all of them serve keys, shows what runs where, says what happens to them, and takes them along when
+//! it ends: told to stop, it stops them in good order; killed, it leaves them a standard input that
+//! has ended (see `parent`). It starts no node again by itself, because watching what the others do
+//! without it is what a lab is for.
+
+mod folder;
+mod layout;
+mod picture;
+mod process;
+mod watch;
+
+use std::path::Path;
+use std::time::Duration;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::{Instant, sleep, timeout};
+
+use super::arguments::Lab as Arguments;
+use super::{Failure, Verdict, output};
+use crate::client::Client;
+use crate::names::NodeId;
+use folder::Folder;
+use process::Process;
+use watch::Condition;
+
+/// A cluster serves a second after a quorum has met; this leaves room for a busy machine.
+const READY_DEADLINE: Duration = Duration::from_secs(30);
+const READY_POLL: Duration = Duration::from_millis(20);
+const WATCH_PERIOD: Duration = Duration::from_millis(500);
+/// A node drains and flushes within this, or is killed.
+const STOP_DEADLINE: Duration = Duration::from_secs(8);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// A lab whose nodes run.
+struct Lab {
+    folder: Folder,
+    processes: Vec<Process>,
+    client: Client,
+}
+
+/// Runs a lab until it is told to stop.
+pub async fn lab(arguments: Arguments) -> Result<Verdict, Failure> {
+    // Before the first node starts, so that none can be left behind.
+    let mut stop = Stop::new()?;
+    let mut lab = Lab::start(Folder::open(&arguments)?)?;
+    let outcome = tokio::select! {
+        () = stop.asked() => Ok(()),
+        outcome = lab.run(arguments.json) => outcome,
+    };
+    tokio::select! {
+        () = lab.stop() => {}
+        () = stop.asked() => lab.kill().await,
+    }
+    outcome.map(|()| Verdict::Done)
+}
+
+impl Lab {
+    fn start(folder: Folder) -> Result<Self, Failure> {
+        let program = std::env::current_exe();
+        let program =
+            program.map_err(|error| Failure::Failed(format!("cannot find this program: {error}")))?;
+        let nodes = folder.layout.nodes();
+        eprintln!(
+            "{}",
+            picture::opening(&folder.shown, &folder.layout, folder.goes_on)
+        );
+        let processes = processes(&program, &folder, &nodes)?;
+        let client = Client::new(nodes).with_timeout(ANSWER_TIMEOUT);
+        Ok(Self {
+            folder,
+            processes,
+            client,
+        })
+    }
+
+    async fn run(&mut self, json: bool) -> Result<(), Failure> {
+        self.wait_until_all_serve().await?;
+        let status = self.client.status().await?;
+        if json {
+            output::print_json(&picture::json(&self.folder, &self.processes, &status))?;
+        } else {
+            output::print_line(&picture::text(&self.folder, &self.processes, &status))?;
+        }
+        self.watch().await
+    }
+
+    async fn wait_until_all_serve(&mut self) -> Result<(), Failure> {
+        let deadline = Instant::now() + READY_DEADLINE;
+        let mut serving = vec![false; self.processes.len()];
+        loop {
+            for (process, serving) in self.processes.iter_mut().zip(&mut serving) {
+                if let Some(how) = process.ended() {
+                    return Err(failed_start(process, &format!("ended ({how})")));
+                }
+                *serving = *serving || settled(&self.client, &process.node).await;
+            }
+            let Some(late) = serving.iter().position(|serving| !serving) else {
+                return Ok(());
+            };
+            if Instant::now() > deadline {
+                let what = format!("does not serve keys after {READY_DEADLINE:?}");
+                return Err(failed_start(&self.processes[late], &what));
+            }
+            sleep(READY_POLL).await;
+        }
+    }
+
+    /// Says what happens to the nodes, for ever.
+    async fn watch(&mut self) -> Result<(), Failure> {
+        let mut conditions = vec![Condition::Answers; self.processes.len()];
+        loop {
+            for (process, before) in self.processes.iter_mut().zip(&mut conditions) {
+                let now = condition(&self.client, process).await;
+                let node = process.node.as_str();
+                if let Some(text) = watch::news(node, before, &now, &process.command_line()) {
+                    eprintln!("{text}");
+                }
+                *before = now;
+            }
+            sleep(WATCH_PERIOD).await;
+        }
+    }
+
+    /// Stops the nodes in good order, and by force those that take too long.
+    async fn stop(&mut self) {
+        eprintln!("stopping the nodes");
+        self.processes.iter_mut().for_each(Process::terminate);
+        let all_gone = async {
+            for process in &mut self.processes {
+                process.gone().await;
+            }
+        };
+        if timeout(STOP_DEADLINE, all_gone).await.is_err() {
+            self.kill().await;
+        }
+    }
+
+    async fn kill(&mut self) {
+        for process in &mut self.processes {
+            process.kill().await;
+        }
+    }
+}
+
+/// If one cannot be started, those before it are killed as they are dropped.
+fn processes(program: &Path, folder: &Folder, nodes: &[NodeId]) -> Result<Vec<Process>, Failure> {
+    let numbers = 1..=nodes.len();
+    numbers
+        .map(|number| Process::start(program, folder, number, nodes))
+        .collect()
+}
+
+/// Serves keys; or never will, because an earlier session of this lab has removed it from the view.
+async fn settled(client: &Client, node: &NodeId) -> bool {
+    if client.ready(node).await.unwrap_or(false) {
+        return true;
+    }
+    client.removed(node).await.unwrap_or(false)
+}
+
+async fn condition(client: &Client, process: &mut Process) -> Condition {
+    // First: someone may have started it again by hand.
+    if client.alive(&process.node).await.unwrap_or(false) {
+        return Condition::Answers;
+    }
+    match process.ended() {
+        Some(how) => Condition::Ended(how.to_string()),
+        None => Condition::Silent,
+    }
+}
+
+fn failed_start(process: &Process, what: &str) -> Failure {
+    let (node, log) = (&process.node, process.log.display());
+    Failure::Failed(format!("{node} {what}; the end of {log}:{}", process.tail()))
+}
+
+/// Every way in which a terminal, a person or another program asks the lab to end.
+struct Stop {
+    signals: [Signal; 3],
+}
+
+impl Stop {
+    fn new() -> Result<Self, Failure> {
+        let listen =
+            |kind| signal(kind).map_err(|error| Failure::Failed(format!("cannot wait for signals: {error}")));
+        let signals = [
+            listen(SignalKind::interrupt())?,
+            listen(SignalKind::terminate())?,
+            listen(SignalKind::hangup())?,
+        ];
+        Ok(Self { signals })
+    }
+
+    async fn asked(&mut self) {
+        let [interrupt, terminate, hangup] = &mut self.signals;
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+            _ = hangup.recv() => {}
+        }
+    }
+}

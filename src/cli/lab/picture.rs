@@ -1,0 +1,140 @@
+//! What a lab shows: what runs where, and what to try first.
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use super::super::output;
+use super::folder::Folder;
+use super::layout::Layout;
+use super::process::Process;
+use crate::client::Status;
+
+/// The part that a node plays, by the view.
+pub(super) struct Part {
+    pub(super) role: &'static str,
+    pub(super) partition_id: Option<usize>,
+}
+
+/// The part of `node` in the eyes of another one.
+pub(super) fn part(status: &Status, node: &str) -> Part {
+    let lists = |nodes: &Vec<String>| nodes.iter().any(|member| member == node);
+    let partition_id = status.partitions.iter().position(lists);
+    let role = match partition_id {
+        Some(_) => "replica",
+        None if lists(&status.proxies) => "proxy",
+        None => "waiting",
+    };
+    Part { role, partition_id }
+}
+
+/// What is about to start, in which folder; `goes_on` if an earlier lab left it.
+pub(super) fn opening(folder: &Path, layout: &Layout, goes_on: bool) -> String {
+    let nodes = match layout.ports.len() {
+        1 => "1 node".to_owned(),
+        many => format!("{many} nodes"),
+    };
+    let (path, replicas) = (folder.display(), layout.replicas);
+    match (goes_on, layout.memory) {
+        (false, _) => format!("starting {nodes}, K={replicas}, in {path}"),
+        (true, false) => format!("starting the {nodes} of {path} again (--fresh would wipe it)"),
+        (true, true) => format!("starting the {nodes} of {path} again, empty: their data was in memory"),
+    }
+}
+
+/// One line for programs.
+pub(super) fn json(folder: &Folder, processes: &[Process], status: &Status) -> Value {
+    let node = |process: &Process| {
+        let part = part(status, process.node.as_str());
+        json!({
+            "address": process.node.as_str(),
+            "role": part.role,
+            // As everywhere on the wire: no partition is -1.
+            "partition_id": part.partition_id.map_or(-1, |id| id as i64),
+            "pid": process.pid,
+            "log": process.log.display().to_string(),
+            "data_dir": process.data_dir.display().to_string(),
+        })
+    };
+    json!({
+        "dir": folder.path.display().to_string(),
+        "k": folder.layout.replicas,
+        "memory": folder.layout.memory,
+        "nodes": processes.iter().map(node).collect::<Vec<_>>(),
+    })
+}
+
+/// A table and three lines to paste, for people.
+pub(super) fn text(folder: &Folder, processes: &[Process], status: &Status) -> String {
+    let mut table = output::table(&["NODE", "ROLE", "PARTITION", "PID", "LOG"]);
+    for process in processes {
+        let part = part(status, process.node.as_str());
+        let partition = part.partition_id.map_or_else(|| "-".into(), |id| id.to_string());
+        let log = folder.shown(&process.log);
+        table.add_row([
+            process.node.to_string(),
+            part.role.into(),
+            partition,
+            process.pid.to_string(),
+            log,
+        ]);
+    }
+    let data = match folder.layout.memory {
+        true => "Their data is in memory and goes with them.".into(),
+        false => format!("Their data stays in {}.", folder.shown.display()),
+    };
+    format!(
+        "{}\n\nTry, in another terminal:\n{}\n\nCtrl-C stops the nodes. {data}\n",
+        output::lines(&table),
+        examples(processes),
+    )
+}
+
+/// Put at the first node, get at the last one (with defaults a proxy), the members of a partition.
+fn examples(processes: &[Process]) -> String {
+    let (first, last) = match processes {
+        [first, .., last] => (&first.node, &last.node),
+        [only] => (&only.node, &only.node),
+        [] => return String::new(),
+    };
+    [
+        format!("  curl -X PUT http://{first}/kv-store/greeting -d val=hello"),
+        format!("  curl http://{last}/kv-store/greeting"),
+        format!("  curl -G http://{last}/kv-store/get_partition_members -d partition_id=0"),
+    ]
+    .join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_opening_says_what_starts_and_what_is_left_of_an_earlier_lab() {
+        let layout = |ports: &[u16], memory| Layout {
+            replicas: 2,
+            memory,
+            base_port: 8081,
+            ports: ports.to_vec(),
+        };
+        for (layout, goes_on, expected) in [
+            (
+                layout(&[8081, 8082], false),
+                false,
+                "starting 2 nodes, K=2, in lab",
+            ),
+            (
+                layout(&[8081], false),
+                true,
+                "starting the 1 node of lab again (--fresh would wipe it)",
+            ),
+            (
+                layout(&[8081], true),
+                true,
+                "starting the 1 node of lab again, empty: their data was in memory",
+            ),
+        ] {
+            assert_eq!(opening(Path::new("lab"), &layout, goes_on), expected);
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! `causeway status`: who holds what, who is away, and what is wrong.
+
+use super::arguments::Status as Arguments;
+use super::{Failure, Verdict, client, output};
+use crate::client::Status;
+
+pub async fn status(arguments: Arguments) -> Result<Verdict, Failure> {
+    let asking = arguments.asking;
+    let status = client(&asking.node).status().await?;
+    if asking.json {
+        output::print_json(&status.body)?;
+    } else {
+        output::print_line(&picture(&status))?;
+    }
+    Ok(Verdict::Done)
+}
+
+/// The whole state as a person reads it: a line on the view, a table of the nodes, what is wrong.
+fn picture(status: &Status) -> String {
+    let mut parts = vec![headline(status)];
+    let rows = rows(status);
+    if !rows.is_empty() {
+        let mut table = output::table(&["PARTITION", "NODE", "STATE"]);
+        table.add_rows(rows);
+        parts.push(output::lines(&table));
+    }
+    parts.extend(troubles(status));
+    parts.join("\n")
+}
+
+fn headline(status: &Status) -> String {
+    let count = |number: u64, one: &str, many: &str| match number {
+        1 => format!("1 {one}"),
+        _ => format!("{number} {many}"),
+    };
+    let replicas = status.k.map_or_else(|| "K unknown".into(), |k| format!("K={k}"));
+    format!(
+        "view {}, {replicas}: {}, {}; {} here; seen by {}",
+        status.epoch,
+        count(status.partitions.len() as u64, "partition", "partitions"),
+        count(status.proxies.len() as u64, "proxy", "proxies"),
+        count(status.keys, "key", "keys"),
+        status.node,
+    )
+}
+
+/// Partition, node, state: one row for each node of the view.
+fn rows(status: &Status) -> Vec<[String; 3]> {
+    let row = |place: String, node: &String| [place, node.clone(), state(status, node)];
+    let replicas = status.partitions.iter().enumerate();
+    let replicas = replicas.flat_map(|(id, nodes)| nodes.iter().map(move |node| row(id.to_string(), node)));
+    let proxies = status.proxies.iter().map(|node| row("proxy".into(), node));
+    replicas.chain(proxies).collect()
+}
+
+fn state(status: &Status, node: &String) -> String {
+    if status.away.contains(node) {
+        return "away".into();
+    }
+    match (*node == status.node, status.ready) {
+        (true, true) => "here".into(),
+        (true, false) => "here, not ready".into(),
+        (false, _) => String::new(),
+    }
+}
+
+fn troubles(status: &Status) -> impl Iterator<Item = String> {
+    let waiting = status
+        .waiting_for
+        .as_ref()
+        .map(|why| format!("not serving keys: {why}"));
+    let storage = status
+        .storage_failure
+        .as_ref()
+        .map(|why| format!("refusing writes: {why}"));
+    let lost = (status.slots_lost > 0).then(|| {
+        format!(
+            "{} slots were lost with all their replicas; their keys are gone",
+            status.slots_lost
+        )
+    });
+    [waiting, storage, lost].into_iter().flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn five_nodes() -> Status {
+        let nodes = |list: &[&str]| list.iter().map(ToString::to_string).collect::<Vec<_>>();
+        Status {
+            node: "n1:1".into(),
+            role: "replica".into(),
+            partition_id: 0,
+            epoch: 1,
+            k: Some(2),
+            partitions: vec![nodes(&["n1:1", "n2:1"]), nodes(&["n3:1", "n4:1"])],
+            proxies: nodes(&["n5:1"]),
+            ready: true,
+            waiting_for: None,
+            away: nodes(&["n4:1"]),
+            keys: 3,
+            slots_lost: 0,
+            storage_failure: None,
+            body: serde_json::Value::Null,
+        }
+    }
+
+    #[test]
+    fn a_cluster_is_a_headline_and_a_row_a_node() {
+        let expected = "\
+view 1, K=2: 2 partitions, 1 proxy; 3 keys here; seen by n1:1
+ PARTITION  NODE  STATE
+ 0          n1:1  here
+ 0          n2:1
+ 1          n3:1
+ 1          n4:1  away
+ proxy      n5:1";
+        assert_eq!(picture(&five_nodes()), expected);
+    }
+
+    #[test]
+    fn troubles_are_said() {
+        let mut status = five_nodes();
+        status.ready = false;
+        status.waiting_for = Some("missing: n2:1".into());
+        status.storage_failure = Some("disk full".into());
+        status.slots_lost = 4;
+        let text = picture(&status);
+        for part in [
+            "here, not ready",
+            "not serving keys: missing: n2:1",
+            "refusing writes: disk full",
+            "4 slots",
+        ] {
+            assert!(text.contains(part), "{part:?} in {text}");
+        }
+    }
+
+    #[test]
+    fn a_node_in_no_view_has_no_table() {
+        let status = Status {
+            partitions: vec![],
+            proxies: vec![],
+            k: None,
+            epoch: 0,
+            keys: 0,
+            ..five_nodes()
+        };
+        assert_eq!(
+            picture(&status),
+            "view 0, K unknown: 0 partitions, 0 proxies; 0 keys here; seen by n1:1"
+        );
+    }
+}

@@ -1,0 +1,104 @@
+//! What a node answered, read as far as callers need it.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use http::{Response, StatusCode};
+use serde_json::Value;
+
+use super::ClientError;
+use crate::names::NodeId;
+
+/// An answer, whatever it says.
+#[derive(Debug, Clone)]
+pub struct Reply {
+    pub node: NodeId,
+    pub status: StatusCode,
+    /// The body; null if it is no JSON.
+    pub body: Value,
+}
+
+impl Reply {
+    pub(super) fn new(node: NodeId, response: Response<Bytes>) -> Self {
+        Self {
+            node,
+            status: response.status(),
+            body: serde_json::from_slice(response.body()).unwrap_or(Value::Null),
+        }
+    }
+
+    /// A text in the body.
+    pub fn text(&self, field: &str) -> Option<&str> {
+        self.body.get(field)?.as_str()
+    }
+
+    /// A number in the body.
+    pub fn number(&self, field: &str) -> Option<i64> {
+        self.body.get(field)?.as_i64()
+    }
+
+    /// The stable word for what was wrong.
+    pub fn code(&self) -> Option<&str> {
+        self.text("code")
+    }
+
+    pub(super) fn payload(&self) -> Option<&str> {
+        self.text("causal_payload")
+    }
+
+    /// What was wrong, for people.
+    pub fn refusal(&self) -> String {
+        match self.text("error") {
+            Some(error) => format!("{error} ({} from {})", self.status.as_u16(), self.node),
+            None => format!("{} answers {}", self.node, self.status),
+        }
+    }
+
+    pub(super) fn garbled(&self, reason: impl ToString) -> ClientError {
+        ClientError::Garbled {
+            node: self.node.clone(),
+            reason: reason.to_string(),
+        }
+    }
+}
+
+/// A value that was found.
+#[derive(Debug, Clone)]
+pub struct Found {
+    pub value: Vec<u8>,
+    pub reply: Reply,
+}
+
+impl Found {
+    pub(super) fn from_reply(reply: Reply) -> Result<Self, ClientError> {
+        let value = match (reply.text("value"), reply.text("value_base64")) {
+            (Some(text), _) => text.as_bytes().to_vec(),
+            (None, Some(encoded)) => STANDARD.decode(encoded).map_err(|error| reply.garbled(error))?,
+            (None, None) => return Err(reply.garbled("no value in its reply")),
+        };
+        Ok(Self { value, reply })
+    }
+}
+
+/// A write that was stored.
+#[derive(Debug, Clone)]
+pub struct Written {
+    /// The key did not exist before.
+    pub created: bool,
+    pub partition_id: i64,
+    /// How many replicas have it, where the node says so.
+    pub replicas: Option<i64>,
+    pub reply: Reply,
+}
+
+impl Written {
+    pub(super) fn from_reply(reply: Reply) -> Result<Self, ClientError> {
+        let partition_id = reply.number("partition_id");
+        Ok(Self {
+            created: reply.status == StatusCode::CREATED,
+            partition_id: partition_id.ok_or_else(|| reply.garbled("no partition_id in its reply"))?,
+            replicas: reply.number("replicas"),
+            reply,
+        })
+    }
+}

@@ -1,0 +1,103 @@
+//! The configuration file: TOML with the settings' names in lower case.
+//!
+//! It only turns a file into [`Settings`], so that flags and environment go over it and every mistake
+//! in a value is found in one place. Other spellings of the same settings belong here too.
+
+use toml::{Table, Value};
+
+use super::{ConfigError, Settings};
+
+/// The settings that a file gives, and what in it is none.
+pub fn settings_from_toml(text: &str) -> (Settings, Vec<ConfigError>) {
+    let mut settings = Settings::default();
+    let table: Table = match text.parse::<Table>() {
+        Ok(table) => table,
+        Err(error) => return (settings, vec![mistake(error.to_string().trim_end().to_owned())]),
+    };
+    let mut mistakes = Vec::new();
+    for (name, value) in table {
+        match (settings.slot(&name), written(&value)) {
+            (Some(slot), Some(text)) => *slot = Some(text),
+            (Some(_), None) => mistakes.push(mistake(format!(
+                "{name} must be a text, a number or a list of texts"
+            ))),
+            (None, _) => mistakes.push(mistake(format!(
+                "{name} is no setting; there are {}",
+                known_names()
+            ))),
+        }
+    }
+    (settings, mistakes)
+}
+
+impl Settings {
+    fn slot(&mut self, name: &str) -> Option<&mut Option<String>> {
+        let mut all = self.by_name().into_iter();
+        all.find(|(known, _)| known.eq_ignore_ascii_case(name))
+            .map(|(_, slot)| slot)
+    }
+}
+
+fn mistake(problem: String) -> ConfigError {
+    ConfigError::new("configuration file", problem)
+}
+
+fn known_names() -> String {
+    let mut settings = Settings::default();
+    let names = settings.by_name().map(|(name, _)| name.to_ascii_lowercase());
+    names.join(", ")
+}
+
+/// A value as it would be written in the environment.
+fn written(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Integer(number) => Some(number.to_string()),
+        Value::Array(items) => {
+            let texts: Option<Vec<&str>> = items.iter().map(Value::as_str).collect();
+            Some(texts?.join(","))
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_gives_settings_by_their_names() {
+        let text = r#"
+            k = 2
+            view = ["10.0.0.21:8080", "10.0.0.22:8080"]
+            IPPORT = "10.0.0.21:8080"
+            causal_wait = "1s"
+        "#;
+        let (settings, mistakes) = settings_from_toml(text);
+        assert_eq!(mistakes, []);
+        assert_eq!(settings.k.as_deref(), Some("2"));
+        assert_eq!(settings.view.as_deref(), Some("10.0.0.21:8080,10.0.0.22:8080"));
+        assert_eq!(settings.ipport.as_deref(), Some("10.0.0.21:8080"));
+        assert_eq!(settings.causal_wait.as_deref(), Some("1s"));
+    }
+
+    #[test]
+    fn unknown_names_and_odd_values_are_all_reported() {
+        let (settings, mistakes) = settings_from_toml("k = 1\nkk = 2\nlisten = true\nview = [1]");
+        assert_eq!(settings.k.as_deref(), Some("1"));
+        let texts: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
+        assert_eq!(texts.len(), 3);
+        assert!(
+            texts[0].contains("kk is no setting; there are ipport, view, k, listen"),
+            "{}",
+            texts[0]
+        );
+        assert!(texts[1].contains("listen must be"), "{}", texts[1]);
+    }
+
+    #[test]
+    fn a_file_that_is_no_toml_is_one_mistake() {
+        let (_, mistakes) = settings_from_toml("k = ");
+        assert_eq!(mistakes.len(), 1);
+    }
+}

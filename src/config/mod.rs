@@ -1,0 +1,272 @@
+//! What a node is told when it starts, and every mistake in it, found before anything else happens.
+//!
+//! Names the settings; `bin` reads them from the command line and the environment, and a file may
+//! give the rest. Pure: what can only be known on the spot, such as which addresses this machine has,
+//! is an argument. All mistakes are reported at once, each with its fix, because whoever starts a
+//! cluster by pasting commands would otherwise meet them one container at a time.
+
+mod file;
+mod membership;
+mod quantities;
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+pub use file::settings_from_toml;
+pub use membership::warnings;
+
+use crate::names::NodeId;
+
+/// Where a node listens unless told otherwise: what the assignment's container does.
+pub const LISTEN_DEFAULT: &str = "0.0.0.0:8080";
+
+/// Where records are kept unless told otherwise. The image sets `DATA_DIR=/data`.
+pub const DATA_DIR_DEFAULT: &str = "causeway-data";
+
+/// Everything a node needs to know to start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// This node's address, as the view lists it (`IPPORT`).
+    pub node: NodeId,
+    /// Where to accept connections (`LISTEN`).
+    pub listen: SocketAddr,
+    /// Replicas in a partition (`K`); none when the node waits to be added.
+    pub replicas: Option<u32>,
+    /// The nodes of the first view (`VIEW`), sorted; none when the node waits to be added.
+    pub view: Option<Vec<NodeId>>,
+    pub store: StoreKind,
+    pub limits: Limits,
+}
+
+/// Where records are kept (`STORE`, `DATA_DIR`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StoreKind {
+    Durable { data_dir: PathBuf },
+    Memory,
+}
+
+/// Bounds that an operator may set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// The largest value, in bytes (`MAX_VALUE`).
+    pub value_bytes_max: usize,
+    /// How long a read waits for what it depends on (`CAUSAL_WAIT`).
+    pub causal_wait: Duration,
+    /// How far a clock may be from this node's own (`CLOCK_LIMIT`).
+    pub clock_limit: Duration,
+    /// How long a tombstone is kept at the least (`FORGET_AFTER`).
+    pub forget_after: Duration,
+    /// Requests in flight before new ones are refused (`MAX_REQUESTS`).
+    pub requests_max: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            value_bytes_max: 1024 * 1024,
+            causal_wait: Duration::from_millis(800),
+            clock_limit: Duration::from_secs(3600),
+            forget_after: Duration::from_secs(24 * 3600),
+            requests_max: 4096,
+        }
+    }
+}
+
+/// The settings as they were written, before any is understood.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Settings {
+    pub ipport: Option<String>,
+    pub view: Option<String>,
+    pub k: Option<String>,
+    pub listen: Option<String>,
+    pub store: Option<String>,
+    pub data_dir: Option<String>,
+    pub max_value: Option<String>,
+    pub causal_wait: Option<String>,
+    pub clock_limit: Option<String>,
+    pub forget_after: Option<String>,
+    pub max_requests: Option<String>,
+}
+
+impl Settings {
+    /// These settings, and `below` for those that are not given here.
+    #[must_use]
+    pub fn over(mut self, mut below: Self) -> Self {
+        for ((_, mine), (_, theirs)) in self.by_name().into_iter().zip(below.by_name()) {
+            // `-e VIEW=` and a variable that a script left empty mean "not given".
+            if mine.as_deref().is_none_or(|text| text.trim().is_empty()) {
+                *mine = theirs.take();
+            }
+        }
+        self
+    }
+
+    /// Each setting under its name: the environment's, and in lower case the file's.
+    fn by_name(&mut self) -> [(&'static str, &mut Option<String>); 11] {
+        [
+            ("IPPORT", &mut self.ipport),
+            ("VIEW", &mut self.view),
+            ("K", &mut self.k),
+            ("LISTEN", &mut self.listen),
+            ("STORE", &mut self.store),
+            ("DATA_DIR", &mut self.data_dir),
+            ("MAX_VALUE", &mut self.max_value),
+            ("CAUSAL_WAIT", &mut self.causal_wait),
+            ("CLOCK_LIMIT", &mut self.clock_limit),
+            ("FORGET_AFTER", &mut self.forget_after),
+            ("MAX_REQUESTS", &mut self.max_requests),
+        ]
+    }
+}
+
+/// One mistake in the settings, and its fix.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{setting}: {problem}")]
+pub struct ConfigError {
+    pub setting: &'static str,
+    pub problem: String,
+}
+
+impl ConfigError {
+    fn new(setting: &'static str, problem: impl Into<String>) -> Self {
+        Self {
+            setting,
+            problem: problem.into(),
+        }
+    }
+}
+
+/// Understands the settings, or says everything that is wrong with them.
+///
+/// `is_own` tells whether an address belongs to this machine; it may say no when it does not know.
+pub fn understand(settings: &Settings, is_own: &dyn Fn(IpAddr) -> bool) -> Result<Config, Vec<ConfigError>> {
+    let settings = settings.clone().over(Settings::default());
+    let listen = listen(settings.listen.as_deref());
+    let place = membership::understand(&settings, listen.as_ref().ok().copied(), is_own);
+    let store = store(settings.store.as_deref(), settings.data_dir.as_deref());
+    let limits = limits(&settings);
+    match (place, listen, store, limits) {
+        (Ok(place), Ok(listen), Ok(store), Ok(limits)) => Ok(Config {
+            node: place.node,
+            listen,
+            replicas: place.replicas,
+            view: place.view,
+            store,
+            limits,
+        }),
+        (place, listen, store, limits) => {
+            let mut mistakes = place.err().unwrap_or_default();
+            mistakes.extend(listen.err());
+            mistakes.extend(store.err());
+            mistakes.extend(limits.err().unwrap_or_default());
+            Err(mistakes)
+        }
+    }
+}
+
+/// The address that `LISTEN` means; a port alone is that port on every interface.
+pub fn listen(text: Option<&str>) -> Result<SocketAddr, ConfigError> {
+    let text = text.map(str::trim).filter(|text| !text.is_empty());
+    let text = text.unwrap_or(LISTEN_DEFAULT);
+    let full = match text.strip_prefix(':').unwrap_or(text).parse::<u16>() {
+        Ok(port) => format!("0.0.0.0:{port}"),
+        Err(_) => text.replace("localhost:", "127.0.0.1:"),
+    };
+    match full.parse::<SocketAddr>() {
+        Ok(address) if address.port() != 0 => Ok(address),
+        _ => Err(ConfigError::new(
+            "LISTEN",
+            format!("{text:?} is not an address to listen on; write ip:port, such as {LISTEN_DEFAULT}"),
+        )),
+    }
+}
+
+fn store(kind: Option<&str>, data_dir: Option<&str>) -> Result<StoreKind, ConfigError> {
+    match kind.unwrap_or("durable").trim().to_ascii_lowercase().as_str() {
+        "durable" => Ok(StoreKind::Durable {
+            data_dir: data_dir.unwrap_or(DATA_DIR_DEFAULT).trim().into(),
+        }),
+        "memory" => Ok(StoreKind::Memory),
+        other => Err(ConfigError::new(
+            "STORE",
+            format!("{other:?} is no kind of store; write durable or memory"),
+        )),
+    }
+}
+
+/// A record travels between nodes in one frame of 8 MiB at the most, with room for what it depends on.
+const VALUE_BYTES_CEILING: usize = 4 * 1024 * 1024;
+
+fn limits(settings: &Settings) -> Result<Limits, Vec<ConfigError>> {
+    use quantities::{count, duration, size};
+    const SECOND: Duration = Duration::from_secs(1);
+    const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
+    let default = Limits::default();
+    let value = size(
+        "MAX_VALUE",
+        &settings.max_value,
+        default.value_bytes_max,
+        1..=VALUE_BYTES_CEILING,
+    );
+    let wait = duration(
+        "CAUSAL_WAIT",
+        &settings.causal_wait,
+        default.causal_wait,
+        Duration::ZERO..=60 * SECOND,
+    );
+    let clock = duration(
+        "CLOCK_LIMIT",
+        &settings.clock_limit,
+        default.clock_limit,
+        SECOND..=YEAR,
+    );
+    let forget = duration(
+        "FORGET_AFTER",
+        &settings.forget_after,
+        default.forget_after,
+        SECOND..=YEAR,
+    );
+    let requests = count(
+        "MAX_REQUESTS",
+        &settings.max_requests,
+        default.requests_max,
+        1..=1_000_000,
+    );
+    // A removed node may bring what it took until FORGET_AFTER less three CLOCK_LIMITs after its
+    // removal; with less than that between them it never may.
+    let short = match (&clock, &forget) {
+        (Ok(clock), Ok(forget)) if *forget <= *clock * 3 => Some(ConfigError::new(
+            "FORGET_AFTER",
+            format!(
+                "{forget:?} is not more than three times CLOCK_LIMIT ({clock:?}); raise it, or lower CLOCK_LIMIT"
+            ),
+        )),
+        _ => None,
+    };
+    match (value, wait, clock, forget, requests, short) {
+        (Ok(value_bytes_max), Ok(causal_wait), Ok(clock_limit), Ok(forget_after), Ok(requests_max), None) => {
+            Ok(Limits {
+                value_bytes_max,
+                causal_wait,
+                clock_limit,
+                forget_after,
+                requests_max,
+            })
+        }
+        (value, wait, clock, forget, requests, short) => {
+            let each = [
+                value.err(),
+                wait.err(),
+                clock.err(),
+                forget.err(),
+                requests.err(),
+                short,
+            ];
+            Err(each.into_iter().flatten().collect())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

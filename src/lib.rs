@@ -1,0 +1,40 @@
+//! Causeway: a partitioned, replicated, causally consistent key-value store.
+//!
+//! This file is the drawing of the floors, top first, and nothing else. A module may use what stands
+//! on a lower floor, never a neighbour on its own floor and never what stands above; `test/fast`
+//! reads this drawing and holds every `crate::…` path against it. To understand the store, read from
+//! the bottom up: names, causality, replication, view_change, then node.
+
+// assembly: listeners, signals, the order of starting and stopping
+pub mod server;
+
+// edges: what HTTP looks like, what the terminal looks like
+pub mod api;
+pub mod cli;
+
+// house: a running node, and what callers of one hold
+pub mod client;
+pub mod node;
+
+// instruments: each owns one thing outside the process
+pub mod net;
+pub mod store;
+pub mod telemetry;
+
+// translations: text and bytes to types, and back
+pub mod config;
+pub mod wire;
+
+// decisions: what a replica, what a view change does next
+pub mod replication;
+pub mod view_change;
+
+// values: facts about versions, facts about who owns what
+pub mod causality;
+pub mod placement;
+
+// names: what everything is called
+pub mod names;
+
+// planted: rules that a test can switch off; nothing without the feature `planted-faults`
+pub mod planted;

@@ -1,0 +1,312 @@
+//! The names of things: keys, nodes, partitions, epochs, logs and dots.
+//!
+//! They stand on the lowest floor because every other floor speaks of them. Nothing here knows what
+//! the named things do.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use xxhash_rust::xxh3::xxh3_64;
+
+/// Keys move between partitions by whole slots; there are this many.
+pub const SLOTS: u16 = 16_384;
+
+/// The longest key, in characters after decoding.
+pub const KEY_CHARS_MAX: usize = 200;
+
+/// The name of a value: 1 to 200 characters of UTF-8.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key(Box<str>);
+
+/// Why a text is not a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum KeyError {
+    #[error("the key is empty; put it behind /kv-store/")]
+    Empty,
+    #[error("the key is longer than {KEY_CHARS_MAX} characters")]
+    TooLong,
+}
+
+impl Key {
+    /// A key from its decoded text.
+    pub fn new(text: &str) -> Result<Self, KeyError> {
+        if text.is_empty() {
+            return Err(KeyError::Empty);
+        }
+        if text.len() > KEY_CHARS_MAX && text.chars().count() > KEY_CHARS_MAX {
+            return Err(KeyError::TooLong);
+        }
+        Ok(Self(text.into()))
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The slot that this key lives in, the same on every node and in every version.
+    pub fn slot(&self) -> Slot {
+        Slot::of(self.as_str())
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// One of the [`SLOTS`] shares of the key space.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Slot(pub u16);
+
+impl Slot {
+    /// The slot of a key: xxh3 of its bytes, modulo the number of slots.
+    pub fn of(key: &str) -> Self {
+        let slot = xxh3_64(key.as_bytes()) % u64::from(SLOTS);
+        Self(u16::try_from(slot).expect("a remainder of SLOTS fits"))
+    }
+
+    pub fn index(self) -> usize {
+        usize::from(self.0)
+    }
+
+    /// Every slot, in order.
+    pub fn all() -> impl Iterator<Item = Self> {
+        (0..SLOTS).map(Self)
+    }
+}
+
+/// A node as the view lists it: `host:port`. The host is an address or a name.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NodeId(Arc<str>);
+
+/// Why a text is not the address of a node.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NodeIdError {
+    #[error("{0:?} has no port; write host:port, such as 10.0.0.21:8080")]
+    NoPort(String),
+    #[error("{0:?} has a port that is not a number from 1 to 65535; write host:port, such as 10.0.0.21:8080")]
+    BadPort(String),
+    #[error("{0:?} has no host that could be an address or a name; write host:port, such as 10.0.0.21:8080")]
+    BadHost(String),
+}
+
+impl NodeId {
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    pub fn host(&self) -> &str {
+        self.split().0
+    }
+
+    pub fn port(&self) -> u16 {
+        self.split().1
+    }
+
+    fn split(&self) -> (&str, u16) {
+        let (host, port) = self.0.rsplit_once(':').expect("parsed with a port");
+        (host, port.parse().expect("parsed with a numeric port"))
+    }
+}
+
+impl FromStr for NodeId {
+    type Err = NodeIdError;
+
+    fn from_str(text: &str) -> Result<Self, NodeIdError> {
+        let text = text.trim();
+        let (host, port) = text
+            .rsplit_once(':')
+            .ok_or_else(|| NodeIdError::NoPort(text.into()))?;
+        let port = port
+            .parse::<u16>()
+            .ok()
+            .filter(|port| *port != 0)
+            .ok_or_else(|| NodeIdError::BadPort(text.into()))?;
+        if !is_host(host) {
+            return Err(NodeIdError::BadHost(text.into()));
+        }
+        // One spelling for one node: "LOCALHOST:080" and "localhost:80" must not be two members.
+        Ok(Self(format!("{}:{port}", host.to_ascii_lowercase()).into()))
+    }
+}
+
+fn is_host(host: &str) -> bool {
+    if let Some(inner) = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        return inner.parse::<std::net::Ipv6Addr>().is_ok();
+    }
+    let named = !host.is_empty()
+        && host.len() <= 253
+        && host
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b));
+    // Four numbers with a slip in one of them are a mistyped address, never a name.
+    let numeric = host.bytes().all(|b| b.is_ascii_digit() || b == b'.');
+    named && (!numeric || host.parse::<std::net::Ipv4Addr>().is_ok())
+}
+
+impl fmt::Debug for NodeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Display for NodeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// One life of a node's data: drawn when a node starts with an empty store, kept on disk with it.
+/// A node that lost its disk is a new incarnation of the same node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Incarnation {
+    /// Wall clock at the first start, in milliseconds since 1970.
+    pub started_ms: u64,
+    pub random: u64,
+}
+
+/// A node in one of its lives, as a view lists it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Member {
+    pub node: NodeId,
+    pub incarnation: Incarnation,
+}
+
+impl Member {
+    /// The short name by which logs carry this member.
+    pub fn id(&self) -> MemberId {
+        let mut bytes = self.node.as_str().as_bytes().to_vec();
+        bytes.extend_from_slice(&self.incarnation.started_ms.to_le_bytes());
+        bytes.extend_from_slice(&self.incarnation.random.to_le_bytes());
+        MemberId(xxh3_64(&bytes))
+    }
+}
+
+/// A member's short name: a hash of node and incarnation.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct MemberId(pub u64);
+
+impl fmt::Debug for MemberId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "m{:08x}", self.0 >> 32)
+    }
+}
+
+/// The number of a partition: 0 … P-1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PartitionId(pub u32);
+
+impl fmt::Display for PartitionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// The number of a view. The first view that serves is epoch 1; 0 is "no view yet".
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Epoch(pub u64);
+
+impl Epoch {
+    pub const NONE: Self = Self(0);
+    pub const FIRST: Self = Self(1);
+
+    pub fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+}
+
+impl fmt::Display for Epoch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Which cluster this is; drawn with the first view.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ClusterId(pub u64);
+
+/// The writes that one member took as coordinator in one epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Log {
+    pub epoch: Epoch,
+    pub member: MemberId,
+}
+
+/// The name of one write: its place in its log, from 1 without gaps. Never used twice (I1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Dot {
+    pub log: Log,
+    pub number: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_and_names_are_nodes() {
+        for text in [
+            "10.0.0.21:8080",
+            "localhost:1",
+            "node-1.example:65535",
+            "[::1]:80",
+            " a_b:9 ",
+        ] {
+            assert!(text.parse::<NodeId>().is_ok(), "{text}");
+        }
+        assert_eq!(
+            "LocalHost:080".parse::<NodeId>().expect("parses").as_str(),
+            "localhost:80"
+        );
+    }
+
+    #[test]
+    fn slips_are_named() {
+        let parse = |text: &str| text.parse::<NodeId>().expect_err("is refused");
+        assert!(matches!(parse("10.0.0.21"), NodeIdError::NoPort(_)));
+        assert!(matches!(parse("10.0.0.21:"), NodeIdError::BadPort(_)));
+        assert!(matches!(parse("10.0.0.21:0"), NodeIdError::BadPort(_)));
+        assert!(matches!(parse("10.0.0.21:70000"), NodeIdError::BadPort(_)));
+        assert!(matches!(parse(":8080"), NodeIdError::BadHost(_)));
+        assert!(matches!(parse("10.0.0:8080"), NodeIdError::BadHost(_)));
+        assert!(matches!(parse("10.0.0.256:8080"), NodeIdError::BadHost(_)));
+        assert!(matches!(parse("a b:8080"), NodeIdError::BadHost(_)));
+    }
+
+    #[test]
+    fn keys_have_one_to_two_hundred_characters() {
+        assert_eq!(Key::new(""), Err(KeyError::Empty));
+        assert!(Key::new(&"é".repeat(KEY_CHARS_MAX)).is_ok());
+        assert_eq!(Key::new(&"é".repeat(KEY_CHARS_MAX + 1)), Err(KeyError::TooLong));
+    }
+
+    #[test]
+    fn slots_never_change_between_versions() {
+        // Pinned: a key that changes its slot is lost to every cluster that stored it.
+        assert_eq!([Slot::of("a").0, Slot::of("key").0, Slot::of("é").0], PINNED);
+    }
+
+    const PINNED: [u16; 3] = [3615, 9699, 3251];
+
+    #[test]
+    fn a_new_incarnation_is_another_member() {
+        let node: NodeId = "10.0.0.1:80".parse().expect("parses");
+        let life = |random| Member {
+            node: node.clone(),
+            incarnation: Incarnation {
+                started_ms: 1,
+                random,
+            },
+        };
+        assert_ne!(life(1).id(), life(2).id());
+        assert_eq!(life(1).id(), life(1).id());
+    }
+}

@@ -1,0 +1,42 @@
+//! How nodes reach each other: one long-lived stream of frames to each peer.
+//!
+//! A [`Pipe`] carries whole frames in order, or ends; what travels in them is `wire::peer`. The real
+//! network opens a pipe by an HTTP upgrade on the peer's own port, since the address in the view is
+//! the only one a node has; the simulator opens pipes through its own network.
+
+mod frames;
+pub mod http_client;
+pub mod stream;
+
+use std::fmt;
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use tokio::sync::mpsc;
+
+use crate::names::NodeId;
+
+/// Frames waiting in a pipe, each way. Enough to keep a link busy for a round trip; when it is full
+/// the sender waits, so a slow peer slows its sender and nothing grows.
+pub const PIPE_FRAMES: usize = 64;
+
+/// The largest frame that is accepted, so that a peer that speaks nonsense cannot ask for memory.
+pub const FRAME_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// Both ends of a conversation with a peer, frame by frame. Dropping either half ends it.
+#[derive(Debug)]
+pub struct Pipe {
+    pub sender: mpsc::Sender<Bytes>,
+    pub receiver: mpsc::Receiver<Bytes>,
+}
+
+/// Why a peer could not be reached.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{0}")]
+pub struct DialError(pub String);
+
+/// Opens pipes to peers.
+pub trait Dialer: Send + Sync + fmt::Debug {
+    /// A fresh pipe to `node`. The caller limits how long it waits.
+    fn dial(&self, node: NodeId) -> BoxFuture<'static, Result<Pipe, DialError>>;
+}

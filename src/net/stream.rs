@@ -1,0 +1,204 @@
+//! Real pipes: a TCP connection to the peer's own port, turned from HTTP into frames by an upgrade.
+//!
+//! ```text
+//! dialer   ── GET /causeway/peer, Upgrade: causeway-peer/1 ──▶   server (connection)
+//!          ◀── 101 ───────────────────────────────────────────
+//!          ◀═══════════════ frames, both ways ═══════════════▶
+//! ```
+//!
+//! One task carries a pipe, in both directions, so that when either side ends both do and nothing is
+//! left behind.
+#![expect(
+    clippy::disallowed_types,
+    reason = "the door to the peers: sockets are opened here"
+)]
+
+use std::io;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use futures_util::future::BoxFuture;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::sync::mpsc;
+use tokio_util::task::TaskTracker;
+
+use super::frames::{Batch, next_frame};
+use super::{DialError, Dialer, FRAME_BYTES_MAX, PIPE_FRAMES, Pipe};
+use crate::names::NodeId;
+
+/// Where nodes ask each other for a stream.
+pub const PEER_PATH: &str = "/causeway/peer";
+
+/// What the connection becomes. A version that cannot talk to this one has another name.
+pub const PEER_PROTOCOL: &str = "causeway-peer/1";
+
+/// The most that is read of an answer to the upgrade before it is taken for nonsense.
+const ANSWER_BYTES_MAX: usize = 4096;
+
+/// A stream on which the peer's machine acknowledges nothing for this long is given up. Left to itself,
+/// TCP sends again less and less often: after a cut of ten seconds it may be silent for ten more, and
+/// whatever waits for the stream with it. A new one connects as soon as the network is whole. A peer
+/// that is merely frozen or slow still acknowledges, and keeps its stream.
+const UNACKNOWLEDGED_MAX_MS: u32 = 2000;
+
+/// How long frames that were sent before the pipe was dropped may take to leave.
+const LINGER: Duration = Duration::from_millis(500);
+
+/// Opens pipes over TCP, and owns the tasks that carry them.
+#[derive(Debug, Default)]
+pub struct HttpDialer {
+    carriers: TaskTracker,
+}
+
+impl HttpDialer {
+    pub fn new(carriers: TaskTracker) -> Self {
+        Self { carriers }
+    }
+}
+
+impl Dialer for HttpDialer {
+    fn dial(&self, node: NodeId) -> BoxFuture<'static, Result<Pipe, DialError>> {
+        let carriers = self.carriers.clone();
+        Box::pin(async move {
+            let (socket, read) = call(&node)
+                .await
+                .map_err(|error| DialError(format!("{node} cannot be reached: {error}")))?;
+            let (pipe, carrier) = carry(socket, read);
+            carriers.spawn(carrier);
+            Ok(pipe)
+        })
+    }
+}
+
+/// Connects and upgrades; gives what arrived behind the answer beside the socket.
+async fn call(node: &NodeId) -> io::Result<(TcpStream, BytesMut)> {
+    let mut socket = TcpStream::connect(node.as_str()).await?;
+    socket.set_nodelay(true)?;
+    let request = format!(
+        "GET {PEER_PATH} HTTP/1.1\r\nHost: {node}\r\nConnection: Upgrade\r\nUpgrade: {PEER_PROTOCOL}\r\n\r\n"
+    );
+    socket.write_all(request.as_bytes()).await?;
+    let mut read = BytesMut::with_capacity(ANSWER_BYTES_MAX);
+    let end = loop {
+        if let Some(at) = read.windows(4).position(|bytes| bytes == b"\r\n\r\n") {
+            break at + 4;
+        }
+        if read.len() >= ANSWER_BYTES_MAX || socket.read_buf(&mut read).await? == 0 {
+            return Err(io::Error::other("it does not answer as a node does"));
+        }
+    };
+    let answer = read.split_to(end);
+    if !answer.starts_with(b"HTTP/1.1 101 ") {
+        let line = answer[..].split(|byte| *byte == b'\r').next().unwrap_or_default();
+        let line = String::from_utf8_lossy(line);
+        return Err(io::Error::other(format!(
+            "it answered {line:?} instead of opening a stream"
+        )));
+    }
+    Ok((socket, read))
+}
+
+/// A pipe over an upgraded socket, of which `read` has been read already, and the task that carries it.
+/// The task ends when the peer hangs up, when either half of the pipe is dropped, or when the peer
+/// sends what is no frame.
+pub fn carry(
+    socket: TcpStream,
+    read: impl Into<BytesMut>,
+) -> (Pipe, impl Future<Output = ()> + Send + 'static) {
+    let (sender, outgoing) = mpsc::channel(PIPE_FRAMES);
+    let (incoming, receiver) = mpsc::channel(PIPE_FRAMES);
+    let peer = socket.peer_addr();
+    #[cfg(target_os = "linux")]
+    if let Err(error) = rustix::net::sockopt::set_tcp_user_timeout(&socket, UNACKNOWLEDGED_MAX_MS) {
+        tracing::warn!(?peer, %error, "a cut link to this peer will take long to heal");
+    }
+    let read = read.into();
+    let carrier = async move {
+        if let Err(error) = carry_frames(socket, read, outgoing, incoming).await {
+            tracing::info!(?peer, %error, "a stream to a peer ended");
+        }
+    };
+    (Pipe { sender, receiver }, carrier)
+}
+
+async fn carry_frames(
+    socket: TcpStream,
+    read: BytesMut,
+    outgoing: mpsc::Receiver<Bytes>,
+    incoming: mpsc::Sender<Bytes>,
+) -> io::Result<()> {
+    let (reading, writing) = socket.into_split();
+    let mut writer = Writer {
+        writing,
+        outgoing,
+        batch: Batch::default(),
+    };
+    let ended = tokio::select! {
+        ended = read_frames(reading, read, &incoming) => ended,
+        ended = writer.write_frames() => return ended,
+        () = incoming.closed() => Ok(()),
+    };
+    // This node hung up, or the peer did: what was sent before still goes out, if it goes quickly.
+    writer.outgoing.close();
+    drop(incoming);
+    let rest = tokio::time::timeout(LINGER, writer.write_frames()).await;
+    ended.and(rest.unwrap_or(Ok(())))
+}
+
+async fn read_frames(
+    mut reading: OwnedReadHalf,
+    mut read: BytesMut,
+    incoming: &mpsc::Sender<Bytes>,
+) -> io::Result<()> {
+    loop {
+        while let Some(frame) = next_frame(&mut read).map_err(io::Error::other)? {
+            if incoming.send(frame).await.is_err() {
+                return Ok(());
+            }
+        }
+        if reading.read_buf(&mut read).await? == 0 {
+            return Ok(());
+        }
+    }
+}
+
+struct Writer {
+    writing: OwnedWriteHalf,
+    outgoing: mpsc::Receiver<Bytes>,
+    batch: Batch,
+}
+
+impl Writer {
+    /// Writes until the pipe is dropped. May be interrupted and called again.
+    async fn write_frames(&mut self) -> io::Result<()> {
+        loop {
+            if self.batch.is_empty() {
+                match self.outgoing.recv().await {
+                    Some(frame) => self.push(frame)?,
+                    None => return self.writing.shutdown().await,
+                }
+            }
+            // All that waits goes out in one write.
+            while !self.batch.is_full() {
+                match self.outgoing.try_recv() {
+                    Ok(frame) => self.push(frame)?,
+                    Err(_) => break,
+                }
+            }
+            self.writing.write_all_buf(&mut self.batch.unwritten()).await?;
+        }
+    }
+
+    fn push(&mut self, frame: Bytes) -> io::Result<()> {
+        if frame.len() > FRAME_BYTES_MAX {
+            return Err(io::Error::other(format!(
+                "a frame of {} bytes was to be sent",
+                frame.len()
+            )));
+        }
+        self.batch.push(frame);
+        Ok(())
+    }
+}

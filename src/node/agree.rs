@@ -1,0 +1,262 @@
+//! Proposing the next view: asks the members of the view before, and carries out what the register's
+//! rules say.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use tokio::sync::oneshot;
+use tokio::time::{Instant, sleep, timeout_at};
+
+use super::Node;
+use super::jobs::Job;
+use crate::names::{Epoch, Member, NodeId};
+use crate::placement::View;
+use crate::view_change::{Ballot, Electorate, Next, Proposal, Vote};
+use crate::wire::SharedView;
+use crate::wire::peer::{Answer, Known, Question, Start};
+
+/// How long one phase of one attempt may take.
+const PHASE_LIMIT: Duration = Duration::from_millis(700);
+
+/// How long a change is proposed before it is given up.
+const PROPOSE_LIMIT: Duration = Duration::from_secs(5);
+
+/// Why no view was chosen.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum ProposeError {
+    #[error("not enough members answer to decide a view change; silent: {0:?}")]
+    NoMajority(Vec<NodeId>),
+    /// Somebody knows of a newer view; it has been learned.
+    #[error("the view has moved on")]
+    MovedOn,
+}
+
+/// What a voter said, or that it said nothing.
+type Said = (NodeId, Option<(Answer, Option<Member>)>);
+
+impl Node {
+    /// Has a view chosen for `epoch`: `wanted`, or one that an earlier attempt may have had chosen.
+    pub(super) async fn propose(
+        &self,
+        epoch: Epoch,
+        before: Option<&View>,
+        electorate: &Electorate,
+        wanted: &View,
+    ) -> Result<Arc<View>, ProposeError> {
+        let deadline = Instant::now() + PROPOSE_LIMIT;
+        let mut round = 1;
+        loop {
+            let node = self.me.member.node.clone();
+            let ballot = Ballot {
+                round,
+                proposer: node,
+                attempt: self.me.world.random(),
+            };
+            let mut attempt = Proposal::new(epoch, ballot, electorate.clone());
+            let silent = match self.attempt(&mut attempt, before, wanted).await? {
+                Ok(view) => return Ok(view),
+                Err(silent) => silent,
+            };
+            if Instant::now() >= deadline {
+                return Err(ProposeError::NoMajority(silent.into_iter().collect()));
+            }
+            round = attempt
+                .outbid_by()
+                .map_or(round, |outbid| outbid + 1)
+                .max(round + 1);
+            // Rivals draw different pauses, so one of them gets through.
+            sleep(Duration::from_millis(20 + self.me.world.random() % 150)).await;
+        }
+    }
+
+    /// One attempt: both phases, or who did not answer.
+    async fn attempt(
+        &self,
+        attempt: &mut Proposal,
+        before: Option<&View>,
+        wanted: &View,
+    ) -> Result<Result<Arc<View>, BTreeSet<NodeId>>, ProposeError> {
+        let (epoch, ballot) = (attempt.epoch, attempt.ballot.clone());
+        let ask = |start| Question::Promise {
+            epoch,
+            ballot: ballot.clone(),
+            start,
+        };
+        let next = match self.ask_voters(attempt, before, ask).await? {
+            Ok(next) => next,
+            Err(silent) => return Ok(Err(silent)),
+        };
+        let Next::Propose {
+            earlier,
+            raise_generation,
+        } = next
+        else {
+            return Ok(Err(BTreeSet::new()));
+        };
+        let mut view = earlier.map_or_else(|| wanted.clone(), |earlier| (*earlier).clone());
+        if raise_generation {
+            view.generation = before.map_or(0, |before| before.generation) + 1;
+        }
+        let view = Arc::new(view);
+        attempt.begin_accepting(Arc::clone(&view));
+        let ask = |start| Question::Accept {
+            epoch,
+            ballot: ballot.clone(),
+            view: SharedView(Arc::clone(&view)),
+            start,
+        };
+        Ok(match self.ask_voters(attempt, before, ask).await? {
+            Ok(Next::Chosen(view)) => Ok(view),
+            Ok(_) => Err(BTreeSet::new()),
+            Err(silent) => Err(silent),
+        })
+    }
+
+    /// Asks every voter, until the attempt can go on; or gives back who has not answered.
+    async fn ask_voters(
+        &self,
+        attempt: &mut Proposal,
+        before: Option<&View>,
+        question: impl Fn(Option<Start>) -> Question,
+    ) -> Result<Result<Next, BTreeSet<NodeId>>, ProposeError> {
+        let start = before.is_none().then(|| self.start.clone());
+        let voters = attempt.electorate().voters.clone();
+        let mut silent = voters.clone();
+        let deadline = Instant::now() + PHASE_LIMIT;
+        let mut asked: FuturesUnordered<_> = voters
+            .into_iter()
+            .map(|node| self.ask_voter(node, question(start.clone())))
+            .collect();
+        while let Ok(Some((node, said))) = timeout_at(deadline, asked.next()).await {
+            let Some((answer, member)) = said else { continue };
+            silent.remove(&node);
+            let next = match (answer, member) {
+                (Answer::Met { known, .. }, _) => {
+                    self.learn(known).await;
+                    return Err(ProposeError::MovedOn);
+                }
+                // Only its own word counts for a lost disk.
+                (Answer::Voted { by, .. }, Some(peer)) if before.is_some_and(|view| !view.is_member(&by)) => {
+                    if by == peer {
+                        attempt.lost_its_disk(node)
+                    } else {
+                        Next::Wait
+                    }
+                }
+                (Answer::Voted { vote, .. }, _) => attempt.voted(node, vote),
+                _ => Next::Wait,
+            };
+            if next != Next::Wait {
+                return Ok(Ok(next));
+            }
+        }
+        Ok(Err(silent))
+    }
+
+    async fn ask_voter(&self, node: NodeId, question: Question) -> Said {
+        if node == self.me.member.node {
+            let me = self.me.member.clone();
+            let answer = match question {
+                Question::Promise { epoch, ballot, start } => self.answer_promise(epoch, ballot, start).await,
+                Question::Accept {
+                    epoch,
+                    ballot,
+                    view,
+                    start,
+                } => self.answer_accept(epoch, ballot, view.0, start).await,
+                _ => Answer::Noted,
+            };
+            return (node, Some((answer, Some(me))));
+        }
+        let said = self.peers.call_known(&node, question, PHASE_LIMIT).await.ok();
+        (node, said.map(|(answer, member)| (answer, Some(member))))
+    }
+
+    pub(super) async fn answer_promise(&self, epoch: Epoch, ballot: Ballot, start: Option<Start>) -> Answer {
+        let (reply, vote) = oneshot::channel();
+        self.answer_vote(epoch, start, Job::Promise { epoch, ballot, reply }, vote)
+            .await
+    }
+
+    pub(super) async fn answer_accept(
+        &self,
+        epoch: Epoch,
+        ballot: Ballot,
+        view: Arc<View>,
+        start: Option<Start>,
+    ) -> Answer {
+        if view.epoch != epoch {
+            return self.voted(Vote::NotVoting);
+        }
+        let (reply, vote) = oneshot::channel();
+        self.answer_vote(
+            epoch,
+            start,
+            Job::Accept {
+                epoch,
+                ballot,
+                view,
+                reply,
+            },
+            vote,
+        )
+        .await
+    }
+
+    /// Votes, or says what the proposer does not know yet.
+    async fn answer_vote(
+        &self,
+        epoch: Epoch,
+        start: Option<Start>,
+        job: Job,
+        vote: oneshot::Receiver<Vote>,
+    ) -> Answer {
+        // Nodes that were started with another K or VIEW take no part in each other's first view.
+        if start.is_some_and(|start| start != self.start) {
+            return self.voted(Vote::NotVoting);
+        }
+        if self.me.facts().newest().is_some_and(|view| view.epoch >= epoch) {
+            return Answer::Met {
+                start: self.start.clone(),
+                known: self.known(),
+            };
+        }
+        self.enqueue(job).await;
+        self.voted(vote.await.unwrap_or(Vote::NotVoting))
+    }
+
+    fn voted(&self, vote: Vote) -> Answer {
+        Answer::Voted {
+            by: self.me.member.clone(),
+            vote,
+        }
+    }
+
+    /// The views of epochs that are not closed, as peers are told them.
+    pub(super) fn known(&self) -> Known {
+        let facts = self.me.facts();
+        let views = facts
+            .views
+            .values()
+            .map(|view| SharedView(Arc::clone(view)))
+            .collect();
+        Known {
+            views,
+            closed: facts.closed,
+            active: facts.active,
+        }
+    }
+
+    /// Takes note of views, durably.
+    pub(super) async fn learn(&self, known: Known) {
+        if !self.may_follow(&known) {
+            return;
+        }
+        let (reply, done) = oneshot::channel();
+        self.enqueue(Job::Learn { known, reply }).await;
+        let _ = done.await;
+    }
+}

@@ -1,0 +1,120 @@
+//! What a node answers: the outcome of an operation on a key, and what it knows of its cluster.
+//!
+//! The edges turn these into status codes and bodies; nothing here knows of HTTP.
+
+use crate::causality::{Payload, Record, Timestamp};
+use crate::names::{ClusterId, Epoch, Incarnation, NodeId, PartitionId};
+
+/// A key that was found.
+#[derive(Debug, Clone)]
+pub struct Found {
+    /// The record, which has a value: tombstones are answered as [`Refusal::KeyNotFound`].
+    pub record: Record,
+    pub partition: PartitionId,
+    /// What the reader depends on from now on.
+    pub payload: Payload,
+}
+
+/// A write that is stored.
+#[derive(Debug, Clone)]
+pub struct Written {
+    /// As far as this replica knows, the key did not exist before.
+    pub created: bool,
+    pub partition: PartitionId,
+    /// What the writer depends on from now on.
+    pub payload: Payload,
+    pub timestamp: Timestamp,
+    /// How many replicas have it on stable storage, the coordinator included.
+    pub replicas: u32,
+}
+
+/// Why an operation on a key was not done.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    #[error("Key does not exist")]
+    KeyNotFound {
+        partition: PartitionId,
+        payload: Payload,
+    },
+    /// The text says what is wrong with it.
+    #[error("{0}")]
+    BadPayload(String),
+    /// No replica of the key's partition that has its data can be reached.
+    #[error("key value store is not available")]
+    Unavailable { partition: PartitionId },
+    /// Every replica that can be reached is behind what the client depends on.
+    #[error(
+        "the replicas that can be reached do not have yet what your causal payload depends on; try again shortly"
+    )]
+    Behind { partition: PartitionId },
+    /// The link broke after the write may have been taken.
+    #[error(
+        "the outcome of this write is unknown: the node that was asked to take it stopped answering; the write may still appear"
+    )]
+    UnknownOutcome { partition: PartitionId },
+    #[error("this node is in no view yet; add it through a member with PUT /kv-store/update_view?type=add")]
+    NotInView,
+    /// The first view has not formed.
+    #[error("{}", starting_text(.missing, .quarrel))]
+    Starting {
+        missing: Vec<NodeId>,
+        /// Nodes that were started with another K or VIEW, and what differs.
+        quarrel: Vec<String>,
+    },
+    #[error("this node cannot store: {0}; reads go on, and writes will when there is room")]
+    StorageFailed(String),
+    #[error("too many requests in flight; try again shortly")]
+    Overloaded,
+}
+
+fn starting_text(missing: &[NodeId], quarrel: &[String]) -> String {
+    let missing: Vec<_> = missing.iter().map(NodeId::as_str).collect();
+    let waits_for = match missing.as_slice() {
+        [] if !quarrel.is_empty() => None,
+        [] => Some("the first view is being formed".to_owned()),
+        missing => Some(format!(
+            "the first view is not formed yet; still missing: {}",
+            missing.join(", ")
+        )),
+    };
+    let parts: Vec<String> = waits_for.into_iter().chain(quarrel.iter().cloned()).collect();
+    parts.join("; ")
+}
+
+/// What part a node plays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    Replica(PartitionId),
+    Proxy,
+    /// In no view: waiting to be added.
+    Waiting,
+}
+
+/// What a node knows of itself and its cluster; before the first view, as `VIEW` would have it.
+#[derive(Debug, Clone)]
+pub struct Situation {
+    pub node: NodeId,
+    pub incarnation: Incarnation,
+    pub role: Role,
+    /// None until the first view is known.
+    pub cluster: Option<ClusterId>,
+    /// [`Epoch::NONE`] until the first view is active here.
+    pub epoch: Epoch,
+    /// K; none on a node that was started without and is in no view.
+    pub replicas: Option<u32>,
+    /// The nodes of each partition, by partition id.
+    pub partitions: Vec<Vec<NodeId>>,
+    pub proxies: Vec<NodeId>,
+    /// False while a slot that this node owns still lacks what it must have before it may answer.
+    pub ready: bool,
+    /// Why keys are not served, when they are not.
+    pub waiting_for: Option<Refusal>,
+    /// Peers that do not answer at the moment.
+    pub away: Vec<NodeId>,
+    /// Records resident here that have a value.
+    pub keys: u64,
+    /// Slots that became ready with nobody to take them from: their keys are gone.
+    pub slots_lost: u32,
+    /// Why writes are refused, when they are.
+    pub storage_failure: Option<String>,
+}

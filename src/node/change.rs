@@ -1,0 +1,116 @@
+//! Watching over view changes: admitting nodes that came back empty, taking over when a driver falls
+//! silent, and catching up with a view that has moved on.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+use tokio::time::sleep;
+
+use super::Node;
+use crate::names::Member;
+use crate::placement::next;
+use crate::view_change::Electorate;
+use crate::wire::peer::{Answer, Declined, Question};
+
+/// A change whose driver has been silent for this long, and up to as much again by chance, is driven by
+/// whoever notices.
+const DRIVER_SILENCE: Duration = Duration::from_secs(1);
+
+/// Nodes of the view that came back empty and wait to be listed.
+#[derive(Debug, Default)]
+pub(super) struct Admissions {
+    waiting: Mutex<BTreeSet<Member>>,
+    arrived: Notify,
+}
+
+impl Node {
+    /// Watches over changes: admits those who ask, takes over from silent drivers, and follows whoever
+    /// is already further.
+    pub(super) async fn watch_changes(self: Arc<Self>) {
+        loop {
+            let patience = DRIVER_SILENCE + Duration::from_millis(self.me.world.random() % 1000);
+            tokio::select! {
+                biased;
+                () = self.admissions.arrived.notified() => self.admit_waiting().await,
+                () = self.me.heard_newer.notified() => self.catch_up().await,
+                () = sleep(DRIVER_SILENCE / 4) => {}
+            }
+            let facts = self.me.facts();
+            let pending = facts
+                .newest()
+                .filter(|view| view.epoch > facts.active && view.is_member(&self.me.member));
+            if let Some(view) = pending.filter(|_| self.following.driver_silence() >= patience) {
+                tracing::info!(epoch = %view.epoch, "nobody drives the view change; driving it");
+                self.drive(Arc::clone(view)).await;
+            }
+        }
+    }
+
+    /// A new incarnation of a node of the view asks to be listed. Only its own word counts.
+    pub(super) fn answer_admit(&self, from: &Member) -> Answer {
+        let facts = self.me.facts();
+        let may_admit = facts.is_member() && facts.view().is_some_and(|view| view.lists(&from.node));
+        if !may_admit {
+            return Answer::Declined(Declined::NotOwner);
+        }
+        self.admissions.waiting.lock().insert(from.clone());
+        self.admissions.arrived.notify_one();
+        Answer::Noted
+    }
+
+    async fn admit_waiting(self: &Arc<Self>) {
+        let waiting = std::mem::take(&mut *self.admissions.waiting.lock());
+        let facts = self.me.facts();
+        let Some(view) = facts.view() else { return };
+        if facts.newest().is_some_and(|newest| newest.epoch > facts.active) {
+            // A change is under way; they ask again.
+            return;
+        }
+        let missing: Vec<Member> = waiting
+            .into_iter()
+            .filter(|member| view.lists(&member.node) && !view.is_member(member))
+            .collect();
+        if missing.is_empty() {
+            return;
+        }
+        let wanted = next::admit(view, &missing);
+        match self
+            .propose(wanted.epoch, Some(view), &Electorate::of(view), &wanted)
+            .await
+        {
+            Ok(view) => self.drive(view).await,
+            Err(reason) => tracing::info!(%reason, nodes = ?missing, "cannot admit yet"),
+        }
+    }
+
+    /// Learns the views of a peer that spoke of a newer epoch. What is active there has been passed by
+    /// here: this member seals itself, activates the newest, and hands over late.
+    async fn catch_up(&self) {
+        let facts = self.me.facts();
+        let ahead = self.me.take_newer().into_iter();
+        let siblings = facts.siblings().into_iter().map(|member| member.node);
+        for node in ahead.chain(siblings) {
+            let Ok(Answer::Met { known, .. }) =
+                self.peers.call(&node, Question::Meet, super::ASK_LIMIT).await
+            else {
+                continue;
+            };
+            let target = known.active;
+            self.learn(known).await;
+            let facts = self.me.facts();
+            let listed = facts
+                .views
+                .get(&target)
+                .is_some_and(|view| view.is_member(&self.me.member));
+            if target > facts.active && listed {
+                tracing::info!(epoch = %target, "the view has moved on; following");
+                self.seal(target).await;
+                self.activate(target).await;
+                return;
+            }
+        }
+    }
+}

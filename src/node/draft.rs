@@ -1,0 +1,319 @@
+//! One batch in the making: jobs are decided one after the other on a copy of the facts, and nothing of
+//! it is true until the batch is stored.
+
+use std::collections::BTreeMap;
+
+use super::acks::Stored;
+use super::jobs::{After, Job, NotStored};
+use super::me::Me;
+use crate::causality::{Payload, Record, Supersedes, VersionVector};
+use crate::names::{Dot, Epoch, Key, Log, MemberId};
+use crate::planted::{self, Fault};
+use crate::replication::{Ask, Facts, Given, may_write};
+use crate::store::{Batch, Resident};
+use crate::view_change::Vote;
+use crate::wire::notes::{Acceptors, acceptors_note, standing_note, vector_note};
+use crate::wire::peer::{Answer, Known, Push};
+
+/// What becomes of a job.
+#[derive(Debug)]
+pub(super) enum Decision {
+    /// Decided; this is said when the batch is stored, or refused with it.
+    Then(After),
+    /// Cannot be decided yet: an earlier number is missing, or a view change is under way.
+    Later(Job),
+}
+
+/// A batch in the making.
+#[derive(Debug)]
+pub(super) struct Draft<'a> {
+    me: &'a Me,
+    resident: &'a Resident,
+    pub facts: Facts,
+    pub acceptors: Acceptors,
+    /// The records that win, by key.
+    pub winners: BTreeMap<Box<str>, Record>,
+    pub forgotten: Vec<Key>,
+    /// Our own writes, in the order of their numbers.
+    pub own: Vec<Record>,
+    /// Numbers of a sibling's log that are stable once this batch is stored.
+    pub stable: VersionVector,
+    vector_changed: bool,
+    standing_changed: bool,
+    acceptors_changed: bool,
+}
+
+impl<'a> Draft<'a> {
+    pub(super) fn new(me: &'a Me, resident: &'a Resident, facts: Facts, acceptors: Acceptors) -> Self {
+        Self {
+            me,
+            resident,
+            facts,
+            acceptors,
+            winners: BTreeMap::new(),
+            forgotten: Vec::new(),
+            own: Vec::new(),
+            stable: VersionVector::default(),
+            vector_changed: false,
+            standing_changed: false,
+            acceptors_changed: false,
+        }
+    }
+
+    /// What is to be stored.
+    pub(super) fn batch(&self) -> Batch {
+        let mut batch = Batch {
+            records: self.winners.values().cloned().collect(),
+            forgotten: self.forgotten.clone(),
+            notes: Vec::new(),
+        };
+        if self.vector_changed {
+            batch.notes.push(vector_note(&self.facts));
+        }
+        if self.standing_changed {
+            batch.notes.push(standing_note(&self.facts));
+        }
+        if self.acceptors_changed {
+            batch.notes.push(acceptors_note(&self.acceptors));
+        }
+        batch
+    }
+
+    pub(super) fn decide(&mut self, job: Job) -> Decision {
+        match job {
+            Job::Write(write) => match may_write(&self.facts, write.key.slot(), write.payload.epoch) {
+                Err(crate::replication::NotHere::Sealed) => Decision::Later(Job::Write(write)),
+                Err(not_here) => {
+                    let _ = write.reply.send(Err(NotStored::NotHere(not_here)));
+                    Decision::Then(After::Nothing)
+                }
+                Ok(()) => {
+                    let stored = self.write(&write.key, write.value.as_deref(), &write.payload);
+                    Decision::Then(After::Written(write.reply, stored))
+                }
+            },
+            Job::Push(push) => self.push(push),
+            Job::Take {
+                ask,
+                given,
+                records,
+                reply,
+            } => {
+                let taken = self.take(&ask, &given, records);
+                Decision::Then(After::Done(reply, taken))
+            }
+            Job::Stage {
+                target,
+                records,
+                reply,
+            } => {
+                let staged = self.stage(target, records);
+                Decision::Then(After::Done(reply, staged))
+            }
+            Job::Promise { epoch, ballot, reply } => {
+                let vote = self.vote(epoch, |acceptor| acceptor.promise(&ballot));
+                Decision::Then(After::Voted(reply, vote))
+            }
+            Job::Accept {
+                epoch,
+                ballot,
+                view,
+                reply,
+            } => {
+                let vote = self.vote(epoch, |acceptor| acceptor.accept(&ballot, &view));
+                Decision::Then(After::Voted(reply, vote))
+            }
+            Job::Learn { known, reply } => {
+                self.learn(&known);
+                Decision::Then(After::Done(reply, Ok(())))
+            }
+            Job::Seal { target, reply } => {
+                if self.facts.views.contains_key(&target) && self.facts.seal(target) {
+                    self.standing_changed = true;
+                }
+                Decision::Then(After::Done(reply, Ok(())))
+            }
+            Job::Activate { target, reply } => {
+                self.activate(target);
+                Decision::Then(After::Done(reply, Ok(())))
+            }
+            Job::Close(closed) => {
+                self.standing_changed |= self.facts.close(closed);
+                Decision::Then(After::Nothing)
+            }
+            Job::Forget(tombstones) => {
+                self.forget(&tombstones);
+                Decision::Then(After::Nothing)
+            }
+            Job::Give { .. } => unreachable!("given from published facts, before the batch is begun"),
+        }
+    }
+
+    /// Takes a write as coordinator: a timestamp above all that the client depends on, the next number
+    /// of our log.
+    fn write(&mut self, key: &Key, value: Option<&[u8]>, payload: &Payload) -> Stored {
+        if !planted::is(Fault::ClockNotRaised) {
+            self.me.clock.observe(payload.timestamp);
+        }
+        let timestamp = self.me.clock.tick(self.me.wall_ms());
+        let dot = self.facts.next_dot();
+        let created = self
+            .current(key.as_str())
+            .is_none_or(|record| record.is_tombstone());
+        let record = Record::new(key, value, dot, timestamp, &payload.entries);
+        self.facts.vector.raise(dot);
+        self.vector_changed |= !planted::is(Fault::NumberNotStored);
+        self.own.push(record.clone());
+        self.merge(record);
+        Stored {
+            dot,
+            timestamp,
+            created,
+            replicas: 1,
+        }
+    }
+
+    fn push(&mut self, job: super::jobs::PushJob) -> Decision {
+        let (from, push) = (job.from, &job.push);
+        let is_sealed = self.facts.is_sealed() && !planted::is(Fault::PushesAfterTheSeal);
+        if push.epoch != self.facts.active || is_sealed || !self.facts.is_sibling(from) {
+            return Decision::Then(After::Answered(job.reply, Answer::NotTaken));
+        }
+        let log = Log {
+            epoch: push.epoch,
+            member: from,
+        };
+        if push.first > self.facts.vector.number(log) + 1 && !planted::is(Fault::GapsTaken) {
+            return Decision::Later(Job::Push(job));
+        }
+        let answer = if self.take_push(from, push) {
+            // Of two members, the one that pushes has it and the one that takes it has it: that is all.
+            if self.facts.siblings().len() == 1 {
+                self.stable.raise(Dot {
+                    log,
+                    number: self.facts.vector.number(log),
+                });
+            }
+            Answer::Held {
+                epoch: self.facts.active,
+                held: self.facts.vector.clone(),
+            }
+        } else {
+            Answer::NotTaken
+        };
+        if planted::is(Fault::AcknowledgedBeforeStored) {
+            let _ = job.reply.send(answer);
+            return Decision::Then(After::Nothing);
+        }
+        Decision::Then(After::Answered(job.reply, answer))
+    }
+
+    /// Number *n* is taken only after *n-1* (I9).
+    fn take_push(&mut self, from: MemberId, push: &Push) -> bool {
+        let log = Log {
+            epoch: push.epoch,
+            member: from,
+        };
+        for (number, record) in (push.first..).zip(&push.records) {
+            let dot = record.dot();
+            if dot.log != log || dot.number != number {
+                return false;
+            }
+            if number > self.facts.vector.number(log) {
+                self.facts.vector.raise(dot);
+                self.vector_changed = true;
+                self.merge(record.clone());
+            }
+        }
+        true
+    }
+
+    fn take(&mut self, ask: &Ask, given: &Given, records: Vec<Record>) -> Result<(), NotStored> {
+        let (vector, regions) = (self.facts.vector.clone(), self.facts.regions.clone());
+        if ask.target == ask.active {
+            self.facts.take_steady(ask, given)?;
+        } else {
+            self.facts.take_hand_over(ask, given)?;
+            self.standing_changed = true;
+        }
+        self.vector_changed |= vector != self.facts.vector;
+        self.standing_changed |= regions != self.facts.regions;
+        for record in records {
+            self.merge(record);
+        }
+        Ok(())
+    }
+
+    /// Records of slots that are on their way to us: not read, not given, until the hand-over that ends
+    /// the copy.
+    fn stage(&mut self, target: Epoch, records: Vec<Record>) -> Result<(), NotStored> {
+        if self.facts.active >= target {
+            return Err(NotStored::Stopped);
+        }
+        for record in records {
+            self.merge(record);
+        }
+        Ok(())
+    }
+
+    fn vote(&mut self, epoch: Epoch, decide: impl FnOnce(&mut crate::view_change::Acceptor) -> Vote) -> Vote {
+        let facts = &self.facts;
+        let in_first = epoch == Epoch::FIRST && facts.active == Epoch::NONE && facts.views.is_empty();
+        let in_next = facts.active != Epoch::NONE && epoch == facts.active.next() && facts.is_member();
+        if !(in_first || in_next) || facts.views.contains_key(&epoch) {
+            return Vote::NotVoting;
+        }
+        self.acceptors_changed = !planted::is(Fault::VotesNotStored);
+        decide(self.acceptors.entry(epoch).or_default())
+    }
+
+    fn learn(&mut self, known: &Known) {
+        let views: Vec<_> = known.views.iter().map(|view| view.0.clone()).collect();
+        let mut news = self.facts.learn_past(&views, known.closed);
+        for view in &views {
+            news |= self.facts.learn(view);
+        }
+        self.standing_changed |= news;
+    }
+
+    fn activate(&mut self, target: Epoch) {
+        // A node that the view does not list in this incarnation has no part in it: it asks to be listed.
+        let listed = self
+            .facts
+            .views
+            .get(&target)
+            .is_some_and(|view| view.is_member(&self.facts.me));
+        if target <= self.facts.active || !listed {
+            return;
+        }
+        self.facts.activate(target);
+        self.acceptors.retain(|epoch, _| *epoch > target);
+        self.standing_changed = true;
+        self.vector_changed = true;
+        self.acceptors_changed = true;
+    }
+
+    fn forget(&mut self, tombstones: &[Record]) {
+        // A view may have been chosen since they were found.
+        for tombstone in tombstones.iter().filter(|_| self.facts.is_settled()) {
+            if self.current(tombstone.key()).as_ref() == Some(tombstone) {
+                self.forgotten
+                    .push(Key::new(tombstone.key()).expect("a record has a key"));
+            }
+        }
+    }
+
+    fn merge(&mut self, record: Record) {
+        self.me.clock.observe(record.timestamp());
+        let wins = self
+            .current(record.key())
+            .is_none_or(|current| record.supersedes(&current) == Supersedes::Yes);
+        if wins || planted::is(Fault::ArrivalOrderWins) {
+            self.winners.insert(record.key().into(), record);
+        }
+    }
+
+    fn current(&self, key: &str) -> Option<Record> {
+        self.winners.get(key).cloned().or_else(|| self.resident.get(key))
+    }
+}

@@ -1,0 +1,264 @@
+//! How a node without data finds its place: it asks the addresses of `VIEW`; follows a view that one of
+//! them knows, or chooses the first view together with those that know none either.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use parking_lot::Mutex;
+use tokio::time::{Instant, sleep};
+
+use super::Node;
+use super::answers::Refusal;
+use crate::names::{ClusterId, Epoch, Incarnation, NodeId};
+use crate::placement::{View, is_quorum_of};
+use crate::view_change::Electorate;
+use crate::wire::peer::{Answer, Known, Question, Start};
+
+/// How often the addresses of `VIEW` are asked.
+const MEET_PAUSE: Duration = Duration::from_millis(50);
+
+const MEET_LIMIT: Duration = Duration::from_millis(300);
+
+/// How long a quorum waits for the rest.
+const QUORUM_PATIENCE: Duration = Duration::from_secs(1);
+
+/// How much longer each node waits than the one before it, so that rarely two propose at once.
+const RANK_PATIENCE: Duration = Duration::from_millis(300);
+
+/// How often a node asks to be admitted again.
+const ADMIT_PAUSE: Duration = Duration::from_millis(300);
+
+/// What a node that is not active yet has found.
+#[derive(Debug, Default)]
+pub(super) struct Formation(Mutex<Found>);
+
+#[derive(Debug, Default, Clone)]
+struct Found {
+    missing: Vec<NodeId>,
+    quarrel: Vec<String>,
+    /// A cluster runs, and its view does not list this node.
+    stranger: bool,
+}
+
+impl Formation {
+    /// Why keys are not served yet.
+    pub(super) fn refusal(&self, has_view: bool) -> Refusal {
+        let found = self.0.lock().clone();
+        if !has_view || found.stranger {
+            return Refusal::NotInView;
+        }
+        Refusal::Starting {
+            missing: found.missing,
+            quarrel: found.quarrel,
+        }
+    }
+}
+
+/// What the nodes of `VIEW` answered in one round.
+#[derive(Debug, Default)]
+struct Round {
+    /// Those that know no view either and were started alike, with their incarnations; ourselves too.
+    alike: BTreeMap<NodeId, Incarnation>,
+    missing: Vec<NodeId>,
+    quarrel: Vec<String>,
+}
+
+impl Node {
+    /// Runs until a view is active here.
+    pub(super) async fn find_place(self: Arc<Self>) {
+        let Some(nodes) = self.start.view.clone() else {
+            return;
+        };
+        let nodes: BTreeSet<NodeId> = nodes.into_iter().collect();
+        self.formation.0.lock().missing = nodes
+            .iter()
+            .filter(|node| **node != self.me.member.node)
+            .cloned()
+            .collect();
+        let mut quorum_since = None;
+        while self.me.facts().active == Epoch::NONE {
+            if self.me.facts().newest().is_some() {
+                self.ask_for_admission().await;
+                continue;
+            }
+            let round = self.meet(&nodes).await;
+            let alike: BTreeSet<NodeId> = round.alike.keys().cloned().collect();
+            if !is_quorum_of(&alike, &nodes) {
+                quorum_since = None;
+            } else if self.may_propose(&nodes, &alike, *quorum_since.get_or_insert_with(Instant::now)) {
+                self.propose_first(&nodes, &round.alike).await;
+            }
+            sleep(MEET_PAUSE).await;
+        }
+    }
+
+    fn may_propose(&self, nodes: &BTreeSet<NodeId>, alike: &BTreeSet<NodeId>, quorum_since: Instant) -> bool {
+        let rank = alike
+            .iter()
+            .position(|node| *node == self.me.member.node)
+            .unwrap_or(0);
+        let patience = if alike == nodes {
+            Duration::ZERO
+        } else {
+            QUORUM_PATIENCE
+        };
+        let rank = u32::try_from(rank).expect("few nodes");
+        quorum_since.elapsed() >= patience + RANK_PATIENCE * rank
+    }
+
+    async fn meet(&self, nodes: &BTreeSet<NodeId>) -> Round {
+        let others: Vec<&NodeId> = nodes
+            .iter()
+            .filter(|node| **node != self.me.member.node)
+            .collect();
+        let asked = others
+            .iter()
+            .map(|node| self.peers.call_known(node, Question::Meet, MEET_LIMIT));
+        let answers = join_all(asked).await;
+        let mut round = Round::default();
+        round
+            .alike
+            .insert(self.me.member.node.clone(), self.me.member.incarnation);
+        for (node, answer) in others.into_iter().zip(answers) {
+            match answer {
+                Ok((Answer::Met { known, .. }, _)) if !known.views.is_empty() => {
+                    round.quarrel.extend(self.quarrel_with(node, &known));
+                    self.learn(known).await;
+                }
+                Ok((Answer::Met { start, .. }, member)) if start == self.start => {
+                    round.alike.insert(node.clone(), member.incarnation);
+                }
+                Ok((Answer::Met { start, .. }, _)) => {
+                    round.quarrel.push(difference(node, &self.start, &start))
+                }
+                _ => round.missing.push(node.clone()),
+            }
+        }
+        self.note(&round);
+        round
+    }
+
+    /// Why this node takes no part in a cluster that is served, though it is listed there.
+    fn quarrel_with(&self, node: &NodeId, known: &Known) -> Option<String> {
+        let ours = self.start.replicas?;
+        let theirs = known.views.last()?.0.replicas;
+        (ours != theirs).then(|| format!("{node} serves a cluster whose K is {theirs}, ours is {ours}"))
+    }
+
+    /// True unless this node was given another K than these views have. A node with data goes on with
+    /// what is on its disk.
+    pub(super) fn may_follow(&self, known: &Known) -> bool {
+        let is_ours = |replicas: u32| self.start.replicas.is_none_or(|ours| ours == replicas);
+        self.me.facts().active != Epoch::NONE || known.views.iter().all(|view| is_ours(view.0.replicas))
+    }
+
+    /// Says what has been found when it changes, in the log and to those who ask for keys.
+    fn note(&self, round: &Round) {
+        let mut found = self.formation.0.lock();
+        for quarrel in round
+            .quarrel
+            .iter()
+            .filter(|quarrel| !found.quarrel.contains(quarrel))
+        {
+            tracing::error!("{quarrel}");
+        }
+        if found.missing != round.missing && !round.missing.is_empty() {
+            tracing::info!(missing = ?round.missing, "waiting for the nodes of VIEW");
+        }
+        found.missing.clone_from(&round.missing);
+        found.quarrel.clone_from(&round.quarrel);
+    }
+
+    async fn propose_first(
+        self: &Arc<Self>,
+        nodes: &BTreeSet<NodeId>,
+        alike: &BTreeMap<NodeId, Incarnation>,
+    ) {
+        let Some(replicas) = self.start.replicas else {
+            return;
+        };
+        let cluster = ClusterId(self.me.world.random());
+        let first = View::first(cluster, replicas, nodes, alike);
+        let electorate = Electorate::of_first_view(nodes);
+        match self.propose(Epoch::FIRST, None, &electorate, &first).await {
+            Ok(view) => {
+                tracing::info!(partitions = view.partition_count(), "the first view is chosen");
+                self.drive(view).await;
+            }
+            Err(reason) => tracing::info!(%reason, "the first view is not chosen yet"),
+        }
+    }
+
+    /// A view is known that does not list this incarnation: asks one of its members after the other to
+    /// have it listed.
+    async fn ask_for_admission(&self) {
+        let facts = self.me.facts();
+        let Some(view) = facts.newest() else { return };
+        if view.is_member(&self.me.member) {
+            // Listed; whoever drives will come by.
+            return sleep(MEET_PAUSE).await;
+        }
+        self.formation.0.lock().stranger = !view.lists(&self.me.member.node);
+        if !view.lists(&self.me.member.node) {
+            return self.look_for_a_newer_view(view).await;
+        }
+        for member in view.members().filter(|member| member.node != self.me.member.node) {
+            let admitted = self.peers.call(&member.node, Question::Admit, MEET_LIMIT).await;
+            if matches!(admitted, Ok(Answer::Noted)) {
+                break;
+            }
+        }
+        sleep(ADMIT_PAUSE).await;
+        self.look_for_a_newer_view(view).await;
+    }
+
+    async fn look_for_a_newer_view(&self, view: &View) {
+        for member in view.members().filter(|member| member.node != self.me.member.node) {
+            if let Ok(Answer::Met { known, .. }) =
+                self.peers.call(&member.node, Question::Meet, MEET_LIMIT).await
+            {
+                self.learn(known).await;
+                break;
+            }
+        }
+        sleep(MEET_PAUSE).await;
+    }
+}
+
+/// What differs between how two nodes were started.
+fn difference(other: &NodeId, ours: &Start, theirs: &Start) -> String {
+    let mut differences = Vec::new();
+    if ours.replicas != theirs.replicas {
+        let text = |replicas: Option<u32>| replicas.map_or("none".to_owned(), |k| k.to_string());
+        differences.push(format!(
+            "its K is {}, ours {}",
+            text(theirs.replicas),
+            text(ours.replicas)
+        ));
+    }
+    let set = |start: &Start| start.view.iter().flatten().cloned().collect::<BTreeSet<NodeId>>();
+    let (ours, theirs) = (set(ours), set(theirs));
+    let list = |nodes: Vec<&NodeId>| {
+        nodes
+            .iter()
+            .map(|node| node.as_str())
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
+    let (only_ours, only_theirs): (Vec<_>, Vec<_>) = (
+        ours.difference(&theirs).collect(),
+        theirs.difference(&ours).collect(),
+    );
+    if !only_ours.is_empty() {
+        differences.push(format!("its VIEW lacks {}", list(only_ours)));
+    }
+    if !only_theirs.is_empty() {
+        differences.push(format!("its VIEW has {} that ours lacks", list(only_theirs)));
+    }
+    format!(
+        "{other} was started differently and takes no part: {}",
+        differences.join("; ")
+    )
+}

@@ -1,0 +1,242 @@
+//! Handing a request to an owner that may answer it, and the next one when that one does not.
+//!
+//! A read is asked of the next owner after a short silence; asking twice does no harm. A write goes to
+//! one owner at a time, and only to one that has just shown that it is alive, because a write that was
+//! sent to a node that froze may still happen, and its outcome is then unknown.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use tokio::time::{Instant, sleep};
+
+use super::answers::{Found, Refusal, Written};
+use super::link::CallError;
+use super::read::PATIENCE;
+use super::{ASK_LIMIT, Node};
+use crate::causality::Payload;
+use crate::names::{Key, NodeId, PartitionId};
+use crate::wire::peer::{Answer, Declined, Question};
+
+/// A peer that answered within this time is alive enough to be given a write without asking first.
+const FRESH: Duration = Duration::from_millis(20);
+
+/// How long a write may take in all before its outcome is called unknown.
+pub(super) const WRITE_LIMIT: Duration = Duration::from_millis(900);
+
+/// One round of asking.
+#[derive(Debug)]
+pub(super) enum Round<T> {
+    Answered(Result<T, Refusal>),
+    /// Nobody could answer; why, and whether it may pass.
+    Refused(Refusal),
+}
+
+impl Node {
+    /// The other nodes that own the key, those that answer first, the least busy first.
+    pub(super) fn other_owners(&self, key: &Key) -> Vec<NodeId> {
+        let facts = self.me.facts();
+        let Some(view) = facts.routing() else {
+            return Vec::new();
+        };
+        let owners = view.owners(key.slot()).iter();
+        let mut owners: Vec<NodeId> = owners
+            .filter(|node| **node != self.me.member.node && view.member(node).is_some())
+            .cloned()
+            .collect();
+        owners.sort_by_key(|node| (self.peers.is_away(node), self.peers.outstanding(node)));
+        owners
+    }
+
+    pub(super) fn partition_of(&self, key: &Key) -> PartitionId {
+        let facts = self.me.facts();
+        facts
+            .routing()
+            .map_or(PartitionId(0), |view| view.partition_of_slot(key.slot()))
+    }
+
+    /// Asks the other owners, the next one after a short silence of the one before.
+    pub(super) async fn ask_owners_to_read(
+        &self,
+        key: &Key,
+        payload: &Payload,
+        declined: Option<Declined>,
+        limit: Duration,
+    ) -> Round<Found> {
+        let owners = self.other_owners(key);
+        let hedge = limit / u32::try_from(owners.len().max(1)).expect("few owners");
+        let mut waiting = owners.iter();
+        let mut asked = FuturesUnordered::new();
+        let mut declined: Vec<Declined> = declined.into_iter().collect();
+        let ask = |node: NodeId| async move {
+            let patience_ms = u32::try_from(PATIENCE.as_millis()).expect("short");
+            let question = Question::Get {
+                key: key.clone(),
+                payload: payload.clone(),
+                patience_ms,
+            };
+            self.peers.call(&node, question, ASK_LIMIT).await
+        };
+        let mut next_at = Instant::now();
+        loop {
+            tokio::select! {
+                biased;
+                Some(answer) = asked.next(), if !asked.is_empty() => match self.found(key, answer) {
+                    Some(Ok(answered)) => return Round::Answered(answered),
+                    Some(Err(reason)) => {
+                        declined.push(reason);
+                        next_at = Instant::now();
+                    }
+                    None => next_at = Instant::now(),
+                },
+                () = tokio::time::sleep_until(next_at), if waiting.len() > 0 => {
+                    asked.extend(waiting.next().cloned().map(&ask));
+                    next_at = Instant::now() + hedge;
+                }
+                else => return Round::Refused(self.refusal(key, &declined)),
+            }
+        }
+    }
+
+    fn found(
+        &self,
+        key: &Key,
+        answer: Result<Answer, CallError>,
+    ) -> Option<Result<Result<Found, Refusal>, Declined>> {
+        let partition = self.partition_of(key);
+        match answer {
+            Ok(Answer::Found { record, payload }) => Some(Ok(Ok(Found {
+                record,
+                partition,
+                payload,
+            }))),
+            Ok(Answer::Declined(Declined::KeyNotFound { payload })) => {
+                Some(Ok(Err(Refusal::KeyNotFound { partition, payload })))
+            }
+            Ok(Answer::Declined(reason)) => Some(Err(reason)),
+            _ => None,
+        }
+    }
+
+    /// What to tell a client whose request nobody took.
+    pub(super) fn refusal(&self, key: &Key, declined: &[Declined]) -> Refusal {
+        let partition = self.partition_of(key);
+        let storage = declined.iter().find_map(|reason| match reason {
+            Declined::StorageFailed(reason) => Some(reason.clone()),
+            _ => None,
+        });
+        match storage {
+            Some(reason) => Refusal::StorageFailed(reason),
+            None if declined.contains(&Declined::Behind) => Refusal::Behind { partition },
+            None => Refusal::Unavailable { partition },
+        }
+    }
+
+    /// Has one of the other owners take a write; no value makes it a deletion.
+    pub(super) async fn forward_write(
+        &self,
+        key: &Key,
+        value: Option<Bytes>,
+        payload: &Payload,
+    ) -> Result<Written, Refusal> {
+        let deadline = Instant::now() + WRITE_LIMIT;
+        let mut declined = Vec::new();
+        loop {
+            let owners = self.other_owners(key);
+            let confirm_limit =
+                ASK_LIMIT.min(WRITE_LIMIT / (2 * u32::try_from(owners.len().max(1)).expect("few owners")));
+            for owner in &owners {
+                let rest = deadline.saturating_duration_since(Instant::now());
+                if !self.is_alive(owner, confirm_limit.min(rest)).await {
+                    continue;
+                }
+                let question = self.write_question(key, value.as_deref(), payload);
+                match self.write_there(owner, question, deadline).await {
+                    Ok(Answer::Written {
+                        created,
+                        payload,
+                        timestamp,
+                        replicas,
+                    }) => {
+                        let partition = self.partition_of(key);
+                        return Ok(Written {
+                            created,
+                            partition,
+                            payload,
+                            timestamp,
+                            replicas,
+                        });
+                    }
+                    Ok(Answer::Declined(Declined::KeyNotFound { payload })) => {
+                        return Err(Refusal::KeyNotFound {
+                            partition: self.partition_of(key),
+                            payload,
+                        });
+                    }
+                    Ok(Answer::Declined(reason)) => declined.push(reason),
+                    Ok(_) | Err(CallError::Unreachable | CallError::Rebooted) => {}
+                    Err(CallError::Silent) => {
+                        return Err(Refusal::UnknownOutcome {
+                            partition: self.partition_of(key),
+                        });
+                    }
+                }
+            }
+            let may_pass = declined
+                .iter()
+                .any(|reason| matches!(reason, Declined::Behind | Declined::NotOwner));
+            if !may_pass || Instant::now() + PATIENCE >= deadline {
+                return Err(self.refusal(key, &declined));
+            }
+            sleep(PATIENCE).await;
+            declined.clear();
+        }
+    }
+
+    fn write_question(&self, key: &Key, value: Option<&[u8]>, payload: &Payload) -> Question {
+        let id = u128::from(self.me.world.random()) << 64 | u128::from(self.me.world.random());
+        Question::Write {
+            id,
+            key: key.clone(),
+            value: value.map(<[u8]>::to_vec),
+            payload: payload.clone(),
+        }
+    }
+
+    pub(super) async fn is_alive(&self, node: &NodeId, limit: Duration) -> bool {
+        let fresh = !self.peers.is_away(node) && self.peers.silence(node) < FRESH;
+        fresh || self.peers.call(node, Question::Ping, limit).await.is_ok()
+    }
+
+    /// Sends a write to one node, again with the same id if the link breaks: the coordinator remembers
+    /// what it did, so that asking twice is answered and not done twice. A process that was restarted
+    /// has forgotten, and is not asked again.
+    async fn write_there(
+        &self,
+        node: &NodeId,
+        question: Question,
+        deadline: Instant,
+    ) -> Result<Answer, CallError> {
+        let boot = self.peers.boot(node).ok_or(CallError::Unreachable)?;
+        let mut sent = false;
+        loop {
+            let limit = deadline.saturating_duration_since(Instant::now());
+            match self
+                .peers
+                .call_same_boot(node, boot, question.clone(), limit)
+                .await
+            {
+                Err(CallError::Unreachable) if sent => {}
+                Err(CallError::Silent) => sent = true,
+                Err(CallError::Rebooted) if sent => return Err(CallError::Silent),
+                Err(_) => return Err(CallError::Unreachable),
+                answered => return answered,
+            }
+            if Instant::now() + PATIENCE >= deadline {
+                return Err(CallError::Silent);
+            }
+            sleep(PATIENCE).await;
+        }
+    }
+}

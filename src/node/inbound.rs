@@ -1,0 +1,241 @@
+//! What peers ask of this node: the other end of every call in `peers`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, timeout};
+
+use super::Node;
+use super::answers::Refusal;
+use super::jobs::{Job, PushJob};
+use super::link::Identity;
+use super::remembered::Known as Request;
+use super::write::NotTaken;
+use crate::causality::Payload;
+use crate::names::{Dot, Key, Log, Member};
+use crate::net::Pipe;
+use crate::replication::NotHere;
+use crate::wire::peer::{
+    Answer, Body, Declined, Push, Question, decode_frame, decode_greeting, encode_frame, encode_greeting,
+};
+
+/// A stream that does not greet in this time is closed.
+const GREETING_LIMIT: Duration = Duration::from_secs(2);
+
+/// How long a push of the next epoch waits for this node to get there.
+const EPOCH_LIMIT: Duration = Duration::from_millis(250);
+
+impl Node {
+    /// Serves a peer that opened a stream to this node, until it closes.
+    pub fn serve_peer(self: &Arc<Self>, pipe: Pipe) {
+        let node = Arc::clone(self);
+        self.tasks.spawn(async move {
+            if let Err(reason) = node.converse(pipe).await {
+                tracing::warn!(reason, "closed the stream of a peer");
+            }
+        });
+    }
+
+    async fn converse(self: &Arc<Self>, mut pipe: Pipe) -> Result<(), String> {
+        let Ok(Some(greeting)) = timeout(GREETING_LIMIT, pipe.receiver.recv()).await else {
+            return Ok(());
+        };
+        let greeting = decode_greeting(&greeting).map_err(|error| error.to_string())?;
+        // Greet before judging: the peer must learn who we are to say why it cannot talk to us.
+        let ours = encode_greeting(&self.me.greeting());
+        if pipe.sender.send(ours).await.is_err() {
+            return Ok(());
+        }
+        self.me.check(&greeting)?;
+        let peer = greeting.member;
+        while let Some(bytes) = pipe.receiver.recv().await {
+            let frame = decode_frame(&bytes).map_err(|error| format!("{}: {error}", peer.node))?;
+            self.me.observe(&peer, &frame)?;
+            if let Body::Ask(question) = frame.body {
+                self.take_question(&peer, frame.id, question, &pipe.sender).await;
+            }
+        }
+        Ok(())
+    }
+
+    async fn take_question(
+        self: &Arc<Self>,
+        peer: &Member,
+        id: u64,
+        question: Question,
+        sender: &mpsc::Sender<Bytes>,
+    ) {
+        let node = Arc::clone(self);
+        let sender = sender.clone();
+        let peer = peer.clone();
+        match question {
+            // Pushes enter the queue in the order in which they came.
+            Question::Push(push) if push.epoch <= self.me.facts().active => {
+                let answer = self.enqueue_push(&peer, push).await;
+                self.tasks.spawn(async move {
+                    let answer = answer.await.unwrap_or(Answer::NotTaken);
+                    node.reply(id, answer, &sender).await;
+                });
+            }
+            question => self.tasks.spawn(async move {
+                let answer = node.answer(&peer, question).await;
+                node.reply(id, answer, &sender).await;
+            }),
+        }
+    }
+
+    async fn reply(&self, id: u64, answer: Answer, sender: &mpsc::Sender<Bytes>) {
+        let frame = encode_frame(&self.me.frame(id, Body::Answer(answer)));
+        // The peer may have closed the stream; it asks again if it still wants to know.
+        let _ = sender.send(frame).await;
+    }
+
+    async fn enqueue_push(&self, peer: &Member, push: Push) -> oneshot::Receiver<Answer> {
+        let facts = self.me.facts();
+        if push.epoch == facts.active && facts.is_sibling(peer.id()) {
+            let log = Log {
+                epoch: push.epoch,
+                member: peer.id(),
+            };
+            self.acks.learn_stable(
+                &[Dot {
+                    log,
+                    number: push.stable,
+                }]
+                .into_iter()
+                .collect(),
+            );
+        }
+        let (reply, answer) = oneshot::channel();
+        let job = PushJob {
+            from: peer.id(),
+            push,
+            arrived: Instant::now(),
+            reply,
+        };
+        self.enqueue(Job::Push(job)).await;
+        answer
+    }
+
+    async fn answer(self: &Arc<Self>, peer: &Member, question: Question) -> Answer {
+        match question {
+            Question::Ping => Answer::Pong,
+            Question::Meet => Answer::Met {
+                start: self.start.clone(),
+                known: self.known(),
+            },
+            Question::Gossip(gossip) => {
+                self.hear_gossip(peer, &gossip, false).await;
+                Answer::Gossip(self.gossip())
+            }
+            Question::Push(push) => self.push_of_next_epoch(peer, push).await,
+            Question::Exchange(ask) => self.give(ask).await,
+            Question::Page { ticket, page } => self.page(ticket, page),
+            Question::Copy { target, from_slot } => self.copy_page(peer, target, from_slot),
+            Question::Get {
+                key,
+                payload,
+                patience_ms,
+            } => self.answer_get(&key, &payload, patience_ms).await,
+            Question::Write {
+                id,
+                key,
+                value,
+                payload,
+            } => self.answer_write(id, &key, value, payload).await,
+            Question::Promise { epoch, ballot, start } => self.answer_promise(epoch, ballot, start).await,
+            Question::Accept {
+                epoch,
+                ballot,
+                view,
+                start,
+            } => self.answer_accept(epoch, ballot, view.0, start).await,
+            Question::Admit => self.answer_admit(peer),
+            Question::Order { order, known } => Answer::Report(self.follow(order, known).await),
+        }
+    }
+
+    /// The sender is already where this node is going: the push waits for it to get there.
+    async fn push_of_next_epoch(&self, peer: &Member, push: Push) -> Answer {
+        let arrival = async {
+            let mut published = self.me.published.count();
+            while self.me.facts().active < push.epoch {
+                published = self.me.published.beyond(published).await;
+            }
+        };
+        if timeout(EPOCH_LIMIT, arrival).await.is_err() {
+            return Answer::NotTaken;
+        }
+        self.enqueue_push(peer, push)
+            .await
+            .await
+            .unwrap_or(Answer::NotTaken)
+    }
+
+    async fn answer_get(&self, key: &Key, payload: &Payload, patience_ms: u32) -> Answer {
+        let patience = Duration::from_millis(patience_ms.into());
+        match self.read_here_patiently(key, payload, patience).await {
+            Ok(Ok(found)) => Answer::Found {
+                record: found.record,
+                payload: found.payload,
+            },
+            Ok(Err(Refusal::KeyNotFound { payload, .. })) => {
+                Answer::Declined(Declined::KeyNotFound { payload })
+            }
+            Ok(Err(_)) => Answer::Declined(Declined::NotReady),
+            Err(not_here) => Answer::Declined(declined(&not_here)),
+        }
+    }
+
+    async fn answer_write(
+        self: &Arc<Self>,
+        id: u128,
+        key: &Key,
+        value: Option<Vec<u8>>,
+        payload: Payload,
+    ) -> Answer {
+        match self.remembered.begin(id) {
+            Request::Done(answer) => answer,
+            Request::UnderWay(answer) => answer.await.unwrap_or(Answer::NotTaken),
+            Request::New => {
+                let answer = self.take_forwarded(key, value, &payload).await;
+                self.remembered.finish(id, &answer);
+                answer
+            }
+        }
+    }
+
+    async fn take_forwarded(&self, key: &Key, value: Option<Vec<u8>>, payload: &Payload) -> Answer {
+        let taken = match value {
+            Some(value) => self.write_here(key, Some(value.into()), payload).await,
+            None => self.delete_here(key, payload, super::read::PATIENCE).await,
+        };
+        match taken {
+            Ok(written) => Answer::Written {
+                created: written.created,
+                payload: written.payload,
+                timestamp: written.timestamp,
+                replicas: written.replicas,
+            },
+            Err(NotTaken::Refused(Refusal::KeyNotFound { payload, .. })) => {
+                Answer::Declined(Declined::KeyNotFound { payload })
+            }
+            Err(NotTaken::Refused(Refusal::StorageFailed(reason))) => {
+                Answer::Declined(Declined::StorageFailed(reason))
+            }
+            // Nobody knows whether it was done: no answer is the honest one.
+            Err(NotTaken::Refused(_)) => std::future::pending().await,
+            Err(NotTaken::NotHere(not_here)) => Answer::Declined(declined(&not_here)),
+        }
+    }
+}
+
+fn declined(not_here: &NotHere) -> Declined {
+    match not_here {
+        NotHere::NotOwner => Declined::NotOwner,
+        NotHere::NotReady => Declined::NotReady,
+        NotHere::EpochAhead(_) | NotHere::Missing(_) | NotHere::Sealed => Declined::Behind,
+    }
+}

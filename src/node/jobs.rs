@@ -1,0 +1,128 @@
+//! What the committer is asked to do, and how it answers.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use super::acks::Stored;
+use crate::causality::{Payload, Record};
+use crate::names::{Epoch, Key, MemberId};
+use crate::placement::View;
+use crate::replication::{Ask, Closed, Given, NoExchange, NotHere};
+use crate::view_change::{Ballot, Vote};
+use crate::wire::peer::{Answer, Known, Push};
+
+/// Why a job was not done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum NotStored {
+    NotHere(NotHere),
+    NoExchange(NoExchange),
+    /// The storage refused it, with its reason.
+    Failed(String),
+    /// The node stops, or the view has moved on.
+    Stopped,
+}
+
+impl From<NoExchange> for NotStored {
+    fn from(reason: NoExchange) -> Self {
+        Self::NoExchange(reason)
+    }
+}
+
+/// Where the answer to a job goes.
+pub(super) type Reply<T> = oneshot::Sender<Result<T, NotStored>>;
+
+/// A write that this member takes as coordinator; no value makes it a deletion.
+#[derive(Debug)]
+pub(super) struct WriteJob {
+    pub key: Key,
+    pub value: Option<Bytes>,
+    pub payload: Payload,
+    pub arrived: Instant,
+    pub reply: Reply<Stored>,
+}
+
+/// Records that a sibling pushes.
+#[derive(Debug)]
+pub(super) struct PushJob {
+    pub from: MemberId,
+    pub push: Push,
+    pub arrived: Instant,
+    pub reply: oneshot::Sender<Answer>,
+}
+
+/// Everything that changes what a node durably knows, or must see it between two changes.
+#[derive(Debug)]
+pub(super) enum Job {
+    Write(WriteJob),
+    Push(PushJob),
+    /// Answers an exchange from what is published.
+    Give {
+        ask: Ask,
+        reply: oneshot::Sender<Result<(Given, Vec<Record>), NoExchange>>,
+    },
+    /// Makes valid what an exchange brought.
+    Take {
+        ask: Ask,
+        given: Given,
+        records: Vec<Record>,
+        reply: Reply<()>,
+    },
+    /// Stores records of slots that are on their way here.
+    Stage {
+        target: Epoch,
+        records: Vec<Record>,
+        reply: Reply<()>,
+    },
+    Promise {
+        epoch: Epoch,
+        ballot: Ballot,
+        reply: oneshot::Sender<Vote>,
+    },
+    Accept {
+        epoch: Epoch,
+        ballot: Ballot,
+        view: Arc<View>,
+        reply: oneshot::Sender<Vote>,
+    },
+    Learn {
+        known: Known,
+        reply: Reply<()>,
+    },
+    Seal {
+        target: Epoch,
+        reply: Reply<()>,
+    },
+    Activate {
+        target: Epoch,
+        reply: Reply<()>,
+    },
+    Close(Closed),
+    /// Drops tombstones that nobody needs any more.
+    Forget(Vec<Record>),
+}
+
+/// What is said when the batch is stored.
+#[derive(Debug)]
+pub(super) enum After {
+    Nothing,
+    Written(Reply<Stored>, Stored),
+    Answered(oneshot::Sender<Answer>, Answer),
+    Done(Reply<()>, Result<(), NotStored>),
+    Voted(oneshot::Sender<Vote>, Vote),
+}
+
+impl After {
+    /// The batch is not stored: nothing of it happened.
+    pub(super) fn refuse(self, reason: &NotStored) {
+        match self {
+            Self::Nothing => {}
+            Self::Written(reply, _) => drop(reply.send(Err(reason.clone()))),
+            Self::Answered(reply, _) => drop(reply.send(Answer::NotTaken)),
+            Self::Done(reply, _) => drop(reply.send(Err(reason.clone()))),
+            Self::Voted(reply, _) => drop(reply.send(Vote::NotVoting)),
+        }
+    }
+}

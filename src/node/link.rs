@@ -1,0 +1,229 @@
+//! The link to one peer: how it is opened, who waits for answers on it, and what is known of the peer's
+//! health.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, timeout};
+
+use super::peers::CONNECT_LIMIT;
+use super::signal::Signal;
+use super::tasks::Tasks;
+use crate::names::{Member, NodeId};
+use crate::net::{Dialer, Pipe};
+use crate::wire::peer::{Answer, Body, Frame, Greeting, decode_frame, decode_greeting, encode_greeting};
+
+/// Why a call has no answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(super) enum CallError {
+    /// The question was not sent: it has certainly not been acted upon.
+    #[error("the peer cannot be reached")]
+    Unreachable,
+    /// It was sent, and the link broke or the time ran out: nobody knows.
+    #[error("the peer did not answer")]
+    Silent,
+    /// The process that was asked before is gone, and what it only remembered with it.
+    #[error("the peer was restarted")]
+    Rebooted,
+}
+
+/// What the links need from the node: how it greets, what it stamps frames with, what it makes of those
+/// that arrive.
+pub(super) trait Identity: Send + Sync + std::fmt::Debug {
+    fn greeting(&self) -> Greeting;
+
+    /// Refuses a peer that this node cannot talk to, with the reason.
+    fn check(&self, peer: &Greeting) -> Result<(), String>;
+
+    /// Stamps an outgoing frame.
+    fn frame(&self, id: u64, body: Body) -> Frame;
+
+    /// Takes note of the clock and the epoch of a frame that arrived; refuses a clock that is too far
+    /// ahead, and with it the stream.
+    fn observe(&self, from: &Member, frame: &Frame) -> Result<(), String>;
+
+    /// The peer answers again after it was away.
+    fn returned(&self, peer: &NodeId);
+}
+
+/// The link to one peer.
+#[derive(Debug)]
+pub(super) struct Link {
+    pub(super) node: NodeId,
+    pub(super) state: Mutex<State>,
+    pub(super) next_id: AtomicU64,
+    /// When the peer last answered, in milliseconds since the node was born.
+    pub(super) heard_ms: AtomicU64,
+    pub(super) away: AtomicBool,
+    pub(super) outstanding: AtomicUsize,
+    /// Complaints are logged once, until the peer is well again.
+    pub(super) complained: AtomicBool,
+}
+
+#[derive(Debug)]
+pub(super) enum State {
+    Down { since: Option<Instant> },
+    Dialing(Arc<Signal>),
+    Up(Arc<Connection>),
+}
+
+#[derive(Debug)]
+pub(super) struct Connection {
+    pub(super) peer: Member,
+    pub(super) boot: u64,
+    pub(super) sender: mpsc::Sender<Bytes>,
+    pub(super) pending: Mutex<BTreeMap<u64, oneshot::Sender<Answer>>>,
+}
+
+/// A question on its way: dropping it forgets the answer.
+#[derive(Debug)]
+pub(super) struct Pending {
+    pub(super) link: Arc<Link>,
+    pub(super) connection: Arc<Connection>,
+    pub(super) id: u64,
+    pub(super) answer: oneshot::Receiver<Answer>,
+    pub(super) returned: Arc<dyn Identity>,
+    pub(super) born: Instant,
+}
+
+impl Link {
+    pub(super) fn fell_silent(&self) {
+        self.away.store(true, Ordering::Release);
+    }
+
+    fn is_heard(&self, born: Instant, identity: &dyn Identity) {
+        self.heard_ms.store(
+            u64::try_from(born.elapsed().as_millis()).unwrap_or(u64::MAX),
+            Ordering::Release,
+        );
+        if self.away.swap(false, Ordering::AcqRel) {
+            self.complained.store(false, Ordering::Relaxed);
+            identity.returned(&self.node);
+        }
+    }
+}
+
+impl Pending {
+    /// Waits for the answer. A peer that lets the time run out counts as away.
+    pub(super) async fn answer(mut self, deadline: Instant) -> Result<Answer, CallError> {
+        match tokio::time::timeout_at(deadline, &mut self.answer).await {
+            Ok(Ok(answer)) => {
+                self.link.is_heard(self.born, self.returned.as_ref());
+                Ok(answer)
+            }
+            _ => {
+                self.link.fell_silent();
+                Err(CallError::Silent)
+            }
+        }
+    }
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        self.connection.pending.lock().remove(&self.id);
+        self.link.outstanding.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+pub(super) async fn dial(
+    link: Arc<Link>,
+    identity: Arc<dyn Identity>,
+    dialer: Arc<dyn Dialer>,
+    tasks: Tasks,
+    dialed: Arc<Signal>,
+) {
+    let opened = timeout(
+        2 * CONNECT_LIMIT,
+        open(&link.node, identity.as_ref(), dialer.as_ref()),
+    )
+    .await;
+    let state = match opened {
+        Ok(Ok((pipe, greeting))) => {
+            let connection = Arc::new(Connection {
+                peer: greeting.member,
+                boot: greeting.boot,
+                sender: pipe.sender,
+                pending: Mutex::default(),
+            });
+            tasks.spawn(read_answers(
+                Arc::clone(&link),
+                Arc::clone(&connection),
+                pipe.receiver,
+                identity,
+            ));
+            State::Up(connection)
+        }
+        Ok(Err(reason)) => {
+            if !link.complained.swap(true, Ordering::Relaxed) {
+                tracing::debug!(peer = %link.node, %reason, "no link to peer");
+            }
+            link.fell_silent();
+            State::Down {
+                since: Some(Instant::now()),
+            }
+        }
+        Err(_) => {
+            link.fell_silent();
+            State::Down {
+                since: Some(Instant::now()),
+            }
+        }
+    };
+    *link.state.lock() = state;
+    dialed.happen();
+}
+
+async fn open(
+    node: &NodeId,
+    identity: &dyn Identity,
+    dialer: &dyn Dialer,
+) -> Result<(Pipe, Greeting), String> {
+    let mut pipe = dialer
+        .dial(node.clone())
+        .await
+        .map_err(|error| error.to_string())?;
+    let ours = encode_greeting(&identity.greeting());
+    pipe.sender
+        .send(ours)
+        .await
+        .map_err(|_| "the peer closed the stream".to_owned())?;
+    let theirs = pipe
+        .receiver
+        .recv()
+        .await
+        .ok_or("the peer closed the stream without a greeting")?;
+    let theirs = decode_greeting(&theirs).map_err(|error| error.to_string())?;
+    identity.check(&theirs)?;
+    Ok((pipe, theirs))
+}
+
+/// Hands answers to those who wait, until the pipe ends; then nobody waits any longer.
+async fn read_answers(
+    link: Arc<Link>,
+    connection: Arc<Connection>,
+    mut frames: mpsc::Receiver<Bytes>,
+    identity: Arc<dyn Identity>,
+) {
+    while let Some(bytes) = frames.recv().await {
+        let Ok(frame) = decode_frame(&bytes) else {
+            tracing::warn!(peer = %link.node, "peer sent a frame that does not parse; closing the stream");
+            break;
+        };
+        if let Err(reason) = identity.observe(&connection.peer, &frame) {
+            tracing::warn!(%reason, "closing the stream");
+            break;
+        }
+        if let Body::Answer(answer) = frame.body
+            && let Some(reply) = connection.pending.lock().remove(&frame.id)
+        {
+            let _ = reply.send(answer);
+        }
+    }
+    *link.state.lock() = State::Down { since: None };
+    connection.pending.lock().clear();
+}

@@ -1,0 +1,149 @@
+//! What a node is to its peers: its greeting, its clock, its published facts, and what it hears between
+//! the lines of their frames.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use super::link::Identity;
+use super::signal::Signal;
+use super::world::World;
+use crate::causality::{Clock, Timestamp};
+use crate::names::{Epoch, Member, NodeId};
+use crate::replication::Facts;
+use crate::wire::peer::{Body, Frame, Greeting};
+
+/// The node's own face.
+#[derive(Debug)]
+pub(super) struct Me {
+    pub member: Member,
+    pub clock: Clock,
+    pub world: Arc<dyn World>,
+    boot: u64,
+    clock_limit: Duration,
+    facts: ArcSwap<Facts>,
+    /// Ticks whenever new facts are published.
+    pub(super) published: Signal,
+    /// Somebody who spoke of an epoch that is newer than any view known here.
+    newer: Mutex<Option<NodeId>>,
+    pub heard_newer: Notify,
+    /// Who wants to know at once when a peer answers again.
+    returns: Mutex<BTreeMap<NodeId, Arc<Notify>>>,
+}
+
+impl Me {
+    pub(super) fn new(facts: Facts, world: Arc<dyn World>, clock_limit: Duration) -> Self {
+        Self {
+            member: facts.me.clone(),
+            clock: Clock::default(),
+            boot: world.random(),
+            world,
+            clock_limit,
+            facts: ArcSwap::from_pointee(facts),
+            published: Signal::default(),
+            newer: Mutex::default(),
+            heard_newer: Notify::new(),
+            returns: Mutex::default(),
+        }
+    }
+
+    /// The facts as they were published last: true together.
+    pub(super) fn facts(&self) -> Arc<Facts> {
+        self.facts.load_full()
+    }
+
+    pub(super) fn publish(&self, facts: Facts) {
+        self.facts.store(Arc::new(facts));
+        self.published.happen();
+    }
+
+    pub(super) fn wall_ms(&self) -> u64 {
+        self.world.wall_ms()
+    }
+
+    /// True if a timestamp is too far ahead of the own wall clock to be anybody's honest time.
+    pub(super) fn is_too_far_ahead(&self, timestamp: Timestamp) -> bool {
+        timestamp.wall_ms() > self.wall_ms().saturating_add(self.clock_limit_ms())
+    }
+
+    pub(super) fn clock_limit_ms(&self) -> u64 {
+        u64::try_from(self.clock_limit.as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// The peer that spoke of a newer epoch, once.
+    pub(super) fn take_newer(&self) -> Option<NodeId> {
+        self.newer.lock().take()
+    }
+
+    /// What rings when `peer` answers again, or when somebody misses what it has.
+    pub(super) fn bell(&self, peer: &NodeId) -> Arc<Notify> {
+        Arc::clone(self.returns.lock().entry(peer.clone()).or_default())
+    }
+
+    /// Rings for a peer: somebody misses what it has.
+    pub(super) fn ring(&self, peer: &NodeId) {
+        self.bell(peer).notify_one();
+    }
+}
+
+impl Identity for Me {
+    fn greeting(&self) -> Greeting {
+        Greeting {
+            member: self.member.clone(),
+            boot: self.boot,
+            cluster: self.facts.load().newest().map(|view| view.cluster),
+            clock: self.clock.now(self.wall_ms()),
+        }
+    }
+
+    fn check(&self, peer: &Greeting) -> Result<(), String> {
+        let ours = self.facts.load().newest().map(|view| view.cluster);
+        if let (Some(ours), Some(theirs)) = (ours, peer.cluster)
+            && ours != theirs
+        {
+            return Err(format!("{} belongs to another cluster", peer.member.node));
+        }
+        let apart_ms = self.wall_ms().abs_diff(peer.clock.wall_ms());
+        if apart_ms > self.clock_limit_ms() {
+            return Err(format!(
+                "the clock of {} is {} s away from ours; set both, or raise CLOCK_LIMIT",
+                peer.member.node,
+                apart_ms / 1000
+            ));
+        }
+        Ok(())
+    }
+
+    fn frame(&self, id: u64, body: Body) -> Frame {
+        Frame {
+            id,
+            clock: self.clock.now(self.wall_ms()),
+            epoch: self.facts.load().active,
+            body,
+        }
+    }
+
+    fn observe(&self, from: &Member, frame: &Frame) -> Result<(), String> {
+        // A clock that jumps while the link is up: what such a node writes would drive ours away too.
+        if self.is_too_far_ahead(frame.clock) {
+            return Err(format!("the clock of {} is too far ahead of ours", from.node));
+        }
+        self.clock.observe(frame.clock);
+        let newest = self.facts.load().newest().map_or(Epoch::NONE, |view| view.epoch);
+        let active = self.facts.load().active;
+        if frame.epoch > newest || frame.epoch > active {
+            *self.newer.lock() = Some(from.node.clone());
+            self.heard_newer.notify_one();
+        }
+        Ok(())
+    }
+
+    fn returned(&self, peer: &NodeId) {
+        tracing::info!(%peer, "peer answers again");
+        self.ring(peer);
+    }
+}

@@ -1,0 +1,240 @@
+//! A running node: what carries out the decisions of the floors below.
+//!
+//! Connections read the sharded map and the published facts themselves and call the pure predicate
+//! (`read`); writes meet at the committer, which stores a batch with one sync and wakes each waiter
+//! (`write`, `committer`, `draft`); siblings hear of writes by pushes and of everything else by exchanges
+//! (`exchanges`); `gossip` spreads what is stable; `formation`, `agree`, `change`, `drive` and `follow` see to
+//! the view.
+//!
+//! The node knows nothing of HTTP, files or sockets: its world, network and disk are handed to it, which
+//! is how the simulator runs the very same code.
+
+mod acks;
+mod agree;
+mod answers;
+mod change;
+mod committer;
+mod draft;
+mod drive;
+mod exchanges;
+mod follow;
+mod formation;
+mod forward;
+mod gossip;
+mod inbound;
+mod jobs;
+mod link;
+mod me;
+mod peers;
+mod read;
+mod remembered;
+mod shorten;
+mod signal;
+mod situation;
+mod start;
+mod storage;
+mod tasks;
+mod upkeep;
+mod world;
+mod write;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+pub use answers::{Found, Refusal, Role, Situation, Written};
+pub use committer::Committer;
+pub use start::{Parts, StartError};
+pub use tasks::Tasks;
+pub use world::{Machine, World};
+
+use acks::Acks;
+use change::Admissions;
+use exchanges::Tickets;
+use follow::Following;
+use formation::Formation;
+use gossip::Reports;
+use jobs::Job;
+use me::Me;
+use peers::Peers;
+use remembered::Remembered;
+use storage::Storage;
+
+use crate::causality::{Payload, Record, Timestamp};
+use crate::config::Limits;
+use crate::replication::{Facts, Step};
+use crate::store::Resident;
+use crate::wire::peer::{Answer, Push, Question, Start};
+
+/// How long a peer may take for a question that needs no waiting at its side. After this the next owner
+/// is asked: a frozen node and a dead one must cost a client little.
+pub(crate) const ASK_LIMIT: Duration = Duration::from_millis(250);
+
+/// How long a writer waits for a sibling's acknowledgement.
+const PUSH_LIMIT: Duration = Duration::from_millis(300);
+
+/// A running node, as the edges hold it.
+#[derive(Debug)]
+pub struct Node {
+    me: Arc<Me>,
+    start: Start,
+    limits: Limits,
+    resident: Resident,
+    acks: Acks,
+    peers: Peers,
+    tasks: Tasks,
+    queue: mpsc::Sender<Job>,
+    storage: Storage,
+    tickets: Tickets,
+    remembered: Remembered,
+    reports: Reports,
+    formation: Formation,
+    following: Following,
+    admissions: Admissions,
+    /// Ends the loops that belong to the active epoch.
+    epoch_stop: Mutex<CancellationToken>,
+}
+
+impl Node {
+    /// What a client's payload text says; several texts joined by commas are joined. Empty is fine.
+    ///
+    /// Refuses what does not parse, comes from another cluster, or claims a time that is further ahead
+    /// than any honest clock: a forged payload must not drive the clocks away.
+    pub fn payload(&self, text: &str) -> Result<Payload, Refusal> {
+        if text.is_empty() {
+            return Ok(Payload::default());
+        }
+        let facts = self.me.facts();
+        // Without a view there is no cluster that a payload could be of; the operation is refused anyway.
+        let Some(view) = facts.newest() else {
+            return Ok(Payload::default());
+        };
+        let payload = Payload::from_text(text, view.cluster.into())
+            .map_err(|error| Refusal::BadPayload(error.to_string()))?;
+        if self.me.is_too_far_ahead(payload.timestamp) {
+            let text = "the causal payload is from the future; check the clocks of the nodes, or start again without one";
+            return Err(Refusal::BadPayload(text.to_owned()));
+        }
+        Ok(payload)
+    }
+
+    /// The text that a client carries on; empty while this node knows no cluster.
+    pub fn payload_text(&self, payload: &Payload) -> String {
+        let facts = self.me.facts();
+        facts
+            .newest()
+            .map_or_else(String::new, |view| payload.to_text(view.cluster.into()))
+    }
+
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// Ends the node: no task of it takes another step. What is stored stays.
+    pub async fn stop(&self) {
+        self.tasks.stop();
+        self.tasks.ended().await;
+    }
+
+    /// Ends the node without waiting for its tasks: a kill.
+    pub fn kill(&self) {
+        self.tasks.stop();
+    }
+
+    /// Resolves when the node ends.
+    pub async fn stopped(&self) {
+        self.tasks.stopping().await;
+    }
+
+    /// True if requests for keys can be sent somewhere; otherwise why not.
+    fn route(&self) -> Result<(), Refusal> {
+        let facts = self.me.facts();
+        match facts.routing() {
+            Some(view) if view.lists(&self.me.member.node) => Ok(()),
+            Some(_) => Err(Refusal::NotInView),
+            None => Err(self.formation.refusal(self.start.view.is_some())),
+        }
+    }
+
+    /// Puts a job into the committer's queue; waits when it is full.
+    async fn enqueue(&self, job: Job) {
+        // The committer is gone only when the node stops; whoever waits for an answer then gets none.
+        let _ = self.queue.send(job).await;
+    }
+
+    /// Pushes our own writes to the siblings in step; called in the order of their numbers.
+    fn push(self: &Arc<Self>, facts: &Facts, first: u64, records: Vec<Record>) {
+        let Some(view) = facts.view() else { return };
+        let stable = self.acks.stable().number(facts.own_log());
+        for sibling in self.acks.pushed_to() {
+            let Some(member) = view.member_by_id(sibling) else {
+                continue;
+            };
+            let push = Push {
+                epoch: facts.active,
+                first,
+                records: records.clone(),
+                stable,
+            };
+            let question = Question::Push(push);
+            let begun = self.peers.begin(&member.node, question.clone());
+            let (node, epoch) = (Arc::clone(self), facts.active);
+            self.tasks.spawn(async move {
+                let answer = match begun {
+                    Ok(pending) => pending.answer(tokio::time::Instant::now() + PUSH_LIMIT).await,
+                    Err(_) => node.peers.call(&member.node, question, PUSH_LIMIT).await,
+                };
+                match answer {
+                    Ok(Answer::Held { epoch, held }) => node.acks.acknowledged(epoch, sibling, &held, true),
+                    _ => node.acks.fell_behind(epoch, sibling),
+                }
+            });
+        }
+    }
+
+    /// Begins an epoch: acknowledgements anew, and the loops that talk to the members of its view.
+    fn begin_epoch(self: &Arc<Self>, facts: &Facts) {
+        let own = facts.own_log();
+        let siblings = facts.siblings();
+        let step = |away: bool| if away { Step::Out } else { Step::In };
+        let steps = siblings
+            .iter()
+            .map(|member| (member.id(), step(self.peers.is_away(&member.node))));
+        self.acks.begin(own, facts.vector.number(own), steps.collect());
+        // A node that starts again between seal and activation goes on sealed (I11).
+        if facts.is_sealed() {
+            self.acks.seal();
+        }
+        let stop = self.tasks.child();
+        std::mem::replace(&mut *self.epoch_stop.lock(), stop.clone()).cancel();
+        let Some(view) = facts.view().filter(|view| view.is_member(&self.me.member)) else {
+            return;
+        };
+        tracing::info!(
+            epoch = %facts.active,
+            role = facts.partition().map_or("proxy".to_owned(), |id| format!("replica of partition {id}")),
+            "serving"
+        );
+        if siblings.len() > 1 {
+            self.tasks.spawn_until(&stop, Arc::clone(self).spread_stable());
+        }
+        for peer in view.members().filter(|peer| *peer != self.me.member) {
+            let is_sibling = siblings.contains(&peer);
+            self.tasks
+                .spawn_until(&stop, Arc::clone(self).gossip_with(peer.clone(), is_sibling));
+            if is_sibling {
+                self.me.ring(&peer.node);
+                self.tasks
+                    .spawn_until(&stop, Arc::clone(self).exchange_with(peer));
+            }
+        }
+    }
+
+    /// The highest timestamp that this node has drawn or seen.
+    pub fn clock_now(&self) -> Timestamp {
+        self.me.clock.now(self.me.wall_ms())
+    }
+}

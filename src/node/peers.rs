@@ -1,0 +1,231 @@
+//! Calls to peers: one link to each, opened when it is needed, and what is known of each peer's health.
+//!
+//! A call says whether the question was sent, because a write whose answer is lost may have been done.
+//! A peer that stays silent is *away* until it answers again; heartbeats see to both.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
+use tokio::time::{Instant, timeout};
+
+use super::link::{CallError, Connection, Identity, Link, Pending, State, dial};
+use super::signal::Signal;
+use super::tasks::Tasks;
+use crate::names::{Member, NodeId};
+use crate::net::Dialer;
+use crate::wire::peer::{Answer, Body, Question, encode_frame};
+
+/// A peer that does not take a connection in this time counts as unreachable.
+pub(super) const CONNECT_LIMIT: Duration = Duration::from_millis(250);
+
+/// After a failed attempt, how long until the next one: nobody waits for a dead peer twice in a row.
+const REDIAL_PAUSE: Duration = Duration::from_millis(100);
+
+/// The links to all peers.
+#[derive(Debug)]
+pub(super) struct Peers {
+    identity: Arc<dyn Identity>,
+    dialer: Arc<dyn Dialer>,
+    tasks: Tasks,
+    links: Mutex<BTreeMap<NodeId, Arc<Link>>>,
+    born: Instant,
+}
+
+impl Peers {
+    pub(super) fn new(identity: Arc<dyn Identity>, dialer: Arc<dyn Dialer>, tasks: Tasks) -> Self {
+        Self {
+            identity,
+            dialer,
+            tasks,
+            links: Mutex::default(),
+            born: Instant::now(),
+        }
+    }
+
+    /// Asks a peer and waits for its answer, `limit` at the most.
+    pub(super) async fn call(
+        &self,
+        node: &NodeId,
+        question: Question,
+        limit: Duration,
+    ) -> Result<Answer, CallError> {
+        Ok(self.call_known(node, question, limit).await?.0)
+    }
+
+    /// The same, and which incarnation answered.
+    pub(super) async fn call_known(
+        &self,
+        node: &NodeId,
+        question: Question,
+        limit: Duration,
+    ) -> Result<(Answer, Member), CallError> {
+        let deadline = Instant::now() + limit;
+        let connection = self.connection(node, limit.min(CONNECT_LIMIT)).await?;
+        let pending = self.send(node, connection, question, deadline).await?;
+        let peer = pending.connection.peer.clone();
+        Ok((pending.answer(deadline).await?, peer))
+    }
+
+    /// Which start of the process the link leads to, if it is up.
+    pub(super) fn boot(&self, node: &NodeId) -> Option<u64> {
+        match &*self.link(node).state.lock() {
+            State::Up(connection) => Some(connection.boot),
+            _ => None,
+        }
+    }
+
+    /// Asks a peer, but not another start of its process than the one that was asked before: that one
+    /// has forgotten the question.
+    pub(super) async fn call_same_boot(
+        &self,
+        node: &NodeId,
+        boot: u64,
+        question: Question,
+        limit: Duration,
+    ) -> Result<Answer, CallError> {
+        let deadline = Instant::now() + limit;
+        let connection = self.connection(node, limit.min(CONNECT_LIMIT)).await?;
+        if connection.boot != boot {
+            return Err(CallError::Rebooted);
+        }
+        self.send(node, connection, question, deadline)
+            .await?
+            .answer(deadline)
+            .await
+    }
+
+    /// Sends a question at once, in order with others of the same caller, if the link is up and not
+    /// full.
+    pub(super) fn begin(&self, node: &NodeId, question: Question) -> Result<Pending, CallError> {
+        let link = self.link(node);
+        let connection = match &*link.state.lock() {
+            State::Up(connection) => Arc::clone(connection),
+            _ => return Err(CallError::Unreachable),
+        };
+        let (pending, frame) = self.prepare(link, connection, question);
+        pending
+            .connection
+            .sender
+            .try_send(frame)
+            .map_err(|_| CallError::Unreachable)?;
+        Ok(pending)
+    }
+
+    async fn send(
+        &self,
+        node: &NodeId,
+        connection: Arc<Connection>,
+        question: Question,
+        deadline: Instant,
+    ) -> Result<Pending, CallError> {
+        let (pending, frame) = self.prepare(self.link(node), connection, question);
+        let sent = tokio::time::timeout_at(deadline, pending.connection.sender.send(frame)).await;
+        match sent {
+            Ok(Ok(())) => Ok(pending),
+            _ => {
+                pending.link.fell_silent();
+                Err(CallError::Unreachable)
+            }
+        }
+    }
+
+    fn prepare(&self, link: Arc<Link>, connection: Arc<Connection>, question: Question) -> (Pending, Bytes) {
+        let id = link.next_id.fetch_add(1, Ordering::Relaxed);
+        let (reply, answer) = oneshot::channel();
+        connection.pending.lock().insert(id, reply);
+        link.outstanding.fetch_add(1, Ordering::Relaxed);
+        let frame = encode_frame(&self.identity.frame(id, Body::Ask(question)));
+        let returned = Arc::clone(&self.identity);
+        (
+            Pending {
+                link,
+                connection,
+                id,
+                answer,
+                returned,
+                born: self.born,
+            },
+            frame,
+        )
+    }
+
+    /// True if the peer did not answer the last time it was asked.
+    pub(super) fn is_away(&self, node: &NodeId) -> bool {
+        self.link(node).away.load(Ordering::Acquire)
+    }
+
+    pub(super) fn outstanding(&self, node: &NodeId) -> usize {
+        self.link(node).outstanding.load(Ordering::Relaxed)
+    }
+
+    /// How long the peer has been silent.
+    pub(super) fn silence(&self, node: &NodeId) -> Duration {
+        let heard = Duration::from_millis(self.link(node).heard_ms.load(Ordering::Acquire));
+        self.born.elapsed().saturating_sub(heard)
+    }
+
+    /// Peers that are away at the moment.
+    pub(super) fn away(&self) -> Vec<NodeId> {
+        let links = self.links.lock();
+        let away = links.values().filter(|link| link.away.load(Ordering::Acquire));
+        away.map(|link| link.node.clone()).collect()
+    }
+
+    fn link(&self, node: &NodeId) -> Arc<Link> {
+        let mut links = self.links.lock();
+        if let Some(link) = links.get(node) {
+            return Arc::clone(link);
+        }
+        let link = Arc::new(Link {
+            node: node.clone(),
+            state: Mutex::new(State::Down { since: None }),
+            next_id: AtomicU64::new(1),
+            heard_ms: AtomicU64::new(u64::try_from(self.born.elapsed().as_millis()).unwrap_or(u64::MAX)),
+            away: AtomicBool::new(false),
+            outstanding: AtomicUsize::new(0),
+            complained: AtomicBool::new(false),
+        });
+        links.insert(node.clone(), Arc::clone(&link));
+        link
+    }
+
+    /// The connection of a link, opened if it is not up; all who wait share one attempt.
+    async fn connection(&self, node: &NodeId, limit: Duration) -> Result<Arc<Connection>, CallError> {
+        let link = self.link(node);
+        let dialed = {
+            let mut state = link.state.lock();
+            match &*state {
+                State::Up(connection) => return Ok(Arc::clone(connection)),
+                State::Dialing(dialed) => Arc::clone(dialed),
+                State::Down { since: Some(since) } if since.elapsed() < REDIAL_PAUSE => {
+                    return Err(CallError::Unreachable);
+                }
+                State::Down { .. } => {
+                    let dialed = Arc::<Signal>::default();
+                    *state = State::Dialing(Arc::clone(&dialed));
+                    self.tasks.spawn(dial(
+                        Arc::clone(&link),
+                        Arc::clone(&self.identity),
+                        Arc::clone(&self.dialer),
+                        self.tasks.clone(),
+                        Arc::clone(&dialed),
+                    ));
+                    dialed
+                }
+            }
+        };
+        let done = timeout(limit, dialed.beyond(0)).await;
+        if done.is_err() {
+            link.fell_silent();
+        }
+        match &*link.state.lock() {
+            State::Up(connection) => Ok(Arc::clone(connection)),
+            _ => Err(CallError::Unreachable),
+        }
+    }
+}

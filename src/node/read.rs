@@ -1,0 +1,118 @@
+//! The read path: answer here if the predicate allows it; else fetch what is missing, or hand the read
+//! to an owner that may answer; else say why not, within the bound.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout_at};
+
+use super::answers::{Found, Refusal};
+use super::forward::Round;
+use super::{ASK_LIMIT, Node};
+use crate::causality::Payload;
+use crate::names::Key;
+use crate::replication::{NotHere, answer, may_read};
+use crate::wire::peer::Declined;
+
+/// How long one replica waits for what it lacks before another is asked as well.
+pub(super) const PATIENCE: Duration = Duration::from_millis(60);
+
+/// A read that was answered here: found, or known not to exist.
+type ReadHere = Result<Found, Refusal>;
+
+impl Node {
+    /// Reads a key for a client that depends on `payload`.
+    pub async fn get(&self, key: &Key, payload: Payload) -> Result<Found, Refusal> {
+        let answered = match self.read_here(key, &payload) {
+            Ok(answered) => answered,
+            Err(_) => self.get_elsewhere(key, payload).await,
+        };
+        self.shorten_found(answered).await
+    }
+
+    /// Answers from this replica alone, without waiting.
+    pub(super) fn read_here(&self, key: &Key, payload: &Payload) -> Result<ReadHere, NotHere> {
+        let facts = self.me.facts();
+        let stable = self.acks.stable();
+        let slot = key.slot();
+        let payload = may_read(&facts, &stable, slot, payload)?;
+        let partition = facts.partition().ok_or(NotHere::NotOwner)?;
+        let record = self.resident.get(key.as_str());
+        let payload = answer(&facts, &stable, &payload, record.as_ref());
+        Ok(match record.filter(|record| !record.is_tombstone()) {
+            Some(record) => Ok(Found {
+                record,
+                partition,
+                payload,
+            }),
+            None => Err(Refusal::KeyNotFound { partition, payload }),
+        })
+    }
+
+    /// Answers from this replica, which fetches what it lacks for as long as `patience` lasts.
+    pub(super) async fn read_here_patiently(
+        &self,
+        key: &Key,
+        payload: &Payload,
+        patience: Duration,
+    ) -> Result<ReadHere, NotHere> {
+        let deadline = Instant::now() + patience;
+        loop {
+            let published = self.me.published.count();
+            let not_here = match self.read_here(key, payload) {
+                Err(NotHere::NotOwner) => return Err(NotHere::NotOwner),
+                Err(not_here) => not_here,
+                answered => return answered,
+            };
+            self.fetch_what_is_missing(&not_here);
+            if timeout_at(deadline, self.me.published.beyond(published))
+                .await
+                .is_err()
+            {
+                return Err(not_here);
+            }
+        }
+    }
+
+    /// Asks every sibling that answers for what it has, and whoever is ahead for its views.
+    fn fetch_what_is_missing(&self, not_here: &NotHere) {
+        if matches!(not_here, NotHere::EpochAhead(_)) {
+            self.me.heard_newer.notify_one();
+        }
+        for sibling in self.me.facts().siblings() {
+            self.me.ring(&sibling.node);
+        }
+    }
+
+    async fn get_elsewhere(&self, key: &Key, payload: Payload) -> Result<Found, Refusal> {
+        let began = Instant::now();
+        loop {
+            let round = self.get_round(key, &payload).await;
+            let refusal = match round {
+                Round::Answered(answered) => return answered,
+                Round::Refused(refusal) => refusal,
+            };
+            // Only what may still arrive is worth another round.
+            let may_arrive = matches!(refusal, Refusal::Behind { .. });
+            if !may_arrive || began.elapsed() + PATIENCE >= self.limits.causal_wait {
+                return Err(refusal);
+            }
+        }
+    }
+
+    /// Asks this replica and all others once.
+    async fn get_round(&self, key: &Key, payload: &Payload) -> Round<Found> {
+        if let Err(refusal) = self.route() {
+            return Round::Refused(refusal);
+        }
+        let here = match self.read_here_patiently(key, payload, PATIENCE).await {
+            Ok(answered) => return Round::Answered(answered),
+            Err(not_here) => not_here,
+        };
+        let declined = match here {
+            NotHere::NotOwner => None,
+            NotHere::NotReady => Some(Declined::NotReady),
+            NotHere::EpochAhead(_) | NotHere::Missing(_) | NotHere::Sealed => Some(Declined::Behind),
+        };
+        self.ask_owners_to_read(key, payload, declined, ASK_LIMIT).await
+    }
+}

@@ -1,0 +1,66 @@
+//! What a node says of itself and its cluster.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::Node;
+use super::answers::{Refusal, Role, Situation};
+use crate::names::{ClusterId, Epoch, NodeId};
+use crate::placement::View;
+use crate::replication::Facts;
+
+impl Node {
+    /// What this node knows of itself and its cluster; before the first view, as `VIEW` would have it.
+    pub fn situation(&self) -> Situation {
+        let facts = self.me.facts();
+        let view = facts.routing().cloned().or_else(|| self.view_to_be());
+        let is_known = facts.routing().is_some();
+        let partitions = view
+            .iter()
+            .flat_map(|view| view.partitions().map(|(_, nodes)| nodes.to_vec()))
+            .collect();
+        Situation {
+            node: self.me.member.node.clone(),
+            incarnation: self.me.member.incarnation,
+            role: self.role(view.as_deref()),
+            cluster: view.as_ref().filter(|_| is_known).map(|view| view.cluster),
+            epoch: facts.active,
+            replicas: view.as_ref().map(|view| view.replicas).or(self.start.replicas),
+            partitions,
+            proxies: view.iter().flat_map(|view| view.proxies()).cloned().collect(),
+            ready: facts.active != Epoch::NONE && facts.is_ready(),
+            waiting_for: self.waiting_for(&facts),
+            away: self.peers.away(),
+            keys: u64::try_from(self.resident.live_len()).unwrap_or(u64::MAX),
+            slots_lost: u32::try_from(facts.gone.len()).unwrap_or(u32::MAX),
+            storage_failure: self.storage.failure(),
+        }
+    }
+
+    fn role(&self, view: Option<&View>) -> Role {
+        let node = &self.me.member.node;
+        match view.filter(|view| view.lists(node)) {
+            None => Role::Waiting,
+            Some(view) => view.partition_of_node(node).map_or(Role::Proxy, Role::Replica),
+        }
+    }
+
+    fn waiting_for(&self, facts: &Facts) -> Option<Refusal> {
+        match facts.routing() {
+            Some(view) if view.lists(&self.me.member.node) => None,
+            Some(_) => Some(Refusal::NotInView),
+            None => Some(self.formation.refusal(self.start.view.is_some())),
+        }
+    }
+
+    /// The first view as `VIEW` would have it.
+    fn view_to_be(&self) -> Option<Arc<View>> {
+        let nodes: BTreeSet<NodeId> = self.start.view.as_ref()?.iter().cloned().collect();
+        Some(Arc::new(View::first(
+            ClusterId(0),
+            self.start.replicas?,
+            &nodes,
+            &BTreeMap::new(),
+        )))
+    }
+}

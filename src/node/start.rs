@@ -1,0 +1,161 @@
+//! Starting a node: from what its store kept, or as a new incarnation.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use tokio::sync::mpsc;
+
+use super::Node;
+use super::acks::Acks;
+use super::committer::{Committer, QUEUE_JOBS};
+use super::me::Me;
+use super::peers::Peers;
+use super::tasks::Tasks;
+use super::world::World;
+use crate::config::Config;
+use crate::names::{Epoch, Incarnation, Member, NodeId};
+use crate::net::Dialer;
+use crate::planted::{self, Fault};
+use crate::replication::{Facts, Unstable};
+use crate::store::{Batch, Engine, Recovered, Resident, StoreError};
+use crate::wire::notes::{self, Acceptors, UnreadableNote};
+use crate::wire::peer::Start;
+
+/// What a node is made of, beside its configuration: its world, its network, its disk, and the tasks
+/// that will run it.
+#[derive(Debug)]
+pub struct Parts {
+    pub world: Arc<dyn World>,
+    pub dialer: Arc<dyn Dialer>,
+    pub engine: Arc<dyn Engine>,
+    pub tasks: Tasks,
+}
+
+/// Why a node does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Note(#[from] UnreadableNote),
+    /// The data directory is another node's.
+    #[error("the data directory belongs to node {found}, this is {expected}; set DATA_DIR or IPPORT right")]
+    OtherNode { found: NodeId, expected: NodeId },
+}
+
+impl Node {
+    /// Starts a node: it answers at once, and finds its place in the cluster by itself. The committer
+    /// that comes with it must be run, on a thread of its own where commits block.
+    pub async fn start(config: &Config, parts: Parts) -> Result<(Arc<Self>, Committer), StartError> {
+        let Parts {
+            world,
+            dialer,
+            engine,
+            tasks,
+        } = parts;
+        let recovered = engine.recover()?;
+        let (facts, acceptors) = recall(config, world.as_ref(), engine.as_ref(), &recovered).await?;
+        let me = Arc::new(Me::new(facts.clone(), world, config.limits.clock_limit));
+        let (resident, unstable) = fill(&me, &facts, recovered);
+        let (queue, jobs) = mpsc::channel(QUEUE_JOBS);
+        let node = Arc::new(Self {
+            peers: Peers::new(Arc::clone(&me) as _, dialer, tasks.clone()),
+            acks: Acks::new(facts.own_log()),
+            epoch_stop: Mutex::new(tasks.child()),
+            me,
+            start: Start {
+                replicas: config.replicas,
+                view: config.view.clone(),
+            },
+            limits: config.limits.clone(),
+            resident,
+            tasks,
+            queue,
+            storage: Default::default(),
+            tickets: Default::default(),
+            remembered: Default::default(),
+            reports: Default::default(),
+            formation: Default::default(),
+            following: Default::default(),
+            admissions: Default::default(),
+        });
+        node.begin(config, &facts);
+        let committer = Committer::new(Arc::clone(&node), engine, jobs, acceptors, unstable);
+        Ok((node, committer))
+    }
+
+    fn begin(self: &Arc<Self>, config: &Config, facts: &Facts) {
+        if facts.active == Epoch::NONE {
+            self.tasks.spawn(Arc::clone(self).find_place());
+        } else {
+            let listed: Option<Vec<NodeId>> = facts.view().map(|view| view.nodes().cloned().collect());
+            if config.view.is_some() && sorted(config.view.clone()) != sorted(listed) {
+                tracing::info!("VIEW differs from the view on disk; going on with the one on disk");
+            }
+            self.begin_epoch(facts);
+        }
+        self.tasks.spawn(Arc::clone(self).watch_changes());
+        self.tasks.spawn(Arc::clone(self).forget_tombstones());
+    }
+}
+
+fn sorted(nodes: Option<Vec<NodeId>>) -> Vec<NodeId> {
+    let mut nodes = nodes.unwrap_or_default();
+    nodes.sort();
+    nodes
+}
+
+/// Who this node is and what it knows: from its store, or new.
+async fn recall(
+    config: &Config,
+    world: &dyn World,
+    engine: &dyn Engine,
+    recovered: &Recovered,
+) -> Result<(Facts, Acceptors), StartError> {
+    if let Some((facts, acceptors)) = notes::read(&recovered.notes)? {
+        if facts.me.node != config.node {
+            return Err(StartError::OtherNode {
+                found: facts.me.node,
+                expected: config.node.clone(),
+            });
+        }
+        tracing::info!(node = %config.node, epoch = %facts.active, records = recovered.records.len(), "going on from disk");
+        return Ok((facts, acceptors));
+    }
+    let incarnation = Incarnation {
+        started_ms: world.wall_ms(),
+        random: world.random(),
+    };
+    let member = Member {
+        node: config.node.clone(),
+        incarnation: if planted::is(Fault::SameIncarnation) {
+            Incarnation {
+                started_ms: 1,
+                random: 1,
+            }
+        } else {
+            incarnation
+        },
+    };
+    let batch = Batch {
+        notes: vec![notes::member_note(&member)],
+        ..Batch::default()
+    };
+    engine.commit(&batch).await?;
+    tracing::info!(node = %config.node, "starting with an empty store");
+    Ok((Facts::new(member), BTreeMap::new()))
+}
+
+fn fill(me: &Me, facts: &Facts, recovered: Recovered) -> (Resident, Unstable) {
+    let resident = Resident::new();
+    let mut unstable = Unstable::default();
+    for record in recovered.records {
+        me.clock.observe(record.timestamp());
+        if record.dot().log.epoch >= facts.closed.below {
+            unstable.insert(record.clone());
+        }
+        resident.put(record);
+    }
+    (resident, unstable)
+}

@@ -1,0 +1,46 @@
+//! What a node does now and then: drop tombstones that nobody needs any more.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::sleep;
+
+use super::Node;
+use super::jobs::Job;
+use crate::causality::Record;
+use crate::names::Slot;
+
+/// How often tombstones are looked through, at the most.
+const UPKEEP_PAUSE: Duration = Duration::from_secs(600);
+
+impl Node {
+    /// Drops old tombstones for as long as the node runs (I4).
+    pub(super) async fn forget_tombstones(self: Arc<Self>) {
+        let pause = UPKEEP_PAUSE
+            .min(self.limits.forget_after / 4)
+            .max(Duration::from_millis(100));
+        loop {
+            sleep(pause).await;
+            let old = self.old_tombstones();
+            if !old.is_empty() {
+                tracing::debug!(count = old.len(), "dropping tombstones");
+                self.enqueue(Job::Forget(old)).await;
+            }
+        }
+    }
+
+    fn old_tombstones(&self) -> Vec<Record> {
+        let facts = self.me.facts();
+        let stable = self.acks.stable();
+        let forget_ms = u64::try_from(self.limits.forget_after.as_millis()).unwrap_or(u64::MAX);
+        let oldest_kept_ms = self.me.wall_ms().saturating_sub(forget_ms);
+        let mut old = Vec::new();
+        self.resident.for_each_in(Slot::all(), |record| {
+            let is_old = record.is_tombstone() && record.timestamp().wall_ms() < oldest_kept_ms;
+            if is_old && facts.may_forget(&stable, record) {
+                old.push(record.clone());
+            }
+        });
+        old
+    }
+}

@@ -1,0 +1,31 @@
+//! The world outside: the wall clock and the dice. The simulator has a world of its own.
+
+use std::fmt;
+
+/// What a node asks of the world beside its network and its disk.
+pub trait World: Send + Sync + fmt::Debug {
+    /// Milliseconds since 1970. May stand, jump and fall.
+    fn wall_ms(&self) -> u64;
+
+    /// Sixty-four random bits.
+    fn random(&self) -> u64;
+}
+
+/// The machine's own clock and randomness.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Machine;
+
+impl World for Machine {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the one place where a node reads the wall clock"
+    )]
+    fn wall_ms(&self) -> u64 {
+        let since_1970 = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        since_1970.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+    }
+
+    fn random(&self) -> u64 {
+        rand::random()
+    }
+}

@@ -1,0 +1,150 @@
+//! The write path: any owner takes a write at any time; a node that is none hands it to one.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use super::Node;
+use super::acks::Stored;
+use super::answers::{Refusal, Written};
+use super::forward::WRITE_LIMIT;
+use super::jobs::{Job, NotStored, WriteJob};
+use super::read::PATIENCE;
+use crate::causality::Payload;
+use crate::names::Key;
+use crate::replication::{NotHere, trimmed};
+use crate::wire::peer::Declined;
+
+/// Why a write was not taken here, though it may be elsewhere.
+#[derive(Debug)]
+pub(super) enum NotTaken {
+    NotHere(NotHere),
+    Refused(Refusal),
+}
+
+impl Node {
+    /// Stores a value for a client that depends on `payload`.
+    pub async fn put(&self, key: &Key, value: Bytes, payload: Payload) -> Result<Written, Refusal> {
+        self.route()?;
+        let answered = match self.write_here(key, Some(value.clone()), &payload).await {
+            Ok(written) => Ok(written),
+            Err(NotTaken::Refused(refusal)) => Err(refusal),
+            // It has waited for the next view for as long as a client should.
+            Err(NotTaken::NotHere(NotHere::Sealed)) => Err(self.refusal(key, &[])),
+            Err(NotTaken::NotHere(_)) => self.forward_write(key, Some(value), &payload).await,
+        };
+        self.shorten_written(answered).await
+    }
+
+    /// Deletes a key that exists, as far as the client may know.
+    pub async fn delete(&self, key: &Key, payload: Payload) -> Result<Written, Refusal> {
+        self.route()?;
+        let began = Instant::now();
+        let answered = match self.delete_here(key, &payload, PATIENCE).await {
+            Ok(written) => Ok(written),
+            Err(NotTaken::Refused(refusal)) => Err(refusal),
+            Err(NotTaken::NotHere(NotHere::Sealed)) => Err(self.refusal(key, &[])),
+            Err(NotTaken::NotHere(NotHere::NotOwner)) => self.forward_write(key, None, &payload).await,
+            Err(NotTaken::NotHere(not_here)) => self.delete_late(key, &payload, not_here, began).await,
+        };
+        self.shorten_written(answered).await
+    }
+
+    /// This owner is behind: others are asked, and if none of them can, it waits for the rest of the
+    /// bound.
+    async fn delete_late(
+        &self,
+        key: &Key,
+        payload: &Payload,
+        not_here: NotHere,
+        began: Instant,
+    ) -> Result<Written, Refusal> {
+        let refusal = match self.forward_write(key, None, payload).await {
+            Err(refusal @ (Refusal::Behind { .. } | Refusal::Unavailable { .. })) => refusal,
+            answered => return answered,
+        };
+        let rest = WRITE_LIMIT.saturating_sub(began.elapsed());
+        if rest.is_zero() {
+            return Err(refusal);
+        }
+        match self.delete_here(key, payload, rest).await {
+            Ok(written) => Ok(written),
+            Err(NotTaken::Refused(refusal)) => Err(refusal),
+            Err(NotTaken::NotHere(_)) if not_here == NotHere::NotReady => Err(refusal),
+            Err(NotTaken::NotHere(_)) => Err(self.refusal(key, &[Declined::Behind])),
+        }
+    }
+
+    /// Takes a write as its coordinator, and waits until it is stored here and at every sibling that
+    /// answers in time.
+    pub(super) async fn write_here(
+        &self,
+        key: &Key,
+        value: Option<Bytes>,
+        payload: &Payload,
+    ) -> Result<Written, NotTaken> {
+        let facts = self.me.facts();
+        let partition = facts
+            .partition()
+            .filter(|_| facts.region_of(key.slot()).is_some());
+        let partition = partition.ok_or(NotTaken::NotHere(NotHere::NotOwner))?;
+        if let Some(reason) = self.storage.stuck_reason() {
+            return Err(NotTaken::Refused(Refusal::StorageFailed(reason)));
+        }
+        let payload = trimmed(&facts, &self.acks.stable(), payload);
+        let (reply, stored) = oneshot::channel();
+        let job = WriteJob {
+            key: key.clone(),
+            value,
+            payload: payload.clone(),
+            arrived: Instant::now(),
+            reply,
+        };
+        self.enqueue(Job::Write(job)).await;
+        match stored.await {
+            Ok(Ok(stored)) => Ok(self.written(partition, payload, stored)),
+            Ok(Err(NotStored::NotHere(not_here))) => {
+                if matches!(not_here, NotHere::EpochAhead(_)) {
+                    self.me.heard_newer.notify_one();
+                }
+                Err(NotTaken::NotHere(not_here))
+            }
+            Ok(Err(NotStored::Failed(reason))) => Err(NotTaken::Refused(Refusal::StorageFailed(reason))),
+            Ok(Err(NotStored::NoExchange(_) | NotStored::Stopped)) | Err(_) => {
+                Err(NotTaken::Refused(Refusal::UnknownOutcome { partition }))
+            }
+        }
+    }
+
+    fn written(&self, partition: crate::names::PartitionId, payload: Payload, stored: Stored) -> Written {
+        let facts = self.me.facts();
+        let mut payload = payload;
+        payload.timestamp = payload.timestamp.max(stored.timestamp);
+        payload.entries.raise(stored.dot);
+        payload.epoch = payload.epoch.max(stored.dot.log.epoch);
+        let payload = trimmed(&facts, &self.acks.stable(), &payload);
+        Written {
+            created: stored.created,
+            partition,
+            payload,
+            timestamp: stored.timestamp,
+            replicas: stored.replicas,
+        }
+    }
+
+    /// A deletion must know whether the key exists, so it is judged as a read first.
+    pub(super) async fn delete_here(
+        &self,
+        key: &Key,
+        payload: &Payload,
+        patience: Duration,
+    ) -> Result<Written, NotTaken> {
+        match self.read_here_patiently(key, payload, patience).await {
+            Ok(Ok(found)) => self.write_here(key, None, &found.payload).await,
+            Ok(Err(refusal)) => Err(NotTaken::Refused(refusal)),
+            Err(not_here) => Err(NotTaken::NotHere(not_here)),
+        }
+    }
+}

@@ -1,0 +1,236 @@
+//! Which partition owns each slot, and how the shares stay even with the fewest moves.
+//!
+//! Knows partitions by number only; which nodes they consist of is the view's business.
+
+use std::fmt;
+use std::iter::repeat_n;
+
+use super::SlotSet;
+use crate::names::{PartitionId, SLOTS, Slot};
+
+/// Marks a slot between two owners while the table changes; a view has fewer partitions than this.
+const FREE: u16 = u16::MAX;
+
+/// The owner of each slot. Shares differ by one slot at most.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct SlotTable(Box<[u16]>);
+
+impl SlotTable {
+    /// Equal contiguous runs.
+    pub(super) fn even(partitions: usize) -> Self {
+        let slots = usize::from(SLOTS);
+        let end = |partition: usize| partition * slots / partitions;
+        let runs = (0..partitions).map(|partition| (partition, end(partition + 1) - end(partition)));
+        Self(
+            runs.flat_map(|(partition, len)| repeat_n(entry(partition), len))
+                .collect(),
+        )
+    }
+
+    pub(super) fn partition_of(&self, slot: Slot) -> PartitionId {
+        PartitionId(u32::from(self.0[slot.index()]))
+    }
+
+    pub(super) fn slots_of(&self, partition: PartitionId) -> SlotSet {
+        Slot::all()
+            .filter(|slot| self.partition_of(*slot) == partition)
+            .collect()
+    }
+
+    /// One partition more, which takes an equal share from each of the `partitions` that are there.
+    pub(super) fn add_partition(&mut self, partitions: usize) {
+        self.level(partitions + 1);
+    }
+
+    /// One partition less: its slots are dealt to the others, and the last number takes its place.
+    pub(super) fn dissolve(&mut self, gone: PartitionId, partitions: usize) {
+        let gone = entry(gone.0 as usize);
+        let last = entry(partitions - 1);
+        for owner in &mut self.0 {
+            if *owner == gone {
+                *owner = FREE;
+            } else if *owner == last {
+                *owner = gone;
+            }
+        }
+        self.level(partitions - 1);
+    }
+
+    /// Deals what is free, and what some hold above their target, to those below theirs.
+    fn level(&mut self, partitions: usize) {
+        let mut shares = self.shares(partitions);
+        let targets = targets(&shares);
+        // The highest slots go first, so that what a partition keeps stays in few runs.
+        for owner in self.0.iter_mut().rev().filter(|owner| **owner != FREE) {
+            let at = usize::from(*owner);
+            if shares[at] > targets[at] {
+                shares[at] -= 1;
+                *owner = FREE;
+            }
+        }
+        let mut takers = (0..partitions).flat_map(|at| repeat_n(entry(at), targets[at] - shares[at]));
+        for owner in self.0.iter_mut().filter(|owner| **owner == FREE) {
+            *owner = takers.next().expect("the targets add up to all slots");
+        }
+    }
+
+    fn shares(&self, partitions: usize) -> Vec<usize> {
+        let mut shares = vec![0; partitions];
+        for run in self.0.chunk_by(|a, b| a == b).filter(|run| run[0] != FREE) {
+            shares[usize::from(run[0])] += run.len();
+        }
+        shares
+    }
+
+    pub(super) fn is_even(&self, partitions: usize) -> bool {
+        let shares = self.shares(partitions);
+        let most = shares.iter().max();
+        let least = shares.iter().min();
+        most.zip(least).is_some_and(|(most, least)| most - least <= 1)
+    }
+
+    /// The table as runs: how many slots, of which partition.
+    pub(super) fn to_runs(&self) -> Vec<(u16, u32)> {
+        let same_owner = self.0.chunk_by(|a, b| a == b);
+        same_owner
+            .map(|run| {
+                let len = u16::try_from(run.len()).expect("a run has at most SLOTS slots");
+                (len, u32::from(run[0]))
+            })
+            .collect()
+    }
+
+    /// A table from runs; none unless they cover every slot once, with one of `partitions` each.
+    pub(super) fn from_runs(runs: &[(u16, u32)], partitions: usize) -> Option<Self> {
+        let total: u64 = runs.iter().map(|(len, _)| u64::from(*len)).sum();
+        let known = runs
+            .iter()
+            .all(|(_, partition)| (*partition as usize) < partitions);
+        if total != u64::from(SLOTS) || !known {
+            return None;
+        }
+        // Views are read from peers all the time: runs are filled in, not collected slot by slot.
+        let mut owners = Vec::with_capacity(usize::from(SLOTS));
+        for (len, partition) in runs {
+            owners.resize(owners.len() + usize::from(*len), entry(*partition as usize));
+        }
+        Some(Self(owners.into()))
+    }
+}
+
+impl fmt::Debug for SlotTable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.to_runs()).finish()
+    }
+}
+
+/// The even shares that are reached with the fewest moves: whoever holds most keeps the odd slot.
+fn targets(shares: &[usize]) -> Vec<usize> {
+    let (share, odd) = (
+        usize::from(SLOTS) / shares.len(),
+        usize::from(SLOTS) % shares.len(),
+    );
+    let mut by_share: Vec<usize> = (0..shares.len()).collect();
+    by_share.sort_by_key(|at| std::cmp::Reverse(shares[*at]));
+    let mut targets = vec![share; shares.len()];
+    for at in &by_share[..odd] {
+        targets[*at] += 1;
+    }
+    targets
+}
+
+fn entry(partition: usize) -> u16 {
+    u16::try_from(partition).expect("a view has at most NODES_MAX partitions")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn moved(before: &SlotTable, after: &SlotTable) -> usize {
+        before.0.iter().zip(&after.0).filter(|(a, b)| a != b).count()
+    }
+
+    #[test]
+    fn the_first_table_is_equal_runs() {
+        assert_eq!(SlotTable::even(1).to_runs(), [(SLOTS, 0)]);
+        assert_eq!(SlotTable::even(3).to_runs(), [(5461, 0), (5461, 1), (5462, 2)]);
+    }
+
+    #[test]
+    fn a_new_partition_takes_its_share_and_nothing_else_moves() {
+        for partitions in 1..200 {
+            let before = SlotTable::even(partitions);
+            let mut after = before.clone();
+            after.add_partition(partitions);
+            assert_eq!(moved(&before, &after), usize::from(SLOTS) / (partitions + 1));
+            assert!(after.is_even(partitions + 1), "{partitions}");
+        }
+    }
+
+    #[test]
+    fn a_partition_gives_its_highest_slots_and_keeps_one_run() {
+        let mut table = SlotTable::even(1);
+        table.add_partition(1);
+        assert_eq!(table.to_runs(), [(8192, 0), (8192, 1)]);
+        table.add_partition(2);
+        assert_eq!(table.to_runs(), [(5462, 0), (2730, 2), (5461, 1), (2731, 2)]);
+    }
+
+    #[test]
+    fn a_new_partition_takes_as_much_from_each() {
+        let before = SlotTable::even(3);
+        let mut after = before.clone();
+        after.add_partition(3);
+        let taken = |from| {
+            let gone = before
+                .slots_of(PartitionId(from))
+                .difference(&after.slots_of(PartitionId(from)));
+            gone.len()
+        };
+        assert_eq!([taken(0), taken(1), taken(2)], [1365, 1365, 1366]);
+    }
+
+    #[test]
+    fn a_dissolved_partition_is_dealt_out_and_the_last_takes_its_number() {
+        for gone in 0..7 {
+            let before = SlotTable::even(7);
+            let mut after = before.clone();
+            after.dissolve(PartitionId(gone), 7);
+            assert!(after.is_even(6));
+            for kept in (0..7).filter(|kept| *kept != gone) {
+                let now = if kept == 6 { gone } else { kept };
+                let lost = before
+                    .slots_of(PartitionId(kept))
+                    .difference(&after.slots_of(PartitionId(now)));
+                assert!(lost.is_empty(), "{kept} lost {lost:?} when {gone} was dissolved");
+            }
+        }
+    }
+
+    #[test]
+    fn runs_that_miss_or_repeat_slots_are_refused() {
+        let read = |runs: &[(u16, u32)]| SlotTable::from_runs(runs, 2).is_some();
+        assert!(read(&[(SLOTS - 1, 0), (1, 1)]));
+        assert!(!read(&[(SLOTS - 1, 0)]));
+        assert!(!read(&[(SLOTS, 0), (1, 1)]));
+        assert!(!read(&[(SLOTS - 1, 0), (1, 2)]));
+        assert!(!read(&[(u16::MAX, 0); 4]));
+    }
+
+    #[test]
+    fn ten_thousand_random_keys_are_spread_evenly() {
+        for partitions in 2..=16 {
+            let table = SlotTable::even(partitions);
+            let mut keys = vec![0; partitions];
+            for number in 0..10_000u64 {
+                // An odd multiplier scatters the numbers: keys as clients draw them, the same each run.
+                let key = format!("{:016x}", number.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+                keys[table.partition_of(Slot::of(&key)).0 as usize] += 1;
+            }
+            let most = keys.iter().max().expect("has partitions");
+            // At most 1.10 of the mean, in whole numbers.
+            assert!(most * partitions * 10 <= 10_000 * 11, "{keys:?}");
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! From one epoch to the next: what a member keeps, gains and loses when it activates a view.
+//!
+//! Each node activates for itself, and no step waits for another node: what an owner lacks afterwards
+//! shows only in its readiness and its coverage, slot by slot.
+
+use std::sync::Arc;
+
+use super::facts::{Region, owners_of, partitions_of};
+use super::take::join_alike;
+use super::{Facts, Incoming};
+use crate::causality::VersionVector;
+use crate::names::Epoch;
+use crate::placement::{SlotSet, View};
+use crate::planted::{self, Fault};
+
+/// What an activation did, for the log and for the store.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Activated {
+    /// Slots that this member owns now and did not before.
+    pub gained: SlotSet,
+    /// Slots that it owned before and does not now; their records stay until their new owners have
+    /// confirmed them (I12).
+    pub lost: SlotSet,
+}
+
+impl Facts {
+    /// Activates the view of epoch `target`, if it may. A member several views behind walks through
+    /// those in between for what it kept, gained and lost, and activates the newest only.
+    pub fn activate(&mut self, target: Epoch) -> Activated {
+        if !self.may_activate(target) {
+            return Activated::default();
+        }
+        let before = self.owned_slots();
+        self.cover_sealed_logs();
+        self.forget_sources(self.active, target);
+        self.walk_until(target);
+        let complete: VersionVector = self.own_sealed_logs(target).collect();
+        for region in Arc::make_mut(&mut self.regions) {
+            region.coverage.merge(&complete);
+        }
+        self.sealed = self.sealed.max(target);
+        self.active = target;
+        self.vector = VersionVector::default();
+        self.take_incoming(target);
+        self.forget_sources(target, target);
+        for region in Arc::make_mut(&mut self.regions) {
+            region.heard.clear();
+        }
+        self.forget_closed();
+        self.settle();
+        let after = self.owned_slots();
+        Activated {
+            gained: after.difference(&before),
+            lost: before.difference(&after),
+        }
+    }
+
+    fn owned_slots(&self) -> SlotSet {
+        self.regions
+            .iter()
+            .fold(SlotSet::default(), |all, region| all.union(&region.slots))
+    }
+
+    /// Epochs go up, and a closing that was learned may not be counted in one below it. A node in no
+    /// view begins with one that lists it: until then it waits to be listed.
+    fn may_activate(&self, target: Epoch) -> bool {
+        let begins_elsewhere = |view: &Arc<View>| self.active == Epoch::NONE && !view.is_member(&self.me);
+        let known = self.views.get(&target);
+        target > self.active
+            && target >= self.closed.at
+            && !self.outranked
+            && known.is_some_and(|view| !begins_elsewhere(view))
+    }
+
+    /// What the vector said of the epoch that ends is coverage from now on.
+    fn cover_sealed_logs(&mut self) {
+        for region in Arc::make_mut(&mut self.regions) {
+            region.coverage.merge(&self.vector);
+        }
+    }
+
+    /// What this member keeps, gains and loses in each view up to that of `target`.
+    pub(super) fn walk_until(&mut self, target: Epoch) {
+        let coming: Vec<Arc<View>> = self.views_of(self.active.next(), target).cloned().collect();
+        for view in &coming {
+            self.walk_to(view);
+        }
+    }
+
+    /// Who owns slots in one of these views may have taken, since it handed them over, what is to be
+    /// had nowhere else any more: it is taken from anew.
+    fn forget_sources(&mut self, from: Epoch, to: Epoch) {
+        let views: Vec<Arc<View>> = self.views_of(from, to).cloned().collect();
+        for view in &views {
+            for region in Arc::make_mut(&mut self.regions) {
+                for owner in owners_of(view, &region.slots) {
+                    region.sources.remove(&owner.id());
+                }
+            }
+        }
+    }
+
+    fn walk_to(&mut self, view: &View) {
+        let coming = if view.is_member(&self.me) {
+            view.slots_of_node(&self.me.node)
+        } else {
+            SlotSet::default()
+        };
+        let mut gained = coming.difference(&self.owned_slots());
+        let regions = Arc::make_mut(&mut self.regions);
+        for region in regions.iter_mut() {
+            region.slots = region.slots.intersection(&coming);
+        }
+        regions.retain(|region| !region.slots.is_empty());
+        // The first view's owners lack nothing: nothing was before it.
+        let lacks = if view.epoch == Epoch::FIRST {
+            Epoch::NONE
+        } else {
+            view.epoch
+        };
+        // Slots that come from different partitions can become ready one without the other.
+        let past = self
+            .views
+            .range(..view.epoch)
+            .next_back()
+            .map(|(_, past)| Arc::clone(past));
+        if let Some(past) = past {
+            for partition in partitions_of(&past, &gained) {
+                let slots = gained.intersection(&past.slots_of_partition(partition));
+                gained = gained.difference(&slots);
+                Arc::make_mut(&mut self.regions).push(Region::gained(slots, lacks));
+            }
+        }
+        if !gained.is_empty() {
+            Arc::make_mut(&mut self.regions).push(Region::gained(gained, lacks));
+        }
+    }
+
+    /// Lays what was handed over before the activation over the regions.
+    fn take_incoming(&mut self, target: Epoch) {
+        let Some(Incoming {
+            regions: incoming, ..
+        }) = self.incoming.take().filter(|incoming| incoming.target == target)
+        else {
+            return;
+        };
+        let mut taken = Vec::new();
+        for mut rest in std::mem::take(Arc::make_mut(&mut self.regions)) {
+            for brought in &incoming {
+                let slots = rest.slots.intersection(&brought.slots);
+                if slots.is_empty() {
+                    continue;
+                }
+                rest.slots = rest.slots.difference(&slots);
+                let mut region = Region {
+                    slots,
+                    ..rest.clone()
+                };
+                region.coverage.merge(&brought.coverage);
+                region.sources.extend(&brought.sources);
+                region.lacks = region.lacks.min(brought.lacks);
+                taken.push(region);
+            }
+            if !rest.slots.is_empty() {
+                taken.push(rest);
+            }
+        }
+        self.regions = Arc::new(join_alike(taken));
+    }
+
+    /// Counts a closing that was announced, if it may be counted here yet. True if it is news.
+    pub fn close(&mut self, closed: super::Closed) -> bool {
+        let is_behind = self.active < closed.at && !planted::is(Fault::ClosedByWhoIsBehind);
+        if closed.below <= self.closed.below || is_behind || closed.below > self.active {
+            return false;
+        }
+        self.closed = closed;
+        self.forget_closed();
+        true
+    }
+}

@@ -1,0 +1,59 @@
+//! What a replica does with writes, reads and its siblings. Pure: `node` carries it out.
+//!
+//! ```text
+//!            write                          read (slot, payload)
+//!              │                                   │
+//!    number, store, then push          may_read: owner? epoch? ready? covered?
+//!              │                          │ yes              │ no
+//!              ▼                          ▼                  ▼
+//!         [ records ]  ───────────►  answer, with      pull from siblings, hand on,
+//!              ▲                     dot and deps      wait; 503 at the bound
+//!              │ exchange: everything that
+//!              │ the taker's vector lacks, as one unit
+//!          siblings
+//! ```
+//!
+//! # The invariants
+//!
+//! * **I1** A dot is never used twice: numbers are drawn by the committer after what is stored, in a
+//!   log that carries the incarnation; a node that lost its disk writes to another log.
+//! * **I2** Merging is commutative, associative and idempotent: `Record::supersedes` compares
+//!   timestamp, log and number, and nothing of how or when a record arrived.
+//! * **I3** What a reader was shown, it depends on: the reply's payload has the request's entries, the
+//!   record's dot and the record's dependencies ([`answer`]).
+//! * **I4** A tombstone goes only when no older version of its key can come back ([`Facts::may_forget`]).
+//! * **I5, I6, I7** are [`may_read`], the one place where a read is judged.
+//! * **I8** Stored here before sent, stored there before acknowledged: the committer's order of work.
+//! * **I9** Records and vectors become valid together: [`Facts::take_steady`] and the records of the
+//!   exchange are one commit, and a push of number *n* is taken only by who holds *n-1*.
+//! * **I11** Nothing is taken in a sealed epoch: pushes, exchanges and acknowledgements name their
+//!   epoch and are compared with the active one and the seal.
+//!
+//! A raised generation outranks every number: a node takes note of views of the highest line only, and
+//! one that finds itself on another is no member any more ([`Facts::learn`]).
+//!
+//! # Left out on purpose
+//!
+//! No leader, no quorum for data, no visibility delay: a record is shown as soon as it is here, and the
+//! reader's payload says what it must find elsewhere.
+
+mod activate;
+mod exchange;
+mod facts;
+mod learn;
+mod progress;
+mod serve;
+mod take;
+#[cfg(test)]
+mod tests;
+mod unstable;
+
+pub use activate::Activated;
+pub use exchange::{Ask, Given, NoExchange, Offered, Wanted};
+pub use facts::{Closed, Facts, Incoming, Region};
+pub use progress::{Progress, Step};
+pub use serve::{NotHere, answer, may_read, may_write, trimmed};
+pub use unstable::Unstable;
+
+/// In coverage, the number of a log to which nothing can be added any more.
+pub const COMPLETE: u64 = u64::MAX;

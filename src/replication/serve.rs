@@ -1,0 +1,187 @@
+//! May this read be answered here? May this write be taken here?
+//!
+//! The one predicate that the store's safety rests on (design, the three ideas): everything else only
+//! decides how soon it becomes true. It is a function of facts that were published together, of what is
+//! known stable, and of the client's payload.
+
+use super::Facts;
+use super::facts::{Region, owners_of};
+use crate::causality::{Payload, Record, VersionVector};
+use crate::names::{Dot, Epoch, Log, Slot};
+use crate::planted::{self, Fault};
+
+/// Why an operation is not done at this replica.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NotHere {
+    /// This node is no member of an active view, or does not own the slot.
+    NotOwner,
+    /// The payload was answered in an epoch that is not active here yet (I5).
+    EpochAhead(Epoch),
+    /// What was written before this node owned the slot has not all arrived (I6).
+    NotReady,
+    /// Dependencies that are not here (I7).
+    Missing(VersionVector),
+    /// A view change is under way: the write waits for the next view.
+    Sealed,
+}
+
+/// Judges a read of `slot` by a client that depends on `payload`. When it may be answered, gives back
+/// the payload less the entries that everybody holds.
+pub fn may_read(
+    facts: &Facts,
+    stable: &VersionVector,
+    slot: Slot,
+    payload: &Payload,
+) -> Result<Payload, NotHere> {
+    let region = owned_region(facts, slot)?;
+    if payload.epoch > facts.active && !planted::is(Fault::NoFence) {
+        return Err(NotHere::EpochAhead(payload.epoch));
+    }
+    if region.lacks != Epoch::NONE && !planted::is(Fault::NotReadyServes) {
+        return Err(NotHere::NotReady);
+    }
+    let payload = trimmed(facts, stable, payload);
+    let missing: VersionVector = payload
+        .entries
+        .iter()
+        .filter(|dot| !is_covered(facts, region, slot, *dot))
+        .collect();
+    if missing.is_empty() || planted::is(Fault::NeverWaits) {
+        Ok(payload)
+    } else {
+        Err(NotHere::Missing(missing))
+    }
+}
+
+/// Judges a write of `slot` by a client that has seen `epoch`. Never refused for causal reasons.
+pub fn may_write(facts: &Facts, slot: Slot, epoch: Epoch) -> Result<(), NotHere> {
+    owned_region(facts, slot)?;
+    if epoch > facts.active {
+        return Err(NotHere::EpochAhead(epoch));
+    }
+    if facts.is_sealed() && !planted::is(Fault::WritesAfterTheSeal) {
+        return Err(NotHere::Sealed);
+    }
+    Ok(())
+}
+
+/// The payload less the entries that are stable or of closed epochs. Whoever drops an entry raises the
+/// epoch to its own: a node that is behind could not know why the entry may be missing.
+pub fn trimmed(facts: &Facts, stable: &VersionVector, payload: &Payload) -> Payload {
+    let mut trimmed = payload.clone();
+    if facts.active == Epoch::NONE {
+        return trimmed;
+    }
+    trimmed
+        .entries
+        .retain(|dot| dot.log.epoch >= facts.closed.below && !stable.includes(dot));
+    if trimmed.entries.len() < payload.entries.len() {
+        trimmed.epoch = trimmed.epoch.max(facts.active);
+    }
+    trimmed
+}
+
+fn owned_region(facts: &Facts, slot: Slot) -> Result<&Region, NotHere> {
+    if !facts.is_member() {
+        return Err(NotHere::NotOwner);
+    }
+    facts.region_of(slot).ok_or(NotHere::NotOwner)
+}
+
+/// Whether what `dot` names, and all before it in its log, is here as far as `slot` is concerned (I7).
+fn is_covered(facts: &Facts, region: &Region, slot: Slot, dot: Dot) -> bool {
+    let Some(then) = facts.views.get(&dot.log.epoch) else {
+        return false;
+    };
+    let Some(writer) = then.member_by_id(dot.log.member) else {
+        return is_given_up(facts, region, dot);
+    };
+    if then.partition_of_node(&writer.node) != Some(then.partition_of_slot(slot)) {
+        return true;
+    }
+    let held = if dot.log.epoch == facts.active {
+        &facts.vector
+    } else {
+        &region.coverage
+    };
+    let is_waved_through = dot.log.epoch < facts.active && planted::is(Fault::OldLogsCovered);
+    held.includes(dot) || is_waved_through || is_given_up(facts, region, dot)
+}
+
+/// A log whose member is listed no longer counts as covered once everybody who could bring it has
+/// handed over: what nobody holds must not block readers for ever.
+fn is_given_up(facts: &Facts, region: &Region, dot: Dot) -> bool {
+    let listed = facts
+        .view()
+        .is_some_and(|view| view.member_by_id(dot.log.member).is_some());
+    !listed
+        && facts.owners_then_and_now(&region.slots).is_subset(&region.heard)
+        && !planted::is(Fault::NeverGivesUp)
+}
+
+/// The payload that goes with a reply: all that the client depended on, and what it was shown (I3).
+pub fn answer(facts: &Facts, stable: &VersionVector, payload: &Payload, shown: Option<&Record>) -> Payload {
+    let mut answer = payload.clone();
+    if let Some(record) = shown {
+        // Above the record's own, so that a read's payload is higher than that of the write it returned.
+        answer.timestamp = answer.timestamp.max(record.timestamp().next());
+        answer.entries.raise(record.dot());
+        for dependency in record
+            .dependencies()
+            .filter(|_| !planted::is(Fault::DependenciesLeftOut))
+        {
+            answer.entries.raise(dependency);
+        }
+    }
+    answer.epoch = answer.epoch.max(facts.active);
+    trimmed(facts, stable, &answer)
+}
+
+impl Facts {
+    /// True if the tombstone may be dropped (I4): every member of its partition holds it, every earlier
+    /// epoch is closed, and no view is under way whose copies might bring an older version. That it is
+    /// old enough is the caller's to say.
+    pub fn may_forget(&self, stable: &VersionVector, tombstone: &Record) -> bool {
+        let dot = tombstone.dot();
+        let settled = dot.log.epoch < self.closed.below || stable.includes(dot);
+        settled && self.is_settled()
+    }
+
+    /// True if every earlier epoch is closed and no view is known that is not active.
+    pub fn is_settled(&self) -> bool {
+        let quiet = self.newest().is_some_and(|view| view.epoch == self.active) && !self.is_sealed();
+        quiet && self.closed.below == self.active || planted::is(Fault::StableTombstoneDropped)
+    }
+
+    /// The first epoch from which this member may still lack something, or keeps something: it lacks
+    /// nothing of any epoch below.
+    pub fn done_below(&self) -> Epoch {
+        let is_done = |epoch: &Epoch| {
+            self.regions
+                .iter()
+                .all(|region| self.is_done_with(*epoch, region))
+        };
+        if !self.is_ready() || self.active == Epoch::NONE {
+            return self.closed.below;
+        }
+        let mut done = self.closed.below;
+        while done < self.active && is_done(&done) {
+            done = done.next();
+        }
+        done
+    }
+
+    fn is_done_with(&self, epoch: Epoch, region: &Region) -> bool {
+        let Some(view) = self.views.get(&epoch) else {
+            return true;
+        };
+        let mut logs = owners_of(view, &region.slots).map(|member| Dot {
+            log: Log {
+                epoch,
+                member: member.id(),
+            },
+            number: super::COMPLETE,
+        });
+        logs.all(|dot| region.coverage.includes(dot) || is_given_up(self, region, dot))
+    }
+}

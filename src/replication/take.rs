@@ -1,0 +1,157 @@
+//! What a taker makes of an exchange: how far it holds each log from now on, whom it has heard, and which
+//! slots that makes ready (I6, I9).
+
+use std::sync::Arc;
+
+use super::facts::{Region, owners_of};
+use super::{Ask, Facts, Given, Incoming, NoExchange, Offered};
+use crate::names::Epoch;
+use crate::planted::{self, Fault};
+
+impl Facts {
+    /// Takes what a steady exchange brought, beside the records, which go with it in one commit.
+    pub fn take_steady(&mut self, ask: &Ask, given: &Given) -> Result<(), NoExchange> {
+        if self.active != ask.active || given.active != ask.active || self.is_sealed() {
+            return Err(NoExchange::Stale);
+        }
+        let is_listed = self.view().is_some_and(|view| view.is_member(&given.giver));
+        if !is_listed || !self.is_member() {
+            return Err(NoExchange::NotListed);
+        }
+        for dot in given.vector.iter() {
+            if dot.log.epoch == self.active && self.is_sibling(dot.log.member) {
+                self.vector.raise(dot);
+            }
+        }
+        let (id, below) = (given.giver.id(), self.closed.below);
+        let regions = std::mem::take(Arc::make_mut(&mut self.regions));
+        self.regions = Arc::new(merge_offers(regions, given, below, |region| {
+            region.heard.insert(id);
+        }));
+        self.settle();
+        Ok(())
+    }
+
+    /// Takes what a hand-over brought, into the slots on their way to us.
+    pub fn take_hand_over(&mut self, ask: &Ask, given: &Given) -> Result<(), NoExchange> {
+        if self.active != ask.active || self.active >= ask.target {
+            return Err(NoExchange::Stale);
+        }
+        // Only members of the view before may bring old dots: what others brought, the rest have
+        // given up as lost, and it would come back at one owner only.
+        let before = self.views.range(..ask.target).next_back();
+        let is_listed = before.is_some_and(|(_, view)| view.is_member(&given.giver));
+        if (!is_listed && !planted::is(Fault::OldDotsTaken)) || self.outranked {
+            return Err(NoExchange::NotListed);
+        }
+        let incoming = self.incoming_for(ask);
+        let regions = merge_offers(incoming.regions, given, self.closed.below, |_| {});
+        self.incoming = Some(Incoming {
+            target: ask.target,
+            regions,
+        });
+        Ok(())
+    }
+
+    fn incoming_for(&self, ask: &Ask) -> Incoming {
+        if let Some(incoming) = self
+            .incoming
+            .as_ref()
+            .filter(|incoming| incoming.target == ask.target)
+        {
+            return incoming.clone();
+        }
+        let regions = ask
+            .wanted
+            .iter()
+            .map(|wanted| Region::gained(wanted.slots.clone(), wanted.lacks));
+        Incoming {
+            target: ask.target,
+            regions: regions.collect(),
+        }
+    }
+
+    /// Makes ready what has been taken from everybody who could bring it. Notes the slots that became
+    /// ready although an owner that might have held more is gone for good.
+    pub(super) fn settle(&mut self) {
+        for at in 0..self.regions.len() {
+            let region = &self.regions[at];
+            if region.lacks == Epoch::NONE
+                || !self.owners_then_and_now(&region.slots).is_subset(&region.sources)
+            {
+                continue;
+            }
+            if self.lost_an_owner(region) {
+                self.gone = self.gone.union(&region.slots);
+            }
+            Arc::make_mut(&mut self.regions)[at].lacks = Epoch::NONE;
+        }
+    }
+
+    /// True if a member that owned any of these slots in an epoch that is not closed is listed no
+    /// longer, and did not hand them over before it went.
+    fn lost_an_owner(&self, region: &Region) -> bool {
+        let Some(active) = self.view() else { return false };
+        let known = self.views_of(self.closed.below, self.active);
+        let past = known.filter(|view| view.epoch < self.active);
+        past.flat_map(|view| owners_of(view, &region.slots))
+            .any(|owner| !active.is_member(&owner) && !region.sources.contains(&owner.id()))
+    }
+}
+
+/// Lays what a giver offers over the taker's regions, splitting those that it offers in part.
+fn merge_offers(
+    regions: Vec<Region>,
+    given: &Given,
+    closed_below: Epoch,
+    mut note: impl FnMut(&mut Region),
+) -> Vec<Region> {
+    let mut merged = Vec::new();
+    for mut rest in regions {
+        for offered in &given.offered {
+            let slots = rest.slots.intersection(&offered.slots);
+            if slots.is_empty() {
+                continue;
+            }
+            rest.slots = rest.slots.difference(&slots);
+            let mut region = Region {
+                slots,
+                ..rest.clone()
+            };
+            lay_over(&mut region, offered, given, closed_below);
+            note(&mut region);
+            merged.push(region);
+        }
+        if !rest.slots.is_empty() {
+            merged.push(rest);
+        }
+    }
+    join_alike(merged)
+}
+
+fn lay_over(region: &mut Region, offered: &Offered, given: &Given, closed_below: Epoch) {
+    region.coverage.merge(&offered.coverage);
+    region.coverage.retain(|dot| dot.log.epoch >= closed_below);
+    region.sources.insert(given.giver.id());
+    // An owner that lost the slot earlier does not know what became stable after that.
+    let recent = offered.last_owned.next() >= region.lacks || planted::is(Fault::LacksLoweredByAnyOwner);
+    if recent && offered.lacks < region.lacks {
+        region.lacks = offered.lacks;
+    }
+}
+
+/// Regions that differ in nothing but their slots are one.
+pub(super) fn join_alike(regions: Vec<Region>) -> Vec<Region> {
+    let mut joined: Vec<Region> = Vec::new();
+    for region in regions {
+        let alike = |other: &&mut Region| {
+            (other.lacks, &other.coverage, &other.sources, &other.heard)
+                == (region.lacks, &region.coverage, &region.sources, &region.heard)
+        };
+        match joined.iter_mut().find(alike) {
+            Some(other) => other.slots = other.slots.union(&region.slots),
+            None => joined.push(region),
+        }
+    }
+    joined
+}

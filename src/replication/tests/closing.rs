@@ -1,0 +1,121 @@
+//! When a member is done with an epoch, when a closing counts, and when a tombstone may go (I4).
+
+use super::*;
+use crate::replication::{COMPLETE, Closed};
+
+/// Node 0 of two, in an epoch that follows `epochs - 1` others with the same members.
+fn member_zero(epochs: u64) -> Facts {
+    let mut views = vec![first(2, 2)];
+    for _ in 1..epochs {
+        views.push(same(views.last().expect("begins with one")));
+    }
+    facts(&member(0), &views.iter().collect::<Vec<_>>())
+}
+
+fn cover(facts: &mut Facts, dot: Dot) {
+    for region in Arc::make_mut(&mut facts.regions) {
+        region.coverage.raise(dot);
+    }
+}
+
+#[test]
+fn a_member_is_done_with_an_epoch_when_every_log_of_it_is_complete_here() {
+    let mut zero = member_zero(3);
+    assert_eq!(zero.done_below(), Epoch(1));
+    cover(&mut zero, dot(&member(1), 1, 8));
+    assert_eq!(zero.done_below(), Epoch(1));
+    cover(&mut zero, dot(&member(1), 2, COMPLETE));
+    assert_eq!(zero.done_below(), Epoch(1));
+    cover(&mut zero, dot(&member(1), 1, COMPLETE));
+    assert_eq!(zero.done_below(), Epoch(3));
+    Arc::make_mut(&mut zero.regions)[0].lacks = Epoch(2);
+    assert_eq!(zero.done_below(), zero.closed.below);
+}
+
+#[test]
+fn a_log_that_was_given_up_does_not_keep_its_epoch_open() {
+    let one = first(2, 2);
+    let two = with(&one, &[reborn(1, 9)]);
+    let mut zero = facts(&member(0), &[&one, &two]);
+    assert_eq!(zero.done_below(), Epoch(1));
+    Arc::make_mut(&mut zero.regions)[0]
+        .heard
+        .insert(reborn(1, 9).id());
+    assert_eq!(zero.done_below(), Epoch(2));
+}
+
+#[test]
+fn proxies_and_nodes_in_no_view_keep_nothing_open() {
+    let one = first(2, 5);
+    let two = same(&one);
+    assert_eq!(facts(&member(4), &[&one, &two]).done_below(), Epoch(2));
+    assert_eq!(Facts::new(member(4)).done_below(), Epoch::NONE);
+}
+
+#[test]
+fn a_closing_counts_only_from_the_epoch_that_concluded_it() {
+    // A removed owner that was cut off must not call "covered" what it never got.
+    let mut behind = member_zero(2);
+    let closed = |below, at| Closed {
+        below: Epoch(below),
+        at: Epoch(at),
+    };
+    let dot = dot(&member(1), 1, 5);
+    assert!(!behind.close(closed(2, 3)));
+    assert_eq!(read(&behind, Slot(0), &[dot]), missing(&[dot]));
+    assert!(!behind.close(closed(3, 2)));
+    assert!(behind.close(closed(2, 2)) && !behind.close(closed(2, 2)) && !behind.close(closed(1, 1)));
+    assert!(read(&behind, Slot(0), &[dot]).is_ok());
+}
+
+#[test]
+fn closing_forgets_coverage_and_views_of_what_is_closed() {
+    let mut zero = member_zero(3);
+    let kept = dot(&member(1), 2, 4);
+    cover(&mut zero, dot(&member(1), 1, 4));
+    cover(&mut zero, kept);
+    let closed = Closed {
+        below: Epoch(2),
+        at: Epoch(3),
+    };
+    assert!(zero.close(closed));
+    assert_eq!(
+        zero.views.keys().copied().collect::<Vec<_>>(),
+        [Epoch(2), Epoch(3)]
+    );
+    let own = dot(&member(0), 2, COMPLETE);
+    assert_eq!(zero.regions[0].coverage, vector([kept, own]));
+}
+
+#[test]
+fn a_tombstone_goes_only_when_it_is_stable_and_nothing_older_can_come_back() {
+    let one = first(2, 2);
+    let mut settled = facts(&member(0), &[&one, &same(&one)]);
+    settled.closed = Closed {
+        below: Epoch(2),
+        at: Epoch(2),
+    };
+    let key = Key::new("k").expect("is a key");
+    let tombstone = |epoch| {
+        let dot = dot(&member(0), epoch, 4);
+        Record::new(&key, None, dot, Timestamp(1), &VersionVector::default())
+    };
+    let stable = vector([dot(&member(0), 2, 4)]);
+    let merely_here = vector([dot(&member(0), 2, 3)]);
+    assert!(settled.may_forget(&stable, &tombstone(2)));
+    assert!(settled.may_forget(&merely_here, &tombstone(1)));
+    assert!(!settled.may_forget(&merely_here, &tombstone(2)));
+    let refused = |change: fn(&mut Facts)| {
+        let mut facts = settled.clone();
+        change(&mut facts);
+        !facts.may_forget(&stable, &tombstone(2))
+    };
+    assert!(refused(|facts| facts.closed.below = Epoch(1)), "an epoch is open");
+    assert!(refused(|facts| facts.sealed = Epoch(3)), "it is sealed");
+    let knows_more = |facts: &mut Facts| {
+        let next = same(facts.view().expect("is active"));
+        facts.learn(&next);
+    };
+    assert!(refused(knows_more), "a view is on its way");
+    assert!(!Facts::new(member(0)).may_forget(&stable, &tombstone(2)));
+}

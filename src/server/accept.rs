@@ -1,0 +1,141 @@
+//! Takes connections from one listener, within bounds, until it is told to stop; then lets the
+//! requests that are being answered finish.
+#![expect(
+    clippy::disallowed_types,
+    reason = "the door to the clients: sockets are accepted here"
+)]
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::{JoinError, JoinSet};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::Host;
+use super::connection::Visit;
+use crate::config::Limits;
+
+/// The longest head of a request, with its headers. A payload in a header and one in the query fit.
+const HEAD_BYTES_MAX: usize = 64 * 1024;
+
+/// When no connection can be accepted, mostly because the process is out of file descriptors, trying
+/// again at once would only burn the CPU that could close some.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// What clients may use, all listeners together unless it says otherwise.
+#[derive(Debug)]
+pub struct Bounds {
+    /// The largest value, in bytes; a body is read up to its longest spelling.
+    pub value_bytes_max: usize,
+    /// Requests that are answered at a time; more are refused.
+    pub requests_max: usize,
+    /// Connections of one listener; more wait to be accepted.
+    pub connections_max: usize,
+    pub head_bytes_max: usize,
+    /// How long a body may take to arrive.
+    pub body_deadline: Duration,
+    /// A connection on which no request arrives whole in this time is closed by twice of it.
+    pub quiet_max: Duration,
+    /// How long requests may take to finish once the listener stops.
+    pub drain_deadline: Duration,
+    requests: AtomicUsize,
+    /// The tasks that carry the streams of peers: they outlive the listener, because requests that are
+    /// still being answered need the peers.
+    pub(super) carriers: TaskTracker,
+}
+
+impl Bounds {
+    pub fn new(limits: &Limits) -> Self {
+        Self {
+            value_bytes_max: limits.value_bytes_max,
+            requests_max: limits.requests_max,
+            // About 20 KiB each when idle: 160 MiB at the worst.
+            connections_max: 8192,
+            head_bytes_max: HEAD_BYTES_MAX,
+            body_deadline: Duration::from_secs(20),
+            quiet_max: Duration::from_secs(60),
+            // An end within a second is promised, and the node needs some of it to flush.
+            drain_deadline: Duration::from_millis(400),
+            requests: AtomicUsize::new(0),
+            carriers: TaskTracker::new(),
+        }
+    }
+
+    /// Room for one more request, or none.
+    pub(super) fn admit(self: &Arc<Self>) -> Option<Admission> {
+        // Taken at once, so that the room is given back also when it turns out to be none.
+        let admission = Admission(Arc::clone(self));
+        let before = self.requests.fetch_add(1, Ordering::Relaxed);
+        (before < self.requests_max).then_some(admission)
+    }
+}
+
+/// A request's place among those that are answered at a time.
+#[derive(Debug)]
+pub(super) struct Admission(Arc<Bounds>);
+
+impl Drop for Admission {
+    fn drop(&mut self) {
+        self.0.requests.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Serves `listener` until `stop`, then until all requests are answered or the drain deadline has passed.
+pub async fn accept<H: Host>(
+    listener: TcpListener,
+    host: Arc<H>,
+    bounds: Arc<Bounds>,
+    stop: CancellationToken,
+) {
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => break,
+            Some(ended) = connections.join_next() => resume_panic(ended),
+            accepted = listener.accept(), if connections.len() < bounds.connections_max => match accepted {
+                Ok((socket, _)) => {
+                    let visit = Visit::new(Arc::clone(&host), Arc::clone(&bounds));
+                    connections.spawn(visit.serve(prepared(socket), stop.clone()));
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "a connection could not be accepted");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            },
+        }
+    }
+    drop(listener);
+    drain(connections, bounds.drain_deadline).await;
+}
+
+fn prepared(socket: TcpStream) -> TcpStream {
+    // Answers are small and whole; waiting to send them fuller only costs time. If it fails the
+    // connection is gone, which reading it will tell.
+    let _ = socket.set_nodelay(true);
+    socket
+}
+
+async fn drain(mut connections: JoinSet<()>, deadline: Duration) {
+    let drained = tokio::time::timeout(deadline, async {
+        while let Some(ended) = connections.join_next().await {
+            resume_panic(ended);
+        }
+    });
+    if drained.await.is_err() {
+        tracing::info!(
+            connections = connections.len(),
+            "cutting off connections that did not end in time"
+        );
+        connections.shutdown().await;
+    }
+}
+
+/// A panic is never kept to one connection: what it broke is not known.
+fn resume_panic(ended: Result<(), JoinError>) {
+    if let Some(panic) = ended.err().and_then(|error| error.try_into_panic().ok()) {
+        std::panic::resume_unwind(panic);
+    }
+}

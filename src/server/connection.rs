@@ -1,0 +1,258 @@
+//! One connection: HTTP in, whole requests to the host, replies out; or a peer's stream, once it is
+//! asked for one.
+//!
+//! Slow clients are bounded by one timer a connection that is looked at when it fires, not set anew
+//! for each request: a timer for each request costs a fifth of a GET.
+#![expect(
+    clippy::disallowed_types,
+    reason = "the door to the clients: sockets are read here"
+)]
+
+use std::convert::Infallible;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::header::{CONNECTION, EXPECT, HeaderValue, UPGRADE};
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::{Body as _, Incoming};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
+use parking_lot::Mutex;
+use tokio::net::TcpStream;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::Host;
+use super::accept::Bounds;
+use crate::api::{Unheard, turn_away};
+use crate::net::stream::{PEER_PATH, PEER_PROTOCOL, carry};
+
+/// The longest spelling of a byte: a JSON escape, such as `\u0000`.
+const SPELLING_BYTES_MAX: usize = 6;
+
+/// Room in a body for what stands beside the value.
+const BESIDE_VALUE_BYTES: usize = 64 * 1024;
+
+/// The rest of a body that is too large is read and thrown away, up to this much and for this long:
+/// most clients read no answer before they have sent everything.
+const DISCARDED_BYTES_MAX: usize = 64 * 1024 * 1024;
+const DISCARD_DEADLINE: Duration = Duration::from_secs(2);
+
+/// What one connection's requests share.
+#[derive(Debug)]
+pub(super) struct Visit<H> {
+    host: Arc<H>,
+    bounds: Arc<Bounds>,
+    requests: AtomicU64,
+    is_busy: AtomicBool,
+    upgrade: Mutex<Option<OnUpgrade>>,
+}
+
+impl<H: Host> Visit<H> {
+    pub(super) fn new(host: Arc<H>, bounds: Arc<Bounds>) -> Arc<Self> {
+        Arc::new(Self {
+            host,
+            bounds,
+            requests: AtomicU64::new(0),
+            is_busy: AtomicBool::new(false),
+            upgrade: Mutex::new(None),
+        })
+    }
+
+    /// Serves the connection until either side ends it.
+    pub(super) async fn serve(self: Arc<Self>, socket: TcpStream, stop: CancellationToken) {
+        let visit = Arc::clone(&self);
+        let service = service_fn(move |request| Arc::clone(&visit).answer(request));
+        let connection = http1::Builder::new()
+            // A client may close its sending side and still wait for the answer.
+            .half_close(true)
+            // Replies are small: one buffer is cheaper than a list of them. (`pipeline_flush`, which does
+            // the same, holds a reply back while the next request is still arriving.)
+            .writev(false)
+            .max_header_size(self.bounds.head_bytes_max)
+            .serve_connection(TokioIo::new(socket), service)
+            .with_upgrades();
+        let mut connection = pin!(connection);
+        let mut stopped = pin!(stop.cancelled());
+        let mut is_stopping = false;
+        let mut look = pin!(tokio::time::sleep(self.bounds.quiet_max));
+        let mut seen = 0;
+        loop {
+            tokio::select! {
+                biased;
+                ended = &mut connection => {
+                    log_end(ended);
+                    break;
+                }
+                () = &mut stopped, if !is_stopping => {
+                    is_stopping = true;
+                    connection.as_mut().graceful_shutdown();
+                }
+                () = &mut look => {
+                    let requests = self.requests.load(Ordering::Relaxed);
+                    if requests == seen && !self.is_busy.load(Ordering::Relaxed) {
+                        return;
+                    }
+                    seen = requests;
+                    look.as_mut().reset(Instant::now() + self.bounds.quiet_max);
+                }
+            }
+        }
+        self.open_stream().await;
+    }
+
+    async fn answer(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+    ) -> Result<Response<Full<Bytes>>, Infallible> {
+        self.is_busy.store(true, Ordering::Relaxed);
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        let reply = if asks_for_stream(&request) {
+            *self.upgrade.lock() = Some(hyper::upgrade::on(request));
+            switching_protocols()
+        } else {
+            self.respond(request).await
+        };
+        self.is_busy.store(false, Ordering::Relaxed);
+        Ok(reply.map(Full::new))
+    }
+
+    async fn respond(&self, request: Request<Incoming>) -> Response<Bytes> {
+        let Some(_admission) = self.bounds.admit() else {
+            return turn_away(Unheard::Overloaded);
+        };
+        let (parts, body) = request.into_parts();
+        let waits_for_continue = parts.headers.contains_key(EXPECT);
+        match read_body(body, waits_for_continue, &self.bounds).await {
+            Ok(body) => self.host.respond(Request::from_parts(parts, body)).await,
+            Err(reason) => {
+                let mut reply = turn_away(reason);
+                reply
+                    .headers_mut()
+                    .insert(CONNECTION, HeaderValue::from_static("close"));
+                reply
+            }
+        }
+    }
+
+    /// Hands over to the host what this connection was upgraded to, if it was.
+    async fn open_stream(&self) {
+        let Some(upgrade) = self.upgrade.lock().take() else {
+            return;
+        };
+        let Ok(upgraded) = upgrade.await else { return };
+        let parts = upgraded
+            .downcast::<TokioIo<TcpStream>>()
+            .expect("every connection is made of this");
+        let (pipe, carrier) = carry(parts.io.into_inner(), parts.read_buf);
+        self.bounds.carriers.spawn(carrier);
+        self.host.meet(pipe);
+    }
+}
+
+fn log_end(ended: hyper::Result<()>) {
+    if let Err(error) = ended {
+        tracing::debug!(%error, "a connection ended badly");
+    }
+}
+
+fn asks_for_stream(request: &Request<Incoming>) -> bool {
+    let wanted = request
+        .headers()
+        .get(UPGRADE)
+        .is_some_and(|value| value == PEER_PROTOCOL);
+    wanted && request.uri().path() == PEER_PATH && request.method() == Method::GET
+}
+
+fn switching_protocols() -> Response<Bytes> {
+    let mut reply = Response::new(Bytes::new());
+    *reply.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    let headers = reply.headers_mut();
+    headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+    headers.insert(UPGRADE, HeaderValue::from_static(PEER_PROTOCOL));
+    reply
+}
+
+/// The whole body, if it is small enough and arrives in time.
+async fn read_body(body: Incoming, waits_for_continue: bool, bounds: &Bounds) -> Result<Bytes, Unheard> {
+    if body.is_end_stream() {
+        return Ok(Bytes::new());
+    }
+    let bytes_max = bounds.value_bytes_max.saturating_mul(SPELLING_BYTES_MAX) + BESIDE_VALUE_BYTES;
+    let announced_bytes = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
+    // A client that waits to be told to go on is told at once that it is in vain.
+    if announced_bytes > bytes_max && waits_for_continue {
+        return Err(too_large(bounds));
+    }
+    let arrived = tokio::time::timeout(bounds.body_deadline, collect(body, announced_bytes, bytes_max));
+    match arrived.await {
+        Ok(Ok(bytes)) => Ok(bytes),
+        Ok(Err(Interrupted::Broken)) => Err(Unheard::BodyBroken),
+        Ok(Err(Interrupted::TooLarge(rest))) => {
+            let _ = tokio::time::timeout(DISCARD_DEADLINE, discard(rest)).await;
+            Err(too_large(bounds))
+        }
+        Err(_) => Err(Unheard::BodyTooSlow),
+    }
+}
+
+fn too_large(bounds: &Bounds) -> Unheard {
+    Unheard::BodyTooLarge {
+        value_bytes_max: bounds.value_bytes_max,
+    }
+}
+
+enum Interrupted {
+    Broken,
+    /// With the rest of the body.
+    TooLarge(Incoming),
+}
+
+async fn collect(mut body: Incoming, announced_bytes: usize, bytes_max: usize) -> Result<Bytes, Interrupted> {
+    if announced_bytes > bytes_max {
+        return Err(Interrupted::TooLarge(body));
+    }
+    let Some(first) = next_piece(&mut body).await? else {
+        return Ok(Bytes::new());
+    };
+    // Most bodies come in one piece, which is passed on as it is.
+    if body.is_end_stream() && first.len() <= bytes_max {
+        return Ok(first);
+    }
+    let mut whole = BytesMut::with_capacity(announced_bytes.max(first.len()));
+    whole.extend_from_slice(&first);
+    while let Some(piece) = next_piece(&mut body).await? {
+        if whole.len() + piece.len() > bytes_max {
+            return Err(Interrupted::TooLarge(body));
+        }
+        whole.extend_from_slice(&piece);
+    }
+    Ok(whole.freeze())
+}
+
+/// The next bytes of the body; trailers are skipped.
+async fn next_piece(body: &mut Incoming) -> Result<Option<Bytes>, Interrupted> {
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_| Interrupted::Broken)?;
+        if let Ok(bytes) = frame.into_data() {
+            return Ok(Some(bytes));
+        }
+    }
+    Ok(None)
+}
+
+async fn discard(mut body: Incoming) {
+    let mut discarded_bytes = 0;
+    while let Ok(Some(piece)) = next_piece(&mut body).await {
+        discarded_bytes += piece.len();
+        if discarded_bytes > DISCARDED_BYTES_MAX {
+            return;
+        }
+    }
+}

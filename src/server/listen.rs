@@ -1,0 +1,92 @@
+//! Several listeners on one port, among which the kernel spreads the connections, and still a mistake
+//! when another process has the port already.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+
+use tokio::net::TcpSocket;
+
+/// Connections that the kernel keeps until they are accepted; it caps the number by itself.
+const BACKLOG: u32 = 1024;
+
+/// Why nothing can listen.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    #[error("{0} is taken by another process; stop it, or choose another address with LISTEN")]
+    Taken(SocketAddr),
+    #[error("cannot listen on {0}: {1}")]
+    Failed(SocketAddr, io::Error),
+}
+
+/// `count` listeners on one address, for runtimes to take over; port 0 takes any that is free, the
+/// same for all. Must be called within a runtime.
+pub fn listen(address: SocketAddr, count: usize) -> Result<Vec<TcpListener>, BindError> {
+    // The first one is bound alone, which fails if anybody has the port, and lets others in only then:
+    // with the option set from the start, two processes would share the port and nobody would know.
+    let first = bind(address, false).map_err(|error| explain(address, error))?;
+    let failed = |error| BindError::Failed(address, error);
+    first.set_reuseport(true).map_err(failed)?;
+    let address = first.local_addr().map_err(failed)?;
+    let mut listeners = vec![open(first).map_err(failed)?];
+    for _ in 1..count {
+        listeners.push(bind(address, true).and_then(open).map_err(failed)?);
+    }
+    Ok(listeners)
+}
+
+fn bind(address: SocketAddr, is_shared: bool) -> io::Result<TcpSocket> {
+    let socket = if address.is_ipv4() {
+        TcpSocket::new_v4()
+    } else {
+        TcpSocket::new_v6()
+    }?;
+    // Connections of an earlier run that are still being forgotten must not keep a node from starting.
+    socket.set_reuseaddr(true)?;
+    socket.set_reuseport(is_shared)?;
+    socket.bind(address)?;
+    Ok(socket)
+}
+
+fn open(socket: TcpSocket) -> io::Result<TcpListener> {
+    socket.listen(BACKLOG)?.into_std()
+}
+
+fn explain(address: SocketAddr, error: io::Error) -> BindError {
+    if error.kind() == io::ErrorKind::AddrInUse {
+        BindError::Taken(address)
+    } else {
+        BindError::Failed(address, error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn anywhere() -> SocketAddr {
+        "127.0.0.1:0".parse().expect("is an address")
+    }
+
+    #[tokio::test]
+    async fn several_listeners_have_one_port() {
+        let listeners = listen(anywhere(), 3).expect("listens");
+        let addresses: Vec<_> = listeners
+            .iter()
+            .map(|l| l.local_addr().expect("has an address"))
+            .collect();
+        assert!(
+            addresses
+                .iter()
+                .all(|address| *address == addresses[0] && address.port() != 0)
+        );
+    }
+
+    #[tokio::test]
+    async fn a_port_that_somebody_has_is_not_shared() {
+        let listeners = listen(anywhere(), 2).expect("listens");
+        let address = listeners[0].local_addr().expect("has an address");
+        assert!(matches!(listen(address, 2), Err(BindError::Taken(taken)) if taken == address));
+        drop(listeners);
+        assert!(listen(address, 2).is_ok());
+    }
+}

@@ -1,0 +1,89 @@
+//! A node behind the listeners: the store is opened, the node started, the committer given a thread of
+//! its own because its commits block.
+
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use parking_lot::Mutex;
+use tokio::runtime::Builder;
+
+use super::{Bounds, Host, RunError, run};
+use crate::api;
+use crate::config::{Config, StoreKind};
+use crate::net::Pipe;
+use crate::net::stream::HttpDialer;
+use crate::node::{Committer, Machine, Node, Parts, StartError, Tasks};
+use crate::store::{DurableEngine, Engine, MemoryEngine, OpenError};
+
+/// Why a node does not serve.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    #[error(transparent)]
+    Start(#[from] StartError),
+    #[error("the committer's thread cannot start: {0}")]
+    Thread(#[from] std::io::Error),
+}
+
+/// Runs a node until SIGTERM or SIGINT. `started` is called once it is sure that it will run.
+pub fn serve(config: &Config, started: impl FnOnce()) -> Result<(), RunError<ServeError>> {
+    run(config.listen, Bounds::new(&config.limits), async |dialer| {
+        let host = Served::start(config, dialer).await?;
+        started();
+        Ok(Arc::new(host))
+    })
+}
+
+/// A node and the thread of its committer.
+struct Served {
+    node: Arc<Node>,
+    committer: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Served {
+    async fn start(config: &Config, dialer: HttpDialer) -> Result<Self, ServeError> {
+        let engine: Arc<dyn Engine> = match &config.store {
+            StoreKind::Durable { data_dir } => Arc::new(DurableEngine::open(data_dir)?),
+            StoreKind::Memory => Arc::new(MemoryEngine),
+        };
+        let parts = Parts {
+            world: Arc::new(Machine),
+            dialer: Arc::new(dialer),
+            engine,
+            tasks: Tasks::on_this_runtime(),
+        };
+        let (node, committer) = Node::start(config, parts).await?;
+        let committer = Mutex::new(Some(run_committer(committer)?));
+        Ok(Self { node, committer })
+    }
+}
+
+fn run_committer(committer: Committer) -> std::io::Result<JoinHandle<()>> {
+    let runtime = Builder::new_current_thread().enable_time().build()?;
+    thread::Builder::new()
+        .name("committer".to_owned())
+        .spawn(move || runtime.block_on(committer.run()))
+}
+
+impl Host for Served {
+    async fn respond(&self, request: Request<Bytes>) -> Response<Bytes> {
+        api::respond(&self.node, request).await
+    }
+
+    fn meet(&self, pipe: Pipe) {
+        self.node.serve_peer(pipe);
+    }
+
+    async fn stop(&self) {
+        self.node.stop().await;
+        // What it is syncing is finished; what waits in its queue was promised to nobody.
+        if let Some(committer) = self.committer.lock().take()
+            && committer.join().is_err()
+        {
+            tracing::error!("the committer's thread panicked");
+        }
+    }
+}

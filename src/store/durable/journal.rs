@@ -1,0 +1,182 @@
+//! The database's journal files, looked through before the database opens them.
+//!
+//! Left to itself the database does one of two things with a journal that is damaged somewhere: it
+//! refuses to open for good, though only the last batch was torn by a power cut; or it cuts the file
+//! at the damage without a word, though acknowledged batches follow. Here the torn end of the newest
+//! journal is cut off, and damage before a whole batch is an error.
+//!
+//! ```text
+//! batch    = start item* end
+//! start    = 1 | items 4 | sequence number 8
+//! item     = 2 | kind 1 | compression 1 | keyspace 8 | key length 2 | length 4 | stored length 4 | key | value
+//!          | 4 | keyspace 8
+//! end      = 3 | xxh3 of the items 8 | "FJL" 3
+//! ```
+//!
+//! Behind the last batch a journal holds nothing or zeros, since it is created at its full length.
+#![expect(clippy::disallowed_types, reason = "the store is the door to the disk")]
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
+
+use xxhash_rust::xxh3::xxh3_64;
+
+const START: u8 = 1;
+const ITEM: u8 = 2;
+const END: u8 = 3;
+const CLEAR: u8 = 4;
+const TRAILER: &[u8] = b"FJL\x03";
+
+/// A journal that is damaged before its end.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum JournalError {
+    #[error("{} is damaged at byte {at}, and stored batches follow", path.display())]
+    Damaged { path: PathBuf, at: usize },
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+/// Cuts the torn end off the newest journal and returns how many bytes of batches all of them hold.
+pub(super) fn mend(dir: &Path) -> Result<u64, JournalError> {
+    let journals = journals_in(dir)?;
+    let mut total = 0;
+    for (age, path) in journals.iter().rev().enumerate() {
+        let bytes = fs::read(path)?;
+        let whole = batches_len(&bytes);
+        total += whole as u64;
+        let rest = &bytes[whole..];
+        if rest.iter().all(|byte| *byte == 0) {
+            continue;
+        }
+        // Older journals were synced before the next one was begun: nothing in them can be torn.
+        if age > 0 || has_batch(rest) {
+            return Err(JournalError::Damaged {
+                path: path.clone(),
+                at: whole,
+            });
+        }
+        cut(path, whole as u64)?;
+    }
+    Ok(total)
+}
+
+/// Empties the journals of a closed database that has everything in tables. The newest file stays,
+/// because the database forgets how far its sequence numbers were when it finds none.
+pub(super) fn empty(dir: &Path) -> io::Result<()> {
+    let mut journals = journals_in(dir)?;
+    let newest = journals.pop();
+    for path in journals {
+        fs::remove_file(path)?;
+    }
+    newest.map_or(Ok(()), |path| cut(&path, 0))
+}
+
+/// Waits until no thread of a closed database holds a journal or the lock any more: its background
+/// thread lets go a little after the closing has returned, and then writes what was left in a buffer.
+pub(super) fn wait_until_closed(dir: &Path) -> io::Result<()> {
+    const PAUSE: Duration = Duration::from_millis(1);
+    const PAUSES_MAX: usize = 2_000;
+    for _ in 0..PAUSES_MAX {
+        if !is_held(dir)? {
+            return Ok(());
+        }
+        thread::sleep(PAUSE);
+    }
+    Err(io::Error::other("the database does not let go of its journal"))
+}
+
+// On systems without /proc the pause above is all there is.
+fn is_held(dir: &Path) -> io::Result<bool> {
+    let dir = fs::canonicalize(dir)?;
+    let Ok(open_files) = fs::read_dir("/proc/self/fd") else {
+        thread::sleep(Duration::from_millis(10));
+        return Ok(false);
+    };
+    let targets = open_files.filter_map(|file| fs::read_link(file.ok()?.path()).ok());
+    Ok(targets
+        .into_iter()
+        .any(|path| path.parent() == Some(&dir) && (is_journal(&path) || path.ends_with("lock"))))
+}
+
+fn is_journal(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "jnl")
+}
+
+/// Oldest first.
+fn journals_in(dir: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut journals = Vec::new();
+    for entry in fs::read_dir(dir)? {
+        let path = entry?.path();
+        let number = path
+            .file_stem()
+            .and_then(|stem| stem.to_str()?.parse::<u64>().ok());
+        if let (true, Some(number)) = (is_journal(&path), number) {
+            journals.push((number, path));
+        }
+    }
+    journals.sort();
+    Ok(journals.into_iter().map(|(_, path)| path).collect())
+}
+
+fn cut(path: &Path, len: u64) -> io::Result<()> {
+    let file = File::options().write(true).open(path)?;
+    file.set_len(len)?;
+    file.sync_all()
+}
+
+/// How many bytes the whole batches at the beginning take.
+fn batches_len(bytes: &[u8]) -> usize {
+    let mut at = 0;
+    while let Some(len) = batch_len(&bytes[at..]) {
+        at += len;
+    }
+    at
+}
+
+fn has_batch(bytes: &[u8]) -> bool {
+    (0..bytes.len()).any(|at| bytes[at] == START && batch_len(&bytes[at..]).is_some())
+}
+
+/// The length of the batch that begins here, if it is whole.
+fn batch_len(bytes: &[u8]) -> Option<usize> {
+    let mut rest = bytes;
+    let items = match take(&mut rest, 1)? {
+        [START] => u32::from_le_bytes(take(&mut rest, 4)?.try_into().ok()?),
+        _ => return None,
+    };
+    take(&mut rest, 8)?;
+    let body = rest;
+    for _ in 0..items {
+        skip_item(&mut rest)?;
+    }
+    let body = &body[..body.len() - rest.len()];
+    let end = (take(&mut rest, 1)?, take(&mut rest, 8)?, take(&mut rest, 4)?);
+    let whole = end == (&[END][..], &xxh3_64(body).to_le_bytes()[..], TRAILER);
+    whole.then(|| bytes.len() - rest.len())
+}
+
+fn skip_item(rest: &mut &[u8]) -> Option<()> {
+    match take(rest, 1)? {
+        [ITEM] => {
+            let head = take(rest, 20)?;
+            let key_len = u16::from_le_bytes(head[10..12].try_into().ok()?);
+            let value_len = u32::from_le_bytes(head[16..20].try_into().ok()?);
+            take(rest, usize::from(key_len))?;
+            take(rest, usize::try_from(value_len).ok()?)?;
+        }
+        [CLEAR] => {
+            take(rest, 8)?;
+        }
+        _ => return None,
+    }
+    Some(())
+}
+
+fn take<'a>(rest: &mut &'a [u8], len: usize) -> Option<&'a [u8]> {
+    let (taken, left) = rest.split_at_checked(len)?;
+    *rest = left;
+    Some(taken)
+}

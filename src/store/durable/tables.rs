@@ -1,0 +1,220 @@
+//! The open database: what is written to it, how it is read back, and when memory goes to tables.
+//!
+//! The database never writes its memory out by itself here (its limit is set out of reach). It would
+//! do so at any moment and make writers wait in a loop that a failed background thread never ends; the
+//! engine asks for it instead, when nothing is under way.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::thread;
+use std::time::Duration;
+
+use fjall::config::{BlockSizePolicy, FilterPolicy};
+use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
+
+use super::row;
+use crate::causality::Record;
+use crate::store::{Batch, Recovered};
+
+/// The number of the newest stored batch: tells, after a failure, whether a batch is stored.
+const COMMIT_NOTE: &[u8] = b"!commit";
+const FORMAT_NOTE: &[u8] = b"!format";
+/// What this version writes. A higher number is refused.
+pub(super) const FORMAT: u64 = 1;
+/// The caller's notes stand behind this, apart from the store's own.
+const NOTE_PREFIX: u8 = b'=';
+
+/// Nothing is read from the database but at the start.
+const CACHE_BYTES: u64 = 1024 * 1024;
+const BLOCK_BYTES: u32 = 64 * 1024;
+/// Above so many fresh tables the merging lags behind, and more must not come: from 30 on the
+/// database stops its writers.
+const FRESH_TABLES_MAX: usize = 16;
+
+/// An open database. The keyspaces stand first, because they must go before what they belong to.
+pub(super) struct Tables {
+    records: Keyspace,
+    notes: Keyspace,
+    database: Database,
+    journal_bytes: u64,
+}
+
+impl Tables {
+    /// Opens or creates the database in a directory that exists, with so many bytes in its journals.
+    pub(super) fn open(dir: &Path, journal_bytes: u64) -> fjall::Result<Self> {
+        let database = Database::builder(dir)
+            .worker_threads(1)
+            .cache_size(CACHE_BYTES)
+            .manual_journal_persist(true)
+            .open()?;
+        // Rows are read once, all of them and in order: large blocks, and no filters for look-ups.
+        let options = || {
+            KeyspaceCreateOptions::default()
+                .max_memtable_size(u64::MAX)
+                .data_block_size_policy(BlockSizePolicy::all(BLOCK_BYTES))
+                .filter_policy(FilterPolicy::disabled())
+        };
+        Ok(Self {
+            records: database.keyspace("records", options)?,
+            notes: database.keyspace("notes", options)?,
+            database,
+            journal_bytes,
+        })
+    }
+
+    /// The format that the data was written in; none in a new database.
+    pub(super) fn format(&self) -> fjall::Result<Option<u64>> {
+        self.number(FORMAT_NOTE)
+    }
+
+    pub(super) fn stored_commit(&self) -> fjall::Result<u64> {
+        Ok(self.number(COMMIT_NOTE)?.unwrap_or(0))
+    }
+
+    fn number(&self, note: &[u8]) -> fjall::Result<Option<u64>> {
+        let value = self.notes.get(note)?;
+        value
+            .map(|bytes| bytes.as_ref().try_into().map(u64::from_le_bytes))
+            .transpose()
+            .map_err(|_| fjall::Error::Unrecoverable)
+    }
+
+    /// Writes and syncs a batch as the one with this number.
+    ///
+    /// `SyncData` is enough although the journal grows: `fdatasync` leaves out only what reading the
+    /// data back does not need, such as times, and the length of the file is needed.
+    pub(super) fn write(&mut self, batch: &Batch, number: u64) -> fjall::Result<()> {
+        let mut write = self.database.batch().durability(Some(PersistMode::SyncData));
+        for (key, row) in rows(batch) {
+            match row {
+                Some(row) => write.insert(&self.records, key, row),
+                None => write.remove(&self.records, key),
+            }
+        }
+        let notes: BTreeMap<_, _> = batch.notes.iter().map(|(name, value)| (name, value)).collect();
+        for (name, value) in notes {
+            match value {
+                Some(value) => write.insert(&self.notes, note_key(name), value.as_slice()),
+                None => write.remove(&self.notes, note_key(name)),
+            }
+        }
+        write.insert(&self.notes, FORMAT_NOTE, FORMAT.to_le_bytes());
+        write.insert(&self.notes, COMMIT_NOTE, number.to_le_bytes());
+        write.commit()?;
+        self.journal_bytes += bytes_of(batch);
+        Ok(())
+    }
+
+    /// Bytes of batches that are not in tables yet.
+    pub(super) fn journal_bytes(&self) -> u64 {
+        self.journal_bytes
+    }
+
+    /// Bytes in tables.
+    pub(super) fn table_bytes(&self) -> u64 {
+        self.records.disk_space() + self.notes.disk_space()
+    }
+
+    /// Has memory written out to tables in the background, unless that is still going on.
+    pub(super) fn begin_write_out(&mut self) -> fjall::Result<()> {
+        if self.sealed() == 0 && self.records.l0_table_count() < FRESH_TABLES_MAX {
+            self.records.rotate_memtable()?;
+            self.notes.rotate_memtable()?;
+            self.journal_bytes = 0;
+        }
+        Ok(())
+    }
+
+    /// Writes everything out to tables, merges them into one another and waits for it: from here on
+    /// the journal is not needed.
+    pub(super) fn write_out(&mut self) -> fjall::Result<()> {
+        self.wait_for_write_out()?;
+        self.records.rotate_memtable()?;
+        self.notes.rotate_memtable()?;
+        self.wait_for_write_out()?;
+        self.records.major_compact()?;
+        self.notes.major_compact()
+    }
+
+    fn wait_for_write_out(&self) -> fjall::Result<()> {
+        while self.sealed() > 0 {
+            // Writes nothing, but tells whether the background thread has failed.
+            self.database.persist(PersistMode::Buffer)?;
+            thread::sleep(Duration::from_millis(1));
+        }
+        Ok(())
+    }
+
+    fn sealed(&self) -> usize {
+        self.records.sealed_memtable_count() + self.notes.sealed_memtable_count()
+    }
+
+    /// Everything stored. The error says which record is damaged, if it is one.
+    pub(super) fn read_all(&self) -> Result<Recovered, String> {
+        let mut recovered = Recovered::default();
+        for item in self.records.iter() {
+            let (key, value) = item.into_inner().map_err(|error| error.to_string())?;
+            let record = row::decode(&key, &value).map_err(|error| error.to_string())?;
+            recovered.records.push(record);
+        }
+        for item in self.notes.prefix([NOTE_PREFIX]) {
+            let (key, value) = item.into_inner().map_err(|error| error.to_string())?;
+            let name = std::str::from_utf8(&key[1..]).map_err(|error| error.to_string())?;
+            recovered.notes.push((name.to_owned(), value.to_vec()));
+        }
+        Ok(recovered)
+    }
+}
+
+/// What a batch does to each key. One line a key, since the database must not see a key twice in one
+/// batch: it could not tell which of them is the later.
+fn rows(batch: &Batch) -> BTreeMap<&str, Option<Vec<u8>>> {
+    let forgotten = batch.forgotten.iter().map(|key| (key.as_str(), None));
+    let newest: BTreeMap<_, _> = forgotten
+        .chain(batch.records.iter().map(|record| (record.key(), Some(record))))
+        .collect();
+    newest
+        .into_iter()
+        .map(|(key, record)| (key, record.map(row::encode)))
+        .collect()
+}
+
+fn note_key(name: &str) -> Vec<u8> {
+    let mut key = Vec::with_capacity(1 + name.len());
+    key.push(NOTE_PREFIX);
+    key.extend_from_slice(name.as_bytes());
+    key
+}
+
+/// What a batch takes in the journal, but for a few notes of our own.
+pub(super) fn bytes_of(batch: &Batch) -> u64 {
+    const BATCH_BYTES: usize = 128;
+    const ITEM_BYTES: usize = 21;
+    let record = |record: &Record| record.key().len() + row::len(record);
+    let note = |(name, value): &(String, Option<Vec<u8>>)| name.len() + value.as_ref().map_or(0, Vec::len);
+    let records = batch.records.iter().map(record);
+    let forgotten = batch.forgotten.iter().map(|key| key.as_str().len());
+    let items = records.chain(forgotten).chain(batch.notes.iter().map(note));
+    let bytes: usize = items.map(|bytes| bytes + ITEM_BYTES).sum();
+    (bytes + BATCH_BYTES) as u64
+}
+
+#[cfg(test)]
+impl Tables {
+    pub(super) fn write_format(&self, format: u64) {
+        let written = self.notes.insert(FORMAT_NOTE, format.to_le_bytes());
+        written.expect("is written");
+    }
+
+    /// Changes a byte of a stored record.
+    pub(super) fn damage(&self, key: &str) {
+        let mut row = self
+            .records
+            .get(key)
+            .expect("can be read")
+            .expect("is there")
+            .to_vec();
+        *row.last_mut().expect("not empty") ^= 1;
+        self.records.insert(key, row).expect("is written");
+    }
+}

@@ -1,0 +1,48 @@
+//! What can happen to a disk: it is full, a power cut tears its last write, it is damaged, the process
+//! is killed, the directory cannot be used. Each file is one of these.
+
+mod crash;
+mod full_disk;
+mod in_doubt;
+mod measure;
+mod opening;
+mod torn_journal;
+
+use std::sync::Arc;
+
+use futures_util::FutureExt;
+use tempfile::TempDir;
+
+use super::*;
+use crate::store::conformance::{Place, Reopened, apply, assert_same, check, numbered, record};
+
+#[tokio::test]
+async fn it_keeps_the_contract() {
+    let fresh_place = || -> Place {
+        let dir = Arc::new(TempDir::new().expect("a directory"));
+        Box::new(move || Box::new(DurableEngine::open(dir.path()).expect("opens")))
+    };
+    check(fresh_place, Reopened::KeepsAll).await;
+}
+
+#[tokio::test]
+async fn it_keeps_the_contract_where_the_journal_is_emptied_again_and_again() {
+    let fresh_place = || -> Place {
+        let dir = Arc::new(TempDir::new().expect("a directory"));
+        let limits = Limits {
+            journal_bytes: 4096,
+            keeps_reserve: true,
+        };
+        Box::new(move || Box::new(DurableEngine::open_within(dir.path(), limits).expect("opens")))
+    };
+    check(fresh_place, Reopened::KeepsAll).await;
+}
+
+fn commit(engine: &DurableEngine, batch: &Batch) -> Result<(), StoreError> {
+    engine.commit(batch).now_or_never().expect("commits block")
+}
+
+fn stored_in(dir: &Path) -> Recovered {
+    let engine = DurableEngine::open(dir).expect("opens");
+    engine.recover().expect("can be read")
+}

@@ -1,0 +1,182 @@
+//! How the values of the lower floors lie in bytes: field by field, in the order written here.
+//!
+//! The derives of `serde` stay on this floor. A field that is added to a type of the core does not
+//! compile here until somebody decides what it means for the wire and for the disk.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use serde::de::{Deserialize, Deserializer, Error as _};
+use serde::ser::{Serialize, Serializer};
+
+use crate::causality::{Payload, Record, Timestamp, VersionVector};
+use crate::names::{ClusterId, Dot, Epoch, Incarnation, Key, Log, Member, MemberId, NodeId, PartitionId};
+use crate::placement::{SlotSet, View, ViewParts};
+use crate::replication::{Ask, Closed, Given, Incoming, Offered, Region, Wanted};
+use crate::view_change::{Acceptor, Ballot, Order, Phase, Report, Vote};
+
+/// A struct lies in bytes as the tuple of its fields.
+macro_rules! by_fields {
+    ($($type:ty { $($field:ident),* $(,)? })*) => {$(
+        impl Serialize for $type {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                let Self { $($field),* } = self;
+                ($($field,)*).serialize(serializer)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $type {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let ($($field,)*) = Deserialize::deserialize(deserializer)?;
+                Ok(Self { $($field),* })
+            }
+        }
+    )*};
+}
+
+/// A name around one number lies in bytes as the number.
+macro_rules! by_number {
+    ($($type:ident)*) => {$(
+        impl Serialize for $type {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                self.0.serialize(serializer)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $type {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                Ok($type(Deserialize::deserialize(deserializer)?))
+            }
+        }
+    )*};
+}
+
+/// A type lies in bytes as another one that it is made from, checked on the way in.
+macro_rules! by_form {
+    ($($type:ty as $form:ty: $out:expr, $in:expr;)*) => {$(
+        impl Serialize for $type {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                let out: fn(&$type) -> $form = $out;
+                out(self).serialize(serializer)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $type {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let form: $form = Deserialize::deserialize(deserializer)?;
+                let make: fn($form) -> Result<$type, &'static str> = $in;
+                make(form).map_err(D::Error::custom)
+            }
+        }
+    )*};
+}
+
+by_number! { ClusterId Epoch MemberId PartitionId Timestamp }
+
+by_fields! {
+    Incarnation { started_ms, random }
+    Member { node, incarnation }
+    Log { epoch, member }
+    Dot { log, number }
+    Payload { epoch, timestamp, entries }
+    ViewParts { epoch, generation, cluster, replicas, nodes, partitions, slots }
+    Region { slots, lacks, coverage, sources, heard }
+    Incoming { target, regions }
+    Closed { below, at }
+    Ask { taker, active, target, wanted }
+    Wanted { slots, lacks, holds }
+    Given { giver, active, vector, offered }
+    Offered { slots, lacks, last_owned, coverage }
+    Ballot { round, proposer, attempt }
+    Order { target, phase, givers }
+    Report { by, active, sealed, copied, through_with }
+}
+
+by_form! {
+    NodeId as String: |node| node.as_str().to_owned(), |text| text.parse().map_err(|_| "no node address");
+    Key as String: |key| key.as_str().to_owned(), |text| Key::new(&text).map_err(|_| "no key");
+    VersionVector as Vec<Dot>: |vector| vector.iter().collect(), |dots| Ok(dots.into_iter().collect());
+    SlotSet as Vec<(u16, u16)>:
+        |slots| slots.ranges().into_iter().map(|run| (run.start, run.end)).collect(),
+        |runs| SlotSet::from_ranges(runs.into_iter().map(|(start, end)| Range { start, end })).ok_or("no set of slots");
+    View as ViewParts: |view| view.to_parts(), |parts| View::from_parts(parts).map_err(|_| "an inconsistent view");
+    Acceptor as (Option<Ballot>, Option<(Ballot, SharedView)>):
+        |acceptor| (acceptor.promised.clone(), shared(acceptor.accepted.clone())),
+        |(promised, accepted)| Ok(Acceptor { promised, accepted: unshared(accepted) });
+    Phase as u8: |phase| *phase as u8, |number| match number {
+        0 => Ok(Phase::Copy),
+        1 => Ok(Phase::Seal),
+        2 => Ok(Phase::HandOver),
+        3 => Ok(Phase::Activate),
+        4 => Ok(Phase::Done),
+        _ => Err("no phase of a view change"),
+    };
+    Vote as VoteForm: |vote| match vote.clone() {
+        Vote::Promised { accepted } => VoteForm::Promised(shared(accepted)),
+        Vote::Accepted => VoteForm::Accepted,
+        Vote::Outbid { promised } => VoteForm::Outbid(promised),
+        Vote::NotVoting => VoteForm::NotVoting,
+    }, |form| Ok(match form {
+        VoteForm::Promised(accepted) => Vote::Promised { accepted: unshared(accepted) },
+        VoteForm::Accepted => Vote::Accepted,
+        VoteForm::Outbid(promised) => Vote::Outbid { promised },
+        VoteForm::NotVoting => Vote::NotVoting,
+    });
+}
+
+#[derive(serde::Serialize, serde::Deserialize)]
+enum VoteForm {
+    Promised(Option<(Ballot, SharedView)>),
+    Accepted,
+    Outbid(Ballot),
+    NotVoting,
+}
+
+/// A view behind its shared pointer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SharedView(pub Arc<View>);
+
+impl Serialize for SharedView {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.as_ref().serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for SharedView {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(Self(Arc::new(View::deserialize(deserializer)?)))
+    }
+}
+
+fn shared(accepted: Option<(Ballot, Arc<View>)>) -> Option<(Ballot, SharedView)> {
+    accepted.map(|(ballot, view)| (ballot, SharedView(view)))
+}
+
+fn unshared(accepted: Option<(Ballot, SharedView)>) -> Option<(Ballot, Arc<View>)> {
+    accepted.map(|(ballot, view)| (ballot, view.0))
+}
+
+/// Records travel as they lie.
+impl Serialize for Record {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(self.as_block())
+    }
+}
+
+impl<'de> Deserialize<'de> for Record {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Block;
+        impl serde::de::Visitor<'_> for Block {
+            type Value = Record;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a record")
+            }
+
+            fn visit_bytes<E: serde::de::Error>(self, block: &[u8]) -> Result<Record, E> {
+                Record::from_block(block).map_err(E::custom)
+            }
+        }
+        deserializer.deserialize_bytes(Block)
+    }
+}

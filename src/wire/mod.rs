@@ -1,0 +1,8 @@
+//! Text and bytes to types, and back: what clients and peers are told, and how a node's facts lie on disk.
+
+mod fields;
+pub mod notes;
+pub mod peer;
+pub mod public;
+
+pub use fields::SharedView;

@@ -1,0 +1,122 @@
+//! How a node's own facts lie on disk: a few notes by name, each behind a version byte.
+//!
+//! The vector has a note of its own because it changes with every write; the rest changes with the view.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::SharedView;
+use crate::causality::VersionVector;
+use crate::names::{Epoch, Member};
+use crate::placement::SlotSet;
+use crate::replication::{Closed, Facts, Incoming, Region};
+use crate::view_change::Acceptor;
+
+const VERSION: u8 = 1;
+const MEMBER: &str = "member";
+const STANDING: &str = "standing";
+const VECTOR: &str = "vector";
+const ACCEPTORS: &str = "acceptors";
+
+/// What a node has promised and accepted, by epoch.
+pub type Acceptors = BTreeMap<Epoch, Acceptor>;
+
+/// A note that this version cannot read.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error(
+    "the note {0:?} in the store does not parse; it was written by another version, or the disk is damaged"
+)]
+pub struct UnreadableNote(String);
+
+#[derive(Serialize, Deserialize)]
+struct Standing {
+    views: Vec<SharedView>,
+    active: Epoch,
+    sealed: Epoch,
+    regions: Vec<Region>,
+    incoming: Option<Incoming>,
+    closed: Closed,
+    gone: SlotSet,
+    outranked: bool,
+}
+
+/// A named note, as the store keeps it.
+pub type Note = (String, Option<Vec<u8>>);
+
+pub fn member_note(member: &Member) -> Note {
+    note(MEMBER, member)
+}
+
+pub fn vector_note(facts: &Facts) -> Note {
+    note(VECTOR, &facts.vector)
+}
+
+pub fn acceptors_note(acceptors: &Acceptors) -> Note {
+    note(ACCEPTORS, acceptors)
+}
+
+/// Everything of the facts but who we are and the vector.
+pub fn standing_note(facts: &Facts) -> Note {
+    let standing = Standing {
+        views: facts
+            .views
+            .values()
+            .map(|view| SharedView(Arc::clone(view)))
+            .collect(),
+        active: facts.active,
+        sealed: facts.sealed,
+        regions: facts.regions.to_vec(),
+        incoming: facts.incoming.clone(),
+        closed: facts.closed,
+        gone: facts.gone.clone(),
+        outranked: facts.outranked,
+    };
+    note(STANDING, &standing)
+}
+
+/// The facts and acceptors that a store kept; `None` from an empty store.
+pub fn read(notes: &[(String, Vec<u8>)]) -> Result<Option<(Facts, Acceptors)>, UnreadableNote> {
+    let Some(member) = find::<Member>(notes, MEMBER)? else {
+        return Ok(None);
+    };
+    let mut facts = Facts::new(member);
+    if let Some(standing) = find::<Standing>(notes, STANDING)? {
+        facts.views = standing
+            .views
+            .into_iter()
+            .map(|view| (view.0.epoch, view.0))
+            .collect();
+        facts.active = standing.active;
+        facts.sealed = standing.sealed;
+        facts.regions = Arc::new(standing.regions);
+        facts.incoming = standing.incoming;
+        facts.closed = standing.closed;
+        facts.gone = standing.gone;
+        facts.outranked = standing.outranked;
+    }
+    facts.vector = find::<VersionVector>(notes, VECTOR)?.unwrap_or_default();
+    let acceptors = find::<Acceptors>(notes, ACCEPTORS)?.unwrap_or_default();
+    Ok(Some((facts, acceptors)))
+}
+
+fn note<T: Serialize>(name: &str, value: &T) -> Note {
+    let bytes = postcard::to_extend(value, vec![VERSION]).expect("a note of plain values always encodes");
+    (name.to_owned(), Some(bytes))
+}
+
+fn find<T: for<'de> Deserialize<'de>>(
+    notes: &[(String, Vec<u8>)],
+    name: &str,
+) -> Result<Option<T>, UnreadableNote> {
+    let Some((_, bytes)) = notes.iter().find(|(known, _)| known == name) else {
+        return Ok(None);
+    };
+    match bytes.split_first() {
+        Some((&VERSION, body)) => postcard::from_bytes(body)
+            .map(Some)
+            .map_err(|_| UnreadableNote(name.to_owned())),
+        _ => Err(UnreadableNote(name.to_owned())),
+    }
+}

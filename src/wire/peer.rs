@@ -1,0 +1,308 @@
+//! What nodes say to each other: a greeting, then frames that ask and answer.
+//!
+//! Postcard behind a version byte. Every frame carries the sender's clock, which raises the receiver's,
+//! and its active epoch, so that whoever is behind notices on the next word.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use super::SharedView;
+use crate::causality::{Payload, Record, Timestamp, VersionVector};
+use crate::names::{ClusterId, Epoch, Key, Member, NodeId};
+use crate::replication::{Ask, Closed, Given};
+use crate::view_change::{Ballot, Order, Report, Vote};
+
+/// The version of everything in this file. Nodes of different versions do not talk.
+pub const VERSION: u8 = 1;
+
+/// Bytes that are no message of this version.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Garbled {
+    #[error("the peer speaks version {0}, this node {VERSION}")]
+    OtherVersion(u8),
+    #[error("a frame does not parse")]
+    Unreadable,
+}
+
+/// The first frame of each side.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Greeting {
+    pub member: Member,
+    /// Drawn at each start of the process: what it only remembers, another start has forgotten.
+    pub boot: u64,
+    /// None until the sender knows a view.
+    pub cluster: Option<ClusterId>,
+    /// The sender's clock: its wall, or the highest time that it has drawn or seen.
+    pub clock: Timestamp,
+}
+
+/// Every frame after the greeting.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Frame {
+    /// Pairs an answer with its question; chosen by the side that asks.
+    pub id: u64,
+    pub clock: Timestamp,
+    pub epoch: Epoch,
+    pub body: Body,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub enum Body {
+    Ask(Question),
+    Answer(Answer),
+}
+
+/// How a node was started: nodes of one first view must agree.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Start {
+    pub replicas: Option<u32>,
+    pub view: Option<Vec<NodeId>>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub enum Question {
+    /// Are you there?
+    Ping,
+    /// Who are you, how were you started, which views do you know?
+    Meet,
+    Gossip(Gossip),
+    Push(Push),
+    Exchange(Ask),
+    /// The next records of an exchange that did not fit into its answer.
+    Page {
+        ticket: u64,
+        page: u32,
+    },
+    /// Records of the slots that the asker gains in the view of epoch `target`, from this slot on.
+    Copy {
+        target: Epoch,
+        from_slot: u16,
+    },
+    Get {
+        key: Key,
+        payload: Payload,
+        patience_ms: u32,
+    },
+    Write {
+        id: u128,
+        key: Key,
+        value: Option<Vec<u8>>,
+        payload: Payload,
+    },
+    Promise {
+        epoch: Epoch,
+        ballot: Ballot,
+        start: Option<Start>,
+    },
+    Accept {
+        epoch: Epoch,
+        ballot: Ballot,
+        view: SharedView,
+        start: Option<Start>,
+    },
+    /// List the asker, which is a node of your view with this new incarnation.
+    Admit,
+    Order {
+        order: Order,
+        known: Known,
+    },
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub enum Answer {
+    Pong,
+    Met {
+        start: Start,
+        known: Known,
+    },
+    Gossip(Gossip),
+    /// What the receiver of a push holds now.
+    Held {
+        epoch: Epoch,
+        held: VersionVector,
+    },
+    /// The push was not taken: an earlier number is missing, or the epoch is another.
+    NotTaken,
+    Exchanged {
+        given: Given,
+        records: Vec<Record>,
+        ticket: u64,
+        pages: u32,
+    },
+    Records(Vec<Record>),
+    Copied {
+        records: Vec<Record>,
+        holds: VersionVector,
+        next_slot: Option<u16>,
+    },
+    Found {
+        record: Record,
+        payload: Payload,
+    },
+    Written {
+        created: bool,
+        payload: Payload,
+        timestamp: Timestamp,
+        replicas: u32,
+    },
+    Declined(Declined),
+    Voted {
+        by: Member,
+        vote: Vote,
+    },
+    Noted,
+    Report(Report),
+}
+
+/// Why a question about a key was not answered here. All are definite: nothing was done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Declined {
+    KeyNotFound {
+        payload: Payload,
+    },
+    Behind,
+    NotReady,
+    NotOwner,
+    StorageFailed(String),
+    /// No such page, no such exchange, no copy: ask again from the start.
+    Gone,
+}
+
+/// The views that a node knows of epochs that are not closed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Known {
+    pub views: Vec<SharedView>,
+    pub closed: Closed,
+    pub active: Epoch,
+}
+
+/// Records of the sender's own log, from number `first` on without gaps.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Push {
+    pub epoch: Epoch,
+    pub first: u64,
+    pub records: Vec<Record>,
+    /// Up to which number of the sender's log everything is stable.
+    pub stable: u64,
+}
+
+/// What every node tells every other now and then.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Gossip {
+    pub epoch: Epoch,
+    /// What the sender holds of its partition's logs in the active epoch.
+    pub held: VersionVector,
+    /// The stable numbers that the sender knows of its own log and its siblings'.
+    pub stable: VersionVector,
+    /// The sender lacks nothing of epochs below this one.
+    pub done_below: Epoch,
+    pub closed: Closed,
+}
+
+/// A greeting in bytes.
+pub fn encode_greeting(greeting: &Greeting) -> Bytes {
+    encode(greeting)
+}
+
+pub fn decode_greeting(bytes: &[u8]) -> Result<Greeting, Garbled> {
+    decode(bytes)
+}
+
+/// A frame in bytes.
+pub fn encode_frame(frame: &Frame) -> Bytes {
+    encode(frame)
+}
+
+pub fn decode_frame(bytes: &[u8]) -> Result<Frame, Garbled> {
+    decode(bytes)
+}
+
+fn encode<T: Serialize>(message: &T) -> Bytes {
+    let bytes =
+        postcard::to_extend(message, vec![VERSION]).expect("a message of plain values always encodes");
+    Bytes::from(bytes)
+}
+
+fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, Garbled> {
+    match bytes.split_first() {
+        Some((&VERSION, body)) => postcard::from_bytes(body).map_err(|_| Garbled::Unreadable),
+        Some((version, _)) => Err(Garbled::OtherVersion(*version)),
+        None => Err(Garbled::Unreadable),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::names::{Dot, Incarnation, Log, MemberId};
+
+    fn member() -> Member {
+        Member {
+            node: "10.0.0.1:8080".parse().expect("parses"),
+            incarnation: Incarnation {
+                started_ms: 5,
+                random: 6,
+            },
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_without_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let _ = decode_frame(&bytes);
+            let _ = decode_greeting(&bytes);
+            let mut versioned = vec![VERSION];
+            versioned.extend(bytes);
+            let _ = decode_frame(&versioned);
+        }
+    }
+
+    #[test]
+    fn a_push_survives_its_bytes() {
+        let dot = Dot {
+            log: Log {
+                epoch: Epoch(1),
+                member: MemberId(2),
+            },
+            number: 3,
+        };
+        let key = Key::new("k").expect("is a key");
+        let record = Record::new(&key, Some(b"v"), dot, Timestamp(9), &VersionVector::default());
+        let push = Push {
+            epoch: Epoch(1),
+            first: 3,
+            records: vec![record.clone()],
+            stable: 2,
+        };
+        let frame = Frame {
+            id: 7,
+            clock: Timestamp(1),
+            epoch: Epoch(1),
+            body: Body::Ask(Question::Push(push)),
+        };
+        let Ok(Frame {
+            body: Body::Ask(Question::Push(again)),
+            ..
+        }) = decode_frame(&encode_frame(&frame))
+        else {
+            panic!("the frame changed its kind");
+        };
+        assert_eq!((again.first, again.records), (3, vec![record]));
+    }
+
+    #[test]
+    fn another_version_is_named() {
+        let greeting = Greeting {
+            member: member(),
+            boot: 7,
+            cluster: None,
+            clock: Timestamp::from_wall_ms(1),
+        };
+        let mut bytes = encode_greeting(&greeting).to_vec();
+        assert_eq!(decode_greeting(&bytes).expect("parses"), greeting);
+        bytes[0] = VERSION + 1;
+        assert!(matches!(decode_greeting(&bytes), Err(Garbled::OtherVersion(_))));
+    }
+}

@@ -1,0 +1,159 @@
+//! The bodies of the public interface, as clients, the command line and the tests read them.
+//!
+//! Fields may be added to a reply and are never taken away, so every reader ignores those that it does
+//! not know. Key replies are written by hand in `api` because they are the hot path; a test there
+//! holds what it writes against these types.
+
+use serde::{Deserialize, Serialize};
+
+/// What `GET /kv-store/<key>` found. One of `value` and `value_base64` is there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyRead {
+    pub result: String,
+    pub msg: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<String>,
+    /// For values that are not UTF-8.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value_base64: Option<String>,
+    pub partition_id: i64,
+    pub causal_payload: String,
+    /// Decimal seconds since 1970, of the replica that first took the write.
+    pub timestamp: String,
+}
+
+/// What a PUT or DELETE of a key did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyWritten {
+    pub result: String,
+    pub msg: String,
+    pub partition_id: i64,
+    pub causal_payload: String,
+    pub timestamp: String,
+    /// How many replicas have it on stable storage.
+    pub replicas: u32,
+}
+
+/// Any refusal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    pub result: String,
+    /// What was wrong and what to do.
+    pub error: String,
+    pub msg: String,
+    /// The stable word for programs.
+    pub code: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub partition_id: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub causal_payload: Option<String>,
+}
+
+/// `GET /kv-store/get_partition_id`; -1 on a node that is in no partition.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartitionIdOf {
+    pub result: String,
+    pub partition_id: i64,
+    pub role: String,
+}
+
+/// `GET /kv-store/get_all_partition_ids`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartitionIdList {
+    pub result: String,
+    pub partition_id_list: Vec<u32>,
+}
+
+/// `GET /kv-store/get_partition_members`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartitionMembers {
+    pub result: String,
+    pub partition_members: Vec<String>,
+}
+
+/// `GET /kv-store/get_node_details`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeDetails {
+    pub result: String,
+    /// `Yes` or `No`.
+    pub replica: String,
+    pub role: String,
+}
+
+/// `GET /kv-store/get_all_replicas`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Replicas {
+    pub result: String,
+    pub replicas: Vec<String>,
+}
+
+/// `PUT /kv-store/update_view`; the partition is told when a node was added.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ViewUpdated {
+    pub result: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub partition_id: Option<i64>,
+    pub number_of_partitions: u32,
+}
+
+/// `GET /`: who answers here, and what may be asked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Home {
+    pub result: String,
+    pub service: String,
+    pub version: String,
+    pub node: String,
+    pub role: String,
+    pub partition_id: i64,
+    pub endpoints: Vec<String>,
+}
+
+/// `GET /status`: what a node knows of itself and its cluster.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    pub result: String,
+    pub node: String,
+    /// Start time in milliseconds and a random number, the latter in hexadecimal.
+    pub incarnation: String,
+    /// `replica`, `proxy` or `waiting`.
+    pub role: String,
+    pub partition_id: i64,
+    /// In hexadecimal; none before the first view.
+    pub cluster: Option<String>,
+    pub epoch: u64,
+    /// K: replicas in a partition.
+    pub k: Option<u32>,
+    /// The nodes of each partition, by partition id.
+    pub partitions: Vec<Vec<String>>,
+    pub proxies: Vec<String>,
+    pub ready: bool,
+    /// Why keys are not served, when they are not.
+    pub waiting_for: Option<Reason>,
+    pub away: Vec<String>,
+    pub keys: u64,
+    pub slots_lost: u32,
+    pub storage_failure: Option<String>,
+}
+
+/// A refusal in short.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reason {
+    pub code: String,
+    pub error: String,
+}
+
+/// `GET /livez` and `GET /readyz`; the checks are named on request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Health {
+    pub result: String,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub checks: Vec<Check>,
+}
+
+/// One thing that must hold before a node is ready.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Check {
+    pub name: String,
+    pub ok: bool,
+    pub detail: String,
+}

@@ -1,0 +1,209 @@
+//! Golden scripts: what the store does, told as transcripts. Each `golden/*.txt` is commands, `---`, and
+//! what they print, against a simulated cluster of real nodes with seed 1.
+//!
+//! ```text
+//! cluster nodes=5 k=2 [spare=1] [asleep]   a new cluster, serving; spare nodes are not in VIEW; asleep: none started
+//! start n3 n4 [k=3] [view=n1,n2]           from its disk, or anew; spare nodes have no VIEW unless it is given
+//! kill n1 n2       wipe n1                 ends processes; the same and their disks are lost
+//! cut n1 n2        cut n1 -> n2            holds what goes between two nodes; one way
+//! isolate n1       slow n1 n2 500ms        cuts off from all others; delays by up to this
+//! heal             heal n1 n2              every link; one
+//! clock n1 +30s    (-10m, right)           sets a wall clock ahead, behind, right
+//! disk n1 full     (slow 50ms, well)       refuses writes; syncs slowly
+//! wait 2s          wait until serving [n1]  simulated time; until all, or these, serve
+//!
+//! alice: put n1 x=1 y=2                    a client keeps its payload and sends it with each request
+//! alice: get n2 x k{1..9}                  many keys that are answered alike are told in one line
+//! alice: delete n3 x
+//! alice: get n2 x &     collect alice      goes on meanwhile; waits for it and tells what came
+//! bob: take payload of alice               joined to bob's own by a comma
+//! alice: forget payload                    alice: show payload
+//! curl n1 PUT /kv-store/x val=1 causal_payload=$alice
+//! churn clients=4 operations=400           many at once, anywhere
+//!
+//! look x           agree                   what each owner answers; whether all replicas hold the same
+//! where x          partitions              status n1
+//! ```
+//!
+//! `UPDATE_GOLDEN=1 cargo test --test golden` writes what the scripts print into them: read the
+//! difference before you commit it.
+
+#[path = "golden/churn.rs"]
+mod churn;
+#[path = "golden/command.rs"]
+mod command;
+#[path = "golden/difference.rs"]
+mod difference;
+#[path = "golden/script.rs"]
+mod script;
+#[path = "golden/stage.rs"]
+mod stage;
+#[path = "../support/mod.rs"]
+mod support;
+#[path = "golden/told.rs"]
+mod told;
+
+use std::cell::Cell;
+use std::path::PathBuf;
+use std::sync::Once;
+
+use command::Command;
+use script::Script;
+use stage::Stage;
+use support::simulated::simulate;
+
+/// A test for each script, named as the script is.
+macro_rules! scripts {
+    ($($name:ident)*) => {
+        $(#[test] fn $name() { check(stringify!($name)); })*
+
+        const NAMES: &[&str] = &[$(stringify!($name)),*];
+    };
+}
+
+scripts! {
+    a_write_that_nobody_has_any_more
+    all_disks_of_a_partition_lost
+    all_killed_and_restarted
+    bad_payload
+    behind_within_a_second
+    cause_and_effect_over_partitions
+    clock_hours_ahead
+    clock_set_back
+    clocks_far_apart_at_start
+    concurrent_writes_converge
+    cut_one_way
+    delete_and_concurrent_put
+    delete_at_a_lagging_replica
+    delete_then_not_found
+    dependencies_pass_through_others
+    disk_full
+    every_disk_lost_in_turn
+    exact_replies
+    fewer_nodes_than_k
+    fresh_everywhere
+    isolated_proxy
+    killed_replica
+    killed_while_it_answers
+    larger_of_two_waits
+    late_nodes_are_admitted
+    missing_key_is_not_reported_where_it_must_exist
+    monotonic_reads
+    monotonic_writes
+    nobody_of_a_partition_is_up_yet
+    not_in_view
+    partitions_and_proxies
+    payload_survives_a_restart
+    payloads_of_two_clients
+    quarrel_about_k
+    quarrel_about_k_of_two
+    quarrel_about_view
+    read_is_handed_to_a_replica_that_may_answer
+    read_your_writes
+    relayed_writes
+    short_payloads_k2
+    short_payloads_k3
+    slow_disk
+    slow_link
+    smallest_of_two_serves_alone
+    starting_names_the_missing
+    two_of_three_disks_lost
+    unavailable_partition
+    unknown_outcome
+    wiped_disk
+    wiped_disk_among_three
+    wiped_disk_lacks_until_the_sibling_is_back
+    wiped_disk_while_the_sibling_is_away
+    writes_follow_reads
+}
+
+fn folder() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("test/fast/golden")
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "whether to rewrite is said from outside"
+)]
+fn is_update() -> bool {
+    std::env::var("UPDATE_GOLDEN").is_ok_and(|value| value == "1")
+}
+
+thread_local! {
+    /// Panics in tasks, which nobody awaits. A simulation keeps to one thread.
+    static PANICS: Cell<u32> = const { Cell::new(0) };
+}
+
+/// A real node ends when a task panics; a simulated one would go on without it, and unnoticed.
+fn count_panics() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let usual = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            PANICS.set(PANICS.get() + 1);
+            usual(panic);
+        }));
+    });
+}
+
+fn check(name: &str) {
+    count_panics();
+    let path = folder().join(format!("{name}.txt"));
+    let text = std::fs::read_to_string(&path).expect("the script can be read");
+    let printed = simulate(play(name, &text));
+    assert_eq!(
+        PANICS.get(),
+        0,
+        "{name}.txt: a task of a node panicked, see above"
+    );
+    if printed == text {
+        return;
+    }
+    if is_update() {
+        std::fs::write(&path, printed).expect("the script can be written");
+        return;
+    }
+    panic!(
+        "{name}.txt prints something else (- expected, + printed):\n\n{}\n\
+         If that is right: UPDATE_GOLDEN=1 cargo test --test golden {name}",
+        difference::show(&text, &printed)
+    );
+}
+
+/// The script as it reads with what it prints now.
+async fn play(name: &str, text: &str) -> String {
+    let script = Script::parse(text);
+    let mut stage = Stage::default();
+    let mut outputs = Vec::new();
+    for block in &script.blocks {
+        let mut output = Vec::new();
+        for (number, line) in block.commands() {
+            let slip = |slip: String| -> ! { panic!("{name}.txt:{number}: {line}: {slip}") };
+            let command = Command::parse(line).unwrap_or_else(|text| slip(text));
+            output.extend(stage.act(command).await.unwrap_or_else(|text| slip(text)));
+        }
+        outputs.push(output);
+    }
+    if let Err(slip) = stage.finish() {
+        panic!("{name}.txt: {slip}");
+    }
+    script.with_outputs(&outputs)
+}
+
+#[test]
+fn every_script_in_the_folder_is_played() {
+    let files = std::fs::read_dir(folder()).expect("the scripts can be listed");
+    let paths = files.map(|file| file.expect("the scripts can be listed").path());
+    let scripts = paths.filter(|path| path.extension().is_some_and(|extension| extension == "txt"));
+    for path in scripts {
+        let name = path
+            .file_stem()
+            .and_then(|stem| stem.to_str())
+            .expect("is a name")
+            .to_owned();
+        assert!(
+            NAMES.contains(&name.as_str()),
+            "add {name} to the scripts in golden.rs"
+        );
+    }
+}

@@ -1,0 +1,116 @@
+//! What one client may take from the others: nothing, beyond bounds.
+
+use std::time::Duration;
+
+use crate::rig::{Client, Rig, patiently};
+
+const GET: &str = "GET /x HTTP/1.1\r\nHost: x\r\n\r\n";
+const HELD: &str = "GET /held HTTP/1.1\r\nHost: x\r\n\r\n";
+const SOON: Duration = Duration::from_millis(30);
+
+/// As many as a process with 1,024 file descriptors has room for, both ends being here.
+const IDLE_CONNECTIONS: usize = 450;
+
+#[tokio::test]
+async fn idle_connections_keep_nobody_waiting() {
+    let rig = Rig::start().await;
+    let mut idle: Vec<Client> = Vec::new();
+    for count in 0..IDLE_CONNECTIONS {
+        let mut client = rig.client().await;
+        // Some say nothing, some have begun, some wait between two requests.
+        client.send(["", "GET /x HT", GET][count % 3]).await;
+        idle.push(client);
+    }
+    assert!(rig.tell(GET).await.ends_with("GET /x "));
+    idle[1].send("TP/1.1\r\nHost: x\r\n\r\n").await;
+    idle[1].until("GET /x ").await;
+    rig.stop.cancel();
+    patiently(rig.server).await.expect("ends");
+}
+
+#[tokio::test]
+async fn one_request_too_many_is_told_to_come_back() {
+    let rig = Rig::with(|bounds| bounds.requests_max = 2).await;
+    let (mut first, mut second) = (rig.client().await, rig.client().await);
+    first.send(HELD).await;
+    second.send(HELD).await;
+    rig.begun(2).await;
+    let refused = rig.tell(GET).await;
+    assert!(
+        refused.starts_with("HTTP/1.1 503 ") && refused.contains("retry-after: 1"),
+        "{refused}"
+    );
+    assert!(refused.contains(r#""code":"overloaded""#), "{refused}");
+    rig.host.held.add_permits(2);
+    first.until("GET /held ").await;
+    second.until("GET /held ").await;
+    assert!(rig.tell(GET).await.ends_with("GET /x "));
+}
+
+#[tokio::test]
+async fn one_connection_too_many_waits_for_another_to_end() {
+    let rig = Rig::with(|bounds| bounds.connections_max = 1).await;
+    let mut first = rig.client().await;
+    first.send(HELD).await;
+    rig.begun(1).await;
+    let mut second = rig.client().await;
+    second.send(GET).await;
+    rig.host.held.add_permits(1);
+    first.until("GET /held ").await;
+    assert_eq!(rig.host.begun.available_permits(), 0);
+    drop(first);
+    second.until("GET /x ").await;
+}
+
+#[tokio::test]
+async fn a_client_that_sends_nothing_whole_is_hung_up_on() {
+    let rig = Rig::with(|bounds| bounds.quiet_max = SOON).await;
+    for part in ["", "GET /x HTTP/1.1\r\nHost:"] {
+        let mut client = rig.client().await;
+        client.send(part).await;
+        assert_eq!(client.rest().await, "");
+    }
+    let mut idle = rig.client().await;
+    idle.send(GET).await;
+    idle.until("GET /x ").await;
+    assert_eq!(idle.rest().await, "");
+}
+
+#[tokio::test]
+async fn a_request_that_takes_longer_than_quiet_connections_last_is_answered() {
+    let rig = Rig::with(|bounds| bounds.quiet_max = Duration::from_millis(1)).await;
+    let mut client = rig.client().await;
+    client.send(HELD).await;
+    rig.begun(1).await;
+    // The connection has been looked at several times by then.
+    tokio::time::timeout(SOON, client.until("GET /held "))
+        .await
+        .expect_err("is held");
+    rig.host.held.add_permits(1);
+    client.until("GET /held ").await;
+}
+
+#[tokio::test]
+async fn a_body_that_does_not_come_is_given_up() {
+    let rig = Rig::with(|bounds| bounds.body_deadline = SOON).await;
+    let mut client = rig.client().await;
+    client
+        .send("PUT /x HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nabc")
+        .await;
+    let reply = client.rest().await;
+    assert!(
+        reply.starts_with("HTTP/1.1 408 ") && reply.contains("body_too_slow"),
+        "{reply}"
+    );
+}
+
+#[tokio::test]
+async fn a_request_that_does_not_end_does_not_keep_the_server_from_ending() {
+    let rig = Rig::with(|bounds| bounds.drain_deadline = SOON).await;
+    let mut client = rig.client().await;
+    client.send(HELD).await;
+    rig.begun(1).await;
+    rig.stop.cancel();
+    patiently(rig.server).await.expect("ends");
+    assert_eq!(client.rest().await, "");
+}

@@ -1,0 +1,95 @@
+//! Random runs of a whole simulated cluster under faults, judged by the oracle.
+//!
+//! `SEED=n cargo test --test simulation one_seed -- --nocapture --ignored` repeats one run;
+//! `SEEDS=n FIRST=m` chooses how many runs the gate does and from which seed.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+use support::simulated::run::{Outcomes, Setting, run};
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "which seeds to run is said from outside"
+)]
+fn number(name: &str, default: u64) -> u64 {
+    std::env::var(name)
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(default)
+}
+
+fn tell(setting: &Setting, outcomes: &Outcomes) {
+    println!(
+        "seed {}: {} nodes, K={}",
+        setting.seed, setting.nodes, setting.replicas
+    );
+    for event in &outcomes.plan {
+        println!("{:>6} ms  {:?}", event.at_ms, event.fault);
+    }
+    println!("{}", outcomes.verdict.explain(&outcomes.history));
+    for difference in &outcomes.differences {
+        println!("at the end {difference}");
+    }
+    for line in outcomes.rivals.iter().chain(&outcomes.late) {
+        println!("{line}");
+    }
+    if outcomes.panics > 0 {
+        println!("{} panics", outcomes.panics);
+    }
+    println!(
+        "repeat with: SEED={} cargo test --test simulation one_seed -- --ignored --nocapture",
+        setting.seed
+    );
+}
+
+/// The seeds that failed, of every second one from `first` on. A simulation stays on its thread.
+fn failures(first: u64, end: u64) -> Vec<u64> {
+    let fails = |seed: &u64| {
+        let setting = Setting::of_seed(*seed);
+        let Ok(outcomes) = std::panic::catch_unwind(|| run(&setting)) else {
+            return true;
+        };
+        if !outcomes.is_clean() {
+            tell(&setting, &outcomes);
+        }
+        !outcomes.is_clean()
+    };
+    (first..end).step_by(2).filter(fails).collect()
+}
+
+#[test]
+fn clusters_under_faults_keep_their_promises() {
+    let first = number("FIRST", 1);
+    let end = first + number("SEEDS", 300);
+    let mut failed = std::thread::scope(|scope| {
+        let others = scope.spawn(move || failures(first + 1, end));
+        let mut failed = failures(first, end);
+        failed.extend(others.join().expect("what a run panics with is caught"));
+        failed
+    });
+    failed.sort_unstable();
+    assert!(failed.is_empty(), "seeds that failed: {failed:?}");
+}
+
+#[test]
+fn two_runs_of_a_seed_are_the_same_run() {
+    for seed in 1..=6 {
+        let history = || run(&Setting::of_seed(seed)).history.to_string();
+        assert!(history() == history(), "seed {seed} was not the same twice");
+    }
+}
+
+#[test]
+#[ignore = "repeats one seed"]
+fn one_seed() {
+    tracing_subscriber::fmt()
+        .with_env_filter("debug")
+        .without_time()
+        .init();
+    let setting = Setting::of_seed(number("SEED", 1));
+    let outcomes = run(&setting);
+    tell(&setting, &outcomes);
+    println!("{:?} in {:?}", outcomes.verdict.counts, outcomes.simulated);
+    assert!(outcomes.is_clean());
+}

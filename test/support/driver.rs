@@ -1,0 +1,57 @@
+//! Runs a workload against a cluster, whatever that is: replicas in one process under simulated time,
+//! or containers. All lanes are one future that spawns nothing, so a single-threaded simulator stays
+//! in charge of the order.
+
+use std::cell::RefCell;
+use std::future::Future;
+
+use futures_util::future::join_all;
+
+use super::history::{Operation, Reply};
+use super::workload::Workload;
+
+/// A cluster under test, as its clients see it.
+pub trait Cluster {
+    /// Asks one node. Gives up by itself: a request without an answer is `Unknown`.
+    fn operate(&self, node: usize, operation: &Operation, payload: &str) -> impl Future<Output = Reply>;
+
+    /// How many nodes can be asked at this moment.
+    fn nodes(&self) -> usize;
+
+    /// The run's own clock, in microseconds.
+    fn now_us(&self) -> u64;
+
+    fn sleep_us(&self, us: u64) -> impl Future<Output = ()>;
+}
+
+/// Runs all lanes until the workload is used up or stopped. Borrow it only between awaits.
+pub async fn run<C: Cluster>(cluster: &C, workload: &RefCell<Workload>) {
+    let lanes = workload.borrow().lanes();
+    join_all((0..lanes).map(|lane| run_lane(cluster, workload, lane))).await;
+}
+
+async fn run_lane<C: Cluster>(cluster: &C, workload: &RefCell<Workload>, lane: usize) {
+    loop {
+        let step = workload.borrow_mut().next(lane, cluster.nodes());
+        let Some(step) = step else { return };
+        cluster.sleep_us(step.pause_us).await;
+        let start_us = cluster.now_us();
+        let reply = cluster.operate(step.node, &step.operation, &step.payload).await;
+        let end_us = cluster.now_us();
+        workload
+            .borrow_mut()
+            .finished(lane, step, reply, start_us, end_us);
+    }
+}
+
+/// Reads everything everywhere. The caller has healed the cluster and let it come to rest: no write is
+/// under way, and the replicas had the time that they are promised.
+pub async fn final_reads<C: Cluster>(cluster: &C, workload: &RefCell<Workload>) {
+    let steps = workload.borrow_mut().final_steps(cluster.nodes());
+    for step in steps {
+        let start_us = cluster.now_us();
+        let reply = cluster.operate(step.node, &step.operation, &step.payload).await;
+        let end_us = cluster.now_us();
+        workload.borrow_mut().record(step, reply, start_us, end_us);
+    }
+}

@@ -1,0 +1,18 @@
+//! The judge of every random run, and what leads up to a judgement: the workload that sessions send,
+//! the history that is written down, the oracle that decides. The simulator and the container tests
+//! share it, so neither time nor network is known here.
+
+#![allow(
+    dead_code,
+    unused_imports,
+    unreachable_pub,
+    reason = "each test target includes this module whole and uses its own part of it"
+)]
+
+pub mod driver;
+pub mod history;
+pub mod oracle;
+pub mod shape;
+pub mod simulated;
+pub mod timing;
+pub mod workload;

@@ -1,0 +1,225 @@
+//! Is this history one that the store may leave behind? A pure function of the history.
+//!
+//! # What is decided
+//!
+//! The causal order `→` is the smallest transitive relation with `a → b` where b handed in a's payload
+//! (`after`), and `w → r` where r returned what w wrote. The store arbitrates concurrent writes by
+//! timestamp and tells the timestamps, so the order that Bouajjani et al. (On Verifying Causal
+//! Consistency, POPL 2017) have to search for is given, and their bad patterns become tests:
+//!
+//! | pattern | here |
+//! | --- | --- |
+//! | CyclicCO | `Cycle`: an operation comes causally before itself |
+//! | `ThinAirRead` | `ThinAir`, `WrongKey`, `RefusedWrite` (nothing was to be done), `FromTheFuture` |
+//! | `WriteCORead` | `Stale`: r returns w, and w → w' → r for a w' of the same key; `DeletedKeyBack` if w' deletes |
+//! | `WriteCOInitRead` | `Missing`: r finds nothing, a put is in its past, and no deletion can explain it |
+//! | CyclicCF, CyclicCM | `LoserRead`: r returns w, and a w' with a later timestamp is in its past; `TimestampFell`: a write is stamped not later than something in its past |
+//!
+//! With timestamps that rise along `→` (else `TimestampFell`), timestamp order is a linear extension of
+//! `→`, so causality and arbitration have no cycle; and each read returns the arbitration's maximum of
+//! its past. That is causal convergence, exactly, but for reads that find nothing (below).
+//!
+//! At the end, when every session has read every key at every node: `Disagreement` between replicas,
+//! a `LostWrite`, and `NoAnswerAtEnd`.
+//!
+//! # Why an alarm is never false
+//!
+//! - A session that handed in no payload has no past, whatever it did before; nothing but what `after`
+//!   and the values say is held against the store.
+//! - **Unknown writes** may take effect at any later time, or never. No payload came back, so one is in
+//!   a past only if somebody read its value, which makes it certain. Its timestamp is known only then.
+//! - **Reads that find nothing** name no deletion. With a put p in the past, one is legal if some
+//!   deletion that was not refused had begun by the end of the read, is not causally before p, and has
+//!   no known timestamp below p's; a deletion with an unknown outcome thus excuses all later ones. Once
+//!   it is legal, the deletion that it saw has won against everything of that key in the read's past,
+//!   so none of that may be read again by whoever depends on the read: the read counts as a deletion.
+//! - **Lost writes.** Let M be the acknowledged write of a key with the highest timestamp. Replicas
+//!   keep the winner, so in the end they hold M or something that wins against it: a value with a
+//!   timestamp not below M's, a value whose timestamp nobody was told and that is not causally before M
+//!   (an unknown write), or nothing because of a deletion that may win against M. All else means that M
+//!   is gone. Acknowledged writes below M, concurrent or not, owe nothing: M won. Where replies carry
+//!   no timestamps, the same is asked of each acknowledged write that no acknowledged one follows
+//!   causally, and only causally older answers count against it. Equal timestamps decide nothing: the
+//!   log breaks the tie, and clients do not see it.
+//! - **Lost disks.** [`Rules::lasting_replicas`]: a write that fewer replicas had may vanish, even for
+//!   those who depend on it, so it obliges nobody; but it may not come back below what does last.
+//! - **Late writes.** An unknown write that may arrive among the final reads
+//!   ([`Rules::late_writes`]) may part them for a moment: then only answers that it cannot have made
+//!   are compared.
+//!
+//! # What is not seen
+//!
+//! Which deletion a read saw, so nothing that follows from it but the above. Whether `created` told the
+//! truth (the contract says: as far as the replica knows). Freshness and availability: `timing`. And
+//! without final reads, nothing about the end.
+
+mod causal;
+mod chains;
+mod end;
+mod ledger;
+mod order;
+mod past;
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use super::history::{History, OpId, Phase};
+use ledger::Ledger;
+
+/// What a run may be held to beyond the history itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rules {
+    /// An acknowledged write lasts if so many replicas had it: 1, or 2 in runs that destroy disks.
+    pub lasting_replicas: u32,
+    /// Writes that may vanish though many had them: taken by nodes that were removed while cut off, or
+    /// given up by force.
+    pub excused: BTreeSet<OpId>,
+    /// Unknown writes may still be on their way during the final reads. False if the run was quiet for
+    /// longer than any request can live.
+    pub late_writes: bool,
+}
+
+impl Default for Rules {
+    fn default() -> Self {
+        Self {
+            lasting_replicas: 1,
+            excused: BTreeSet::new(),
+            late_writes: false,
+        }
+    }
+}
+
+/// Which promise was broken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// The history cannot be one: a fault of the harness.
+    Malformed,
+    Cycle,
+    ThinAir,
+    WrongKey,
+    RefusedWrite,
+    FromTheFuture,
+    Stale,
+    DeletedKeyBack,
+    Missing,
+    LoserRead,
+    TimestampFell,
+    TimestampChanged,
+    LostWrite,
+    Disagreement,
+    NoAnswerAtEnd,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Violation {
+    pub kind: Kind,
+    /// The operations involved; the one that went wrong first.
+    pub ops: Vec<OpId>,
+    pub sentence: String,
+}
+
+/// How much there was to judge: a clean verdict over an empty run says nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counts {
+    pub operations: usize,
+    pub found: usize,
+    pub missing: usize,
+    pub acknowledged: usize,
+    pub refused: usize,
+    pub unknown: usize,
+    /// Reads that depended on a write of their key, so that staleness would have shown.
+    pub bound: usize,
+    pub final_reads: usize,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verdict {
+    pub violations: Vec<Violation>,
+    pub counts: Counts,
+}
+
+/// Judges a whole run. Takes any order of events; linear but for the number of concurrent writes.
+pub fn judge(history: &History, rules: &Rules) -> Verdict {
+    let mut violations = Vec::new();
+    let mut ledger = Ledger::open(history, rules, &mut violations);
+    let order = order::causal_order(&mut ledger, &mut violations);
+    let (ends, bound) = causal::judge_reads(&ledger, &order, &mut violations);
+    end::judge_end(&ledger, &ends, &mut violations);
+    let counts = Counts {
+        bound,
+        ..Counts::of(history)
+    };
+    Verdict { violations, counts }
+}
+
+impl Counts {
+    fn of(history: &History) -> Self {
+        use super::history::{Answer, Outcome};
+        let mut counts = Self::default();
+        for event in &history.events {
+            let count = match &event.outcome {
+                Outcome::Ok(Answer::Found { .. }) => &mut counts.found,
+                Outcome::Ok(Answer::NotFound) => &mut counts.missing,
+                Outcome::Ok(Answer::Written { .. }) => &mut counts.acknowledged,
+                Outcome::Refused(_) => &mut counts.refused,
+                Outcome::Unknown(_) => &mut counts.unknown,
+            };
+            *count += 1;
+            counts.final_reads += usize::from(event.phase == Phase::Final);
+        }
+        counts.operations = history.events.len();
+        counts
+    }
+}
+
+impl Verdict {
+    pub fn is_clean(&self) -> bool {
+        self.violations.is_empty()
+    }
+
+    pub fn has(&self, kind: Kind) -> bool {
+        self.violations.iter().any(|violation| violation.kind == kind)
+    }
+
+    /// The verdict with the lines of the operations behind its first violations.
+    pub fn explain(&self, history: &History) -> String {
+        const SHOWN: usize = 10;
+        let mut text = format!("{self}\n");
+        for violation in self.violations.iter().take(SHOWN) {
+            text += &format!("\n{violation}\n");
+            let involved = |id: &OpId| history.events.iter().find(|event| event.id == *id);
+            for event in violation.ops.iter().filter_map(involved) {
+                text += &format!("  {event}\n");
+            }
+        }
+        text
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Counts {
+            operations,
+            found,
+            missing,
+            acknowledged,
+            refused,
+            unknown,
+            bound,
+            final_reads,
+        } = self.counts;
+        write!(
+            f,
+            "{} violations in {operations} operations: {found} found, {missing} missing, \
+             {acknowledged} acknowledged, {refused} refused, {unknown} unknown; \
+             {bound} reads bound by their past, {final_reads} final reads",
+            self.violations.len()
+        )
+    }
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}: {}", self.kind, self.sentence)
+    }
+}

@@ -1,0 +1,264 @@
+//! The nodes of a simulation: started, killed, wiped and restarted, each with its own disk and clock.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use causeway::causality::Record;
+use causeway::config::{Config, Limits, StoreKind};
+use causeway::names::NodeId;
+use causeway::node::{Node, Parts, Tasks};
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+
+use super::dice::{Dice, SimWorld};
+use super::disk::SimDisk;
+use super::network::SimNetwork;
+
+/// A cluster of simulated nodes, numbered from 0.
+#[derive(Debug)]
+pub struct SimCluster {
+    pub dice: Dice,
+    pub network: SimNetwork,
+    pub nodes: Vec<SimNode>,
+    replicas: u32,
+    /// What every node is started with.
+    pub limits: Limits,
+    born: Instant,
+}
+
+/// One node, running or not.
+#[derive(Debug)]
+pub struct SimNode {
+    pub id: NodeId,
+    pub disk: SimDisk,
+    pub world: Arc<SimWorld>,
+    pub running: Option<Arc<Node>>,
+    /// Cancelled when the node is killed, for those who wait for an answer of it.
+    pub life: CancellationToken,
+}
+
+/// What an operator gave a node to start with.
+#[derive(Debug, Clone)]
+pub struct Given {
+    pub replicas: Option<u32>,
+    pub view: Option<Vec<NodeId>>,
+}
+
+impl SimCluster {
+    /// `count` nodes, none of them started.
+    pub fn new(seed: u64, count: usize, replicas: u32) -> Self {
+        let dice = Dice::new(seed);
+        let born = Instant::now();
+        let node = |number: usize| SimNode {
+            id: format!("10.0.0.{}:8080", number + 1)
+                .parse()
+                .expect("is an address"),
+            disk: SimDisk::new(dice.clone()),
+            world: Arc::new(SimWorld::new(dice.clone(), born)),
+            running: None,
+            life: CancellationToken::new(),
+        };
+        let nodes = (0..count).map(node).collect();
+        Self {
+            network: SimNetwork::new(dice.clone()),
+            dice,
+            nodes,
+            replicas,
+            limits: Limits::default(),
+            born,
+        }
+    }
+
+    /// The same, all started and serving.
+    pub async fn serving(seed: u64, count: usize, replicas: u32) -> Self {
+        let mut cluster = Self::new(seed, count, replicas);
+        cluster.start_all().await;
+        cluster
+    }
+
+    /// Starts every node and waits until all serve.
+    pub async fn start_all(&mut self) {
+        for number in 0..self.nodes.len() {
+            self.start(number).await;
+        }
+        self.until_serving(Duration::from_secs(10)).await;
+    }
+
+    pub async fn start(&mut self, number: usize) {
+        let running = self.starting(number).await;
+        self.started(number, running);
+    }
+
+    /// The node that a start will give; apart from [`Self::started`], so that nobody holds the cluster
+    /// while a disk takes its time.
+    pub fn starting(&mut self, number: usize) -> impl Future<Output = Arc<Node>> + use<> {
+        let view = self.nodes.iter().map(|node| node.id.clone()).collect();
+        let given = Given {
+            replicas: Some(self.replicas),
+            view: Some(view),
+        };
+        self.starting_with(number, given)
+    }
+
+    /// The same with a K and a `VIEW` of its own.
+    pub fn starting_with(&mut self, number: usize, given: Given) -> impl Future<Output = Arc<Node>> + use<> {
+        let node = &mut self.nodes[number];
+        let config = Config {
+            node: node.id.clone(),
+            listen: "0.0.0.0:8080".parse().expect("is an address"),
+            replicas: given.replicas,
+            view: given.view,
+            store: StoreKind::Memory,
+            limits: self.limits.clone(),
+        };
+        let parts = Parts {
+            world: Arc::clone(&node.world) as _,
+            dialer: self.network.dialer(&node.id),
+            engine: Arc::new(node.disk.clone()),
+            tasks: tracing::info_span!("node", %node.id).in_scope(Tasks::on_this_runtime),
+        };
+        async move {
+            let tasks = parts.tasks.clone();
+            let (running, committer) = Node::start(&config, parts)
+                .await
+                .expect("a simulated node starts");
+            tasks.spawn(committer.run());
+            running
+        }
+    }
+
+    pub fn started(&mut self, number: usize, running: Arc<Node>) {
+        let node = &mut self.nodes[number];
+        self.network.runs(&node.id, &running);
+        node.running = Some(running);
+        node.life = CancellationToken::new();
+    }
+
+    /// Ends a node between two steps of its code.
+    pub fn kill(&mut self, number: usize) {
+        let node = &mut self.nodes[number];
+        self.network.ended(&node.id);
+        node.life.cancel();
+        if let Some(running) = node.running.take() {
+            running.kill();
+        }
+    }
+
+    /// Kills a node and takes its disk.
+    pub fn wipe(&mut self, number: usize) {
+        self.kill(number);
+        self.nodes[number].disk.wipe();
+    }
+
+    /// Cuts a node off from all others.
+    pub fn isolate(&self, number: usize) {
+        for other in self
+            .nodes
+            .iter()
+            .filter(|other| other.id != self.nodes[number].id)
+        {
+            self.network.cut(&self.nodes[number].id, &other.id);
+        }
+    }
+
+    /// Undoes [`Self::isolate`].
+    pub fn rejoin(&self, number: usize) {
+        for other in &self.nodes {
+            self.network.heal_link(&self.nodes[number].id, &other.id);
+        }
+    }
+
+    pub fn cut(&self, a: usize, b: usize) {
+        self.network.cut(&self.nodes[a].id, &self.nodes[b].id);
+    }
+
+    pub fn node(&self, number: usize) -> Option<&Arc<Node>> {
+        self.nodes[number].running.as_ref()
+    }
+
+    pub fn now_us(&self) -> u64 {
+        u64::try_from(self.born.elapsed().as_micros()).expect("a short simulation")
+    }
+
+    /// Waits until every node that runs serves, with everything that it must have.
+    pub async fn until_serving(&self, limit: Duration) {
+        self.until(limit, "every node serves", || self.is_serving()).await;
+    }
+
+    /// True if every node that runs serves, with everything that it must have, and reaches all others.
+    pub fn is_serving(&self) -> bool {
+        let mut running = self.nodes.iter().filter_map(|node| node.running.as_ref());
+        running.all(|node| {
+            let situation = node.situation();
+            situation.ready && situation.away.is_empty()
+        })
+    }
+
+    /// Replicas of one partition that hold different records. Tombstones count like all records, but where
+    /// they go within the run.
+    pub fn differences(&self) -> Vec<String> {
+        let Some(any) = self.nodes.iter().find_map(|node| node.running.as_ref()) else {
+            return Vec::new();
+        };
+        let mut differences = Vec::new();
+        for owners in any.situation().partitions {
+            let mut replicas = self.nodes.iter().filter(|node| owners.contains(&node.id));
+            let Some(first) = replicas.next() else { continue };
+            for other in replicas {
+                differences.extend(difference(first, other, self.forgets_soon()));
+            }
+        }
+        differences
+    }
+
+    fn forgets_soon(&self) -> bool {
+        self.limits.forget_after < Duration::from_secs(60)
+    }
+
+    /// Waits for a condition, in simulated time.
+    pub async fn until(&self, limit: Duration, what: &str, condition: impl Fn() -> bool) {
+        let deadline = Instant::now() + limit;
+        while !condition() {
+            assert!(
+                Instant::now() < deadline,
+                "after {limit:?} still not: {what}\n{}",
+                self.describe()
+            );
+            sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    pub fn describe(&self) -> String {
+        let lines = self.nodes.iter().map(|node| match &node.running {
+            Some(running) => format!("{:?}", running.situation()),
+            None => format!("{} is down", node.id),
+        });
+        lines.collect::<Vec<_>>().join("\n")
+    }
+}
+
+/// The records by key that one of two replicas has and the other has not, or has otherwise. Dots may
+/// differ: what came back late has a new one.
+fn difference(a: &SimNode, b: &SimNode, without_tombstones: bool) -> Vec<String> {
+    let (of_a, of_b) = (a.disk.records(), b.disk.records());
+    let keys: std::collections::BTreeSet<&String> = of_a.keys().chain(of_b.keys()).collect();
+    let content = |record: Option<&Record>| {
+        let counts = |record: &&Record| !(without_tombstones && record.is_tombstone());
+        record
+            .filter(counts)
+            .map(|record| (record.timestamp(), record.value().map(<[u8]>::to_vec)))
+    };
+    let differ = keys
+        .into_iter()
+        .filter(|key| content(of_a.get(*key)) != content(of_b.get(*key)));
+    let tell = |key: &String| {
+        format!(
+            "{key}: {} has {:?}, {} has {:?}",
+            a.id,
+            of_a.get(key),
+            b.id,
+            of_b.get(key)
+        )
+    };
+    differ.map(tell).collect()
+}

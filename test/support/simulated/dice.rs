@@ -1,0 +1,71 @@
+//! One source of randomness for everything that is simulated, and the clocks of the nodes.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use causeway::node::World;
+use parking_lot::Mutex;
+use rand::rngs::StdRng;
+use rand::{Rng, RngExt, SeedableRng};
+use tokio::time::Instant;
+
+/// A shared generator. All draws happen in one thread, in an order that the seed decides.
+#[derive(Debug, Clone)]
+pub struct Dice(Arc<Mutex<StdRng>>);
+
+impl Dice {
+    pub fn new(seed: u64) -> Self {
+        Self(Arc::new(Mutex::new(StdRng::seed_from_u64(seed))))
+    }
+
+    pub fn bits(&self) -> u64 {
+        self.0.lock().next_u64()
+    }
+
+    /// A number of `range`, both ends included.
+    pub fn between(&self, least: u64, most: u64) -> u64 {
+        self.0.lock().random_range(least..=most)
+    }
+
+    pub fn chance(&self, percent: u64) -> bool {
+        self.between(1, 100) <= percent
+    }
+}
+
+/// The simulation begins here: some day in November 2023.
+const BEGIN_MS: i64 = 1_700_000_000_000;
+
+/// A node's wall clock, which may be off and may jump, and its share of the dice.
+#[derive(Debug)]
+pub struct SimWorld {
+    dice: Dice,
+    born: Instant,
+    offset_ms: AtomicI64,
+}
+
+impl SimWorld {
+    pub fn new(dice: Dice, born: Instant) -> Self {
+        Self {
+            dice,
+            born,
+            offset_ms: AtomicI64::new(0),
+        }
+    }
+
+    /// Sets the clock this far ahead of the true time, or behind it.
+    pub fn set_offset_ms(&self, offset_ms: i64) {
+        self.offset_ms.store(offset_ms, Ordering::Relaxed);
+    }
+}
+
+impl World for SimWorld {
+    fn wall_ms(&self) -> u64 {
+        let since_begin = i64::try_from(self.born.elapsed().as_millis()).expect("a short simulation");
+        let now = BEGIN_MS + since_begin + self.offset_ms.load(Ordering::Relaxed);
+        u64::try_from(now).expect("clocks stay after 1970")
+    }
+
+    fn random(&self) -> u64 {
+        self.dice.bits()
+    }
+}

@@ -1,0 +1,207 @@
+//! What goes wrong in a run, drawn from its seed: a list of faults by time, which can be printed, shrunk
+//! and run again.
+
+use super::dice::Dice;
+
+/// One thing that goes wrong, or is mended. Nodes by number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    Cut(usize, usize),
+    CutOneWay(usize, usize),
+    HealLink(usize, usize),
+    Slow(usize, usize, u64),
+    /// Cuts a node off from every other; its clients still reach it.
+    Isolate(usize),
+    Rejoin(usize),
+    Kill(usize),
+    Start(usize),
+    /// Kills a node and destroys its disk.
+    Wipe(usize),
+    /// Sets a clock this many milliseconds off.
+    Clock(usize, i64),
+    DiskFull(usize, bool),
+    /// Each sync takes up to this many milliseconds.
+    SlowDisk(usize, u64),
+}
+
+/// A fault and when it strikes, in milliseconds from the beginning of the run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Event {
+    pub at_ms: u64,
+    pub fault: Fault,
+}
+
+/// How bad a run is.
+#[derive(Debug, Clone, Copy)]
+pub struct Severity {
+    pub faults: u64,
+    pub span_ms: u64,
+    /// Whether disks are destroyed.
+    pub wipes: bool,
+    /// Whether the nodes start one by one in the bad weather, instead of together before it.
+    pub rough_birth: bool,
+    /// Whether links are only slow and clocks right: tombstones go soon, and what is on its way must
+    /// not outlive them.
+    pub gentle: bool,
+}
+
+/// Syncs of more than this excuse slow answers.
+pub const QUICK_SYNC_MS: u64 = 25;
+
+/// Draws a plan. Whatever strikes a node or a link is mended a little later, so that faults overlap in
+/// changing ways; the end of a run mends the rest.
+pub fn draw(dice: &Dice, nodes: usize, replicas: u32, severity: Severity) -> Vec<Event> {
+    let mut draft = Draft {
+        dice,
+        nodes,
+        replicas: replicas as usize,
+        severity,
+        events: Vec::new(),
+        wiped: Vec::new(),
+    };
+    draft.weather();
+    if severity.rough_birth {
+        draft.birth();
+    }
+    for _ in 0..severity.faults {
+        draft.misfortune();
+    }
+    draft.events.sort_by_key(|event| event.at_ms);
+    draft.events
+}
+
+struct Draft<'a> {
+    dice: &'a Dice,
+    nodes: usize,
+    replicas: usize,
+    severity: Severity,
+    events: Vec<Event>,
+    wiped: Vec<usize>,
+}
+
+impl Draft<'_> {
+    /// What is so from the beginning of every run: links that lag, so that reads meet replicas that are
+    /// behind; disks that take their time; clocks that are wrong.
+    fn weather(&mut self) {
+        for _ in 0..self.dice.between(1, self.nodes as u64) {
+            let (a, b) = (self.node(), self.node());
+            let lag_ms = self.dice.between(20, 600);
+            self.at(
+                0,
+                Fault::Slow(a, (a + 1 + b % (self.nodes - 1)) % self.nodes, lag_ms),
+            );
+        }
+        for node in 0..self.nodes {
+            if self.dice.chance(60) {
+                let sync_ms = self.dice.between(1, QUICK_SYNC_MS);
+                self.at(0, Fault::SlowDisk(node, sync_ms));
+            }
+            if self.dice.chance(40) && !self.severity.gentle {
+                let skew = self.skew();
+                self.at(0, Fault::Clock(node, skew));
+            }
+        }
+    }
+
+    /// Most nodes start at once or nearly so, and one or the other much later; links may be cut.
+    fn birth(&mut self) {
+        for node in 0..self.nodes {
+            let is_late = self.dice.chance(30);
+            let latest_ms = if is_late { self.severity.span_ms / 2 } else { 300 };
+            let at_ms = self.dice.between(0, latest_ms);
+            self.at(at_ms, Fault::Start(node));
+            if is_late {
+                self.company(node, at_ms);
+            }
+        }
+        for _ in 0..self.dice.between(0, self.nodes as u64) {
+            let (a, b) = (self.node(), self.node());
+            let mended_ms = self.dice.between(100, self.severity.span_ms / 2);
+            self.strike(0, mended_ms, Fault::Cut(a, b), Fault::HealLink(a, b));
+        }
+    }
+
+    fn misfortune(&mut self) {
+        let at_ms = self.dice.between(0, self.severity.span_ms);
+        let mended_ms = at_ms + self.dice.between(50, self.severity.span_ms / 2);
+        let (a, b) = (self.node(), self.node());
+        let draw = if self.severity.gentle {
+            self.dice.between(11, 19)
+        } else {
+            self.dice.between(0, 19)
+        };
+        let (fault, mending) = match draw {
+            0..=2 => (Fault::Cut(a, b), Fault::HealLink(a, b)),
+            3..=4 => (Fault::CutOneWay(a, b), Fault::HealLink(a, b)),
+            5..=6 => (Fault::Isolate(a), Fault::Rejoin(a)),
+            7 => (Fault::Clock(a, self.skew()), Fault::Clock(a, self.skew())),
+            8..=10 => (Fault::Kill(a), Fault::Start(a)),
+            11 => (
+                Fault::Slow(a, b, self.dice.between(5, 800)),
+                Fault::HealLink(a, b),
+            ),
+            12..=15 if self.severity.wipes && !self.wiped.contains(&a) => {
+                self.wiped.push(a);
+                self.company(a, mended_ms);
+                (Fault::Wipe(a), Fault::Start(a))
+            }
+            12..=15 => return self.strike(at_ms, at_ms + 1, Fault::Kill(a), Fault::Start(a)),
+            16..=17 => (Fault::DiskFull(a, true), Fault::DiskFull(a, false)),
+            _ => (
+                Fault::SlowDisk(a, self.dice.between(1, 120)),
+                Fault::SlowDisk(a, 2),
+            ),
+        };
+        self.strike(at_ms, mended_ms, fault, mending);
+    }
+
+    /// What goes wrong while a node that lost its disk is taken in again: members are cut off, so that
+    /// the change passes them over or a new owner cannot reach the one that has the data.
+    fn company(&mut self, newcomer: usize, back_ms: u64) {
+        if self.severity.gentle || self.dice.chance(25) {
+            return;
+        }
+        let at_ms = back_ms.saturating_sub(self.dice.between(0, 1500));
+        let mended_ms = back_ms + self.dice.between(1000, 6000);
+        let (a, sibling) = (self.node(), self.sibling(newcomer));
+        let (fault, mending) = match self.dice.between(0, 5) {
+            0 => (Fault::Isolate(a), Fault::Rejoin(a)),
+            1 => (Fault::Cut(a, sibling), Fault::HealLink(a, sibling)),
+            2..=3 => (Fault::Cut(newcomer, sibling), Fault::HealLink(newcomer, sibling)),
+            _ => (Fault::Isolate(sibling), Fault::Rejoin(sibling)),
+        };
+        self.strike(at_ms, mended_ms, fault, mending);
+    }
+
+    /// Another node of the same partition in the first view, which deals them in order; of a proxy, any.
+    fn sibling(&self, node: usize) -> usize {
+        let first = node / self.replicas * self.replicas;
+        let others: Vec<usize> = (first..(first + self.replicas).min(self.nodes))
+            .filter(|other| *other != node)
+            .collect();
+        if others.is_empty() {
+            return self.node();
+        }
+        others[self.node() % others.len()]
+    }
+
+    fn strike(&mut self, at_ms: u64, mended_ms: u64, fault: Fault, mending: Fault) {
+        self.at(at_ms, fault);
+        self.at(mended_ms, mending);
+    }
+
+    fn at(&mut self, at_ms: u64, fault: Fault) {
+        self.events.push(Event { at_ms, fault });
+    }
+
+    fn node(&self) -> usize {
+        usize::try_from(self.dice.between(0, self.nodes as u64 - 1)).expect("few nodes")
+    }
+
+    /// Up to five minutes ahead or behind; half of the time a few seconds only.
+    fn skew(&self) -> i64 {
+        let most = if self.dice.chance(50) { 300_000 } else { 3_000 };
+        i64::try_from(self.dice.between(0, 2 * most)).expect("minutes")
+            - i64::try_from(most).expect("minutes")
+    }
+}

@@ -1,0 +1,63 @@
+//! What a seed stands for: how many nodes, what the clients do, how bad it gets.
+
+use std::time::Duration;
+
+use causeway::config::Limits;
+
+use super::dice::Dice;
+use super::plan::Severity;
+use crate::support::workload::{Shape, spread_keys};
+
+/// In gentle runs tombstones go after this: longer than anything is on its way there.
+const FORGET_SOON: Duration = Duration::from_secs(4);
+
+/// What a run is made of.
+#[derive(Debug, Clone)]
+pub struct Setting {
+    pub seed: u64,
+    pub nodes: usize,
+    pub replicas: u32,
+    pub shape: Shape,
+    pub severity: Severity,
+}
+
+impl Setting {
+    /// The setting that a seed stands for: sizes, workload and severity are drawn from it.
+    pub fn of_seed(seed: u64) -> Self {
+        let dice = Dice::new(seed ^ 0x5EED);
+        let nodes = usize::try_from(dice.between(2, 6)).expect("few nodes");
+        let replicas = [1, 2, 2, 2, 2, 3, 3, 3, 3][usize::try_from(dice.between(0, 8)).expect("nine")];
+        let span_ms = dice.between(4_000, 12_000);
+        let shape = Shape {
+            operations: 400,
+            // Few keys are hot keys.
+            keys: spread_keys(4, usize::try_from(dice.between(1, 2)).expect("few keys")),
+            pause_us_max: span_ms * 1000 / 40,
+            hand_overs: if dice.chance(50) { 0.3 } else { 0.1 },
+            ..Shape::default()
+        };
+        let gentle = dice.chance(12);
+        let severity = Severity {
+            faults: dice.between(2, 14),
+            span_ms,
+            wipes: dice.chance(60) && replicas > 1,
+            rough_birth: dice.chance(25),
+            gentle,
+        };
+        Self {
+            seed,
+            nodes,
+            replicas,
+            shape,
+            severity,
+        }
+    }
+
+    pub fn limits(&self) -> Limits {
+        let mut limits = Limits::default();
+        if self.severity.gentle {
+            limits.forget_after = FORGET_SOON;
+        }
+        limits
+    }
+}

@@ -1,0 +1,63 @@
+//! Watches the views that nodes keep on their disks: one view for an epoch, for ever (I10). A later
+//! generation may take the place of an earlier one.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use causeway::names::{Epoch, NodeId};
+use causeway::placement::View;
+use causeway::store::Engine;
+use causeway::wire::notes;
+
+use super::cluster::{SimCluster, SimNode};
+
+/// Every view that was seen, and those that should not exist.
+#[derive(Debug, Default)]
+pub struct Views {
+    seen: BTreeMap<(Epoch, u32), (NodeId, Arc<View>)>,
+    rivals: Vec<String>,
+}
+
+impl Views {
+    /// Looks at every disk.
+    pub fn look(&mut self, cluster: &SimCluster) {
+        for node in &cluster.nodes {
+            for view in views_of(node) {
+                self.note(&node.id, view);
+            }
+        }
+    }
+
+    fn note(&mut self, node: &NodeId, view: Arc<View>) {
+        let name = (view.epoch, view.generation);
+        let (first, known) = self
+            .seen
+            .entry(name)
+            .or_insert_with(|| (node.clone(), Arc::clone(&view)));
+        if *known != view {
+            let rivals = format!(
+                "two views of epoch {}: one at {first}, another at {node}",
+                view.epoch
+            );
+            if !self.rivals.contains(&rivals) {
+                self.rivals.push(rivals);
+            }
+        }
+    }
+
+    /// Epochs with more than one view, in words.
+    pub fn into_rivals(self) -> Vec<String> {
+        self.rivals
+    }
+}
+
+fn views_of(node: &SimNode) -> Vec<Arc<View>> {
+    let recovered = node.disk.recover().expect("a simulated disk can be read");
+    let kept = notes::read(&recovered.notes).expect("a node reads its own notes");
+    kept.map_or_else(Vec::new, |(facts, _)| facts.views.into_values().collect())
+}
+
+/// True if the node knows no view: it would take part in choosing the first one.
+pub fn is_blank(node: &SimNode) -> bool {
+    views_of(node).is_empty()
+}

@@ -1,0 +1,249 @@
+//! What sessions ask for in a random run: a state machine over a seed, which any driver can run.
+//!
+//! Sessions work on a few keys so that they conflict, thread their payloads through nodes drawn at
+//! random, and now and then hand them to each other. Each lane runs one session after another: a
+//! session ends with a write of unknown outcome, or by chance, and a fresh one takes its lane with its
+//! payload or with none. A lane draws from its own seed, so its choices depend on the answers only.
+//!
+//! A session mostly stays where it is or goes to the neighbouring key: what is written together and
+//! read together shows an effect without its cause, and a lost write before another hides it.
+//! Deletions keep to every other key: one with an unknown outcome excuses "not found" for ever, and the
+//! keys without deletions stay strict.
+
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
+use super::history::{Action, Event, History, OpId, Operation, Outcome, Phase, Reply, SessionId};
+pub use super::shape::{Shape, spread_keys};
+
+/// One operation to send: after the pause, to the node, with the payload.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    pub id: OpId,
+    pub session: SessionId,
+    pub phase: Phase,
+    pub pause_us: u64,
+    pub node: usize,
+    pub operation: Operation,
+    pub payload: String,
+    pub after: Vec<OpId>,
+}
+
+#[derive(Debug)]
+pub struct Workload {
+    shape: Shape,
+    lanes: Vec<Lane>,
+    operations: u32,
+    sessions: u32,
+    stopped: bool,
+    history: History,
+}
+
+#[derive(Debug)]
+struct Lane {
+    rng: StdRng,
+    session: SessionId,
+    known: Known,
+    /// The place of the key that it last asked for.
+    place: usize,
+}
+
+/// The payload that a session hands in next, and the operations that it came from.
+#[derive(Debug, Clone, Default)]
+struct Known {
+    payload: String,
+    after: Vec<OpId>,
+}
+
+impl Workload {
+    pub fn new(seed: u64, shape: Shape) -> Self {
+        let lanes = (0..shape.lanes).map(|lane| Lane {
+            rng: StdRng::seed_from_u64(seed ^ ((lane as u64) << 48)),
+            session: SessionId(lane as u32),
+            known: Known::default(),
+            place: 0,
+        });
+        Self {
+            lanes: lanes.collect(),
+            sessions: shape.lanes as u32,
+            shape,
+            operations: 0,
+            stopped: false,
+            history: History::default(),
+        }
+    }
+
+    pub fn lanes(&self) -> usize {
+        self.lanes.len()
+    }
+
+    /// No further operation is sent; those under way may finish.
+    pub fn stop(&mut self) {
+        self.stopped = true;
+    }
+
+    /// What the lane's session sends next to a cluster of `nodes`, if the run goes on.
+    pub fn next(&mut self, lane: usize, nodes: usize) -> Option<Step> {
+        if self.stopped || self.operations as usize >= self.shape.operations {
+            return None;
+        }
+        if self.chance(lane, self.shape.session_ends) {
+            self.begin_session(lane);
+        }
+        let mut known = self.lanes[lane].known.clone();
+        if self.chance(lane, self.shape.hand_overs) {
+            let lanes = self.lanes.len();
+            let other = self.lanes[lane].rng.random_range(0..lanes);
+            known.join(&self.lanes[other].known);
+        }
+        let operation = self.draw_operation(lane);
+        let rng = &mut self.lanes[lane].rng;
+        let pause_us = rng.random_range(0..=self.shape.pause_us_max);
+        let node = rng.random_range(0..nodes);
+        let session = self.lanes[lane].session;
+        Some(self.step(session, Phase::Run, node, operation, known, pause_us))
+    }
+
+    /// Takes down what became of a lane's step.
+    pub fn finished(&mut self, lane: usize, step: Step, reply: Reply, start_us: u64, end_us: u64) {
+        let is_write = step.operation.action != Action::Get;
+        match &reply.outcome {
+            Outcome::Ok(_) => {
+                self.lanes[lane].known = Known {
+                    payload: reply.payload.clone(),
+                    after: vec![step.id],
+                }
+            }
+            // A read that was not answered leaves the session as it was.
+            Outcome::Unknown(_) if is_write => self.begin_session(lane),
+            Outcome::Unknown(_) | Outcome::Refused(_) => {}
+        }
+        self.record(step, reply, start_us, end_us);
+    }
+
+    /// The reads at the end, when the cluster is whole and quiet: every key at every node, by each
+    /// session with its payload, and by a stranger with none.
+    pub fn final_steps(&mut self, nodes: usize) -> Vec<Step> {
+        self.sessions += 1;
+        let stranger = (SessionId(self.sessions - 1), Known::default());
+        let lanes = self.lanes.iter().map(|lane| (lane.session, lane.known.clone()));
+        let readers: Vec<_> = lanes.chain([stranger]).collect();
+        let keys = self.shape.keys.clone();
+        let mut steps = Vec::new();
+        for (session, known) in &readers {
+            for (key, node) in keys
+                .iter()
+                .flat_map(|key| (0..nodes).map(move |node| (key, node)))
+            {
+                let operation = Operation {
+                    key: key.clone(),
+                    action: Action::Get,
+                };
+                steps.push(self.step(*session, Phase::Final, node, operation, known.clone(), 0));
+            }
+        }
+        steps
+    }
+
+    /// Takes down a final read.
+    pub fn record(&mut self, step: Step, reply: Reply, start_us: u64, end_us: u64) {
+        self.history.events.push(Event {
+            id: step.id,
+            session: step.session,
+            phase: step.phase,
+            node: step.node,
+            start_us,
+            end_us,
+            operation: step.operation,
+            after: step.after,
+            payload_in: step.payload,
+            outcome: reply.outcome,
+            payload_out: reply.payload,
+        });
+    }
+
+    pub fn history(&self) -> &History {
+        &self.history
+    }
+
+    pub fn into_history(self) -> History {
+        self.history
+    }
+
+    fn step(
+        &mut self,
+        session: SessionId,
+        phase: Phase,
+        node: usize,
+        operation: Operation,
+        known: Known,
+        pause_us: u64,
+    ) -> Step {
+        self.operations += 1;
+        Step {
+            id: OpId(self.operations),
+            session,
+            phase,
+            pause_us,
+            node,
+            operation,
+            payload: known.payload,
+            after: known.after,
+        }
+    }
+
+    fn chance(&mut self, lane: usize, share: f64) -> bool {
+        self.lanes[lane].rng.random_bool(share)
+    }
+
+    fn begin_session(&mut self, lane: usize) {
+        let blank = self.chance(lane, self.shape.blank_starts);
+        let lane = &mut self.lanes[lane];
+        lane.session = SessionId(self.sessions);
+        self.sessions += 1;
+        if blank {
+            lane.known = Known::default();
+        }
+    }
+
+    fn draw_operation(&mut self, lane: usize) -> Operation {
+        let value = format!("v{}", self.operations + 1);
+        let place = self.draw_place(lane);
+        let draw: f64 = self.lanes[lane].rng.random();
+        let action = if draw < self.shape.puts {
+            Action::Put(value)
+        } else if draw < self.shape.puts + self.shape.deletes && place.is_multiple_of(2) {
+            Action::Delete
+        } else {
+            Action::Get
+        };
+        let key = self.shape.keys[place].clone();
+        Operation { key, action }
+    }
+
+    fn draw_place(&mut self, lane: usize) -> usize {
+        let returns = self.chance(lane, self.shape.returns);
+        let lane = &mut self.lanes[lane];
+        let places = self.shape.keys.len();
+        let neighbour = (lane.place ^ 1).min(places - 1);
+        lane.place = match (returns, lane.rng.random_bool(0.5)) {
+            (true, true) => lane.place,
+            (true, false) => neighbour,
+            (false, _) => lane.rng.random_range(0..places),
+        };
+        lane.place
+    }
+}
+
+impl Known {
+    fn join(&mut self, other: &Self) {
+        let news = other.after.iter().filter(|id| !self.after.contains(id));
+        let news: Vec<_> = news.copied().collect();
+        if news.is_empty() {
+            return;
+        }
+        let separator = if self.payload.is_empty() { "" } else { "," };
+        self.payload = format!("{}{separator}{}", self.payload, other.payload);
+        self.after.extend(news);
+    }
+}

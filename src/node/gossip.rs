@@ -115,7 +115,7 @@ impl Node {
         if gossip.epoch == facts.active && !facts.is_sealed() && facts.is_sibling(from.id()) {
             self.acks
                 .acknowledged(gossip.epoch, from.id(), &gossip.held, answers_us);
-            if !facts.vector.covers(&gossip.held) {
+            if !facts.vector.covers(&gossip.held) || facts.waits_for(from.id()) {
                 self.me.ring(&from.node);
             }
         }

@@ -50,6 +50,7 @@ impl Node {
         }
         self.me.check(&greeting)?;
         let peer = greeting.member;
+        self.peers.greeted_by(&peer.node);
         while let Some(bytes) = pipe.receiver.recv().await {
             let frame = decode_frame(&bytes).map_err(|error| format!("{}: {error}", peer.node))?;
             self.me.observe(&peer, &frame)?;

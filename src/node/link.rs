@@ -95,6 +95,15 @@ impl Link {
         self.away.store(true, Ordering::Release);
     }
 
+    /// The peer opened a stream to us, so it is there, whatever our last attempt to reach it said: it may
+    /// be tried again at once.
+    pub(super) fn has_come(&self, born: Instant, identity: &dyn Identity) {
+        if let State::Down { since } = &mut *self.state.lock() {
+            *since = None;
+        }
+        self.is_heard(born, identity);
+    }
+
     fn is_heard(&self, born: Instant, identity: &dyn Identity) {
         self.heard_ms.store(
             u64::try_from(born.elapsed().as_millis()).unwrap_or(u64::MAX),

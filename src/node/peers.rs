@@ -154,6 +154,11 @@ impl Peers {
         )
     }
 
+    /// A peer has opened a stream to us.
+    pub(super) fn greeted_by(&self, node: &NodeId) {
+        self.link(node).has_come(self.born, self.identity.as_ref());
+    }
+
     /// True if the peer did not answer the last time it was asked.
     pub(super) fn is_away(&self, node: &NodeId) -> bool {
         self.link(node).away.load(Ordering::Acquire)

@@ -170,6 +170,12 @@ impl Facts {
         self.regions.iter().all(|region| region.lacks == Epoch::NONE)
     }
 
+    /// True if slots owned here wait for what this member has of them.
+    pub fn waits_for(&self, member: MemberId) -> bool {
+        let waits = |region: &Region| region.lacks != Epoch::NONE && !region.sources.contains(&member);
+        self.regions.iter().any(waits)
+    }
+
     /// All that is held for a region: the logs of the active epoch and those of earlier ones.
     pub fn holds(&self, region: &Region) -> VersionVector {
         let mut holds = self.vector.clone();

@@ -35,6 +35,7 @@ mod start;
 mod storage;
 mod tasks;
 mod upkeep;
+mod view_request;
 mod world;
 mod write;
 
@@ -49,6 +50,9 @@ pub use answers::{Found, Refusal, Role, Situation, Written};
 pub use committer::Committer;
 pub use start::{Parts, StartError};
 pub use tasks::Tasks;
+pub use view_request::{
+    ChangeProgress, Changed, Preview, RequestKind, ViewOutcome, ViewRefusal, ViewRequest,
+};
 pub use world::{Machine, World};
 
 use acks::Acks;

@@ -61,6 +61,12 @@ pub enum Fault {
     LacksLoweredByAnyOwner,
     /// The records of a node that was removed are taken under their old dots.
     OldDotsTaken,
+    /// I12: slots that moved away are dropped as soon as the next view is active.
+    DroppedAtActivation,
+    /// An epoch is closed while a member still keeps slots of it that moved away.
+    KeptClosed,
+    /// What a removed node returns is taken, however late.
+    ReturnsForEver,
 }
 
 #[cfg(feature = "planted-faults")]

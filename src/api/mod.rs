@@ -114,6 +114,7 @@ mod testing {
             keys: 17,
             slots_lost: 0,
             storage_failure: None,
+            change: None,
         }
     }
 

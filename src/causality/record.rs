@@ -19,6 +19,7 @@ const VERSION: u8 = 1;
 const TOMBSTONE: u8 = 1;
 const HEADER_BYTES: usize = 38;
 const ENTRY_BYTES: usize = 24;
+const DOT_AT: usize = 6;
 
 /// A version of a key: value or tombstone, dot, timestamp, dependencies. Cheap to clone.
 #[derive(Clone, PartialEq, Eq)]
@@ -79,6 +80,16 @@ impl Record {
         Ok(record)
     }
 
+    /// The same write under another name.
+    #[must_use]
+    pub fn with_dot(&self, dot: Dot) -> Self {
+        let mut block = self.0.to_vec();
+        let mut name = Vec::with_capacity(ENTRY_BYTES);
+        put_dot(&mut name, dot);
+        block[DOT_AT..DOT_AT + ENTRY_BYTES].copy_from_slice(&name);
+        Self(block.into())
+    }
+
     pub fn as_block(&self) -> &[u8] {
         &self.0
     }
@@ -101,7 +112,7 @@ impl Record {
     }
 
     pub fn dot(&self) -> Dot {
-        dot_at(&self.0, 6)
+        dot_at(&self.0, DOT_AT)
     }
 
     pub fn timestamp(&self) -> Timestamp {

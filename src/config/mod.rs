@@ -57,6 +57,9 @@ pub struct Limits {
     pub clock_limit: Duration,
     /// How long a tombstone is kept at the least (`FORGET_AFTER`).
     pub forget_after: Duration,
+    /// How long a view change may take before its driver says what it waits for
+    /// (`VIEW_CHANGE_TIMEOUT`).
+    pub view_change_timeout: Duration,
     /// Requests in flight before new ones are refused (`MAX_REQUESTS`).
     pub requests_max: usize,
 }
@@ -68,6 +71,7 @@ impl Default for Limits {
             causal_wait: Duration::from_millis(800),
             clock_limit: Duration::from_secs(3600),
             forget_after: Duration::from_secs(24 * 3600),
+            view_change_timeout: Duration::from_secs(60),
             requests_max: 4096,
         }
     }
@@ -251,6 +255,7 @@ fn limits(settings: &Settings) -> Result<Limits, Vec<ConfigError>> {
                 causal_wait,
                 clock_limit,
                 forget_after,
+                view_change_timeout: default.view_change_timeout,
                 requests_max,
             })
         }

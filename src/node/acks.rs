@@ -116,6 +116,11 @@ impl Acks {
         self.update(|state| state.progress.forget_below(closed_below));
     }
 
+    /// True if every sibling has acknowledged all of this.
+    pub(super) fn is_held_by_all(&self, held: &VersionVector) -> bool {
+        self.state.lock().progress.is_held_by_all(held)
+    }
+
     pub(super) fn pushed_to(&self) -> Vec<MemberId> {
         self.state.lock().progress.pushed_to().collect()
     }

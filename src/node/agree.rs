@@ -28,7 +28,7 @@ const PROPOSE_LIMIT: Duration = Duration::from_secs(5);
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum ProposeError {
     #[error("not enough members answer to decide a view change; silent: {0:?}")]
-    NoMajority(Vec<NodeId>),
+    NoMajority(BTreeSet<NodeId>),
     /// Somebody knows of a newer view; it has been learned.
     #[error("the view has moved on")]
     MovedOn,
@@ -46,22 +46,38 @@ impl Node {
         electorate: &Electorate,
         wanted: &View,
     ) -> Result<Arc<View>, ProposeError> {
+        self.propose_without(&BTreeSet::new(), epoch, before, electorate, wanted)
+            .await
+    }
+
+    /// The same, with nodes given up whose disks count as lost: by force.
+    pub(super) async fn propose_without(
+        &self,
+        given_up: &BTreeSet<NodeId>,
+        epoch: Epoch,
+        before: Option<&View>,
+        electorate: &Electorate,
+        wanted: &View,
+    ) -> Result<Arc<View>, ProposeError> {
         let deadline = Instant::now() + PROPOSE_LIMIT;
         let mut round = 1;
         loop {
-            let node = self.me.member.node.clone();
+            let node = self.me.node.clone();
             let ballot = Ballot {
                 round,
                 proposer: node,
                 attempt: self.me.world.random(),
             };
             let mut attempt = Proposal::new(epoch, ballot, electorate.clone());
+            for node in given_up {
+                attempt.lost_its_disk(node.clone());
+            }
             let silent = match self.attempt(&mut attempt, before, wanted).await? {
                 Ok(view) => return Ok(view),
                 Err(silent) => silent,
             };
             if Instant::now() >= deadline {
-                return Err(ProposeError::NoMajority(silent.into_iter().collect()));
+                return Err(ProposeError::NoMajority(silent));
             }
             round = attempt
                 .outbid_by()
@@ -99,6 +115,7 @@ impl Node {
         let mut view = earlier.map_or_else(|| wanted.clone(), |earlier| (*earlier).clone());
         if raise_generation {
             view.generation = before.map_or(0, |before| before.generation) + 1;
+            view.raised_ms = self.me.wall_ms();
         }
         let view = Arc::new(view);
         attempt.begin_accepting(Arc::clone(&view));
@@ -157,8 +174,8 @@ impl Node {
     }
 
     async fn ask_voter(&self, node: NodeId, question: Question) -> Said {
-        if node == self.me.member.node {
-            let me = self.me.member.clone();
+        if node == self.me.node {
+            let me = self.me.member();
             let answer = match question {
                 Question::Promise { epoch, ballot, start } => self.answer_promise(epoch, ballot, start).await,
                 Question::Accept {
@@ -192,6 +209,7 @@ impl Node {
             return self.voted(Vote::NotVoting);
         }
         let (reply, vote) = oneshot::channel();
+        self.changes.accepted(Arc::clone(&view));
         self.answer_vote(
             epoch,
             start,
@@ -230,7 +248,7 @@ impl Node {
 
     fn voted(&self, vote: Vote) -> Answer {
         Answer::Voted {
-            by: self.me.member.clone(),
+            by: self.me.member(),
             vote,
         }
     }

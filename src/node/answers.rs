@@ -2,6 +2,7 @@
 //!
 //! The edges turn these into status codes and bodies; nothing here knows of HTTP.
 
+use super::view_request::ChangeProgress;
 use crate::causality::{Payload, Record, Timestamp};
 use crate::names::{ClusterId, Epoch, Incarnation, NodeId, PartitionId};
 
@@ -54,6 +55,11 @@ pub enum Refusal {
     UnknownOutcome { partition: PartitionId },
     #[error("this node is in no view yet; add it through a member with PUT /kv-store/update_view?type=add")]
     NotInView,
+    /// It was removed, and what it keeps came back too late.
+    #[error(
+        "this node was removed too long ago for what it keeps to be taken back; it stays on its disk: to add the node again, start it with an empty DATA_DIR"
+    )]
+    RemovedLongAgo,
     /// The first view has not formed.
     #[error("{}", starting_text(.missing, .quarrel))]
     Starting {
@@ -117,4 +123,6 @@ pub struct Situation {
     pub slots_lost: u32,
     /// Why writes are refused, when they are.
     pub storage_failure: Option<String>,
+    /// The view change that is under way, if there is one.
+    pub change: Option<ChangeProgress>,
 }

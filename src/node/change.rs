@@ -41,11 +41,31 @@ impl Node {
             let facts = self.me.facts();
             let pending = facts
                 .newest()
-                .filter(|view| view.epoch > facts.active && view.is_member(&self.me.member));
+                .filter(|view| view.epoch > facts.active && (view.is_member(&facts.me) || facts.is_member()));
             if let Some(view) = pending.filter(|_| self.following.driver_silence() >= patience) {
                 tracing::info!(epoch = %view.epoch, "nobody drives the view change; driving it");
                 self.drive(Arc::clone(view)).await;
+            } else if facts.is_member() && pending.is_none() {
+                self.finish_undecided(patience).await;
             }
+        }
+    }
+
+    /// A view that was accepted here may be chosen, and its proposer gone before it could say so: then
+    /// the next proposer would find it, and until somebody wants a change there is none.
+    async fn finish_undecided(self: &Arc<Self>, patience: Duration) {
+        let facts = self.me.facts();
+        let undecided = self.changes.undecided(facts.active.next(), patience);
+        let (Some(view), Some(before)) = (undecided, facts.view()) else {
+            return;
+        };
+        tracing::info!(epoch = %view.epoch, "a view change was left undecided; finishing it");
+        match self
+            .propose(view.epoch, Some(before), &Electorate::of(before), &view)
+            .await
+        {
+            Ok(view) => self.drive(view).await,
+            Err(reason) => tracing::info!(%reason, "cannot finish it yet"),
         }
     }
 
@@ -101,11 +121,11 @@ impl Node {
             let target = known.active;
             self.learn(known).await;
             let facts = self.me.facts();
-            let listed = facts
+            let takes_part = facts
                 .views
                 .get(&target)
-                .is_some_and(|view| view.is_member(&self.me.member));
-            if target > facts.active && listed {
+                .is_some_and(|view| view.is_member(&facts.me) || facts.is_member());
+            if target > facts.active && takes_part {
                 tracing::info!(epoch = %target, "the view has moved on; following");
                 self.seal(target).await;
                 self.activate(target).await;

@@ -4,6 +4,7 @@
 //! The order is the safety argument: nothing is sent, answered or shown before it is stored (I8), and a
 //! reader never sees a vector whose records are not in the map yet.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use super::Node;
 use super::draft::{Decision, Draft};
 use super::jobs::{After, Job, NotStored, PushJob};
 use crate::causality::Record;
-use crate::names::{Epoch, Key, MemberId, SLOTS};
+use crate::names::{Epoch, MemberId, SLOTS};
 use crate::planted::{self, Fault};
 use crate::replication::{Facts, NotHere, Unstable};
 use crate::store::{Batch, Engine, StoreError};
@@ -134,6 +135,7 @@ impl Committer {
         let mut draft = Draft::new(
             &node.me,
             &node.resident,
+            &node.limits,
             (*before).clone(),
             self.acceptors.clone(),
         );
@@ -160,12 +162,16 @@ impl Committer {
             own,
             forgotten,
             stable,
+            begins_anew,
             ..
         } = draft;
-        self.publish(&before, facts, batch.records, forgotten);
+        self.publish(&before, facts, batch.records, &forgotten);
         self.node.acks.learn_stable(&stable);
         self.answer(own, afters);
         self.settle_epoch(&before);
+        if begins_anew {
+            self.node.begin_life();
+        }
     }
 
     fn decide(&mut self, draft: &mut Draft<'_>, job: Job, afters: &mut Vec<After>) {
@@ -241,9 +247,15 @@ impl Committer {
     }
 
     /// Makes a stored batch visible: records before the facts that speak of them.
-    fn publish(&mut self, before: &Facts, facts: Facts, records: Vec<Record>, forgotten: Vec<Key>) {
+    fn publish(
+        &mut self,
+        before: &Facts,
+        facts: Facts,
+        records: Vec<Record>,
+        forgotten: &BTreeSet<Box<str>>,
+    ) {
         for key in forgotten {
-            if let Some(record) = self.node.resident.remove(key.as_str()) {
+            if let Some(record) = self.node.resident.remove(key) {
                 self.unstable.remove(record.dot());
             }
         }
@@ -272,7 +284,7 @@ impl Committer {
         if facts.closed != before.closed {
             self.node.acks.forget_below(facts.closed.below);
         }
-        if facts.active == before.active {
+        if facts.active == before.active && facts.is_leaving() == before.is_leaving() {
             if facts.is_sealed() && !before.is_sealed() {
                 self.node.acks.seal();
             }
@@ -310,6 +322,7 @@ impl Committer {
                 After::Answered(reply, answer) => drop(reply.send(answer)),
                 After::Done(reply, done) => drop(reply.send(done)),
                 After::Voted(reply, vote) => drop(reply.send(vote)),
+                After::Adopted(reply) => drop(reply.send(Ok(()))),
             }
         }
     }

@@ -1,18 +1,21 @@
 //! One batch in the making: jobs are decided one after the other on a copy of the facts, and nothing of
 //! it is true until the batch is stored.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use super::acks::Stored;
 use super::jobs::{After, Job, NotStored};
 use super::me::Me;
 use crate::causality::{Payload, Record, Supersedes, VersionVector};
-use crate::names::{Dot, Epoch, Key, Log, MemberId};
+use crate::config::Limits;
+use crate::names::{Dot, Epoch, Key, Log, Member, MemberId};
+use crate::placement::SlotSet;
 use crate::planted::{self, Fault};
-use crate::replication::{Ask, Facts, Given, may_write};
+use crate::replication::{Ask, Facts, Given, NoReturn, may_write};
 use crate::store::{Batch, Resident};
 use crate::view_change::Vote;
-use crate::wire::notes::{Acceptors, acceptors_note, standing_note, vector_note};
+use crate::wire::notes::{Acceptors, acceptors_note, member_note, standing_note, vector_note};
 use crate::wire::peer::{Answer, Known, Push};
 
 /// What becomes of a job.
@@ -29,11 +32,12 @@ pub(super) enum Decision {
 pub(super) struct Draft<'a> {
     me: &'a Me,
     resident: &'a Resident,
+    limits: &'a Limits,
     pub facts: Facts,
     pub acceptors: Acceptors,
     /// The records that win, by key.
     pub winners: BTreeMap<Box<str>, Record>,
-    pub forgotten: Vec<Key>,
+    pub forgotten: BTreeSet<Box<str>>,
     /// Our own writes, in the order of their numbers.
     pub own: Vec<Record>,
     /// Numbers of a sibling's log that are stable once this batch is stored.
@@ -41,22 +45,32 @@ pub(super) struct Draft<'a> {
     vector_changed: bool,
     standing_changed: bool,
     acceptors_changed: bool,
+    /// The node was removed and keeps nothing: another life of it begins.
+    pub begins_anew: bool,
 }
 
 impl<'a> Draft<'a> {
-    pub(super) fn new(me: &'a Me, resident: &'a Resident, facts: Facts, acceptors: Acceptors) -> Self {
+    pub(super) fn new(
+        me: &'a Me,
+        resident: &'a Resident,
+        limits: &'a Limits,
+        facts: Facts,
+        acceptors: Acceptors,
+    ) -> Self {
         Self {
             me,
             resident,
+            limits,
             facts,
             acceptors,
             winners: BTreeMap::new(),
-            forgotten: Vec::new(),
+            forgotten: BTreeSet::new(),
             own: Vec::new(),
             stable: VersionVector::default(),
             vector_changed: false,
             standing_changed: false,
             acceptors_changed: false,
+            begins_anew: false,
         }
     }
 
@@ -64,16 +78,19 @@ impl<'a> Draft<'a> {
     pub(super) fn batch(&self) -> Batch {
         let mut batch = Batch {
             records: self.winners.values().cloned().collect(),
-            forgotten: self.forgotten.clone(),
+            forgotten: self.forgotten.iter().map(|key| key_of(key)).collect(),
             notes: Vec::new(),
         };
-        if self.vector_changed {
+        if self.vector_changed || self.begins_anew {
             batch.notes.push(vector_note(&self.facts));
         }
-        if self.standing_changed {
+        if self.begins_anew {
+            batch.notes.push(member_note(&self.facts.me));
+        }
+        if self.standing_changed || self.begins_anew {
             batch.notes.push(standing_note(&self.facts));
         }
-        if self.acceptors_changed {
+        if self.acceptors_changed || self.begins_anew {
             batch.notes.push(acceptors_note(&self.acceptors));
         }
         batch
@@ -109,6 +126,27 @@ impl<'a> Draft<'a> {
             } => {
                 let staged = self.stage(target, records);
                 Decision::Then(After::Done(reply, staged))
+            }
+            Job::Unstage { slots, reply } => {
+                self.unstage(&slots);
+                Decision::Then(After::Done(reply, Ok(())))
+            }
+            Job::Drop { epoch, slots, reply } => {
+                let dropped = self.facts.drop_kept(epoch, &slots);
+                self.standing_changed |= !dropped.is_empty();
+                self.forget_slots(&dropped);
+                Decision::Then(After::Done(reply, Ok(())))
+            }
+            Job::Adopt { from, records, reply } => match self.adopt(&from, &records) {
+                Ok(()) => Decision::Then(After::Adopted(reply)),
+                Err(reason) => {
+                    let _ = reply.send(Err(reason));
+                    Decision::Then(After::Nothing)
+                }
+            },
+            Job::Leave { life, reply } => {
+                let left = self.leave(life);
+                Decision::Then(After::Done(reply, left))
             }
             Job::Promise { epoch, ballot, reply } => {
                 let vote = self.vote(epoch, |acceptor| acceptor.promise(&ballot));
@@ -247,12 +285,73 @@ impl<'a> Draft<'a> {
     /// Records of slots that are on their way to us: not read, not given, until the hand-over that ends
     /// the copy.
     fn stage(&mut self, target: Epoch, records: Vec<Record>) -> Result<(), NotStored> {
-        if self.facts.active >= target {
+        // After the seal nobody would vouch for more of a copy.
+        if self.facts.active >= target || self.facts.sealed >= target {
             return Err(NotStored::Stopped);
         }
         for record in records {
             self.merge(record);
         }
+        Ok(())
+    }
+
+    /// Records of slots that are neither owned nor kept, and were not handed over: a copy that does not
+    /// count.
+    fn unstage(&mut self, slots: &SlotSet) {
+        let counted = self.facts.owned_slots().union(&self.facts.kept_slots());
+        let counted = counted.union(&self.facts.handed_over());
+        self.forget_slots(&slots.difference(&counted));
+    }
+
+    fn forget_slots(&mut self, slots: &SlotSet) {
+        let forgotten = &mut self.forgotten;
+        self.resident.for_each_in(slots.iter(), |record| {
+            forgotten.insert(record.key().into());
+        });
+        // What an earlier job of this batch stored is not in the map yet.
+        self.winners.retain(|_, record| !slots.contains(record.slot()));
+    }
+
+    /// Takes what wins against what is here, each as a write of our own: the same value, time and
+    /// dependencies under a new dot.
+    fn adopt(&mut self, from: &Member, records: &[Record]) -> Result<(), NoReturn> {
+        let forget_ms = millis(self.limits.forget_after);
+        let limit_ms = forget_ms.saturating_sub(3 * millis(self.limits.clock_limit));
+        self.facts.may_adopt(from, self.me.wall_ms(), limit_ms)?;
+        let owned = self.facts.owned_slots();
+        if !records.iter().all(|record| owned.contains(record.slot())) {
+            return Err(NoReturn::NotNow);
+        }
+        for returned in records {
+            let current = self.current(returned.key());
+            if current.is_some_and(|current| current.timestamp() >= returned.timestamp()) {
+                continue;
+            }
+            let dot = self.facts.next_dot();
+            let record = returned.with_dot(dot);
+            self.facts.vector.raise(dot);
+            self.vector_changed = true;
+            self.own.push(record.clone());
+            self.merge(record);
+        }
+        Ok(())
+    }
+
+    /// Ends this life of the node: nothing of it is kept, or it does not end.
+    fn leave(&mut self, life: Member) -> Result<(), NotStored> {
+        if !self.facts.is_leaving() || !self.facts.kept.is_empty() {
+            return Err(NotStored::Stopped);
+        }
+        let newest = self.facts.newest().filter(|view| view.lists(&life.node)).cloned();
+        self.facts = Facts::new(life);
+        self.facts.has_left = true;
+        // A node that is listed still, in the life that ends, asks to be listed in the next.
+        if let Some(view) = newest {
+            self.facts.learn(&view);
+        }
+        self.acceptors.clear();
+        self.forget_slots(&SlotSet::all());
+        self.begins_anew = true;
         Ok(())
     }
 
@@ -273,32 +372,46 @@ impl<'a> Draft<'a> {
         for view in &views {
             news |= self.facts.learn(view);
         }
+        if self.facts.outranked {
+            self.facts.keep_all();
+        }
         self.standing_changed |= news;
     }
 
     fn activate(&mut self, target: Epoch) {
-        // A node that the view does not list in this incarnation has no part in it: it asks to be listed.
-        let listed = self
-            .facts
-            .views
-            .get(&target)
-            .is_some_and(|view| view.is_member(&self.facts.me));
-        if target <= self.facts.active || !listed {
+        let staged = self.staged(target);
+        self.facts.activate(target);
+        if self.facts.active != target {
             return;
         }
-        self.facts.activate(target);
+        // Copies that no hand-over vouches for do not count.
+        self.forget_slots(&staged);
+        if planted::is(Fault::DroppedAtActivation) {
+            let lost = self.facts.kept_slots();
+            self.facts.kept = Default::default();
+            self.forget_slots(&lost);
+        }
         self.acceptors.retain(|epoch, _| *epoch > target);
         self.standing_changed = true;
         self.vector_changed = true;
         self.acceptors_changed = true;
     }
 
+    /// Slots that the view of `target` brings and of which nobody has handed anything over.
+    fn staged(&self, target: Epoch) -> SlotSet {
+        let Some(view) = self.facts.views.get(&target) else {
+            return SlotSet::default();
+        };
+        let counted = self.facts.owned_slots().union(&self.facts.kept_slots());
+        let coming = view.slots_of_member(&self.facts.me).difference(&counted);
+        coming.difference(&self.facts.handed_over())
+    }
+
     fn forget(&mut self, tombstones: &[Record]) {
         // A view may have been chosen since they were found.
         for tombstone in tombstones.iter().filter(|_| self.facts.is_settled()) {
             if self.current(tombstone.key()).as_ref() == Some(tombstone) {
-                self.forgotten
-                    .push(Key::new(tombstone.key()).expect("a record has a key"));
+                self.forgotten.insert(tombstone.key().into());
             }
         }
     }
@@ -314,6 +427,18 @@ impl<'a> Draft<'a> {
     }
 
     fn current(&self, key: &str) -> Option<Record> {
-        self.winners.get(key).cloned().or_else(|| self.resident.get(key))
+        if let Some(winner) = self.winners.get(key) {
+            return Some(winner.clone());
+        }
+        let is_here = !self.forgotten.contains(key);
+        self.resident.get(key).filter(|_| is_here)
     }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn key_of(key: &str) -> Key {
+    Key::new(key).expect("a record has a key")
 }

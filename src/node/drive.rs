@@ -11,9 +11,11 @@ use parking_lot::Mutex;
 use tokio::time::{Instant, sleep};
 
 use super::Node;
-use crate::names::NodeId;
+use super::view_request::ChangeProgress;
+use crate::names::{Epoch, NodeId};
 use crate::placement::View;
 use crate::view_change::{Change, Phase};
+use crate::wire::SharedView;
 use crate::wire::peer::{Answer, Known, Question};
 
 /// How often a driver asks each node how far it is.
@@ -21,11 +23,36 @@ const ORDER_PAUSE: Duration = Duration::from_millis(15);
 
 const ORDER_LIMIT: Duration = Duration::from_millis(350);
 
+/// How often a change that waits says for whom.
+const WAIT_PAUSE: Duration = Duration::from_secs(2);
+
+/// The changes that this node has to do with.
+#[derive(Debug, Default)]
+pub(super) struct Changes {
+    driven: Mutex<Option<ChangeProgress>>,
+    /// The view that this member accepted last, and when: it may be chosen without anybody knowing.
+    accepted: Mutex<Option<(Instant, Arc<View>)>>,
+}
+
+impl Changes {
+    pub(super) fn accepted(&self, view: Arc<View>) {
+        *self.accepted.lock() = Some((Instant::now(), view));
+    }
+
+    /// The view that was accepted for `epoch` at least `patience` ago, and of which nothing was heard
+    /// since.
+    pub(super) fn undecided(&self, epoch: Epoch, patience: Duration) -> Option<Arc<View>> {
+        let accepted = self.accepted.lock();
+        let (since, view) = accepted.as_ref()?;
+        (view.epoch == epoch && since.elapsed() >= patience).then(|| Arc::clone(view))
+    }
+}
+
 impl Node {
     /// Drives the change to a chosen view, until every node that answers serves it.
     pub(super) async fn drive(self: &Arc<Self>, view: Arc<View>) {
         self.learn(Known {
-            views: vec![crate::wire::SharedView(Arc::clone(&view))],
+            views: vec![SharedView(Arc::clone(&view))],
             ..self.known()
         })
         .await;
@@ -36,7 +63,7 @@ impl Node {
             .next_back()
             .map(|(_, before)| Arc::clone(before));
         let silence_ms = |node: &NodeId| {
-            let is_me = *node == self.me.member.node;
+            let is_me = *node == self.me.node;
             let silence = self.peers.silence(node).as_millis();
             if is_me || !self.peers.is_away(node) {
                 0
@@ -52,7 +79,7 @@ impl Node {
             .into_iter()
             .map(|node| self.poll_node(node, &change, began))
             .collect();
-        tracing::info!(epoch = %view.epoch, "view change: copying");
+        let mut told = began;
         while change.lock().phase() != Phase::Done {
             tokio::select! {
                 biased;
@@ -62,9 +89,24 @@ impl Node {
             let now_ms = elapsed_ms(began);
             let mut change = change.lock();
             if change.step(now_ms) {
-                tracing::info!(epoch = %view.epoch, phase = ?change.phase(), "view change");
+                told = Instant::now();
             }
+            let progress = progress_of(&change, view.epoch, began);
+            if told.elapsed() >= WAIT_PAUSE {
+                told = Instant::now();
+                let ChangeProgress {
+                    phase,
+                    waits_for,
+                    keys_moved,
+                    keys_to_go,
+                    ..
+                } = &progress;
+                tracing::info!(epoch = %view.epoch, ?waits_for, keys_moved, keys_to_go, "view change waits: {phase}");
+            }
+            *self.changes.driven.lock() = Some(progress);
         }
+        self.changes.driven.lock().take();
+        tracing::info!(epoch = %view.epoch, "view change: done, after {} ms", began.elapsed().as_millis());
     }
 
     /// Gives one node the orders of the moment, again and again.
@@ -74,7 +116,7 @@ impl Node {
             if order.phase == Phase::Done {
                 return;
             }
-            let report = if node == self.me.member.node {
+            let report = if node == self.me.node {
                 Some(self.follow(order, self.known()).await)
             } else {
                 let question = Question::Order {
@@ -91,6 +133,38 @@ impl Node {
             }
             sleep(ORDER_PAUSE).await;
         }
+    }
+
+    /// How far the change is that is under way, if there is one: as its driver sees it, or from this
+    /// node's own part in it.
+    pub(super) fn change_progress(&self) -> Option<ChangeProgress> {
+        if let Some(driven) = self.changes.driven.lock().clone() {
+            return Some(driven);
+        }
+        let facts = self.me.facts();
+        let newest = facts.newest().filter(|view| view.epoch > facts.active)?;
+        let state = self.following.state.lock();
+        let is_current = state.target == newest.epoch;
+        Some(ChangeProgress {
+            epoch: newest.epoch,
+            phase: state.phase.filter(|_| is_current).unwrap_or(Phase::Copy),
+            waits_for: Vec::new(),
+            keys_moved: state.keys_moved,
+            keys_to_go: state.keys_to_go.values().sum(),
+            since: self.following.followed_for(),
+        })
+    }
+}
+
+fn progress_of(change: &Change, epoch: Epoch, began: Instant) -> ChangeProgress {
+    let (keys_moved, keys_to_go) = change.keys();
+    ChangeProgress {
+        epoch,
+        phase: change.phase(),
+        waits_for: change.waits_for(elapsed_ms(began)),
+        keys_moved,
+        keys_to_go,
+        since: began.elapsed(),
     }
 }
 

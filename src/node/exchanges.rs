@@ -13,8 +13,9 @@ use tokio::time::{Instant, sleep};
 use super::Node;
 use super::jobs::{Job, NotStored};
 use super::link::CallError;
-use crate::causality::{Record, VersionVector};
-use crate::names::{Epoch, Member, NodeId, SLOTS, Slot};
+use crate::causality::Record;
+use crate::names::{Epoch, Member, NodeId, SLOTS};
+use crate::placement::SlotSet;
 use crate::replication::{Ask, NoExchange};
 use crate::wire::peer::{Answer, Declined, Question};
 
@@ -75,7 +76,7 @@ impl Tickets {
     }
 }
 
-fn pages(records: Vec<Record>) -> Vec<Page> {
+pub(super) fn pages(records: Vec<Record>) -> Vec<Page> {
     let mut pages = vec![Vec::new()];
     let mut bytes = 0;
     for record in records {
@@ -91,8 +92,9 @@ fn pages(records: Vec<Record>) -> Vec<Page> {
 
 impl Node {
     /// Exchanges with one sibling for as long as the epoch lasts: every second, and whenever its bell
-    /// rings because it answers again or because somebody misses what it has.
-    pub(super) async fn exchange_with(self: Arc<Self>, sibling: Member) {
+    /// rings because it answers again or because somebody misses what it has. With a past owner of our
+    /// slots that is no sibling, until it has given what it kept of them.
+    pub(super) async fn exchange_with(self: Arc<Self>, sibling: Member, is_sibling: bool) {
         let bell = self.me.bell(&sibling.node);
         loop {
             tokio::select! {
@@ -104,6 +106,9 @@ impl Node {
             if let Err(reason) = self.exchange(&sibling.node, ask).await {
                 tracing::debug!(sibling = %sibling.node, %reason, "exchange failed");
                 sleep(super::ASK_LIMIT / 5).await;
+            }
+            if !is_sibling && !self.me.facts().has_not_heard(sibling.id()) {
+                return;
             }
         }
     }
@@ -180,44 +185,50 @@ impl Node {
     /// A block of a copy: records of the slots that the asker gains, from `from_slot` on, and what was
     /// held before the first of them was read. Read beside the committer: whatever changes meanwhile is
     /// in the hand-over that ends the copy.
-    pub(super) fn copy_page(&self, taker: &Member, target: Epoch, from_slot: u16) -> Answer {
-        let facts = self.me.facts();
-        let view = facts.views.get(&target).filter(|view| view.is_member(taker));
-        let Some(view) = view.filter(|_| facts.active < target) else {
+    pub(super) fn copy_page(&self, taker: &Member, target: Epoch, slots: &SlotSet, from_slot: u16) -> Answer {
+        let copied = self.me.facts().offer_copy(taker, target);
+        if copied.is_empty() {
             return Answer::Declined(Declined::Gone);
-        };
-        let coming = view.slots_of_node(&taker.node);
-        let mut holds = VersionVector::default();
-        for region in facts
-            .regions
+        }
+        let ours = copied
             .iter()
-            .filter(|region| !region.slots.intersection(&coming).is_empty())
+            .fold(SlotSet::default(), |all, one| all.union(&one.slots));
+        let (mut records, mut bytes, mut next_slot) = (Vec::new(), 0, None);
+        let mut rest = slots.intersection(&ours);
+        for slot in slots
+            .intersection(&ours)
+            .iter()
+            .filter(|slot| slot.0 >= from_slot)
         {
-            holds.merge(&facts.holds(region));
-        }
-        let mut records = Vec::new();
-        let mut bytes = 0;
-        for slot in (from_slot..SLOTS).map(Slot).filter(|slot| coming.contains(*slot)) {
             if bytes >= PAGE_BYTES {
-                return Answer::Copied {
-                    records,
-                    holds,
-                    next_slot: Some(slot.0),
-                };
+                next_slot = Some(slot.0);
+                break;
             }
-            if facts.region_of(slot).is_some() {
-                let before = records.len();
-                records.extend(self.resident.records_in(slot));
-                bytes += records[before..]
-                    .iter()
-                    .map(|record| record.as_block().len())
-                    .sum::<usize>();
-            }
+            let before = records.len();
+            records.extend(self.resident.records_in(slot));
+            bytes += bytes_of(&records[before..]);
         }
+        rest = rest.from(next_slot.unwrap_or(SLOTS));
+        let to_go: usize = rest.iter().map(|slot| self.resident.len_of(slot)).sum();
         Answer::Copied {
             records,
-            holds,
-            next_slot: None,
+            copied,
+            next_slot,
+            keys_to_go: u64::try_from(to_go).unwrap_or(u64::MAX),
         }
     }
+
+    /// What of these slots may be read here, and how many keys they have.
+    pub(super) fn holdings(&self, slots: &SlotSet) -> Answer {
+        let facts = self.me.facts();
+        let ready = facts.ready_slots().intersection(slots);
+        let mut keys = 0;
+        self.resident
+            .for_each_in(ready.iter(), |record| keys += u64::from(!record.is_tombstone()));
+        Answer::Holdings { ready, keys }
+    }
+}
+
+fn bytes_of(records: &[Record]) -> usize {
+    records.iter().map(|record| record.as_block().len()).sum()
 }

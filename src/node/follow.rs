@@ -1,22 +1,25 @@
 //! Following a view change: copying, sealing, taking over and activating as its driver asks.
 //!
 //! Every step goes from durable state or begins anew, so it does not matter who asks, or how often.
+//! `copy` brings most of the records while the view before serves; here the rest is taken from sealed
+//! owners.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::Node;
 use super::jobs::Job;
-use crate::causality::VersionVector;
-use crate::names::{Epoch, Member, MemberId, NodeId};
-use crate::planted::{self, Fault};
+use crate::names::{Epoch, Member, MemberId, PartitionId};
+use crate::placement::{SlotSet, View};
+use crate::replication::Copied;
 use crate::view_change::{Order, Phase, Report};
-use crate::wire::peer::{Answer, Known, Question};
+use crate::wire::peer::Known;
 
 /// How often a hand-over is tried before its giver is given up for now; what it has comes late then.
 const ATTEMPTS: usize = 2;
@@ -24,25 +27,35 @@ const ATTEMPTS: usize = 2;
 /// What this node has done of the change that is under way.
 #[derive(Debug)]
 pub(super) struct Following {
-    state: Mutex<State>,
+    pub(super) state: Mutex<State>,
     driver_heard: Mutex<Instant>,
+    /// When the change that is followed was heard of.
+    since: Mutex<Instant>,
 }
 
 #[derive(Debug, Default)]
-struct State {
-    target: Epoch,
-    copy: Copy,
+pub(super) struct State {
+    pub(super) target: Epoch,
+    pub(super) phase: Option<Phase>,
+    pub(super) copy: Copy,
+    /// What was copied, by the owner that gave it.
+    pub(super) copied: BTreeMap<MemberId, Vec<Copied>>,
+    pub(super) keys_moved: u64,
+    pub(super) keys_to_go: BTreeMap<MemberId, u64>,
     through_with: BTreeSet<MemberId>,
     under_way: BTreeSet<MemberId>,
+    /// Hand-overs have begun: what a copy brings from now on does not count.
+    pub(super) taking: bool,
+    /// Hand-overs of the slots of one partition come one after the other.
+    turns: BTreeMap<Option<PartitionId>, Arc<tokio::sync::Mutex<()>>>,
 }
 
-#[derive(Debug, Default, Clone, PartialEq)]
-enum Copy {
+#[derive(Debug, Default, Clone, Copy, PartialEq)]
+pub(super) enum Copy {
     #[default]
     NotBegun,
     Running,
-    /// Done, and what the giver held when it began.
-    Done(VersionVector),
+    Done,
 }
 
 impl Default for Following {
@@ -50,25 +63,43 @@ impl Default for Following {
         Self {
             state: Mutex::default(),
             driver_heard: Mutex::new(Instant::now()),
+            since: Mutex::new(Instant::now()),
         }
     }
 }
 
 impl Following {
-    /// Begins to follow the change to `target`, unless it is followed already.
-    fn begin(&self, target: Epoch) {
+    /// Follows the change to `order.target`, from now on if it is another than before.
+    fn begin(&self, order: &Order) {
         *self.driver_heard.lock() = Instant::now();
         let mut state = self.state.lock();
-        if state.target != target {
+        if state.target != order.target {
+            *self.since.lock() = Instant::now();
             *state = State {
-                target,
+                target: order.target,
                 ..State::default()
             };
+        }
+        if state.phase.replace(order.phase) != Some(order.phase) {
+            tracing::info!(epoch = %order.target, "view change: {}", order.phase);
         }
     }
 
     pub(super) fn driver_silence(&self) -> Duration {
         self.driver_heard.lock().elapsed()
+    }
+
+    /// For how long the change has been followed here.
+    pub(super) fn followed_for(&self) -> Duration {
+        self.since.lock().elapsed()
+    }
+
+    /// Changes what is known of the change to `target`; nothing if another is followed by now.
+    pub(super) fn note(&self, target: Epoch, change: impl FnOnce(&mut State)) {
+        let mut state = self.state.lock();
+        if state.target == target {
+            change(&mut state);
+        }
     }
 }
 
@@ -83,9 +114,10 @@ impl Node {
         let listed = facts
             .views
             .get(&order.target)
-            .is_some_and(|view| view.is_member(&self.me.member));
-        if facts.active < order.target && listed {
-            self.following.begin(order.target);
+            .is_some_and(|view| view.is_member(&facts.me));
+        let takes_part = facts.views.contains_key(&order.target) && (listed || facts.is_member());
+        if facts.active < order.target && takes_part {
+            self.following.begin(&order);
             match order.phase {
                 Phase::Copy => self.begin_copy(order.target),
                 Phase::Seal => self.seal(order.target).await,
@@ -102,18 +134,22 @@ impl Node {
     fn report(&self, target: Epoch) -> Report {
         let facts = self.me.facts();
         let state = self.following.state.lock();
-        let is_current = state.target == target;
-        Report {
+        let mut report = Report {
             by: facts.id,
             active: facts.active,
             sealed: facts.sealed,
-            copied: is_current && matches!(state.copy, Copy::Done(_)),
-            through_with: if is_current {
-                state.through_with.clone()
-            } else {
-                BTreeSet::new()
-            },
+            copied: false,
+            keys_moved: 0,
+            keys_to_go: 0,
+            through_with: BTreeSet::new(),
+        };
+        if state.target == target {
+            report.copied = state.copy == Copy::Done;
+            report.keys_moved = state.keys_moved;
+            report.keys_to_go = state.keys_to_go.values().sum();
+            report.through_with.clone_from(&state.through_with);
         }
+        report
     }
 
     pub(super) async fn seal(&self, target: Epoch) {
@@ -130,7 +166,121 @@ impl Node {
         let _ = done.await;
     }
 
-    /// Copies the slots that this node gains, from an owner that answers, while the old view serves.
+    /// Takes the hand-over of every sealed giver that this node is not through with: of the owners of one
+    /// partition one after the other, of different partitions side by side.
+    fn begin_taking(self: &Arc<Self>, target: Epoch, givers: &BTreeSet<MemberId>) {
+        let facts = self.me.facts();
+        let Some(before) = facts.views.range(..target).next_back().map(|(_, view)| view) else {
+            return;
+        };
+        let mut groups: BTreeMap<_, Vec<Member>> = BTreeMap::new();
+        {
+            let mut state = self.following.state.lock();
+            state.taking = true;
+            for giver in givers {
+                if state.through_with.contains(giver) || !state.under_way.insert(*giver) {
+                    continue;
+                }
+                match before.member_by_id(*giver) {
+                    Some(member) => {
+                        let partition = before.partition_of_node(&member.node);
+                        groups.entry(partition).or_default().push(member);
+                    }
+                    None => drop(state.through_with.insert(*giver)),
+                }
+            }
+        }
+        for (partition, group) in groups {
+            let (node, before) = (Arc::clone(self), Arc::clone(before));
+            let turn = Arc::clone(self.following.state.lock().turns.entry(partition).or_default());
+            self.tasks.spawn(async move {
+                let _turn = turn.lock().await;
+                node.take_from_partition(target, &before, partition, group).await;
+            });
+        }
+    }
+
+    /// A copy counts only together with a hand-over of the one who gave it, so those come first; what
+    /// nobody vouches for is dropped before anybody is asked for the rest.
+    async fn take_from_partition(
+        self: Arc<Self>,
+        target: Epoch,
+        before: &View,
+        partition: Option<PartitionId>,
+        givers: Vec<Member>,
+    ) {
+        let copied = self.copied_of(before, partition);
+        let slots = partition.map(|partition| before.slots_of_partition(partition));
+        let whole = copied.iter().flat_map(|(_, copied)| copied);
+        let whole = slots_of(whole);
+        // What came in a copy that broke off is vouched for by nobody.
+        self.unstage(slots.unwrap_or_default().difference(&whole)).await;
+        for (from, copied) in copied {
+            let slots = slots_of(copied.iter());
+            let giver = givers.iter().find(|giver| giver.id() == from);
+            let vouched = match giver {
+                Some(giver) => self.take_from(target, giver, &copied, &slots).await,
+                None => false,
+            };
+            if !vouched {
+                self.unstage(slots).await;
+            }
+            self.following
+                .note(target, |state| drop(state.copied.remove(&from)));
+        }
+        for giver in givers {
+            self.take_from(target, &giver, &[], &SlotSet::all()).await;
+            self.following.note(target, |state| {
+                state.through_with.insert(giver.id());
+                state.under_way.remove(&giver.id());
+            });
+        }
+    }
+
+    /// What was copied of the slots of a partition, by giver.
+    fn copied_of(&self, before: &View, partition: Option<PartitionId>) -> Vec<(MemberId, Vec<Copied>)> {
+        let Some(partition) = partition else {
+            return Vec::new();
+        };
+        let owners: BTreeSet<MemberId> = before.members_of(partition).map(|owner| owner.id()).collect();
+        let state = self.following.state.lock();
+        let copied = state.copied.iter().filter(|(from, _)| owners.contains(from));
+        copied.map(|(from, copied)| (*from, copied.clone())).collect()
+    }
+
+    /// One hand-over of some slots, tried again if it fails. True if all is here that the giver had.
+    async fn take_from(&self, target: Epoch, giver: &Member, copied: &[Copied], slots: &SlotSet) -> bool {
+        if giver.node == self.me.node {
+            return true;
+        }
+        for _ in 0..ATTEMPTS {
+            // Writes wait: a giver that is cut off from here must not cost the time of a page.
+            if !self.is_alive(&giver.node, super::ASK_LIMIT).await {
+                continue;
+            }
+            let Some(mut ask) = self.me.facts().ask_hand_over(target, copied) else {
+                return false;
+            };
+            ask.restrict(slots);
+            if ask.wanted.is_empty() {
+                return true;
+            }
+            match self.exchange(&giver.node, ask).await {
+                Ok(()) => return true,
+                Err(reason) => tracing::info!(giver = %giver.node, %reason, "hand-over failed"),
+            }
+        }
+        false
+    }
+
+    /// Drops what was copied of slots for which nobody vouches.
+    pub(super) async fn unstage(&self, slots: SlotSet) {
+        let (reply, done) = oneshot::channel();
+        self.enqueue(Job::Unstage { slots, reply }).await;
+        let _ = done.await;
+    }
+
+    /// Copies the slots that this node gains, while the old view serves.
     fn begin_copy(self: &Arc<Self>, target: Epoch) {
         {
             let mut state = self.following.state.lock();
@@ -141,142 +291,42 @@ impl Node {
         }
         let node = Arc::clone(self);
         self.tasks.spawn(async move {
-            let holds = node.copy_gained(target).await;
-            let mut state = node.following.state.lock();
-            if state.target == target {
-                state.copy = Copy::Done(holds);
-            }
+            node.copy_gained(target).await;
+            node.following.note(target, |state| state.copy = Copy::Done);
         });
     }
 
-    /// What the giver held before the copy began; nothing if there is nothing to copy or nobody to copy
-    /// from, and then the hand-over brings everything.
-    async fn copy_gained(&self, target: Epoch) -> VersionVector {
+    async fn copy_gained(&self, target: Epoch) {
         let facts = self.me.facts();
-        let Some(view) = facts
-            .views
-            .get(&target)
-            .filter(|view| view.is_member(&self.me.member))
+        let (Some(view), Some((_, before))) =
+            (facts.views.get(&target), facts.views.range(..target).next_back())
         else {
-            return VersionVector::default();
+            return;
         };
-        let owned = facts
-            .regions
-            .iter()
-            .fold(Default::default(), |all: crate::placement::SlotSet, region| {
-                all.union(&region.slots)
+        // Slots that are kept here since they moved away are brought up to date by the hand-over alone.
+        let here = facts.owned_slots().union(&facts.kept_slots());
+        let gained = view
+            .slots_of_member(&facts.me)
+            .difference(&here)
+            .difference(&facts.handed_over());
+        if gained.is_empty() {
+            return;
+        }
+        // What an earlier attempt left would be vouched for by nobody.
+        self.unstage(gained.clone()).await;
+        let of_partition = |partition| before.slots_of_partition(partition).intersection(&gained);
+        let copies = before
+            .partitions()
+            .map(|(partition, _)| (partition, of_partition(partition)))
+            .filter(|(_, slots)| !slots.is_empty())
+            .map(|(partition, slots)| {
+                let givers = before.members_of(partition).filter(|giver| *giver != facts.me);
+                self.copy_partition(target, givers.collect(), slots)
             });
-        let gained = view.slots_of_node(&self.me.member.node).difference(&owned);
-        let Some(before) = facts.views.range(..target).next_back().map(|(_, before)| before) else {
-            return VersionVector::default();
-        };
-        let Some(first) = gained.iter().next() else {
-            return VersionVector::default();
-        };
-        let givers = before
-            .members_of(before.partition_of_slot(first))
-            .filter(|member| member.node != self.me.member.node);
-        for giver in givers {
-            if let Some(holds) = self.copy_from(&giver.node, target).await {
-                return holds;
-            }
-        }
-        VersionVector::default()
+        join_all(copies).await;
     }
+}
 
-    async fn copy_from(&self, giver: &NodeId, target: Epoch) -> Option<VersionVector> {
-        let mut from_slot = 0;
-        let mut held_at_start = None;
-        loop {
-            let question = Question::Copy { target, from_slot };
-            let answer = self
-                .peers
-                .call(giver, question, 2 * super::ASK_LIMIT)
-                .await
-                .ok()?;
-            let Answer::Copied {
-                records,
-                holds,
-                next_slot,
-            } = answer
-            else {
-                return None;
-            };
-            if planted::is(Fault::CopyClaimsItsEnd) {
-                held_at_start = None;
-            }
-            let held_at_start = held_at_start.get_or_insert(holds);
-            let (reply, done) = oneshot::channel();
-            self.enqueue(Job::Stage {
-                target,
-                records,
-                reply,
-            })
-            .await;
-            done.await.ok()?.ok()?;
-            match next_slot {
-                Some(next) => from_slot = next,
-                None => return Some(held_at_start.clone()),
-            }
-        }
-    }
-
-    /// Takes the hand-over of every sealed giver that it is not through with.
-    fn begin_taking(self: &Arc<Self>, target: Epoch, givers: &BTreeSet<MemberId>) {
-        let facts = self.me.facts();
-        let before = facts
-            .views
-            .range(..target)
-            .next_back()
-            .map(|(_, before)| Arc::clone(before));
-        let mut state = self.following.state.lock();
-        for giver in givers {
-            if state.through_with.contains(giver) || !state.under_way.insert(*giver) {
-                continue;
-            }
-            let member = before.as_ref().and_then(|view| view.member_by_id(*giver));
-            let node = Arc::clone(self);
-            self.tasks
-                .spawn(async move { node.take_from(target, member).await });
-        }
-    }
-
-    async fn take_from(self: Arc<Self>, target: Epoch, giver: Option<Member>) {
-        let Some(giver) = giver else { return };
-        let is_me = giver.node == self.me.member.node;
-        for _ in 0..ATTEMPTS {
-            // Writes wait: a giver that is cut off from here must not cost the time of a page.
-            if !is_me && !self.is_alive(&giver.node, super::ASK_LIMIT).await {
-                continue;
-            }
-            if is_me || self.take_hand_over(target, &giver).await {
-                break;
-            }
-        }
-        let mut state = self.following.state.lock();
-        if state.target == target {
-            state.through_with.insert(giver.id());
-            state.under_way.remove(&giver.id());
-        }
-    }
-
-    async fn take_hand_over(&self, target: Epoch, giver: &Member) -> bool {
-        let copied = match &self.following.state.lock().copy {
-            Copy::Done(holds) => holds.clone(),
-            _ => VersionVector::default(),
-        };
-        let Some(ask) = self.me.facts().ask_hand_over(target, &copied) else {
-            return true;
-        };
-        if ask.wanted.is_empty() {
-            return true;
-        }
-        match self.exchange(&giver.node, ask).await {
-            Ok(()) => true,
-            Err(reason) => {
-                tracing::info!(giver = %giver.node, %reason, "hand-over failed");
-                false
-            }
-        }
-    }
+fn slots_of<'a>(copied: impl Iterator<Item = &'a Copied>) -> SlotSet {
+    copied.fold(SlotSet::default(), |all, copied| all.union(&copied.slots))
 }

@@ -38,20 +38,41 @@ pub(super) struct Formation(Mutex<Found>);
 struct Found {
     missing: Vec<NodeId>,
     quarrel: Vec<String>,
-    /// A cluster runs, and its view does not list this node.
+    /// A cluster runs, and its view does not list this node; or it did once, and does not any more.
     stranger: bool,
+    /// What this node keeps since it was removed is not taken back.
+    too_late: bool,
 }
 
 impl Formation {
     /// Why keys are not served yet.
     pub(super) fn refusal(&self, has_view: bool) -> Refusal {
         let found = self.0.lock().clone();
+        if found.too_late {
+            return Refusal::RemovedLongAgo;
+        }
         if !has_view || found.stranger {
             return Refusal::NotInView;
         }
         Refusal::Starting {
             missing: found.missing,
             quarrel: found.quarrel,
+        }
+    }
+}
+
+impl Formation {
+    /// This node was a member, and waits to be added again.
+    pub(super) fn has_left(&self) {
+        self.0.lock().stranger = true;
+    }
+
+    /// What this node keeps was not taken back, and never will be.
+    pub(super) fn is_too_late(&self) {
+        if !std::mem::replace(&mut self.0.lock().too_late, true) {
+            tracing::error!(
+                "removed too long ago: what this node keeps is not taken back, and stays on its disk"
+            );
         }
     }
 }
@@ -68,13 +89,22 @@ struct Round {
 impl Node {
     /// Runs until a view is active here.
     pub(super) async fn find_place(self: Arc<Self>) {
-        let Some(nodes) = self.start.view.clone() else {
+        let facts = self.me.facts();
+        let Some(nodes) = self.start.view.clone().or_else(|| facts.has_left.then(Vec::new)) else {
             return;
         };
-        let nodes: BTreeSet<NodeId> = nodes.into_iter().collect();
+        let mut nodes: BTreeSet<NodeId> = nodes.into_iter().collect();
+        if facts.has_left {
+            // `VIEW` is out of date: to form a cluster by it would be to begin a second one.
+            self.formation.has_left();
+            if facts.newest().is_none() {
+                return;
+            }
+            nodes.clear();
+        }
         self.formation.0.lock().missing = nodes
             .iter()
-            .filter(|node| **node != self.me.member.node)
+            .filter(|node| **node != self.me.node)
             .cloned()
             .collect();
         let mut quorum_since = None;
@@ -95,10 +125,7 @@ impl Node {
     }
 
     fn may_propose(&self, nodes: &BTreeSet<NodeId>, alike: &BTreeSet<NodeId>, quorum_since: Instant) -> bool {
-        let rank = alike
-            .iter()
-            .position(|node| *node == self.me.member.node)
-            .unwrap_or(0);
+        let rank = alike.iter().position(|node| *node == self.me.node).unwrap_or(0);
         let patience = if alike == nodes {
             Duration::ZERO
         } else {
@@ -109,10 +136,7 @@ impl Node {
     }
 
     async fn meet(&self, nodes: &BTreeSet<NodeId>) -> Round {
-        let others: Vec<&NodeId> = nodes
-            .iter()
-            .filter(|node| **node != self.me.member.node)
-            .collect();
+        let others: Vec<&NodeId> = nodes.iter().filter(|node| **node != self.me.node).collect();
         let asked = others
             .iter()
             .map(|node| self.peers.call_known(node, Question::Meet, MEET_LIMIT));
@@ -120,7 +144,7 @@ impl Node {
         let mut round = Round::default();
         round
             .alike
-            .insert(self.me.member.node.clone(), self.me.member.incarnation);
+            .insert(self.me.node.clone(), self.me.member().incarnation);
         for (node, answer) in others.into_iter().zip(answers) {
             match answer {
                 Ok((Answer::Met { known, .. }, _)) if !known.views.is_empty() => {
@@ -196,34 +220,23 @@ impl Node {
     async fn ask_for_admission(&self) {
         let facts = self.me.facts();
         let Some(view) = facts.newest() else { return };
-        if view.is_member(&self.me.member) {
+        if view.is_member(&self.me.member()) {
             // Listed; whoever drives will come by.
             return sleep(MEET_PAUSE).await;
         }
-        self.formation.0.lock().stranger = !view.lists(&self.me.member.node);
-        if !view.lists(&self.me.member.node) {
-            return self.look_for_a_newer_view(view).await;
+        self.formation.0.lock().stranger = !view.lists(&self.me.node);
+        if !view.lists(&self.me.node) {
+            self.look_for_newer_views().await;
+            return sleep(MEET_PAUSE).await;
         }
-        for member in view.members().filter(|member| member.node != self.me.member.node) {
+        for member in view.members().filter(|member| member.node != self.me.node) {
             let admitted = self.peers.call(&member.node, Question::Admit, MEET_LIMIT).await;
             if matches!(admitted, Ok(Answer::Noted)) {
                 break;
             }
         }
         sleep(ADMIT_PAUSE).await;
-        self.look_for_a_newer_view(view).await;
-    }
-
-    async fn look_for_a_newer_view(&self, view: &View) {
-        for member in view.members().filter(|member| member.node != self.me.member.node) {
-            if let Ok(Answer::Met { known, .. }) =
-                self.peers.call(&member.node, Question::Meet, MEET_LIMIT).await
-            {
-                self.learn(known).await;
-                break;
-            }
-        }
-        sleep(MEET_PAUSE).await;
+        self.look_for_newer_views().await;
     }
 }
 

@@ -29,8 +29,12 @@ pub(super) const WRITE_LIMIT: Duration = Duration::from_millis(900);
 #[derive(Debug)]
 pub(super) enum Round<T> {
     Answered(Result<T, Refusal>),
-    /// Nobody could answer; why, and whether it may pass.
-    Refused(Refusal),
+    /// Nobody could answer, and why.
+    Refused {
+        refusal: Refusal,
+        /// What is missing may still arrive, or the nodes are between two views.
+        may_pass: bool,
+    },
 }
 
 impl Node {
@@ -42,7 +46,7 @@ impl Node {
         };
         let owners = view.owners(key.slot()).iter();
         let mut owners: Vec<NodeId> = owners
-            .filter(|node| **node != self.me.member.node && view.member(node).is_some())
+            .filter(|node| **node != self.me.node && view.member(node).is_some())
             .cloned()
             .collect();
         owners.sort_by_key(|node| (self.peers.is_away(node), self.peers.outstanding(node)));
@@ -94,7 +98,10 @@ impl Node {
                     asked.extend(waiting.next().cloned().map(&ask));
                     next_at = Instant::now() + hedge;
                 }
-                else => return Round::Refused(self.refusal(key, &declined)),
+                else => return Round::Refused {
+                    refusal: self.refusal(key, &declined),
+                    may_pass: may_pass(&declined),
+                },
             }
         }
     }
@@ -183,10 +190,7 @@ impl Node {
                     }
                 }
             }
-            let may_pass = declined
-                .iter()
-                .any(|reason| matches!(reason, Declined::Behind | Declined::NotOwner));
-            if !may_pass || Instant::now() + PATIENCE >= deadline {
+            if !may_pass(&declined) || Instant::now() + PATIENCE >= deadline {
                 return Err(self.refusal(key, &declined));
             }
             sleep(PATIENCE).await;
@@ -239,4 +243,10 @@ impl Node {
             sleep(PATIENCE).await;
         }
     }
+}
+
+/// True if owners may answer in a moment: they are behind, or in another view than this node.
+fn may_pass(declined: &[Declined]) -> bool {
+    let passes = |reason: &Declined| matches!(reason, Declined::Behind | Declined::NotOwner);
+    declined.iter().any(passes)
 }

@@ -112,6 +112,9 @@ impl Node {
             stable.retain(|dot| dot.log.epoch >= facts.closed.below);
             self.acks.learn_stable(&stable);
         }
+        if gossip.epoch == facts.active && facts.has_not_heard(from.id()) {
+            self.me.ring(&from.node);
+        }
         if gossip.epoch == facts.active && !facts.is_sealed() && facts.is_sibling(from.id()) {
             self.acks
                 .acknowledged(gossip.epoch, from.id(), &gossip.held, answers_us);

@@ -48,10 +48,13 @@ impl Node {
         if pipe.sender.send(ours).await.is_err() {
             return Ok(());
         }
-        self.me.check(&greeting)?;
+        self.me
+            .check(&greeting)
+            .map_err(|unfit| format!("{}: {unfit}", greeting.member.node))?;
         let peer = greeting.member;
         self.peers.greeted_by(&peer.node);
-        while let Some(bytes) = pipe.receiver.recv().await {
+        let closed = self.life_stop.lock().clone();
+        while let Some(Some(bytes)) = closed.run_until_cancelled(pipe.receiver.recv()).await {
             let frame = decode_frame(&bytes).map_err(|error| format!("{}: {error}", peer.node))?;
             self.me.observe(&peer, &frame)?;
             if let Body::Ask(question) = frame.body {
@@ -134,7 +137,14 @@ impl Node {
             Question::Push(push) => self.push_of_next_epoch(peer, push).await,
             Question::Exchange(ask) => self.give(ask).await,
             Question::Page { ticket, page } => self.page(ticket, page),
-            Question::Copy { target, from_slot } => self.copy_page(peer, target, from_slot),
+            Question::Copy {
+                target,
+                slots,
+                from_slot,
+            } => self.copy_page(peer, target, &slots, from_slot),
+            Question::Confirm(confirm) => self.answer_confirm(&confirm),
+            Question::Return(records) => self.answer_return(peer, records).await,
+            Question::Holdings(slots) => self.holdings(&slots),
             Question::Get {
                 key,
                 payload,

@@ -8,9 +8,9 @@ use tokio::time::Instant;
 
 use super::acks::Stored;
 use crate::causality::{Payload, Record};
-use crate::names::{Epoch, Key, MemberId};
-use crate::placement::View;
-use crate::replication::{Ask, Closed, Given, NoExchange, NotHere};
+use crate::names::{Epoch, Key, Member, MemberId};
+use crate::placement::{SlotSet, View};
+use crate::replication::{Ask, Closed, Given, NoExchange, NoReturn, NotHere};
 use crate::view_change::{Ballot, Vote};
 use crate::wire::peer::{Answer, Known, Push};
 
@@ -76,6 +76,28 @@ pub(super) enum Job {
         records: Vec<Record>,
         reply: Reply<()>,
     },
+    /// Drops records that came in a copy which does not count any more.
+    Unstage {
+        slots: SlotSet,
+        reply: Reply<()>,
+    },
+    /// Drops slots that moved away and that all owners confirmed in this epoch.
+    Drop {
+        epoch: Epoch,
+        slots: SlotSet,
+        reply: Reply<()>,
+    },
+    /// Takes what a node returns that is no member any more, as new writes.
+    Adopt {
+        from: Member,
+        records: Vec<Record>,
+        reply: oneshot::Sender<Result<(), NoReturn>>,
+    },
+    /// Begins a new life with an empty store: nothing is kept any more.
+    Leave {
+        life: Member,
+        reply: Reply<()>,
+    },
     Promise {
         epoch: Epoch,
         ballot: Ballot,
@@ -112,6 +134,7 @@ pub(super) enum After {
     Answered(oneshot::Sender<Answer>, Answer),
     Done(Reply<()>, Result<(), NotStored>),
     Voted(oneshot::Sender<Vote>, Vote),
+    Adopted(oneshot::Sender<Result<(), NoReturn>>),
 }
 
 impl After {
@@ -123,6 +146,7 @@ impl After {
             Self::Answered(reply, _) => drop(reply.send(Answer::NotTaken)),
             Self::Done(reply, _) => drop(reply.send(Err(reason.clone()))),
             Self::Voted(reply, _) => drop(reply.send(Vote::NotVoting)),
+            Self::Adopted(reply) => drop(reply.send(Err(NoReturn::NotNow))),
         }
     }
 }

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout};
+use tokio_util::sync::CancellationToken;
 
 use super::peers::CONNECT_LIMIT;
 use super::signal::Signal;
@@ -31,13 +32,21 @@ pub(super) enum CallError {
     Rebooted,
 }
 
+/// Why a peer that greets cannot be talked to.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{text}")]
+pub(super) struct Unfit {
+    pub text: String,
+    pub is_other_cluster: bool,
+}
+
 /// What the links need from the node: how it greets, what it stamps frames with, what it makes of those
 /// that arrive.
 pub(super) trait Identity: Send + Sync + std::fmt::Debug {
     fn greeting(&self) -> Greeting;
 
     /// Refuses a peer that this node cannot talk to, with the reason.
-    fn check(&self, peer: &Greeting) -> Result<(), String>;
+    fn check(&self, peer: &Greeting) -> Result<(), Unfit>;
 
     /// Stamps an outgoing frame.
     fn frame(&self, id: u64, body: Body) -> Frame;
@@ -62,6 +71,8 @@ pub(super) struct Link {
     pub(super) outstanding: AtomicUsize,
     /// Complaints are logged once, until the peer is well again.
     pub(super) complained: AtomicBool,
+    /// Why the peer was refused when it greeted last.
+    pub(super) unfit: Mutex<Option<Unfit>>,
 }
 
 #[derive(Debug)]
@@ -77,6 +88,8 @@ pub(super) struct Connection {
     pub(super) boot: u64,
     pub(super) sender: mpsc::Sender<Bytes>,
     pub(super) pending: Mutex<BTreeMap<u64, oneshot::Sender<Answer>>>,
+    /// Cancelled when this side closes the link.
+    pub(super) closed: CancellationToken,
 }
 
 /// A question on its way: dropping it forgets the answer.
@@ -102,6 +115,12 @@ impl Link {
             *since = None;
         }
         self.is_heard(born, identity);
+    }
+
+    pub(super) fn hang_up(&self) {
+        if let State::Up(connection) = &*self.state.lock() {
+            connection.closed.cancel();
+        }
     }
 
     fn is_heard(&self, born: Instant, identity: &dyn Identity) {
@@ -146,11 +165,7 @@ pub(super) async fn dial(
     tasks: Tasks,
     dialed: Arc<Signal>,
 ) {
-    let opened = timeout(
-        2 * CONNECT_LIMIT,
-        open(&link.node, identity.as_ref(), dialer.as_ref()),
-    )
-    .await;
+    let opened = timeout(2 * CONNECT_LIMIT, open(&link, identity.as_ref(), dialer.as_ref())).await;
     let state = match opened {
         Ok(Ok((pipe, greeting))) => {
             let connection = Arc::new(Connection {
@@ -158,6 +173,7 @@ pub(super) async fn dial(
                 boot: greeting.boot,
                 sender: pipe.sender,
                 pending: Mutex::default(),
+                closed: tasks.child(),
             });
             tasks.spawn(read_answers(
                 Arc::clone(&link),
@@ -187,13 +203,10 @@ pub(super) async fn dial(
     dialed.happen();
 }
 
-async fn open(
-    node: &NodeId,
-    identity: &dyn Identity,
-    dialer: &dyn Dialer,
-) -> Result<(Pipe, Greeting), String> {
+async fn open(link: &Link, identity: &dyn Identity, dialer: &dyn Dialer) -> Result<(Pipe, Greeting), String> {
+    link.unfit.lock().take();
     let mut pipe = dialer
-        .dial(node.clone())
+        .dial(link.node.clone())
         .await
         .map_err(|error| error.to_string())?;
     let ours = encode_greeting(&identity.greeting());
@@ -207,7 +220,10 @@ async fn open(
         .await
         .ok_or("the peer closed the stream without a greeting")?;
     let theirs = decode_greeting(&theirs).map_err(|error| error.to_string())?;
-    identity.check(&theirs)?;
+    identity.check(&theirs).map_err(|unfit| {
+        *link.unfit.lock() = Some(unfit.clone());
+        unfit.text
+    })?;
     Ok((pipe, theirs))
 }
 
@@ -218,7 +234,7 @@ async fn read_answers(
     mut frames: mpsc::Receiver<Bytes>,
     identity: Arc<dyn Identity>,
 ) {
-    while let Some(bytes) = frames.recv().await {
+    while let Some(Some(bytes)) = connection.closed.run_until_cancelled(frames.recv()).await {
         let Ok(frame) = decode_frame(&bytes) else {
             tracing::warn!(peer = %link.node, "peer sent a frame that does not parse; closing the stream");
             break;

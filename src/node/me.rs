@@ -9,7 +9,7 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use super::link::Identity;
+use super::link::{Identity, Unfit};
 use super::signal::Signal;
 use super::world::World;
 use crate::causality::{Clock, Timestamp};
@@ -20,7 +20,7 @@ use crate::wire::peer::{Body, Frame, Greeting};
 /// The node's own face.
 #[derive(Debug)]
 pub(super) struct Me {
-    pub member: Member,
+    pub node: NodeId,
     pub clock: Clock,
     pub world: Arc<dyn World>,
     boot: u64,
@@ -38,7 +38,7 @@ pub(super) struct Me {
 impl Me {
     pub(super) fn new(facts: Facts, world: Arc<dyn World>, clock_limit: Duration) -> Self {
         Self {
-            member: facts.me.clone(),
+            node: facts.me.node.clone(),
             clock: Clock::default(),
             boot: world.random(),
             world,
@@ -49,6 +49,11 @@ impl Me {
             heard_newer: Notify::new(),
             returns: Mutex::default(),
         }
+    }
+
+    /// This node in its present life; a node that was removed begins another.
+    pub(super) fn member(&self) -> Member {
+        self.facts.load().me.clone()
     }
 
     /// The facts as they were published last: true together.
@@ -93,27 +98,34 @@ impl Me {
 impl Identity for Me {
     fn greeting(&self) -> Greeting {
         Greeting {
-            member: self.member.clone(),
+            member: self.member(),
             boot: self.boot,
             cluster: self.facts.load().newest().map(|view| view.cluster),
             clock: self.clock.now(self.wall_ms()),
         }
     }
 
-    fn check(&self, peer: &Greeting) -> Result<(), String> {
+    fn check(&self, peer: &Greeting) -> Result<(), Unfit> {
         let ours = self.facts.load().newest().map(|view| view.cluster);
         if let (Some(ours), Some(theirs)) = (ours, peer.cluster)
             && ours != theirs
         {
-            return Err(format!("{} belongs to another cluster", peer.member.node));
+            return Err(Unfit {
+                text: "it belongs to another cluster; start it with an empty DATA_DIR and without VIEW"
+                    .to_owned(),
+                is_other_cluster: true,
+            });
         }
         let apart_ms = self.wall_ms().abs_diff(peer.clock.wall_ms());
         if apart_ms > self.clock_limit_ms() {
-            return Err(format!(
-                "the clock of {} is {} s away from ours; set both, or raise CLOCK_LIMIT",
-                peer.member.node,
+            let text = format!(
+                "its clock is {} s away from ours; set both, or raise CLOCK_LIMIT",
                 apart_ms / 1000
-            ));
+            );
+            return Err(Unfit {
+                text,
+                is_other_cluster: false,
+            });
         }
         Ok(())
     }

@@ -14,6 +14,7 @@ mod agree;
 mod answers;
 mod change;
 mod committer;
+mod copy;
 mod draft;
 mod drive;
 mod exchanges;
@@ -23,6 +24,7 @@ mod forward;
 mod gossip;
 mod inbound;
 mod jobs;
+mod keep;
 mod link;
 mod me;
 mod peers;
@@ -34,6 +36,7 @@ mod situation;
 mod start;
 mod storage;
 mod tasks;
+mod update;
 mod upkeep;
 mod view_request;
 mod world;
@@ -57,6 +60,7 @@ pub use world::{Machine, World};
 
 use acks::Acks;
 use change::Admissions;
+use drive::Changes;
 use exchanges::Tickets;
 use follow::Following;
 use formation::Formation;
@@ -96,10 +100,13 @@ pub struct Node {
     remembered: Remembered,
     reports: Reports,
     formation: Formation,
+    changes: Changes,
     following: Following,
     admissions: Admissions,
     /// Ends the loops that belong to the active epoch.
     epoch_stop: Mutex<CancellationToken>,
+    /// Ends the streams on which this node goes by the name of its present life.
+    life_stop: Mutex<CancellationToken>,
 }
 
 impl Node {
@@ -157,8 +164,8 @@ impl Node {
     fn route(&self) -> Result<(), Refusal> {
         let facts = self.me.facts();
         match facts.routing() {
-            Some(view) if view.lists(&self.me.member.node) => Ok(()),
-            Some(_) => Err(Refusal::NotInView),
+            Some(view) if view.lists(&self.me.node) => Ok(()),
+            Some(_) => Err(self.formation.refusal(false)),
             None => Err(self.formation.refusal(self.start.view.is_some())),
         }
     }
@@ -214,9 +221,15 @@ impl Node {
         }
         let stop = self.tasks.child();
         std::mem::replace(&mut *self.epoch_stop.lock(), stop.clone()).cancel();
-        let Some(view) = facts.view().filter(|view| view.is_member(&self.me.member)) else {
+        if facts.is_leaving() {
+            self.tasks.spawn_until(&stop, Arc::clone(self).see_off());
+        }
+        let Some(view) = facts.view().filter(|_| facts.is_member()) else {
             return;
         };
+        if !facts.kept.is_empty() {
+            self.tasks.spawn_until(&stop, Arc::clone(self).clean_up());
+        }
         tracing::info!(
             epoch = %facts.active,
             role = facts.partition().map_or("proxy".to_owned(), |id| format!("replica of partition {id}")),
@@ -225,16 +238,25 @@ impl Node {
         if siblings.len() > 1 {
             self.tasks.spawn_until(&stop, Arc::clone(self).spread_stable());
         }
-        for peer in view.members().filter(|peer| *peer != self.me.member) {
+        for peer in view.members().filter(|peer| *peer != facts.me) {
             let is_sibling = siblings.contains(&peer);
             self.tasks
                 .spawn_until(&stop, Arc::clone(self).gossip_with(peer.clone(), is_sibling));
-            if is_sibling {
+            if is_sibling || facts.has_not_heard(peer.id()) {
                 self.me.ring(&peer.node);
                 self.tasks
-                    .spawn_until(&stop, Arc::clone(self).exchange_with(peer));
+                    .spawn_until(&stop, Arc::clone(self).exchange_with(peer, is_sibling));
             }
         }
+    }
+
+    /// Another life begins: this node was removed and keeps nothing.
+    fn begin_life(self: &Arc<Self>) {
+        tracing::info!("removed from the view, and nothing is left to hand over; waiting to be added");
+        let stop = self.tasks.child();
+        std::mem::replace(&mut *self.life_stop.lock(), stop).cancel();
+        self.peers.hang_up();
+        self.tasks.spawn(Arc::clone(self).find_place());
     }
 
     /// The highest timestamp that this node has drawn or seen.

@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout};
 
-use super::link::{CallError, Connection, Identity, Link, Pending, State, dial};
+use super::link::{CallError, Connection, Identity, Link, Pending, State, Unfit, dial};
 use super::signal::Signal;
 use super::tasks::Tasks;
 use crate::names::{Member, NodeId};
@@ -154,6 +154,19 @@ impl Peers {
         )
     }
 
+    /// Why the peer was refused when it greeted last.
+    pub(super) fn refusal(&self, node: &NodeId) -> Option<Unfit> {
+        self.link(node).unfit.lock().clone()
+    }
+
+    /// Closes every link: this node goes by another name from now on, and has to greet anew.
+    pub(super) fn hang_up(&self) {
+        let links: Vec<_> = self.links.lock().values().cloned().collect();
+        for link in links {
+            link.hang_up();
+        }
+    }
+
     /// A peer has opened a stream to us.
     pub(super) fn greeted_by(&self, node: &NodeId) {
         self.link(node).has_come(self.born, self.identity.as_ref());
@@ -194,6 +207,7 @@ impl Peers {
             away: AtomicBool::new(false),
             outstanding: AtomicUsize::new(0),
             complained: AtomicBool::new(false),
+            unfit: Mutex::default(),
         });
         links.insert(node.clone(), Arc::clone(&link));
         link

@@ -16,6 +16,9 @@ use crate::wire::peer::Declined;
 /// How long one replica waits for what it lacks before another is asked as well.
 pub(super) const PATIENCE: Duration = Duration::from_millis(60);
 
+/// How long to wait for news before all are asked again.
+const NEWS_PAUSE: Duration = Duration::from_millis(10);
+
 /// A read that was answered here: found, or known not to exist.
 type ReadHere = Result<Found, Refusal>;
 
@@ -86,23 +89,27 @@ impl Node {
     async fn get_elsewhere(&self, key: &Key, payload: Payload) -> Result<Found, Refusal> {
         let began = Instant::now();
         loop {
-            let round = self.get_round(key, &payload).await;
-            let refusal = match round {
+            let published = self.me.published.count();
+            let (refusal, may_pass) = match self.get_round(key, &payload).await {
                 Round::Answered(answered) => return answered,
-                Round::Refused(refusal) => refusal,
+                Round::Refused { refusal, may_pass } => (refusal, may_pass),
             };
-            // Only what may still arrive is worth another round.
-            let may_arrive = matches!(refusal, Refusal::Behind { .. });
-            if !may_arrive || began.elapsed() + PATIENCE >= self.limits.causal_wait {
+            if !may_pass || began.elapsed() + PATIENCE >= self.limits.causal_wait {
                 return Err(refusal);
             }
+            // Between two views everybody says no at once.
+            let news = self.me.published.beyond(published);
+            let _ = timeout_at(Instant::now() + NEWS_PAUSE, news).await;
         }
     }
 
     /// Asks this replica and all others once.
     async fn get_round(&self, key: &Key, payload: &Payload) -> Round<Found> {
         if let Err(refusal) = self.route() {
-            return Round::Refused(refusal);
+            return Round::Refused {
+                refusal,
+                may_pass: false,
+            };
         }
         let here = match self.read_here_patiently(key, payload, PATIENCE).await {
             Ok(answered) => return Round::Answered(answered),

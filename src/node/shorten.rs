@@ -70,7 +70,7 @@ impl Node {
             .entries
             .iter()
             .filter_map(|dot| view.member_by_id(dot.log.member))
-            .filter(|member| *member != self.me.member && !self.peers.is_away(&member.node))
+            .filter(|member| *member != self.me.member() && !self.peers.is_away(&member.node))
             .collect();
         let asked = takers.iter().map(|taker| self.gossip_once(taker, GOSSIP_LIMIT));
         // Given up, not timed out: a peer is not away because it takes longer than this.

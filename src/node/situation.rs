@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::Node;
 use super::answers::{Refusal, Role, Situation};
-use crate::names::{ClusterId, Epoch, NodeId};
+use crate::names::{ClusterId, NodeId};
 use crate::placement::View;
 use crate::replication::Facts;
 
@@ -20,25 +20,26 @@ impl Node {
             .flat_map(|view| view.partitions().map(|(_, nodes)| nodes.to_vec()))
             .collect();
         Situation {
-            node: self.me.member.node.clone(),
-            incarnation: self.me.member.incarnation,
+            node: self.me.node.clone(),
+            incarnation: self.me.member().incarnation,
             role: self.role(view.as_deref()),
             cluster: view.as_ref().filter(|_| is_known).map(|view| view.cluster),
             epoch: facts.active,
             replicas: view.as_ref().map(|view| view.replicas).or(self.start.replicas),
             partitions,
             proxies: view.iter().flat_map(|view| view.proxies()).cloned().collect(),
-            ready: facts.active != Epoch::NONE && facts.is_ready(),
+            ready: facts.is_member() && facts.is_ready(),
             waiting_for: self.waiting_for(&facts),
             away: self.peers.away(),
             keys: u64::try_from(self.resident.live_len()).unwrap_or(u64::MAX),
             slots_lost: u32::try_from(facts.gone.len()).unwrap_or(u32::MAX),
             storage_failure: self.storage.failure(),
+            change: self.change_progress(),
         }
     }
 
     fn role(&self, view: Option<&View>) -> Role {
-        let node = &self.me.member.node;
+        let node = &self.me.node;
         match view.filter(|view| view.lists(node)) {
             None => Role::Waiting,
             Some(view) => view.partition_of_node(node).map_or(Role::Proxy, Role::Replica),
@@ -47,14 +48,17 @@ impl Node {
 
     fn waiting_for(&self, facts: &Facts) -> Option<Refusal> {
         match facts.routing() {
-            Some(view) if view.lists(&self.me.member.node) => None,
-            Some(_) => Some(Refusal::NotInView),
+            Some(view) if view.lists(&self.me.node) => None,
+            Some(_) => Some(self.formation.refusal(false)),
             None => Some(self.formation.refusal(self.start.view.is_some())),
         }
     }
 
     /// The first view as `VIEW` would have it.
     fn view_to_be(&self) -> Option<Arc<View>> {
+        if self.me.facts().has_left {
+            return None;
+        }
         let nodes: BTreeSet<NodeId> = self.start.view.as_ref()?.iter().cloned().collect();
         Some(Arc::new(View::first(
             ClusterId(0),

@@ -63,6 +63,7 @@ impl Node {
             peers: Peers::new(Arc::clone(&me) as _, dialer, tasks.clone()),
             acks: Acks::new(facts.own_log()),
             epoch_stop: Mutex::new(tasks.child()),
+            life_stop: Mutex::new(tasks.child()),
             me,
             start: Start {
                 replicas: config.replicas,
@@ -78,8 +79,14 @@ impl Node {
             reports: Default::default(),
             formation: Default::default(),
             following: Default::default(),
+            changes: Default::default(),
             admissions: Default::default(),
         });
+        for acceptor in acceptors.values() {
+            if let Some((_, view)) = &acceptor.accepted {
+                node.changes.accepted(Arc::clone(view));
+            }
+        }
         node.begin(config, &facts);
         let committer = Committer::new(Arc::clone(&node), engine, jobs, acceptors, unstable);
         Ok((node, committer))

@@ -35,6 +35,14 @@ impl Node {
         let forget_ms = u64::try_from(self.limits.forget_after.as_millis()).unwrap_or(u64::MAX);
         let oldest_kept_ms = self.me.wall_ms().saturating_sub(forget_ms);
         let mut old = Vec::new();
+        // A node that was removed returns what nobody has taken from it, and may not have heard of
+        // deletions since.
+        if facts
+            .view()
+            .is_none_or(|view| view.last_left_ms() >= oldest_kept_ms)
+        {
+            return old;
+        }
         self.resident.for_each_in(Slot::all(), |record| {
             let is_old = record.is_tombstone() && record.timestamp().wall_ms() < oldest_kept_ms;
             if is_old && facts.may_forget(&stable, record) {

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::View;
 use super::table::SlotTable;
 use super::view::Listed;
-use crate::names::{ClusterId, Epoch, Incarnation, NodeId, PartitionId};
+use crate::names::{ClusterId, Epoch, Incarnation, MemberId, NodeId, PartitionId};
 
 /// How many partitions `nodes` nodes make.
 pub(super) fn partition_count(nodes: usize, replicas: u32) -> usize {
@@ -18,6 +18,8 @@ pub(super) fn partition_count(nodes: usize, replicas: u32) -> usize {
 pub(super) struct Draft {
     pub(super) epoch: Epoch,
     pub(super) generation: u32,
+    pub(super) raised_ms: u64,
+    pub(super) removed: BTreeMap<MemberId, u64>,
     pub(super) cluster: ClusterId,
     pub(super) replicas: u32,
     pub(super) nodes: Vec<(NodeId, Option<Incarnation>)>,
@@ -33,6 +35,8 @@ impl Draft {
         Self {
             epoch: view.epoch,
             generation: view.generation,
+            raised_ms: view.raised_ms,
+            removed: view.removed.clone(),
             cluster: view.cluster,
             replicas: view.replicas,
             nodes: listed
@@ -64,6 +68,8 @@ impl Draft {
         View {
             epoch: self.epoch,
             generation: self.generation,
+            raised_ms: self.raised_ms,
+            removed: self.removed,
             cluster: self.cluster,
             replicas: self.replicas,
             by_node: numbered().map(|(at, listed)| (listed.node.clone(), at)).collect(),

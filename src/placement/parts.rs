@@ -20,6 +20,9 @@ const GENERATION_MAX: u32 = 1 << 30;
 pub struct ViewParts {
     pub epoch: Epoch,
     pub generation: u32,
+    pub raised_ms: u64,
+    /// Rising.
+    pub removed: Vec<(MemberId, u64)>,
     pub cluster: ClusterId,
     pub replicas: u32,
     pub nodes: Vec<(NodeId, Option<Incarnation>)>,
@@ -39,6 +42,7 @@ impl View {
     pub fn from_parts(parts: ViewParts) -> Result<Self, Inconsistent> {
         check_numbers(&parts)?;
         check_nodes(&parts.nodes)?;
+        check_removed(&parts)?;
         let partitions = deal(&parts)?;
         let table = SlotTable::from_runs(&parts.slots, partitions.len())
             .ok_or(Inconsistent("not every slot has one owner"))?;
@@ -48,6 +52,8 @@ impl View {
         let draft = Draft {
             epoch: parts.epoch,
             generation: parts.generation,
+            raised_ms: parts.raised_ms,
+            removed: parts.removed.into_iter().collect(),
             cluster: parts.cluster,
             replicas: parts.replicas,
             nodes: parts.nodes,
@@ -64,6 +70,8 @@ impl View {
         ViewParts {
             epoch: self.epoch,
             generation: self.generation,
+            raised_ms: self.raised_ms,
+            removed: self.removed.iter().map(|(id, at)| (*id, *at)).collect(),
             cluster: self.cluster,
             replicas: self.replicas,
             nodes: listed
@@ -83,6 +91,13 @@ fn check_numbers(parts: &ViewParts) -> Result<(), Inconsistent> {
     }
     if parts.replicas == 0 {
         return Err(Inconsistent("K is 0"));
+    }
+    Ok(())
+}
+
+fn check_removed(parts: &ViewParts) -> Result<(), Inconsistent> {
+    if !parts.removed.is_sorted_by(|(a, _), (b, _)| a < b) {
+        return Err(Inconsistent("the removals are out of order"));
     }
     Ok(())
 }
@@ -160,10 +175,13 @@ mod tests {
     #[test]
     fn parts_that_break_a_promise_are_refused() {
         type Spoil = fn(&mut ViewParts);
-        let spoiled: [(&str, Spoil); 16] = [
+        let spoiled: [(&str, Spoil); 17] = [
             ("out of range", |parts| parts.epoch = Epoch::NONE),
             ("out of range", |parts| parts.epoch = Epoch(u64::MAX)),
             ("out of range", |parts| parts.generation = u32::MAX),
+            ("out of order", |parts| {
+                parts.removed = vec![(MemberId(2), 1), (MemberId(2), 1)]
+            }),
             ("K is 0", |parts| parts.replicas = 0),
             ("no nodes", |parts| parts.nodes.clear()),
             ("listed twice", |parts| parts.nodes[4].0 = node(0)),
@@ -208,6 +226,8 @@ mod tests {
             ViewParts {
                 epoch: Epoch(epoch),
                 generation: 0,
+                raised_ms: 0,
+                removed: Vec::new(),
                 cluster: ClusterId(1),
                 replicas,
                 nodes: listed

@@ -117,6 +117,14 @@ impl SlotSet {
         })
     }
 
+    /// The slots from `start` on.
+    #[must_use]
+    pub fn from(&self, start: u16) -> Self {
+        let mut rest = Self::default();
+        rest.fill(start.min(SLOTS)..SLOTS);
+        self.intersection(&rest)
+    }
+
     pub fn len(&self) -> usize {
         self.0.iter().map(|word| word.count_ones() as usize).sum()
     }

@@ -22,6 +22,11 @@ pub struct View {
     pub epoch: Epoch,
     /// Raised by a decision that passed over a quorum; outranks the epoch.
     pub generation: u32,
+    /// When the generation was raised last, by the wall clock of whoever proposed it; 0 for never.
+    pub raised_ms: u64,
+    /// Members that were removed, and when, by the wall clock of whoever proposed it: until when what
+    /// they bring may be taken, and tombstones must be kept.
+    pub removed: BTreeMap<MemberId, u64>,
     pub cluster: ClusterId,
     /// K: how many nodes make a partition.
     pub replicas: u32,
@@ -71,6 +76,8 @@ impl View {
         Draft {
             epoch: Epoch::NONE.next(),
             generation: 0,
+            raised_ms: 0,
+            removed: BTreeMap::new(),
             cluster,
             replicas,
             nodes: nodes
@@ -81,6 +88,32 @@ impl View {
             table: SlotTable::even(partitions),
         }
         .finish()
+    }
+
+    /// Notes that the members of `before` which this view does not list were removed now, and forgets
+    /// removals that are older than `keep_ms`.
+    pub fn note_removals(&mut self, before: &Self, now_ms: u64, keep_ms: u64) {
+        self.removed
+            .retain(|_, removed_ms| removed_ms.saturating_add(keep_ms) >= now_ms);
+        let gone = before.members().filter(|member| !self.is_member(member));
+        let gone: Vec<MemberId> = gone.map(|member| member.id()).collect();
+        self.removed.extend(gone.into_iter().map(|id| (id, now_ms)));
+    }
+
+    /// When a node left that is no member any more: it was removed, or, if it is listed, it followed a
+    /// line of views that was given up. None if that is so long ago that it was forgotten.
+    pub fn left_ms(&self, member: &Member) -> Option<u64> {
+        if self.is_member(member) {
+            Some(self.raised_ms).filter(|raised_ms| *raised_ms > 0)
+        } else {
+            self.removed.get(&member.id()).copied()
+        }
+    }
+
+    /// The last time that a member left.
+    pub fn last_left_ms(&self) -> u64 {
+        let removed = self.removed.values().copied().max();
+        removed.unwrap_or(0).max(self.raised_ms)
     }
 
     pub fn partition_of_slot(&self, slot: Slot) -> PartitionId {

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use super::facts::{Region, owners_of, partitions_of};
+use super::facts::{Kept, Region, owners_of, partitions_of};
 use super::take::join_alike;
 use super::{Facts, Incoming};
 use crate::causality::VersionVector;
@@ -38,6 +38,9 @@ impl Facts {
         for region in Arc::make_mut(&mut self.regions) {
             region.coverage.merge(&complete);
         }
+        for kept in Arc::make_mut(&mut self.kept) {
+            kept.coverage.merge(&complete);
+        }
         self.sealed = self.sealed.max(target);
         self.active = target;
         self.vector = VersionVector::default();
@@ -55,14 +58,9 @@ impl Facts {
         }
     }
 
-    fn owned_slots(&self) -> SlotSet {
-        self.regions
-            .iter()
-            .fold(SlotSet::default(), |all, region| all.union(&region.slots))
-    }
-
     /// Epochs go up, and a closing that was learned may not be counted in one below it. A node in no
-    /// view begins with one that lists it: until then it waits to be listed.
+    /// view begins with one that lists it: until then it waits to be listed. A member also activates a
+    /// view that does not list it any more: it owns nothing then, and keeps what it had.
     fn may_activate(&self, target: Epoch) -> bool {
         let begins_elsewhere = |view: &Arc<View>| self.active == Epoch::NONE && !view.is_member(&self.me);
         let known = self.views.get(&target);
@@ -107,8 +105,19 @@ impl Facts {
             SlotSet::default()
         };
         let mut gained = coming.difference(&self.owned_slots());
+        let before = Epoch(view.epoch.0 - 1);
+        let kept = Arc::make_mut(&mut self.kept);
         let regions = Arc::make_mut(&mut self.regions);
         for region in regions.iter_mut() {
+            let lost = region.slots.difference(&coming);
+            if !lost.is_empty() {
+                kept.push(Kept {
+                    slots: lost,
+                    last_owned: before,
+                    lacks: region.lacks,
+                    coverage: region.coverage.clone(),
+                });
+            }
             region.slots = region.slots.intersection(&coming);
         }
         regions.retain(|region| !region.slots.is_empty());
@@ -124,6 +133,10 @@ impl Facts {
             .range(..view.epoch)
             .next_back()
             .map(|(_, past)| Arc::clone(past));
+        for region in self.regain(&gained, lacks) {
+            gained = gained.difference(&region.slots);
+            Arc::make_mut(&mut self.regions).push(region);
+        }
         if let Some(past) = past {
             for partition in partitions_of(&past, &gained) {
                 let slots = gained.intersection(&past.slots_of_partition(partition));
@@ -134,6 +147,22 @@ impl Facts {
         if !gained.is_empty() {
             Arc::make_mut(&mut self.regions).push(Region::gained(gained, lacks));
         }
+    }
+
+    /// Slots that are still kept here when they come back: what they hold is where the hand-over begins.
+    fn regain(&mut self, gained: &SlotSet, lacks: Epoch) -> Vec<Region> {
+        let mut regions = Vec::new();
+        for kept in Arc::make_mut(&mut self.kept) {
+            let slots = kept.slots.intersection(gained);
+            if !slots.is_empty() {
+                kept.slots = kept.slots.difference(&slots);
+                let mut region = Region::gained(slots, lacks);
+                region.coverage = kept.coverage.clone();
+                regions.push(region);
+            }
+        }
+        Arc::make_mut(&mut self.kept).retain(|kept| !kept.slots.is_empty());
+        regions
     }
 
     /// Lays what was handed over before the activation over the regions.

@@ -11,7 +11,7 @@
 
 use std::sync::Arc;
 
-use super::facts::Region;
+use super::facts::{Kept, Region, union_of};
 use super::{Facts, Unstable};
 use crate::causality::{Record, VersionVector};
 use crate::names::{Epoch, Member};
@@ -37,6 +37,30 @@ pub struct Wanted {
     /// that is ready gets what may be unstable.
     pub lacks: Epoch,
     pub holds: VersionVector,
+    /// A taker that lacks has every record of the epochs below this one all the same.
+    pub closed_below: Epoch,
+}
+
+impl Ask {
+    /// Asks for these slots only.
+    pub fn restrict(&mut self, slots: &SlotSet) {
+        for wanted in &mut self.wanted {
+            wanted.slots = wanted.slots.intersection(slots);
+        }
+        self.wanted.retain(|wanted| !wanted.slots.is_empty());
+    }
+}
+
+/// Slots that were copied from a giver while the view before served. The records count only together
+/// with a hand-over from the same giver: one that nobody can vouch for any more would be at one owner
+/// only.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Copied {
+    pub slots: SlotSet,
+    /// What the giver held when the copy began.
+    pub holds: VersionVector,
+    /// The giver had every record of the epochs below this one.
+    pub closed_below: Epoch,
 }
 
 /// What a giver answers, beside the records.
@@ -80,6 +104,7 @@ impl Facts {
             slots: region.slots.clone(),
             lacks: region.lacks,
             holds: self.holds(region),
+            closed_below: Epoch::NONE,
         });
         Ask {
             taker: self.me.clone(),
@@ -89,26 +114,26 @@ impl Facts {
         }
     }
 
-    /// The hand-over that this node may ask sealed owners for, in the change to `target`. For slots
-    /// that it has copied, `copied` is what the giver held when the copy began.
-    pub fn ask_hand_over(&self, target: Epoch, copied: &VersionVector) -> Option<Ask> {
+    /// The hand-over that this node may ask a sealed owner for, in the change to `target`; `copied` is
+    /// what was copied from that owner.
+    pub fn ask_hand_over(&self, target: Epoch, copied: &[Copied]) -> Option<Ask> {
         let is_coming = |view: &&Arc<View>| view.is_member(&self.me) && target > self.active;
         self.views.get(&target).filter(is_coming)?;
-        // A copy says nothing of older logs: the giver's number for one may hold for other slots only.
-        let before = self.views.range(..target).next_back().map(|(epoch, _)| *epoch);
-        let mut copied = copied.clone();
-        copied.retain(|dot| Some(dot.log.epoch) == before);
         // A slot that was lost and regained in the views between is gained.
         let mut ahead = self.clone();
         ahead.walk_until(target);
-        let wanted = ahead.regions.iter().map(|region| Wanted {
-            slots: region.slots.clone(),
-            lacks: region.lacks,
-            holds: if region.lacks > self.active {
-                copied.clone()
+        let held = self.held_of_gained(target, copied);
+        let wanted = ahead.regions.iter().flat_map(|region| {
+            if region.lacks > self.active {
+                divide(region, &held)
             } else {
-                self.holds(region)
-            },
+                vec![Wanted {
+                    slots: region.slots.clone(),
+                    lacks: region.lacks,
+                    holds: self.holds(region),
+                    closed_below: Epoch::NONE,
+                }]
+            }
         });
         Some(Ask {
             taker: self.me.clone(),
@@ -116,6 +141,62 @@ impl Facts {
             target,
             wanted: wanted.collect(),
         })
+    }
+
+    /// What is here already of slots that are on their way: what was handed over, what was copied, what
+    /// was kept from before, in this order.
+    fn held_of_gained(&self, target: Epoch, copied: &[Copied]) -> Vec<Wanted> {
+        let closed = |lacks: Epoch| {
+            if lacks == Epoch::NONE {
+                self.closed.below
+            } else {
+                Epoch::NONE
+            }
+        };
+        let incoming = self.incoming.iter().filter(|incoming| incoming.target == target);
+        let handed_over = incoming
+            .flat_map(|incoming| &incoming.regions)
+            .filter(|region| !region.sources.is_empty())
+            .map(|region| Wanted {
+                slots: region.slots.clone(),
+                lacks: region.lacks,
+                holds: region.coverage.clone(),
+                closed_below: closed(region.lacks),
+            });
+        let copied = copied.iter().map(|copied| Wanted {
+            slots: copied.slots.clone(),
+            lacks: target,
+            holds: copied.holds.clone(),
+            closed_below: copied.closed_below,
+        });
+        let kept = self.kept.iter().map(|kept| Wanted {
+            slots: kept.slots.clone(),
+            lacks: target,
+            holds: kept.coverage.clone(),
+            closed_below: closed(kept.lacks),
+        });
+        handed_over.chain(copied).chain(kept).collect()
+    }
+
+    /// What a copy of slots that `taker` gains with the view of `target` begins from; none if this
+    /// member owns none of them.
+    pub fn offer_copy(&self, taker: &Member, target: Epoch) -> Vec<Copied> {
+        let view = self.views.get(&target).filter(|view| view.is_member(taker));
+        let Some(view) = view.filter(|_| self.active < target && self.is_member()) else {
+            return Vec::new();
+        };
+        let coming = view.slots_of_node(&taker.node);
+        let offer = |region: &Region| Copied {
+            slots: region.slots.intersection(&coming),
+            holds: self.holds(region),
+            closed_below: if region.lacks == Epoch::NONE {
+                self.closed.below
+            } else {
+                Epoch::NONE
+            },
+        };
+        let offers = self.regions.iter().map(offer);
+        offers.filter(|copied| !copied.slots.is_empty()).collect()
     }
 
     /// Answers an exchange: what this member holds, and the records that the taker does not. `scan`
@@ -129,11 +210,10 @@ impl Facts {
         self.may_give(ask)?;
         let steady = ask.target == ask.active;
         let offered = self.offer(ask, steady);
+        let here = self.owned_slots().union(&self.kept_slots());
         let mut records = Vec::new();
         for wanted in &ask.wanted {
-            let shared = self.regions.iter().fold(SlotSet::default(), |shared, region| {
-                shared.union(&region.slots.intersection(&wanted.slots))
-            });
+            let shared = wanted.slots.intersection(&here);
             records.extend(self.records_for(wanted, &shared, unstable, &scan));
         }
         let mut vector = if steady {
@@ -183,27 +263,42 @@ impl Facts {
     }
 
     fn offer(&self, ask: &Ask, steady: bool) -> Vec<Offered> {
-        let asked = ask
-            .wanted
-            .iter()
-            .fold(SlotSet::default(), |all, wanted| all.union(&wanted.slots));
-        let offer = |region: &Region| {
-            let mut coverage = region.coverage.clone();
+        let asked = union_of(ask.wanted.iter().map(|wanted| &wanted.slots));
+        let complete = |coverage: &VersionVector| {
+            let mut coverage = coverage.clone();
             if !steady {
-                coverage.merge(&self.vector);
                 coverage.merge(&self.own_sealed_logs(ask.target).collect());
             }
-            let slots = region.slots.intersection(&asked);
-            Offered {
-                slots,
-                lacks: region.lacks,
-                last_owned: self.active,
-                coverage,
-            }
+            coverage
         };
-        self.regions
-            .iter()
-            .map(offer)
+        let owned = self.regions.iter().map(|region| Offered {
+            slots: region.slots.intersection(&asked),
+            lacks: region.lacks,
+            last_owned: self.active,
+            coverage: complete(&if steady {
+                region.coverage.clone()
+            } else {
+                self.holds(region)
+            }),
+        });
+        let kept = self.kept.iter().map(|kept: &Kept| Offered {
+            slots: kept.slots.intersection(&asked),
+            lacks: kept.lacks,
+            last_owned: kept.last_owned,
+            coverage: complete(&kept.coverage),
+        });
+        // Of the rest this member has nothing, or nothing any more: in a view that lists both, it is
+        // not to be waited for.
+        let here = self.owned_slots().union(&self.kept_slots());
+        let nothing = steady.then(|| Offered {
+            slots: asked.difference(&here),
+            lacks: self.active,
+            last_owned: Epoch::NONE,
+            coverage: VersionVector::default(),
+        });
+        owned
+            .chain(kept)
+            .chain(nothing)
             .filter(|offered| !offered.slots.is_empty())
             .collect()
     }
@@ -224,8 +319,38 @@ impl Facts {
                 .collect()
         } else {
             let mut records = scan(shared);
-            records.retain(|record| !wanted.holds.includes(record.dot()));
+            records.retain(|record| {
+                let dot = record.dot();
+                dot.log.epoch >= wanted.closed_below && !wanted.holds.includes(dot)
+            });
             records
         }
     }
+}
+
+/// Divides what is wanted of a region by what is here already of its slots; the first that holds a slot
+/// counts.
+fn divide(region: &Region, held: &[Wanted]) -> Vec<Wanted> {
+    let mut rest = region.slots.clone();
+    let mut wanted = Vec::new();
+    for held in held {
+        let slots = rest.intersection(&held.slots);
+        if !slots.is_empty() {
+            rest = rest.difference(&slots);
+            wanted.push(Wanted {
+                slots,
+                lacks: region.lacks.min(held.lacks),
+                ..held.clone()
+            });
+        }
+    }
+    if !rest.is_empty() {
+        wanted.push(Wanted {
+            slots: rest,
+            lacks: region.lacks,
+            holds: VersionVector::default(),
+            closed_below: Epoch::NONE,
+        });
+    }
+    wanted
 }

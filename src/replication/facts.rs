@@ -27,6 +27,19 @@ pub struct Region {
     pub heard: BTreeSet<MemberId>,
 }
 
+/// Slots that this member owned and does not own any more. Their records stay, and are given to whoever
+/// owns them, until every new owner has confirmed that it has them (I12).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Kept {
+    pub slots: SlotSet,
+    /// The last epoch in which the slots were owned here.
+    pub last_owned: Epoch,
+    /// As in [`Region::lacks`].
+    pub lacks: Epoch,
+    /// As in [`Region::coverage`], the last owned epoch included.
+    pub coverage: VersionVector,
+}
+
 /// Epochs that every member is done with, and the epoch in which that was concluded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Closed {
@@ -59,6 +72,8 @@ pub struct Facts {
     pub vector: VersionVector,
     /// The slots that this node owns in the active view, by shared history.
     pub regions: Arc<Vec<Region>>,
+    /// Slots that moved away and are not confirmed by all who own them now.
+    pub kept: Arc<Vec<Kept>>,
     pub incoming: Option<Incoming>,
     pub closed: Closed,
     /// Slots that became ready with nobody left to take them from: keys of theirs may be gone, and
@@ -67,6 +82,8 @@ pub struct Facts {
     /// A view of a higher generation took the place of the active one or of one before it: this node
     /// followed a line that was given up. It serves no more, and hands over as a node no longer listed.
     pub outranked: bool,
+    /// This node was a member once, and was removed: it waits to be added, whatever `VIEW` says.
+    pub has_left: bool,
 }
 
 impl Region {
@@ -93,10 +110,12 @@ impl Facts {
             sealed: Epoch::NONE,
             vector: VersionVector::default(),
             regions: Arc::default(),
+            kept: Arc::default(),
             incoming: None,
             closed: Closed::default(),
             gone: SlotSet::default(),
             outranked: false,
+            has_left: false,
         }
     }
 
@@ -176,6 +195,45 @@ impl Facts {
         self.regions.iter().any(waits)
     }
 
+    /// True if a past owner of slots of ours may have something that is not here: it has not handed them
+    /// over while it and we were active in this view.
+    pub fn has_not_heard(&self, member: MemberId) -> bool {
+        self.regions.iter().any(|region| {
+            !region.heard.contains(&member) && self.owners_then_and_now(&region.slots).contains(&member)
+        })
+    }
+
+    /// Every slot owned here.
+    pub fn owned_slots(&self) -> SlotSet {
+        union_of(self.regions.iter().map(|region| &region.slots))
+    }
+
+    /// Every slot that may be read here.
+    pub fn ready_slots(&self) -> SlotSet {
+        if !self.is_member() {
+            return SlotSet::default();
+        }
+        let ready = self.regions.iter().filter(|region| region.lacks == Epoch::NONE);
+        union_of(ready.map(|region| &region.slots))
+    }
+
+    /// Slots on their way here that an owner has handed over.
+    pub fn handed_over(&self) -> SlotSet {
+        let incoming = self.incoming.iter().flat_map(|incoming| &incoming.regions);
+        let given = incoming.filter(|region| !region.sources.is_empty());
+        union_of(given.map(|region| &region.slots))
+    }
+
+    /// Every slot that moved away and is kept.
+    pub fn kept_slots(&self) -> SlotSet {
+        union_of(self.kept.iter().map(|kept| &kept.slots))
+    }
+
+    /// True if this node is in no view, and keeps nothing that others may miss.
+    pub fn is_blank(&self) -> bool {
+        self.active == Epoch::NONE
+    }
+
     /// All that is held for a region: the logs of the active epoch and those of earlier ones.
     pub fn holds(&self, region: &Region) -> VersionVector {
         let mut holds = self.vector.clone();
@@ -230,6 +288,9 @@ impl Facts {
         for region in Arc::make_mut(&mut self.regions) {
             region.coverage.retain(|dot| dot.log.epoch >= below);
         }
+        for kept in Arc::make_mut(&mut self.kept) {
+            kept.coverage.retain(|dot| dot.log.epoch >= below);
+        }
         let active = self.active;
         self.views.retain(|epoch, _| *epoch >= below || *epoch >= active);
     }
@@ -246,6 +307,10 @@ impl Facts {
                 number: COMPLETE,
             })
     }
+}
+
+pub(super) fn union_of<'a>(sets: impl Iterator<Item = &'a SlotSet>) -> SlotSet {
+    sets.fold(SlotSet::default(), |all, slots| all.union(slots))
 }
 
 /// The members of `view` that own any of `slots` in it.

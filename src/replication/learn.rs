@@ -74,5 +74,6 @@ impl Facts {
 fn is_same_but_for_generation(one: &View, other: &View) -> bool {
     let mut one = one.clone();
     one.generation = other.generation;
+    one.raised_ms = other.raised_ms;
     one == *other
 }

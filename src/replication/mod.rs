@@ -40,6 +40,7 @@
 mod activate;
 mod exchange;
 mod facts;
+mod keep;
 mod learn;
 mod progress;
 mod serve;
@@ -49,8 +50,9 @@ mod tests;
 mod unstable;
 
 pub use activate::Activated;
-pub use exchange::{Ask, Given, NoExchange, Offered, Wanted};
-pub use facts::{Closed, Facts, Incoming, Region};
+pub use exchange::{Ask, Copied, Given, NoExchange, Offered, Wanted};
+pub use facts::{Closed, Facts, Incoming, Kept, Region};
+pub use keep::{Confirm, NoReturn};
 pub use progress::{Progress, Step};
 pub use serve::{NotHere, answer, may_read, may_write, trimmed};
 pub use unstable::Unstable;

@@ -128,6 +128,11 @@ impl Progress {
         1 + u32::try_from(self.siblings.values().filter(holds).count()).expect("few siblings")
     }
 
+    /// True if every sibling has acknowledged all of this.
+    pub fn is_held_by_all(&self, held: &VersionVector) -> bool {
+        self.siblings.values().all(|sibling| sibling.held.covers(held))
+    }
+
     /// Up to which number of our own log every sibling in step has acknowledged: writers up to there
     /// need not wait any longer.
     pub fn settled_number(&self) -> u64 {

@@ -161,7 +161,8 @@ impl Facts {
                 .iter()
                 .all(|region| self.is_done_with(*epoch, region))
         };
-        if !self.is_ready() || self.active == Epoch::NONE {
+        let keeps = !self.kept.is_empty() && !planted::is(Fault::KeptClosed);
+        if !self.is_ready() || self.active == Epoch::NONE || keeps {
             return self.closed.below;
         }
         let mut done = self.closed.below;

@@ -111,6 +111,11 @@ impl Resident {
         self.slots[slot.index()].read().iter().cloned().collect()
     }
 
+    /// How many records a slot has, tombstones included.
+    pub fn len_of(&self, slot: Slot) -> usize {
+        self.slots[slot.index()].read().len()
+    }
+
     /// Shows every record of the given slots, in no particular order. Each slot is seen as it is at one
     /// moment, not all slots at the same one. A slot takes no writes while it is shown.
     pub fn for_each_in(&self, slots: impl IntoIterator<Item = Slot>, mut visit: impl FnMut(&Record)) {

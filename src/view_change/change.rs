@@ -5,6 +5,7 @@
 //! hands over late.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use crate::names::{Epoch, MemberId, NodeId};
 use crate::placement::View;
@@ -34,6 +35,18 @@ pub enum Phase {
     Done,
 }
 
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Copy => "copying what moves; the view before serves",
+            Self::Seal => "sealing; writes wait for the new view",
+            Self::HandOver => "handing over the last records",
+            Self::Activate => "the new view begins to serve",
+            Self::Done => "done",
+        })
+    }
+}
+
 /// What a driver asks of every node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Order {
@@ -52,6 +65,9 @@ pub struct Report {
     pub sealed: Epoch,
     /// Nothing is left to copy, or nobody is there to copy from.
     pub copied: bool,
+    /// Keys that have been copied to it, and those that it knows are still to come.
+    pub keys_moved: u64,
+    pub keys_to_go: u64,
     /// From whom it took the hand-over, or found that it cannot.
     pub through_with: BTreeSet<MemberId>,
 }
@@ -138,6 +154,14 @@ impl Change {
         waiting.map(|(node, _)| node.clone()).collect()
     }
 
+    /// Keys that have moved, and those that are known to be still to come.
+    pub fn keys(&self) -> (u64, u64) {
+        let reports = self.participants.values().filter_map(|one| one.report.as_ref());
+        reports.fold((0, 0), |(moved, to_go), report| {
+            (moved + report.keys_moved, to_go + report.keys_to_go)
+        })
+    }
+
     pub fn heard(&mut self, node: &NodeId, report: Report, now_ms: u64) {
         if let Some(participant) = self.participants.get_mut(node) {
             participant.heard_ms = now_ms;
@@ -179,7 +203,8 @@ impl Change {
             Phase::Copy => report.copied,
             Phase::Seal => !gives || report.sealed >= self.target,
             Phase::HandOver => !takes || self.sealed_givers().is_subset(&report.through_with),
-            Phase::Activate => !takes,
+            // A member that is not listed any more stops serving when it activates.
+            Phase::Activate => false,
             Phase::Done => true,
         }
     }

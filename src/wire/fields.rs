@@ -12,7 +12,7 @@ use serde::ser::{Serialize, Serializer};
 use crate::causality::{Payload, Record, Timestamp, VersionVector};
 use crate::names::{ClusterId, Dot, Epoch, Incarnation, Key, Log, Member, MemberId, NodeId, PartitionId};
 use crate::placement::{SlotSet, View, ViewParts};
-use crate::replication::{Ask, Closed, Given, Incoming, Offered, Region, Wanted};
+use crate::replication::{Ask, Closed, Confirm, Copied, Given, Incoming, Kept, Offered, Region, Wanted};
 use crate::view_change::{Acceptor, Ballot, Order, Phase, Report, Vote};
 
 /// A struct lies in bytes as the tuple of its fields.
@@ -79,17 +79,20 @@ by_fields! {
     Log { epoch, member }
     Dot { log, number }
     Payload { epoch, timestamp, entries }
-    ViewParts { epoch, generation, cluster, replicas, nodes, partitions, slots }
+    ViewParts { epoch, generation, raised_ms, removed, cluster, replicas, nodes, partitions, slots }
     Region { slots, lacks, coverage, sources, heard }
+    Kept { slots, last_owned, lacks, coverage }
     Incoming { target, regions }
     Closed { below, at }
     Ask { taker, active, target, wanted }
-    Wanted { slots, lacks, holds }
+    Wanted { slots, lacks, holds, closed_below }
+    Confirm { keeper, epoch, closed_below, kept }
+    Copied { slots, holds, closed_below }
     Given { giver, active, vector, offered }
     Offered { slots, lacks, last_owned, coverage }
     Ballot { round, proposer, attempt }
     Order { target, phase, givers }
-    Report { by, active, sealed, copied, through_with }
+    Report { by, active, sealed, copied, keys_moved, keys_to_go, through_with }
 }
 
 by_form! {

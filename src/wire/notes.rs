@@ -11,7 +11,7 @@ use super::SharedView;
 use crate::causality::VersionVector;
 use crate::names::{Epoch, Member};
 use crate::placement::SlotSet;
-use crate::replication::{Closed, Facts, Incoming, Region};
+use crate::replication::{Closed, Facts, Incoming, Kept, Region};
 use crate::view_change::Acceptor;
 
 const VERSION: u8 = 1;
@@ -36,10 +36,12 @@ struct Standing {
     active: Epoch,
     sealed: Epoch,
     regions: Vec<Region>,
+    kept: Vec<Kept>,
     incoming: Option<Incoming>,
     closed: Closed,
     gone: SlotSet,
     outranked: bool,
+    has_left: bool,
 }
 
 /// A named note, as the store keeps it.
@@ -68,10 +70,12 @@ pub fn standing_note(facts: &Facts) -> Note {
         active: facts.active,
         sealed: facts.sealed,
         regions: facts.regions.to_vec(),
+        kept: facts.kept.to_vec(),
         incoming: facts.incoming.clone(),
         closed: facts.closed,
         gone: facts.gone.clone(),
         outranked: facts.outranked,
+        has_left: facts.has_left,
     };
     note(STANDING, &standing)
 }
@@ -91,10 +95,12 @@ pub fn read(notes: &[(String, Vec<u8>)]) -> Result<Option<(Facts, Acceptors)>, U
         facts.active = standing.active;
         facts.sealed = standing.sealed;
         facts.regions = Arc::new(standing.regions);
+        facts.kept = Arc::new(standing.kept);
         facts.incoming = standing.incoming;
         facts.closed = standing.closed;
         facts.gone = standing.gone;
         facts.outranked = standing.outranked;
+        facts.has_left = standing.has_left;
     }
     facts.vector = find::<VersionVector>(notes, VECTOR)?.unwrap_or_default();
     let acceptors = find::<Acceptors>(notes, ACCEPTORS)?.unwrap_or_default();

@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 use super::SharedView;
 use crate::causality::{Payload, Record, Timestamp, VersionVector};
 use crate::names::{ClusterId, Epoch, Key, Member, NodeId};
-use crate::replication::{Ask, Closed, Given};
+use crate::placement::SlotSet;
+use crate::replication::{Ask, Closed, Confirm, Copied, Given};
 use crate::view_change::{Ballot, Order, Report, Vote};
 
 /// The version of everything in this file. Nodes of different versions do not talk.
@@ -73,11 +74,18 @@ pub enum Question {
         ticket: u64,
         page: u32,
     },
-    /// Records of the slots that the asker gains in the view of epoch `target`, from this slot on.
+    /// Records of these slots, which the asker gains in the view of epoch `target`, from this one on.
     Copy {
         target: Epoch,
+        slots: SlotSet,
         from_slot: u16,
     },
+    /// Do the owners have everything that the asker keeps of slots that moved away?
+    Confirm(Confirm),
+    /// Records of an asker that is no member any more, to be taken as new writes.
+    Return(Vec<Record>),
+    /// Which of these slots may be read at the receiver, and how many keys are in them?
+    Holdings(SlotSet),
     Get {
         key: Key,
         payload: Payload,
@@ -132,8 +140,17 @@ pub enum Answer {
     Records(Vec<Record>),
     Copied {
         records: Vec<Record>,
-        holds: VersionVector,
+        /// What the giver holds of the slots that were asked for and are its own.
+        copied: Vec<Copied>,
         next_slot: Option<u16>,
+        /// Keys that follow after these.
+        keys_to_go: u64,
+    },
+    Confirmed(SlotSet),
+    Returned(Returned),
+    Holdings {
+        ready: SlotSet,
+        keys: u64,
     },
     Found {
         record: Record,
@@ -166,6 +183,17 @@ pub enum Declined {
     StorageFailed(String),
     /// No such page, no such exchange, no copy: ask again from the start.
     Gone,
+}
+
+/// What became of records that a removed node returned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Returned {
+    /// Stored, and held by all replicas.
+    Settled,
+    /// Not at all replicas yet: return them again.
+    NotYet,
+    /// Not any more: deletions of that time may be forgotten.
+    TooLate,
 }
 
 /// The views that a node knows of epochs that are not closed.

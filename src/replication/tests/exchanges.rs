@@ -1,7 +1,7 @@
 //! What an exchange brings, what it does not, and when it is refused (I9, I11).
 
 use super::*;
-use crate::replication::COMPLETE;
+use crate::replication::{COMPLETE, Copied, Wanted};
 
 /// Nodes 0 and 1, which hold everything together.
 fn pair() -> (Replica, Replica) {
@@ -123,8 +123,7 @@ fn only_a_sealed_member_that_is_not_through_hands_over_and_only_to_a_member_of_t
     assert_eq!(taker.take_over(&giver, 2), Err(NoExchange::NotSealed));
     giver.seal(2);
     assert_eq!(taker.clone().take_over(&giver, 2), Ok(()));
-    let nothing = VersionVector::default();
-    let mut ask = taker.facts.ask_hand_over(Epoch(2), &nothing).expect("is listed");
+    let mut ask = taker.facts.ask_hand_over(Epoch(2), &[]).expect("is listed");
     ask.taker = reborn(1, 10);
     assert_eq!(giver.give(&ask).err(), Some(NoExchange::NotListed));
     giver.activate(2);
@@ -182,15 +181,12 @@ fn a_hand_over_for_a_view_that_is_active_already_is_not_taken() {
     giver.learn(&[&two]);
     taker.learn(&[&two]);
     giver.seal(2);
-    let ask = taker.facts.ask_hand_over(Epoch(2), &VersionVector::default());
+    let ask = taker.facts.ask_hand_over(Epoch(2), &[]);
     let ask = ask.expect("is listed");
     let (given, _) = giver.give(&ask).expect("is given");
     taker.activate(2);
     assert_eq!(taker.facts.take_hand_over(&ask, &given), Err(NoExchange::Stale));
-    assert_eq!(
-        taker.facts.ask_hand_over(Epoch(2), &VersionVector::default()),
-        None
-    );
+    assert_eq!(taker.facts.ask_hand_over(Epoch(2), &[]), None);
 }
 
 #[test]
@@ -238,16 +234,29 @@ fn coverage_of_closed_epochs_is_not_taken_in_again() {
 }
 
 #[test]
-fn a_copy_counts_for_the_logs_of_the_epoch_that_ends_and_for_no_older_ones() {
+fn what_was_copied_is_not_asked_for_again() {
     let one = first(2, 2);
     let (two, three) = (same(&one), with(&same(&one), &[reborn(1, 9)]));
     let mut taker = Facts::new(reborn(1, 9));
     for view in [&one, &two, &three] {
         taker.learn(view);
     }
-    let (old, ending) = (dot(&member(0), 1, 5), dot(&member(0), 2, 5));
-    let ask = taker.ask_hand_over(Epoch(3), &vector([old, ending]));
-    let wanted = ask.expect("is listed").wanted;
-    assert_eq!((wanted.len(), &wanted[0].holds), (1, &vector([ending])));
-    assert_eq!(wanted[0].lacks, Epoch(3));
+    let held = vector([dot(&member(0), 1, 5), dot(&member(0), 2, 5)]);
+    let half = SlotSet::from_ranges([0..100]).expect("is a range");
+    let copied = Copied {
+        slots: half.clone(),
+        holds: held.clone(),
+        closed_below: Epoch(2),
+    };
+    let ask = taker.ask_hand_over(Epoch(3), &[copied]).expect("is listed");
+    let wanted = |wanted: &Wanted| (wanted.slots.clone(), wanted.holds.clone(), wanted.closed_below);
+    let rest = SlotSet::all().difference(&half);
+    assert_eq!(
+        ask.wanted.iter().map(wanted).collect::<Vec<_>>(),
+        [
+            (half, held, Epoch(2)),
+            (rest, VersionVector::default(), Epoch::NONE)
+        ]
+    );
+    assert!(ask.wanted.iter().all(|wanted| wanted.lacks == Epoch(3)));
 }

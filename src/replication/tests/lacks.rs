@@ -67,10 +67,11 @@ fn a_copy_alone_makes_nothing_ready_and_covers_nothing() {
     let views = growing();
     let mut zero = Replica::new(&member(0), &[&views[0], &views[1]]);
     zero.put(&key_in(&views[2].slots_of_node(&node(4))), 1);
-    let held_at_start = zero.facts.holds(&zero.facts.regions[0]);
     // The records came in a copy; its giver was passed over before it handed over.
     let mut new = newcomer(4, &views);
-    assert!(new.facts.ask_hand_over(Epoch(3), &held_at_start).is_some());
+    zero.learn(&[&views[2]]);
+    let copied = zero.facts.offer_copy(&new.facts.me, Epoch(3));
+    assert!(!copied.is_empty() && new.facts.ask_hand_over(Epoch(3), &copied).is_some());
     new.activate(3);
     assert_eq!(lacks(&new), BTreeSet::from([3]));
     for region in new.facts.regions.iter() {
@@ -93,7 +94,7 @@ fn an_owner_that_lost_the_slot_earlier_does_not_make_it_ready() {
         for view in [&one, &two, &three] {
             taker.learn(view);
         }
-        let ask = taker.ask_hand_over(Epoch(3), &VersionVector::default());
+        let ask = taker.ask_hand_over(Epoch(3), &[]);
         let ask = ask.expect("is listed");
         let given = crate::replication::Given {
             giver: member(0),

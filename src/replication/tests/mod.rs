@@ -207,7 +207,7 @@ impl Replica {
 
     /// A hand-over without a copy before it.
     fn take_over(&mut self, giver: &Self, target: u64) -> Result<(), NoExchange> {
-        let ask = self.facts.ask_hand_over(Epoch(target), &VersionVector::default());
+        let ask = self.facts.ask_hand_over(Epoch(target), &[]);
         let ask = ask.expect("the view lists the taker");
         let (given, records) = giver.give(&ask)?;
         self.facts.take_hand_over(&ask, &given)?;

@@ -268,5 +268,5 @@ fn a_sealed_member_answers_reads_and_lets_writes_wait() {
 #[test]
 fn no_hand_over_is_asked_for_once_its_view_is_active() {
     let (facts, _) = member_zero(2);
-    assert_eq!(facts.ask_hand_over(facts.active, &VersionVector::default()), None);
+    assert_eq!(facts.ask_hand_over(facts.active, &[]), None);
 }

@@ -24,6 +24,8 @@ fn report(number: u64) -> Report {
         active: Epoch(1),
         sealed: Epoch(1),
         copied: false,
+        keys_moved: 0,
+        keys_to_go: 0,
         through_with: BTreeSet::new(),
     }
 }

@@ -130,7 +130,7 @@ pub(crate) fn a_giver_that_owned_the_slot_long_ago() -> Seen {
     taker.learn_past(&[Arc::clone(&one), Arc::clone(&two)], Closed::default());
     taker.learn(&three);
     let ask = taker
-        .ask_hand_over(Epoch(3), &VersionVector::default())
+        .ask_hand_over(Epoch(3), &[])
         .expect("the view lists the taker");
     let given = giver.give(&ask, &Unstable::default(), |_| Vec::new());
     let (given, _) = given.map_err(|reason| format!("nothing was given: {reason}"))?;
@@ -154,7 +154,7 @@ pub(crate) fn a_removed_node_that_comes_back() -> Seen {
     returned.seal(Epoch(3));
     let mut taker = facts(1, &[&one, &two, &three], 2);
     let ask = taker
-        .ask_hand_over(Epoch(3), &VersionVector::default())
+        .ask_hand_over(Epoch(3), &[])
         .expect("the view lists the taker");
     let given = returned.give(&ask, &Unstable::default(), |_| Vec::new());
     let Ok((given, _)) = given else { return Ok(()) };

@@ -1,0 +1,132 @@
+//! Copying slots from an owner while the view before serves, page by page: the next page is fetched
+//! while the one before is being stored.
+
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+use super::Node;
+use super::jobs::Job;
+use crate::causality::Record;
+use crate::names::{Epoch, Member, MemberId};
+use crate::placement::SlotSet;
+use crate::planted::{self, Fault};
+use crate::replication::Copied;
+use crate::wire::peer::{Answer, Question};
+
+/// The time for one page; the giver serves clients beside it.
+const COPY_LIMIT: Duration = Duration::from_secs(1);
+
+/// One page of a copy.
+#[derive(Debug)]
+struct Page {
+    records: Vec<Record>,
+    copied: Vec<Copied>,
+    next_slot: Option<u16>,
+    keys_to_go: u64,
+}
+
+impl Node {
+    /// Copies slots of one partition from one owner, and what that one does not give from the next. What
+    /// nobody gives is brought by the hand-over.
+    pub(super) async fn copy_partition(&self, target: Epoch, mut givers: Vec<Member>, slots: SlotSet) {
+        givers.sort_by_key(|giver| self.peers.is_away(&giver.node));
+        let mut rest = slots;
+        for giver in givers {
+            let copied = self.copy_from(&giver, target, &rest).await;
+            for one in &copied {
+                rest = rest.difference(&one.slots);
+            }
+            self.following.note(target, |state| {
+                state.keys_to_go.remove(&giver.id());
+                if !copied.is_empty() && !state.taking {
+                    state.copied.insert(giver.id(), copied);
+                }
+            });
+            if rest.is_empty() {
+                return;
+            }
+        }
+    }
+
+    /// What was copied from one owner: all of its share, or what came before it failed.
+    async fn copy_from(&self, giver: &Member, target: Epoch, slots: &SlotSet) -> Vec<Copied> {
+        let mut offered = Vec::new();
+        let mut next = self.copy_page_from(giver, target, slots, 0).await;
+        let mut done = 0;
+        while let Some(page) = next {
+            if offered.is_empty() || planted::is(Fault::CopyClaimsItsEnd) {
+                offered = page.copied;
+            }
+            self.count(target, giver.id(), page.records.len(), page.keys_to_go);
+            let store = self.stage(target, page.records);
+            let following = async {
+                match page.next_slot {
+                    Some(from_slot) => self.copy_page_from(giver, target, slots, from_slot).await,
+                    None => None,
+                }
+            };
+            let (stored, following) = tokio::join!(store, following);
+            if !stored {
+                break;
+            }
+            done = page.next_slot.unwrap_or(crate::names::SLOTS);
+            next = following;
+        }
+        let begun = slots.difference(&slots.from(done));
+        for one in &mut offered {
+            one.slots = one.slots.intersection(&begun);
+        }
+        offered.retain(|one| !one.slots.is_empty());
+        offered
+    }
+
+    async fn copy_page_from(
+        &self,
+        giver: &Member,
+        target: Epoch,
+        slots: &SlotSet,
+        from_slot: u16,
+    ) -> Option<Page> {
+        let question = Question::Copy {
+            target,
+            slots: slots.clone(),
+            from_slot,
+        };
+        match self.peers.call_known(&giver.node, question, COPY_LIMIT).await {
+            Ok((
+                Answer::Copied {
+                    records,
+                    copied,
+                    next_slot,
+                    keys_to_go,
+                },
+                answered,
+            )) if answered == *giver => Some(Page {
+                records,
+                copied,
+                next_slot,
+                keys_to_go,
+            }),
+            _ => None,
+        }
+    }
+
+    async fn stage(&self, target: Epoch, records: Vec<Record>) -> bool {
+        let (reply, done) = oneshot::channel();
+        self.enqueue(Job::Stage {
+            target,
+            records,
+            reply,
+        })
+        .await;
+        matches!(done.await, Ok(Ok(())))
+    }
+
+    fn count(&self, target: Epoch, giver: MemberId, moved: usize, to_go: u64) {
+        self.following.note(target, |state| {
+            state.keys_moved += u64::try_from(moved).unwrap_or(u64::MAX);
+            state.keys_to_go.insert(giver, to_go);
+        });
+    }
+}

@@ -1,0 +1,236 @@
+//! What a node does with slots that moved away: it asks their owners whether they have everything, drops
+//! what all of them confirm, and, once it is no member any more, returns the rest as new writes and
+//! begins another life.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use tokio::time::{Instant, sleep};
+
+use super::exchanges::pages;
+use super::jobs::Job;
+use super::{ASK_LIMIT, Node, PUSH_LIMIT};
+use crate::causality::Record;
+use crate::names::{Incarnation, Member, NodeId};
+use crate::placement::{SlotSet, View};
+use crate::replication::{Confirm, Kept, NoReturn};
+use crate::wire::peer::{Answer, Question, Returned};
+
+/// How soon owners are asked again, at first and at last.
+const KEEP_PAUSE: Duration = Duration::from_millis(50);
+const KEEP_PAUSE_MAX: Duration = Duration::from_secs(1);
+
+/// How long a node that was removed waits for the owners to confirm what they took, before it returns it
+/// to them.
+const RETURN_AFTER: Duration = Duration::from_secs(2);
+
+/// How long one page of returned records may take.
+const RETURN_LIMIT: Duration = Duration::from_secs(2);
+
+/// Records that are dropped in one commit, about: a write that waits behind it must not notice.
+const DROP_RECORDS: usize = 4096;
+
+impl Node {
+    /// Drops slots that moved away as their owners confirm them, for as long as the epoch lasts (I12).
+    pub(super) async fn clean_up(self: Arc<Self>) {
+        let mut pause = KEEP_PAUSE;
+        loop {
+            let facts = self.me.facts();
+            let Some(view) = facts.view().filter(|_| !facts.kept.is_empty()).cloned() else {
+                return;
+            };
+            self.drop_confirmed(&view).await;
+            sleep(pause).await;
+            pause = KEEP_PAUSE_MAX.min(2 * pause);
+        }
+    }
+
+    /// Sees a node off that is no member any more: what it keeps goes to the owners, and when nothing is
+    /// left another life begins.
+    pub(super) async fn see_off(self: Arc<Self>) {
+        let began = Instant::now();
+        let mut pause = KEEP_PAUSE;
+        tracing::info!("no member any more; handing over what is kept");
+        loop {
+            self.look_for_newer_views().await;
+            let facts = self.me.facts();
+            let Some(view) = facts.newest().cloned() else {
+                return;
+            };
+            if facts.kept.is_empty() {
+                let (reply, done) = oneshot::channel();
+                let life = self.next_life();
+                self.enqueue(Job::Leave { life, reply }).await;
+                let _ = done.await;
+            } else {
+                self.drop_confirmed(&view).await;
+                if began.elapsed() >= RETURN_AFTER {
+                    self.return_kept(&view).await;
+                }
+            }
+            sleep(pause).await;
+            pause = KEEP_PAUSE_MAX.min(2 * pause);
+        }
+    }
+
+    fn next_life(&self) -> Member {
+        Member {
+            node: self.me.node.clone(),
+            incarnation: Incarnation {
+                started_ms: self.me.wall_ms(),
+                random: self.me.world.random(),
+            },
+        }
+    }
+
+    /// Learns what the members of the newest view known have come to since.
+    pub(super) async fn look_for_newer_views(&self) {
+        let facts = self.me.facts();
+        let Some(view) = facts.newest() else { return };
+        for member in view.members().filter(|member| member.node != self.me.node) {
+            if let Ok(Answer::Met { known, .. }) =
+                self.peers.call(&member.node, Question::Meet, ASK_LIMIT).await
+            {
+                self.learn(known).await;
+                return;
+            }
+        }
+    }
+
+    /// Goes through what is kept, a piece after the other: asks, and drops at once what is confirmed.
+    async fn drop_confirmed(&self, view: &View) {
+        for slots in self.kept_pieces() {
+            let confirmed = self.confirmed_by_all(view, &slots).await;
+            if !confirmed.is_empty() {
+                self.drop_kept(view, confirmed).await;
+            }
+        }
+    }
+
+    async fn drop_kept(&self, view: &View, slots: SlotSet) {
+        let (reply, done) = oneshot::channel();
+        let epoch = view.epoch;
+        self.enqueue(Job::Drop { epoch, slots, reply }).await;
+        let _ = done.await;
+    }
+
+    /// The kept slots in pieces of about [`DROP_RECORDS`].
+    fn kept_pieces(&self) -> Vec<SlotSet> {
+        let mut pieces = Vec::new();
+        let (mut piece, mut records) = (SlotSet::default(), 0);
+        for slot in self.me.facts().kept_slots().iter() {
+            piece.insert(slot);
+            records += self.resident.len_of(slot);
+            if records >= DROP_RECORDS {
+                pieces.push(std::mem::take(&mut piece));
+                records = 0;
+            }
+        }
+        if !piece.is_empty() {
+            pieces.push(piece);
+        }
+        pieces
+    }
+
+    /// The slots that every node of their partition confirms; one that is not up does not.
+    async fn confirmed_by_all(&self, view: &View, slots: &SlotSet) -> SlotSet {
+        let mut all = SlotSet::default();
+        for (partition, nodes) in view.partitions() {
+            let mut confirmed = view.slots_of_partition(partition).intersection(slots);
+            for node in nodes {
+                if !confirmed.is_empty() {
+                    confirmed = confirmed.intersection(&self.confirmed_by(node, view, slots).await);
+                }
+            }
+            all = all.union(&confirmed);
+        }
+        all
+    }
+
+    async fn confirmed_by(&self, node: &NodeId, view: &View, slots: &SlotSet) -> SlotSet {
+        let mut confirm: Confirm = self.me.facts().ask_to_confirm(view.epoch);
+        confirm.kept = part_of(&confirm.kept, slots);
+        match self.peers.call(node, Question::Confirm(confirm), ASK_LIMIT).await {
+            Ok(Answer::Confirmed(confirmed)) => confirmed,
+            _ => SlotSet::default(),
+        }
+    }
+
+    /// Returns what is kept to one owner of each partition, page by page.
+    async fn return_kept(&self, view: &View) {
+        for (partition, nodes) in view.partitions() {
+            let slots = view
+                .slots_of_partition(partition)
+                .intersection(&self.me.facts().kept_slots());
+            if slots.is_empty() {
+                continue;
+            }
+            for node in nodes.iter().filter(|node| !self.peers.is_away(node)) {
+                match self.return_to(node, &slots).await {
+                    Some(Returned::Settled) => {
+                        self.drop_kept(view, slots).await;
+                        break;
+                    }
+                    Some(Returned::TooLate) => {
+                        self.formation.is_too_late();
+                        break;
+                    }
+                    Some(Returned::NotYet) => break,
+                    None => {}
+                }
+            }
+        }
+    }
+
+    /// What became of it all; none if the node does not take it.
+    async fn return_to(&self, node: &NodeId, slots: &SlotSet) -> Option<Returned> {
+        let mut records = Vec::new();
+        self.resident
+            .for_each_in(slots.iter(), |record| records.push(record.clone()));
+        let mut outcome = Returned::Settled;
+        for page in pages(records) {
+            let question = Question::Return(page);
+            match self.peers.call(node, question, RETURN_LIMIT).await {
+                Ok(Answer::Returned(Returned::Settled)) => {}
+                Ok(Answer::Returned(Returned::NotYet)) => outcome = Returned::NotYet,
+                Ok(Answer::Returned(Returned::TooLate)) => return Some(Returned::TooLate),
+                _ => return None,
+            }
+        }
+        Some(outcome)
+    }
+
+    pub(super) fn answer_confirm(&self, confirm: &Confirm) -> Answer {
+        Answer::Confirmed(self.me.facts().confirms(confirm))
+    }
+
+    /// Takes returned records, and waits a little for the siblings to have them too.
+    pub(super) async fn answer_return(&self, from: &Member, records: Vec<Record>) -> Answer {
+        let (reply, adopted) = oneshot::channel();
+        let from = from.clone();
+        self.enqueue(Job::Adopt { from, records, reply }).await;
+        match adopted.await {
+            Ok(Ok(())) => {}
+            Ok(Err(NoReturn::TooLate)) => return Answer::Returned(Returned::TooLate),
+            Ok(Err(NoReturn::NotNow)) | Err(_) => return Answer::NotTaken,
+        }
+        let deadline = Instant::now() + PUSH_LIMIT;
+        let held = self.me.facts().vector.clone();
+        while !self.acks.is_held_by_all(&held) {
+            if Instant::now() >= deadline {
+                return Answer::Returned(Returned::NotYet);
+            }
+            sleep(Duration::from_millis(5)).await;
+        }
+        Answer::Returned(Returned::Settled)
+    }
+}
+
+fn part_of(kept: &[Kept], slots: &SlotSet) -> Vec<Kept> {
+    let part = kept.iter().map(|one| Kept {
+        slots: one.slots.intersection(slots),
+        ..one.clone()
+    });
+    part.filter(|one| !one.slots.is_empty()).collect()
+}

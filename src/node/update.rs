@@ -1,0 +1,388 @@
+//! Changing the view on request: what is checked before anything is proposed, and what is waited for
+//! before the answer.
+//!
+//! ```text
+//! request ─ is it possible? ─ can the node be added? ─ is the change chosen? ─ does it serve everywhere?
+//!           the view says     ask it                   register, drive          wait
+//!                             would keys be lost?      another's came first:
+//!                             ask the owners           finish that, begin anew
+//! ```
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use tokio::sync::oneshot;
+use tokio::time::{Instant, sleep};
+
+use super::agree::ProposeError;
+use super::link::CallError;
+use super::view_request::{Changed, Preview, RequestKind, ViewOutcome, ViewRefusal, ViewRequest};
+use super::{ASK_LIMIT, Node};
+use crate::names::{Epoch, Member, NodeId};
+use crate::placement::next::ChangeError;
+use crate::placement::{Moves, SlotSet, View, next};
+use crate::view_change::Electorate;
+use crate::wire::peer::{Answer, Question, Start};
+
+/// How often it is looked again whether something that is waited for has happened.
+const LOOK_PAUSE: Duration = Duration::from_millis(10);
+
+/// How long a node that should be added may take to answer.
+const PROBE_LIMIT: Duration = Duration::from_millis(500);
+
+/// How long a node that was removed may stay silent before nobody waits for it any more.
+const GONE_AFTER: Duration = Duration::from_secs(2);
+
+impl Node {
+    /// Adds or removes a node, or says what that would do. Answers when the new view serves on every node
+    /// that can be reached, or with the reason why nothing was changed. A change that was chosen goes on,
+    /// whether or not anybody waits for the answer.
+    pub async fn change_view(self: &Arc<Self>, request: ViewRequest) -> Result<ViewOutcome, ViewRefusal> {
+        let (reply, outcome) = oneshot::channel();
+        let node = Arc::clone(self);
+        // A task of its own: a client that hangs up must not leave a change half driven.
+        self.tasks.spawn(async move {
+            // Whoever asked may be gone.
+            let _ = reply.send(node.carry_out(request).await);
+        });
+        match outcome.await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(ViewRefusal::Impossible("this node is stopping".to_owned())),
+        }
+    }
+
+    async fn carry_out(self: &Arc<Self>, request: ViewRequest) -> Result<ViewOutcome, ViewRefusal> {
+        let deadline = Instant::now() + self.limits.view_change_timeout;
+        loop {
+            self.route()?;
+            let before = self.settled_view(deadline).await?;
+            let (wanted, slots_given_up) = self.check(&request, &before, deadline).await?;
+            if request.dry_run {
+                return Ok(ViewOutcome::Preview(
+                    self.preview(before, wanted, slots_given_up).await,
+                ));
+            }
+            let Some(chosen) = self.choose(&request, &before, &wanted).await? else {
+                continue;
+            };
+            let is_ours = is_same_change(&chosen, &wanted);
+            self.drive_until(Arc::clone(&chosen), deadline).await?;
+            if is_ours {
+                self.wait_for_the_removed(&before, &chosen, deadline).await;
+                return Ok(ViewOutcome::Changed(Changed {
+                    view: chosen,
+                    slots_given_up,
+                }));
+            }
+        }
+    }
+
+    /// The active view, when no change is under way.
+    async fn settled_view(self: &Arc<Self>, deadline: Instant) -> Result<Arc<View>, ViewRefusal> {
+        loop {
+            let facts = self.me.facts();
+            match (facts.view(), facts.newest()) {
+                (Some(view), Some(newest)) if newest.epoch == view.epoch && !facts.is_sealed() => {
+                    return Ok(Arc::clone(view));
+                }
+                (_, Some(newest)) if Instant::now() >= deadline => {
+                    return Err(ViewRefusal::Unfinished {
+                        epoch: newest.epoch,
+                        waits_for: self.waited_for(),
+                    });
+                }
+                _ => {}
+            }
+            self.route()?;
+            sleep(LOOK_PAUSE).await;
+        }
+    }
+
+    fn waited_for(&self) -> Vec<NodeId> {
+        self.change_progress()
+            .map_or_else(Vec::new, |progress| progress.waits_for)
+    }
+
+    /// The view that is wanted, and how many slots it would give up; or why it cannot be had.
+    async fn check(
+        &self,
+        request: &ViewRequest,
+        before: &Arc<View>,
+        deadline: Instant,
+    ) -> Result<(View, u32), ViewRefusal> {
+        let node = &request.node;
+        match request.kind {
+            RequestKind::Add => {
+                if before.lists(node) {
+                    return Err(already(node, before));
+                }
+                let member = self.probe(node, before, deadline).await?;
+                let wanted = next::add(before, &member).map_err(|error| refused(error, node, before))?;
+                Ok((wanted, 0))
+            }
+            RequestKind::Remove { force } => {
+                let mut wanted = next::remove(before, node).map_err(|error| refused(error, node, before))?;
+                let keep_ms = u64::try_from(self.limits.forget_after.as_millis()).unwrap_or(u64::MAX);
+                wanted.note_removals(before, self.me.wall_ms(), keep_ms);
+                let slots = self.slots_lost_with(node, before).await;
+                if slots > 0 && !force && !request.dry_run {
+                    let node = node.clone();
+                    return Err(ViewRefusal::WouldLoseData { node, slots });
+                }
+                Ok((wanted, slots))
+            }
+        }
+    }
+
+    /// Who the node is that should be added, if it can be: it answers, keeps nothing, and was not started
+    /// with another K. One that was just removed is waited for.
+    async fn probe(&self, node: &NodeId, before: &View, deadline: Instant) -> Result<Member, ViewRefusal> {
+        loop {
+            let answer = self.peers.call_known(node, Question::Meet, PROBE_LIMIT).await;
+            let (known, start, member) = match answer {
+                Ok((Answer::Met { known, start }, member)) => (known, start, member),
+                Ok(_) | Err(CallError::Silent | CallError::Unreachable | CallError::Rebooted) => {
+                    return Err(self.unreachable(node));
+                }
+            };
+            if member.node != *node {
+                let why = format!(
+                    "the node there calls itself {}; its IPPORT is another",
+                    member.node
+                );
+                let node = node.clone();
+                return Err(ViewRefusal::Unreachable { node, why });
+            }
+            check_replicas(node, &start, before)?;
+            if known.active == Epoch::NONE {
+                return Ok(member);
+            }
+            if Instant::now() >= deadline {
+                let why = "it was a member before, and still hands over its keys; try again later".to_owned();
+                let node = node.clone();
+                return Err(ViewRefusal::Unreachable { node, why });
+            }
+            sleep(LOOK_PAUSE).await;
+        }
+    }
+
+    fn unreachable(&self, node: &NodeId) -> ViewRefusal {
+        let node = node.clone();
+        match self.peers.refusal(&node) {
+            Some(why) if why.is_other_cluster => ViewRefusal::OtherCluster { node, why: why.text },
+            Some(why) => ViewRefusal::Unreachable { node, why: why.text },
+            None => ViewRefusal::Unreachable {
+                node,
+                why: "it does not answer; start it first, without VIEW, and see that this node reaches it"
+                    .to_owned(),
+            },
+        }
+    }
+
+    /// How many slots would have no holder that can be reached, if the node were removed.
+    async fn slots_lost_with(&self, node: &NodeId, before: &View) -> u32 {
+        let facts = self.me.facts();
+        if *node == self.me.node && facts.is_member() {
+            return 0;
+        }
+        let known = facts.views.values().filter(|view| view.epoch <= before.epoch);
+        let mut at_risk = known.fold(SlotSet::default(), |all, view| {
+            all.union(&view.slots_of_node(node))
+        });
+        let meets = self.peers.call_known(node, Question::Meet, PROBE_LIMIT).await;
+        let answers = meets.is_ok_and(|(_, member)| before.is_member(&member));
+        if answers || at_risk.is_empty() {
+            return 0;
+        }
+        for (ready, _) in self.ask_holdings(before, Some(node), &at_risk).await {
+            at_risk = at_risk.difference(&ready);
+        }
+        u32::try_from(at_risk.len()).expect("there are few slots")
+    }
+
+    /// What every member but one may read of these slots, and how many keys they have there.
+    async fn ask_holdings(
+        &self,
+        view: &View,
+        without: Option<&NodeId>,
+        slots: &SlotSet,
+    ) -> Vec<(SlotSet, u64)> {
+        let members: Vec<Member> = view
+            .members()
+            .filter(|member| Some(&member.node) != without)
+            .collect();
+        let asked = members.iter().map(|member| async {
+            let mine = view.slots_of_member(member).intersection(slots);
+            if mine.is_empty() {
+                return (SlotSet::default(), 0);
+            }
+            let answer = if member.node == self.me.node {
+                self.holdings(&mine)
+            } else {
+                let question = Question::Holdings(mine);
+                match self.peers.call(&member.node, question, 2 * ASK_LIMIT).await {
+                    Ok(answer) => answer,
+                    Err(_) => return (SlotSet::default(), 0),
+                }
+            };
+            match answer {
+                Answer::Holdings { ready, keys } => (ready, keys),
+                _ => (SlotSet::default(), 0),
+            }
+        });
+        join_all(asked).await
+    }
+
+    async fn preview(&self, before: Arc<View>, after: View, slots_given_up: u32) -> Preview {
+        let slots = Moves::between(&before, &after).slots();
+        let mut keys_moved = 0;
+        for (partition, nodes) in before.partitions() {
+            let moving = before.slots_of_partition(partition).intersection(&slots);
+            if moving.is_empty() {
+                continue;
+            }
+            let holdings = self.ask_holdings(&before, None, &moving).await;
+            let most = holdings.iter().map(|(_, keys)| *keys).max();
+            keys_moved += most.filter(|_| !nodes.is_empty()).unwrap_or(0);
+        }
+        Preview {
+            before,
+            after: Arc::new(after),
+            slots_moved: u32::try_from(slots.len()).expect("there are few slots"),
+            keys_moved,
+            slots_given_up,
+        }
+    }
+
+    /// Has a view chosen: the wanted one, or another's that came first. None if the view has moved on.
+    async fn choose(
+        &self,
+        request: &ViewRequest,
+        before: &View,
+        wanted: &View,
+    ) -> Result<Option<Arc<View>>, ViewRefusal> {
+        let electorate = Electorate::of(before);
+        let epoch = wanted.epoch;
+        let silent = match self.propose(epoch, Some(before), &electorate, wanted).await {
+            Ok(view) => return Ok(Some(view)),
+            Err(ProposeError::MovedOn) => return Ok(None),
+            Err(ProposeError::NoMajority(silent)) => silent,
+        };
+        if request.kind != (RequestKind::Remove { force: true }) {
+            let silent = silent.into_iter().collect();
+            return Err(ViewRefusal::NoMajority { silent });
+        }
+        tracing::warn!(?silent, "the view is changed by force, without these nodes");
+        match self
+            .propose_without(&silent, epoch, Some(before), &electorate, wanted)
+            .await
+        {
+            Ok(view) => Ok(Some(view)),
+            Err(ProposeError::MovedOn) => Ok(None),
+            Err(ProposeError::NoMajority(silent)) => Err(ViewRefusal::NoMajority {
+                silent: silent.into_iter().collect(),
+            }),
+        }
+    }
+
+    /// Drives a change; it goes on when the time is up.
+    async fn drive_until(self: &Arc<Self>, view: Arc<View>, deadline: Instant) -> Result<(), ViewRefusal> {
+        let epoch = view.epoch;
+        let (node, (done, driven)) = (Arc::clone(self), oneshot::channel());
+        self.tasks.spawn(async move {
+            node.drive(view).await;
+            // The one who waited may have given up.
+            let _ = done.send(());
+        });
+        match tokio::time::timeout_at(deadline, driven).await {
+            Ok(_) => Ok(()),
+            Err(_) => Err(ViewRefusal::Unfinished {
+                epoch,
+                waits_for: self.waited_for(),
+            }),
+        }
+    }
+
+    /// A node that was removed alive hands over what others have not confirmed yet, and begins anew: only
+    /// then does it keep nothing.
+    async fn wait_for_the_removed(&self, before: &View, after: &View, deadline: Instant) {
+        let removed: Vec<Member> = before
+            .members()
+            .filter(|member| !after.lists(&member.node))
+            .collect();
+        for member in removed {
+            let mut heard = Instant::now();
+            while Instant::now() < deadline && heard.elapsed() < GONE_AFTER {
+                if member.node == self.me.node {
+                    heard = Instant::now();
+                    if self.me.facts().is_blank() {
+                        break;
+                    }
+                } else if let Ok((Answer::Met { known, .. }, answered)) = self
+                    .peers
+                    .call_known(&member.node, Question::Meet, ASK_LIMIT)
+                    .await
+                {
+                    heard = Instant::now();
+                    if answered != member || known.active == Epoch::NONE {
+                        break;
+                    }
+                }
+                sleep(LOOK_PAUSE).await;
+            }
+        }
+    }
+}
+
+/// True if a view makes the change that was wanted; who noted when does not matter.
+fn is_same_change(chosen: &View, wanted: &View) -> bool {
+    let mut wanted = wanted.clone();
+    wanted.removed.clone_from(&chosen.removed);
+    wanted.generation = chosen.generation;
+    wanted.raised_ms = chosen.raised_ms;
+    *chosen == wanted
+}
+
+fn check_replicas(node: &NodeId, start: &Start, view: &View) -> Result<(), ViewRefusal> {
+    match start.replicas {
+        Some(replicas) if replicas != view.replicas => Err(ViewRefusal::OtherCluster {
+            node: node.clone(),
+            why: format!(
+                "it was started with K={replicas}, and this cluster has K={}; start it without K",
+                view.replicas
+            ),
+        }),
+        _ => Ok(()),
+    }
+}
+
+fn members(view: &View) -> Vec<NodeId> {
+    view.nodes()
+        .cloned()
+        .collect::<BTreeSet<_>>()
+        .into_iter()
+        .collect()
+}
+
+fn already(node: &NodeId, view: &View) -> ViewRefusal {
+    ViewRefusal::AlreadyMember {
+        node: node.clone(),
+        members: members(view),
+    }
+}
+
+fn refused(error: ChangeError, node: &NodeId, view: &View) -> ViewRefusal {
+    match error {
+        ChangeError::AlreadyListed => already(node, view),
+        ChangeError::NotListed => ViewRefusal::NotMember {
+            node: node.clone(),
+            members: members(view),
+        },
+        ChangeError::LastNode => ViewRefusal::Impossible(format!(
+            "{node} is the last node of the view; add another one first, or stop it and delete its data"
+        )),
+        ChangeError::Full => ViewRefusal::Impossible(error.to_string()),
+    }
+}

@@ -137,7 +137,12 @@ impl<'a> Draft<'a> {
                 self.forget_slots(&dropped);
                 Decision::Then(After::Done(reply, Ok(())))
             }
-            Job::Adopt { from, records, reply } => match self.adopt(&from, &records) {
+            Job::Adopt {
+                from,
+                records,
+                complete,
+                reply,
+            } => match self.adopt(&from, &records, &complete) {
                 Ok(()) => Decision::Then(After::Adopted(reply)),
                 Err(reason) => {
                     let _ = reply.send(Err(reason));
@@ -314,7 +319,7 @@ impl<'a> Draft<'a> {
 
     /// Takes what wins against what is here, each as a write of our own: the same value, time and
     /// dependencies under a new dot.
-    fn adopt(&mut self, from: &Member, records: &[Record]) -> Result<(), NoReturn> {
+    fn adopt(&mut self, from: &Member, records: &[Record], complete: &SlotSet) -> Result<(), NoReturn> {
         let forget_ms = millis(self.limits.forget_after);
         let limit_ms = forget_ms.saturating_sub(3 * millis(self.limits.clock_limit));
         self.facts.may_adopt(from, self.me.wall_ms(), limit_ms)?;
@@ -333,6 +338,10 @@ impl<'a> Draft<'a> {
             self.vector_changed = true;
             self.own.push(record.clone());
             self.merge(record);
+        }
+        if !complete.is_empty() {
+            self.facts.has_returned(from.id(), complete);
+            self.standing_changed = true;
         }
         Ok(())
     }

@@ -320,7 +320,8 @@ impl Node {
             .map(|(partition, _)| (partition, of_partition(partition)))
             .filter(|(_, slots)| !slots.is_empty())
             .map(|(partition, slots)| {
-                let givers = before.members_of(partition).filter(|giver| *giver != facts.me);
+                let owners = before.members_of(partition);
+                let givers = owners.filter(|giver| giver.node != self.me.node);
                 self.copy_partition(target, givers.collect(), slots)
             });
         join_all(copies).await;

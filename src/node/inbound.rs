@@ -143,7 +143,7 @@ impl Node {
                 from_slot,
             } => self.copy_page(peer, target, &slots, from_slot),
             Question::Confirm(confirm) => self.answer_confirm(&confirm),
-            Question::Return(records) => self.answer_return(peer, records).await,
+            Question::Return { records, complete } => self.answer_return(peer, records, complete).await,
             Question::Holdings(slots) => self.holdings(&slots),
             Question::Get {
                 key,

@@ -91,6 +91,8 @@ pub(super) enum Job {
     Adopt {
         from: Member,
         records: Vec<Record>,
+        /// Of these slots it keeps nothing else.
+        complete: SlotSet,
         reply: oneshot::Sender<Result<(), NoReturn>>,
     },
     /// Begins a new life with an empty store: nothing is kept any more.

@@ -133,12 +133,17 @@ impl Node {
         pieces
     }
 
-    /// The slots that every node of their partition confirms; one that is not up does not.
+    /// The slots that every other node of their partition confirms; one that is not up does not, and of
+    /// a partition without another node nobody does.
     async fn confirmed_by_all(&self, view: &View, slots: &SlotSet) -> SlotSet {
         let mut all = SlotSet::default();
         for (partition, nodes) in view.partitions() {
             let mut confirmed = view.slots_of_partition(partition).intersection(slots);
-            for node in nodes {
+            let others: Vec<&NodeId> = nodes.iter().filter(|node| **node != self.me.node).collect();
+            if others.is_empty() {
+                continue;
+            }
+            for node in others {
                 if !confirmed.is_empty() {
                     confirmed = confirmed.intersection(&self.confirmed_by(node, view, slots).await);
                 }
@@ -166,7 +171,8 @@ impl Node {
             if slots.is_empty() {
                 continue;
             }
-            for node in nodes.iter().filter(|node| !self.peers.is_away(node)) {
+            let others = nodes.iter().filter(|node| **node != self.me.node);
+            for node in others.filter(|node| !self.peers.is_away(node)) {
                 match self.return_to(node, &slots).await {
                     Some(Returned::Settled) => {
                         self.drop_kept(view, slots).await;
@@ -189,8 +195,15 @@ impl Node {
         self.resident
             .for_each_in(slots.iter(), |record| records.push(record.clone()));
         let mut outcome = Returned::Settled;
-        for page in pages(records) {
-            let question = Question::Return(page);
+        let pages = pages(records);
+        let last = pages.len() - 1;
+        for (number, records) in pages.into_iter().enumerate() {
+            let complete = if number == last && outcome == Returned::Settled {
+                slots.clone()
+            } else {
+                SlotSet::default()
+            };
+            let question = Question::Return { records, complete };
             match self.peers.call(node, question, RETURN_LIMIT).await {
                 Ok(Answer::Returned(Returned::Settled)) => {}
                 Ok(Answer::Returned(Returned::NotYet)) => outcome = Returned::NotYet,
@@ -206,10 +219,21 @@ impl Node {
     }
 
     /// Takes returned records, and waits a little for the siblings to have them too.
-    pub(super) async fn answer_return(&self, from: &Member, records: Vec<Record>) -> Answer {
+    pub(super) async fn answer_return(
+        &self,
+        from: &Member,
+        records: Vec<Record>,
+        complete: SlotSet,
+    ) -> Answer {
         let (reply, adopted) = oneshot::channel();
         let from = from.clone();
-        self.enqueue(Job::Adopt { from, records, reply }).await;
+        self.enqueue(Job::Adopt {
+            from,
+            records,
+            complete,
+            reply,
+        })
+        .await;
         match adopted.await {
             Ok(Ok(())) => {}
             Ok(Err(NoReturn::TooLate)) => return Answer::Returned(Returned::TooLate),

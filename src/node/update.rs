@@ -122,11 +122,18 @@ impl Node {
                 let wanted = next::add(before, &member).map_err(|error| refused(error, node, before))?;
                 Ok((wanted, 0))
             }
+            RequestKind::Remove { force: true } if !before.lists(node) => {
+                let mut wanted = next::admit(before, &[]);
+                if wanted.give_up(node) {
+                    return Ok((wanted, 0));
+                }
+                Err(refused(ChangeError::NotListed, node, before))
+            }
             RequestKind::Remove { force } => {
                 let mut wanted = next::remove(before, node).map_err(|error| refused(error, node, before))?;
                 let keep_ms = u64::try_from(self.limits.forget_after.as_millis()).unwrap_or(u64::MAX);
-                wanted.note_removals(before, self.me.wall_ms(), keep_ms);
-                let slots = self.slots_lost_with(node, before).await;
+                wanted.note_removals(before, self.me.wall_ms(), keep_ms, force);
+                let slots = self.slots_lost_with(node, before, &wanted).await;
                 if slots > 0 && !force && !request.dry_run {
                     let node = node.clone();
                     return Err(ViewRefusal::WouldLoseData { node, slots });
@@ -181,25 +188,35 @@ impl Node {
         }
     }
 
-    /// How many slots would have no holder that can be reached, if the node were removed.
-    async fn slots_lost_with(&self, node: &NodeId, before: &View) -> u32 {
+    /// How many slots would have no holder that can be reached, if the node were removed: nobody else has
+    /// them, and either the node cannot hand them over, or nobody is there who could take them.
+    async fn slots_lost_with(&self, node: &NodeId, before: &View, after: &View) -> u32 {
         let facts = self.me.facts();
-        if *node == self.me.node && facts.is_member() {
-            return 0;
-        }
         let known = facts.views.values().filter(|view| view.epoch <= before.epoch);
         let mut at_risk = known.fold(SlotSet::default(), |all, view| {
             all.union(&view.slots_of_node(node))
         });
-        let meets = self.peers.call_known(node, Question::Meet, PROBE_LIMIT).await;
-        let answers = meets.is_ok_and(|(_, member)| before.is_member(&member));
-        if answers || at_risk.is_empty() {
-            return 0;
-        }
         for (ready, _) in self.ask_holdings(before, Some(node), &at_risk).await {
             at_risk = at_risk.difference(&ready);
         }
+        if !at_risk.is_empty() && self.is_there(node, before).await {
+            for taker in after.nodes() {
+                let takes = after.slots_of_node(taker).intersection(&at_risk);
+                if !takes.is_empty() && self.is_there(taker, after).await {
+                    at_risk = at_risk.difference(&takes);
+                }
+            }
+        }
         u32::try_from(at_risk.len()).expect("there are few slots")
+    }
+
+    /// True if a node answers as the member that the view lists.
+    async fn is_there(&self, node: &NodeId, view: &View) -> bool {
+        if *node == self.me.node {
+            return view.is_member(&self.me.member());
+        }
+        let met = self.peers.call_known(node, Question::Meet, PROBE_LIMIT).await;
+        met.is_ok_and(|(_, member)| view.is_member(&member))
     }
 
     /// What every member but one may read of these slots, and how many keys they have there.

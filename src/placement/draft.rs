@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::View;
 use super::table::SlotTable;
-use super::view::Listed;
+use super::view::{Listed, Removal};
 use crate::names::{ClusterId, Epoch, Incarnation, MemberId, NodeId, PartitionId};
 
 /// How many partitions `nodes` nodes make.
@@ -19,7 +19,7 @@ pub(super) struct Draft {
     pub(super) epoch: Epoch,
     pub(super) generation: u32,
     pub(super) raised_ms: u64,
-    pub(super) removed: BTreeMap<MemberId, u64>,
+    pub(super) removed: BTreeMap<MemberId, Removal>,
     pub(super) cluster: ClusterId,
     pub(super) replicas: u32,
     pub(super) nodes: Vec<(NodeId, Option<Incarnation>)>,

@@ -22,4 +22,4 @@ pub use moves::Moves;
 pub use parts::{Inconsistent, ViewParts};
 pub use quorum::is_quorum_of;
 pub use slots::SlotSet;
-pub use view::{NODES_MAX, View};
+pub use view::{NODES_MAX, Removal, View};

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::View;
 use super::draft::{Draft, partition_count};
 use super::table::SlotTable;
-use super::view::NODES_MAX;
+use super::view::{NODES_MAX, Removal};
 use crate::names::{ClusterId, Epoch, Incarnation, Member, MemberId, NodeId};
 
 /// Far beyond what changes can reach, and far enough from the end that counting on cannot overflow.
@@ -22,7 +22,7 @@ pub struct ViewParts {
     pub generation: u32,
     pub raised_ms: u64,
     /// Rising.
-    pub removed: Vec<(MemberId, u64)>,
+    pub removed: Vec<(MemberId, Removal)>,
     pub cluster: ClusterId,
     pub replicas: u32,
     pub nodes: Vec<(NodeId, Option<Incarnation>)>,
@@ -71,7 +71,11 @@ impl View {
             epoch: self.epoch,
             generation: self.generation,
             raised_ms: self.raised_ms,
-            removed: self.removed.iter().map(|(id, at)| (*id, *at)).collect(),
+            removed: self
+                .removed
+                .iter()
+                .map(|(id, removal)| (*id, removal.clone()))
+                .collect(),
             cluster: self.cluster,
             replicas: self.replicas,
             nodes: listed
@@ -164,6 +168,15 @@ mod tests {
         first(2, 5, 1).to_parts()
     }
 
+    fn removal(id: u64) -> (MemberId, Removal) {
+        let removal = Removal {
+            node: node(9),
+            at_ms: 1,
+            given_up: false,
+        };
+        (MemberId(id), removal)
+    }
+
     #[test]
     fn parts_name_nodes_by_their_places() {
         let parts = parts();
@@ -180,7 +193,7 @@ mod tests {
             ("out of range", |parts| parts.epoch = Epoch(u64::MAX)),
             ("out of range", |parts| parts.generation = u32::MAX),
             ("out of order", |parts| {
-                parts.removed = vec![(MemberId(2), 1), (MemberId(2), 1)]
+                parts.removed = vec![removal(2), removal(2)]
             }),
             ("K is 0", |parts| parts.replicas = 0),
             ("no nodes", |parts| parts.nodes.clear()),

@@ -24,9 +24,8 @@ pub struct View {
     pub generation: u32,
     /// When the generation was raised last, by the wall clock of whoever proposed it; 0 for never.
     pub raised_ms: u64,
-    /// Members that were removed, and when, by the wall clock of whoever proposed it: until when what
-    /// they bring may be taken, and tombstones must be kept.
-    pub removed: BTreeMap<MemberId, u64>,
+    /// Members that were removed lately.
+    pub removed: BTreeMap<MemberId, Removal>,
     pub cluster: ClusterId,
     /// K: how many nodes make a partition.
     pub replicas: u32,
@@ -35,6 +34,17 @@ pub struct View {
     pub(super) table: SlotTable,
     pub(super) by_node: BTreeMap<NodeId, usize>,
     pub(super) by_member: BTreeMap<MemberId, usize>,
+}
+
+/// How a member was removed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Removal {
+    pub node: NodeId,
+    /// By the wall clock of whoever proposed it: until when what the member returns may be taken, and
+    /// tombstones must be kept.
+    pub at_ms: u64,
+    /// By force: nobody waits for what only this member had.
+    pub given_up: bool,
 }
 
 /// A node as the view lists it.
@@ -92,12 +102,29 @@ impl View {
 
     /// Notes that the members of `before` which this view does not list were removed now, and forgets
     /// removals that are older than `keep_ms`.
-    pub fn note_removals(&mut self, before: &Self, now_ms: u64, keep_ms: u64) {
+    pub fn note_removals(&mut self, before: &Self, now_ms: u64, keep_ms: u64, given_up: bool) {
         self.removed
-            .retain(|_, removed_ms| removed_ms.saturating_add(keep_ms) >= now_ms);
-        let gone = before.members().filter(|member| !self.is_member(member));
-        let gone: Vec<MemberId> = gone.map(|member| member.id()).collect();
-        self.removed.extend(gone.into_iter().map(|id| (id, now_ms)));
+            .retain(|_, removal| removal.at_ms.saturating_add(keep_ms) >= now_ms);
+        let gone: Vec<Member> = before
+            .members()
+            .filter(|member| !self.lists(&member.node))
+            .collect();
+        for member in gone {
+            let removal = Removal {
+                node: member.node.clone(),
+                at_ms: now_ms,
+                given_up,
+            };
+            self.removed.insert(member.id(), removal);
+        }
+    }
+
+    /// Gives up what only this node had, which was removed. True if anybody may have waited for it.
+    pub fn give_up(&mut self, node: &NodeId) -> bool {
+        let of_node = self.removed.values_mut().filter(|removal| removal.node == *node);
+        of_node.fold(false, |news, removal| {
+            news | !std::mem::replace(&mut removal.given_up, true)
+        })
     }
 
     /// When a node left that is no member any more: it was removed, or, if it is listed, it followed a
@@ -106,13 +133,13 @@ impl View {
         if self.is_member(member) {
             Some(self.raised_ms).filter(|raised_ms| *raised_ms > 0)
         } else {
-            self.removed.get(&member.id()).copied()
+            self.removed.get(&member.id()).map(|removal| removal.at_ms)
         }
     }
 
     /// The last time that a member left.
     pub fn last_left_ms(&self) -> u64 {
-        let removed = self.removed.values().copied().max();
+        let removed = self.removed.values().map(|removal| removal.at_ms).max();
         removed.unwrap_or(0).max(self.raised_ms)
     }
 

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use super::facts::{Region, owners_of};
 use super::{Ask, Facts, Given, Incoming, NoExchange, Offered};
-use crate::names::Epoch;
+use crate::names::{Epoch, Member, MemberId};
+use crate::placement::SlotSet;
 use crate::planted::{self, Fault};
 
 impl Facts {
@@ -78,6 +79,7 @@ impl Facts {
             let region = &self.regions[at];
             if region.lacks == Epoch::NONE
                 || !self.owners_then_and_now(&region.slots).is_subset(&region.sources)
+                || self.awaits_a_removed_owner(region)
             {
                 continue;
             }
@@ -88,14 +90,51 @@ impl Facts {
         }
     }
 
+    /// True if a member was removed that had these slots, did not hand them over, and was not given up: it
+    /// returns them when it is back, and until then nobody knows what there is.
+    fn awaits_a_removed_owner(&self, region: &Region) -> bool {
+        let Some(active) = self.view() else { return false };
+        let is_awaited = |id: MemberId| active.removed.get(&id).is_some_and(|removal| !removal.given_up);
+        self.lost_owners(region).any(|owner| is_awaited(owner.id()))
+    }
+
     /// True if a member that owned any of these slots in an epoch that is not closed is listed no
     /// longer, and did not hand them over before it went.
     fn lost_an_owner(&self, region: &Region) -> bool {
-        let Some(active) = self.view() else { return false };
-        let known = self.views_of(self.closed.below, self.active);
-        let past = known.filter(|view| view.epoch < self.active);
+        self.lost_owners(region).next().is_some()
+    }
+
+    fn lost_owners<'a>(&'a self, region: &'a Region) -> impl Iterator<Item = Member> + 'a {
+        let past = self
+            .views_of(self.closed.below, self.active)
+            .filter(|view| view.epoch < self.active);
         past.flat_map(|view| owners_of(view, &region.slots))
-            .any(|owner| !active.is_member(&owner) && !region.sources.contains(&owner.id()))
+            .filter(|owner| {
+                let is_listed = self.view().is_some_and(|active| active.is_member(owner));
+                !is_listed && !region.sources.contains(&owner.id())
+            })
+    }
+
+    /// A removed member has returned everything that it kept of these slots.
+    pub fn has_returned(&mut self, from: MemberId, slots: &SlotSet) {
+        let mut regions = Vec::new();
+        for mut rest in std::mem::take(Arc::make_mut(&mut self.regions)) {
+            let returned = rest.slots.intersection(slots);
+            if !returned.is_empty() {
+                let mut region = Region {
+                    slots: returned,
+                    ..rest.clone()
+                };
+                region.sources.insert(from);
+                rest.slots = rest.slots.difference(&region.slots);
+                regions.push(region);
+            }
+            if !rest.slots.is_empty() {
+                regions.push(rest);
+            }
+        }
+        self.regions = Arc::new(join_alike(regions));
+        self.settle();
     }
 }
 

@@ -11,7 +11,7 @@ use serde::ser::{Serialize, Serializer};
 
 use crate::causality::{Payload, Record, Timestamp, VersionVector};
 use crate::names::{ClusterId, Dot, Epoch, Incarnation, Key, Log, Member, MemberId, NodeId, PartitionId};
-use crate::placement::{SlotSet, View, ViewParts};
+use crate::placement::{Removal, SlotSet, View, ViewParts};
 use crate::replication::{Ask, Closed, Confirm, Copied, Given, Incoming, Kept, Offered, Region, Wanted};
 use crate::view_change::{Acceptor, Ballot, Order, Phase, Report, Vote};
 
@@ -79,6 +79,7 @@ by_fields! {
     Log { epoch, member }
     Dot { log, number }
     Payload { epoch, timestamp, entries }
+    Removal { node, at_ms, given_up }
     ViewParts { epoch, generation, raised_ms, removed, cluster, replicas, nodes, partitions, slots }
     Region { slots, lacks, coverage, sources, heard }
     Kept { slots, last_owned, lacks, coverage }

@@ -82,8 +82,12 @@ pub enum Question {
     },
     /// Do the owners have everything that the asker keeps of slots that moved away?
     Confirm(Confirm),
-    /// Records of an asker that is no member any more, to be taken as new writes.
-    Return(Vec<Record>),
+    /// Records of an asker that is no member any more, to be taken as new writes; with the last of them,
+    /// the slots of which it keeps nothing else.
+    Return {
+        records: Vec<Record>,
+        complete: SlotSet,
+    },
     /// Which of these slots may be read at the receiver, and how many keys are in them?
     Holdings(SlotSet),
     Get {

@@ -44,30 +44,35 @@ fn tell(setting: &Setting, outcomes: &Outcomes) {
 }
 
 /// The seeds that failed, of every second one from `first` on. A simulation stays on its thread.
-fn failures(first: u64, end: u64) -> Vec<u64> {
-    let fails = |seed: &u64| {
+fn failures(first: u64, end: u64) -> (Vec<u64>, u64) {
+    let mut changes = 0;
+    let mut fails = |seed: &u64| {
         let setting = Setting::of_seed(*seed);
         let Ok(outcomes) = std::panic::catch_unwind(|| run(&setting)) else {
             return true;
         };
+        changes += outcomes.changes;
         if !outcomes.is_clean() {
             tell(&setting, &outcomes);
         }
         !outcomes.is_clean()
     };
-    (first..end).step_by(2).filter(fails).collect()
+    let failed = (first..end).step_by(2).filter(&mut fails).collect();
+    (failed, changes)
 }
 
 #[test]
 fn clusters_under_faults_keep_their_promises() {
     let first = number("FIRST", 1);
     let end = first + number("SEEDS", 300);
-    let mut failed = std::thread::scope(|scope| {
+    let (mut failed, changes) = std::thread::scope(|scope| {
         let others = scope.spawn(move || failures(first + 1, end));
-        let mut failed = failures(first, end);
-        failed.extend(others.join().expect("what a run panics with is caught"));
-        failed
+        let (mut failed, changes) = failures(first, end);
+        let (others, of_others) = others.join().expect("what a run panics with is caught");
+        failed.extend(others);
+        (failed, changes + of_others)
     });
+    println!("{} seeds, {changes} view changes", end - first);
     failed.sort_unstable();
     assert!(failed.is_empty(), "seeds that failed: {failed:?}");
 }

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use causeway::causality::Record;
 use causeway::config::{Config, Limits, StoreKind};
-use causeway::names::NodeId;
-use causeway::node::{Node, Parts, Tasks};
+use causeway::names::{Epoch, NodeId};
+use causeway::node::{Node, Parts, Role, Situation, Tasks};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
@@ -21,6 +21,8 @@ pub struct SimCluster {
     pub network: SimNetwork,
     pub nodes: Vec<SimNode>,
     replicas: u32,
+    /// The first so many nodes are those of the first view; the others are started without `VIEW`.
+    listed: usize,
     /// What every node is started with.
     pub limits: Limits,
     born: Instant,
@@ -64,9 +66,17 @@ impl SimCluster {
             dice,
             nodes,
             replicas,
+            listed: count,
             limits: Limits::default(),
             born,
         }
+    }
+
+    /// The same, and nodes more that the first view does not list.
+    pub fn with_spares(seed: u64, count: usize, spares: usize, replicas: u32) -> Self {
+        let mut cluster = Self::new(seed, count + spares, replicas);
+        cluster.listed = count;
+        cluster
     }
 
     /// The same, all started and serving.
@@ -92,10 +102,11 @@ impl SimCluster {
     /// The node that a start will give; apart from [`Self::started`], so that nobody holds the cluster
     /// while a disk takes its time.
     pub fn starting(&mut self, number: usize) -> impl Future<Output = Arc<Node>> + use<> {
-        let view = self.nodes.iter().map(|node| node.id.clone()).collect();
+        let listed = &self.nodes[..self.listed];
+        let is_listed = number < self.listed;
         let given = Given {
-            replicas: Some(self.replicas),
-            view: Some(view),
+            replicas: is_listed.then_some(self.replicas),
+            view: is_listed.then(|| listed.iter().map(|node| node.id.clone()).collect()),
         };
         self.starting_with(number, given)
     }
@@ -185,23 +196,53 @@ impl SimCluster {
         self.until(limit, "every node serves", || self.is_serving()).await;
     }
 
-    /// True if every node that runs serves, with everything that it must have, and reaches all others.
+    /// True if every node that runs serves, with everything that it must have, and reaches all others; or
+    /// waits to be added, and no view lists it.
     pub fn is_serving(&self) -> bool {
-        let mut running = self.nodes.iter().filter_map(|node| node.running.as_ref());
-        running.all(|node| {
-            let situation = node.situation();
-            situation.ready && situation.away.is_empty()
+        let situations = self.situations();
+        let newest = situations.iter().max_by_key(|situation| situation.epoch);
+        let Some(newest) = newest.filter(|newest| newest.role != Role::Waiting) else {
+            return false;
+        };
+        let listed: Vec<&NodeId> = newest
+            .partitions
+            .iter()
+            .flatten()
+            .chain(&newest.proxies)
+            .collect();
+        situations.iter().all(|one| {
+            if listed.contains(&&one.node) {
+                let reaches_all = !one.away.iter().any(|away| listed.contains(&away));
+                one.epoch == newest.epoch && one.ready && reaches_all && one.change.is_none()
+            } else {
+                one.role == Role::Waiting && one.epoch == Epoch::NONE && one.keys == 0
+            }
         })
+    }
+
+    fn situations(&self) -> Vec<Situation> {
+        let running = self.nodes.iter().filter_map(|node| node.running.as_ref());
+        running.map(|node| node.situation()).collect()
+    }
+
+    /// The nodes that serve, by number: all but those that wait to be added.
+    pub fn members(&self) -> Vec<usize> {
+        let serves = |number: &usize| {
+            self.node(*number)
+                .is_some_and(|node| node.situation().role != Role::Waiting)
+        };
+        (0..self.nodes.len()).filter(serves).collect()
     }
 
     /// Replicas of one partition that hold different records. Tombstones count like all records, but where
     /// they go within the run.
     pub fn differences(&self) -> Vec<String> {
-        let Some(any) = self.nodes.iter().find_map(|node| node.running.as_ref()) else {
+        let mut situations = self.situations().into_iter();
+        let Some(any) = situations.find(|situation| situation.role != Role::Waiting) else {
             return Vec::new();
         };
         let mut differences = Vec::new();
-        for owners in any.situation().partitions {
+        for owners in any.partitions {
             let mut replicas = self.nodes.iter().filter(|node| owners.contains(&node.id));
             let Some(first) = replicas.next() else { continue };
             for other in replicas {

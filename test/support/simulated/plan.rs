@@ -22,6 +22,16 @@ pub enum Fault {
     DiskFull(usize, bool),
     /// Each sync takes up to this many milliseconds.
     SlowDisk(usize, u64),
+    /// An operator asks one node to add another, or to remove one: nodes by their places among those of
+    /// which it makes sense.
+    Add {
+        node: usize,
+        via: usize,
+    },
+    Remove {
+        node: usize,
+        via: usize,
+    },
 }
 
 /// A fault and when it strikes, in milliseconds from the beginning of the run.
@@ -36,6 +46,8 @@ pub struct Event {
 pub struct Severity {
     pub faults: u64,
     pub span_ms: u64,
+    /// How often an operator changes the view.
+    pub changes: u64,
     /// Whether disks are destroyed.
     pub wipes: bool,
     /// Whether the nodes start one by one in the bad weather, instead of together before it.
@@ -50,10 +62,10 @@ pub const QUICK_SYNC_MS: u64 = 25;
 
 /// Draws a plan. Whatever strikes a node or a link is mended a little later, so that faults overlap in
 /// changing ways; the end of a run mends the rest.
-pub fn draw(dice: &Dice, nodes: usize, replicas: u32, severity: Severity) -> Vec<Event> {
+pub fn draw(dice: &Dice, nodes: usize, spares: usize, replicas: u32, severity: Severity) -> Vec<Event> {
     let mut draft = Draft {
         dice,
-        nodes,
+        nodes: nodes + spares,
         replicas: replicas as usize,
         severity,
         events: Vec::new(),
@@ -65,6 +77,9 @@ pub fn draw(dice: &Dice, nodes: usize, replicas: u32, severity: Severity) -> Vec
     }
     for _ in 0..severity.faults {
         draft.misfortune();
+    }
+    for _ in 0..severity.changes {
+        draft.change();
     }
     draft.events.sort_by_key(|event| event.at_ms);
     draft.events
@@ -153,6 +168,34 @@ impl Draft<'_> {
             ),
         };
         self.strike(at_ms, mended_ms, fault, mending);
+    }
+
+    /// An operator at work: what he asks for may be impossible at that moment. Half of the time something
+    /// goes wrong right then.
+    fn change(&mut self) {
+        let at_ms = self.dice.between(0, self.severity.span_ms);
+        let (node, via) = (self.node(), self.node());
+        let wish = if self.dice.chance(50) {
+            Fault::Add { node, via }
+        } else {
+            Fault::Remove { node, via }
+        };
+        self.at(at_ms, wish);
+        if self.severity.gentle || self.dice.chance(50) {
+            return;
+        }
+        let (a, b) = (self.node(), self.node());
+        let (fault, mending) = match self.dice.between(0, 5) {
+            0 => (Fault::Kill(via), Fault::Start(via)),
+            1 => (Fault::Kill(node), Fault::Start(node)),
+            2 => (Fault::Kill(a), Fault::Start(a)),
+            3 => (Fault::Isolate(a), Fault::Rejoin(a)),
+            4 => (Fault::Isolate(node), Fault::Rejoin(node)),
+            _ => (Fault::Cut(a, b), Fault::HealLink(a, b)),
+        };
+        let struck_ms = at_ms + self.dice.between(0, 150);
+        let mended_ms = struck_ms + self.dice.between(50, 5000);
+        self.strike(struck_ms, mended_ms, fault, mending);
     }
 
     /// What goes wrong while a node that lost its disk is taken in again: members are cut off, so that

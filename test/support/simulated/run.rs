@@ -38,6 +38,8 @@ pub struct Outcomes {
     /// Answers that took too long.
     pub late: Vec<String>,
     pub panics: u64,
+    /// View changes that an operator was told are done.
+    pub changes: u64,
     pub simulated: Duration,
 }
 
@@ -85,12 +87,18 @@ pub fn run(setting: &Setting) -> Outcomes {
 
 async fn run_in_simulation(setting: &Setting) -> Outcomes {
     let began = Instant::now();
-    let mut cluster = SimCluster::new(setting.seed, setting.nodes, setting.replicas);
+    let mut cluster = SimCluster::with_spares(setting.seed, setting.nodes, setting.spares, setting.replicas);
     cluster.limits = setting.limits();
     if !setting.severity.rough_birth {
         cluster.start_all().await;
     }
-    let plan = draw(&cluster.dice, setting.nodes, setting.replicas, setting.severity);
+    let plan = draw(
+        &cluster.dice,
+        setting.nodes,
+        setting.spares,
+        setting.replicas,
+        setting.severity,
+    );
     let began_us = cluster.now_us();
     let stage = Stage::new(cluster);
     let workload = RefCell::new(Workload::new(setting.seed, setting.shape.clone()));
@@ -101,12 +109,19 @@ async fn run_in_simulation(setting: &Setting) -> Outcomes {
     );
     stage.make_peace().await;
     sleep(AGREE_LIMIT).await;
+    // A change that was left undecided may have been found and finished meanwhile.
+    stage.make_peace().await;
+    stage.ask_members();
     stage.look();
     let differences = stage.cluster.borrow().differences();
     driver::final_reads(&stage, &workload).await;
     let history = workload.borrow().history().clone();
     let rules = Rules {
-        lasting_replicas: if setting.severity.wipes { 2 } else { 1 },
+        lasting_replicas: if setting.severity.wipes || setting.severity.changes > 0 {
+            2
+        } else {
+            1
+        },
         ..Rules::default()
     };
     Outcomes {
@@ -117,6 +132,7 @@ async fn run_in_simulation(setting: &Setting) -> Outcomes {
         history,
         differences,
         panics: 0,
+        changes: stage.changes.get(),
         simulated: began.elapsed(),
     }
 }

@@ -15,7 +15,10 @@ const FORGET_SOON: Duration = Duration::from_secs(4);
 #[derive(Debug, Clone)]
 pub struct Setting {
     pub seed: u64,
+    /// The nodes of the first view.
     pub nodes: usize,
+    /// Nodes beside them that wait to be added.
+    pub spares: usize,
     pub replicas: u32,
     pub shape: Shape,
     pub severity: Severity,
@@ -37,16 +40,24 @@ impl Setting {
             ..Shape::default()
         };
         let gentle = dice.chance(12);
+        let faults = dice.between(2, 14);
+        let may_wipe = dice.chance(60) && replicas > 1;
+        // What was written to one replica alone may vanish when it is removed, and when its disk is lost:
+        // in one run one of the two, so that two replicas are enough to outlive either.
+        let changes = if dice.chance(60) { dice.between(1, 8) } else { 0 };
+        let spares = if changes > 0 { dice.between(0, 3) } else { 0 };
         let severity = Severity {
-            faults: dice.between(2, 14),
+            faults,
             span_ms,
-            wipes: dice.chance(60) && replicas > 1,
+            changes,
+            wipes: may_wipe && changes == 0,
             rough_birth: dice.chance(25),
             gentle,
         };
         Self {
             seed,
             nodes,
+            spares: usize::try_from(spares).expect("few nodes"),
             replicas,
             shape,
             severity,

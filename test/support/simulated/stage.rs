@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use causeway::causality::Timestamp;
 use causeway::names::Key;
-use causeway::node::{Node, Refusal, Role};
+use causeway::node::{Node, Refusal, RequestKind, Role, ViewRequest};
 use causeway::placement::is_quorum_of;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::cluster::SimCluster;
@@ -32,6 +34,10 @@ pub struct Stage {
     pub cluster: RefCell<SimCluster>,
     pub views: RefCell<Views>,
     is_over: Cell<bool>,
+    /// The nodes that serve at the end.
+    members: RefCell<Vec<usize>>,
+    /// How many view changes were carried out.
+    pub changes: Cell<u64>,
 }
 
 impl Stage {
@@ -40,6 +46,8 @@ impl Stage {
             cluster: RefCell::new(cluster),
             views: RefCell::default(),
             is_over: Cell::new(false),
+            members: RefCell::default(),
+            changes: Cell::new(0),
         }
     }
 
@@ -59,8 +67,24 @@ impl Stage {
     pub async fn strike(&self, plan: &[Event], setting: &Setting) {
         let began = Instant::now();
         let mut wiped: BTreeMap<Option<u32>, usize> = BTreeMap::new();
+        let mut operators = FuturesUnordered::new();
         for event in plan {
-            sleep_until(began + Duration::from_millis(event.at_ms)).await;
+            let struck = sleep_until(began + Duration::from_millis(event.at_ms));
+            tokio::pin!(struck);
+            loop {
+                tokio::select! {
+                    biased;
+                    () = &mut struck => break,
+                    Some(()) = operators.next(), if !operators.is_empty() => {}
+                }
+            }
+            match event.fault {
+                Fault::Add { node, via } => operators.push(self.change_view(node, via, RequestKind::Add)),
+                Fault::Remove { node, via } => {
+                    operators.push(self.change_view(node, via, RequestKind::Remove { force: false }))
+                }
+                _ => {}
+            }
             if let Fault::Wipe(number) = event.fault {
                 let partition = self.partition_of(number);
                 // One disk a partition: two could hold the only copies. And never a quorum: empty nodes
@@ -79,6 +103,36 @@ impl Stage {
             self.apply(event.fault).await;
         }
         self.is_over.set(true);
+    }
+
+    /// An operator asks one node for a change, and waits for the answer.
+    async fn change_view(&self, node: usize, via: usize, kind: RequestKind) {
+        let (asked, node) = {
+            let cluster = self.cluster.borrow();
+            let members = cluster.members();
+            let others: Vec<usize> = (0..cluster.nodes.len())
+                .filter(|number| !members.contains(number))
+                .collect();
+            // What may be done at this moment, nearly always: else most wishes would be refused.
+            let wished = match kind {
+                RequestKind::Add => &others,
+                RequestKind::Remove { .. } => &members,
+            };
+            let node = wished.get(node % wished.len().max(1)).copied().unwrap_or(node);
+            let Some(via) = members.get(via % members.len().max(1)) else {
+                return;
+            };
+            (cluster.node(*via).cloned(), cluster.nodes[node].id.clone())
+        };
+        let Some(asked) = asked else { return };
+        let request = ViewRequest {
+            node,
+            kind,
+            dry_run: false,
+        };
+        if asked.change_view(request).await.is_ok() {
+            self.changes.set(self.changes.get() + 1);
+        }
     }
 
     /// Nodes that know no view.
@@ -154,6 +208,8 @@ impl Stage {
                 drop(cluster);
                 self.start(a).await;
             }
+            // An operator's wishes take their time; `strike` sees to them.
+            Fault::Add { .. } | Fault::Remove { .. } => {}
         }
     }
 
@@ -190,11 +246,18 @@ impl Stage {
             sleep(Duration::from_millis(10)).await;
         }
     }
+
+    /// From now on only members are asked, by their places among themselves.
+    pub fn ask_members(&self) {
+        *self.members.borrow_mut() = self.cluster.borrow().members();
+    }
 }
 
 impl Cluster for Stage {
     async fn operate(&self, node: usize, operation: &Operation, payload: &str) -> Reply {
-        let node = self.cluster.borrow().node(node).cloned();
+        // At the end only members are asked, by their places among themselves.
+        let number = self.members.borrow().get(node).copied().unwrap_or(node);
+        let node = self.cluster.borrow().node(number).cloned();
         let Some(node) = node else {
             return Reply::refused("connection refused");
         };
@@ -209,7 +272,10 @@ impl Cluster for Stage {
     }
 
     fn nodes(&self) -> usize {
-        self.cluster.borrow().nodes.len()
+        match self.members.borrow().len() {
+            0 => self.cluster.borrow().nodes.len(),
+            members => members,
+        }
     }
 
     fn now_us(&self) -> u64 {

@@ -27,7 +27,7 @@ pub struct Arguments {
     #[command(subcommand)]
     command: Option<Command>,
     #[command(flatten)]
-    serve: Serve,
+    serve: Box<Serve>,
 }
 
 impl Arguments {
@@ -41,7 +41,7 @@ impl Arguments {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Run a node of a cluster
-    Serve(Serve),
+    Serve(Box<Serve>),
     /// Start a small cluster of processes on this machine, to try and to break
     Lab(Lab),
     /// Print the value of a key
@@ -89,6 +89,9 @@ pub struct Serve {
     /// How long a deletion is remembered at the least [default: 24h]
     #[arg(long, env = "FORGET_AFTER", value_name = "DURATION")]
     pub forget_after: Option<String>,
+    /// How long a request to change the view waits for its end [default: 60s]
+    #[arg(long, env = "VIEW_CHANGE_TIMEOUT", value_name = "DURATION")]
+    pub view_change_timeout: Option<String>,
     /// Requests in flight before new ones are refused [default: 4096]
     #[arg(long, env = "MAX_REQUESTS", value_name = "NUMBER")]
     pub max_requests: Option<String>,
@@ -120,6 +123,7 @@ impl Serve {
             causal_wait: self.causal_wait.clone(),
             clock_limit: self.clock_limit.clone(),
             forget_after: self.forget_after.clone(),
+            view_change_timeout: self.view_change_timeout.clone(),
             max_requests: self.max_requests.clone(),
         }
     }

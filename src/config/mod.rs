@@ -57,8 +57,7 @@ pub struct Limits {
     pub clock_limit: Duration,
     /// How long a tombstone is kept at the least (`FORGET_AFTER`).
     pub forget_after: Duration,
-    /// How long a view change may take before its driver says what it waits for
-    /// (`VIEW_CHANGE_TIMEOUT`).
+    /// How long a request to change the view waits for its end (`VIEW_CHANGE_TIMEOUT`).
     pub view_change_timeout: Duration,
     /// Requests in flight before new ones are refused (`MAX_REQUESTS`).
     pub requests_max: usize,
@@ -90,6 +89,7 @@ pub struct Settings {
     pub causal_wait: Option<String>,
     pub clock_limit: Option<String>,
     pub forget_after: Option<String>,
+    pub view_change_timeout: Option<String>,
     pub max_requests: Option<String>,
 }
 
@@ -107,7 +107,7 @@ impl Settings {
     }
 
     /// Each setting under its name: the environment's, and in lower case the file's.
-    fn by_name(&mut self) -> [(&'static str, &mut Option<String>); 11] {
+    fn by_name(&mut self) -> [(&'static str, &mut Option<String>); 12] {
         [
             ("IPPORT", &mut self.ipport),
             ("VIEW", &mut self.view),
@@ -119,6 +119,7 @@ impl Settings {
             ("CAUSAL_WAIT", &mut self.causal_wait),
             ("CLOCK_LIMIT", &mut self.clock_limit),
             ("FORGET_AFTER", &mut self.forget_after),
+            ("VIEW_CHANGE_TIMEOUT", &mut self.view_change_timeout),
             ("MAX_REQUESTS", &mut self.max_requests),
         ]
     }
@@ -231,6 +232,12 @@ fn limits(settings: &Settings) -> Result<Limits, Vec<ConfigError>> {
         default.forget_after,
         SECOND..=YEAR,
     );
+    let view_change = duration(
+        "VIEW_CHANGE_TIMEOUT",
+        &settings.view_change_timeout,
+        default.view_change_timeout,
+        SECOND..=3600 * SECOND,
+    );
     let requests = count(
         "MAX_REQUESTS",
         &settings.max_requests,
@@ -248,23 +255,30 @@ fn limits(settings: &Settings) -> Result<Limits, Vec<ConfigError>> {
         )),
         _ => None,
     };
-    match (value, wait, clock, forget, requests, short) {
-        (Ok(value_bytes_max), Ok(causal_wait), Ok(clock_limit), Ok(forget_after), Ok(requests_max), None) => {
-            Ok(Limits {
-                value_bytes_max,
-                causal_wait,
-                clock_limit,
-                forget_after,
-                view_change_timeout: default.view_change_timeout,
-                requests_max,
-            })
-        }
-        (value, wait, clock, forget, requests, short) => {
+    match (value, wait, clock, forget, view_change, requests, short) {
+        (
+            Ok(value_bytes_max),
+            Ok(causal_wait),
+            Ok(clock_limit),
+            Ok(forget_after),
+            Ok(view_change_timeout),
+            Ok(requests_max),
+            None,
+        ) => Ok(Limits {
+            value_bytes_max,
+            causal_wait,
+            clock_limit,
+            forget_after,
+            view_change_timeout,
+            requests_max,
+        }),
+        (value, wait, clock, forget, view_change, requests, short) => {
             let each = [
                 value.err(),
                 wait.err(),
                 clock.err(),
                 forget.err(),
+                view_change.err(),
                 requests.err(),
                 short,
             ];

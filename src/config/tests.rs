@@ -159,6 +159,8 @@ fn every_mistake_is_reported_at_once() {
         max_value: Some("big".into()),
         causal_wait: Some("1h".into()),
         clock_limit: Some("?".into()),
+        // Without a unit these are milliseconds.
+        view_change_timeout: Some("60".into()),
         max_requests: Some("0".into()),
         ..Settings::default()
     };
@@ -174,6 +176,7 @@ fn every_mistake_is_reported_at_once() {
             &["MAX_VALUE", "\"big\"", "1MiB"],
             &["CAUSAL_WAIT", "from 0ns to 60s"],
             &["CLOCK_LIMIT", "1h"],
+            &["VIEW_CHANGE_TIMEOUT", "60ms", "from 1s to 3600s"],
             &["MAX_REQUESTS", "from 1 to"],
         ],
     );

@@ -94,6 +94,7 @@ fn help_shows_every_setting_as_flag_and_variable() {
             "CAUSAL_WAIT",
             "CLOCK_LIMIT",
             "FORGET_AFTER",
+            "VIEW_CHANGE_TIMEOUT",
             "MAX_REQUESTS",
         ] {
             let flag = format!("--{}", setting.to_lowercase().replace('_', "-"));

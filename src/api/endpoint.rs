@@ -11,7 +11,9 @@ use super::error::ApiError;
 use super::parameters::{Parameters, media_type};
 use super::path::{decode_key, normalise};
 use super::routes::{Route, find};
+use super::view;
 use crate::names::Key;
+use crate::node::ViewRequest;
 
 const BYTES: &str = "application/octet-stream";
 
@@ -32,7 +34,7 @@ pub(super) enum Operation {
         key: Key,
         payload: String,
     },
-    UpdateView,
+    UpdateView(ViewRequest),
     Ask(Question),
     Home,
     Status,
@@ -158,7 +160,7 @@ fn wanted_form(parts: &Parts) -> Form {
 
 fn parse_question(route: Route, parts: &Parts, body: &Bytes) -> Result<Operation, ApiError> {
     Ok(match route {
-        Route::UpdateView => Operation::UpdateView,
+        Route::UpdateView => Operation::UpdateView(view::parse(&Parameters::read(parts, body)?)?),
         Route::PartitionId => Operation::Ask(Question::PartitionId),
         Route::AllPartitionIds => Operation::Ask(Question::AllPartitionIds),
         Route::PartitionMembers => {

@@ -7,8 +7,8 @@ use http::{HeaderName, Response};
 
 use super::json::Object;
 use super::status::verdict;
-use crate::names::{KEY_CHARS_MAX, PartitionId};
-use crate::node::Refusal;
+use crate::names::{KEY_CHARS_MAX, NodeId, PartitionId};
+use crate::node::{Refusal, ViewRefusal};
 
 /// How a client carries its payload where a body would be refused (browsers, on GET).
 pub(super) const CAUSAL_PAYLOAD: HeaderName = HeaderName::from_static("causal-payload");
@@ -46,8 +46,12 @@ pub(super) enum ApiError {
         path: String,
         allow: &'static str,
     },
-    #[error("this node does not change views yet")]
-    NotImplemented,
+    /// What is asked of the view makes no sense as it is written.
+    #[error("{0}")]
+    BadViewChange(String),
+    /// By the node. [`ViewRefusal::NotHere`] comes as the refusal in it.
+    #[error("{0}")]
+    View(ViewRefusal),
     #[error("not ready: {why}")]
     NotReady { why: String },
     #[error("the request's body did not arrive in time")]
@@ -98,8 +102,9 @@ impl ApiError {
         match self {
             Self::KeyNotFound { payload, .. } => object = object.text("causal_payload", payload),
             Self::Refused(Refusal::Starting { missing, .. }) => {
-                object = object.texts("missing", missing.iter().map(|node| node.as_str()));
+                object = object.texts("missing", missing.iter().map(NodeId::as_str));
             }
+            Self::View(refusal) => object = with_view_facts(object, refusal),
             _ => {}
         }
         object.finish()
@@ -118,6 +123,25 @@ impl ApiError {
     }
 }
 
+/// What programs may want to know of a refused view change without reading its text.
+fn with_view_facts(object: Object, refusal: &ViewRefusal) -> Object {
+    let list = |object: Object, name, nodes: &[NodeId]| object.texts(name, nodes.iter().map(NodeId::as_str));
+    match refusal {
+        ViewRefusal::AlreadyMember { members, .. } | ViewRefusal::NotMember { members, .. } => {
+            list(object, "view", members)
+        }
+        ViewRefusal::NoMajority { silent } => list(object, "missing", silent),
+        ViewRefusal::WouldLoseData { slots, .. } => object.bare("slots", slots),
+        ViewRefusal::Unfinished { epoch, waits_for } => {
+            list(object.bare("epoch", epoch.0), "waits_for", waits_for)
+        }
+        ViewRefusal::NotHere(_)
+        | ViewRefusal::Impossible(_)
+        | ViewRefusal::Unreachable { .. }
+        | ViewRefusal::OtherCluster { .. } => object,
+    }
+}
+
 /// A payload as a header; it has no character that a header refuses.
 pub(super) fn payload_header(payload: &str) -> HeaderValue {
     HeaderValue::from_str(payload).expect("a payload is letters, digits, dots, dashes and underscores")
@@ -128,6 +152,7 @@ mod tests {
     use http::StatusCode;
 
     use super::*;
+    use crate::names::Epoch;
     use crate::wire::public::Failure;
 
     fn failure(error: ApiError) -> (StatusCode, Failure, Response<Bytes>) {
@@ -207,7 +232,11 @@ mod tests {
                 final_(refused(Refusal::StorageFailed("disk full".into()))),
             ),
             (503, "overloaded", retry(refused(Refusal::Overloaded))),
-            (501, "not_implemented", final_(ApiError::NotImplemented)),
+            (
+                400,
+                "bad_view_change",
+                final_(ApiError::BadViewChange("x".into())),
+            ),
             (503, "not_ready", retry(ApiError::NotReady { why: "x".into() })),
         ] {
             let text = error.to_string();
@@ -219,6 +248,92 @@ mod tests {
             );
             assert_eq!(reply.headers().contains_key(RETRY_AFTER), retries, "{code}");
             assert_eq!(reply.headers()["content-type"], "application/json");
+        }
+    }
+
+    #[test]
+    fn every_refused_view_change_has_its_status_its_word_and_its_facts() {
+        let node: NodeId = "c:1".parse().expect("is a node");
+        let list = || vec![node.clone()];
+        let why = || "it is silent".to_owned();
+        for (status, code, refusal, facts) in [
+            (
+                409,
+                "already_member",
+                ViewRefusal::AlreadyMember {
+                    node: node.clone(),
+                    members: list(),
+                },
+                r#""view":["c:1"]"#,
+            ),
+            (
+                404,
+                "not_member",
+                ViewRefusal::NotMember {
+                    node: node.clone(),
+                    members: list(),
+                },
+                r#""view":["c:1"]"#,
+            ),
+            (
+                400,
+                "bad_view_change",
+                ViewRefusal::Impossible("it is the last one".into()),
+                "",
+            ),
+            (
+                503,
+                "unreachable_node",
+                ViewRefusal::Unreachable {
+                    node: node.clone(),
+                    why: why(),
+                },
+                "",
+            ),
+            (
+                409,
+                "other_cluster",
+                ViewRefusal::OtherCluster {
+                    node: node.clone(),
+                    why: why(),
+                },
+                "",
+            ),
+            (
+                503,
+                "no_majority",
+                ViewRefusal::NoMajority { silent: list() },
+                r#""missing":["c:1"]"#,
+            ),
+            (
+                409,
+                "would_lose_data",
+                ViewRefusal::WouldLoseData {
+                    node: node.clone(),
+                    slots: 9,
+                },
+                r#""slots":9"#,
+            ),
+            (
+                504,
+                "unfinished",
+                ViewRefusal::Unfinished {
+                    epoch: Epoch(4),
+                    waits_for: list(),
+                },
+                r#""epoch":4,"waits_for":["c:1"]"#,
+            ),
+            (503, "not_in_view", ViewRefusal::NotHere(Refusal::NotInView), ""),
+        ] {
+            let text = refusal.to_string();
+            let (got, body, reply) = failure(ApiError::View(refusal));
+            assert_eq!(
+                (got.as_u16(), body.code.as_str(), &body.error),
+                (status, code, &text)
+            );
+            assert_eq!(reply.headers().contains_key(RETRY_AFTER), status == 503, "{code}");
+            let body = std::str::from_utf8(reply.body()).expect("is text");
+            assert!(body.contains(facts), "{facts} in {body}");
         }
     }
 

@@ -1,7 +1,7 @@
 //! What HTTP looks like: from a request to a reply, without a socket.
 //!
 //! ```text
-//! Request<Bytes> ─ endpoint ─▶ Operation ─ keys, partitions, health ─▶ Response<Bytes>
+//! Request<Bytes> ─ endpoint ─▶ Operation ─ keys, view, partitions, … ─▶ Response<Bytes>
 //!        path, parameters                     ask the Node, render
 //!                     └──────────── ApiError ─ error, status ────────────▶
 //! ```
@@ -18,6 +18,9 @@ mod partitions;
 mod path;
 mod routes;
 mod status;
+mod view;
+
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{ALLOW, HeaderValue};
@@ -28,7 +31,7 @@ use self::error::ApiError;
 use crate::node::{Node, Refusal};
 
 /// Answers one request. To HEAD the reply is that to GET; the connection leaves out its body.
-pub async fn respond(node: &Node, request: Request<Bytes>) -> Response<Bytes> {
+pub async fn respond(node: &Arc<Node>, request: Request<Bytes>) -> Response<Bytes> {
     let (parts, body) = request.into_parts();
     let outcome = match endpoint::parse(&parts, &body, node.limits().value_bytes_max) {
         Ok(operation) => act(node, operation).await,
@@ -37,12 +40,12 @@ pub async fn respond(node: &Node, request: Request<Bytes>) -> Response<Bytes> {
     outcome.unwrap_or_else(ApiError::into_reply)
 }
 
-async fn act(node: &Node, operation: Operation) -> Result<Response<Bytes>, ApiError> {
+async fn act(node: &Arc<Node>, operation: Operation) -> Result<Response<Bytes>, ApiError> {
     match operation {
         Operation::Get { key, payload, form } => keys::get(node, &key, &payload, form).await,
         Operation::Put { key, value, payload } => keys::put(node, &key, value, &payload).await,
         Operation::Delete { key, payload } => keys::delete(node, &key, &payload).await,
-        Operation::UpdateView => Err(ApiError::NotImplemented),
+        Operation::UpdateView(request) => view::update(node, request).await,
         Operation::Ask(question) => partitions::answer(question, &node.situation()),
         Operation::Home => Ok(partitions::home(&node.situation())),
         Operation::Status => Ok(partitions::status(&node.situation())),

@@ -10,6 +10,7 @@ use super::endpoint::Question;
 use super::error::ApiError;
 use super::routes::ENDPOINTS;
 use super::status::word;
+use super::view;
 use crate::names::{Incarnation, NodeId};
 use crate::node::{Role, Situation};
 use crate::wire::public::{
@@ -107,6 +108,7 @@ pub(super) fn status(situation: &Situation) -> Response<Bytes> {
         keys: situation.keys,
         slots_lost: situation.slots_lost,
         storage_failure: situation.storage_failure.clone(),
+        change: situation.change.as_ref().map(view::progress),
     })
 }
 
@@ -119,7 +121,7 @@ fn part(situation: &Situation) -> (String, i64) {
     }
 }
 
-fn names(nodes: &[NodeId]) -> Vec<String> {
+pub(super) fn names(nodes: &[NodeId]) -> Vec<String> {
     nodes.iter().map(NodeId::to_string).collect()
 }
 
@@ -139,9 +141,13 @@ pub(super) fn json(body: &impl Serialize) -> Response<Bytes> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::api::testing::situation;
-    use crate::names::PartitionId;
+    use crate::names::{Epoch, PartitionId};
+    use crate::node::ChangeProgress;
+    use crate::view_change::Phase;
 
     fn text(question: Question, situation: &Situation) -> String {
         let reply = answer(question, situation).expect("is answered");
@@ -208,7 +214,28 @@ mod tests {
         assert_eq!(read.cluster.as_deref(), Some("0000000000000abc"));
         assert_eq!(read.incarnation, "1000-000000000000002a");
         assert_eq!(read.proxies, ["e:1"]);
+        assert_eq!(read.change, None);
         let home: Home = serde_json::from_slice(home(&situation(Role::Proxy)).body()).expect("is a home");
         assert_eq!((home.node.as_str(), home.role.as_str()), ("a:1", "proxy"));
+    }
+
+    #[test]
+    fn a_view_change_that_is_under_way_is_in_the_status() {
+        let changing = Situation {
+            change: Some(ChangeProgress {
+                epoch: Epoch(5),
+                phase: Phase::Copy,
+                waits_for: Vec::new(),
+                keys_moved: 3,
+                keys_to_go: 4,
+                since: Duration::from_millis(20),
+            }),
+            ..situation(Role::Proxy)
+        };
+        let reply = status(&changing);
+        let body = std::str::from_utf8(reply.body()).expect("is text");
+        let change =
+            r#""change":{"epoch":5,"phase":"copy","waits_for":[],"keys_moved":3,"keys_to_go":4,"for_ms":20}"#;
+        assert!(body.contains(change), "{body}");
     }
 }

@@ -47,7 +47,7 @@ pub(super) const ENDPOINTS: [&str; 14] = [
     "PUT /kv-store/<key>",
     "DELETE /kv-store/<key>",
     "GET, PUT, DELETE /kv-store/key/<key>",
-    "PUT /kv-store/update_view?type=add|remove",
+    "PUT /kv-store/update_view?type=add|remove&ip_port=<ip:port>",
     "GET /kv-store/get_partition_id",
     "GET /kv-store/get_all_partition_ids",
     "GET /kv-store/get_partition_members?partition_id=<id>",

@@ -3,7 +3,7 @@
 use http::StatusCode;
 
 use super::error::ApiError;
-use crate::node::Refusal;
+use crate::node::{Refusal, ViewRefusal};
 
 /// A read that was answered is 200, which every reply is that says nothing else.
 pub(super) const CREATED: StatusCode = StatusCode::CREATED;
@@ -33,7 +33,8 @@ pub(super) fn verdict(error: &ApiError) -> Verdict {
         ApiError::NoPartition { .. } => lasting(S::NOT_FOUND, "no_partition"),
         ApiError::NotFound(_) => lasting(S::NOT_FOUND, "not_found"),
         ApiError::BadMethod { .. } => lasting(S::METHOD_NOT_ALLOWED, "bad_method"),
-        ApiError::NotImplemented => lasting(S::NOT_IMPLEMENTED, "not_implemented"),
+        ApiError::BadViewChange(_) => lasting(S::BAD_REQUEST, "bad_view_change"),
+        ApiError::View(refusal) => view_verdict(refusal),
         ApiError::NotReady { .. } => passing("not_ready"),
         ApiError::BodyTooSlow => lasting(S::REQUEST_TIMEOUT, "body_too_slow"),
     }
@@ -52,6 +53,22 @@ fn refusal_verdict(refusal: &Refusal) -> Verdict {
         Refusal::Starting { .. } => passing("starting"),
         Refusal::StorageFailed(_) => lasting(S::INSUFFICIENT_STORAGE, "storage_failed"),
         Refusal::Overloaded => passing("overloaded"),
+    }
+}
+
+fn view_verdict(refusal: &ViewRefusal) -> Verdict {
+    use StatusCode as S;
+    match refusal {
+        ViewRefusal::NotHere(refusal) => refusal_verdict(refusal),
+        ViewRefusal::AlreadyMember { .. } => lasting(S::CONFLICT, "already_member"),
+        ViewRefusal::NotMember { .. } => lasting(S::NOT_FOUND, "not_member"),
+        ViewRefusal::Impossible(_) => lasting(S::BAD_REQUEST, "bad_view_change"),
+        ViewRefusal::Unreachable { .. } => passing("unreachable_node"),
+        ViewRefusal::OtherCluster { .. } => lasting(S::CONFLICT, "other_cluster"),
+        ViewRefusal::NoMajority { .. } => passing("no_majority"),
+        ViewRefusal::WouldLoseData { .. } => lasting(S::CONFLICT, "would_lose_data"),
+        // No Retry-After: it goes on by itself, and asking again would find it done.
+        ViewRefusal::Unfinished { .. } => lasting(S::GATEWAY_TIMEOUT, "unfinished"),
     }
 }
 

@@ -87,13 +87,44 @@ pub struct Replicas {
     pub replicas: Vec<String>,
 }
 
-/// `PUT /kv-store/update_view`; the partition is told when a node was added.
+/// `PUT /kv-store/update_view`; partition and role are told when a node was added.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ViewUpdated {
     pub result: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub partition_id: Option<i64>,
     pub number_of_partitions: u32,
+    /// `replica`, or `proxy` with -1 for its partition.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<String>,
+    pub epoch: u64,
+    /// Slots whose keys were given up by force, and the same in words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slots_given_up: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warning: Option<String>,
+}
+
+/// `PUT /kv-store/update_view?dry_run=true`: what would happen.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ViewPreview {
+    pub result: String,
+    pub dry_run: bool,
+    pub before: ViewLayout,
+    pub after: ViewLayout,
+    /// Slots that get an owner which they do not have.
+    pub slots_moved: u32,
+    pub keys_moved: u64,
+    /// Slots whose keys would be given up.
+    pub slots_given_up: u32,
+}
+
+/// Who is where in a view.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ViewLayout {
+    /// The nodes of each partition, by partition id.
+    pub partitions: Vec<Vec<String>>,
+    pub proxies: Vec<String>,
 }
 
 /// `GET /`: who answers here, and what may be asked.
@@ -133,6 +164,22 @@ pub struct Status {
     pub keys: u64,
     pub slots_lost: u32,
     pub storage_failure: Option<String>,
+    /// The view change that is under way, if one is.
+    pub change: Option<Progress>,
+}
+
+/// How far a view change is, as the node that was asked sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Progress {
+    pub epoch: u64,
+    /// `copy`, `seal`, `hand_over`, `activate` or `done`.
+    pub phase: String,
+    /// Known at the node that drives.
+    pub waits_for: Vec<String>,
+    pub keys_moved: u64,
+    pub keys_to_go: u64,
+    /// How long it has been under way.
+    pub for_ms: u64,
 }
 
 /// A refusal in short.

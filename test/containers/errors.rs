@@ -53,7 +53,6 @@ fn requests_that_are_wrong_are_refused_with_a_code() {
 }
 
 #[test]
-#[ignore = "update_view answers 501 until it is served; take this line away with it"]
 fn view_changes_that_are_wrong_are_refused_and_change_nothing() {
     let cluster = shared();
     let known = &cluster.nodes[0].address;

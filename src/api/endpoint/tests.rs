@@ -4,6 +4,7 @@ use http::Request;
 
 use super::*;
 use crate::api::status::verdict;
+use crate::node::RequestKind;
 
 const VALUE_BYTES_MAX: usize = 10;
 
@@ -62,6 +63,14 @@ fn show(operation: Operation) -> String {
             )
         }
         Operation::Delete { key, payload } => format!("delete {key} {payload:?}"),
+        Operation::UpdateView(ViewRequest { node, kind, dry_run }) => {
+            let (verb, how) = match kind {
+                RequestKind::Add => ("add", ""),
+                RequestKind::Remove { force: false } => ("remove", ""),
+                RequestKind::Remove { force: true } => ("remove", " by force"),
+            };
+            format!("{}{verb} {node}{how}", if dry_run { "dry " } else { "" })
+        }
         other => format!("{other:?}"),
     }
 }
@@ -74,7 +83,13 @@ fn every_request_of_the_contract_is_understood() {
         HEAD /kv-store/x?causal_payload=p                    => get x "p"
         PUT /kv-store/x | form | val=a&causal_payload=p      => put x "p" "a"
         DELETE /kv-store/x | form | causal_payload=p         => delete x "p"
-        PUT /kv-store/update_view?type=add | form | ip_port=a:1 => UpdateView
+        PUT /kv-store/update_view?type=add | form | ip_port=a:1 => add a:1
+        PUT /kv-store/update_view?type=add&ip_port=A:01      => add a:1
+        PUT /kv-store/update_view?dry_run=true | form | type=add&ip_port=a%3A1 => dry add a:1
+        PUT /kv-store/update_view?type=remove | form | ip_port=a:1 => remove a:1
+        PUT /kv-store/update_view?type=remove&force=true | form | ip_port=a:1 => remove a:1 by force
+        PUT /kv-store/update_view?type=remove&force=false&dry_run=false&ip_port=a:1 => remove a:1
+        PUT /kv-store/update_view | json | {"type":"remove","ip_port":"a:1","force":true,"dry_run":true} => dry remove a:1 by force
         GET /kv-store/get_partition_id                       => Ask(PartitionId)
         GET /kv-store/get_all_partition_ids                  => Ask(AllPartitionIds)
         GET /kv-store/get_partition_members | form | partition_id=1 => Ask(PartitionMembers(1))
@@ -89,7 +104,7 @@ fn every_request_of_the_contract_is_understood() {
         GET /readyz?verbose                                  => Ready { verbose: true }
         OPTIONS /livez                                       => Options { allow: "GET, HEAD, OPTIONS" }
         OPTIONS *                => Options { allow: "GET, HEAD, PUT, DELETE, OPTIONS" }
-        PUT /kv-store/update%5Fview | form | val=a           => UpdateView
+        PUT /kv-store/update%5Fview?type=add | form | ip_port=a:1 => add a:1
         PUT /kv-store/key/update_view | form | val=a         => put update_view "" "a"
         GET /kv-store/%C3%A9%2F                              => get é/ ""
     "#;
@@ -190,6 +205,20 @@ fn what_is_wrong_is_said() {
         GET /kv-store/a+b                                    => bad_key: percent-encoded
         GET /kv-store/get_partition_members                  => bad_partition_id: missing
         GET /kv-store/get_partition_members?partition_id=x   => bad_partition_id: not a number
+        PUT /kv-store/update_view                            => bad_view_change: type is missing; write update_view?type=add or
+        PUT /kv-store/update_view | form | val=a             => bad_view_change: type is missing
+        PUT /kv-store/update_view?type=swap | form | ip_port=a:1 => bad_view_change: type is "swap"; write update_view?type=add or
+        PUT /kv-store/update_view?type=add                   => bad_view_change: ip_port is missing; name the node
+        PUT /kv-store/update_view?type=add | form | ip_port= => bad_view_change: has no port; write host:port
+        PUT /kv-store/update_view?type=add | form | ip_port=a => bad_view_change: ip_port: "a" has no port; write host:port
+        PUT /kv-store/update_view?type=add | form | ip_port=10.0.0.300:80 => bad_view_change: no host that could be
+        PUT /kv-store/update_view?type=add&dry_run | form | ip_port=a:1 => bad_view_change: write dry_run=true or dry_run=false
+        PUT /kv-store/update_view?type=add&dry_run=yes | form | ip_port=a:1 => bad_view_change: dry_run is "yes"; write
+        PUT /kv-store/update_view?type=remove&force=1 | form | ip_port=a:1 => bad_view_change: write force=true or force=false
+        PUT /kv-store/update_view?type=add&force=true | form | ip_port=a:1 => bad_view_change: force is for removing only
+        PUT /kv-store/update_view?type=add | form | type=remove&ip_port=a:1 => bad_request: type was given more than once
+        PUT /kv-store/update_view?type=add | form | {"ip_port":"a:1"} => bad_request: Content-Type: application/json
+        PUT /kv-store/update_view?type=add&ip_port=a:1 | text/plain | dry_run=true => bad_request: text/plain
         GET /nowhere                                         => not_found: /nowhere
         POST /kv-store/x                                     => bad_method: GET, HEAD, PUT, DELETE, OPTIONS
         GET /kv-store/update_view                            => bad_method: PUT, OPTIONS

@@ -1,0 +1,269 @@
+//! `PUT /kv-store/update_view`: what is asked of the view, and how what came of it is told. Both are
+//! pure; rarely asked, hence written through the types of `wire`.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::Response;
+
+use super::error::ApiError;
+use super::parameters::Parameters;
+use super::partitions::{json, names, success};
+use crate::names::{NodeId, SLOTS};
+use crate::node::{
+    ChangeProgress, Changed, Node, Preview, RequestKind, ViewOutcome, ViewRefusal, ViewRequest,
+};
+use crate::placement::View;
+use crate::view_change::Phase;
+use crate::wire::public::{Progress, ViewLayout, ViewPreview, ViewUpdated};
+
+/// The change that is wanted, or what is wrong with it and how to write it.
+pub(super) fn parse(parameters: &Parameters<'_>) -> Result<ViewRequest, ApiError> {
+    let kind = kind(parameters)?;
+    let node = node(parameters)?;
+    let dry_run = flag(parameters, "dry_run")?.unwrap_or_default();
+    let force = flag(parameters, "force")?;
+    // Whatever was not understood may have said something else.
+    parameters.require_read()?;
+    let kind = match (kind, force) {
+        (RequestKind::Add, Some(_)) => {
+            let text = "force is for removing only: adding a node gives up nothing; leave it out";
+            return Err(ApiError::BadViewChange(text.into()));
+        }
+        (RequestKind::Add, None) => RequestKind::Add,
+        (RequestKind::Remove { .. }, force) => RequestKind::Remove {
+            force: force.unwrap_or_default(),
+        },
+    };
+    Ok(ViewRequest { node, kind, dry_run })
+}
+
+fn kind(parameters: &Parameters<'_>) -> Result<RequestKind, ApiError> {
+    let advice = "write update_view?type=add or update_view?type=remove";
+    match required(parameters, "type", advice)?.trim() {
+        "add" => Ok(RequestKind::Add),
+        "remove" => Ok(RequestKind::Remove { force: false }),
+        other => Err(ApiError::BadViewChange(format!("type is {other:?}; {advice}"))),
+    }
+}
+
+fn node(parameters: &Parameters<'_>) -> Result<NodeId, ApiError> {
+    let advice = "name the node to add or remove, such as ip_port=10.0.0.21:8080";
+    let text = required(parameters, "ip_port", advice)?;
+    text.parse()
+        .map_err(|error| ApiError::BadViewChange(format!("ip_port: {error}")))
+}
+
+fn required<'a>(parameters: &'a Parameters<'_>, name: &str, advice: &str) -> Result<&'a str, ApiError> {
+    if let Some(text) = parameters.one(name)? {
+        return Ok(text);
+    }
+    parameters.require_read()?;
+    Err(ApiError::BadViewChange(format!("{name} is missing; {advice}")))
+}
+
+/// True or false, and nothing else: a slip in `dry_run` would change the view.
+fn flag(parameters: &Parameters<'_>, name: &str) -> Result<Option<bool>, ApiError> {
+    match parameters.one(name)?.map(|text| text.trim()) {
+        None => Ok(None),
+        Some("true") => Ok(Some(true)),
+        Some("false") => Ok(Some(false)),
+        Some(other) => Err(ApiError::BadViewChange(format!(
+            "{name} is {other:?}; write {name}=true or {name}=false"
+        ))),
+    }
+}
+
+/// Asks the node for it, and tells what came of it.
+pub(super) async fn update(node: &Arc<Node>, request: ViewRequest) -> Result<Response<Bytes>, ApiError> {
+    match node.change_view(request.clone()).await {
+        Ok(outcome) => Ok(reply(&request, &outcome)),
+        Err(ViewRefusal::NotHere(refusal)) => Err(ApiError::Refused(refusal)),
+        Err(refusal) => Err(ApiError::View(refusal)),
+    }
+}
+
+fn reply(request: &ViewRequest, outcome: &ViewOutcome) -> Response<Bytes> {
+    match outcome {
+        ViewOutcome::Changed(changed) => json(&updated(request, changed)),
+        ViewOutcome::Preview(preview) => json(&previewed(preview)),
+    }
+}
+
+fn updated(request: &ViewRequest, changed: &Changed) -> ViewUpdated {
+    let partition = changed.partition_of(&request.node);
+    let added = matches!(request.kind, RequestKind::Add).then_some(partition);
+    let given_up = changed.slots_given_up;
+    ViewUpdated {
+        result: success(),
+        partition_id: added.map(|partition| partition.map_or(-1, |id| i64::from(id.0))),
+        number_of_partitions: count(&changed.view),
+        role: added.map(|partition| if partition.is_some() { "replica" } else { "proxy" }.into()),
+        epoch: changed.view.epoch.0,
+        slots_given_up: (given_up > 0).then_some(given_up),
+        warning: (given_up > 0).then(|| {
+            format!(
+                "the keys of {given_up} slots of {SLOTS} were given up: nobody who has them could be reached"
+            )
+        }),
+    }
+}
+
+fn count(view: &View) -> u32 {
+    u32::try_from(view.partition_count()).expect("there are no more partitions than slots")
+}
+
+fn previewed(preview: &Preview) -> ViewPreview {
+    ViewPreview {
+        result: success(),
+        dry_run: true,
+        before: layout(&preview.before),
+        after: layout(&preview.after),
+        slots_moved: preview.slots_moved,
+        keys_moved: preview.keys_moved,
+        slots_given_up: preview.slots_given_up,
+    }
+}
+
+fn layout(view: &View) -> ViewLayout {
+    ViewLayout {
+        partitions: view.partitions().map(|(_, nodes)| names(nodes)).collect(),
+        proxies: view.proxies().map(NodeId::to_string).collect(),
+    }
+}
+
+/// How far a change is, as `GET /status` tells it.
+pub(super) fn progress(change: &ChangeProgress) -> Progress {
+    Progress {
+        epoch: change.epoch.0,
+        phase: phase(change.phase).into(),
+        waits_for: names(&change.waits_for),
+        keys_moved: change.keys_moved,
+        keys_to_go: change.keys_to_go,
+        for_ms: u64::try_from(change.since.as_millis()).unwrap_or(u64::MAX),
+    }
+}
+
+fn phase(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Copy => "copy",
+        Phase::Seal => "seal",
+        Phase::HandOver => "hand_over",
+        Phase::Activate => "activate",
+        Phase::Done => "done",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+    use std::time::Duration;
+
+    use super::*;
+    use crate::names::{ClusterId, Epoch};
+
+    fn node(name: &str) -> NodeId {
+        name.parse().expect("is a node")
+    }
+
+    fn view(nodes: &[&str]) -> Arc<View> {
+        let nodes: BTreeSet<NodeId> = nodes.iter().map(|name| node(name)).collect();
+        Arc::new(View::first(ClusterId(1), 2, &nodes, &BTreeMap::new()))
+    }
+
+    fn request(kind: RequestKind, name: &str) -> ViewRequest {
+        ViewRequest {
+            node: node(name),
+            kind,
+            dry_run: false,
+        }
+    }
+
+    fn body(request: &ViewRequest, outcome: ViewOutcome) -> String {
+        String::from_utf8(reply(request, &outcome).into_body().into()).expect("is text")
+    }
+
+    fn changed(view: Arc<View>, slots_given_up: u32) -> ViewOutcome {
+        ViewOutcome::Changed(Changed { view, slots_given_up })
+    }
+
+    #[test]
+    fn an_added_node_is_told_its_partition_and_a_proxy_minus_one() {
+        let five = view(&["a:1", "b:1", "c:1", "d:1", "e:1"]);
+        for (name, expected) in [
+            (
+                "d:1",
+                r#""partition_id":1,"number_of_partitions":2,"role":"replica","epoch":1"#,
+            ),
+            (
+                "e:1",
+                r#""partition_id":-1,"number_of_partitions":2,"role":"proxy","epoch":1"#,
+            ),
+        ] {
+            let body = body(&request(RequestKind::Add, name), changed(Arc::clone(&five), 0));
+            assert_eq!(body, format!(r#"{{"result":"success",{expected}}}"#));
+        }
+    }
+
+    #[test]
+    fn a_removal_says_how_many_partitions_are_left_and_what_was_given_up() {
+        let two = view(&["a:1", "b:1"]);
+        let remove = request(RequestKind::Remove { force: true }, "c:1");
+        assert_eq!(
+            body(&remove, changed(Arc::clone(&two), 0)),
+            r#"{"result":"success","number_of_partitions":1,"epoch":1}"#
+        );
+        let read: ViewUpdated = serde_json::from_str(&body(&remove, changed(two, 7))).expect("is a reply");
+        assert_eq!(read.slots_given_up, Some(7));
+        let warning = read.warning.expect("warns");
+        assert!(warning.contains("7 slots of 16384"), "{warning}");
+    }
+
+    #[test]
+    fn a_dry_run_shows_both_views_and_what_would_move() {
+        let preview = Preview {
+            before: view(&["a:1", "b:1", "c:1"]),
+            after: view(&["a:1", "b:1", "c:1", "d:1"]),
+            slots_moved: 8192,
+            keys_moved: 17,
+            slots_given_up: 0,
+        };
+        assert_eq!(
+            body(&request(RequestKind::Add, "d:1"), ViewOutcome::Preview(preview)),
+            r#"{"result":"success","dry_run":true,"#.to_owned()
+                + r#""before":{"partitions":[["a:1","b:1"]],"proxies":["c:1"]},"#
+                + r#""after":{"partitions":[["a:1","b:1"],["c:1","d:1"]],"proxies":[]},"#
+                + r#""slots_moved":8192,"keys_moved":17,"slots_given_up":0}"#
+        );
+    }
+
+    #[test]
+    fn each_phase_has_its_word() {
+        let words = [
+            (Phase::Copy, "copy"),
+            (Phase::Seal, "seal"),
+            (Phase::HandOver, "hand_over"),
+            (Phase::Activate, "activate"),
+            (Phase::Done, "done"),
+        ];
+        for (phase, word) in words {
+            let read = progress(&ChangeProgress {
+                epoch: Epoch(5),
+                phase,
+                waits_for: vec![node("b:1")],
+                keys_moved: 3,
+                keys_to_go: 4,
+                since: Duration::from_millis(1500),
+            });
+            let expected = Progress {
+                epoch: 5,
+                phase: word.into(),
+                waits_for: vec!["b:1".into()],
+                keys_moved: 3,
+                keys_to_go: 4,
+                for_ms: 1500,
+            };
+            assert_eq!(read, expected);
+        }
+    }
+}

@@ -56,6 +56,7 @@ fn run(command: Command) -> Result<Verdict, Failure> {
         Command::Put(arguments) => wait_for(cli::keys::put(arguments)),
         Command::Delete(arguments) => wait_for(cli::keys::delete(arguments)),
         Command::Status(arguments) => wait_for(cli::status::status(arguments)),
+        Command::View(arguments) => wait_for(cli::view::view(arguments)),
         Command::Health(arguments) => health(&arguments),
     }
 }

@@ -9,10 +9,12 @@ pub mod keys;
 pub mod lab;
 pub mod settings;
 pub mod status;
+pub mod view;
 
 pub mod parent;
 
 mod output;
+mod progress;
 mod session_file;
 
 use std::net::SocketAddr;

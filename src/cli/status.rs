@@ -1,7 +1,7 @@
 //! `causeway status`: who holds what, who is away, and what is wrong.
 
 use super::arguments::Status as Arguments;
-use super::{Failure, Verdict, client, output};
+use super::{Failure, Verdict, client, output, progress};
 use crate::client::Status;
 
 pub async fn status(arguments: Arguments) -> Result<Verdict, Failure> {
@@ -79,12 +79,17 @@ fn troubles(status: &Status) -> impl Iterator<Item = String> {
             status.slots_lost
         )
     });
-    [waiting, storage, lost].into_iter().flatten()
+    let change = status
+        .change
+        .as_ref()
+        .map(|change| format!("the view is changing: {}", progress::sentence(change)));
+    [waiting, storage, lost, change].into_iter().flatten()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::client::Change;
 
     fn five_nodes() -> Status {
         let nodes = |list: &[&str]| list.iter().map(ToString::to_string).collect::<Vec<_>>();
@@ -102,6 +107,7 @@ mod tests {
             keys: 3,
             slots_lost: 0,
             storage_failure: None,
+            change: None,
             body: serde_json::Value::Null,
         }
     }
@@ -126,12 +132,21 @@ view 1, K=2: 2 partitions, 1 proxy; 3 keys here; seen by n1:1
         status.waiting_for = Some("missing: n2:1".into());
         status.storage_failure = Some("disk full".into());
         status.slots_lost = 4;
+        status.change = Some(Change {
+            epoch: 2,
+            phase: "copy".into(),
+            waits_for: vec![],
+            keys_moved: 3,
+            keys_to_go: 4,
+            for_ms: 100,
+        });
         let text = picture(&status);
         for part in [
             "here, not ready",
             "not serving keys: missing: n2:1",
             "refusing writes: disk full",
             "4 slots",
+            "the view is changing: epoch 2: copy, 3 keys moved",
         ] {
             assert!(text.contains(part), "{part:?} in {text}");
         }

@@ -7,6 +7,7 @@
 mod reply;
 mod session;
 mod status;
+mod view;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -17,7 +18,8 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 pub use reply::{Found, Reply, Written};
 pub use session::{PAYLOAD_CHARS_MAX, Session, SessionError};
-pub use status::Status;
+pub use status::{Change, Status};
+pub use view::{Layout, Preview, Updated, ViewChange, ViewChangeKind, ViewChanged};
 
 use crate::names::{Key, NodeId};
 use crate::net::http_client::{HttpClient, SendError};
@@ -98,13 +100,13 @@ impl Client {
         let binary = header::HeaderValue::from_static("application/octet-stream");
         request.headers_mut().insert(header::CONTENT_TYPE, binary);
         *request.body_mut() = value;
-        Written::from_reply(go_on(self.write(&request).await?, session)?)
+        Written::from_reply(go_on(self.write(&request, self.timeout).await?, session)?)
     }
 
     /// Deletes a key.
     pub async fn delete(&self, key: &Key, session: &mut Session) -> Result<Written, ClientError> {
         let request = key_request(Method::DELETE, key, session);
-        Written::from_reply(go_on(self.write(&request).await?, session)?)
+        Written::from_reply(go_on(self.write(&request, self.timeout).await?, session)?)
     }
 
     /// Asks any node for what is no key: `/kv-store/get_all_partition_ids`, `/`.
@@ -119,7 +121,7 @@ impl Client {
 
     /// Asks one node alone, whatever it thinks: health, readiness. Any status is a reply.
     pub async fn ask_node(&self, node: &NodeId, path_and_query: &str) -> Result<Reply, SendError> {
-        self.send(node, &get_request(path_and_query)).await
+        self.send(node, &get_request(path_and_query), self.timeout).await
     }
 
     /// A request that changes nothing: asked of node after node until one can say.
@@ -127,7 +129,7 @@ impl Client {
         let mut errors = Vec::new();
         let mut refused = None;
         for (place, node) in self.in_order() {
-            match self.send(node, request).await {
+            match self.send(node, request, self.timeout).await {
                 // It cannot at the moment (cut off, starting, behind); a sibling may.
                 Ok(reply) if reply.status == StatusCode::SERVICE_UNAVAILABLE => refused = Some(reply),
                 Ok(reply) => {
@@ -144,10 +146,10 @@ impl Client {
     }
 
     /// A request that may change something: asked again only while it cannot have arrived.
-    async fn write(&self, request: &Request<Bytes>) -> Result<Reply, ClientError> {
+    async fn write(&self, request: &Request<Bytes>, limit: Duration) -> Result<Reply, ClientError> {
         let mut errors = Vec::new();
         for (place, node) in self.in_order() {
-            match self.send(node, request).await {
+            match self.send(node, request, limit).await {
                 Ok(reply) => {
                     self.preferred.store(place, Ordering::Relaxed);
                     return Ok(reply);
@@ -166,8 +168,13 @@ impl Client {
         places.map(|place| (place, &self.nodes[place]))
     }
 
-    async fn send(&self, node: &NodeId, request: &Request<Bytes>) -> Result<Reply, SendError> {
-        let response = self.http.send(node, request.clone(), self.timeout).await?;
+    async fn send(
+        &self,
+        node: &NodeId,
+        request: &Request<Bytes>,
+        limit: Duration,
+    ) -> Result<Reply, SendError> {
+        let response = self.http.send(node, request.clone(), limit).await?;
         Ok(Reply::new(node.clone(), response))
     }
 }

@@ -28,8 +28,24 @@ pub struct Status {
     pub keys: u64,
     pub slots_lost: u64,
     pub storage_failure: Option<String>,
+    /// The view change that is under way, if one is.
+    pub change: Option<Change>,
     /// All of it, as it was answered.
     pub body: Value,
+}
+
+/// How far a view change is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// The epoch that it leads to.
+    pub epoch: u64,
+    /// `copy`, `seal`, `hand_over`, `activate` or `done`.
+    pub phase: String,
+    pub waits_for: Vec<String>,
+    pub keys_moved: u64,
+    pub keys_to_go: u64,
+    /// How long it has been under way.
+    pub for_ms: u64,
 }
 
 impl Client {
@@ -84,12 +100,27 @@ impl Status {
             keys: number("keys").unwrap_or_default(),
             slots_lost: number("slots_lost").unwrap_or_default(),
             storage_failure: text("storage_failure"),
+            change: reply.body.get("change").and_then(Change::read),
             body: reply.body.clone(),
         })
     }
 }
 
-fn texts(list: &Value) -> Vec<String> {
+impl Change {
+    fn read(change: &Value) -> Option<Self> {
+        let number = |field: &str| change.get(field).and_then(Value::as_u64);
+        Some(Self {
+            epoch: number("epoch")?,
+            phase: change.get("phase")?.as_str()?.to_owned(),
+            waits_for: change.get("waits_for").map_or_else(Vec::new, texts),
+            keys_moved: number("keys_moved").unwrap_or_default(),
+            keys_to_go: number("keys_to_go").unwrap_or_default(),
+            for_ms: number("for_ms").unwrap_or_default(),
+        })
+    }
+}
+
+pub(super) fn texts(list: &Value) -> Vec<String> {
     let items = list.as_array().into_iter().flatten();
     items.filter_map(Value::as_str).map(str::to_owned).collect()
 }
@@ -117,6 +148,23 @@ mod tests {
         assert_eq!((status.epoch, status.k, status.partition_id), (3, Some(2), 1));
         assert_eq!(status.partitions[1], ["a:1", "c:1"]);
         assert_eq!((status.away, status.waiting_for), (vec!["c:1".to_owned()], None));
+        assert_eq!(status.change, None);
+    }
+
+    #[test]
+    fn a_view_change_that_is_under_way_is_read() {
+        let body = r#"{"node":"a:1","role":"proxy","partition_id":-1,"change":
+            {"epoch":5,"phase":"copy","waits_for":["b:1"],"keys_moved":3,"keys_to_go":4,"for_ms":20}}"#;
+        let status = Status::from_reply(&reply(body)).expect("is a status");
+        let expected = Change {
+            epoch: 5,
+            phase: "copy".into(),
+            waits_for: vec!["b:1".into()],
+            keys_moved: 3,
+            keys_to_go: 4,
+            for_ms: 20,
+        };
+        assert_eq!(status.change, Some(expected));
     }
 
     #[test]

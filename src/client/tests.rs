@@ -242,3 +242,78 @@ async fn an_answer_of_something_else_is_said_to_be_that() {
     let outcome = while_playing(&[&node], client.status()).await;
     assert!(matches!(outcome, Err(ClientError::Garbled { .. })), "{outcome:?}");
 }
+
+fn view_change(kind: ViewChangeKind, dry_run: bool) -> ViewChange {
+    let node = "[::1]:80".parse().expect("is a node");
+    ViewChange { node, kind, dry_run }
+}
+
+#[tokio::test]
+async fn view_changes_are_asked_for_and_their_replies_are_read() {
+    let added = r#"{"partition_id":-1,"number_of_partitions":2,"role":"proxy","epoch":5}"#;
+    let removed = r#"{"number_of_partitions":1,"warning":"gone"}"#;
+    let previewed = r#"{"dry_run":true,"before":{"partitions":[["a:1"]],"proxies":[]},
+        "after":{"partitions":[["a:1"]],"proxies":["b:1"]},"slots_moved":0,"keys_moved":0,"slots_given_up":0}"#;
+    let node = Node::with(&[added, removed, previewed, added].map(|body| Act::Answer("200 OK", body))).await;
+    let client = client(&[&node.id]);
+    let (forced, dry) = (ViewChangeKind::Remove { force: true }, true);
+    let all = async {
+        let added = client.change_view(&view_change(ViewChangeKind::Add, false)).await;
+        let removed = client.change_view(&view_change(forced, false)).await;
+        let previewed = client.change_view(&view_change(ViewChangeKind::Add, dry)).await;
+        let changed = client.change_view(&view_change(forced, dry)).await;
+        (added, removed, previewed, changed)
+    };
+    let (added, removed, previewed, changed) = while_playing(&[&node], all).await;
+    let Ok(ViewChanged::Changed(added)) = added else {
+        panic!("{added:?}");
+    };
+    assert_eq!(
+        (added.partition_id, added.number_of_partitions, added.epoch),
+        (Some(-1), 2, Some(5))
+    );
+    let Ok(ViewChanged::Changed(removed)) = removed else {
+        panic!("{removed:?}");
+    };
+    assert_eq!(
+        (removed.partition_id, removed.warning.as_deref()),
+        (None, Some("gone"))
+    );
+    let Ok(ViewChanged::Preview(preview)) = previewed else {
+        panic!("{previewed:?}");
+    };
+    assert_eq!(
+        (preview.before.proxies.len(), preview.after.proxies.len()),
+        (0, 1)
+    );
+    assert!(
+        matches!(changed, Err(ClientError::Garbled { .. })),
+        "a change is no dry run: {changed:?}"
+    );
+    let target = "PUT /kv-store/update_view?type=";
+    let node_in_query = "ip_port=%5B%3A%3A1%5D%3A80";
+    let expected = [
+        "add&IP",
+        "remove&IP&force=true",
+        "add&IP&dry_run=true",
+        "remove&IP&force=true&dry_run=true",
+    ];
+    let expected = expected.map(|query| format!("{target}{}", query.replace("IP", node_in_query)));
+    assert_eq!(*node.asked.borrow(), expected);
+}
+
+#[tokio::test]
+async fn a_view_change_that_may_have_begun_is_not_repeated() {
+    let (lost, good) = (Node::with(&[Act::HangUp]).await, Node::with(&[STARTING]).await);
+    let add = view_change(ViewChangeKind::Add, false);
+    let asking = client(&[&lost.id, &good.id]);
+    let outcome = while_playing(&[&lost, &good], asking.change_view(&add)).await;
+    assert!(
+        matches!(outcome, Err(ClientError::UnknownOutcome(_))),
+        "{outcome:?}"
+    );
+    let asking = client(&[&good.id]);
+    let outcome = while_playing(&[&good], asking.change_view(&add)).await;
+    assert!(matches!(outcome, Err(ClientError::Refused(_))), "{outcome:?}");
+    assert_eq!((lost.asked.borrow().len(), good.asked.borrow().len()), (1, 1));
+}

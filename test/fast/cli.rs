@@ -1,5 +1,7 @@
 //! The program as people start it: what it prints, and with which exit code it ends.
 
+use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpListener, TcpStream};
 use std::process::{Command, Output, Stdio};
 
 /// The assignment's fourth example, slips and all.
@@ -117,6 +119,16 @@ fn mistakes_in_arguments_end_with_64_too() {
         &["has no port"],
     );
     assert_ends(
+        &causeway(&[], &["view", "add", "10.0.0.300:8080"]),
+        64,
+        &["no host that could be"],
+    );
+    assert_ends(
+        &causeway(&[], &["view", "add", "a:1", "--force"]),
+        64,
+        &["--force"],
+    );
+    assert_ends(
         &causeway(&[], &["get", "x", "--payload", "<>"]),
         64,
         &["not a causal payload"],
@@ -132,6 +144,9 @@ fn nodes_that_do_not_answer_are_all_named_and_the_code_is_1() {
         &["put", "x", "-1"],
         &["delete", "x"],
         &["status"],
+        &["view"],
+        &["view", "add", "127.0.0.1:4"],
+        &["view", "remove", "127.0.0.1:4", "--dry-run"],
     ] {
         let arguments = [command, &["--node", nodes]].concat();
         assert_ends(
@@ -161,4 +176,91 @@ fn a_nodes_variables_do_not_disturb_the_client_commands() {
         1,
         &["127.0.0.1:2 cannot be reached"],
     );
+}
+
+/// A node that is asked for a view change, and answers when it has been asked often enough how far it is.
+/// Returns the first line of each request, in order.
+fn change_slowly(listener: &TcpListener, outcome: &str) -> Vec<String> {
+    let mut phases = ["copy", "copy", "hand_over"].into_iter();
+    let (mut asked, mut waiting) = (Vec::new(), None);
+    loop {
+        let (mut client, _) = listener.accept().expect("a client comes");
+        let head = BufReader::new(&client).lines().map(|line| line.expect("is text"));
+        let head: Vec<String> = head.take_while(|line| !line.is_empty()).collect();
+        let is_change = head[0].starts_with("PUT ");
+        asked.push(head[0].clone());
+        if is_change {
+            waiting = Some(client);
+            continue;
+        }
+        let change = match waiting.as_ref().map(|_| phases.next()) {
+            None => "null".to_owned(),
+            Some(Some(phase)) => format!(
+                r#"{{"epoch":2,"phase":"{phase}","waits_for":["c:1"],"keys_moved":3,"keys_to_go":4,"for_ms":500}}"#
+            ),
+            // Whoever asks again has read the phase before.
+            Some(None) => break,
+        };
+        let status = format!(r#"{{"node":"a:1","role":"proxy","partition_id":-1,"change":{change}}}"#);
+        answer(&mut client, "200 OK", &status);
+    }
+    let status = if outcome.contains("error") {
+        "409 Conflict"
+    } else {
+        "200 OK"
+    };
+    answer(&mut waiting.expect("is asked for the change"), status, outcome);
+    asked
+}
+
+fn answer(client: &mut TcpStream, status: &str, body: &str) {
+    let length = body.len();
+    let reply = format!("HTTP/1.1 {status}\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}");
+    client.write_all(reply.as_bytes()).expect("the client listens");
+}
+
+/// Runs `causeway view` with these arguments against a node that changes its view slowly.
+fn view_command(arguments: &[&str], outcome: &str) -> (Output, Vec<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let node = listener.local_addr().expect("has an address").to_string();
+    std::thread::scope(|scope| {
+        let serving = scope.spawn(|| change_slowly(&listener, outcome));
+        let output = causeway(&[("CAUSEWAY_NODE", &node)], &[&["view"], arguments].concat());
+        // A command that gave up early must not leave the node waiting for it.
+        drop(TcpStream::connect(&node));
+        (output, serving.join().expect("does not panic"))
+    })
+}
+
+#[test]
+fn a_view_change_is_watched_and_what_came_of_it_is_printed() {
+    let outcome =
+        r#"{"epoch":2,"number_of_partitions":1,"result":"success","warning":"3 slots were given up"}"#;
+    let (output, asked) = view_command(&["remove", "c:1", "--force"], outcome);
+    let progress = "3 keys moved, 4 to go, 0.5 s; waits for c:1\n";
+    let phases = ["copy", "hand over"].map(|phase| format!("epoch 2: {phase}, {progress}"));
+    let said = format!("{}causeway: 3 slots were given up\n", phases.concat());
+    assert_eq!(String::from_utf8_lossy(&output.stderr), said);
+    assert_eq!(
+        String::from_utf8_lossy(&output.stdout),
+        "c:1 is removed; 1 partition, epoch 2\n"
+    );
+    assert_eq!(output.status.code(), Some(0));
+    let change = "PUT /kv-store/update_view?type=remove&ip_port=c%3A1&force=true HTTP/1.1";
+    assert_eq!(
+        (asked[0].as_str(), asked[1].as_str()),
+        ("GET /status HTTP/1.1", change)
+    );
+}
+
+#[test]
+fn a_refused_view_change_ends_with_1_and_its_json_is_printed() {
+    let outcome = r#"{"code":"already_member","error":"c:1 is a member already","view":["c:1"]}"#;
+    let (output, _) = view_command(&["add", "c:1", "--json"], outcome);
+    assert_ends(
+        &output,
+        1,
+        &["causeway: c:1 is a member already (409 from 127.0.0.1:"],
+    );
+    assert_eq!(String::from_utf8_lossy(&output.stdout), format!("{outcome}\n"));
 }

@@ -1,0 +1,281 @@
+//! `causeway view`: who is where; `view add` and `view remove`: changes it and shows how far that is.
+
+use super::arguments::{Asking, View as Arguments, ViewCommand};
+use super::progress::Progress;
+use super::{Failure, Verdict, client, output, progress};
+use crate::client::{
+    Client, ClientError, Layout, Preview, Status, Updated, ViewChange, ViewChangeKind, ViewChanged,
+};
+use crate::names::{NodeId, SLOTS};
+
+pub async fn view(arguments: Arguments) -> Result<Verdict, Failure> {
+    let Arguments { asking, command } = arguments;
+    let (node, kind, dry_run) = match command {
+        None => return show(&asking).await,
+        Some(ViewCommand::Add(add)) => (add.address, ViewChangeKind::Add, add.dry_run),
+        Some(ViewCommand::Remove(remove)) => {
+            let force = remove.force;
+            (remove.address, ViewChangeKind::Remove { force }, remove.dry_run)
+        }
+    };
+    change(&asking, &ViewChange { node, kind, dry_run }).await
+}
+
+async fn show(asking: &Asking) -> Result<Verdict, Failure> {
+    let status = client(&asking.node).status().await?;
+    if asking.json {
+        output::print_json(&status.body)?;
+    } else {
+        output::print_line(&picture(&status))?;
+    }
+    Ok(Verdict::Done)
+}
+
+async fn change(asking: &Asking, change: &ViewChange) -> Result<Verdict, Failure> {
+    let client = client(&asking.node);
+    // Whoever answers this is asked for the change first, and for how far it is.
+    client.status().await?;
+    let outcome = if change.dry_run {
+        client.change_view(change).await
+    } else {
+        watched(&client, change).await
+    };
+    if asking.json
+        && let Some(body) = match &outcome {
+            Ok(changed) => Some(&changed.reply().body),
+            Err(ClientError::Refused(reply)) => Some(&reply.body),
+            Err(_) => None,
+        }
+    {
+        output::print_json(body)?;
+    }
+    let changed = outcome.map_err(failure)?;
+    if let ViewChanged::Changed(Updated {
+        warning: Some(warning),
+        ..
+    }) = &changed
+    {
+        eprintln!("causeway: {warning}");
+    }
+    if !asking.json {
+        let text = match &changed {
+            ViewChanged::Changed(updated) => sentence(&change.node, updated),
+            ViewChanged::Preview(preview) => preview_text(preview),
+        };
+        output::print_line(&text)?;
+    }
+    Ok(Verdict::Done)
+}
+
+/// Changes the view, and meanwhile says on standard error how far that is.
+async fn watched(client: &Client, change: &ViewChange) -> Result<ViewChanged, ClientError> {
+    let mut progress = Progress::new();
+    let outcome = tokio::select! {
+        biased;
+        outcome = client.change_view(change) => outcome,
+        never = progress.follow(client) => match never {},
+    };
+    progress.end();
+    outcome
+}
+
+fn failure(error: ClientError) -> Failure {
+    match error {
+        ClientError::UnknownOutcome(error) => Failure::Failed(format!(
+            "{error}; the view may have been changed, or may be changing: causeway view shows it"
+        )),
+        other => other.into(),
+    }
+}
+
+/// `10.0.0.25:8080 is a replica of partition 2; 3 partitions, epoch 4`
+fn sentence(node: &NodeId, updated: &Updated) -> String {
+    let place = match updated.partition_id {
+        None => "is removed".to_owned(),
+        Some(-1) => "is a proxy".to_owned(),
+        Some(id) => format!("is a replica of partition {id}"),
+    };
+    let partitions = match updated.number_of_partitions {
+        1 => "1 partition".to_owned(),
+        many => format!("{many} partitions"),
+    };
+    let epoch = updated.epoch.map(|epoch| format!(", epoch {epoch}"));
+    format!("{node} {place}; {partitions}{}", epoch.unwrap_or_default())
+}
+
+/// The view as a person reads it: a line on it, its partitions, a change that is under way.
+fn picture(status: &Status) -> String {
+    let replicas = status.k.map_or_else(|| "K unknown".into(), |k| format!("K={k}"));
+    let mut parts = vec![format!(
+        "epoch {}, {replicas}; seen by {}",
+        status.epoch, status.node
+    )];
+    if !status.partitions.is_empty() {
+        let mut table = output::table(&["PARTITION", "MEMBERS"]);
+        let partitions = status.partitions.iter().enumerate();
+        table.add_rows(partitions.map(|(id, nodes)| [id.to_string(), nodes.join(", ")]));
+        if !status.proxies.is_empty() {
+            table.add_row(["proxies".to_owned(), status.proxies.join(", ")]);
+        }
+        parts.push(output::lines(&table));
+    }
+    parts.extend(
+        status
+            .change
+            .as_ref()
+            .map(|change| format!("it is changing: {}", progress::sentence(change))),
+    );
+    parts.extend(status.waiting_for.clone());
+    parts.join("\n")
+}
+
+/// Both views side by side, and what lies between them.
+fn preview_text(preview: &Preview) -> String {
+    let mut table = output::table(&["PARTITION", "BEFORE", "AFTER"]);
+    let Preview { before, after, .. } = preview;
+    for id in 0..before.partitions.len().max(after.partitions.len()) {
+        table.add_row([id.to_string(), members(before, id), members(after, id)]);
+    }
+    if !(before.proxies.is_empty() && after.proxies.is_empty()) {
+        let proxies = [before, after].map(|layout| joined(&layout.proxies));
+        let [before, after] = proxies;
+        table.add_row(["proxies".to_owned(), before, after]);
+    }
+    let mut lines = vec![output::lines(&table)];
+    lines.push(format!(
+        "{} of {SLOTS} slots would move, with {} keys; nothing was changed",
+        preview.slots_moved, preview.keys_moved
+    ));
+    if preview.slots_given_up > 0 {
+        lines.push(format!(
+            "the keys of {} slots would be given up",
+            preview.slots_given_up
+        ));
+    }
+    lines.join("\n")
+}
+
+fn members(layout: &Layout, id: usize) -> String {
+    layout
+        .partitions
+        .get(id)
+        .map_or_else(|| "-".into(), |nodes| joined(nodes))
+}
+
+fn joined(nodes: &[String]) -> String {
+    match nodes {
+        [] => "-".into(),
+        nodes => nodes.join(", "),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Response;
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::client::{Change, Reply};
+
+    fn reply() -> Reply {
+        Reply {
+            node: "a:1".parse().expect("is a node"),
+            status: Response::new(()).status(),
+            body: Value::Null,
+        }
+    }
+
+    fn nodes(names: &[&str]) -> Vec<String> {
+        names.iter().map(ToString::to_string).collect()
+    }
+
+    fn updated(partition_id: Option<i64>, number_of_partitions: i64) -> Updated {
+        Updated {
+            partition_id,
+            number_of_partitions,
+            epoch: Some(4),
+            warning: None,
+            reply: reply(),
+        }
+    }
+
+    #[test]
+    fn what_became_of_the_node_is_one_sentence() {
+        let node: NodeId = "c:1".parse().expect("is a node");
+        for (updated, expected) in [
+            (
+                updated(Some(2), 3),
+                "c:1 is a replica of partition 2; 3 partitions, epoch 4",
+            ),
+            (updated(Some(-1), 1), "c:1 is a proxy; 1 partition, epoch 4"),
+            (updated(None, 2), "c:1 is removed; 2 partitions, epoch 4"),
+        ] {
+            assert_eq!(sentence(&node, &updated), expected);
+        }
+    }
+
+    #[test]
+    fn a_view_is_its_partitions_and_proxies_and_what_becomes_of_them() {
+        let mut status = Status {
+            node: "a:1".into(),
+            role: "replica".into(),
+            partition_id: 0,
+            epoch: 4,
+            k: Some(2),
+            partitions: vec![nodes(&["a:1", "b:1"]), nodes(&["c:1", "d:1"])],
+            proxies: nodes(&["e:1"]),
+            ready: true,
+            waiting_for: None,
+            away: vec![],
+            keys: 0,
+            slots_lost: 0,
+            storage_failure: None,
+            change: Some(Change {
+                epoch: 5,
+                phase: "copy".into(),
+                waits_for: vec![],
+                keys_moved: 3,
+                keys_to_go: 4,
+                for_ms: 200,
+            }),
+            body: json!(null),
+        };
+        let table = "\
+epoch 4, K=2; seen by a:1
+ PARTITION  MEMBERS
+ 0          a:1, b:1
+ 1          c:1, d:1
+ proxies    e:1
+it is changing: epoch 5: copy, 3 keys moved, 4 to go, 0.2 s";
+        assert_eq!(picture(&status), table);
+        (status.k, status.epoch, status.change) = (None, 0, None);
+        (status.partitions, status.proxies) = (vec![], vec![]);
+        status.waiting_for = Some("in no view".into());
+        assert_eq!(picture(&status), "epoch 0, K unknown; seen by a:1\nin no view");
+    }
+
+    #[test]
+    fn a_preview_shows_both_views_side_by_side() {
+        let preview = Preview {
+            before: Layout {
+                partitions: vec![nodes(&["a:1", "b:1"])],
+                proxies: nodes(&["c:1"]),
+            },
+            after: Layout {
+                partitions: vec![nodes(&["a:1", "b:1"]), nodes(&["c:1", "d:1"])],
+                proxies: vec![],
+            },
+            slots_moved: 8192,
+            keys_moved: 17,
+            slots_given_up: 0,
+            reply: reply(),
+        };
+        let expected = "
+ PARTITION  BEFORE    AFTER
+ 0          a:1, b:1  a:1, b:1
+ 1          -         c:1, d:1
+ proxies    c:1       -
+8192 of 16384 slots would move, with 17 keys; nothing was changed";
+        assert_eq!(format!("\n{}", preview_text(&preview)), expected);
+    }
+}

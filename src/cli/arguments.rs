@@ -137,6 +137,9 @@ pub struct Lab {
     /// How many nodes [default: 5]
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u16).range(1..=64))]
     pub nodes: Option<u16>,
+    /// How many more nodes wait to be added to the view [default: 1]
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u16).range(0..=16))]
+    pub spare: Option<u16>,
     /// Replicas in a partition [default: 2]
     #[arg(short, long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..))]
     pub k: Option<u32>,
@@ -277,7 +280,7 @@ pub struct RemoveNode {
     /// The node's address, as the view lists it
     #[arg(value_name = "IP:PORT")]
     pub address: NodeId,
-    /// Also when a majority is gone for good, and keys with it; says what is given up
+    /// Even if no majority is left to agree, or keys are given up; says how much
     #[arg(long)]
     pub force: bool,
     /// Only say what would happen
@@ -396,6 +399,7 @@ mod tests {
             ["--nodes", "0"],
             ["--nodes", "65"],
             ["--k", "0"],
+            ["--spare", "17"],
             ["--base-port", "0"],
         ] {
             assert!(parsed(&["lab", words[0], words[1]]).is_err(), "{words:?}");

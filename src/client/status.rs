@@ -61,7 +61,7 @@ impl Client {
     }
 
     /// Whether this node is in no view: it was removed, or never added.
-    pub async fn removed(&self, node: &NodeId) -> Result<bool, SendError> {
+    pub async fn outside(&self, node: &NodeId) -> Result<bool, SendError> {
         let reply = self.ask_node(node, "/status").await?;
         let code = reply.body.pointer("/waiting_for/code").and_then(Value::as_str);
         Ok(code == Some("not_in_view"))

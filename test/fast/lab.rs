@@ -23,6 +23,7 @@ struct Lab {
     process: Process,
     said: PathBuf,
     nodes: Vec<Node>,
+    spares: Vec<Node>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -89,17 +90,17 @@ impl Lab {
             process: Process(process),
             said,
             nodes: Vec::new(),
+            spares: Vec::new(),
         };
         let Ok(json) = serde_json::from_str::<Value>(&line) else {
             panic!("no JSON in {line:?}; the lab said:\n{}", lab.said());
         };
         assert_eq!(json["k"], 2);
-        lab.nodes = json["nodes"]
-            .as_array()
-            .expect("is a list")
-            .iter()
-            .map(Node::from_json)
-            .collect();
+        let list = |field: &str| {
+            let nodes = json[field].as_array().expect("is a list");
+            nodes.iter().map(Node::from_json).collect()
+        };
+        (lab.nodes, lab.spares) = (list("nodes"), list("spares"));
         lab
     }
 
@@ -111,7 +112,8 @@ impl Lab {
     fn stop(mut self) {
         self.process.signal(Signal::TERM);
         assert_eq!(self.process.ended().code(), Some(0), "{}", self.said());
-        let left: Vec<&Node> = self.nodes.iter().filter(|node| lives(node.pid)).collect();
+        let all = self.nodes.iter().chain(&self.spares);
+        let left: Vec<&Node> = all.filter(|node| lives(node.pid)).collect();
         assert!(left.is_empty(), "{left:?}");
     }
 }
@@ -120,7 +122,7 @@ impl Drop for Lab {
     fn drop(&mut self) {
         if std::thread::panicking() {
             eprintln!("the lab said:\n{}", self.said());
-            for node in &self.nodes {
+            for node in self.nodes.iter().chain(&self.spares) {
                 let log = std::fs::read_to_string(&node.log).unwrap_or_default();
                 eprintln!("{} logged:\n{log}", node.address);
             }
@@ -305,5 +307,42 @@ fn the_command_that_is_shown_starts_a_killed_node_again() {
     done(node, &["put", "x", "1"]);
     restarted.signal(Signal::TERM);
     assert_eq!(restarted.ended().code(), Some(0));
+    lab.stop();
+}
+
+#[test]
+fn a_spare_waits_to_be_added_and_still_does_when_the_lab_goes_on() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let lab_folder = folder.path().join("lab");
+    let base_port = base_port().to_string();
+    let arguments = [
+        "--nodes",
+        "2",
+        "--k",
+        "2",
+        "--spare",
+        "2",
+        "--base-port",
+        &base_port,
+    ];
+    let mut lab = Lab::start(&lab_folder, &arguments);
+    let addresses: Vec<String> = lab.spares.iter().map(|spare| spare.address.clone()).collect();
+    for _ in 0..2 {
+        assert_eq!((lab.nodes.len(), lab.spares.len()), (2, 2));
+        for (spare, address) in lab.spares.iter().zip(&addresses) {
+            assert_eq!((spare.role.as_str(), &spare.address), ("waiting", address));
+            let view = done(spare, &["view"]);
+            assert!(view.contains("in no view"), "{view}");
+            let put = ask(spare, &["put", "x", "1"]);
+            assert_eq!(put.status.code(), Some(1), "a spare takes no keys");
+        }
+        let view = done(&lab.nodes[0], &["view"]);
+        assert!(
+            view.contains(&lab.nodes[1].address) && !view.contains(&addresses[0]),
+            "{view}"
+        );
+        lab.stop();
+        lab = Lab::again(&lab_folder);
+    }
     lab.stop();
 }

@@ -145,6 +145,7 @@ mod tests {
     fn arguments(dir: &Path) -> Arguments {
         Arguments {
             nodes: None,
+            spare: None,
             k: None,
             dir: dir.to_owned(),
             base_port: None,
@@ -174,6 +175,9 @@ mod tests {
         drop(second);
         asked.nodes = Some(4);
         assert!(matches!(Folder::open(&asked), Err(Failure::Usage(_))));
+        (asked.nodes, asked.spare) = (None, Some(0));
+        let other = Folder::open(&asked).expect_err("has a spare").to_string();
+        assert!(other.contains("3 nodes and 1 spare"), "{other}");
     }
 
     #[test]

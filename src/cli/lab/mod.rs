@@ -1,7 +1,7 @@
 //! `causeway lab`: a small cluster of real processes on this machine, to try and to break.
 //!
-//! Each node is this very program, started with `serve` on an address of its own. The lab waits until
-//! all of them serve keys, shows what runs where, says what happens to them, and takes them along when
+//! Each node is this very program, started with `serve` on an address of its own; spares are started
+//! without a view and wait to be added. The lab waits until all others serve keys, shows what runs where, says what happens to them, and takes them along when
 //! it ends: told to stop, it stops them in good order; killed, it leaves them a standard input that
 //! has ended (see `parent`). It starts no node again by itself, because watching what the others do
 //! without it is what a lab is for.
@@ -12,7 +12,7 @@ mod picture;
 mod process;
 mod watch;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -20,7 +20,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::arguments::Lab as Arguments;
 use super::{Failure, Verdict, output};
-use crate::client::Client;
+use crate::client::{Client, ClientError, Status};
 use crate::names::NodeId;
 use folder::Folder;
 use process::Process;
@@ -37,7 +37,9 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
 /// A lab whose nodes run.
 struct Lab {
     folder: Folder,
+    /// The nodes of the first view, then the spares.
     processes: Vec<Process>,
+    program: PathBuf,
     client: Client,
 }
 
@@ -62,29 +64,48 @@ impl Lab {
         let program = std::env::current_exe();
         let program =
             program.map_err(|error| Failure::Failed(format!("cannot find this program: {error}")))?;
-        let nodes = folder.layout.nodes();
         eprintln!(
             "{}",
             picture::opening(&folder.shown, &folder.layout, folder.goes_on)
         );
-        let processes = processes(&program, &folder, &nodes)?;
-        let client = Client::new(nodes).with_timeout(ANSWER_TIMEOUT);
+        let processes = processes(&program, &folder)?;
+        let client = Client::new(folder.layout.nodes()).with_timeout(ANSWER_TIMEOUT);
         Ok(Self {
             folder,
             processes,
+            program,
             client,
         })
     }
 
     async fn run(&mut self, json: bool) -> Result<(), Failure> {
         self.wait_until_all_serve().await?;
-        let status = self.client.status().await?;
+        let status = self.newest_status().await?;
         if json {
             output::print_json(&picture::json(&self.folder, &self.processes, &status))?;
         } else {
-            output::print_line(&picture::text(&self.folder, &self.processes, &status))?;
+            let program = shown(&self.program);
+            output::print_line(&picture::text(&self.folder, &self.processes, &status, &program))?;
         }
         self.watch().await
+    }
+
+    /// The newest view that any node knows: one that an earlier session of this lab has removed knows
+    /// an old one, or none.
+    async fn newest_status(&self) -> Result<Status, ClientError> {
+        let mut newest = self.client.status().await?;
+        for process in &self.processes {
+            let reply = self.client.ask_node(&process.node, "/status").await;
+            let status = reply.ok().and_then(|reply| Status::from_reply(&reply).ok());
+            newest = status.into_iter().fold(newest, |newest, status| {
+                if status.epoch > newest.epoch {
+                    status
+                } else {
+                    newest
+                }
+            });
+        }
+        Ok(newest)
     }
 
     async fn wait_until_all_serve(&mut self) -> Result<(), Failure> {
@@ -146,19 +167,34 @@ impl Lab {
 }
 
 /// If one cannot be started, those before it are killed as they are dropped.
-fn processes(program: &Path, folder: &Folder, nodes: &[NodeId]) -> Result<Vec<Process>, Failure> {
-    let numbers = 1..=nodes.len();
-    numbers
-        .map(|number| Process::start(program, folder, number, nodes))
+fn processes(program: &Path, folder: &Folder) -> Result<Vec<Process>, Failure> {
+    let view = folder.layout.nodes();
+    let listed = view.iter().map(|node| (node, Some(&view[..])));
+    let spares = folder.layout.spares();
+    let all = listed.chain(spares.iter().map(|node| (node, None)));
+    let numbered = (1..).zip(all);
+    numbered
+        .map(|(number, (node, view))| Process::start(program, folder, number, node.clone(), view))
         .collect()
 }
 
-/// Serves keys; or never will, because an earlier session of this lab has removed it from the view.
+/// The program as somebody types it who stands in this folder.
+fn shown(program: &Path) -> String {
+    let here = std::env::current_dir().ok();
+    let inside = here.and_then(|here| program.strip_prefix(here).ok().map(Path::to_owned));
+    match inside {
+        Some(path) => process::quoted(&Path::new(".").join(path).display().to_string()),
+        None => process::quoted(&program.display().to_string()),
+    }
+}
+
+/// Serves keys; or does not, because it is in no view: it waits to be added, or an earlier session of
+/// this lab has removed it.
 async fn settled(client: &Client, node: &NodeId) -> bool {
     if client.ready(node).await.unwrap_or(false) {
         return true;
     }
-    client.removed(node).await.unwrap_or(false)
+    client.outside(node).await.unwrap_or(false)
 }
 
 async fn condition(client: &Client, process: &mut Process) -> Condition {

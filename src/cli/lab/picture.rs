@@ -30,10 +30,7 @@ pub(super) fn part(status: &Status, node: &str) -> Part {
 
 /// What is about to start, in which folder; `goes_on` if an earlier lab left it.
 pub(super) fn opening(folder: &Path, layout: &Layout, goes_on: bool) -> String {
-    let nodes = match layout.ports.len() {
-        1 => "1 node".to_owned(),
-        many => format!("{many} nodes"),
-    };
+    let nodes = layout.size();
     let (path, replicas) = (folder.display(), layout.replicas);
     match (goes_on, layout.memory) {
         (false, _) => format!("starting {nodes}, K={replicas}, in {path}"),
@@ -56,16 +53,19 @@ pub(super) fn json(folder: &Folder, processes: &[Process], status: &Status) -> V
             "data_dir": process.data_dir.display().to_string(),
         })
     };
+    let (first, spares) = processes.split_at(folder.layout.ports.len());
+    let all = |processes: &[Process]| processes.iter().map(node).collect::<Vec<_>>();
     json!({
         "dir": folder.path.display().to_string(),
         "k": folder.layout.replicas,
         "memory": folder.layout.memory,
-        "nodes": processes.iter().map(node).collect::<Vec<_>>(),
+        "nodes": all(first),
+        "spares": all(spares),
     })
 }
 
-/// A table and three lines to paste, for people.
-pub(super) fn text(folder: &Folder, processes: &[Process], status: &Status) -> String {
+/// A table and some lines to paste, for people; `program` is what to type for this very program.
+pub(super) fn text(folder: &Folder, processes: &[Process], status: &Status, program: &str) -> String {
     let mut table = output::table(&["NODE", "ROLE", "PARTITION", "PID", "LOG"]);
     for process in processes {
         let part = part(status, process.node.as_str());
@@ -86,23 +86,31 @@ pub(super) fn text(folder: &Folder, processes: &[Process], status: &Status) -> S
     format!(
         "{}\n\nTry, in another terminal:\n{}\n\nCtrl-C stops the nodes. {data}\n",
         output::lines(&table),
-        examples(processes),
+        examples(&nodes(processes), status, program),
     )
 }
 
-/// Put at the first node, get at the last one (with defaults a proxy), the members of a partition.
-fn examples(processes: &[Process]) -> String {
-    let (first, last) = match processes {
-        [first, .., last] => (&first.node, &last.node),
-        [only] => (&only.node, &only.node),
-        [] => return String::new(),
+fn nodes(processes: &[Process]) -> Vec<&str> {
+    processes.iter().map(|process| process.node.as_str()).collect()
+}
+
+/// Put at the first node of the view, get at the last one (with defaults a proxy), the members of a
+/// partition, and how a node that waits is added.
+fn examples(nodes: &[&str], status: &Status, program: &str) -> String {
+    let waits = |node: &&&str| part(status, node).role == "waiting";
+    let mut members = nodes.iter().filter(|node| !waits(node));
+    let Some(first) = members.next() else {
+        return String::new();
     };
-    [
+    let last = members.next_back().unwrap_or(first);
+    let mut lines = vec![
         format!("  curl -X PUT http://{first}/kv-store/greeting -d val=hello"),
         format!("  curl http://{last}/kv-store/greeting"),
         format!("  curl -G http://{last}/kv-store/get_partition_members -d partition_id=0"),
-    ]
-    .join("\n")
+    ];
+    let waiting = nodes.iter().find(waits);
+    lines.extend(waiting.map(|waiting| format!("  {program} view add {waiting} --node {first}")));
+    lines.join("\n")
 }
 
 #[cfg(test)]
@@ -116,17 +124,18 @@ mod tests {
             memory,
             base_port: 8081,
             ports: ports.to_vec(),
+            spare_ports: if memory { vec![] } else { vec![9000] },
         };
         for (layout, goes_on, expected) in [
             (
                 layout(&[8081, 8082], false),
                 false,
-                "starting 2 nodes, K=2, in lab",
+                "starting 2 nodes and 1 spare, K=2, in lab",
             ),
             (
                 layout(&[8081], false),
                 true,
-                "starting the 1 node of lab again (--fresh would wipe it)",
+                "starting the 1 node and 1 spare of lab again (--fresh would wipe it)",
             ),
             (
                 layout(&[8081], true),
@@ -136,5 +145,34 @@ mod tests {
         ] {
             assert_eq!(opening(Path::new("lab"), &layout, goes_on), expected);
         }
+    }
+
+    #[test]
+    fn examples_name_members_and_how_to_add_who_waits() {
+        let list = |names: &[&str]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let status = Status {
+            node: "n2:1".into(),
+            role: "replica".into(),
+            partition_id: 0,
+            epoch: 3,
+            k: Some(2),
+            partitions: vec![list(&["n2:1", "n3:1"])],
+            proxies: list(&["n4:1"]),
+            ready: true,
+            waiting_for: None,
+            away: vec![],
+            keys: 0,
+            slots_lost: 0,
+            storage_failure: None,
+            change: None,
+            body: Value::Null,
+        };
+        let text = examples(&["n1:1", "n2:1", "n3:1", "n4:1"], &status, "causeway");
+        let lines: Vec<&str> = text.lines().map(str::trim).collect();
+        assert_eq!(lines[0], "curl -X PUT http://n2:1/kv-store/greeting -d val=hello");
+        assert_eq!(lines[1], "curl http://n4:1/kv-store/greeting");
+        assert_eq!(lines[3], "causeway view add n1:1 --node n2:1");
+        let text = examples(&["n2:1"], &status, "causeway");
+        assert_eq!((text.lines().count(), text.matches("n2:1").count()), (3, 3));
     }
 }

@@ -28,16 +28,16 @@ pub(super) struct Process {
 }
 
 impl Process {
-    /// Starts the node with this number, from 1.
+    /// Starts the node with this number, from 1: one of the first view, or one that waits to be added.
     pub(super) fn start(
         program: &Path,
         folder: &Folder,
         number: usize,
-        nodes: &[NodeId],
+        node: NodeId,
+        view: Option<&[NodeId]>,
     ) -> Result<Self, Failure> {
-        let node = nodes[number - 1].clone();
         let (log, data_dir) = (folder.log(number), folder.data_dir(number));
-        let arguments = arguments(folder, &node, nodes, &data_dir);
+        let arguments = arguments(folder, &node, view, &data_dir);
         let failed = |error: std::io::Error| Failure::Failed(format!("cannot start {node}: {error}"));
         let output = fs::OpenOptions::new()
             .create(true)
@@ -109,27 +109,24 @@ impl Process {
     }
 }
 
-fn arguments(folder: &Folder, node: &NodeId, nodes: &[NodeId], data_dir: &Path) -> Vec<String> {
-    let view: Vec<&str> = nodes.iter().map(NodeId::as_str).collect();
-    let replicas = folder.layout.replicas.to_string();
+fn arguments(folder: &Folder, node: &NodeId, view: Option<&[NodeId]>, data_dir: &Path) -> Vec<String> {
     let store = if folder.layout.memory { "memory" } else { "durable" };
     let data_dir = data_dir.display().to_string();
-    let mut words = vec![
-        "serve",
-        "--ipport",
-        node.as_str(),
-        "--listen",
-        node.as_str(),
-        "--k",
-        &replicas,
-    ];
-    let view = view.join(",");
-    words.extend(["--view", &view, "--store", store, "--data-dir", &data_dir]);
-    words.into_iter().map(str::to_owned).collect()
+    let mut words = ["serve", "--ipport", node.as_str(), "--listen", node.as_str()]
+        .map(str::to_owned)
+        .to_vec();
+    // Whoever waits to be added learns the view, and K with it, from those who add it.
+    if let Some(view) = view {
+        let view: Vec<&str> = view.iter().map(NodeId::as_str).collect();
+        let replicas = folder.layout.replicas.to_string();
+        words.extend(["--k".to_owned(), replicas, "--view".to_owned(), view.join(",")]);
+    }
+    words.extend(["--store", store, "--data-dir", &data_dir].map(str::to_owned));
+    words
 }
 
 /// A word as a shell takes it.
-fn quoted(word: &str) -> String {
+pub(super) fn quoted(word: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./:,=@+".contains(&byte);
     if !word.is_empty() && word.bytes().all(plain) {
         return word.to_owned();

@@ -19,6 +19,9 @@ use crate::wire::peer::{Answer, Declined, Question};
 /// whoever notices.
 const DRIVER_SILENCE: Duration = Duration::from_secs(1);
 
+/// How soon a view that could not be followed is tried again.
+const FOLLOW_PAUSE: Duration = Duration::from_millis(100);
+
 /// Nodes of the view that came back empty and wait to be listed.
 #[derive(Debug, Default)]
 pub(super) struct Admissions {
@@ -126,9 +129,14 @@ impl Node {
                 .get(&target)
                 .is_some_and(|view| view.is_member(&facts.me) || facts.is_member());
             if target > facts.active && takes_part {
-                tracing::info!(epoch = %target, "the view has moved on; following");
                 self.seal(target).await;
                 self.activate(target).await;
+                if self.me.facts().active >= target {
+                    tracing::info!(epoch = %target, "the view had moved on; followed");
+                } else {
+                    // It could not be stored. Every word from the others brings us here again.
+                    sleep(FOLLOW_PAUSE).await;
+                }
                 return;
             }
         }

@@ -142,7 +142,9 @@ impl Node {
             return Some(driven);
         }
         let facts = self.me.facts();
-        let newest = facts.newest().filter(|view| view.epoch > facts.active)?;
+        let concerns_us = |view: &&Arc<View>| view.is_member(&facts.me) || facts.is_member();
+        let newest = facts.newest().filter(|view| view.epoch > facts.active);
+        let newest = newest.filter(concerns_us)?;
         let state = self.following.state.lock();
         let is_current = state.target == newest.epoch;
         Some(ChangeProgress {

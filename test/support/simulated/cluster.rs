@@ -6,7 +6,7 @@ use std::time::Duration;
 use causeway::causality::Record;
 use causeway::config::{Config, Limits, StoreKind};
 use causeway::names::{Epoch, NodeId};
-use causeway::node::{Node, Parts, Role, Situation, Tasks};
+use causeway::node::{Node, Parts, Refusal, Role, Situation, Tasks};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
@@ -215,7 +215,9 @@ impl SimCluster {
                 let reaches_all = !one.away.iter().any(|away| listed.contains(&away));
                 one.epoch == newest.epoch && one.ready && reaches_all && one.change.is_none()
             } else {
-                one.role == Role::Waiting && one.epoch == Epoch::NONE && one.keys == 0
+                let keeps_nothing = one.epoch == Epoch::NONE && one.keys == 0;
+                let too_late = one.waiting_for == Some(Refusal::RemovedLongAgo);
+                one.role == Role::Waiting && (keeps_nothing || too_late)
             }
         })
     }

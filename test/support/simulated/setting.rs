@@ -68,6 +68,7 @@ impl Setting {
         let mut limits = Limits::default();
         if self.severity.gentle {
             limits.forget_after = FORGET_SOON;
+            limits.clock_limit = FORGET_SOON / 8;
         }
         limits
     }

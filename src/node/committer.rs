@@ -322,7 +322,7 @@ impl Committer {
                 After::Answered(reply, answer) => drop(reply.send(answer)),
                 After::Done(reply, done) => drop(reply.send(done)),
                 After::Voted(reply, vote) => drop(reply.send(vote)),
-                After::Adopted(reply) => drop(reply.send(Ok(()))),
+                After::Adopted(reply, adopted) => drop(reply.send(adopted)),
             }
         }
     }

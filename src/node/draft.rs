@@ -140,10 +140,15 @@ impl<'a> Draft<'a> {
             Job::Adopt {
                 from,
                 records,
-                complete,
+                slots,
+                is_last,
                 reply,
-            } => match self.adopt(&from, &records, &complete) {
-                Ok(()) => Decision::Then(After::Adopted(reply)),
+            } => match self.adopt(&from, &records, &slots, is_last) {
+                Ok(()) => Decision::Then(After::Adopted(reply, Ok(()))),
+                Err(NoReturn::TooLate) => {
+                    self.standing_changed |= self.facts.gives_up_on(from.id(), &slots);
+                    Decision::Then(After::Adopted(reply, Err(NoReturn::TooLate)))
+                }
                 Err(reason) => {
                     let _ = reply.send(Err(reason));
                     Decision::Then(After::Nothing)
@@ -319,7 +324,13 @@ impl<'a> Draft<'a> {
 
     /// Takes what wins against what is here, each as a write of our own: the same value, time and
     /// dependencies under a new dot.
-    fn adopt(&mut self, from: &Member, records: &[Record], complete: &SlotSet) -> Result<(), NoReturn> {
+    fn adopt(
+        &mut self,
+        from: &Member,
+        records: &[Record],
+        slots: &SlotSet,
+        is_last: bool,
+    ) -> Result<(), NoReturn> {
         let forget_ms = millis(self.limits.forget_after);
         let limit_ms = forget_ms.saturating_sub(3 * millis(self.limits.clock_limit));
         self.facts.may_adopt(from, self.me.wall_ms(), limit_ms)?;
@@ -339,9 +350,8 @@ impl<'a> Draft<'a> {
             self.own.push(record.clone());
             self.merge(record);
         }
-        if !complete.is_empty() {
-            self.facts.has_returned(from.id(), complete);
-            self.standing_changed = true;
+        if is_last {
+            self.standing_changed |= self.facts.has_returned(from.id(), slots);
         }
         Ok(())
     }

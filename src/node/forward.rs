@@ -140,14 +140,16 @@ impl Node {
         }
     }
 
-    /// Has one of the other owners take a write; no value makes it a deletion.
+    /// Has one of the other owners take a write; no value makes it a deletion. It `began` when the client
+    /// asked: it may have been held here until the view changed.
     pub(super) async fn forward_write(
         &self,
         key: &Key,
         value: Option<Bytes>,
         payload: &Payload,
+        began: Instant,
     ) -> Result<Written, Refusal> {
-        let deadline = Instant::now() + WRITE_LIMIT;
+        let deadline = began + WRITE_LIMIT;
         let mut declined = Vec::new();
         loop {
             let owners = self.other_owners(key);

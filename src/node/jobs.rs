@@ -91,8 +91,9 @@ pub(super) enum Job {
     Adopt {
         from: Member,
         records: Vec<Record>,
+        slots: SlotSet,
         /// Of these slots it keeps nothing else.
-        complete: SlotSet,
+        is_last: bool,
         reply: oneshot::Sender<Result<(), NoReturn>>,
     },
     /// Begins a new life with an empty store: nothing is kept any more.
@@ -136,7 +137,7 @@ pub(super) enum After {
     Answered(oneshot::Sender<Answer>, Answer),
     Done(Reply<()>, Result<(), NotStored>),
     Voted(oneshot::Sender<Vote>, Vote),
-    Adopted(oneshot::Sender<Result<(), NoReturn>>),
+    Adopted(oneshot::Sender<Result<(), NoReturn>>, Result<(), NoReturn>),
 }
 
 impl After {
@@ -148,7 +149,7 @@ impl After {
             Self::Answered(reply, _) => drop(reply.send(Answer::NotTaken)),
             Self::Done(reply, _) => drop(reply.send(Err(reason.clone()))),
             Self::Voted(reply, _) => drop(reply.send(Vote::NotVoting)),
-            Self::Adopted(reply) => drop(reply.send(Err(NoReturn::NotNow))),
+            Self::Adopted(reply, _) => drop(reply.send(Err(NoReturn::NotNow))),
         }
     }
 }

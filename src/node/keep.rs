@@ -198,12 +198,11 @@ impl Node {
         let pages = pages(records);
         let last = pages.len() - 1;
         for (number, records) in pages.into_iter().enumerate() {
-            let complete = if number == last && outcome == Returned::Settled {
-                slots.clone()
-            } else {
-                SlotSet::default()
+            let question = Question::Return {
+                records,
+                slots: slots.clone(),
+                is_last: number == last,
             };
-            let question = Question::Return { records, complete };
             match self.peers.call(node, question, RETURN_LIMIT).await {
                 Ok(Answer::Returned(Returned::Settled)) => {}
                 Ok(Answer::Returned(Returned::NotYet)) => outcome = Returned::NotYet,
@@ -223,14 +222,16 @@ impl Node {
         &self,
         from: &Member,
         records: Vec<Record>,
-        complete: SlotSet,
+        slots: SlotSet,
+        is_last: bool,
     ) -> Answer {
         let (reply, adopted) = oneshot::channel();
         let from = from.clone();
         self.enqueue(Job::Adopt {
             from,
             records,
-            complete,
+            slots,
+            is_last,
             reply,
         })
         .await;

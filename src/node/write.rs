@@ -28,12 +28,13 @@ impl Node {
     /// Stores a value for a client that depends on `payload`.
     pub async fn put(&self, key: &Key, value: Bytes, payload: Payload) -> Result<Written, Refusal> {
         self.route()?;
+        let began = Instant::now();
         let answered = match self.write_here(key, Some(value.clone()), &payload).await {
             Ok(written) => Ok(written),
             Err(NotTaken::Refused(refusal)) => Err(refusal),
             // It has waited for the next view for as long as a client should.
             Err(NotTaken::NotHere(NotHere::Sealed)) => Err(self.refusal(key, &[])),
-            Err(NotTaken::NotHere(_)) => self.forward_write(key, Some(value), &payload).await,
+            Err(NotTaken::NotHere(_)) => self.forward_write(key, Some(value), &payload, began).await,
         };
         self.shorten_written(answered).await
     }
@@ -46,7 +47,7 @@ impl Node {
             Ok(written) => Ok(written),
             Err(NotTaken::Refused(refusal)) => Err(refusal),
             Err(NotTaken::NotHere(NotHere::Sealed)) => Err(self.refusal(key, &[])),
-            Err(NotTaken::NotHere(NotHere::NotOwner)) => self.forward_write(key, None, &payload).await,
+            Err(NotTaken::NotHere(NotHere::NotOwner)) => self.forward_write(key, None, &payload, began).await,
             Err(NotTaken::NotHere(not_here)) => self.delete_late(key, &payload, not_here, began).await,
         };
         self.shorten_written(answered).await
@@ -61,7 +62,7 @@ impl Node {
         not_here: NotHere,
         began: Instant,
     ) -> Result<Written, Refusal> {
-        let refusal = match self.forward_write(key, None, payload).await {
+        let refusal = match self.forward_write(key, None, payload, began).await {
             Err(refusal @ (Refusal::Behind { .. } | Refusal::Unavailable { .. })) => refusal,
             answered => return answered,
         };

@@ -115,8 +115,18 @@ impl Facts {
             })
     }
 
-    /// A removed member has returned everything that it kept of these slots.
-    pub fn has_returned(&mut self, from: MemberId, slots: &SlotSet) {
+    /// What a removed member kept of these slots may not be taken any more, and nobody else can bring it.
+    /// True if that is news.
+    pub fn gives_up_on(&mut self, from: MemberId, slots: &SlotSet) -> bool {
+        let ready = self.ready_slots();
+        let news = self.has_returned(from, slots);
+        self.gone = self.gone.union(&self.ready_slots().difference(&ready));
+        news
+    }
+
+    /// A removed member has returned everything that it kept of these slots. True if that is news.
+    pub fn has_returned(&mut self, from: MemberId, slots: &SlotSet) -> bool {
+        let before = Arc::clone(&self.regions);
         let mut regions = Vec::new();
         for mut rest in std::mem::take(Arc::make_mut(&mut self.regions)) {
             let returned = rest.slots.intersection(slots);
@@ -135,6 +145,7 @@ impl Facts {
         }
         self.regions = Arc::new(join_alike(regions));
         self.settle();
+        before != self.regions
     }
 }
 

@@ -82,11 +82,12 @@ pub enum Question {
     },
     /// Do the owners have everything that the asker keeps of slots that moved away?
     Confirm(Confirm),
-    /// Records of an asker that is no member any more, to be taken as new writes; with the last of them,
-    /// the slots of which it keeps nothing else.
+    /// Records of an asker that is no member any more, to be taken as new writes. With the last of them
+    /// all is said that it keeps of these slots.
     Return {
         records: Vec<Record>,
-        complete: SlotSet,
+        slots: SlotSet,
+        is_last: bool,
     },
     /// Which of these slots may be read at the receiver, and how many keys are in them?
     Holdings(SlotSet),

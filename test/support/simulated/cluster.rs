@@ -200,8 +200,8 @@ impl SimCluster {
     /// waits to be added, and no view lists it.
     pub fn is_serving(&self) -> bool {
         let situations = self.situations();
-        let newest = situations.iter().max_by_key(|situation| situation.epoch);
-        let Some(newest) = newest.filter(|newest| newest.role != Role::Waiting) else {
+        let members = situations.iter().filter(|one| one.role != Role::Waiting);
+        let Some(newest) = members.max_by_key(|one| one.epoch) else {
             return false;
         };
         let listed: Vec<&NodeId> = newest

@@ -238,6 +238,7 @@ impl Node {
         }
         if self.me.facts().newest().is_some_and(|view| view.epoch >= epoch) {
             return Answer::Met {
+                by: self.me.member(),
                 start: self.start.clone(),
                 known: self.known(),
             };

@@ -89,17 +89,10 @@ struct Round {
 impl Node {
     /// Runs until a view is active here.
     pub(super) async fn find_place(self: Arc<Self>) {
-        let facts = self.me.facts();
-        let Some(nodes) = self.start.view.clone().or_else(|| facts.has_left.then(Vec::new)) else {
-            return;
-        };
-        let mut nodes: BTreeSet<NodeId> = nodes.into_iter().collect();
-        if facts.has_left {
+        let mut nodes: BTreeSet<NodeId> = self.start.view.iter().flatten().cloned().collect();
+        if self.me.facts().has_left {
             // `VIEW` is out of date: to form a cluster by it would be to begin a second one.
             self.formation.has_left();
-            if facts.newest().is_none() {
-                return;
-            }
             nodes.clear();
         }
         self.formation.0.lock().missing = nodes
@@ -108,9 +101,19 @@ impl Node {
             .cloned()
             .collect();
         let mut quorum_since = None;
-        while self.me.facts().active == Epoch::NONE {
-            if self.me.facts().newest().is_some() {
+        loop {
+            let published = self.me.published.count();
+            let facts = self.me.facts();
+            if facts.active != Epoch::NONE {
+                return;
+            }
+            if facts.newest().is_some() {
                 self.ask_for_admission().await;
+                continue;
+            }
+            if nodes.is_empty() {
+                // Somebody will come by and add this node.
+                self.me.published.beyond(published).await;
                 continue;
             }
             let round = self.meet(&nodes).await;
@@ -227,7 +230,7 @@ impl Node {
         self.formation.0.lock().stranger = !view.lists(&self.me.node);
         if !view.lists(&self.me.node) {
             self.look_for_newer_views().await;
-            return sleep(MEET_PAUSE).await;
+            return sleep(ADMIT_PAUSE).await;
         }
         for member in view.members().filter(|member| member.node != self.me.node) {
             let admitted = self.peers.call(&member.node, Question::Admit, MEET_LIMIT).await;

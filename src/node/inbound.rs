@@ -127,6 +127,7 @@ impl Node {
         match question {
             Question::Ping => Answer::Pong,
             Question::Meet => Answer::Met {
+                by: self.me.member(),
                 start: self.start.clone(),
                 known: self.known(),
             },

@@ -147,9 +147,9 @@ impl Node {
     /// with another K. One that was just removed is waited for.
     async fn probe(&self, node: &NodeId, before: &View, deadline: Instant) -> Result<Member, ViewRefusal> {
         loop {
-            let answer = self.peers.call_known(node, Question::Meet, PROBE_LIMIT).await;
+            let answer = self.peers.call(node, Question::Meet, PROBE_LIMIT).await;
             let (known, start, member) = match answer {
-                Ok((Answer::Met { known, start }, member)) => (known, start, member),
+                Ok(Answer::Met { by, known, start }) => (known, start, by),
                 Ok(_) | Err(CallError::Silent | CallError::Unreachable | CallError::Rebooted) => {
                     return Err(self.unreachable(node));
                 }
@@ -215,8 +215,8 @@ impl Node {
         if *node == self.me.node {
             return view.is_member(&self.me.member());
         }
-        let met = self.peers.call_known(node, Question::Meet, PROBE_LIMIT).await;
-        met.is_ok_and(|(_, member)| view.is_member(&member))
+        let met = self.peers.call(node, Question::Meet, PROBE_LIMIT).await;
+        matches!(met, Ok(Answer::Met { by, .. }) if view.is_member(&by))
     }
 
     /// What every member but one may read of these slots, and how many keys they have there.
@@ -323,29 +323,29 @@ impl Node {
     }
 
     /// A node that was removed alive hands over what others have not confirmed yet, and begins anew: only
-    /// then does it keep nothing.
+    /// then does it keep nothing. While an owner is away it cannot, and is not waited for long.
     async fn wait_for_the_removed(&self, before: &View, after: &View, deadline: Instant) {
-        let removed: Vec<Member> = before
-            .members()
-            .filter(|member| !after.lists(&member.node))
-            .collect();
+        let removed = before.members().filter(|member| !after.lists(&member.node));
         for member in removed {
-            let mut heard = Instant::now();
+            let began = Instant::now();
+            let mut heard = began;
             while Instant::now() < deadline && heard.elapsed() < GONE_AFTER {
-                if member.node == self.me.node {
-                    heard = Instant::now();
-                    if self.me.facts().is_blank() {
-                        break;
+                let lives = if member.node == self.me.node {
+                    Some(self.me.member())
+                } else {
+                    match self.peers.call(&member.node, Question::Meet, ASK_LIMIT).await {
+                        Ok(Answer::Met { by, .. }) => Some(by),
+                        _ => None,
                     }
-                } else if let Ok((Answer::Met { known, .. }, answered)) = self
-                    .peers
-                    .call_known(&member.node, Question::Meet, ASK_LIMIT)
-                    .await
-                {
-                    heard = Instant::now();
-                    if answered != member || known.active == Epoch::NONE {
-                        break;
-                    }
+                };
+                match lives {
+                    Some(by) if by != member => break,
+                    Some(_) => heard = Instant::now(),
+                    None => {}
+                }
+                let is_hindered = after.nodes().any(|node| self.peers.is_away(node));
+                if is_hindered && began.elapsed() >= GONE_AFTER {
+                    break;
                 }
                 sleep(LOOK_PAUSE).await;
             }

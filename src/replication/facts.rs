@@ -229,11 +229,6 @@ impl Facts {
         union_of(self.kept.iter().map(|kept| &kept.slots))
     }
 
-    /// True if this node is in no view, and keeps nothing that others may miss.
-    pub fn is_blank(&self) -> bool {
-        self.active == Epoch::NONE
-    }
-
     /// All that is held for a region: the logs of the active epoch and those of earlier ones.
     pub fn holds(&self, region: &Region) -> VersionVector {
         let mut holds = self.vector.clone();

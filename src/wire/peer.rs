@@ -125,6 +125,7 @@ pub enum Question {
 pub enum Answer {
     Pong,
     Met {
+        by: Member,
         start: Start,
         known: Known,
     },

@@ -37,6 +37,14 @@ pub(super) enum Round<T> {
     },
 }
 
+/// What became of a write that was handed on.
+#[derive(Debug)]
+pub(super) enum Forwarded {
+    Answered(Result<Written, Refusal>),
+    /// The view has changed meanwhile, and this node owns the key.
+    OursNow,
+}
+
 impl Node {
     /// The other nodes that own the key, those that answer first, the least busy first.
     pub(super) fn other_owners(&self, key: &Key) -> Vec<NodeId> {
@@ -100,7 +108,7 @@ impl Node {
                 }
                 else => return Round::Refused {
                     refusal: self.refusal(key, &declined),
-                    may_pass: may_pass(&declined),
+                    may_pass: self.may_pass(&declined),
                 },
             }
         }
@@ -126,6 +134,13 @@ impl Node {
         }
     }
 
+    /// True if owners may answer in a moment: they are behind or in another view than this node, or this
+    /// node is on its way to the next view and asked those of the one before.
+    fn may_pass(&self, declined: &[Declined]) -> bool {
+        let passes = |reason: &Declined| matches!(reason, Declined::Behind | Declined::NotOwner);
+        declined.iter().any(passes) || self.me.facts().is_between_views()
+    }
+
     /// What to tell a client whose request nobody took.
     pub(super) fn refusal(&self, key: &Key, declined: &[Declined]) -> Refusal {
         let partition = self.partition_of(key);
@@ -148,10 +163,14 @@ impl Node {
         value: Option<Bytes>,
         payload: &Payload,
         began: Instant,
-    ) -> Result<Written, Refusal> {
+    ) -> Forwarded {
         let deadline = began + WRITE_LIMIT;
         let mut declined = Vec::new();
+        let owned_before = self.me.facts().region_of(key.slot()).is_some();
         loop {
+            if !owned_before && self.me.facts().region_of(key.slot()).is_some() {
+                return Forwarded::OursNow;
+            }
             let owners = self.other_owners(key);
             let confirm_limit =
                 ASK_LIMIT.min(WRITE_LIMIT / (2 * u32::try_from(owners.len().max(1)).expect("few owners")));
@@ -169,31 +188,31 @@ impl Node {
                         replicas,
                     }) => {
                         let partition = self.partition_of(key);
-                        return Ok(Written {
+                        return Forwarded::Answered(Ok(Written {
                             created,
                             partition,
                             payload,
                             timestamp,
                             replicas,
-                        });
+                        }));
                     }
                     Ok(Answer::Declined(Declined::KeyNotFound { payload })) => {
-                        return Err(Refusal::KeyNotFound {
+                        return Forwarded::Answered(Err(Refusal::KeyNotFound {
                             partition: self.partition_of(key),
                             payload,
-                        });
+                        }));
                     }
                     Ok(Answer::Declined(reason)) => declined.push(reason),
                     Ok(_) | Err(CallError::Unreachable | CallError::Rebooted) => {}
                     Err(CallError::Silent) => {
-                        return Err(Refusal::UnknownOutcome {
+                        return Forwarded::Answered(Err(Refusal::UnknownOutcome {
                             partition: self.partition_of(key),
-                        });
+                        }));
                     }
                 }
             }
-            if !may_pass(&declined) || Instant::now() + PATIENCE >= deadline {
-                return Err(self.refusal(key, &declined));
+            if !self.may_pass(&declined) || Instant::now() + PATIENCE >= deadline {
+                return Forwarded::Answered(Err(self.refusal(key, &declined)));
             }
             sleep(PATIENCE).await;
             declined.clear();
@@ -211,7 +230,9 @@ impl Node {
     }
 
     pub(super) async fn is_alive(&self, node: &NodeId, limit: Duration) -> bool {
-        let fresh = !self.peers.is_away(node) && self.peers.silence(node) < FRESH;
+        // A peer that came to us may not have been called yet.
+        let is_up = self.peers.boot(node).is_some() && !self.peers.is_away(node);
+        let fresh = is_up && self.peers.silence(node) < FRESH;
         fresh || self.peers.call(node, Question::Ping, limit).await.is_ok()
     }
 
@@ -245,10 +266,4 @@ impl Node {
             sleep(PATIENCE).await;
         }
     }
-}
-
-/// True if owners may answer in a moment: they are behind, or in another view than this node.
-fn may_pass(declined: &[Declined]) -> bool {
-    let passes = |reason: &Declined| matches!(reason, Declined::Behind | Declined::NotOwner);
-    declined.iter().any(passes)
 }

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::Node;
 use super::acks::Stored;
 use super::answers::{Refusal, Written};
-use super::forward::WRITE_LIMIT;
+use super::forward::{Forwarded, WRITE_LIMIT};
 use super::jobs::{Job, NotStored, WriteJob};
 use super::read::PATIENCE;
 use crate::causality::Payload;
@@ -29,28 +29,45 @@ impl Node {
     pub async fn put(&self, key: &Key, value: Bytes, payload: Payload) -> Result<Written, Refusal> {
         self.route()?;
         let began = Instant::now();
-        let answered = match self.write_here(key, Some(value.clone()), &payload).await {
-            Ok(written) => Ok(written),
-            Err(NotTaken::Refused(refusal)) => Err(refusal),
-            // It has waited for the next view for as long as a client should.
-            Err(NotTaken::NotHere(NotHere::Sealed)) => Err(self.refusal(key, &[])),
-            Err(NotTaken::NotHere(_)) => self.forward_write(key, Some(value), &payload, began).await,
-        };
-        self.shorten_written(answered).await
+        loop {
+            let answered = match self.write_here(key, Some(value.clone()), &payload).await {
+                Ok(written) => Ok(written),
+                Err(NotTaken::Refused(refusal)) => Err(refusal),
+                // It has waited for the next view for as long as a client should.
+                Err(NotTaken::NotHere(NotHere::Sealed)) => Err(self.refusal(key, &[])),
+                Err(NotTaken::NotHere(_)) => {
+                    match self
+                        .forward_write(key, Some(value.clone()), &payload, began)
+                        .await
+                    {
+                        Forwarded::Answered(answered) => answered,
+                        Forwarded::OursNow => continue,
+                    }
+                }
+            };
+            return self.shorten_written(answered).await;
+        }
     }
 
     /// Deletes a key that exists, as far as the client may know.
     pub async fn delete(&self, key: &Key, payload: Payload) -> Result<Written, Refusal> {
         self.route()?;
         let began = Instant::now();
-        let answered = match self.delete_here(key, &payload, PATIENCE).await {
-            Ok(written) => Ok(written),
-            Err(NotTaken::Refused(refusal)) => Err(refusal),
-            Err(NotTaken::NotHere(NotHere::Sealed)) => Err(self.refusal(key, &[])),
-            Err(NotTaken::NotHere(NotHere::NotOwner)) => self.forward_write(key, None, &payload, began).await,
-            Err(NotTaken::NotHere(not_here)) => self.delete_late(key, &payload, not_here, began).await,
-        };
-        self.shorten_written(answered).await
+        loop {
+            let answered = match self.delete_here(key, &payload, PATIENCE).await {
+                Ok(written) => Ok(written),
+                Err(NotTaken::Refused(refusal)) => Err(refusal),
+                Err(NotTaken::NotHere(NotHere::Sealed)) => Err(self.refusal(key, &[])),
+                Err(NotTaken::NotHere(NotHere::NotOwner)) => {
+                    match self.forward_write(key, None, &payload, began).await {
+                        Forwarded::Answered(answered) => answered,
+                        Forwarded::OursNow => continue,
+                    }
+                }
+                Err(NotTaken::NotHere(not_here)) => self.delete_late(key, &payload, not_here, began).await,
+            };
+            return self.shorten_written(answered).await;
+        }
     }
 
     /// This owner is behind: others are asked, and if none of them can, it waits for the rest of the
@@ -63,8 +80,11 @@ impl Node {
         began: Instant,
     ) -> Result<Written, Refusal> {
         let refusal = match self.forward_write(key, None, payload, began).await {
-            Err(refusal @ (Refusal::Behind { .. } | Refusal::Unavailable { .. })) => refusal,
-            answered => return answered,
+            Forwarded::Answered(Err(refusal @ (Refusal::Behind { .. } | Refusal::Unavailable { .. }))) => {
+                refusal
+            }
+            Forwarded::Answered(answered) => return answered,
+            Forwarded::OursNow => self.refusal(key, &[Declined::Behind]),
         };
         let rest = WRITE_LIMIT.saturating_sub(began.elapsed());
         if rest.is_zero() {

@@ -145,6 +145,11 @@ impl Facts {
         self.sealed > self.active
     }
 
+    /// True while a view is known that is not active here.
+    pub fn is_between_views(&self) -> bool {
+        self.newest().is_some_and(|newest| newest.epoch > self.active)
+    }
+
     /// The partition that this member is a replica of.
     pub fn partition(&self) -> Option<PartitionId> {
         self.view()

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::facts::{Region, owners_of};
+use super::facts::{Region, owners_of, union_of};
 use super::{Ask, Facts, Given, Incoming, NoExchange, Offered};
 use crate::names::{Epoch, Member, MemberId};
 use crate::placement::SlotSet;
@@ -54,22 +54,25 @@ impl Facts {
         Ok(())
     }
 
+    /// The slots on their way here, and those that this exchange asked for and no earlier one did.
     fn incoming_for(&self, ask: &Ask) -> Incoming {
-        if let Some(incoming) = self
-            .incoming
-            .as_ref()
+        let known = self.incoming.as_ref();
+        let mut incoming = known
             .filter(|incoming| incoming.target == ask.target)
-        {
-            return incoming.clone();
-        }
-        let regions = ask
+            .cloned()
+            .unwrap_or_else(|| Incoming {
+                target: ask.target,
+                regions: Vec::new(),
+            });
+        let known = union_of(incoming.regions.iter().map(|region| &region.slots));
+        let gained = ask
             .wanted
             .iter()
-            .map(|wanted| Region::gained(wanted.slots.clone(), wanted.lacks));
-        Incoming {
-            target: ask.target,
-            regions: regions.collect(),
-        }
+            .map(|wanted| Region::gained(wanted.slots.difference(&known), wanted.lacks));
+        incoming
+            .regions
+            .extend(gained.filter(|region| !region.slots.is_empty()));
+        incoming
     }
 
     /// Makes ready what has been taken from everybody who could bring it. Notes the slots that became

@@ -34,7 +34,7 @@ pub struct Stage {
     pub cluster: RefCell<SimCluster>,
     pub views: RefCell<Views>,
     is_over: Cell<bool>,
-    /// The nodes that serve at the end.
+    /// The nodes that clients ask; all, if there are none.
     members: RefCell<Vec<usize>>,
     /// How many view changes were carried out.
     pub changes: Cell<u64>,
@@ -249,13 +249,18 @@ impl Stage {
 
     /// From now on only members are asked, by their places among themselves.
     pub fn ask_members(&self) {
-        *self.members.borrow_mut() = self.cluster.borrow().members();
+        let members = self.cluster.borrow().members();
+        self.ask_only(members);
+    }
+
+    /// From now on only these nodes are asked, by their places in this list.
+    pub fn ask_only(&self, nodes: Vec<usize>) {
+        *self.members.borrow_mut() = nodes;
     }
 }
 
 impl Cluster for Stage {
     async fn operate(&self, node: usize, operation: &Operation, payload: &str) -> Reply {
-        // At the end only members are asked, by their places among themselves.
         let number = self.members.borrow().get(node).copied().unwrap_or(node);
         let node = self.cluster.borrow().node(number).cloned();
         let Some(node) = node else {

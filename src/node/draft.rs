@@ -309,7 +309,8 @@ impl<'a> Draft<'a> {
     /// count.
     fn unstage(&mut self, slots: &SlotSet) {
         let counted = self.facts.owned_slots().union(&self.facts.kept_slots());
-        let counted = counted.union(&self.facts.handed_over());
+        let target = self.facts.newest().map_or(Epoch::NONE, |view| view.epoch);
+        let counted = counted.union(&self.facts.handed_over(target));
         self.forget_slots(&slots.difference(&counted));
     }
 
@@ -423,7 +424,7 @@ impl<'a> Draft<'a> {
         };
         let counted = self.facts.owned_slots().union(&self.facts.kept_slots());
         let coming = view.slots_of_member(&self.facts.me).difference(&counted);
-        coming.difference(&self.facts.handed_over())
+        coming.difference(&self.facts.handed_over(target))
     }
 
     fn forget(&mut self, tombstones: &[Record]) {

@@ -309,7 +309,7 @@ impl Node {
         let gained = view
             .slots_of_member(&facts.me)
             .difference(&here)
-            .difference(&facts.handed_over());
+            .difference(&facts.handed_over(target));
         if gained.is_empty() {
             return;
         }

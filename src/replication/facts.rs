@@ -222,10 +222,11 @@ impl Facts {
         union_of(ready.map(|region| &region.slots))
     }
 
-    /// Slots on their way here that an owner has handed over.
-    pub fn handed_over(&self) -> SlotSet {
-        let incoming = self.incoming.iter().flat_map(|incoming| &incoming.regions);
-        let given = incoming.filter(|region| !region.sources.is_empty());
+    /// Slots on their way here, in the change to `target`, that an owner has handed over.
+    pub fn handed_over(&self, target: Epoch) -> SlotSet {
+        let incoming = self.incoming.iter().filter(|incoming| incoming.target == target);
+        let regions = incoming.flat_map(|incoming| &incoming.regions);
+        let given = regions.filter(|region| !region.sources.is_empty());
         union_of(given.map(|region| &region.slots))
     }
 

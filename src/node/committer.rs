@@ -117,9 +117,13 @@ impl Committer {
                 continue;
             };
             let resident = &self.node.resident;
-            let given = facts.give(&ask, &self.unstable, |slots| {
+            let given = facts.give(&ask, &self.unstable, |slots, is_wanted| {
                 let mut records = Vec::new();
-                resident.for_each_in(slots.iter(), |record| records.push(record.clone()));
+                resident.for_each_in(slots.iter(), |record| {
+                    if is_wanted(record.dot()) {
+                        records.push(record.clone());
+                    }
+                });
                 records
             });
             if given.is_ok() && ask.target == ask.active {

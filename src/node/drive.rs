@@ -111,17 +111,19 @@ impl Node {
 
     /// Gives one node the orders of the moment, again and again.
     async fn poll_node(self: &Arc<Self>, node: NodeId, change: &Mutex<Change>, began: Instant) {
+        // Views are large after many changes: nobody is told twice.
+        let mut knows = false;
         loop {
             let order = change.lock().order();
             if order.phase == Phase::Done {
                 return;
             }
             let report = if node == self.me.node {
-                Some(self.follow(order, self.known()).await)
+                Some(self.follow(order, None).await)
             } else {
                 let question = Question::Order {
                     order,
-                    known: self.known(),
+                    known: (!knows).then(|| self.known()),
                 };
                 match self.peers.call(&node, question, ORDER_LIMIT).await {
                     Ok(Answer::Report(report)) => Some(report),
@@ -129,6 +131,7 @@ impl Node {
                 }
             };
             if let Some(report) = report {
+                knows = report.knows;
                 change.lock().heard(&node, report, elapsed_ms(began));
             }
             sleep(ORDER_PAUSE).await;

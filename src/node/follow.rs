@@ -105,9 +105,9 @@ impl Following {
 
 impl Node {
     /// Does what a driver asks, and reports how far this node is.
-    pub(super) async fn follow(self: &Arc<Self>, order: Order, known: Known) -> Report {
+    pub(super) async fn follow(self: &Arc<Self>, order: Order, known: Option<Known>) -> Report {
         let facts = self.me.facts();
-        if !facts.views.contains_key(&order.target) {
+        if let Some(known) = known.filter(|_| !facts.views.contains_key(&order.target)) {
             self.learn(known).await;
         }
         let facts = self.me.facts();
@@ -138,6 +138,7 @@ impl Node {
             by: facts.id,
             active: facts.active,
             sealed: facts.sealed,
+            knows: facts.views.contains_key(&target),
             copied: false,
             keys_moved: 0,
             keys_to_go: 0,

@@ -197,6 +197,20 @@ impl Facts {
         self.regions = Arc::new(join_alike(taken));
     }
 
+    /// When every earlier epoch is closed, it does not matter any more who brought what: slots that are
+    /// ready are one region again, but for what removed members may still ask about.
+    fn forget_history(&mut self) {
+        let Some(active) = self.view().filter(|_| self.closed.below == self.active).cloned() else {
+            return;
+        };
+        let mut regions = std::mem::take(Arc::make_mut(&mut self.regions));
+        for region in regions.iter_mut().filter(|region| region.lacks == Epoch::NONE) {
+            region.sources.retain(|id| active.removed.contains_key(id));
+            region.heard.clear();
+        }
+        self.regions = Arc::new(join_alike(regions));
+    }
+
     /// Counts a closing that was announced, if it may be counted here yet. True if it is news.
     pub fn close(&mut self, closed: super::Closed) -> bool {
         let is_behind = self.active < closed.at && !planted::is(Fault::ClosedByWhoIsBehind);
@@ -205,6 +219,7 @@ impl Facts {
         }
         self.closed = closed;
         self.forget_closed();
+        self.forget_history();
         true
     }
 }

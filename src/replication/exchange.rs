@@ -14,7 +14,7 @@ use std::sync::Arc;
 use super::facts::{Kept, Region, union_of};
 use super::{Facts, Unstable};
 use crate::causality::{Record, VersionVector};
-use crate::names::{Epoch, Member};
+use crate::names::{Dot, Epoch, Member};
 use crate::placement::{SlotSet, View};
 use crate::planted::{self, Fault};
 
@@ -200,12 +200,12 @@ impl Facts {
     }
 
     /// Answers an exchange: what this member holds, and the records that the taker does not. `scan`
-    /// gives every record of a set of slots, for takers that lack.
+    /// gives the records of a set of slots whose dots it is asked for, for takers that lack.
     pub fn give(
         &self,
         ask: &Ask,
         unstable: &Unstable,
-        scan: impl Fn(&SlotSet) -> Vec<Record>,
+        scan: impl Fn(&SlotSet, &dyn Fn(Dot) -> bool) -> Vec<Record>,
     ) -> Result<(Given, Vec<Record>), NoExchange> {
         self.may_give(ask)?;
         let steady = ask.target == ask.active;
@@ -308,7 +308,7 @@ impl Facts {
         wanted: &Wanted,
         shared: &SlotSet,
         unstable: &Unstable,
-        scan: impl Fn(&SlotSet) -> Vec<Record>,
+        scan: impl Fn(&SlotSet, &dyn Fn(Dot) -> bool) -> Vec<Record>,
     ) -> Vec<Record> {
         if wanted.lacks == Epoch::NONE {
             let in_shared = |record: &&Record| shared.contains(record.slot());
@@ -318,12 +318,9 @@ impl Facts {
                 .cloned()
                 .collect()
         } else {
-            let mut records = scan(shared);
-            records.retain(|record| {
-                let dot = record.dot();
+            scan(shared, &|dot| {
                 dot.log.epoch >= wanted.closed_below && !wanted.holds.includes(dot)
-            });
-            records
+            })
         }
     }
 }

@@ -26,11 +26,20 @@
 //! * **I8** Stored here before sent, stored there before acknowledged: the committer's order of work.
 //! * **I9** Records and vectors become valid together: [`Facts::take_steady`] and the records of the
 //!   exchange are one commit, and a push of number *n* is taken only by who holds *n-1*.
+//! * **I12** Slots that moved away are kept until every owner of the active view has confirmed that it
+//!   has all of them ([`Facts::confirms`]); keepers give them to owners that ask, like any slots.
 //! * **I11** Nothing is taken in a sealed epoch: pushes, exchanges and acknowledgements name their
 //!   epoch and are compared with the active one and the seal.
 //!
 //! A raised generation outranks every number: a node takes note of views of the highest line only, and
 //! one that finds itself on another is no member any more ([`Facts::learn`]).
+//!
+//! # Members that are removed
+//!
+//! A removed member owns nothing and keeps everything: its owners confirm what it handed over before it
+//! went. What they did not take it returns, as new writes ([`Facts::may_adopt`]), since its logs were given
+//! up. Where nobody else handed a slot over, its owners are not ready until it does: "no such key" would
+//! be a guess ([`Facts::has_returned`]). An operator who knows better gives it up by force.
 //!
 //! # Left out on purpose
 //!

@@ -63,6 +63,8 @@ pub struct Report {
     pub by: MemberId,
     pub active: Epoch,
     pub sealed: Epoch,
+    /// It knows the view of the change.
+    pub knows: bool,
     /// Nothing is left to copy, or nobody is there to copy from.
     pub copied: bool,
     /// Keys that have been copied to it, and those that it knows are still to come.

@@ -93,7 +93,7 @@ by_fields! {
     Offered { slots, lacks, last_owned, coverage }
     Ballot { round, proposer, attempt }
     Order { target, phase, givers }
-    Report { by, active, sealed, copied, keys_moved, keys_to_go, through_with }
+    Report { by, active, sealed, knows, copied, keys_moved, keys_to_go, through_with }
 }
 
 by_form! {

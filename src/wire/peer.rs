@@ -117,7 +117,8 @@ pub enum Question {
     Admit,
     Order {
         order: Order,
-        known: Known,
+        /// Until the receiver knows the view.
+        known: Option<Known>,
     },
 }
 

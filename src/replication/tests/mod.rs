@@ -186,12 +186,9 @@ impl Replica {
     }
 
     fn give(&self, ask: &super::Ask) -> Result<(super::Given, Vec<Record>), NoExchange> {
-        let scan = |slots: &SlotSet| {
-            let inside = self
-                .records
-                .values()
-                .filter(|record| slots.contains(record.slot()));
-            inside.cloned().collect()
+        let scan = |slots: &SlotSet, is_wanted: &dyn Fn(Dot) -> bool| {
+            let inside = |record: &&Record| slots.contains(record.slot()) && is_wanted(record.dot());
+            self.records.values().filter(inside).cloned().collect()
         };
         self.facts.give(ask, &self.unstable(), scan)
     }

@@ -23,6 +23,7 @@ fn report(number: u64) -> Report {
         by: member(number).id(),
         active: Epoch(1),
         sealed: Epoch(1),
+        knows: true,
         copied: false,
         keys_moved: 0,
         keys_to_go: 0,

@@ -19,7 +19,7 @@ use crate::wire::peer::{Answer, Declined, Question};
 /// whoever notices.
 const DRIVER_SILENCE: Duration = Duration::from_secs(1);
 
-/// How soon a view that could not be followed is tried again.
+/// How soon the others are asked again for a view that could not be followed.
 const FOLLOW_PAUSE: Duration = Duration::from_millis(100);
 
 /// Nodes of the view that came back empty and wait to be listed.
@@ -133,12 +133,11 @@ impl Node {
                 self.activate(target).await;
                 if self.me.facts().active >= target {
                     tracing::info!(epoch = %target, "the view had moved on; followed");
-                } else {
-                    // It could not be stored. Every word from the others brings us here again.
-                    sleep(FOLLOW_PAUSE).await;
+                    return;
                 }
-                return;
             }
         }
+        // Nothing to follow yet, or it could not be stored; every word from the others leads here again.
+        sleep(FOLLOW_PAUSE).await;
     }
 }

@@ -145,9 +145,12 @@ impl Identity for Me {
             return Err(format!("the clock of {} is too far ahead of ours", from.node));
         }
         self.clock.observe(frame.clock);
-        let newest = self.facts.load().newest().map_or(Epoch::NONE, |view| view.epoch);
-        let active = self.facts.load().active;
-        if frame.epoch > newest || frame.epoch > active {
+        let facts = self.facts.load();
+        let newest = facts.newest();
+        let is_unknown = frame.epoch > newest.map_or(Epoch::NONE, |view| view.epoch);
+        // A node that no view lists has nothing to catch up with.
+        let is_behind = frame.epoch > facts.active && newest.is_some_and(|view| view.lists(&self.node));
+        if is_unknown || is_behind {
             *self.newer.lock() = Some(from.node.clone());
             self.heard_newer.notify_one();
         }

@@ -20,7 +20,7 @@ use crate::wire::peer::{Answer, Declined, Question};
 const DRIVER_SILENCE: Duration = Duration::from_secs(1);
 
 /// How soon the others are asked again for a view that could not be followed.
-const FOLLOW_PAUSE: Duration = Duration::from_millis(100);
+const FOLLOW_PAUSE: Duration = Duration::from_millis(20);
 
 /// Nodes of the view that came back empty and wait to be listed.
 #[derive(Debug, Default)]

@@ -335,8 +335,10 @@ impl<'a> Draft<'a> {
         let forget_ms = millis(self.limits.forget_after);
         let limit_ms = forget_ms.saturating_sub(3 * millis(self.limits.clock_limit));
         self.facts.may_adopt(from, self.me.wall_ms(), limit_ms)?;
+        // By an older view some of them may be another's, who would wait for them in vain.
         let owned = self.facts.owned_slots();
-        if !records.iter().all(|record| owned.contains(record.slot())) {
+        let all_are_ours = slots.difference(&owned).is_empty();
+        if !all_are_ours || !records.iter().all(|record| slots.contains(record.slot())) {
             return Err(NoReturn::NotNow);
         }
         for returned in records {
@@ -362,10 +364,11 @@ impl<'a> Draft<'a> {
         if !self.facts.is_leaving() || !self.facts.kept.is_empty() {
             return Err(NotStored::Stopped);
         }
-        let newest = self.facts.newest().filter(|view| view.lists(&life.node)).cloned();
+        let newest = self.facts.newest().cloned();
         self.facts = Facts::new(life);
         self.facts.has_left = true;
-        // A node that is listed still, in the life that ends, asks to be listed in the next.
+        // Others that left may ask for it; and a node that is listed still, in the life that ends, asks to
+        // be listed in the next.
         if let Some(view) = newest {
             self.facts.learn(&view);
         }

@@ -30,6 +30,9 @@ const RANK_PATIENCE: Duration = Duration::from_millis(300);
 /// How often a node asks to be admitted again.
 const ADMIT_PAUSE: Duration = Duration::from_millis(300);
 
+/// How often a node that no view lists asks whether one does by now: whoever adds it tells it anyway.
+const STRANGER_PAUSE: Duration = Duration::from_secs(1);
+
 /// What a node that is not active yet has found.
 #[derive(Debug, Default)]
 pub(super) struct Formation(Mutex<Found>);
@@ -234,7 +237,7 @@ impl Node {
                 self.unstage(SlotSet::all()).await;
             }
             self.look_for_newer_views().await;
-            return sleep(ADMIT_PAUSE).await;
+            return sleep(STRANGER_PAUSE).await;
         }
         for member in view.members().filter(|member| member.node != self.me.node) {
             let admitted = self.peers.call(&member.node, Question::Admit, MEET_LIMIT).await;

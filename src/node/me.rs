@@ -13,7 +13,7 @@ use super::link::{Identity, Unfit};
 use super::signal::Signal;
 use super::world::World;
 use crate::causality::{Clock, Timestamp};
-use crate::names::{Epoch, Member, NodeId};
+use crate::names::{ClusterId, Epoch, Member, NodeId};
 use crate::replication::Facts;
 use crate::wire::peer::{Body, Frame, Greeting};
 
@@ -54,6 +54,13 @@ impl Me {
     /// This node in its present life; a node that was removed begins another.
     pub(super) fn member(&self) -> Member {
         self.facts.load().me.clone()
+    }
+
+    /// The cluster that this node belongs to; none while it waits to be added.
+    fn cluster(&self) -> Option<ClusterId> {
+        let facts = self.facts.load();
+        let newest = facts.newest().filter(|_| !facts.is_free());
+        newest.map(|view| view.cluster)
     }
 
     /// The facts as they were published last: true together.
@@ -100,13 +107,13 @@ impl Identity for Me {
         Greeting {
             member: self.member(),
             boot: self.boot,
-            cluster: self.facts.load().newest().map(|view| view.cluster),
+            cluster: self.cluster(),
             clock: self.clock.now(self.wall_ms()),
         }
     }
 
     fn check(&self, peer: &Greeting) -> Result<(), Unfit> {
-        let ours = self.facts.load().newest().map(|view| view.cluster);
+        let ours = self.cluster();
         if let (Some(ours), Some(theirs)) = (ours, peer.cluster)
             && ours != theirs
         {

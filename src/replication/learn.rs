@@ -15,6 +15,7 @@ impl Facts {
     /// line of views it never falls, so a view of a lower one than was known before belongs to a line
     /// that was given up.
     pub fn learn(&mut self, view: &Arc<View>) -> bool {
+        self.forget_other_cluster(view);
         if view.epoch <= self.active && self.active != Epoch::NONE {
             return self.learn_of_another_line(view);
         }
@@ -35,6 +36,22 @@ impl Facts {
             .retain(|known, later| *known < epoch || later.generation >= generation);
         self.views.insert(epoch, Arc::clone(view));
         true
+    }
+
+    /// A node that waits to be added belongs to no cluster, whatever it has heard of before.
+    fn forget_other_cluster(&mut self, view: &View) {
+        let known = self.newest();
+        let is_other = known.is_some_and(|known| known.cluster != view.cluster);
+        if is_other && view.lists(&self.me.node) && self.is_free() {
+            self.views.clear();
+            self.closed = Closed::default();
+            self.incoming = None;
+        }
+    }
+
+    /// True for a node that keeps nothing and that no view lists, as far as it knows.
+    pub fn is_free(&self) -> bool {
+        self.active == Epoch::NONE && self.newest().is_none_or(|view| !view.lists(&self.me.node))
     }
 
     /// A view of an epoch that has passed here is news only if it outranks what is active: the nodes of
@@ -59,6 +76,9 @@ impl Facts {
     pub fn learn_past(&mut self, views: &[Arc<View>], closed: Closed) -> bool {
         if self.active != Epoch::NONE {
             return false;
+        }
+        if let Some(view) = views.last() {
+            self.forget_other_cluster(view);
         }
         let mut news = closed.below > self.closed.below;
         if news {

@@ -224,9 +224,10 @@ impl Node {
     }
 
     async fn take_forwarded(&self, key: &Key, value: Option<Vec<u8>>, payload: &Payload) -> Answer {
+        let began = Instant::now();
         let taken = match value {
-            Some(value) => self.write_here(key, Some(value.into()), payload).await,
-            None => self.delete_here(key, payload, super::read::PATIENCE).await,
+            Some(value) => self.write_here(key, Some(value.into()), payload, began).await,
+            None => self.delete_here(key, payload, super::read::PATIENCE, began).await,
         };
         match taken {
             Ok(written) => Answer::Written {

@@ -30,7 +30,7 @@ impl Node {
         self.route()?;
         let began = Instant::now();
         loop {
-            let answered = match self.write_here(key, Some(value.clone()), &payload).await {
+            let answered = match self.write_here(key, Some(value.clone()), &payload, began).await {
                 Ok(written) => Ok(written),
                 Err(NotTaken::Refused(refusal)) => Err(refusal),
                 // It has waited for the next view for as long as a client should.
@@ -54,7 +54,7 @@ impl Node {
         self.route()?;
         let began = Instant::now();
         loop {
-            let answered = match self.delete_here(key, &payload, PATIENCE).await {
+            let answered = match self.delete_here(key, &payload, PATIENCE, began).await {
                 Ok(written) => Ok(written),
                 Err(NotTaken::Refused(refusal)) => Err(refusal),
                 Err(NotTaken::NotHere(NotHere::Sealed)) => Err(self.refusal(key, &[])),
@@ -90,7 +90,7 @@ impl Node {
         if rest.is_zero() {
             return Err(refusal);
         }
-        match self.delete_here(key, payload, rest).await {
+        match self.delete_here(key, payload, rest, began).await {
             Ok(written) => Ok(written),
             Err(NotTaken::Refused(refusal)) => Err(refusal),
             Err(NotTaken::NotHere(_)) if not_here == NotHere::NotReady => Err(refusal),
@@ -99,12 +99,13 @@ impl Node {
     }
 
     /// Takes a write as its coordinator, and waits until it is stored here and at every sibling that
-    /// answers in time.
+    /// answers in time. It `began` when the client asked, which limits how long it waits for a new view.
     pub(super) async fn write_here(
         &self,
         key: &Key,
         value: Option<Bytes>,
         payload: &Payload,
+        began: Instant,
     ) -> Result<Written, NotTaken> {
         let facts = self.me.facts();
         let partition = facts
@@ -120,7 +121,7 @@ impl Node {
             key: key.clone(),
             value,
             payload: payload.clone(),
-            arrived: Instant::now(),
+            arrived: began,
             reply,
         };
         self.enqueue(Job::Write(job)).await;
@@ -161,9 +162,10 @@ impl Node {
         key: &Key,
         payload: &Payload,
         patience: Duration,
+        began: Instant,
     ) -> Result<Written, NotTaken> {
         match self.read_here_patiently(key, payload, patience).await {
-            Ok(Ok(found)) => self.write_here(key, None, &found.payload).await,
+            Ok(Ok(found)) => self.write_here(key, None, &found.payload, began).await,
             Ok(Err(refusal)) => Err(NotTaken::Refused(refusal)),
             Err(not_here) => Err(NotTaken::NotHere(not_here)),
         }

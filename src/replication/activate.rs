@@ -116,6 +116,7 @@ impl Facts {
                     last_owned: before,
                     lacks: region.lacks,
                     coverage: region.coverage.clone(),
+                    sources: region.sources.clone(),
                 });
             }
             region.slots = region.slots.intersection(&coming);
@@ -158,6 +159,7 @@ impl Facts {
                 kept.slots = kept.slots.difference(&slots);
                 let mut region = Region::gained(slots, lacks);
                 region.coverage = kept.coverage.clone();
+                region.sources = kept.sources.clone();
                 regions.push(region);
             }
         }

@@ -9,12 +9,13 @@
 //! vector. Between siblings that are active in the same epoch it is *steady*; in the change to a view
 //! that the taker has not activated, it is a *hand-over*, which only a sealed giver answers.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::facts::{Kept, Region, union_of};
 use super::{Facts, Unstable};
 use crate::causality::{Record, VersionVector};
-use crate::names::{Dot, Epoch, Member};
+use crate::names::{Dot, Epoch, Member, MemberId};
 use crate::placement::{SlotSet, View};
 use crate::planted::{self, Fault};
 
@@ -82,6 +83,8 @@ pub struct Offered {
     /// The last epoch in which the giver owned the slots.
     pub last_owned: Epoch,
     pub coverage: VersionVector,
+    /// Members who handed the slots over to the giver and are listed no more: nobody need wait for them.
+    pub sources: BTreeSet<MemberId>,
 }
 
 /// Why an exchange does not take place. All of them pass: the taker asks again when it knows more.
@@ -271,7 +274,13 @@ impl Facts {
             }
             coverage
         };
+        let of_the_gone = |sources: &BTreeSet<MemberId>| {
+            let mut sources = sources.clone();
+            sources.retain(|id| self.view().is_some_and(|view| view.member_by_id(*id).is_none()));
+            sources
+        };
         let owned = self.regions.iter().map(|region| Offered {
+            sources: of_the_gone(&region.sources),
             slots: region.slots.intersection(&asked),
             lacks: region.lacks,
             last_owned: self.active,
@@ -286,6 +295,7 @@ impl Facts {
             lacks: kept.lacks,
             last_owned: kept.last_owned,
             coverage: complete(&kept.coverage),
+            sources: of_the_gone(&kept.sources),
         });
         // Of the rest this member has nothing, or nothing any more: in a view that lists both, it is
         // not to be waited for.
@@ -295,6 +305,7 @@ impl Facts {
             lacks: self.active,
             last_owned: Epoch::NONE,
             coverage: VersionVector::default(),
+            sources: BTreeSet::new(),
         });
         owned
             .chain(kept)

@@ -38,6 +38,8 @@ pub struct Kept {
     pub lacks: Epoch,
     /// As in [`Region::coverage`], the last owned epoch included.
     pub coverage: VersionVector,
+    /// As in [`Region::sources`].
+    pub sources: BTreeSet<MemberId>,
 }
 
 /// Epochs that every member is done with, and the epoch in which that was concluded.

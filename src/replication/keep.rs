@@ -130,6 +130,7 @@ impl Facts {
                 last_owned: active,
                 lacks: region.lacks,
                 coverage,
+                sources: region.sources,
             });
         }
     }

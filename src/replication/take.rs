@@ -186,6 +186,7 @@ fn lay_over(region: &mut Region, offered: &Offered, given: &Given, closed_below:
     region.coverage.merge(&offered.coverage);
     region.coverage.retain(|dot| dot.log.epoch >= closed_below);
     region.sources.insert(given.giver.id());
+    region.sources.extend(&offered.sources);
     // An owner that lost the slot earlier does not know what became stable after that.
     let recent = offered.last_owned.next() >= region.lacks || planted::is(Fault::LacksLoweredByAnyOwner);
     if recent && offered.lacks < region.lacks {

@@ -82,7 +82,7 @@ by_fields! {
     Removal { node, at_ms, given_up }
     ViewParts { epoch, generation, raised_ms, removed, cluster, replicas, nodes, partitions, slots }
     Region { slots, lacks, coverage, sources, heard }
-    Kept { slots, last_owned, lacks, coverage }
+    Kept { slots, last_owned, lacks, coverage, sources }
     Incoming { target, regions }
     Closed { below, at }
     Ask { taker, active, target, wanted }
@@ -90,7 +90,7 @@ by_fields! {
     Confirm { keeper, epoch, closed_below, kept }
     Copied { slots, holds, closed_below }
     Given { giver, active, vector, offered }
-    Offered { slots, lacks, last_owned, coverage }
+    Offered { slots, lacks, last_owned, coverage, sources }
     Ballot { round, proposer, attempt }
     Order { target, phase, givers }
     Report { by, active, sealed, knows, copied, keys_moved, keys_to_go, through_with }

@@ -105,6 +105,7 @@ fn an_owner_that_lost_the_slot_earlier_does_not_make_it_ready() {
                 lacks: Epoch(giver_lacks),
                 last_owned: Epoch(last_owned),
                 coverage: VersionVector::default(),
+                sources: BTreeSet::new(),
             }],
         };
         taker.take_hand_over(&ask, &given).expect("is taken");

@@ -22,6 +22,10 @@ const DRIVER_SILENCE: Duration = Duration::from_secs(1);
 /// How soon a view that could not be followed is tried again.
 const FOLLOW_PAUSE: Duration = Duration::from_millis(100);
 
+/// How soon a node that is in no view asks again what the members have come to: every word from them
+/// speaks of a newer epoch than its own, their answer to that question too.
+const OUTSIDE_PAUSE: Duration = Duration::from_secs(1);
+
 /// Nodes of the view that came back empty and wait to be listed.
 #[derive(Debug, Default)]
 pub(super) struct Admissions {
@@ -146,6 +150,9 @@ impl Node {
                 }
                 return;
             }
+        }
+        if !self.me.facts().is_member() {
+            sleep(OUTSIDE_PAUSE).await;
         }
     }
 }

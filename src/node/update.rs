@@ -323,15 +323,21 @@ impl Node {
     }
 
     /// A node that was removed alive hands over what others have not confirmed yet, and begins anew: only
-    /// then does it keep nothing.
+    /// then does it keep nothing. While one of those others is away it cannot, and is not waited for.
     async fn wait_for_the_removed(&self, before: &View, after: &View, deadline: Instant) {
         let removed: Vec<Member> = before
             .members()
             .filter(|member| !after.lists(&member.node))
             .collect();
         for member in removed {
-            let mut heard = Instant::now();
+            let began = Instant::now();
+            let mut heard = began;
             while Instant::now() < deadline && heard.elapsed() < GONE_AFTER {
+                // It keeps the slots of a partition until each of its nodes confirms them.
+                let an_owner_is_away = after.nodes().any(|node| self.peers.is_away(node));
+                if an_owner_is_away && began.elapsed() >= GONE_AFTER {
+                    break;
+                }
                 if member.node == self.me.node {
                     heard = Instant::now();
                     if self.me.facts().is_blank() {

@@ -146,14 +146,25 @@ impl Node {
     /// Who the node is that should be added, if it can be: it answers, keeps nothing, and was not started
     /// with another K. One that was just removed is waited for.
     async fn probe(&self, node: &NodeId, before: &View, deadline: Instant) -> Result<Member, ViewRefusal> {
+        let mut heard = None;
         loop {
             let answer = self.peers.call_known(node, Question::Meet, PROBE_LIMIT).await;
             let (known, start, member) = match answer {
                 Ok((Answer::Met { known, start }, member)) => (known, start, member),
+                // It ends its links when another life begins.
+                Err(CallError::Rebooted) if heard.is_none() => {
+                    heard = Some(Instant::now());
+                    continue;
+                }
+                Err(_) if heard.is_some_and(|at: Instant| at.elapsed() < GONE_AFTER) => {
+                    sleep(LOOK_PAUSE).await;
+                    continue;
+                }
                 Ok(_) | Err(CallError::Silent | CallError::Unreachable | CallError::Rebooted) => {
                     return Err(self.unreachable(node));
                 }
             };
+            heard = Some(Instant::now());
             if member.node != *node {
                 let why = format!(
                     "the node there calls itself {}; its IPPORT is another",

@@ -91,6 +91,8 @@ fn who_cannot_be_added_is_refused_and_nothing_changes() {
     let [alone, another_k, dead] = [3, 4, 5];
     cluster.put(alone, "theirs", "v", "").expect(201);
     cluster.kill(dead);
+    // Not 1 if a node came too late for the first view.
+    let epoch = cluster.status(0)["epoch"].clone();
     for via in [0, 2] {
         cluster.add(via, dead).refused(503, "unreachable_node");
         cluster.add(via, 1).refused(409, "already_member");
@@ -100,7 +102,7 @@ fn who_cannot_be_added_is_refused_and_nothing_changes() {
         cluster.remove(via, dead).refused(404, "not_member");
     }
     cluster.view_is(&[0, 1, 2]);
-    assert_eq!(cluster.status(0)["epoch"], 1);
+    assert_eq!(cluster.status(0)["epoch"], epoch);
     cluster.view_is(&[alone]);
     assert_eq!(cluster.get(alone, "theirs", "").expect(200).text("value"), "v");
     cluster.waits_empty(another_k);

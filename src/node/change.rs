@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::Node;
-use crate::names::Member;
+use crate::names::{Epoch, Member};
 use crate::placement::next;
 use crate::view_change::Electorate;
 use crate::wire::peer::{Answer, Declined, Question};
@@ -33,6 +33,9 @@ impl Node {
     /// Watches over changes: admits those who ask, takes over from silent drivers, and follows whoever
     /// is already further.
     pub(super) async fn watch_changes(self: Arc<Self>) {
+        // When the change that is under way was noticed. How long the drivers of earlier ones have been
+        // silent says nothing about it: a view is learned a moment before its driver's first order.
+        let mut noticed = (Epoch::NONE, Instant::now());
         loop {
             let patience = DRIVER_SILENCE + Duration::from_millis(self.me.world.random() % 1000);
             tokio::select! {
@@ -45,7 +48,11 @@ impl Node {
             let pending = facts
                 .newest()
                 .filter(|view| view.epoch > facts.active && (view.is_member(&facts.me) || facts.is_member()));
-            if let Some(view) = pending.filter(|_| self.following.driver_silence() >= patience) {
+            if let Some(view) = pending.filter(|view| view.epoch != noticed.0) {
+                noticed = (view.epoch, Instant::now());
+            }
+            let undriven = self.following.driver_silence().min(noticed.1.elapsed());
+            if let Some(view) = pending.filter(|_| undriven >= patience) {
                 tracing::info!(epoch = %view.epoch, "nobody drives the view change; driving it");
                 self.drive(Arc::clone(view)).await;
             } else if facts.is_member() && pending.is_none() {

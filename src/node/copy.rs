@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use tokio::sync::oneshot;
+use tokio::time::{Instant, sleep};
 
 use super::Node;
 use super::jobs::Job;
@@ -17,6 +18,10 @@ use crate::wire::peer::{Answer, Question};
 /// The time for one page; the giver serves clients beside it.
 const COPY_LIMIT: Duration = Duration::from_secs(1);
 
+/// How soon an owner is asked again that does not know of the view yet: the driver tells it as soon as it
+/// tells us.
+const UNKNOWN_PAUSE: Duration = Duration::from_millis(20);
+
 /// One page of a copy.
 #[derive(Debug)]
 struct Page {
@@ -24,6 +29,14 @@ struct Page {
     copied: Vec<Copied>,
     next_slot: Option<u16>,
     keys_to_go: u64,
+}
+
+/// Why there is no page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum NoPage {
+    Declined,
+    /// It does not answer, or is not who it was.
+    Silent,
 }
 
 impl Node {
@@ -52,7 +65,7 @@ impl Node {
     /// What was copied from one owner: all of its share, or what came before it failed.
     async fn copy_from(&self, giver: &Member, target: Epoch, slots: &SlotSet) -> Vec<Copied> {
         let mut offered = Vec::new();
-        let mut next = self.copy_page_from(giver, target, slots, 0).await;
+        let mut next = self.first_page_from(giver, target, slots).await;
         let mut done = 0;
         while let Some(page) = next {
             if offered.is_empty() || planted::is(Fault::CopyClaimsItsEnd) {
@@ -62,7 +75,7 @@ impl Node {
             let store = self.stage(target, page.records);
             let following = async {
                 match page.next_slot {
-                    Some(from_slot) => self.copy_page_from(giver, target, slots, from_slot).await,
+                    Some(from_slot) => self.copy_page_from(giver, target, slots, from_slot).await.ok(),
                     None => None,
                 }
             };
@@ -81,13 +94,26 @@ impl Node {
         offered
     }
 
+    /// The first page. Who declines may not have learned of the view yet. To go on without it would leave
+    /// its share to the hand-over, for which writes wait.
+    async fn first_page_from(&self, giver: &Member, target: Epoch, slots: &SlotSet) -> Option<Page> {
+        let deadline = Instant::now() + COPY_LIMIT;
+        loop {
+            match self.copy_page_from(giver, target, slots, 0).await {
+                Ok(page) => return Some(page),
+                Err(NoPage::Declined) if Instant::now() < deadline => sleep(UNKNOWN_PAUSE).await,
+                Err(_) => return None,
+            }
+        }
+    }
+
     async fn copy_page_from(
         &self,
         giver: &Member,
         target: Epoch,
         slots: &SlotSet,
         from_slot: u16,
-    ) -> Option<Page> {
+    ) -> Result<Page, NoPage> {
         let question = Question::Copy {
             target,
             slots: slots.clone(),
@@ -102,13 +128,14 @@ impl Node {
                     keys_to_go,
                 },
                 answered,
-            )) if answered == *giver => Some(Page {
+            )) if answered == *giver => Ok(Page {
                 records,
                 copied,
                 next_slot,
                 keys_to_go,
             }),
-            _ => None,
+            Ok((Answer::Declined(_), answered)) if answered == *giver => Err(NoPage::Declined),
+            _ => Err(NoPage::Silent),
         }
     }
 

@@ -146,14 +146,21 @@ impl Node {
     /// Who the node is that should be added, if it can be: it answers, keeps nothing, and was not started
     /// with another K. One that was just removed is waited for.
     async fn probe(&self, node: &NodeId, before: &View, deadline: Instant) -> Result<Member, ViewRefusal> {
+        let mut heard = Instant::now();
         loop {
             let answer = self.peers.call(node, Question::Meet, PROBE_LIMIT).await;
             let (known, start, member) = match answer {
                 Ok(Answer::Met { by, known, start }) => (known, start, by),
+                // It closes its links when another life of it begins.
+                Err(_) if self.peers.refusal(node).is_none() && heard.elapsed() < PROBE_LIMIT => {
+                    sleep(LOOK_PAUSE).await;
+                    continue;
+                }
                 Ok(_) | Err(CallError::Silent | CallError::Unreachable | CallError::Rebooted) => {
                     return Err(self.unreachable(node));
                 }
             };
+            heard = Instant::now();
             if member.node != *node {
                 let why = format!(
                     "the node there calls itself {}; its IPPORT is another",

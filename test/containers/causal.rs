@@ -85,7 +85,7 @@ fn told(reply: &http::Reply, operation: &Operation) -> Reply {
 
 /// Runs sessions while `disturb` does what it does, heals, waits until replicas must agree, reads
 /// everything everywhere, and has the whole judged.
-fn run(plan: Plan, seed: u64, disturb: impl FnOnce(&Cluster) + Send + 'static) {
+pub(crate) fn run(plan: Plan, seed: u64, disturb: impl FnOnce(&Cluster) + Send + 'static) {
     let cluster = Arc::new(plan.start());
     let clients = Clients {
         cluster: Arc::clone(&cluster),

@@ -20,12 +20,22 @@ pub(crate) enum Disk {
     None,
 }
 
+/// How a node is started that is not in the cluster's view.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outsider {
+    /// Without `VIEW`, to be added.
+    Waits { k: Option<u32> },
+    /// As a cluster of its own.
+    Alone { k: u32 },
+}
+
 /// What a cluster is to be.
 #[derive(Debug, Clone)]
 pub(crate) struct Plan {
     nodes: usize,
     replicas: u32,
     in_view: usize,
+    outsiders: Vec<Outsider>,
     disk: Disk,
 }
 
@@ -35,6 +45,7 @@ impl Plan {
             nodes,
             replicas,
             in_view: nodes,
+            outsiders: Vec::new(),
             disk: Disk::Volume,
         }
     }
@@ -42,6 +53,12 @@ impl Plan {
     /// Only the first so many are in `VIEW`; the others are started without, and wait.
     pub(crate) fn in_view(self, in_view: usize) -> Self {
         Self { in_view, ..self }
+    }
+
+    /// More nodes at the end, which are not in `VIEW` either.
+    pub(crate) fn outsiders(self, outsiders: &[Outsider]) -> Self {
+        let outsiders = outsiders.to_vec();
+        Self { outsiders, ..self }
     }
 
     pub(crate) fn disk(self, disk: Disk) -> Self {
@@ -54,18 +71,27 @@ impl Plan {
         let corner = Corner::open();
         let address = |index: usize| format!("{}.{}:8080", corner.prefix, 21 + index);
         let view = (0..self.in_view).map(address).collect::<Vec<_>>().join(",");
-        let nodes: Vec<_> = (0..self.nodes)
-            .map(|index| Node {
+        let members = (0..self.in_view).map(|_| (Some(view.clone()), Some(self.replicas)));
+        let spares = (self.in_view..self.nodes).map(|_| (None, None));
+        let outsiders = (self.nodes..)
+            .zip(&self.outsiders)
+            .map(|(index, outsider)| match outsider {
+                Outsider::Waits { k } => (None, *k),
+                Outsider::Alone { k } => (Some(address(index)), Some(*k)),
+            });
+        let nodes: Vec<_> = (0..)
+            .zip(members.chain(spares).chain(outsiders))
+            .map(|(index, (view, replicas))| Node {
                 name: format!("{}-n{}", corner.name(), index + 1),
                 address: address(index),
-                view: (index < self.in_view).then(|| view.clone()),
-                replicas: self.replicas,
+                view,
+                replicas,
                 disk: self.disk,
                 port: Mutex::new(None),
             })
             .collect();
         let cluster = Cluster { nodes, corner };
-        for index in 0..self.nodes {
+        for index in 0..cluster.nodes.len() {
             cluster.create(index);
         }
         cluster
@@ -89,7 +115,7 @@ pub(crate) struct Node {
     name: String,
     pub(crate) address: String,
     view: Option<String>,
-    replicas: u32,
+    replicas: Option<u32>,
     disk: Disk,
     /// Where this machine reaches it. Docker gives a new one whenever it starts or is connected.
     port: Mutex<Option<u16>>,
@@ -132,7 +158,9 @@ impl Cluster {
         options.extend(labels.iter().map(|label| format!("--label={label}")));
         if let Some(view) = &node.view {
             options.push(format!("--env=VIEW={view}"));
-            options.push(format!("--env=K={}", node.replicas));
+        }
+        if let Some(replicas) = node.replicas {
+            options.push(format!("--env=K={replicas}"));
         }
         match node.disk {
             Disk::Volume => {
@@ -168,6 +196,15 @@ impl Cluster {
         self.forget_port(index);
         self.corner
             .docker(&["kill", "--signal=KILL", &self.nodes[index].name]);
+    }
+
+    /// The same at a moment that matters: docker takes its time. The process id was asked for before.
+    #[track_caller]
+    pub(crate) fn kill_process(&self, index: usize, pid: u32) {
+        self.forget_port(index);
+        let killed = self.corner.host("kill", &["-KILL", &pid.to_string()]);
+        killed.unwrap_or_else(|why| panic!("{why}"));
+        self.corner.docker(&["wait", &self.nodes[index].name]);
     }
 
     /// Ends all nodes as a power cut would: one command, so nobody outlives the others by much.

@@ -11,14 +11,18 @@
 
 mod api;
 mod causal;
+mod changes;
 mod cluster;
 mod distribution;
 mod docker;
 mod errors;
 mod faults;
 mod http;
+mod load;
 mod patience;
 mod restarts;
 mod startup;
 #[path = "../support/mod.rs"]
 mod support;
+mod view;
+mod view_faults;

@@ -218,10 +218,10 @@ impl Node {
         }
     }
 
-    /// What of these slots may be read here, and how many keys they have.
+    /// Of which of these slots this node can do without the others, and how many keys they have.
     pub(super) fn holdings(&self, slots: &SlotSet) -> Answer {
         let facts = self.me.facts();
-        let ready = facts.ready_slots().intersection(slots);
+        let ready = facts.slots_held_alone().intersection(slots);
         let mut keys = 0;
         self.resident
             .for_each_in(ready.iter(), |record| keys += u64::from(!record.is_tombstone()));

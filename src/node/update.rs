@@ -32,6 +32,9 @@ const LOOK_PAUSE: Duration = Duration::from_millis(10);
 /// How long a node that should be added may take to answer.
 const PROBE_LIMIT: Duration = Duration::from_millis(500);
 
+/// How long what earlier removals left is waited for, before a removal is called a loss.
+const SETTLE_LIMIT: Duration = Duration::from_secs(3);
+
 /// How long a node that was removed may stay silent before nobody waits for it any more.
 const GONE_AFTER: Duration = Duration::from_secs(2);
 
@@ -133,7 +136,7 @@ impl Node {
                 let mut wanted = next::remove(before, node).map_err(|error| refused(error, node, before))?;
                 let keep_ms = u64::try_from(self.limits.forget_after.as_millis()).unwrap_or(u64::MAX);
                 wanted.note_removals(before, self.me.wall_ms(), keep_ms, force);
-                let slots = self.slots_lost_with(node, before, &wanted).await;
+                let slots = self.slots_lost_in_the_end(node, before, &wanted).await;
                 if slots > 0 && !force && !request.dry_run {
                     let node = node.clone();
                     return Err(ViewRefusal::WouldLoseData { node, slots });
@@ -192,6 +195,20 @@ impl Node {
                 why: "it does not answer; start it first, without VIEW, and see that this node reaches it"
                     .to_owned(),
             },
+        }
+    }
+
+    /// What an earlier removal left is handed over or given up within seconds: only then it is known whether
+    /// the others can do without the node.
+    async fn slots_lost_in_the_end(&self, node: &NodeId, before: &View, after: &View) -> u32 {
+        let began = Instant::now();
+        loop {
+            let slots = self.slots_lost_with(node, before, after).await;
+            let is_recent = !before.removed.is_empty();
+            if slots == 0 || !is_recent || began.elapsed() >= SETTLE_LIMIT {
+                return slots;
+            }
+            sleep(PROBE_LIMIT / 5).await;
         }
     }
 

@@ -224,6 +224,17 @@ impl Facts {
         union_of(ready.map(|region| &region.slots))
     }
 
+    /// Every slot that may be read here and of which no removed member keeps anything that this one lacks:
+    /// it can do without the others.
+    pub fn slots_held_alone(&self) -> SlotSet {
+        let regions = self
+            .regions
+            .iter()
+            .filter(|region| !self.awaits_a_removed_owner(region));
+        self.ready_slots()
+            .intersection(&union_of(regions.map(|region| &region.slots)))
+    }
+
     /// Slots on their way here, in the change to `target`, that an owner has handed over.
     pub fn handed_over(&self, target: Epoch) -> SlotSet {
         let incoming = self.incoming.iter().filter(|incoming| incoming.target == target);

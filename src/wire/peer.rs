@@ -89,7 +89,7 @@ pub enum Question {
         slots: SlotSet,
         is_last: bool,
     },
-    /// Which of these slots may be read at the receiver, and how many keys are in them?
+    /// Of which of these slots can the receiver do without the others, and how many keys are in them?
     Holdings(SlotSet),
     Get {
         key: Key,

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use causeway::causality::Timestamp;
-use causeway::names::Key;
-use causeway::node::{Node, Refusal, RequestKind, Role, ViewRequest};
+use causeway::names::{Epoch, Key, NodeId};
+use causeway::node::{Node, Refusal, RequestKind, Role, ViewRefusal, ViewRequest};
 use causeway::placement::is_quorum_of;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
@@ -36,6 +36,9 @@ pub struct Stage {
     is_over: Cell<bool>,
     /// The nodes that clients ask; all, if there are none.
     members: RefCell<Vec<usize>>,
+    /// Removals after which the node did not begin anew at once: it was cut off or dead, and only it may
+    /// have what it took last, until it returns it.
+    pub left_behind: Cell<u32>,
     /// How many view changes were carried out.
     pub changes: Cell<u64>,
 }
@@ -47,6 +50,7 @@ impl Stage {
             views: RefCell::default(),
             is_over: Cell::new(false),
             members: RefCell::default(),
+            left_behind: Cell::new(0),
             changes: Cell::new(0),
         }
     }
@@ -130,9 +134,32 @@ impl Stage {
             kind,
             dry_run: false,
         };
-        if asked.change_view(request).await.is_ok() {
+        let removes = matches!(kind, RequestKind::Remove { .. });
+        if removes {
+            self.left_behind.set(self.left_behind.get() + 1);
+        }
+        let gone = request.node.clone();
+        let outcome = asked.change_view(request).await;
+        if outcome.is_ok() {
             self.changes.set(self.changes.get() + 1);
         }
+        let is_clean = match outcome {
+            Ok(_) => self.has_left(&gone),
+            // A change that may have been chosen all the same, or goes on.
+            Err(ViewRefusal::Impossible(_) | ViewRefusal::Unfinished { .. }) => false,
+            Err(_) => true,
+        };
+        if removes && is_clean {
+            self.left_behind.set(self.left_behind.get() - 1);
+        }
+    }
+
+    /// True if a node handed over all that it had and begins anew.
+    fn has_left(&self, node: &NodeId) -> bool {
+        let cluster = self.cluster.borrow();
+        let known = cluster.nodes.iter().find(|one| one.id == *node);
+        let running = known.and_then(|one| one.running.as_ref());
+        running.is_some_and(|running| running.situation().epoch == Epoch::NONE)
     }
 
     /// Nodes that know no view.

@@ -242,7 +242,7 @@ fn what_was_copied_is_not_asked_for_again() {
         taker.learn(view);
     }
     let held = vector([dot(&member(0), 1, 5), dot(&member(0), 2, 5)]);
-    let half = SlotSet::from_ranges([0..100]).expect("is a range");
+    let half = SlotSet::from_ranges(std::iter::once(0..100)).expect("is a range");
     let copied = Copied {
         slots: half.clone(),
         holds: held.clone(),

@@ -164,6 +164,32 @@ pub(crate) fn a_removed_node_that_comes_back() -> Seen {
     }
 }
 
+/// n1 took over half of the slots of n0, which keeps them still: nobody may forget how to ask for them.
+pub(crate) fn a_member_that_keeps_what_moved_away() -> Seen {
+    let one = first(1, 1);
+    let two = added(&one, 1);
+    let keeper = facts(0, &[&one, &two], 2);
+    if keeper.done_below() > Epoch(1) {
+        return Err("an epoch may be closed of which a member keeps slots that moved".to_owned());
+    }
+    Ok(())
+}
+
+/// n0 was removed, and comes back when deletions of that time may be forgotten.
+pub(crate) fn a_removed_node_that_comes_back_too_late() -> Seen {
+    const LIMIT_MS: u64 = 1000;
+    let one = first(2, 3);
+    let mut two = next::remove(&one, &node(0)).expect("is listed");
+    two.note_removals(&one, 1, u64::MAX, false);
+    let taker = facts(1, &[&one, &Arc::new(two)], 2);
+    let taken = |after_ms: u64| taker.may_adopt(&member(0), 1 + after_ms, LIMIT_MS);
+    match (taken(LIMIT_MS), taken(LIMIT_MS + 1)) {
+        (Ok(()), Err(_)) => Ok(()),
+        (Err(reason), _) => Err(format!("what came back in time was refused: {reason}")),
+        (_, Ok(())) => Err("what was returned too late was taken: a deleted key may come back".to_owned()),
+    }
+}
+
 /// What was acknowledged before the seal is handed over; what is acknowledged after it may not be.
 pub(crate) fn an_acknowledgement_that_comes_after_the_seal() -> Seen {
     let own = dot(0, 1, 1);

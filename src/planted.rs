@@ -67,6 +67,10 @@ pub enum Fault {
     KeptClosed,
     /// What a removed node returns is taken, however late.
     ReturnsForEver,
+    /// What was copied counts, though its giver did not hand over.
+    CopiesNotVouchedFor,
+    /// Nobody waits for what a removed owner may bring back.
+    RemovedNotAwaited,
 }
 
 #[cfg(feature = "planted-faults")]

@@ -80,16 +80,6 @@ impl Record {
         Ok(record)
     }
 
-    /// The same write under another name.
-    #[must_use]
-    pub fn with_dot(&self, dot: Dot) -> Self {
-        let mut block = self.0.to_vec();
-        let mut name = Vec::with_capacity(ENTRY_BYTES);
-        put_dot(&mut name, dot);
-        block[DOT_AT..DOT_AT + ENTRY_BYTES].copy_from_slice(&name);
-        Self(block.into())
-    }
-
     pub fn as_block(&self) -> &[u8] {
         &self.0
     }
@@ -125,12 +115,12 @@ impl Record {
         (0..self.entries_len()).map(move |entry| dot_at(&self.0, start + entry * ENTRY_BYTES))
     }
 
-    /// The same value, timestamp and dependencies as a write of another log (late hand-over).
+    /// The same value, timestamp and dependencies as a write of another log.
     pub fn renumbered(&self, dot: Dot) -> Self {
         let mut block = self.0.to_vec();
         let mut name = Vec::with_capacity(ENTRY_BYTES);
         put_dot(&mut name, dot);
-        block[6..6 + ENTRY_BYTES].copy_from_slice(&name);
+        block[DOT_AT..DOT_AT + ENTRY_BYTES].copy_from_slice(&name);
         Self(block.into())
     }
 

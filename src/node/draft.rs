@@ -308,6 +308,9 @@ impl<'a> Draft<'a> {
     /// Records of slots that are neither owned nor kept, and were not handed over: a copy that does not
     /// count.
     fn unstage(&mut self, slots: &SlotSet) {
+        if planted::is(Fault::CopiesNotVouchedFor) {
+            return;
+        }
         let counted = self.facts.owned_slots().union(&self.facts.kept_slots());
         let target = self.facts.newest().map_or(Epoch::NONE, |view| view.epoch);
         let counted = counted.union(&self.facts.handed_over(target));
@@ -347,7 +350,7 @@ impl<'a> Draft<'a> {
                 continue;
             }
             let dot = self.facts.next_dot();
-            let record = returned.with_dot(dot);
+            let record = returned.renumbered(dot);
             self.facts.vector.raise(dot);
             self.vector_changed = true;
             self.own.push(record.clone());
@@ -398,6 +401,12 @@ impl<'a> Draft<'a> {
         if self.facts.outranked {
             self.facts.keep_all();
         }
+        if let Some(newest) = self.facts.newest().filter(|_| self.facts.is_passed_by()) {
+            let target = newest.epoch;
+            // What was copied for a view that was never served here is vouched for by nobody.
+            self.forget_slots(&SlotSet::all());
+            self.activate(target);
+        }
         self.standing_changed |= news;
     }
 
@@ -408,7 +417,9 @@ impl<'a> Draft<'a> {
             return;
         }
         // Copies that no hand-over vouches for do not count.
-        self.forget_slots(&staged);
+        if !planted::is(Fault::CopiesNotVouchedFor) {
+            self.forget_slots(&staged);
+        }
         if planted::is(Fault::DroppedAtActivation) {
             let lost = self.facts.kept_slots();
             self.facts.kept = Default::default();

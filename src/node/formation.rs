@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep};
 use super::Node;
 use super::answers::Refusal;
 use crate::names::{ClusterId, Epoch, Incarnation, NodeId};
-use crate::placement::{SlotSet, View, is_quorum_of};
+use crate::placement::{View, is_quorum_of};
 use crate::view_change::Electorate;
 use crate::wire::peer::{Answer, Known, Question, Start};
 
@@ -232,10 +232,6 @@ impl Node {
         }
         self.formation.0.lock().stranger = !view.lists(&self.me.node);
         if !view.lists(&self.me.node) {
-            // It was removed before it was active: what it copied is nobody's.
-            if !self.resident.is_empty() {
-                self.unstage(SlotSet::all()).await;
-            }
             self.look_for_newer_views().await;
             return sleep(STRANGER_PAUSE).await;
         }

@@ -19,6 +19,9 @@ impl Node {
             .iter()
             .flat_map(|view| view.partitions().map(|(_, nodes)| nodes.to_vec()))
             .collect();
+        // Others may have been removed; nobody waits for them.
+        let mut away = self.peers.away();
+        away.retain(|node| view.as_ref().is_some_and(|view| view.lists(node)));
         Situation {
             node: self.me.node.clone(),
             incarnation: self.me.member().incarnation,
@@ -30,7 +33,7 @@ impl Node {
             proxies: view.iter().flat_map(|view| view.proxies()).cloned().collect(),
             ready: facts.is_member() && facts.is_ready(),
             waiting_for: self.waiting_for(&facts),
-            away: self.peers.away(),
+            away,
             keys: u64::try_from(self.resident.live_len()).unwrap_or(u64::MAX),
             slots_lost: u32::try_from(facts.gone.len()).unwrap_or(u32::MAX),
             storage_failure: self.storage.failure(),

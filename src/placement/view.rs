@@ -260,6 +260,7 @@ impl View {
 mod tests {
     use super::*;
     use crate::placement::examples::{first, node, reborn};
+    use crate::placement::next;
 
     #[test]
     fn the_first_view_deals_nodes_in_sorted_order() {
@@ -308,6 +309,44 @@ mod tests {
         assert_eq!(view.members().count(), 3);
         assert_eq!(view.members_of(PartitionId(1)).count(), 1);
         assert_eq!(view.slots_of_node(&node(3)).len(), usize::from(SLOTS) / 2);
+    }
+
+    #[test]
+    fn removals_are_noted_with_their_time_and_forgotten_after_a_while() {
+        let before = first(2, 4, 1);
+        let mut after = next::remove(&before, &node(1)).expect("is listed");
+        after.note_removals(&before, 1000, 500, false);
+        let gone = before.member(&node(1)).expect("was up");
+        assert_eq!(after.left_ms(&gone), Some(1000));
+        assert_eq!((after.left_ms(&reborn(1, 9)), after.last_left_ms()), (None, 1000));
+        // Who never came up had nothing.
+        let mut without = next::remove(&after, &node(3)).expect("is listed");
+        without.note_removals(&after, 1500, 500, false);
+        assert_eq!(without.removed.len(), 1);
+        let mut later = next::admit(&without, &[]);
+        later.note_removals(&without, 1501, 500, false);
+        assert_eq!((later.left_ms(&gone), later.last_left_ms()), (None, 0));
+    }
+
+    #[test]
+    fn what_a_removed_node_had_is_given_up_once() {
+        let before = first(2, 4, 0);
+        let mut after = next::remove(&before, &node(1)).expect("is listed");
+        after.note_removals(&before, 1000, 500, false);
+        assert!(!after.give_up(&node(2)) && after.give_up(&node(1)) && !after.give_up(&node(1)));
+        assert!(after.removed.values().all(|removal| removal.given_up));
+        let mut forced = next::remove(&before, &node(1)).expect("is listed");
+        forced.note_removals(&before, 1000, 500, true);
+        assert!(!forced.give_up(&node(1)));
+    }
+
+    #[test]
+    fn a_member_that_is_listed_left_only_with_a_line_that_was_given_up() {
+        let mut view = first(2, 4, 0);
+        let member = view.member(&node(1)).expect("is up");
+        assert_eq!(view.left_ms(&member), None);
+        view.raised_ms = 700;
+        assert_eq!((view.left_ms(&member), view.last_left_ms()), (Some(700), 700));
     }
 
     #[test]

@@ -59,10 +59,13 @@ impl Facts {
     }
 
     /// Epochs go up, and a closing that was learned may not be counted in one below it. A node in no
-    /// view begins with one that lists it: until then it waits to be listed. A member also activates a
-    /// view that does not list it any more: it owns nothing then, and keeps what it had.
+    /// view begins with one that lists it: until then it waits to be listed. A member, or one that was to
+    /// be a member, also activates a view that does not list it any more: it owns nothing then, and keeps
+    /// what it had.
     fn may_activate(&self, target: Epoch) -> bool {
-        let begins_elsewhere = |view: &Arc<View>| self.active == Epoch::NONE && !view.is_member(&self.me);
+        let begins_elsewhere = |view: &Arc<View>| {
+            self.active == Epoch::NONE && !view.is_member(&self.me) && !self.is_passed_by()
+        };
         let known = self.views.get(&target);
         target > self.active
             && target >= self.closed.at
@@ -213,10 +216,11 @@ impl Facts {
         self.regions = Arc::new(join_alike(regions));
     }
 
-    /// Counts a closing that was announced, if it may be counted here yet. True if it is news.
+    /// Counts a closing that was announced, if it may be counted here yet. True if it is news. It speaks of
+    /// the members: what a removed one keeps was not asked for, and may be nowhere else.
     pub fn close(&mut self, closed: super::Closed) -> bool {
         let is_behind = self.active < closed.at && !planted::is(Fault::ClosedByWhoIsBehind);
-        if closed.below <= self.closed.below || is_behind || closed.below > self.active {
+        if !self.is_member() || closed.below <= self.closed.below || is_behind || closed.below > self.active {
             return false;
         }
         self.closed = closed;

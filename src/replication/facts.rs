@@ -248,6 +248,14 @@ impl Facts {
         union_of(self.kept.iter().map(|kept| &kept.slots))
     }
 
+    /// True if this node was added, and removed before it served a view. Nobody else knows that it took
+    /// nothing: it goes along, and says so as everybody does who leaves.
+    pub fn is_passed_by(&self) -> bool {
+        let is_listed = |view: &Arc<View>| view.is_member(&self.me);
+        let is_out = self.newest().is_some_and(|view| !is_listed(view));
+        self.active == Epoch::NONE && is_out && self.views.values().any(is_listed)
+    }
+
     /// All that is held for a region: the logs of the active epoch and those of earlier ones.
     pub fn holds(&self, region: &Region) -> VersionVector {
         let mut holds = self.vector.clone();

@@ -114,9 +114,13 @@ fn is_given_up(facts: &Facts, region: &Region, dot: Dot) -> bool {
     let listed = facts
         .view()
         .is_some_and(|view| view.member_by_id(dot.log.member).is_some());
-    !listed
-        && facts.owners_then_and_now(&region.slots).is_subset(&region.heard)
-        && !planted::is(Fault::NeverGivesUp)
+    !listed && has_heard_all(facts, region) && !planted::is(Fault::NeverGivesUp)
+}
+
+/// True if everybody has handed over, while active in this very view, who could bring anything of these
+/// slots.
+fn has_heard_all(facts: &Facts, region: &Region) -> bool {
+    facts.owners_then_and_now(&region.slots).is_subset(&region.heard)
 }
 
 /// The payload that goes with a reply: all that the client depended on, and what it was shown (I3).
@@ -183,6 +187,8 @@ impl Facts {
             },
             number: super::COMPLETE,
         });
-        logs.all(|dot| region.coverage.includes(dot) || is_given_up(self, region, dot))
+        // Who handed the slots over may have counted a closing that nobody else heard of before it left:
+        // then its coverage did not speak of the epoch any more, and nobody's will.
+        logs.all(|dot| region.coverage.includes(dot)) || has_heard_all(self, region)
     }
 }

@@ -96,7 +96,9 @@ impl Facts {
     /// True if a member was removed that had these slots, did not hand them over, and was not given up: it
     /// returns them when it is back, and until then nobody knows what there is.
     pub(super) fn awaits_a_removed_owner(&self, region: &Region) -> bool {
-        let Some(active) = self.view() else { return false };
+        let Some(active) = self.view().filter(|_| !planted::is(Fault::RemovedNotAwaited)) else {
+            return false;
+        };
         let is_awaited = |id: MemberId| active.removed.get(&id).is_some_and(|removal| !removal.given_up);
         self.lost_owners(region).any(|owner| is_awaited(owner.id()))
     }

@@ -196,7 +196,7 @@ impl Change {
             return true;
         }
         let Some(report) = &one.report else { return false };
-        let (gives, takes) = (one.giver == Some(report.by), one.taker == Some(report.by));
+        let (gives, takes) = (gives(one, report), one.taker == Some(report.by));
         // A node that came back empty is neither the giver nor the taker that it was.
         if report.active >= self.target || !(gives || takes) {
             return true;
@@ -235,11 +235,17 @@ impl Change {
     /// Who can hand over: sealed itself, not a new incarnation at its address, and not active in the
     /// new view already.
     fn sealed_givers(&self) -> BTreeSet<MemberId> {
-        let gives = |one: &Participant| {
+        let of_sealed = |one: &Participant| {
             let report = one.report.as_ref()?;
             let is_sealed = report.sealed >= self.target && report.active < self.target;
-            one.giver.filter(|giver| is_sealed && *giver == report.by)
+            one.giver.filter(|_| is_sealed && gives(one, report))
         };
-        self.participants.values().filter_map(gives).collect()
+        self.participants.values().filter_map(of_sealed).collect()
     }
+}
+
+/// True if this is the member that the view before lists, and it has served a view: one that was added,
+/// and is removed before it came so far, has nothing to hand over and takes no part.
+fn gives(one: &Participant, report: &Report) -> bool {
+    one.giver == Some(report.by) && report.active != Epoch::NONE
 }

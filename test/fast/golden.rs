@@ -19,7 +19,8 @@
 //! bob: take payload of alice               joined to bob's own by a comma
 //! alice: forget payload                    alice: show payload
 //! curl n1 PUT /kv-store/x val=1 causal_payload=$alice
-//! churn clients=4 operations=400           many at once, anywhere
+//! curl n1 PUT /kv-store/update_view type=add ip_port=n5 &     collect curl     the one that began first
+//! churn clients=4 operations=400 [at=n1,n2]  many at once, anywhere or at these nodes
 //!
 //! look x           agree                   what each owner answers; whether all replicas hold the same
 //! where x          partitions              status n1
@@ -110,6 +111,22 @@ scripts! {
     two_of_three_disks_lost
     unavailable_partition
     unknown_outcome
+    view_a_node_that_cannot_be_added
+    view_add_a_partition
+    view_add_a_proxy
+    view_cut_off_member_is_removed_and_returns
+    view_driver_killed
+    view_fewer_nodes_than_k_and_up_again
+    view_no_majority
+    view_partition_dissolved
+    view_remove_a_dead_node
+    view_remove_a_live_node
+    view_remove_and_add_again
+    view_remove_the_one_that_is_asked
+    view_two_changes_at_once
+    view_would_lose_data
+    view_would_lose_data_but_it_comes_back
+    view_writes_go_on_meanwhile
     wiped_disk
     wiped_disk_among_three
     wiped_disk_lacks_until_the_sibling_is_back

@@ -6,10 +6,20 @@
 
 #[path = "planted/facts.rs"]
 mod facts;
+#[path = "steps/heal.rs"]
+mod heal;
+#[path = "steps/replica.rs"]
+mod replica;
+#[path = "steps/scenes.rs"]
+mod scenes;
 #[path = "planted/schedules.rs"]
 mod schedules;
+#[path = "planted/steps.rs"]
+mod steps;
 #[path = "../support/mod.rs"]
 mod support;
+#[path = "steps/world.rs"]
+mod world;
 
 use std::panic::catch_unwind;
 
@@ -18,20 +28,19 @@ use support::simulated::panics;
 use support::simulated::run::{Setting, run};
 
 /// A fault is given this many seeds.
-const SEEDS: u64 = 50;
+const SEEDS: u64 = 100;
 
 /// What a schedule saw go wrong.
 type Seen = Result<(), String>;
 
 /// Faults that random runs notice: the simulator's plans and clients must stay bad enough for that.
-const BY_CHANCE: [Fault; 12] = [
+const BY_CHANCE: [Fault; 11] = [
     Fault::NumberNotStored,
     Fault::SameIncarnation,
     Fault::ArrivalOrderWins,
     Fault::ClockNotRaised,
     Fault::DependenciesLeftOut,
     Fault::NeverWaits,
-    Fault::NeverGivesUp,
     Fault::SentBeforeStored,
     Fault::AcknowledgedBeforeStored,
     Fault::GapsTaken,
@@ -40,11 +49,15 @@ const BY_CHANCE: [Fault; 12] = [
 ];
 
 /// Faults that are too rare for chance, each with the schedule that shows it.
-const BY_SCHEDULE: [(Fault, fn() -> Seen); 14] = [
+const BY_SCHEDULE: [(Fault, fn() -> Seen); 22] = [
     (Fault::StableTombstoneDropped, schedules::a_deletion_behind_a_copy),
     (Fault::NotReadyServes, schedules::a_new_owner_without_a_giver),
     (Fault::OldLogsCovered, schedules::a_write_of_who_is_passed_over),
     (Fault::NoFence, facts::a_removed_owner_that_is_cut_off),
+    (
+        Fault::NoFence,
+        schedules::a_reader_who_comes_back_to_a_removed_owner,
+    ),
     (Fault::LogByLog, schedules::a_write_superseded_by_another_log),
     (Fault::CopyClaimsItsEnd, schedules::a_write_behind_a_copy),
     (Fault::HalfIsAQuorum, schedules::two_halves_at_birth),
@@ -67,6 +80,22 @@ const BY_SCHEDULE: [(Fault, fn() -> Seen); 14] = [
         facts::a_giver_that_owned_the_slot_long_ago,
     ),
     (Fault::OldDotsTaken, facts::a_removed_node_that_comes_back),
+    (Fault::DroppedAtActivation, steps::a_removed_owner_that_goes_first),
+    (Fault::KeptClosed, facts::a_member_that_keeps_what_moved_away),
+    (
+        Fault::ReturnsForEver,
+        facts::a_removed_node_that_comes_back_too_late,
+    ),
+    (
+        Fault::CopiesNotVouchedFor,
+        steps::a_copy_whose_giver_is_passed_over,
+    ),
+    (
+        Fault::RemovedNotAwaited,
+        steps::slots_that_come_back_without_what_was_written_elsewhere,
+    ),
+    (Fault::NotReadyServes, steps::a_new_owner_that_took_nothing),
+    (Fault::NeverGivesUp, steps::a_reader_of_what_nobody_has),
 ];
 
 #[test]

@@ -148,6 +148,32 @@ fn a_node_in_no_view_begins_with_one_that_lists_it() {
 }
 
 #[test]
+fn a_node_that_is_removed_before_it_served_goes_along_to_say_that_it_took_nothing() {
+    let one = first(1, 1);
+    let two = plus(&one, 1);
+    let three = minus(&two, 1);
+    let mut new = Facts::new(member(1));
+    new.learn(&two);
+    assert!(!new.is_passed_by());
+    let mut served = new.clone();
+    served.activate(Epoch(2));
+    for facts in [&mut new, &mut served] {
+        facts.learn(&three);
+    }
+    assert!(new.is_passed_by() && !served.is_passed_by());
+    new.activate(Epoch(3));
+    assert!(new.is_leaving());
+    assert_eq!(new.kept_slots(), two.slots_of_node(&node(1)));
+    assert!(new.kept.iter().all(|kept| kept.lacks == Epoch(2)));
+    // A stranger has nothing to say.
+    let mut stranger = Facts::new(reborn(1, 9));
+    stranger.learn(&two);
+    stranger.learn(&three);
+    stranger.activate(Epoch(3));
+    assert!(!stranger.is_passed_by() && stranger.active == Epoch::NONE);
+}
+
+#[test]
 fn epochs_only_go_up_and_only_to_views_that_are_known() {
     let one = first(2, 2);
     let two = same(&one);

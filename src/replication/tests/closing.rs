@@ -45,6 +45,49 @@ fn a_log_that_was_given_up_does_not_keep_its_epoch_open() {
 }
 
 #[test]
+fn who_has_heard_everybody_is_done_with_what_nobody_speaks_of_any_more() {
+    // K = 1: slots went to node 1 and back. Node 1 counted the closing of epoch 1, and nobody else heard
+    // of it before node 1 was removed: its coverage does not speak of that epoch, and node 0 has dropped
+    // its own.
+    let one = first(1, 1);
+    let two = plus(&one, 1);
+    let three = minus(&two, 1);
+    let mut zero = Replica::new(&member(0), &[&one]);
+    let mut between = Replica::new(&member(1), &[]);
+    between.learn(&[&one, &two]);
+    zero.learn(&[&two]);
+    zero.seal(2);
+    between.take_over(&zero, 2).expect("is handed over");
+    zero.activate(2);
+    between.activate(2);
+    let kept = zero.facts.kept_slots();
+    zero.facts.drop_kept(Epoch(2), &kept);
+    let closed = Closed {
+        below: Epoch(2),
+        at: Epoch(2),
+    };
+    assert!(between.facts.close(closed));
+    for replica in [&mut zero, &mut between] {
+        replica.learn(&[&three]);
+        replica.seal(3);
+    }
+    zero.take_over(&between, 3).expect("is handed over");
+    zero.activate(3);
+    assert!(zero.facts.is_ready());
+    assert_eq!(zero.facts.done_below(), Epoch(3));
+}
+
+#[test]
+fn who_keeps_something_is_done_with_nothing() {
+    let one = first(1, 1);
+    let mut zero = facts(&member(0), &[&one, &plus(&one, 1)]);
+    assert_eq!(zero.done_below(), Epoch::NONE);
+    let kept = zero.kept_slots();
+    zero.drop_kept(Epoch(2), &kept);
+    assert_eq!(zero.done_below(), Epoch(2));
+}
+
+#[test]
 fn proxies_and_nodes_in_no_view_keep_nothing_open() {
     let one = first(2, 5);
     let two = same(&one);

@@ -269,3 +269,25 @@ fn who_is_active_in_the_new_view_is_through_and_hands_nothing_over() {
     );
     assert!(change.step(BEGIN_MS));
 }
+
+#[test]
+fn a_member_that_never_served_has_nothing_to_give_and_is_not_waited_for() {
+    // Node 1 was added a moment ago and is removed before the view that added it was active there.
+    let mut change = change();
+    let never_served = Report {
+        active: Epoch::NONE,
+        ..report(1)
+    };
+    for number in [0, 2, 3] {
+        change.heard(&node(number), copied(number), BEGIN_MS);
+    }
+    change.heard(&node(1), never_served, BEGIN_MS);
+    assert!(change.waits_for(BEGIN_MS).is_empty());
+    assert!(change.step(BEGIN_MS) && change.phase() == Phase::Seal);
+    for number in [0, 2, 3] {
+        change.heard(&node(number), sealed(number), BEGIN_MS);
+    }
+    assert!(change.step(BEGIN_MS));
+    let givers = change.order().givers;
+    assert!(givers.contains(&member(0).id()) && !givers.contains(&member(1).id()));
+}

@@ -24,8 +24,8 @@ struct Tally {
     longest: usize,
 }
 
-pub(crate) async fn churn(cluster: &SimCluster, clients: usize, operations: usize) -> String {
-    let lanes = (0..clients).map(|lane| lane_of(cluster, lane, clients, operations / clients));
+pub(crate) async fn churn(cluster: &SimCluster, at: &[usize], clients: usize, operations: usize) -> String {
+    let lanes = (0..clients).map(|lane| lane_of(cluster, at, lane, clients, operations / clients));
     let mut all = Tally::default();
     for tally in join_all(lanes).await {
         all.answered += tally.answered;
@@ -40,13 +40,13 @@ pub(crate) async fn churn(cluster: &SimCluster, clients: usize, operations: usiz
     )
 }
 
-async fn lane_of(cluster: &SimCluster, lane: usize, lanes: usize, operations: usize) -> Tally {
+async fn lane_of(cluster: &SimCluster, at: &[usize], lane: usize, lanes: usize, operations: usize) -> Tally {
     let dice = &cluster.dice;
     let mut tally = Tally::default();
     let mut payload = String::new();
     let mut written: BTreeMap<String, Option<String>> = BTreeMap::new();
     for round in 0..operations {
-        let node = usize::try_from(dice.bits()).unwrap_or_default() % cluster.nodes.len();
+        let node = at[usize::try_from(dice.bits()).unwrap_or_default() % at.len()];
         // Only its owner writes a key, so its owner knows what it must read; strangers' keys bring
         // strangers' dependencies.
         let (is_own, kind) = (dice.chance(70), dice.between(1, 10));

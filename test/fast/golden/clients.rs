@@ -9,6 +9,7 @@ use futures_util::future::BoxFuture;
 use http::{Method, Request};
 use tokio::task::JoinHandle;
 
+use super::sight::shortened;
 use super::{Slip, Stage};
 use crate::command::{Action, Keys};
 use crate::support::simulated::client::{Door, Ending, form};
@@ -16,6 +17,9 @@ use crate::told::{Deed, Performed, Told, grouped, transcript, within};
 
 /// A client gives up after this. Every promise of the store is kept sooner.
 pub(super) const CLIENT_LIMIT: Duration = Duration::from_secs(5);
+
+/// Whoever changes the view has more patience: longer than the store has.
+const CURL_LIMIT: Duration = Duration::from_secs(70);
 
 /// What a client did with one command.
 pub(super) struct Turn {
@@ -149,13 +153,14 @@ impl Stage {
         }
     }
 
-    pub(super) async fn curl(
+    /// One request, which nobody remembers the payload of.
+    pub(super) fn curl(
         &mut self,
         node: usize,
         method: &str,
         path: &str,
         parameters: &[(String, String)],
-    ) -> Result<Vec<String>, Slip> {
+    ) -> Result<BoxFuture<'static, Vec<String>>, Slip> {
         let method: Method = method.parse().map_err(|_| format!("{method} is no method"))?;
         let mut pairs = Vec::new();
         for (name, value) in parameters {
@@ -169,14 +174,19 @@ impl Stage {
             .iter()
             .map(|(name, value)| (*name, value.as_str()))
             .collect();
+        let request = form(method, path, &pairs);
         let door = Door::of(&self.cluster_mut(node)?.nodes[node]);
-        let (ending, took) = door.send(form(method, path, &pairs), CLIENT_LIMIT).await;
-        let mut lines = match ending {
-            Ending::Answered(reply) => transcript(&reply),
-            other => vec![Told::from(other).found().to_owned()],
+        let names = self.short_names();
+        let curl = async move {
+            let (ending, took) = door.send(request, CURL_LIMIT).await;
+            let mut lines = match ending {
+                Ending::Answered(reply) => transcript(&reply),
+                other => vec![Told::from(other).found().to_owned()],
+            };
+            lines[0].push_str(&within(took));
+            lines.iter().map(|line| shortened(line, &names)).collect()
         };
-        lines[0].push_str(&within(took));
-        Ok(lines.iter().map(|line| self.short(line)).collect())
+        Ok(curl.boxed())
     }
 }
 
@@ -194,6 +204,6 @@ pub(crate) fn request(key: &str, deed: &Deed, payload: &str) -> Request<Bytes> {
     clippy::disallowed_methods,
     reason = "the script goes on meanwhile, and collects what came of it"
 )]
-fn in_the_background(turn: BoxFuture<'static, Turn>) -> JoinHandle<Turn> {
+pub(super) fn in_the_background<T: Send + 'static>(turn: BoxFuture<'static, T>) -> JoinHandle<T> {
     tokio::spawn(turn)
 }

@@ -41,10 +41,13 @@ pub(crate) enum Command {
         method: String,
         path: String,
         parameters: Vec<(String, String)>,
+        in_background: bool,
     },
     Churn {
         clients: usize,
         operations: usize,
+        /// The nodes that are asked; all if there are none.
+        at: Vec<usize>,
     },
 }
 
@@ -127,26 +130,34 @@ impl Command {
             ["partitions"] => Self::Partitions,
             ["status", nodes @ ..] => Self::Status(some_nodes(nodes)?),
             ["agree"] => Self::Agree,
-            ["curl", one, method, path, parameters @ ..] => Self::Curl {
-                node: node(one)?,
-                method: (*method).to_owned(),
-                path: (*path).to_owned(),
-                parameters: parameters
-                    .iter()
-                    .map(|pair| assignment(pair))
-                    .collect::<Result<_, _>>()?,
-            },
+            ["curl", one, method, path, parameters @ ..] => curl(one, method, path, parameters)?,
             ["churn", settings @ ..] => churn(settings)?,
             _ => return Err("no such command".to_owned()),
         })
     }
 }
 
-fn client_command(name: &str, words: &[&str]) -> Result<Command, Slip> {
-    let (in_background, words) = match words {
+fn curl(one: &str, method: &str, path: &str, words: &[&str]) -> Result<Command, Slip> {
+    let (in_background, words) = background(words);
+    let parameters: Result<_, Slip> = words.iter().map(|pair| assignment(pair)).collect();
+    Ok(Command::Curl {
+        node: node(one)?,
+        method: method.to_owned(),
+        path: path.to_owned(),
+        parameters: parameters?,
+        in_background,
+    })
+}
+
+fn background<'a, 'b>(words: &'a [&'b str]) -> (bool, &'a [&'b str]) {
+    match words {
         [words @ .., "&"] => (true, words),
         words => (false, words),
-    };
+    }
+}
+
+fn client_command(name: &str, words: &[&str]) -> Result<Command, Slip> {
+    let (in_background, words) = background(words);
     let action = match words {
         ["put", one, pairs @ ..] => Action::Put(node(one)?, all_pairs(pairs)?),
         ["get", one, asked @ ..] => Action::Get(node(one)?, all_keys(asked)?),
@@ -206,15 +217,20 @@ fn start(words: &[&str]) -> Result<Command, Slip> {
 }
 
 fn churn(settings: &[&str]) -> Result<Command, Slip> {
-    let (mut clients, mut operations) = (0, 0);
+    let (mut clients, mut operations, mut at) = (0, 0, Vec::new());
     for setting in settings {
         match setting.split_once('=') {
             Some(("clients", count)) => clients = number(count)?,
             Some(("operations", count)) => operations = number(count)?,
-            _ => return Err(format!("churn has clients= and operations=, not {setting}")),
+            Some(("at", list)) => at = list.split(',').map(node).collect::<Result<_, _>>()?,
+            _ => return Err(format!("churn has clients=, operations= and at=, not {setting}")),
         }
     }
-    Ok(Command::Churn { clients, operations })
+    Ok(Command::Churn {
+        clients,
+        operations,
+        at,
+    })
 }
 
 fn some_nodes(words: &[&str]) -> Result<Vec<usize>, Slip> {

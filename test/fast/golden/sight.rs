@@ -42,12 +42,7 @@ impl Stage {
     }
 
     async fn partition_of(&self, key: &str) -> Result<u32, Slip> {
-        let any = self
-            .cluster()?
-            .nodes
-            .iter()
-            .find(|node| node.running.is_some())
-            .ok_or("no node runs")?;
+        let (any, _) = self.foremost()?;
         let (ending, _) = Door::of(any)
             .send(request(key, &Deed::Get, ""), CLIENT_LIMIT)
             .await;
@@ -102,10 +97,15 @@ impl Stage {
 
     /// A text with the nodes' short names instead of their addresses.
     pub(super) fn short(&self, text: &str) -> String {
+        shortened(text, &self.short_names())
+    }
+
+    /// Every node's address and its short name.
+    pub(super) fn short_names(&self) -> Vec<(String, String)> {
         let nodes = self.cluster.iter().flat_map(|cluster| &cluster.nodes).zip(1..);
-        nodes.fold(text.to_owned(), |text, (node, number)| {
-            text.replace(node.id.as_str(), &format!("n{number}"))
-        })
+        nodes
+            .map(|(node, number)| (node.id.to_string(), format!("n{number}")))
+            .collect()
     }
 
     /// A parameter that is a node's short name means its address.
@@ -114,6 +114,12 @@ impl Stage {
         let named = nodes.find(|(_, number)| value == format!("n{number}"));
         named.map_or(value, |(node, _)| node.id.as_str()).to_owned()
     }
+}
+
+pub(super) fn shortened(text: &str, names: &[(String, String)]) -> String {
+    names.iter().fold(text.to_owned(), |text, (address, name)| {
+        text.replace(address, name)
+    })
 }
 
 pub(super) fn partitions(situation: &Situation) -> Vec<String> {

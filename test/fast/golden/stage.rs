@@ -3,21 +3,21 @@
 mod clients;
 mod sight;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use causeway::names::{Member, MemberId};
-use causeway::node::Situation;
+use causeway::node::{Role, Situation};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
-use self::clients::Turn;
 pub(crate) use self::clients::request;
+use self::clients::{Turn, in_the_background};
 use self::sight::partitions;
 use crate::churn::churn;
 use crate::command::{Command, Disk, Layout, View};
 use crate::support::simulated::SimCluster;
-use crate::support::simulated::cluster::Given;
+use crate::support::simulated::cluster::{Given, SimNode};
 use crate::told::within;
 
 /// How long a script waits until every node serves.
@@ -34,6 +34,8 @@ pub(crate) struct Stage {
     /// Clusters made so far: another one has another seed, or it would be the same one again.
     clusters: u64,
     clients: BTreeMap<String, Client>,
+    /// Requests of nobody in particular that go on in the background, in the order of their beginning.
+    curls: VecDeque<JoinHandle<Vec<String>>>,
     /// Each life of each node by a name: n1, after it lost its disk n1', then n1''.
     members: BTreeMap<MemberId, String>,
 }
@@ -47,6 +49,9 @@ struct Client {
 impl Stage {
     /// Does one command and tells what came of it.
     pub(crate) async fn act(&mut self, command: Command) -> Result<Vec<String>, Slip> {
+        // A node that was removed has begun another life by itself.
+        let count = self.cluster.as_ref().map_or(0, |cluster| cluster.nodes.len());
+        (0..count).for_each(|node| self.christen(node));
         match command {
             Command::Cluster(layout) => self.raise(layout).await,
             Command::Client {
@@ -54,6 +59,11 @@ impl Stage {
                 action,
                 in_background,
             } => self.let_client(name, action, in_background).await,
+            Command::Collect(name) if name == "curl" => {
+                let handle = self.curls.pop_front();
+                let handle = handle.ok_or("no curl goes on in the background")?;
+                handle.await.map_err(|error| error.to_string())
+            }
             Command::Collect(name) => {
                 let handle = self.client(&name).under_way.take();
                 let handle = handle.ok_or(format!("{name} does nothing in the background"))?;
@@ -82,9 +92,23 @@ impl Stage {
                 method,
                 path,
                 parameters,
-            } => self.curl(node, &method, &path, &parameters).await,
-            Command::Churn { clients, operations } => {
-                Ok(vec![churn(self.cluster()?, clients, operations).await])
+                in_background,
+            } => {
+                let curl = self.curl(node, &method, &path, &parameters)?;
+                if in_background {
+                    self.curls.push_back(in_the_background(curl));
+                    return Ok(Vec::new());
+                }
+                Ok(curl.await)
+            }
+            Command::Churn {
+                clients,
+                operations,
+                at,
+            } => {
+                let all = (0..self.cluster()?.nodes.len()).collect();
+                let at = if at.is_empty() { all } else { at };
+                Ok(vec![churn(self.cluster()?, &at, clients, operations).await])
             }
             Command::Partitions => Ok(partitions(&self.any_situation()?)
                 .iter()
@@ -98,6 +122,9 @@ impl Stage {
 
     /// A script ends when all its clients have been heard.
     pub(crate) fn finish(&self) -> Result<(), Slip> {
+        if !self.curls.is_empty() {
+            return Err("the script ends before it collects curl".to_owned());
+        }
         match self.clients.iter().find(|(_, client)| client.under_way.is_some()) {
             Some((name, _)) => Err(format!("the script ends before it collects {name}")),
             None => Ok(()),
@@ -192,10 +219,17 @@ impl Stage {
         self.cluster.as_ref()?.node(node).map(|node| node.situation())
     }
 
+    /// How the cluster looks from the first of those nodes that are furthest: others may be in no view.
     fn any_situation(&self) -> Result<Situation, Slip> {
-        let cluster = self.cluster()?;
-        let any = cluster.nodes.iter().find_map(|node| node.running.as_ref());
-        any.map(|node| node.situation()).ok_or("no node runs".to_owned())
+        self.foremost().map(|(_, situation)| situation)
+    }
+
+    fn foremost(&self) -> Result<(&SimNode, Situation), Slip> {
+        let nodes = self.cluster()?.nodes.iter().rev();
+        let running = nodes.filter_map(|node| Some((node, node.running.as_ref()?.situation())));
+        let foremost =
+            running.max_by_key(|(_, situation)| (situation.role != Role::Waiting, situation.epoch));
+        foremost.ok_or("no node runs".to_owned())
     }
 
     fn strike(&mut self, fault: Command) -> Result<(), Slip> {

@@ -132,7 +132,7 @@ pub(crate) fn a_giver_that_owned_the_slot_long_ago() -> Seen {
     let ask = taker
         .ask_hand_over(Epoch(3), &[])
         .expect("the view lists the taker");
-    let given = giver.give(&ask, &Unstable::default(), |_| Vec::new());
+    let given = giver.give(&ask, &Unstable::default(), |_, _| Vec::new());
     let (given, _) = given.map_err(|reason| format!("nothing was given: {reason}"))?;
     let taken = taker.take_hand_over(&ask, &given);
     taken.map_err(|reason| format!("nothing was taken: {reason}"))?;
@@ -156,11 +156,37 @@ pub(crate) fn a_removed_node_that_comes_back() -> Seen {
     let ask = taker
         .ask_hand_over(Epoch(3), &[])
         .expect("the view lists the taker");
-    let given = returned.give(&ask, &Unstable::default(), |_| Vec::new());
+    let given = returned.give(&ask, &Unstable::default(), |_, _| Vec::new());
     let Ok((given, _)) = given else { return Ok(()) };
     match taker.take_hand_over(&ask, &given) {
         Err(_) => Ok(()),
         Ok(()) => Err("a log that was given up came back at one owner".to_owned()),
+    }
+}
+
+/// n1 took over half of the slots of n0, which keeps them still: nobody may forget how to ask for them.
+pub(crate) fn a_member_that_keeps_what_moved_away() -> Seen {
+    let one = first(1, 1);
+    let two = added(&one, 1);
+    let keeper = facts(0, &[&one, &two], 2);
+    if keeper.done_below() > Epoch(1) {
+        return Err("an epoch may be closed of which a member keeps slots that moved".to_owned());
+    }
+    Ok(())
+}
+
+/// n0 was removed, and comes back when deletions of that time may be forgotten.
+pub(crate) fn a_removed_node_that_comes_back_too_late() -> Seen {
+    const LIMIT_MS: u64 = 1000;
+    let one = first(2, 3);
+    let mut two = next::remove(&one, &node(0)).expect("is listed");
+    two.note_removals(&one, 1, u64::MAX, false);
+    let taker = facts(1, &[&one, &Arc::new(two)], 2);
+    let taken = |after_ms: u64| taker.may_adopt(&member(0), 1 + after_ms, LIMIT_MS);
+    match (taken(LIMIT_MS), taken(LIMIT_MS + 1)) {
+        (Ok(()), Err(_)) => Ok(()),
+        (Err(reason), _) => Err(format!("what came back in time was refused: {reason}")),
+        (_, Ok(())) => Err("what was returned too late was taken: a deleted key may come back".to_owned()),
     }
 }
 

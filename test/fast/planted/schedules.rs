@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use causeway::names::{Epoch, SLOTS, Slot};
-use causeway::node::Role;
+use causeway::node::{RequestKind, Role, ViewRequest};
 use causeway::store::Engine;
 use causeway::wire::notes;
 use tokio::time::{sleep, timeout};
@@ -173,6 +173,30 @@ pub(crate) fn a_new_owner_without_a_giver() -> Seen {
         match operate(&cluster, 3, &key, Action::Get, &payload).await.outcome {
             Outcome::Refused(_) => Ok(()),
             other => Err(format!("an owner that has nothing answered {other:?}")),
+        }
+    })
+}
+
+/// n0 is cut off and removed. What is written then is stable without it, so that nothing but its epoch
+/// tells a reader of it from one who may be answered by n0.
+pub(crate) fn a_reader_who_comes_back_to_a_removed_owner() -> Seen {
+    simulate(async {
+        let cluster = serving(1, 3, 2, &[0, 1, 2]).await;
+        let payload = put(&cluster, 0, "k", "old", "").await;
+        cluster.isolate(0);
+        let request = ViewRequest {
+            node: cluster.nodes[0].id.clone(),
+            kind: RequestKind::Remove { force: false },
+            dry_run: false,
+        };
+        let asked = cluster.node(1).expect("runs").change_view(request).await;
+        assert!(asked.is_ok(), "two of three remove the third: {asked:?}");
+        let payload = put(&cluster, 1, "k", "new", &payload).await;
+        match operate(&cluster, 0, "k", Action::Get, &payload).await.outcome {
+            Outcome::Refused(_) => Ok(()),
+            other => Err(format!(
+                "a removed owner answered a reader of the next epoch: {other:?}"
+            )),
         }
     })
 }

@@ -19,9 +19,10 @@ impl Node {
             .iter()
             .flat_map(|view| view.partitions().map(|(_, nodes)| nodes.to_vec()))
             .collect();
-        // Others may have been removed; nobody waits for them.
+        // Nobody waits for those who were removed, and they wait for nobody.
         let mut away = self.peers.away();
-        away.retain(|node| view.as_ref().is_some_and(|view| view.lists(node)));
+        let lists_both = |view: &Arc<View>, node: &NodeId| view.lists(&self.me.node) && view.lists(node);
+        away.retain(|node| view.as_ref().is_some_and(|view| lists_both(view, node)));
         Situation {
             node: self.me.node.clone(),
             incarnation: self.me.member().incarnation,

@@ -28,7 +28,7 @@ use support::simulated::panics;
 use support::simulated::run::{Setting, run};
 
 /// A fault is given this many seeds.
-const SEEDS: u64 = 100;
+const SEEDS: u64 = 200;
 
 /// What a schedule saw go wrong.
 type Seen = Result<(), String>;

@@ -98,9 +98,9 @@ fn report(world: &World, number: usize, part: &Part) -> Report {
     let facts = &world.replicas[number].facts;
     Report {
         by: facts.id,
+        knows: true,
         active: facts.active,
         sealed: facts.sealed,
-        knows: true,
         copied: part.copied,
         keys_moved: 0,
         keys_to_go: 0,

@@ -47,8 +47,8 @@ impl Replica {
     }
 
     fn counted(&self) -> SlotSet {
-        let counted = self.facts.owned_slots().union(&self.facts.kept_slots());
         let target = self.facts.newest().map_or(Epoch::NONE, |view| view.epoch);
+        let counted = self.facts.owned_slots().union(&self.facts.kept_slots());
         counted.union(&self.facts.handed_over(target))
     }
 
@@ -101,10 +101,8 @@ impl Replica {
     }
 
     fn scan(&self, slots: &SlotSet, is_wanted: &dyn Fn(Dot) -> bool) -> Vec<Record> {
-        let inside = self
-            .valid()
-            .filter(|record| slots.contains(record.slot()) && is_wanted(record.dot()));
-        inside.cloned().into_iter().collect()
+        let is_inside = |record: &&Record| slots.contains(record.slot()) && is_wanted(record.dot());
+        self.valid().filter(is_inside).cloned().into_iter().collect()
     }
 
     /// A steady exchange. True if it took place.
@@ -273,7 +271,7 @@ impl Replica {
         self.facts.may_adopt(&from.facts.me, NOW_MS, LIMIT_MS).ok()?;
         let returned = from.valid().filter(|record| slots.contains(record.slot()));
         let owned = self.facts.owned_slots();
-        if returned.is_some_and(|record| !owned.contains(record.slot())) {
+        if !slots.difference(&owned).is_empty() {
             return None;
         }
         let wins = |record: &&Record| {
@@ -332,6 +330,7 @@ impl Hash for Replica {
         dots(&facts.vector).hash(state);
         facts.regions.iter().for_each(|region| hash_region(region, state));
         for kept in facts.kept.iter() {
+            kept.sources.hash(state);
             (
                 outline(&kept.slots),
                 kept.last_owned,

@@ -299,13 +299,23 @@ impl Node {
     }
 
     async fn copy_gained(&self, target: Epoch) {
+        // Slots that come back soon after they moved away are copied like any others, if those who have
+        // them can do without what is kept here.
+        if let Some(view) = self
+            .me
+            .facts()
+            .view()
+            .filter(|_| !self.me.facts().kept.is_empty())
+        {
+            self.drop_confirmed(view).await;
+        }
         let facts = self.me.facts();
         let (Some(view), Some((_, before))) =
             (facts.views.get(&target), facts.views.range(..target).next_back())
         else {
             return;
         };
-        // Slots that are kept here since they moved away are brought up to date by the hand-over alone.
+        // What is kept all the same is brought up to date by the hand-over alone.
         let here = facts.owned_slots().union(&facts.kept_slots());
         let gained = view
             .slots_of_member(&facts.me)

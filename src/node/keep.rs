@@ -99,7 +99,7 @@ impl Node {
     }
 
     /// Goes through what is kept, a piece after the other: asks, and drops at once what is confirmed.
-    async fn drop_confirmed(&self, view: &View) {
+    pub(super) async fn drop_confirmed(&self, view: &View) {
         for slots in self.kept_pieces() {
             let confirmed = self.confirmed_by_all(view, &slots).await;
             if !confirmed.is_empty() {

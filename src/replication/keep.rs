@@ -77,8 +77,11 @@ impl Facts {
     }
 
     /// Slots that this node may not drop though others have them: a view that is on its way gives them
-    /// back, and the hand-over begins from what is here.
+    /// back, and since the seal the hand-over may have begun from what is here.
     fn coming_back(&self) -> SlotSet {
+        if !self.is_sealed() {
+            return SlotSet::default();
+        }
         let coming = self.views.range(self.active.next()..);
         coming.fold(SlotSet::default(), |all, (_, view)| {
             all.union(&view.slots_of_member(&self.me))

@@ -57,6 +57,7 @@ fn run(command: Command) -> Result<Verdict, Failure> {
         Command::Delete(arguments) => wait_for(cli::keys::delete(arguments)),
         Command::Status(arguments) => wait_for(cli::status::status(arguments)),
         Command::View(arguments) => wait_for(cli::view::view(arguments)),
+        Command::Bench(arguments) => wait_for(cli::bench::bench(arguments)),
         Command::Health(arguments) => health(&arguments),
     }
 }

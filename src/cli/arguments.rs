@@ -54,6 +54,8 @@ pub enum Command {
     Status(Status),
     /// Show the view, add nodes to it, remove them
     View(View),
+    /// Measure a cluster: clients in a closed loop, and how long they waited
+    Bench(Bench),
     /// Ask the node of this machine whether it is alive; for Docker's HEALTHCHECK
     Health(Health),
 }
@@ -286,6 +288,40 @@ pub struct RemoveNode {
     /// Only say what would happen
     #[arg(long)]
     pub dry_run: bool,
+}
+
+/// A load, and how it is told.
+#[derive(Debug, Args)]
+pub struct Bench {
+    #[command(flatten)]
+    pub asking: Asking,
+    /// Clients at each node that --node names
+    #[arg(long, value_name = "NUMBER", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub clients: u16,
+    /// How long they go on; 0 for --fill alone
+    #[arg(long, value_name = "NUMBER", default_value_t = 10, value_parser = clap::value_parser!(u64).range(..=86_400))]
+    pub seconds: u64,
+    /// Among how many keys they choose; the keys are called bench0000000 and so on
+    #[arg(long, value_name = "NUMBER", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..))]
+    pub keys: u64,
+    /// The size of each value
+    #[arg(long, value_name = "BYTES", default_value_t = 100)]
+    pub value_bytes: usize,
+    /// How many of a hundred requests write
+    #[arg(long, value_name = "PERCENT", default_value_t = 50, value_parser = clap::value_parser!(u8).range(..=100))]
+    pub writes: u8,
+    /// Write every key once before
+    #[arg(long)]
+    pub fill: bool,
+    /// Every key was written before: one that is missing counts as a failure
+    #[arg(long)]
+    pub filled: bool,
+    /// Which requests are made: the same for the same number
+    #[arg(long, value_name = "NUMBER", default_value_t = 1)]
+    pub seed: u64,
+    /// Tell every second apart
+    #[arg(long)]
+    pub each_second: bool,
 }
 
 #[derive(Debug, Args)]

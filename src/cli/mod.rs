@@ -5,6 +5,7 @@
 //! piped; everything said to the person goes to standard error.
 
 pub mod arguments;
+pub mod bench;
 pub mod keys;
 pub mod lab;
 pub mod settings;
@@ -16,6 +17,7 @@ pub mod parent;
 mod output;
 mod progress;
 mod session_file;
+mod stop;
 
 use std::net::SocketAddr;
 

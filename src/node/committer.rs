@@ -4,7 +4,7 @@
 //! The order is the safety argument: nothing is sent, answered or shown before it is stored (I8), and a
 //! reader never sees a vector whose records are not in the map yet.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -54,6 +54,8 @@ pub struct Committer {
     held: Vec<Job>,
     /// Pushes that wait for the number before them.
     parked: Vec<Job>,
+    /// Jobs about whole slots. A batch takes one of them, so that no write waits behind several.
+    bulky: VecDeque<Job>,
 }
 
 impl Committer {
@@ -72,6 +74,7 @@ impl Committer {
             unstable,
             held: Vec::new(),
             parked: Vec::new(),
+            bulky: VecDeque::new(),
         }
     }
 
@@ -79,6 +82,7 @@ impl Committer {
         let mut jobs = Vec::with_capacity(BATCH_JOBS);
         while self.next_jobs(&mut jobs).await {
             self.refuse_held();
+            self.spread_bulky(&mut jobs);
             self.give(&mut jobs);
             self.commit(std::mem::take(&mut jobs)).await;
         }
@@ -93,8 +97,15 @@ impl Committer {
             biased;
             () = node.tasks.stopping() => false,
             received = self.queue.recv_many(jobs, BATCH_JOBS) => received > 0,
+            () = std::future::ready(()), if !self.bulky.is_empty() => true,
             () = sleep_until(until) => true,
         }
+    }
+
+    /// Leaves one job about whole slots in the batch, the one that has waited longest.
+    fn spread_bulky(&mut self, jobs: &mut Vec<Job>) {
+        self.bulky.extend(jobs.extract_if(.., |job| job.is_bulky()));
+        jobs.extend(self.bulky.pop_front());
     }
 
     /// Writes that have waited long enough for the next view: nothing was done with them.
@@ -110,7 +121,10 @@ impl Committer {
     /// Exchanges are answered between two batches: what is published is exactly what is stored.
     fn give(&mut self, jobs: &mut Vec<Job>) {
         let facts = self.node.me.facts();
-        self.unstable.settle(&self.node.acks.stable(), facts.closed.below);
+        // Until a change is through, what became stable behind a copy is what its hand-over brings.
+        if !facts.is_between_views() {
+            self.unstable.settle(&self.node.acks.stable(), facts.closed.below);
+        }
         for job in std::mem::take(jobs) {
             let Job::Give { ask, reply } = job else {
                 jobs.push(job);

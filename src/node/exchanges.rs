@@ -22,8 +22,9 @@ use crate::wire::peer::{Answer, Declined, Question};
 /// How often siblings exchange when nothing hurries them.
 pub(super) const EXCHANGE_PAUSE: Duration = Duration::from_secs(1);
 
-/// A page holds this much at the most, plus one record.
-const PAGE_BYTES: usize = 1024 * 1024;
+/// A page holds this much at the most, plus one record; of a copy, plus one slot. It is stored in one
+/// commit, and writes wait behind it.
+const PAGE_BYTES: usize = 256 * 1024;
 
 /// The time for one page.
 const PAGE_LIMIT: Duration = Duration::from_secs(2);

@@ -129,6 +129,16 @@ pub(super) enum Job {
     Forget(Vec<Record>),
 }
 
+impl Job {
+    /// True for jobs that are about all records of some slots: thousands, where others are about one.
+    pub(super) fn is_bulky(&self) -> bool {
+        matches!(
+            self,
+            Self::Stage { .. } | Self::Unstage { .. } | Self::Drop { .. }
+        )
+    }
+}
+
 /// What is said when the batch is stored.
 #[derive(Debug)]
 pub(super) enum After {

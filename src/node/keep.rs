@@ -29,7 +29,10 @@ const RETURN_AFTER: Duration = Duration::from_secs(2);
 const RETURN_LIMIT: Duration = Duration::from_secs(2);
 
 /// Records that are dropped in one commit, about: a write that waits behind it must not notice.
-const DROP_RECORDS: usize = 4096;
+const DROP_RECORDS: usize = 1024;
+
+/// The same at a node that is no member any more, where no write waits.
+const DROP_RECORDS_AT_THE_END: usize = 16 * 1024;
 
 impl Node {
     /// Drops slots that moved away as their owners confirm them, for as long as the epoch lasts (I12).
@@ -100,10 +103,22 @@ impl Node {
 
     /// Goes through what is kept, a piece after the other: asks, and drops at once what is confirmed.
     pub(super) async fn drop_confirmed(&self, view: &View) {
-        for slots in self.kept_pieces() {
+        let serves = !self.me.facts().is_leaving();
+        let records = if serves {
+            DROP_RECORDS
+        } else {
+            DROP_RECORDS_AT_THE_END
+        };
+        for slots in self.kept_pieces(records) {
             let confirmed = self.confirmed_by_all(view, &slots).await;
-            if !confirmed.is_empty() {
-                self.drop_kept(view, confirmed).await;
+            if confirmed.is_empty() {
+                continue;
+            }
+            let began = Instant::now();
+            self.drop_kept(view, confirmed).await;
+            // Clients wait and this does not: it rests as long as it worked.
+            if serves {
+                sleep(began.elapsed()).await;
             }
         }
     }
@@ -115,16 +130,16 @@ impl Node {
         let _ = done.await;
     }
 
-    /// The kept slots in pieces of about [`DROP_RECORDS`].
-    fn kept_pieces(&self) -> Vec<SlotSet> {
+    /// The kept slots in pieces of about so many records.
+    fn kept_pieces(&self, records: usize) -> Vec<SlotSet> {
         let mut pieces = Vec::new();
-        let (mut piece, mut records) = (SlotSet::default(), 0);
+        let (mut piece, mut in_piece) = (SlotSet::default(), 0);
         for slot in self.me.facts().kept_slots().iter() {
             piece.insert(slot);
-            records += self.resident.len_of(slot);
-            if records >= DROP_RECORDS {
+            in_piece += self.resident.len_of(slot);
+            if in_piece >= records {
                 pieces.push(std::mem::take(&mut piece));
-                records = 0;
+                in_piece = 0;
             }
         }
         if !piece.is_empty() {

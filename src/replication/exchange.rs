@@ -321,11 +321,13 @@ impl Facts {
         unstable: &Unstable,
         scan: impl Fn(&SlotSet, &dyn Fn(Dot) -> bool) -> Vec<Record>,
     ) -> Vec<Record> {
-        if wanted.lacks == Epoch::NONE {
+        let has_the_closed = wanted.closed_below >= self.closed.below;
+        if wanted.lacks == Epoch::NONE || has_the_closed && unstable.knows_all_not_in(&wanted.holds) {
             let in_shared = |record: &&Record| shared.contains(record.slot());
             unstable
                 .not_in(&wanted.holds)
                 .filter(in_shared)
+                .filter(|record| record.dot().log.epoch >= wanted.closed_below)
                 .cloned()
                 .collect()
         } else {

@@ -1,7 +1,7 @@
 //! The records that some member may still lack, by dot: what an exchange is made from.
 //!
-//! Holds exactly the records that are current, of an epoch that is not closed, and not known stable. A
-//! superseded record is not here: the one that took its place is, or is stable.
+//! Holds the records that are current, of an epoch that is not closed, and were not known stable when it
+//! was last settled. A superseded record is not here: the one that took its place is, or is stable.
 
 use std::collections::BTreeMap;
 
@@ -12,6 +12,8 @@ use crate::names::{Dot, Epoch, Log};
 #[derive(Debug, Default)]
 pub struct Unstable {
     logs: BTreeMap<Log, BTreeMap<u64, Record>>,
+    /// What was stable when it was dropped.
+    settled: VersionVector,
 }
 
 impl Unstable {
@@ -29,6 +31,8 @@ impl Unstable {
     /// Drops what became stable and what closed epochs left.
     pub fn settle(&mut self, stable: &VersionVector, closed_below: Epoch) {
         self.logs.retain(|log, _| log.epoch >= closed_below);
+        self.settled.merge(stable);
+        self.settled.retain(|dot| dot.log.epoch >= closed_below);
         for dot in stable.iter() {
             let Some(numbers) = self.logs.get_mut(&dot.log) else {
                 continue;
@@ -41,6 +45,12 @@ impl Unstable {
             }
         }
         self.logs.retain(|_, numbers| !numbers.is_empty());
+    }
+
+    /// True if `not_in` finds every current record that `holds` does not include, of epochs that are not
+    /// closed: nothing was dropped beyond what is held.
+    pub fn knows_all_not_in(&self, holds: &VersionVector) -> bool {
+        holds.covers(&self.settled)
     }
 
     /// The records that `holds` does not include.

@@ -346,3 +346,69 @@ fn a_spare_waits_to_be_added_and_still_does_when_the_lab_goes_on() {
     }
     lab.stop();
 }
+
+#[test]
+fn a_bench_counts_what_it_asked_and_what_was_answered_wrongly() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let lab = Lab::new(&folder.path().join("lab"));
+    let node = &lab.nodes[2];
+    let bench = ["bench", "--clients", "2", "--seconds", "1", "--json"];
+    let with = |more: &[&'static str]| [&bench[..], more].concat();
+
+    let told = done(node, &with(&["--keys", "20", "--fill", "--each-second"]));
+    let parts: Vec<Value> = told.lines().map(|line| line.parse().expect("is JSON")).collect();
+    let [filled, ran] = &parts[..] else {
+        panic!("{told}");
+    };
+    assert_eq!(
+        (&filled["part"], &filled["waits"]["requests"]),
+        (&"fill".into(), &20.into())
+    );
+    assert_eq!(
+        (&ran["failed"], &ran["reasons"]),
+        (&0.into(), &Value::Array(Vec::new()))
+    );
+    let seconds = ran["each_second"].as_array().expect("is a list");
+    let of_seconds = seconds
+        .iter()
+        .map(|second| second["requests"].as_u64().expect("a number"));
+    assert_eq!(ran["waits"]["requests"].as_u64(), Some(of_seconds.sum()));
+
+    // Half of these keys were never written, and it is said that all were.
+    let output = ask(node, &with(&["--keys", "40", "--filled", "--writes", "0"]));
+    assert_eq!(output.status.code(), Some(1));
+    let told: Value = serde_json::from_slice(&output.stdout).expect("is JSON");
+    let reason = told["reasons"][0].as_str().expect("a reason is given");
+    assert!(reason.contains("no such key"), "{reason}");
+    lab.stop();
+}
+
+#[test]
+fn a_bench_that_is_interrupted_tells_what_it_measured() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let lab = Lab::new(&folder.path().join("lab"));
+    let node = &lab.nodes[0];
+    let mut bench = Command::new(CAUSEWAY)
+        .env_clear()
+        .args([
+            "bench",
+            "--seconds",
+            "600",
+            "--keys",
+            "10",
+            "--json",
+            "--node",
+            &node.address,
+        ])
+        .stdout(Stdio::piped())
+        .spawn()
+        .map(Process)
+        .expect("the program starts");
+    wait_for("its first write", || keys_held(node).filter(|keys| *keys > 0));
+    bench.signal(Signal::INT);
+    assert_eq!(bench.ended().code(), Some(0));
+    let told = std::io::read_to_string(bench.0.stdout.take().expect("is piped")).expect("is text");
+    let told: Value = told.parse().expect("is JSON");
+    assert!(told["waits"]["requests"].as_u64() > Some(0), "{told}");
+    lab.stop();
+}

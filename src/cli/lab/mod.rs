@@ -15,10 +15,10 @@ mod watch;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::arguments::Lab as Arguments;
+use super::stop::Stop;
 use super::{Failure, Verdict, output};
 use crate::client::{Client, ClientError, Status};
 use crate::names::NodeId;
@@ -211,31 +211,4 @@ async fn condition(client: &Client, process: &mut Process) -> Condition {
 fn failed_start(process: &Process, what: &str) -> Failure {
     let (node, log) = (&process.node, process.log.display());
     Failure::Failed(format!("{node} {what}; the end of {log}:{}", process.tail()))
-}
-
-/// Every way in which a terminal, a person or another program asks the lab to end.
-struct Stop {
-    signals: [Signal; 3],
-}
-
-impl Stop {
-    fn new() -> Result<Self, Failure> {
-        let listen =
-            |kind| signal(kind).map_err(|error| Failure::Failed(format!("cannot wait for signals: {error}")));
-        let signals = [
-            listen(SignalKind::interrupt())?,
-            listen(SignalKind::terminate())?,
-            listen(SignalKind::hangup())?,
-        ];
-        Ok(Self { signals })
-    }
-
-    async fn asked(&mut self) {
-        let [interrupt, terminate, hangup] = &mut self.signals;
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-            _ = hangup.recv() => {}
-        }
-    }
 }

@@ -1,5 +1,7 @@
 //! What an exchange brings, what it does not, and when it is refused (I9, I11).
 
+use std::cell::Cell;
+
 use super::*;
 use crate::replication::{COMPLETE, Copied, Wanted};
 
@@ -259,4 +261,40 @@ fn what_was_copied_is_not_asked_for_again() {
         ]
     );
     assert!(ask.wanted.iter().all(|wanted| wanted.lacks == Epoch(3)));
+}
+
+#[test]
+fn a_hand_over_behind_a_copy_searches_all_records_only_when_what_it_lacks_may_be_forgotten() {
+    let one = first(1, 1);
+    let two = plus(&one, 1);
+    let mut giver = Replica::new(&member(0), &[&one]);
+    giver.learn(&[&two]);
+    let gained = two.slots_of_node(&node(1));
+    let first_key = key_in(&gained);
+    let others = gained.difference(&[first_key.slot()].into_iter().collect());
+    giver.put(&first_key, 1);
+    let copied = giver.facts.offer_copy(&member(1), Epoch(2));
+    let behind = giver.put(&key_in(&others), 2);
+    giver.seal(2);
+    let mut taker = Facts::new(member(1));
+    for view in [&one, &two] {
+        taker.learn(view);
+    }
+    let ask = taker.ask_hand_over(Epoch(2), &copied).expect("is listed");
+
+    let given = |unstable: &Unstable| {
+        let searched = Cell::new(false);
+        let search = |_: &SlotSet, is_wanted: &dyn Fn(Dot) -> bool| {
+            searched.set(true);
+            let records = giver.records.values().cloned();
+            records.filter(|record| is_wanted(record.dot())).collect()
+        };
+        let (_, records) = giver.facts.give(&ask, unstable, search).expect("is sealed");
+        (records, searched.get())
+    };
+    let mut unstable = giver.unstable();
+    assert_eq!(given(&unstable), (vec![behind.clone()], false));
+    // It became stable and was dropped: only a search finds it.
+    unstable.settle(&vector([behind.dot()]), Epoch::NONE);
+    assert_eq!(given(&unstable), (vec![behind], true));
 }

@@ -322,6 +322,10 @@ pub struct Bench {
     /// Tell every second apart
     #[arg(long)]
     pub each_second: bool,
+    /// Write down every operation, for who judges whether the store was causal; it must have none of the
+    /// keys before
+    #[arg(long, value_name = "FILE")]
+    pub history: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

@@ -1,5 +1,8 @@
 //! A lab as people and programs use it: real processes, stopped in good order and killed.
 
+#[path = "../support/mod.rs"]
+mod support;
+
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
@@ -8,6 +11,8 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use serde_json::Value;
+use support::history::History;
+use support::oracle::{Rules, judge};
 
 const CAUSEWAY: &str = env!("CARGO_BIN_EXE_causeway");
 
@@ -380,6 +385,48 @@ fn a_bench_counts_what_it_asked_and_what_was_answered_wrongly() {
     let told: Value = serde_json::from_slice(&output.stdout).expect("is JSON");
     let reason = told["reasons"][0].as_str().expect("a reason is given");
     assert!(reason.contains("no such key"), "{reason}");
+    lab.stop();
+}
+
+#[test]
+fn a_bench_leaves_a_history_that_can_be_judged() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let lab = Lab::new(&folder.path().join("lab"));
+    let file = folder.path().join("history");
+    let path = file.to_str().expect("is text");
+    let all: Vec<&str> = lab.nodes.iter().map(|node| node.address.as_str()).collect();
+    let nodes = all.join(",");
+    let bench = [
+        "bench",
+        "--clients",
+        "2",
+        "--keys",
+        "8",
+        "--seconds",
+        "1",
+        "--fill",
+    ];
+    let output = Command::new(CAUSEWAY)
+        .env_clear()
+        .args(bench)
+        .args(["--node", &nodes, "--history", path])
+        .output()
+        .expect("the program starts");
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let history: History = std::fs::read_to_string(&file)
+        .expect("is text")
+        .parse()
+        .expect("is a history");
+    let verdict = judge(&history, &Rules::default());
+    assert!(verdict.is_clean(), "{}", verdict.explain(&history));
+    assert!(
+        verdict.counts.acknowledged > 8 && verdict.counts.bound > 8,
+        "{verdict}"
+    );
     lab.stop();
 }
 

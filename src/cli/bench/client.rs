@@ -1,6 +1,8 @@
 //! One client of a bench: a session that stays with one node and carries its causal payload from request
 //! to request. Each value begins with its key, so that a wrong answer is counted and not overlooked.
 
+use std::cell::RefCell;
+use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -8,36 +10,67 @@ use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use tokio::time::Instant;
 
-use super::measure::{Asked, Measure};
+use super::history::{Asked, History, Told, is_unknown};
+use super::measure::{Measure, Request};
 use crate::cli::arguments::Bench;
 use crate::client::{Client, ClientError, Session};
-use crate::names::{Key, NodeId};
+use crate::names::Key;
 
 /// Longer than any node lets a request wait.
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 
+/// Where the histories of all clients go, if anywhere.
+pub(super) type Notes = Option<Rc<RefCell<History>>>;
+
 pub(super) struct BenchClient {
     client: Client,
+    /// The place of its node among those that are asked.
+    node: usize,
+    number: u64,
     session: Session,
+    session_number: u32,
+    /// The operation whose payload the session carries.
+    after: Option<u32>,
     dice: SmallRng,
     value_bytes: usize,
+    writes: u64,
     /// Whether a key may never have been written.
     may_miss: bool,
     began: Instant,
     measure: Measure,
+    notes: Notes,
 }
 
 impl BenchClient {
-    pub(super) fn new(node: &NodeId, arguments: &Bench, number: u64, began: Instant) -> Self {
-        Self {
-            client: Client::new(vec![node.clone()]).with_timeout(ANSWER_LIMIT),
+    /// Client `number` of them all.
+    pub(super) fn new(arguments: &Bench, number: usize, notes: &Notes) -> Self {
+        let nodes = &arguments.asking.node.0;
+        let node = number % nodes.len();
+        let number = u64::try_from(number).expect("few clients");
+        let mut client = Self {
+            client: Client::new(vec![nodes[node].clone()]).with_timeout(ANSWER_LIMIT),
+            node,
+            number,
             session: Session::default(),
+            session_number: 0,
+            after: None,
             dice: SmallRng::seed_from_u64(arguments.seed.wrapping_add(number)),
             value_bytes: arguments.value_bytes,
+            writes: 0,
             may_miss: !arguments.fill && !arguments.filled,
-            began,
+            began: Instant::now(),
             measure: Measure::default(),
-        }
+            notes: notes.clone(),
+        };
+        client.begin_session();
+        client
+    }
+
+    fn begin_session(&mut self) {
+        self.session = Session::default();
+        self.after = None;
+        let notes = self.notes.as_ref();
+        self.session_number = notes.map_or(0, |notes| notes.borrow_mut().new_session());
     }
 
     /// Reads or writes one of the keys.
@@ -52,39 +85,73 @@ impl BenchClient {
 
     pub(super) async fn put(&mut self, number: u64) {
         let (key, value) = (key(number), self.value(number));
-        let asked = Instant::now();
-        let outcome = self.client.put(&key, value, &mut self.session).await;
-        let outcome = outcome.map(drop).map_err(|error| format!("PUT {key}: {error}"));
-        self.note(asked, outcome);
+        let (asked, payload) = (Instant::now(), self.session.payload().to_owned());
+        let bytes = Bytes::from(value.clone());
+        let outcome = self.client.put(&key, bytes, &mut self.session).await;
+        let told = match &outcome {
+            Ok(written) => Told::Written(written),
+            Err(error) => Told::Failed(error),
+        };
+        self.write_down(asked, &key, Some(&value), &payload, &told);
+        if outcome.as_ref().is_err_and(is_unknown) {
+            self.begin_session();
+        }
+        let failure = outcome.err().map(|error| format!("PUT {key}: {error}"));
+        self.measure(asked, failure);
     }
 
     async fn get(&mut self, number: u64) {
         let key = key(number);
-        let asked = Instant::now();
-        let outcome = match self.client.get(&key, &mut self.session).await {
-            Ok(found) if found.value.starts_with(key.as_str().as_bytes()) => Ok(()),
-            Ok(_) => Err(format!("GET {key}: the value of another key")),
-            Err(ClientError::NoSuchKey(_)) if self.may_miss => Ok(()),
-            Err(error) => Err(format!("GET {key}: {error}")),
+        let (asked, payload) = (Instant::now(), self.session.payload().to_owned());
+        let outcome = self.client.get(&key, &mut self.session).await;
+        let told = match &outcome {
+            Ok(found) => Told::Found(found),
+            Err(error) => Told::Failed(error),
         };
-        self.note(asked, outcome);
+        self.write_down(asked, &key, None, &payload, &told);
+        let failure = match outcome {
+            Ok(found) if found.value.starts_with(key.as_str().as_bytes()) => None,
+            Ok(_) => Some(format!("GET {key}: the value of another key")),
+            Err(ClientError::NoSuchKey(_)) if self.may_miss => None,
+            Err(error) => Some(format!("GET {key}: {error}")),
+        };
+        self.measure(asked, failure);
     }
 
-    fn note(&mut self, asked: Instant, outcome: Result<(), String>) {
-        let asked = Asked {
+    fn measure(&mut self, asked: Instant, failure: Option<String>) {
+        let request = Request {
             at: asked - self.began,
             took: asked.elapsed(),
         };
-        self.measure.note(asked, outcome);
+        self.measure.note(request, failure);
     }
 
-    /// The key's name and then letters by chance, which compress no better than real values do.
-    fn value(&mut self, number: u64) -> Bytes {
-        let mut value = key(number).as_str().as_bytes().to_vec();
-        while value.len() < self.value_bytes {
-            value.push(self.dice.random_range(b'a'..=b'z'));
+    fn write_down(&mut self, asked: Instant, key: &Key, write: Option<&str>, payload: &str, told: &Told<'_>) {
+        let Some(notes) = &self.notes else { return };
+        let asked = Asked {
+            node: self.node,
+            session: self.session_number,
+            sent: asked,
+            key: key.as_str(),
+            write,
+            after: self.after,
+            payload,
+        };
+        let number = notes.borrow_mut().note(&asked, told);
+        if self.session.payload() != payload {
+            self.after = Some(number);
         }
-        value.into()
+    }
+
+    /// The key, what makes the value the only one of its kind, and then letters by chance, which compress
+    /// no better than real values do.
+    fn value(&mut self, number: u64) -> String {
+        self.writes += 1;
+        let mut value = format!("{}.{}.{}.", key(number), self.number, self.writes);
+        while value.len() < self.value_bytes {
+            value.push(char::from(self.dice.random_range(b'a'..=b'z')));
+        }
+        value
     }
 
     pub(super) fn into_measure(self) -> Measure {

@@ -7,7 +7,7 @@ const REASONS_MAX: usize = 5;
 
 /// A request: when it was sent, from the beginning of the run on, and how long its answer took.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Asked {
+pub(super) struct Request {
     pub(super) at: Duration,
     pub(super) took: Duration,
 }
@@ -15,7 +15,7 @@ pub(super) struct Asked {
 /// The books of one client, or of all.
 #[derive(Debug, Default)]
 pub(super) struct Measure {
-    asked: Vec<Asked>,
+    requests: Vec<Request>,
     pub(super) failed: u64,
     /// Why some of them failed.
     pub(super) reasons: Vec<String>,
@@ -32,9 +32,10 @@ pub(super) struct Waits {
 }
 
 impl Measure {
-    pub(super) fn note(&mut self, asked: Asked, outcome: Result<(), String>) {
-        self.asked.push(asked);
-        if let Err(reason) = outcome {
+    /// Counts a request, and why it failed if it did.
+    pub(super) fn note(&mut self, request: Request, failure: Option<String>) {
+        self.requests.push(request);
+        if let Some(reason) = failure {
             self.failed += 1;
             if self.reasons.len() < REASONS_MAX {
                 self.reasons.push(reason);
@@ -43,7 +44,7 @@ impl Measure {
     }
 
     pub(super) fn join(&mut self, other: Self) {
-        self.asked.extend(other.asked);
+        self.requests.extend(other.requests);
         self.failed += other.failed;
         self.reasons.extend(other.reasons);
         self.reasons.truncate(REASONS_MAX);
@@ -51,25 +52,29 @@ impl Measure {
 
     /// Over the whole run.
     pub(super) fn waits(&self) -> Waits {
-        waits(self.asked.iter().map(|asked| asked.took).collect())
+        waits(self.requests.iter().map(|request| request.took).collect())
     }
 
     /// Second by second, by when a request was sent.
     pub(super) fn seconds(&self) -> Vec<Waits> {
         let mut seconds: Vec<Vec<Duration>> = Vec::new();
-        for asked in &self.asked {
-            let second = usize::try_from(asked.at.as_secs()).expect("runs are short");
+        for request in &self.requests {
+            let second = usize::try_from(request.at.as_secs()).expect("runs are short");
             if seconds.len() <= second {
                 seconds.resize_with(second + 1, Vec::new);
             }
-            seconds[second].push(asked.took);
+            seconds[second].push(request.took);
         }
         seconds.into_iter().map(waits).collect()
     }
 
     /// How many took longer.
     pub(super) fn over(&self, limit: Duration) -> u64 {
-        let over = self.asked.iter().filter(|asked| asked.took > limit).count();
+        let over = self
+            .requests
+            .iter()
+            .filter(|request| request.took > limit)
+            .count();
         u64::try_from(over).expect("counts fit")
     }
 }
@@ -92,8 +97,8 @@ fn waits(mut took: Vec<Duration>) -> Waits {
 mod tests {
     use super::*;
 
-    fn asked(at_ms: u64, took_ms: u64) -> Asked {
-        Asked {
+    fn request(at_ms: u64, took_ms: u64) -> Request {
+        Request {
             at: Duration::from_millis(at_ms),
             took: Duration::from_millis(took_ms),
         }
@@ -103,7 +108,7 @@ mod tests {
     fn percentiles_are_of_requests_that_were_made() {
         let mut measure = Measure::default();
         assert_eq!(measure.waits(), Waits::default());
-        (1..=100).for_each(|ms| measure.note(asked(0, ms), Ok(())));
+        (1..=100).for_each(|ms| measure.note(request(0, ms), None));
         let waits = measure.waits();
         assert_eq!((waits.requests, waits.p50.as_millis()), (100, 50));
         assert_eq!((waits.p99.as_millis(), waits.most.as_millis()), (99, 100));
@@ -114,7 +119,7 @@ mod tests {
     fn of_many_failures_a_few_are_told() {
         let mut measure = Measure::default();
         for number in 0..8 {
-            measure.note(asked(0, 1), Err(number.to_string()));
+            measure.note(request(0, 1), Some(number.to_string()));
         }
         let mut all = Measure::default();
         all.join(Measure::default());
@@ -125,8 +130,8 @@ mod tests {
     #[test]
     fn a_request_belongs_to_the_second_in_which_it_was_sent() {
         let mut measure = Measure::default();
-        for one in [asked(10, 5), asked(990, 1500), asked(3000, 7)] {
-            measure.note(one, Ok(()));
+        for one in [request(10, 5), request(990, 1500), request(3000, 7)] {
+            measure.note(one, None);
         }
         let seconds = measure.seconds();
         let told = seconds

@@ -4,23 +4,32 @@
 //! programs do. A bench that is interrupted tells what it measured until then.
 
 mod client;
+mod history;
 mod measure;
 mod report;
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
 use std::future::pending;
+use std::rc::Rc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
 use tokio::time::Instant;
 
-use self::client::BenchClient;
+use self::client::{BenchClient, Notes};
+use self::history::History;
 use self::measure::Measure;
 use self::report::Report;
 use super::arguments::Bench;
 use super::stop::Stop;
 use super::{Failure, Verdict, output};
+
+#[derive(Debug, Clone, Copy)]
+enum Part {
+    Fill,
+    Run,
+}
 
 pub async fn bench(arguments: Bench) -> Result<Verdict, Failure> {
     let mut stop = Stop::new()?;
@@ -38,22 +47,48 @@ pub async fn bench(arguments: Bench) -> Result<Verdict, Failure> {
 }
 
 async fn measure(arguments: &Bench, is_over: &Cell<bool>) -> Result<Verdict, Failure> {
+    let notes = open_history(arguments)?;
     let mut failed = 0;
     if arguments.fill {
-        let report = Report::new("fill", fill(arguments, is_over).await);
+        let clients = clients(arguments, Part::Fill, &notes);
+        let report = Report::new("fill", fill(arguments.keys, clients, is_over).await);
         print(&report, arguments)?;
         failed += report.failed();
     }
     if arguments.seconds > 0 && !is_over.get() {
-        let report = Report::new("run", run(arguments, is_over).await);
+        let clients = clients(arguments, Part::Run, &notes);
+        let report = Report::new("run", run(arguments, clients, is_over).await);
         print(&report, arguments)?;
         failed += report.failed();
     }
+    close_history(arguments, notes)?;
     if failed == 0 {
         Ok(Verdict::Done)
     } else {
         Err(Failure::Failed(format!("{failed} requests failed")))
     }
+}
+
+fn open_history(arguments: &Bench) -> Result<Notes, Failure> {
+    let Some(path) = &arguments.history else {
+        return Ok(None);
+    };
+    match History::create(path) {
+        Ok(history) => Ok(Some(Rc::new(RefCell::new(history)))),
+        Err(error) => Err(Failure::Failed(format!(
+            "cannot write {}: {error}",
+            path.display()
+        ))),
+    }
+}
+
+fn close_history(arguments: &Bench, notes: Notes) -> Result<(), Failure> {
+    let Some((path, notes)) = arguments.history.as_ref().zip(notes) else {
+        return Ok(());
+    };
+    let history = Rc::into_inner(notes).expect("no client is left").into_inner();
+    let written = history.finish();
+    written.map_err(|error| Failure::Failed(format!("{} is incomplete: {error}", path.display())))
 }
 
 fn print(report: &Report, arguments: &Bench) -> Result<(), Failure> {
@@ -65,15 +100,14 @@ fn print(report: &Report, arguments: &Bench) -> Result<(), Failure> {
 }
 
 /// Writes every key once, each client its share.
-async fn fill(arguments: &Bench, is_over: &Cell<bool>) -> Measure {
+async fn fill(keys: u64, clients: Vec<BenchClient>, is_over: &Cell<bool>) -> Measure {
     let began = Instant::now();
-    let clients = clients(arguments, began);
     let count = clients.len();
     let shares = clients
         .into_iter()
         .zip(0..)
         .map(|(mut client, first)| async move {
-            let mut share = (first..arguments.keys).step_by(count);
+            let mut share = (first..keys).step_by(count);
             while let Some(number) = share.next().filter(|_| !is_over.get()) {
                 client.put(number).await;
             }
@@ -83,26 +117,27 @@ async fn fill(arguments: &Bench, is_over: &Cell<bool>) -> Measure {
 }
 
 /// Reads and writes random keys until the time is over.
-async fn run(arguments: &Bench, is_over: &Cell<bool>) -> Measure {
+async fn run(arguments: &Bench, clients: Vec<BenchClient>, is_over: &Cell<bool>) -> Measure {
     let began = Instant::now();
     let end = began + Duration::from_secs(arguments.seconds);
-    let loops = clients(arguments, began)
-        .into_iter()
-        .map(|mut client| async move {
-            while Instant::now() < end && !is_over.get() {
-                client.ask(arguments.keys, arguments.writes).await;
-            }
-            client.into_measure()
-        });
+    let loops = clients.into_iter().map(|mut client| async move {
+        while Instant::now() < end && !is_over.get() {
+            client.ask(arguments.keys, arguments.writes).await;
+        }
+        client.into_measure()
+    });
     joined(join_all(loops).await, began)
 }
 
-fn clients(arguments: &Bench, began: Instant) -> Vec<BenchClient> {
-    let nodes = &arguments.asking.node.0;
-    let places = (0..arguments.clients).flat_map(|_| nodes).zip(0..);
-    places
-        .map(|(node, number)| BenchClient::new(node, arguments, number, began))
-        .collect()
+/// The clients of one part; none has the number of another, so that no two write the same.
+fn clients(arguments: &Bench, part: Part, notes: &Notes) -> Vec<BenchClient> {
+    let count = usize::from(arguments.clients) * arguments.asking.node.0.len();
+    let first = match part {
+        Part::Fill => 0,
+        Part::Run => count,
+    };
+    let client = |number| BenchClient::new(arguments, number, notes);
+    (first..first + count).map(client).collect()
 }
 
 fn joined(measures: Vec<Measure>, began: Instant) -> Measure {

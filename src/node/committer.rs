@@ -237,7 +237,10 @@ impl Committer {
             return Ok(());
         }
         loop {
-            match self.engine.commit(batch).await {
+            let began = Instant::now();
+            let stored = self.engine.commit(batch).await;
+            self.node.storage.took(began.elapsed(), batch);
+            match stored {
                 Ok(()) => {
                     self.node.storage.well();
                     return Ok(());

@@ -18,6 +18,7 @@ mod copy;
 mod draft;
 mod drive;
 mod exchanges;
+mod feasible;
 mod follow;
 mod formation;
 mod forward;

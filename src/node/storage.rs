@@ -1,6 +1,13 @@
 //! Whether this node can store, for those who ask: writers that need not even try, and `status`.
 
+use std::time::Duration;
+
 use parking_lot::Mutex;
+
+use crate::store::Batch;
+
+/// Clients notice when storing takes as long as this.
+const SLOW: Duration = Duration::from_millis(250);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Health {
@@ -36,6 +43,14 @@ impl Storage {
 
     pub(super) fn stuck(&self, reason: &str) {
         self.turn(Health::Stuck(reason.to_owned()), reason);
+    }
+
+    /// Says so when a batch took long: the disk, or what else works on it.
+    pub(super) fn took(&self, took: Duration, batch: &Batch) {
+        if took >= SLOW {
+            let (records, forgotten) = (batch.records.len(), batch.forgotten.len());
+            tracing::warn!(records, forgotten, "storing took {} ms", took.as_millis());
+        }
     }
 
     /// Logged when it turns, not with every write that fails.

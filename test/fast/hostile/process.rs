@@ -32,14 +32,16 @@ impl Process {
             listener.local_addr().expect("is bound")
         };
         let log = std::fs::File::create(folder.path().join("log")).expect("is opened");
-        let child = Command::new(env!("CARGO_BIN_EXE_causeway"))
+        // Few open files, as many systems have it for processes that do not ask for more.
+        let start = "ulimit -S -n 256 && exec \"$0\" serve --exit-with-parent";
+        let child = Command::new("/bin/sh")
+            .args(["-c", start, env!("CARGO_BIN_EXE_causeway")])
             .env_clear()
             .env("IPPORT", address.to_string())
             .env("LISTEN", address.to_string())
             .env("VIEW", address.to_string())
             .env("K", "1")
             .env("DATA_DIR", folder.path().join("data"))
-            .args(["serve", "--exit-with-parent"])
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(log)

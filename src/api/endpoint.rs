@@ -191,4 +191,6 @@ fn partition_id(parameters: &Parameters<'_>) -> Result<i64, ApiError> {
 }
 
 #[cfg(test)]
+mod any_request;
+#[cfg(test)]
 mod tests;

@@ -8,5 +8,5 @@ mod version_vector;
 
 pub use clock::{Clock, Timestamp};
 pub use payload::{ClusterTag, Payload, PayloadError};
-pub use record::{Record, RecordError, Supersedes};
+pub use record::{DEPENDENCIES_MAX, Record, RecordError, Supersedes};
 pub use version_vector::VersionVector;

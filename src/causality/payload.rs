@@ -42,10 +42,19 @@ pub enum PayloadError {
     UnknownVersion(u8),
     #[error("the causal payload comes from another cluster; start again without one")]
     Foreign,
+    #[error(
+        "the causal payload has more than {ENTRIES_MAX} entries, which no cluster makes; start again without one"
+    )]
+    TooManyEntries,
 }
 
 const VERSION: u8 = 1;
 const CHECKSUM_BYTES: usize = 3;
+
+/// What a client may hand in: as many entries as a view may have nodes, which is far beyond what its
+/// members leave unstable. Each write keeps its payload's entries, in a record that has room for four
+/// times as many.
+const ENTRIES_MAX: usize = 16_384;
 
 impl Payload {
     /// Nothing is lost by joining: the result depends on all that either depends on.
@@ -79,6 +88,9 @@ impl Payload {
         let mut joined = Self::default();
         for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
             joined.join(&Self::from_one(part, tag)?);
+            if joined.entries.len() > ENTRIES_MAX {
+                return Err(PayloadError::TooManyEntries);
+            }
         }
         Ok(joined)
     }
@@ -207,6 +219,17 @@ mod tests {
         }
 
         #[test]
+        fn bytes_behind_a_right_checksum_are_refused_or_a_payload(bytes in any::<Vec<u8>>(), is_ours in any::<bool>()) {
+            // So that what stands behind version and tag is reached.
+            let head: &[u8] = if is_ours { &[VERSION, 7, 8, 9] } else { &[] };
+            let body = [head, &bytes].concat();
+            let text = URL_SAFE_NO_PAD.encode([&body[..], &checksum(&body)].concat());
+            if let Ok(payload) = Payload::from_text(&text, TAG) {
+                prop_assert_eq!(Payload::from_text(&payload.to_text(TAG), TAG), Ok(payload));
+            }
+        }
+
+        #[test]
         fn a_changed_character_is_noticed(payload in payloads(), at in any::<prop::sample::Index>()) {
             let mut text = payload.to_text(TAG).into_bytes();
             let at = at.index(text.len());
@@ -228,6 +251,35 @@ mod tests {
     fn nothing_depends_on_nothing() {
         for text in ["", " ", ",", " , "] {
             assert_eq!(Payload::from_text(text, TAG), Ok(Payload::default()));
+        }
+    }
+
+    fn with_entries(members: std::ops::Range<u64>) -> Payload {
+        let dot = |member| Dot {
+            log: Log {
+                epoch: Epoch(1),
+                member: MemberId(member),
+            },
+            number: 1,
+        };
+        Payload {
+            entries: members.map(dot).collect(),
+            ..Payload::default()
+        }
+    }
+
+    #[test]
+    fn more_entries_than_any_cluster_makes_are_refused_however_they_come() {
+        let most = ENTRIES_MAX as u64;
+        let whole = with_entries(0..most);
+        assert_eq!(Payload::from_text(&whole.to_text(TAG), TAG), Ok(whole.clone()));
+        let joined = format!(
+            "{},{}",
+            whole.to_text(TAG),
+            with_entries(most..most + 1).to_text(TAG)
+        );
+        for text in [with_entries(0..most + 1).to_text(TAG), joined] {
+            assert_eq!(Payload::from_text(&text, TAG), Err(PayloadError::TooManyEntries));
         }
     }
 

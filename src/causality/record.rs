@@ -21,6 +21,9 @@ const HEADER_BYTES: usize = 38;
 const ENTRY_BYTES: usize = 24;
 const DOT_AT: usize = 6;
 
+/// How many dependencies a record has room for.
+pub const DEPENDENCIES_MAX: usize = u16::MAX as usize;
+
 /// A version of a key: value or tombstone, dot, timestamp, dependencies. Cheap to clone.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Record(Arc<[u8]>);
@@ -41,6 +44,9 @@ pub enum Supersedes {
 
 impl Record {
     /// A version of `key`; no value makes it a tombstone.
+    ///
+    /// # Panics
+    /// If there are more than [`DEPENDENCIES_MAX`] dependencies; what clients and peers hand in has fewer.
     pub fn new(
         key: &Key,
         value: Option<&[u8]>,
@@ -55,7 +61,7 @@ impl Record {
         block.push(if value.is_none() { TOMBSTONE } else { 0 });
         let key_len = u16::try_from(key.len()).expect("a key has at most 800 bytes");
         block.extend_from_slice(&key_len.to_le_bytes());
-        let entries = u16::try_from(dependencies.len()).expect("a payload has fewer entries than members");
+        let entries = u16::try_from(dependencies.len()).expect("checked where payloads come in");
         block.extend_from_slice(&entries.to_le_bytes());
         put_dot(&mut block, dot);
         block.extend_from_slice(&timestamp.0.to_le_bytes());

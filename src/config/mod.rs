@@ -288,4 +288,6 @@ fn limits(settings: &Settings) -> Result<Limits, Vec<ConfigError>> {
 }
 
 #[cfg(test)]
+mod any_settings;
+#[cfg(test)]
 mod tests;

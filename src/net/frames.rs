@@ -112,6 +112,23 @@ mod tests {
         }
 
         #[test]
+        fn whole_frames_before_nonsense_are_given_out_and_nothing_after_it(
+            frames in frames(),
+            beyond in (FRAME_BYTES_MAX as u32 + 1)..,
+            behind in any::<Vec<u8>>(),
+        ) {
+            let mut read = BytesMut::from(&bytes_of(&frames)[..]);
+            read.put_u32_le(beyond);
+            read.put_slice(&behind);
+            for frame in &frames {
+                prop_assert_eq!(next_frame(&mut read), Ok(Some(frame.clone())));
+            }
+            for _ in 0..2 {
+                prop_assert_eq!(next_frame(&mut read), Err(TooLong(beyond as usize)));
+            }
+        }
+
+        #[test]
         fn nonsense_is_refused_or_waits_for_more(bytes in any::<Vec<u8>>()) {
             let mut read = BytesMut::from(&bytes[..]);
             while let Ok(Some(_)) = next_frame(&mut read) {}

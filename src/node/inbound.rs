@@ -32,7 +32,9 @@ impl Node {
     pub fn serve_peer(self: &Arc<Self>, pipe: Pipe) {
         let node = Arc::clone(self);
         self.tasks.spawn(async move {
-            if let Err(reason) = node.converse(pipe).await {
+            if let Err(reason) = node.converse(pipe).await
+                && node.complaints.is_news(&reason)
+            {
                 tracing::warn!(reason, "closed the stream of a peer");
             }
         });

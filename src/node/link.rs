@@ -117,6 +117,13 @@ impl Link {
         self.is_heard(born, identity);
     }
 
+    /// A peer that speaks nonsense is dialled again all the time, and would speak it each time.
+    fn complain(&self, reason: &str) {
+        if !self.complained.swap(true, Ordering::Relaxed) {
+            tracing::warn!(peer = %self.node, reason, "closed the stream to a peer");
+        }
+    }
+
     pub(super) fn hang_up(&self) {
         if let State::Up(connection) = &*self.state.lock() {
             connection.closed.cancel();
@@ -235,14 +242,14 @@ async fn read_answers(
     identity: Arc<dyn Identity>,
 ) {
     while let Some(Some(bytes)) = connection.closed.run_until_cancelled(frames.recv()).await {
-        let Ok(frame) = decode_frame(&bytes) else {
-            tracing::warn!(peer = %link.node, "peer sent a frame that does not parse; closing the stream");
-            break;
+        let frame = decode_frame(&bytes).map_err(|error| error.to_string());
+        let frame = match frame.and_then(|frame| identity.observe(&connection.peer, &frame).map(|()| frame)) {
+            Ok(frame) => frame,
+            Err(reason) => {
+                link.complain(&reason);
+                break;
+            }
         };
-        if let Err(reason) = identity.observe(&connection.peer, &frame) {
-            tracing::warn!(%reason, "closing the stream");
-            break;
-        }
         if let Body::Answer(answer) = frame.body
             && let Some(reply) = connection.pending.lock().remove(&frame.id)
         {

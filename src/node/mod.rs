@@ -14,6 +14,7 @@ mod agree;
 mod answers;
 mod change;
 mod committer;
+mod complaints;
 mod copy;
 mod draft;
 mod drive;
@@ -61,6 +62,7 @@ pub use world::{Machine, World};
 
 use acks::Acks;
 use change::Admissions;
+use complaints::Complaints;
 use drive::Changes;
 use exchanges::Tickets;
 use follow::Following;
@@ -99,6 +101,7 @@ pub struct Node {
     storage: Storage,
     tickets: Tickets,
     remembered: Remembered,
+    complaints: Complaints,
     reports: Reports,
     formation: Formation,
     changes: Changes,
@@ -177,8 +180,18 @@ impl Node {
         let _ = self.queue.send(job).await;
     }
 
-    /// Pushes our own writes to the siblings in step; called in the order of their numbers.
+    /// Pushes our own writes to the siblings in step; called in the order of their numbers. A batch of
+    /// large values takes several pushes: together they would be more than a frame may hold.
     fn push(self: &Arc<Self>, facts: &Facts, first: u64, records: Vec<Record>) {
+        let mut first = first;
+        for page in exchanges::pages(records) {
+            let next = first + page.len() as u64;
+            self.push_page(facts, first, &page);
+            first = next;
+        }
+    }
+
+    fn push_page(self: &Arc<Self>, facts: &Facts, first: u64, records: &[Record]) {
         let Some(view) = facts.view() else { return };
         let stable = self.acks.stable().number(facts.own_log());
         for sibling in self.acks.pushed_to() {
@@ -188,7 +201,7 @@ impl Node {
             let push = Push {
                 epoch: facts.active,
                 first,
-                records: records.clone(),
+                records: records.to_vec(),
                 stable,
             };
             let question = Question::Push(push);

@@ -76,6 +76,7 @@ impl Node {
             storage: Default::default(),
             tickets: Default::default(),
             remembered: Default::default(),
+            complaints: Default::default(),
             reports: Default::default(),
             formation: Default::default(),
             following: Default::default(),

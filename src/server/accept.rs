@@ -25,6 +25,10 @@ const HEAD_BYTES_MAX: usize = 64 * 1024;
 /// again at once would only burn the CPU that could close some.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// What all bodies together may take that are arriving or being answered. Bodies of one piece, which
+/// most are, do not count: the kernel has them already.
+const BODIES_BYTES_MAX: usize = 256 * 1024 * 1024;
+
 /// What clients may use, all listeners together unless it says otherwise.
 #[derive(Debug)]
 pub struct Bounds {
@@ -35,6 +39,8 @@ pub struct Bounds {
     /// Connections of one listener; more wait to be accepted.
     pub connections_max: usize,
     pub head_bytes_max: usize,
+    /// Bytes of bodies that are arriving or being answered; a request with more is refused.
+    pub bodies_bytes_max: usize,
     /// How long a body may take to arrive.
     pub body_deadline: Duration,
     /// A connection on which no request arrives whole in this time is closed by twice of it.
@@ -42,6 +48,7 @@ pub struct Bounds {
     /// How long requests may take to finish once the listener stops.
     pub drain_deadline: Duration,
     requests: AtomicUsize,
+    bodies_bytes: AtomicUsize,
     /// The tasks that carry the streams of peers: they outlive the listener, because requests that are
     /// still being answered need the peers.
     pub(super) carriers: TaskTracker,
@@ -55,11 +62,13 @@ impl Bounds {
             // About 20 KiB each when idle: 160 MiB at the worst.
             connections_max: 8192,
             head_bytes_max: HEAD_BYTES_MAX,
+            bodies_bytes_max: BODIES_BYTES_MAX,
             body_deadline: Duration::from_secs(20),
             quiet_max: Duration::from_secs(60),
             // An end within a second is promised, and the node needs some of it to flush.
             drain_deadline: Duration::from_millis(400),
             requests: AtomicUsize::new(0),
+            bodies_bytes: AtomicUsize::new(0),
             carriers: TaskTracker::new(),
         }
     }
@@ -80,6 +89,35 @@ pub(super) struct Admission(Arc<Bounds>);
 impl Drop for Admission {
     fn drop(&mut self) {
         self.0.requests.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// The room that the body of one request takes.
+#[derive(Debug)]
+pub(super) struct BodyRoom {
+    bounds: Arc<Bounds>,
+    bytes: usize,
+}
+
+impl BodyRoom {
+    pub(super) fn none(bounds: &Arc<Bounds>) -> Self {
+        Self {
+            bounds: Arc::clone(bounds),
+            bytes: 0,
+        }
+    }
+
+    /// Room for so many bytes more; false if there is none.
+    pub(super) fn grow(&mut self, bytes: usize) -> bool {
+        self.bytes += bytes;
+        let before = self.bounds.bodies_bytes.fetch_add(bytes, Ordering::Relaxed);
+        before + bytes <= self.bounds.bodies_bytes_max
+    }
+}
+
+impl Drop for BodyRoom {
+    fn drop(&mut self) {
+        self.bounds.bodies_bytes.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
 

@@ -29,7 +29,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::Host;
-use super::accept::Bounds;
+use super::accept::{BodyRoom, Bounds};
 use crate::api::{Unheard, turn_away};
 use crate::net::stream::{PEER_PATH, PEER_PROTOCOL, carry};
 
@@ -129,7 +129,8 @@ impl<H: Host> Visit<H> {
         };
         let (parts, body) = request.into_parts();
         let waits_for_continue = parts.headers.contains_key(EXPECT);
-        match read_body(body, waits_for_continue, &self.bounds).await {
+        let mut room = BodyRoom::none(&self.bounds);
+        match read_body(body, waits_for_continue, &self.bounds, &mut room).await {
             Ok(body) => self.host.respond(Request::from_parts(parts, body)).await,
             Err(reason) => {
                 let mut reply = turn_away(reason);
@@ -180,7 +181,12 @@ fn switching_protocols() -> Response<Bytes> {
 }
 
 /// The whole body, if it is small enough and arrives in time.
-async fn read_body(body: Incoming, waits_for_continue: bool, bounds: &Bounds) -> Result<Bytes, Unheard> {
+async fn read_body(
+    body: Incoming,
+    waits_for_continue: bool,
+    bounds: &Bounds,
+    room: &mut BodyRoom,
+) -> Result<Bytes, Unheard> {
     if body.is_end_stream() {
         return Ok(Bytes::new());
     }
@@ -190,14 +196,15 @@ async fn read_body(body: Incoming, waits_for_continue: bool, bounds: &Bounds) ->
     if announced_bytes > bytes_max && waits_for_continue {
         return Err(too_large(bounds));
     }
-    let arrived = tokio::time::timeout(bounds.body_deadline, collect(body, announced_bytes, bytes_max));
-    match arrived.await {
+    let collected = collect(body, announced_bytes, bytes_max, room);
+    match tokio::time::timeout(bounds.body_deadline, collected).await {
         Ok(Ok(bytes)) => Ok(bytes),
         Ok(Err(Interrupted::Broken)) => Err(Unheard::BodyBroken),
         Ok(Err(Interrupted::TooLarge(rest))) => {
             let _ = tokio::time::timeout(DISCARD_DEADLINE, discard(rest)).await;
             Err(too_large(bounds))
         }
+        Ok(Err(Interrupted::NoRoom)) => Err(Unheard::Overloaded),
         Err(_) => Err(Unheard::BodyTooSlow),
     }
 }
@@ -210,11 +217,18 @@ fn too_large(bounds: &Bounds) -> Unheard {
 
 enum Interrupted {
     Broken,
+    /// There are too many others.
+    NoRoom,
     /// With the rest of the body.
     TooLarge(Incoming),
 }
 
-async fn collect(mut body: Incoming, announced_bytes: usize, bytes_max: usize) -> Result<Bytes, Interrupted> {
+async fn collect(
+    mut body: Incoming,
+    announced_bytes: usize,
+    bytes_max: usize,
+    room: &mut BodyRoom,
+) -> Result<Bytes, Interrupted> {
     if announced_bytes > bytes_max {
         return Err(Interrupted::TooLarge(body));
     }
@@ -227,9 +241,14 @@ async fn collect(mut body: Incoming, announced_bytes: usize, bytes_max: usize) -
     }
     let mut whole = BytesMut::with_capacity(announced_bytes.max(first.len()));
     whole.extend_from_slice(&first);
+    let mut has_room = room.grow(first.len());
     while let Some(piece) = next_piece(&mut body).await? {
         if whole.len() + piece.len() > bytes_max {
             return Err(Interrupted::TooLarge(body));
+        }
+        has_room &= room.grow(piece.len());
+        if !has_room {
+            return Err(Interrupted::NoRoom);
         }
         whole.extend_from_slice(&piece);
     }

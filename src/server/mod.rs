@@ -10,6 +10,7 @@
 
 mod accept;
 mod connection;
+mod descriptors;
 mod listen;
 mod run;
 mod serve;

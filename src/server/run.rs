@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Host;
 use super::accept::{Bounds, accept};
+use super::descriptors::room_for_connections;
 use super::listen::{BindError, listen};
 use crate::net::stream::HttpDialer;
 
@@ -46,7 +47,7 @@ pub enum RunError<E> {
 /// tasks live; it is given what opens streams to peers.
 pub fn run<H, E, S>(
     address: SocketAddr,
-    bounds: Bounds,
+    mut bounds: Bounds,
     start: impl FnOnce(HttpDialer) -> S,
 ) -> Result<(), RunError<E>>
 where
@@ -55,6 +56,7 @@ where
 {
     runtime()?.block_on(async {
         let threads = thread::available_parallelism().map_or(1, NonZero::get);
+        bounds.connections_max = bounds.connections_max.min(room_for_connections() / threads);
         let mut listeners = listen(address, threads)?;
         let own = listeners.pop().expect("there is at least one thread");
         let mut signals = Signals::new()?;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use serde::de::{Deserialize, Deserializer, Error as _};
 use serde::ser::{Serialize, Serializer};
 
-use crate::causality::{Payload, Record, Timestamp, VersionVector};
+use crate::causality::{DEPENDENCIES_MAX, Payload, Record, Timestamp, VersionVector};
 use crate::names::{ClusterId, Dot, Epoch, Incarnation, Key, Log, Member, MemberId, NodeId, PartitionId};
 use crate::placement::{Removal, SlotSet, View, ViewParts};
 use crate::replication::{Ask, Closed, Confirm, Copied, Given, Incoming, Kept, Offered, Region, Wanted};
@@ -78,7 +78,6 @@ by_fields! {
     Member { node, incarnation }
     Log { epoch, member }
     Dot { log, number }
-    Payload { epoch, timestamp, entries }
     Removal { node, at_ms, given_up }
     ViewParts { epoch, generation, raised_ms, removed, cluster, replicas, nodes, partitions, slots }
     Region { slots, lacks, coverage, sources, heard }
@@ -99,6 +98,14 @@ by_fields! {
 by_form! {
     NodeId as String: |node| node.as_str().to_owned(), |text| text.parse().map_err(|_| "no node address");
     Key as String: |key| key.as_str().to_owned(), |text| Key::new(&text).map_err(|_| "no key");
+    Payload as (Epoch, Timestamp, VersionVector): |payload| {
+        let Payload { epoch, timestamp, entries } = payload.clone();
+        (epoch, timestamp, entries)
+    }, |(epoch, timestamp, entries)| match entries.len() {
+        // A write is stored with them.
+        0..=DEPENDENCIES_MAX => Ok(Payload { epoch, timestamp, entries }),
+        _ => Err("more dependencies than a record can have"),
+    };
     VersionVector as Vec<Dot>: |vector| vector.iter().collect(), |dots| Ok(dots.into_iter().collect());
     SlotSet as Vec<(u16, u16)>:
         |slots| slots.ranges().into_iter().map(|run| (run.start, run.end)).collect(),

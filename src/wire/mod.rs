@@ -4,5 +4,7 @@ mod fields;
 pub mod notes;
 pub mod peer;
 pub mod public;
+#[cfg(test)]
+mod samples;
 
 pub use fields::SharedView;

@@ -126,3 +126,61 @@ fn find<T: for<'de> Deserialize<'de>>(
         _ => Err(UnreadableNote(name.to_owned())),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::wire::samples::{acceptors, damages, facts};
+
+    /// A store that holds all of them.
+    fn notes(facts: &Facts, acceptors: &Acceptors) -> Vec<(String, Vec<u8>)> {
+        let notes = [
+            member_note(&facts.me),
+            standing_note(facts),
+            vector_note(facts),
+            acceptors_note(acceptors),
+        ];
+        notes
+            .into_iter()
+            .map(|(name, bytes)| (name, bytes.expect("is written")))
+            .collect()
+    }
+
+    proptest! {
+        #[test]
+        fn facts_and_promises_survive_their_notes(facts in facts(), acceptors in acceptors()) {
+            let (again, promises) = read(&notes(&facts, &acceptors)).expect("parses").expect("is there");
+            prop_assert_eq!(format!("{again:?}"), format!("{facts:?}"));
+            prop_assert_eq!(promises, acceptors);
+        }
+
+        #[test]
+        fn a_damaged_note_is_named_or_other_facts_but_never_a_panic(
+            (facts, acceptors) in (facts(), acceptors()),
+            at in 0usize..4,
+            damage in damages(),
+        ) {
+            let mut notes = notes(&facts, &acceptors);
+            notes[at].1 = damage.done_to(&notes[at].1, 0);
+            if let Err(UnreadableNote(name)) = read(&notes) {
+                prop_assert_eq!(&name, &notes[at].0);
+            }
+        }
+
+        #[test]
+        fn any_bytes_are_read_without_a_panic(at in 0usize..4, bytes in any::<Vec<u8>>(), facts in facts()) {
+            let mut notes = notes(&facts, &Acceptors::new());
+            notes[at].1 = [&[VERSION], &bytes[..]].concat();
+            let _ = read(&notes);
+        }
+    }
+
+    #[test]
+    fn a_note_of_another_version_is_named_and_no_notes_are_no_facts() {
+        assert!(matches!(read(&[]), Ok(None)));
+        let error = read(&[(MEMBER.to_owned(), vec![VERSION + 1, 0])]).expect_err("is unknown");
+        assert!(error.to_string().contains("\"member\""), "{error}");
+    }
+}

@@ -12,7 +12,7 @@ use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::task::spawn_blocking;
+use tokio::task::{JoinError, spawn_blocking};
 
 use crate::cluster::{Cluster, Plan, get, put};
 use crate::http::{self, Request};
@@ -26,9 +26,41 @@ use crate::support::workload::{Shape, Workload, spread_keys};
 /// A client that asks a frozen node gives up after this; any other answer comes within a second.
 const PATIENCE: Duration = Duration::from_millis(1500);
 
-struct Clients {
+pub(crate) struct Clients {
     cluster: Arc<Cluster>,
     since: Stopwatch,
+    /// The nodes that are asked; all, if there are none.
+    asked: RefCell<Vec<usize>>,
+}
+
+impl Clients {
+    pub(crate) fn of(cluster: &Arc<Cluster>) -> Self {
+        Self {
+            cluster: Arc::clone(cluster),
+            since: Stopwatch::start(),
+            asked: RefCell::default(),
+        }
+    }
+
+    /// From now on only these nodes are asked, by their places in this list.
+    pub(crate) fn ask_only(&self, nodes: Vec<usize>) {
+        *self.asked.borrow_mut() = nodes;
+    }
+
+    /// Runs sessions while `disturb` does what it does to the cluster. An error is a panic in there.
+    pub(crate) async fn work_during<T: Send + 'static>(
+        &self,
+        workload: &RefCell<Workload>,
+        disturb: impl FnOnce(&Cluster) -> T + Send + 'static,
+    ) -> Result<T, JoinError> {
+        let cluster = Arc::clone(&self.cluster);
+        let faults = async {
+            let ended = spawn_blocking(move || disturb(&cluster)).await;
+            workload.borrow_mut().stop();
+            ended
+        };
+        tokio::join!(driver::run(self, workload), faults).1
+    }
 }
 
 impl driver::Cluster for Clients {
@@ -40,6 +72,7 @@ impl driver::Cluster for Clients {
                 .form(&[("causal_payload", payload)]),
         };
         let cluster = Arc::clone(&self.cluster);
+        let node = self.asked.borrow().get(node).copied().unwrap_or(node);
         let sent = spawn_blocking(move || cluster.try_send(node, request.deadline(PATIENCE))).await;
         match sent.expect("sending does not panic") {
             Ok(reply) => told(&reply, operation),
@@ -49,7 +82,10 @@ impl driver::Cluster for Clients {
     }
 
     fn nodes(&self) -> usize {
-        self.cluster.nodes.len()
+        match self.asked.borrow().len() {
+            0 => self.cluster.nodes.len(),
+            asked => asked,
+        }
     }
 
     fn now_us(&self) -> u64 {
@@ -86,11 +122,7 @@ fn told(reply: &http::Reply, operation: &Operation) -> Reply {
 /// Runs sessions while `disturb` does what it does, heals, waits until replicas must agree, reads
 /// everything everywhere, and has the whole judged.
 pub(crate) fn run(plan: Plan, seed: u64, disturb: impl FnOnce(&Cluster) + Send + 'static) {
-    let cluster = Arc::new(plan.start());
-    let clients = Clients {
-        cluster: Arc::clone(&cluster),
-        since: Stopwatch::start(),
-    };
+    let clients = Clients::of(&Arc::new(plan.start()));
     let shape = Shape {
         lanes: 8,
         keys: spread_keys(4, 2),
@@ -101,12 +133,8 @@ pub(crate) fn run(plan: Plan, seed: u64, disturb: impl FnOnce(&Cluster) + Send +
     let workload = RefCell::new(Workload::new(seed, shape));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.expect("a runtime starts").block_on(async {
-        let faults = async {
-            let ended = spawn_blocking(move || disturb(&cluster)).await;
-            workload.borrow_mut().stop();
-            ended.expect("every fault could be made and taken back");
-        };
-        tokio::join!(driver::run(&clients, &workload), faults);
+        let ended = clients.work_during(&workload, disturb).await;
+        ended.expect("every fault could be made and taken back");
         tokio::time::sleep(HEALED).await;
         final_reads(&clients, &workload).await;
     });
@@ -170,11 +198,7 @@ fn sessions_stay_causal_while_nodes_die_and_return() {
 
 #[test]
 fn sessions_of_a_whole_cluster_see_every_write_at_once() {
-    let cluster = Arc::new(Cluster::start_new(5, 2));
-    let clients = Clients {
-        cluster,
-        since: Stopwatch::start(),
-    };
+    let clients = Clients::of(&Arc::new(Cluster::start_new(5, 2)));
     let shape = Shape {
         operations: 1500,
         pause_us_max: 10_000,

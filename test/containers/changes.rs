@@ -17,7 +17,27 @@ pub(crate) fn change(cluster: &Cluster, kind: &str, node: usize) -> Request {
     Request::new("PUT", &path).form(&fields).deadline(ANSWERED)
 }
 
+/// The nodes of the view in a status.
+fn listed(status: &Value) -> Vec<&str> {
+    let partitions = status["partitions"].as_array().into_iter().flatten();
+    let lists = partitions.chain([&status["proxies"]]);
+    lists
+        .flat_map(|list| list.as_array().into_iter().flatten())
+        .filter_map(Value::as_str)
+        .collect()
+}
+
 impl Cluster {
+    /// The members of the view in a status, by number.
+    pub(crate) fn listed(&self, status: &Value) -> Vec<usize> {
+        let listed = listed(status);
+        let nodes = self.nodes.iter().enumerate();
+        nodes
+            .filter(|(_, node)| listed.contains(&&*node.address))
+            .map(|(number, _)| number)
+            .collect()
+    }
+
     #[track_caller]
     pub(crate) fn add(&self, via: usize, node: usize) -> Reply {
         self.ask_for("add", via, node)
@@ -45,7 +65,7 @@ impl Cluster {
         self.try_status(node).unwrap_or_else(|why| panic!("{why}"))
     }
 
-    fn try_status(&self, node: usize) -> Result<Value, String> {
+    pub(crate) fn try_status(&self, node: usize) -> Result<Value, String> {
         let sent = self.try_send(node, Request::new("GET", "/status"));
         let reply = sent.map_err(|error| format!("status of n{}: {error}", node + 1))?;
         Ok(reply.expect(200).json())
@@ -86,12 +106,7 @@ impl Cluster {
         let told: Vec<Value> = told.collect::<Result<_, _>>()?;
         for status in &told {
             let same = |field: &str| status[field] == told[0][field];
-            let partitions = status["partitions"].as_array().into_iter().flatten();
-            let lists = partitions.chain([&status["proxies"]]);
-            let mut listed: Vec<_> = lists
-                .flat_map(|list| list.as_array().into_iter().flatten())
-                .filter_map(Value::as_str)
-                .collect();
+            let mut listed = listed(status);
             listed.sort_unstable();
             let agree = same("epoch") && same("partitions") && same("proxies");
             if !agree || listed != expected {

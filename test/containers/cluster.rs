@@ -121,6 +121,13 @@ pub(crate) struct Node {
     port: Mutex<Option<u16>>,
 }
 
+impl Node {
+    /// It was started with the addresses of the first view.
+    pub(crate) fn knows_view(&self) -> bool {
+        self.view.is_some()
+    }
+}
+
 /// Nodes by number, from 0. Removed with everything it left when it goes out of scope.
 #[derive(Debug)]
 pub(crate) struct Cluster {
@@ -209,7 +216,12 @@ impl Cluster {
 
     /// Ends all nodes as a power cut would: one command, so nobody outlives the others by much.
     pub(crate) fn kill_all(&self) {
-        let names = self.nodes.iter().map(|node| node.name.as_str());
+        self.kill_these(&(0..self.nodes.len()).collect::<Vec<_>>());
+    }
+
+    pub(crate) fn kill_these(&self, nodes: &[usize]) {
+        nodes.iter().for_each(|node| self.forget_port(*node));
+        let names = nodes.iter().map(|node| self.nodes[*node].name.as_str());
         let words: Vec<_> = ["kill", "--signal=KILL"].into_iter().chain(names).collect();
         self.corner.docker(&words);
     }
@@ -272,6 +284,15 @@ impl Cluster {
             let [chain, side] = rule;
             self.firewall(a, &["--append", chain, side, peer, "--jump", "DROP"]);
         }
+    }
+
+    /// Drops every packet that goes from one node to another, and none the other way.
+    pub(crate) fn cut_one_way(&self, from: usize, to: usize) {
+        let (peer, _) = self.nodes[to].address.split_once(':').expect("made with a port");
+        self.firewall(
+            from,
+            &["--append", "OUTPUT", "--destination", peer, "--jump", "DROP"],
+        );
     }
 
     /// Cuts a node off from all other nodes; clients still reach it.

@@ -9,6 +9,8 @@
     reason = "the tests are clients and servers"
 )]
 
+#[path = "http/anything.rs"]
+mod anything;
 #[path = "http/bodies.rs"]
 mod bodies;
 #[path = "http/bounds.rs"]

@@ -6,7 +6,12 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+use causeway::causality::Payload;
+use causeway::names::Key;
+use futures_util::future::join_all;
+use support::simulated::cluster::SimCluster;
 use support::simulated::run::{Outcomes, Setting, run};
+use support::simulated::simulate;
 
 #[expect(
     clippy::disallowed_methods,
@@ -83,6 +88,23 @@ fn two_runs_of_a_seed_are_the_same_run() {
         let history = || run(&Setting::of_seed(seed)).history.to_string();
         assert!(history() == history(), "seed {seed} was not the same twice");
     }
+}
+
+/// Together they are more than a frame between nodes may hold.
+#[test]
+fn large_values_that_are_written_at_once_come_to_every_replica() {
+    const VALUE_BYTES: usize = 1024 * 1024;
+    let replicas = simulate(async {
+        let cluster = SimCluster::serving(1, 2, 2).await;
+        let node = cluster.node(0).expect("runs");
+        let writes = (0..20).map(|number| async move {
+            let key = Key::new(&format!("large-{number}")).expect("is a key");
+            let written = node.put(&key, vec![b'v'; VALUE_BYTES].into(), Payload::default());
+            written.await.expect("is taken").replicas
+        });
+        join_all(writes).await
+    });
+    assert_eq!(replicas, [2; 20]);
 }
 
 #[test]

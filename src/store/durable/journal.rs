@@ -180,3 +180,94 @@ fn take<'a>(rest: &mut &'a [u8], len: usize) -> Option<&'a [u8]> {
     *rest = left;
     Some(taken)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use tempfile::TempDir;
+
+    use super::*;
+
+    fn items() -> BoxedStrategy<Vec<Vec<u8>>> {
+        let written = (any::<[u8; 10]>(), "[a-z]{0,9}", any::<Vec<u8>>(), 0u32..9);
+        let written = written.prop_map(|(head, key, value, stored_more)| {
+            let lengths = [
+                &u16::try_from(key.len()).expect("is short").to_le_bytes()[..],
+                &(u32::try_from(value.len()).expect("is short") + stored_more).to_le_bytes(),
+                &u32::try_from(value.len()).expect("is short").to_le_bytes(),
+            ];
+            [&[ITEM], &head[..], &lengths.concat(), key.as_bytes(), &value].concat()
+        });
+        let cleared = any::<[u8; 8]>().prop_map(|keyspace| [&[CLEAR], &keyspace[..]].concat());
+        proptest::collection::vec(prop_oneof![4 => written, 1 => cleared], 0..4).boxed()
+    }
+
+    fn batches() -> BoxedStrategy<Vec<u8>> {
+        let batch = (any::<u64>(), items()).prop_map(|(sequence, items)| {
+            let count = u32::try_from(items.len()).expect("are few").to_le_bytes();
+            let body = items.concat();
+            let end = [&[END], &xxh3_64(&body).to_le_bytes()[..], TRAILER].concat();
+            [&[START], &count[..], &sequence.to_le_bytes(), &body, &end].concat()
+        });
+        proptest::collection::vec(batch, 0..4)
+            .prop_map(|batches| batches.concat())
+            .boxed()
+    }
+
+    /// What `mend` says of a newest journal of these bytes, and what it leaves of it.
+    fn mended(bytes: &[u8]) -> (Result<u64, JournalError>, Vec<u8>) {
+        let dir = TempDir::new().expect("a directory");
+        let path = dir.path().join("0.jnl");
+        fs::write(&path, bytes).expect("is written");
+        let said = mend(dir.path());
+        (said, fs::read(&path).expect("is there"))
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_behind_whole_batches_are_cut_off_or_named(
+            batches in batches(),
+            torn in any::<Vec<u8>>(),
+            zeros in 0usize..50,
+        ) {
+            let bytes = [&batches[..], &torn, &vec![0; zeros]].concat();
+            let (said, left) = mended(&bytes);
+            match said {
+                Ok(whole) => {
+                    prop_assert!(whole as usize >= batches.len());
+                    prop_assert!(left.starts_with(&batches) && bytes.starts_with(&left));
+                    prop_assert!(left[whole as usize..].iter().all(|byte| *byte == 0));
+                }
+                Err(error) => {
+                    let is_named = matches!(error, JournalError::Damaged { at, .. } if at >= batches.len());
+                    prop_assert!(is_named, "{}", error);
+                    prop_assert_eq!(left, bytes);
+                }
+            }
+        }
+
+        #[test]
+        fn a_changed_byte_never_costs_a_batch_before_it(
+            batches in batches(),
+            at in any::<prop::sample::Index>(),
+            with in 1u8..,
+        ) {
+            prop_assume!(!batches.is_empty());
+            let at = at.index(batches.len());
+            let mut bytes = batches.clone();
+            bytes[at] ^= with;
+            let before = (0..=at).rev().find(|end| batches_len(&batches[..*end]) == *end).unwrap_or_default();
+            let (_, left) = mended(&bytes);
+            prop_assert!(left.starts_with(&batches[..before]));
+        }
+    }
+
+    #[test]
+    fn a_length_that_is_a_lie_is_no_batch() {
+        for lie in [0xff, 0x7f] {
+            let item = [&[ITEM], &[0; 10][..], &[lie; 10], b"key and value"].concat();
+            let bytes = [&[START], &[lie; 4][..], &[0; 8], &item].concat();
+            assert_eq!(batches_len(&bytes), 0);
+        }
+    }
+}

@@ -114,3 +114,82 @@ async fn a_request_that_does_not_end_does_not_keep_the_server_from_ending() {
     patiently(rig.server).await.expect("ends");
     assert_eq!(client.rest().await, "");
 }
+
+/// Sends what `next` says, again and again, and reads nothing, until the server hangs up.
+async fn until_hung_up(client: &mut Client, next: &str, pause: Duration) {
+    let nagging = async {
+        while tokio::io::AsyncWriteExt::write_all(&mut client.socket, next.as_bytes())
+            .await
+            .is_ok()
+        {
+            tokio::time::sleep(pause).await;
+        }
+    };
+    patiently(nagging).await;
+}
+
+#[tokio::test]
+async fn a_head_that_comes_byte_by_byte_for_ever_is_hung_up_on() {
+    let rig = Rig::with(|bounds| bounds.quiet_max = SOON).await;
+    let mut client = rig.client().await;
+    client.send("GET /x HTTP/1.1\r\nHost: x\r\nLong: ").await;
+    until_hung_up(&mut client, "x", SOON / 6).await;
+    assert_eq!(rig.host.begun.available_permits(), 0);
+}
+
+#[tokio::test]
+async fn a_body_that_comes_byte_by_byte_for_ever_is_given_up() {
+    let rig = Rig::with(|bounds| bounds.body_deadline = SOON).await;
+    for framing in [
+        "Content-Length: 90000\r\n\r\n",
+        "Transfer-Encoding: chunked\r\n\r\n",
+    ] {
+        let mut client = rig.client().await;
+        client
+            .send(format!("PUT /x HTTP/1.1\r\nHost: x\r\n{framing}"))
+            .await;
+        let byte = if framing.starts_with('C') {
+            "x"
+        } else {
+            "1\r\nx\r\n"
+        };
+        until_hung_up(&mut client, byte, SOON / 6).await;
+    }
+    assert_eq!(rig.host.begun.available_permits(), 0);
+    assert!(rig.tell(GET).await.ends_with("GET /x "));
+}
+
+#[tokio::test]
+async fn a_client_that_asks_for_ever_and_reads_no_answer_is_hung_up_on() {
+    let rig = Rig::with(|bounds| bounds.quiet_max = SOON).await;
+    let mut client = rig.client().await;
+    let many = GET.repeat(1000);
+    // Its own side of the connection is full sooner or later; then nothing moves until the end.
+    until_hung_up(&mut client, &many, Duration::ZERO).await;
+    assert!(rig.tell(GET).await.ends_with("GET /x "));
+}
+
+#[tokio::test]
+async fn bodies_that_are_too_much_together_are_refused_and_small_requests_are_not() {
+    let body = "v".repeat(400_000);
+    let rig = Rig::with(|bounds| bounds.bodies_bytes_max = 1_000_000).await;
+    let whole = format!(
+        "PUT /held HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let (mut first, mut second) = (rig.client().await, rig.client().await);
+    first.send(&whole).await;
+    second.send(&whole).await;
+    rig.begun(2).await;
+    let refused = rig.tell(&whole).await;
+    assert!(
+        refused.starts_with("HTTP/1.1 503 ") && refused.contains(r#""code":"overloaded""#),
+        "{refused}"
+    );
+    assert!(rig.tell(GET).await.ends_with("GET /x "));
+    rig.host.held.add_permits(3);
+    first.until("400000 bytes").await;
+    second.until("400000 bytes").await;
+    // What was taken is given back.
+    assert!(rig.tell(&whole).await.ends_with("400000 bytes"));
+}

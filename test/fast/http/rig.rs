@@ -106,6 +106,19 @@ impl Rig {
         client.rest().await
     }
 
+    /// The same with bytes of which the server need not read all. A stream that was opened is dropped.
+    pub(crate) async fn told(&self, bytes: &[u8]) -> String {
+        let mut client = self.client().await;
+        let _ = patiently(client.socket.write_all(bytes)).await;
+        let _ = client.socket.shutdown().await;
+        let mut pipes = self.pipes.lock().await;
+        let hanging_up = async { while pipes.recv().await.is_some() {} };
+        tokio::select! {
+            told = client.rest() => told,
+            () = hanging_up => unreachable!("the host lives"),
+        }
+    }
+
     /// Waits until `count` more requests have come to the host.
     pub(crate) async fn begun(&self, count: u32) {
         patiently(self.host.begun.acquire_many(count))

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use causeway::names::NodeId;
-use causeway::net::{DialError, Dialer, PIPE_FRAMES, Pipe};
+use causeway::net::{DialError, Dialer, FRAME_BYTES_MAX, PIPE_FRAMES, Pipe};
 use causeway::node::Node;
 use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
@@ -187,6 +187,8 @@ impl SimNetwork {
                     biased;
                     () = deliver.closed() => return,
                     frame = sent.recv(), if is_open && under_way.len() < PIPE_FRAMES => match frame {
+                        // As the real network has it.
+                        Some(frame) if frame.len() > FRAME_BYTES_MAX => return,
                         Some(frame) => {
                             let last = under_way.back().map_or_else(Instant::now, |(last, _)| *last);
                             under_way.push_back((last.max(Instant::now() + network.delay(&link)), frame));

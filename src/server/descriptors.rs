@@ -1,0 +1,22 @@
+//! File descriptors: how many connections this process has room for, so that strangers who open many
+//! cannot take those that the store and the peers need.
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+/// For the store's files, the streams of peers and whatever else is open; a quarter, where there are few.
+const RESERVED: usize = 256;
+
+/// Raises the soft limit as far as anybody may, and says how many connections fit below it.
+pub(super) fn room_for_connections() -> usize {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        ..limit
+    };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::warn!(%error, "the limit of open files stays as it is");
+    }
+    let most = getrlimit(Resource::Nofile).current;
+    let most = most.map_or(usize::MAX, |most| usize::try_from(most).unwrap_or(usize::MAX));
+    most - RESERVED.min(most / 4)
+}

@@ -34,7 +34,7 @@ const REPLICAS: u32 = 2;
 /// With start, recovery and judgement about a minute.
 const SECONDS_DEFAULT: u64 = 45;
 
-fn told<T: std::str::FromStr>(name: &str) -> Option<T> {
+pub(crate) fn told<T: std::str::FromStr>(name: &str) -> Option<T> {
     let text = std::env::var(name).ok()?;
     let parsed = text.parse().ok();
     Some(parsed.unwrap_or_else(|| panic!("{name}={text:?} is no number")))

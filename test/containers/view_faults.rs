@@ -10,6 +10,7 @@ use rand::{RngExt, SeedableRng};
 use crate::causal;
 use crate::changes::change;
 use crate::cluster::{Cluster, Outsider, Plan};
+use crate::fault_run::told;
 use crate::load::under_load;
 use crate::patience::{HEALED, PATIENT, Stopwatch, eventually, let_pass};
 
@@ -309,7 +310,7 @@ fn a_member_that_was_removed_while_it_was_cut_off_returns_what_it_took() {
 /// `SEED` chooses another chain than the gate's.
 #[test]
 fn sessions_stay_causal_through_a_chain_of_changes() {
-    let seed = std::env::var("SEED").map_or(5, |seed| seed.parse().expect("SEED is a number"));
+    let seed = told("SEED").unwrap_or(5);
     causal::run(Plan::new(7, 2).in_view(5), seed, move |cluster| {
         let mut rng = StdRng::seed_from_u64(seed);
         let mut members: Vec<usize> = (0..5).collect();

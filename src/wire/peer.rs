@@ -267,4 +267,6 @@ fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, Garbled> {
 }
 
 #[cfg(test)]
+mod any_message;
+#[cfg(test)]
 mod tests;

@@ -1,0 +1,298 @@
+//! Any message between peers, drawn for the properties in `tests`: every kind of question and answer.
+
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+
+use super::*;
+use crate::replication::{Offered, Wanted};
+use crate::view_change::Phase;
+use crate::wire::samples::*;
+
+pub(super) fn greetings() -> BoxedStrategy<Greeting> {
+    let cluster = option::of(numbers().prop_map(ClusterId));
+    (members(), numbers(), cluster, timestamps())
+        .prop_map(|(member, boot, cluster, clock)| Greeting {
+            member,
+            boot,
+            cluster,
+            clock,
+        })
+        .boxed()
+}
+
+fn starts() -> BoxedStrategy<Start> {
+    (option::of(any::<u32>()), option::of(vec(node_ids(), 0..3)))
+        .prop_map(|(replicas, view)| Start { replicas, view })
+        .boxed()
+}
+
+fn known() -> BoxedStrategy<Known> {
+    (vec(views(), 0..2), closings(), epochs())
+        .prop_map(|(views, closed, active)| Known {
+            views,
+            closed,
+            active,
+        })
+        .boxed()
+}
+
+fn gossip() -> BoxedStrategy<Gossip> {
+    (epochs(), vectors(), vectors(), epochs(), closings())
+        .prop_map(|(epoch, held, stable, done_below, closed)| Gossip {
+            epoch,
+            held,
+            stable,
+            done_below,
+            closed,
+        })
+        .boxed()
+}
+
+fn pushes() -> BoxedStrategy<Push> {
+    (epochs(), numbers(), vec(records(), 0..3), numbers())
+        .prop_map(|(epoch, first, records, stable)| Push {
+            epoch,
+            first,
+            records,
+            stable,
+        })
+        .boxed()
+}
+
+fn asks() -> BoxedStrategy<Ask> {
+    let wanted = (slot_sets(), epochs(), vectors(), epochs());
+    let wanted = wanted.prop_map(|(slots, lacks, holds, closed_below)| Wanted {
+        slots,
+        lacks,
+        holds,
+        closed_below,
+    });
+    (members(), epochs(), epochs(), vec(wanted, 0..3))
+        .prop_map(|(taker, active, target, wanted)| Ask {
+            taker,
+            active,
+            target,
+            wanted,
+        })
+        .boxed()
+}
+
+fn given() -> BoxedStrategy<Given> {
+    let offered = (slot_sets(), epochs(), epochs(), vectors(), sets_of_members());
+    let offered = offered.prop_map(|(slots, lacks, last_owned, coverage, sources)| Offered {
+        slots,
+        lacks,
+        last_owned,
+        coverage,
+        sources,
+    });
+    (members(), epochs(), vectors(), vec(offered, 0..3))
+        .prop_map(|(giver, active, vector, offered)| Given {
+            giver,
+            active,
+            vector,
+            offered,
+        })
+        .boxed()
+}
+
+fn confirms() -> BoxedStrategy<Confirm> {
+    (members(), epochs(), epochs(), vec(kept(), 0..2))
+        .prop_map(|(keeper, epoch, closed_below, kept)| Confirm {
+            keeper,
+            epoch,
+            closed_below,
+            kept,
+        })
+        .boxed()
+}
+
+fn phases() -> BoxedStrategy<Phase> {
+    prop::sample::select(vec![
+        Phase::Copy,
+        Phase::Seal,
+        Phase::HandOver,
+        Phase::Activate,
+        Phase::Done,
+    ])
+    .boxed()
+}
+
+fn orders() -> BoxedStrategy<Question> {
+    let order = (epochs(), phases(), sets_of_members());
+    (order, option::of(known()))
+        .prop_map(|((target, phase, givers), known)| Question::Order {
+            order: Order {
+                target,
+                phase,
+                givers,
+            },
+            known,
+        })
+        .boxed()
+}
+
+fn questions() -> BoxedStrategy<Question> {
+    let start = || option::of(starts());
+    prop_oneof![
+        Just(Question::Ping),
+        Just(Question::Meet),
+        gossip().prop_map(Question::Gossip),
+        pushes().prop_map(Question::Push),
+        asks().prop_map(Question::Exchange),
+        (numbers(), any::<u32>()).prop_map(|(ticket, page)| Question::Page { ticket, page }),
+        (epochs(), slot_sets(), any::<u16>()).prop_map(|(target, slots, from_slot)| Question::Copy {
+            target,
+            slots,
+            from_slot,
+        }),
+        confirms().prop_map(Question::Confirm),
+        (vec(records(), 0..3), slot_sets(), any::<bool>()).prop_map(|(records, slots, is_last)| {
+            Question::Return {
+                records,
+                slots,
+                is_last,
+            }
+        }),
+        slot_sets().prop_map(Question::Holdings),
+        (keys(), payloads(), any::<u32>()).prop_map(|(key, payload, patience_ms)| Question::Get {
+            key,
+            payload,
+            patience_ms,
+        }),
+        (any::<u128>(), keys(), values(), payloads()).prop_map(|(id, key, value, payload)| {
+            Question::Write {
+                id,
+                key,
+                value,
+                payload,
+            }
+        }),
+        (epochs(), ballots(), start()).prop_map(|(epoch, ballot, start)| Question::Promise {
+            epoch,
+            ballot,
+            start,
+        }),
+        (epochs(), ballots(), views(), start()).prop_map(|(epoch, ballot, view, start)| Question::Accept {
+            epoch,
+            ballot,
+            view,
+            start,
+        }),
+        Just(Question::Admit),
+        orders(),
+    ]
+    .boxed()
+}
+
+fn copied() -> BoxedStrategy<Answer> {
+    let copied = (slot_sets(), vectors(), epochs());
+    let copied = copied.prop_map(|(slots, holds, closed_below)| Copied {
+        slots,
+        holds,
+        closed_below,
+    });
+    let rest = (option::of(any::<u16>()), numbers());
+    (vec(records(), 0..3), vec(copied, 0..2), rest)
+        .prop_map(|(records, copied, (next_slot, keys_to_go))| Answer::Copied {
+            records,
+            copied,
+            next_slot,
+            keys_to_go,
+        })
+        .boxed()
+}
+
+fn declined() -> BoxedStrategy<Declined> {
+    prop_oneof![
+        payloads().prop_map(|payload| Declined::KeyNotFound { payload }),
+        any::<String>().prop_map(Declined::StorageFailed),
+        prop::sample::select(vec![
+            Declined::Behind,
+            Declined::NotReady,
+            Declined::NotOwner,
+            Declined::Gone
+        ]),
+    ]
+    .boxed()
+}
+
+fn votes() -> BoxedStrategy<Vote> {
+    prop_oneof![
+        accepted().prop_map(|accepted| Vote::Promised { accepted }),
+        ballots().prop_map(|promised| Vote::Outbid { promised }),
+        Just(Vote::Accepted),
+        Just(Vote::NotVoting),
+    ]
+    .boxed()
+}
+
+fn reports() -> BoxedStrategy<Report> {
+    let how_far = (epochs(), epochs(), any::<bool>(), any::<bool>());
+    let keys = (numbers(), numbers(), sets_of_members());
+    (members(), how_far, keys)
+        .prop_map(|(by, how_far, (keys_moved, keys_to_go, through_with))| {
+            let (active, sealed, knows, copied) = how_far;
+            Report {
+                by: by.id(),
+                active,
+                sealed,
+                knows,
+                copied,
+                keys_moved,
+                keys_to_go,
+                through_with,
+            }
+        })
+        .boxed()
+}
+
+fn answers() -> BoxedStrategy<Answer> {
+    let returned = vec![Returned::Settled, Returned::NotYet, Returned::TooLate];
+    let plain = vec![Answer::Pong, Answer::NotTaken, Answer::Noted];
+    prop_oneof![
+        prop::sample::select(plain),
+        prop::sample::select(returned).prop_map(Answer::Returned),
+        (members(), starts(), known()).prop_map(|(by, start, known)| Answer::Met { by, start, known }),
+        gossip().prop_map(Answer::Gossip),
+        (epochs(), vectors()).prop_map(|(epoch, held)| Answer::Held { epoch, held }),
+        (given(), vec(records(), 0..3), numbers(), any::<u32>()).prop_map(
+            |(given, records, ticket, pages)| Answer::Exchanged {
+                given,
+                records,
+                ticket,
+                pages,
+            }
+        ),
+        vec(records(), 0..4).prop_map(Answer::Records),
+        copied(),
+        slot_sets().prop_map(Answer::Confirmed),
+        (slot_sets(), numbers()).prop_map(|(ready, keys)| Answer::Holdings { ready, keys }),
+        (records(), payloads()).prop_map(|(record, payload)| Answer::Found { record, payload }),
+        (any::<bool>(), payloads(), timestamps(), any::<u32>()).prop_map(
+            |(created, payload, timestamp, replicas)| Answer::Written {
+                created,
+                payload,
+                timestamp,
+                replicas,
+            }
+        ),
+        declined().prop_map(Answer::Declined),
+        (members(), votes()).prop_map(|(by, vote)| Answer::Voted { by, vote }),
+        reports().prop_map(Answer::Report),
+    ]
+    .boxed()
+}
+
+pub(super) fn frames() -> BoxedStrategy<Frame> {
+    let body = prop_oneof![questions().prop_map(Body::Ask), answers().prop_map(Body::Answer)];
+    (numbers(), timestamps(), epochs(), body)
+        .prop_map(|(id, clock, epoch, body)| Frame {
+            id,
+            clock,
+            epoch,
+            body,
+        })
+        .boxed()
+}

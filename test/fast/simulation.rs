@@ -86,7 +86,7 @@ fn a_plan_shrinks_to_what_a_failure_needs() {
         needs(kept)
     });
     assert!(asked == 5 && needs(&of_few_tries));
-    assert_eq!(shrink(&items, 1000, |_| true), []);
+    assert!(shrink(&items, 1000, |_| true).is_empty());
 }
 
 #[test]

@@ -9,23 +9,22 @@ use super::Seen;
 use super::schedules::{operate, put, serving};
 use crate::support::history::{Action, Answer, Outcome};
 use crate::support::simulated::cluster::SimCluster;
+use crate::support::simulated::fault::Fault;
 use crate::support::simulated::simulate;
 
-/// n1 missed a write and asks for it; once n0 has answered, n1 counts as in step, and the next push
+/// n1 refused a write and asks for it; once n0 has answered, n1 counts as in step, and the next push
 /// overtakes the answer.
 pub(crate) fn a_push_that_overtakes_an_exchange() -> Seen {
     (1..=10).try_for_each(|seed| simulate(push_that_overtakes(seed)))
 }
 
 async fn push_that_overtakes(seed: u64) -> Seen {
-    let cluster = serving(seed, 2, 2, &[0, 1]).await;
-    let (n0, n1) = (&cluster.nodes[0].id, &cluster.nodes[1].id);
-    cluster.network.cut(n0, n1);
+    let mut cluster = serving(seed, 2, 2, &[0, 1]).await;
+    // The push of this write is refused, and its stream stays open.
+    cluster.suffer(Fault::DiskFull(1, true));
     let payload = put(&cluster, 0, "k", "v", "").await;
-    // The push of it is lost with the stream.
-    cluster.network.break_streams(n0, n1);
-    cluster.network.slow_down(n0, n1, 200);
-    cluster.network.heal_link(n0, n1);
+    cluster.suffer(Fault::Slow(0, 1, 200));
+    cluster.suffer(Fault::DiskFull(1, false));
     for number in 0..200 {
         begin_put(&cluster, 0, "other", number).await;
         let read = operate(&cluster, 1, "k", Action::Get, &payload);

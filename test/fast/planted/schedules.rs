@@ -70,6 +70,27 @@ pub(super) fn serve(cluster: &SimCluster, numbers: &[usize], epoch: u64) -> bool
     })
 }
 
+/// n1 does not reach n0, which took the cause; the effect comes to it from n2. Its reader knows nothing of
+/// the cause but by the reply.
+pub(crate) fn an_effect_where_its_cause_is_missing() -> Seen {
+    simulate(async {
+        let cluster = serving(1, 3, 3, &[0, 1, 2]).await;
+        cluster.cut(0, 1);
+        let cause = operate(&cluster, 0, "cause", Action::Put("c".to_owned()), "");
+        // Its coordinator waits for n1; n2 has it at once.
+        let _ = timeout(Duration::from_millis(5), cause).await;
+        let payload = operate(&cluster, 2, "cause", Action::Get, "").await.payload;
+        put(&cluster, 2, "effect", "e", &payload).await;
+        let effect = operate(&cluster, 1, "effect", Action::Get, "").await;
+        assert_eq!(found(&effect), Some("e"), "n1 has the effect");
+        let cause = operate(&cluster, 1, "cause", Action::Get, &effect.payload).await;
+        match found(&cause) {
+            Some(_) => Ok(()),
+            None => Err("a reader of an effect was told that its cause is not there".to_owned()),
+        }
+    })
+}
+
 /// A newcomer has copied a key that is deleted before the hand-over. The change waits for a proxy that
 /// is cut off, which takes two seconds: the tombstone is stable and old before it ends.
 pub(crate) fn a_deletion_behind_a_copy() -> Seen {

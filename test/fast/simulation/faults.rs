@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use causeway::node::World;
+use causeway::node::{Role, World};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::support::history::{Action, Answer, Operation, Outcome};
@@ -80,6 +80,18 @@ fn a_disk_in_doubt_leaves_a_write_open_and_settles_it() {
             assert_eq!(is_there, fates.doubted_and_stored == 1);
         });
     }
+}
+
+#[test]
+fn a_disk_in_doubt_leaves_a_write_open_for_who_handed_it_on() {
+    simulate(async {
+        let mut cluster = SimCluster::serving(1, 3, 2).await;
+        assert_eq!(cluster.node(2).expect("runs").situation().role, Role::Proxy);
+        cluster.suffer(Fault::DiskInDoubt(0, true));
+        cluster.suffer(Fault::DiskInDoubt(1, true));
+        let open = put(&cluster, 2, "a", LONG).await;
+        assert!(matches!(open, Some(Outcome::Unknown(_))), "{open:?}");
+    });
 }
 
 #[test]

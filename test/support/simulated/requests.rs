@@ -78,10 +78,7 @@ pub async fn ask(node: &Node, operation: &Operation, payload: &str) -> Reply {
             outcome: Outcome::Ok(Answer::NotFound),
             payload: node.payload_text(&payload),
         },
-        // A full disk refuses a write whole; a sibling may have been asked before, so nobody knows.
-        Err(refusal @ (Refusal::UnknownOutcome { .. } | Refusal::StorageFailed(_))) => {
-            Reply::unknown(refusal.to_string())
-        }
+        Err(refusal @ Refusal::UnknownOutcome { .. }) => Reply::unknown(refusal.to_string()),
         Err(refusal) => Reply::refused(refusal.to_string()),
     }
 }

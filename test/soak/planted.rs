@@ -8,7 +8,7 @@ use causeway::planted::Fault;
 
 use crate::arguments::Asked;
 use crate::crew::{Go, work};
-use crate::faults::{BY_CHANCE, BY_SCHEDULE, Seen, planted, seen_by};
+use crate::faults::{BY_CHANCE, BY_SCHEDULE, Schedule, planted, seen_by};
 use crate::progress::Progress;
 use crate::support::simulated::panics;
 use crate::support::simulated::run::{Setting, attempt};
@@ -50,8 +50,8 @@ fn name(fault: Fault) -> String {
 }
 
 /// Every fault once, with its schedules: none if chance is enough.
-fn by_fault() -> Vec<(Fault, Vec<fn() -> Seen>)> {
-    let mut listed: BTreeMap<u8, (Fault, Vec<fn() -> Seen>)> = BTreeMap::new();
+fn by_fault() -> Vec<(Fault, Vec<Schedule>)> {
+    let mut listed: BTreeMap<u8, (Fault, Vec<Schedule>)> = BTreeMap::new();
     for fault in BY_CHANCE {
         listed.entry(fault as u8).or_insert((fault, Vec::new()));
     }
@@ -66,7 +66,7 @@ fn by_fault() -> Vec<(Fault, Vec<fn() -> Seen>)> {
 }
 
 /// True if all schedules of a fault see it, or a random run of this seed does.
-fn notices(schedules: &[fn() -> Seen], seed: u64) -> bool {
+fn notices(schedules: &[Schedule], seed: u64) -> bool {
     panics::count();
     panics::silence(true);
     if schedules.is_empty() {

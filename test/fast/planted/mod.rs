@@ -21,6 +21,9 @@ use causeway::planted::{Fault, plant};
 /// What a schedule saw go wrong.
 pub(crate) type Seen = Result<(), String>;
 
+/// Clean with the rule; without it, it tells what went wrong.
+pub(crate) type Schedule = fn() -> Seen;
+
 /// Faults that random runs notice: the simulator's plans and clients must stay bad enough for that.
 pub(crate) const BY_CHANCE: [Fault; 9] = [
     Fault::NumberNotStored,
@@ -35,7 +38,7 @@ pub(crate) const BY_CHANCE: [Fault; 9] = [
 ];
 
 /// Faults that are too rare for chance, each with the schedule that shows it.
-pub(crate) const BY_SCHEDULE: [(Fault, fn() -> Seen); 25] = [
+pub(crate) const BY_SCHEDULE: [(Fault, Schedule); 25] = [
     (
         Fault::DependenciesLeftOut,
         schedules::an_effect_where_its_cause_is_missing,
@@ -102,7 +105,7 @@ pub(crate) fn planted<T>(fault: Fault, run: impl FnOnce() -> T) -> T {
 }
 
 /// What a schedule saw go wrong, if it did.
-pub(crate) fn seen_by(schedule: fn() -> Seen) -> Option<String> {
+pub(crate) fn seen_by(schedule: Schedule) -> Option<String> {
     let seen = catch_unwind(schedule).unwrap_or_else(|_| Err("it did not come to its end".to_owned()));
     seen.err()
 }

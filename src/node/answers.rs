@@ -48,9 +48,9 @@ pub enum Refusal {
         "the replicas that can be reached do not have yet what your causal payload depends on; try again shortly"
     )]
     Behind { partition: PartitionId },
-    /// The link broke after the write may have been taken.
+    /// The link broke or the disk failed after the write may have been taken.
     #[error(
-        "the outcome of this write is unknown: the node that was asked to take it stopped answering; the write may still appear"
+        "the outcome of this write is unknown: the node that was asked to take it did not confirm it; the write may still appear"
     )]
     UnknownOutcome { partition: PartitionId },
     #[error("this node is in no view yet; add it through a member with PUT /kv-store/update_view?type=add")]

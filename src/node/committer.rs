@@ -252,9 +252,7 @@ impl Committer {
                 Err(StoreError::Unknown(reason)) => {
                     self.node.storage.stuck(&reason);
                     for after in afters.drain(..) {
-                        after.refuse(&NotStored::Failed(format!(
-                            "{reason} (what was asked may still appear)"
-                        )));
+                        after.refuse(&NotStored::InDoubt);
                     }
                     let node = Arc::clone(&self.node);
                     tokio::select! {

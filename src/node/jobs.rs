@@ -19,8 +19,10 @@ use crate::wire::peer::{Answer, Known, Push};
 pub(super) enum NotStored {
     NotHere(NotHere),
     NoExchange(NoExchange),
-    /// The storage refused it, with its reason.
+    /// The storage refused it, with its reason: nothing of it is stored, and nothing will be.
     Failed(String),
+    /// The storage failed in the middle: nobody can say yet whether it is stored.
+    InDoubt,
     /// The node stops, or the view has moved on.
     Stopped,
 }

@@ -54,7 +54,7 @@ use tokio_util::sync::CancellationToken;
 pub use answers::{Found, Refusal, Role, Situation, Written};
 pub use committer::Committer;
 pub use start::{Parts, StartError};
-pub use tasks::Tasks;
+pub use tasks::{Spawner, Tasks};
 pub use view_request::{
     ChangeProgress, Changed, Preview, RequestKind, ViewOutcome, ViewRefusal, ViewRequest,
 };

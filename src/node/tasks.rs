@@ -1,16 +1,30 @@
 //! The tasks of a node: each belongs to the node, and all end with it.
 
+use std::fmt;
 use std::future::Future;
+use std::sync::Arc;
 
+use futures_util::future::BoxFuture;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument, Span};
 
+/// Runs tasks in a way of its own: the simulator, which can freeze a node.
+pub trait Spawner: Send + Sync + fmt::Debug {
+    fn spawn(&self, task: BoxFuture<'static, ()>);
+}
+
+#[derive(Debug, Clone)]
+enum Runtime {
+    Tokio(Handle),
+    Other(Arc<dyn Spawner>),
+}
+
 /// Spawns a node's tasks on its own runtime, and ends them together.
 #[derive(Debug, Clone)]
 pub struct Tasks {
-    runtime: Handle,
+    runtime: Runtime,
     tracker: TaskTracker,
     stop: CancellationToken,
     /// Where the tasks were made: the simulator tells its nodes apart by it.
@@ -20,8 +34,17 @@ pub struct Tasks {
 impl Tasks {
     /// Tasks on the runtime of the caller.
     pub fn on_this_runtime() -> Self {
+        Self::on(Runtime::Tokio(Handle::current()))
+    }
+
+    /// Tasks that `spawner` runs.
+    pub fn run_by(spawner: Arc<dyn Spawner>) -> Self {
+        Self::on(Runtime::Other(spawner))
+    }
+
+    fn on(runtime: Runtime) -> Self {
         Self {
-            runtime: Handle::current(),
+            runtime,
             tracker: TaskTracker::new(),
             stop: CancellationToken::new(),
             span: Span::current(),
@@ -44,8 +67,11 @@ impl Tasks {
                 () = task => {}
             }
         };
-        self.tracker
-            .spawn_on(task.instrument(self.span.clone()), &self.runtime);
+        let task = task.instrument(self.span.clone());
+        match &self.runtime {
+            Runtime::Tokio(handle) => drop(self.tracker.spawn_on(task, handle)),
+            Runtime::Other(spawner) => spawner.spawn(Box::pin(self.tracker.track_future(task))),
+        }
     }
 
     /// A token that ends some of the node's tasks before the node ends.

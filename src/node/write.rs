@@ -134,7 +134,8 @@ impl Node {
                 Err(NotTaken::NotHere(not_here))
             }
             Ok(Err(NotStored::Failed(reason))) => Err(NotTaken::Refused(Refusal::StorageFailed(reason))),
-            Ok(Err(NotStored::NoExchange(_) | NotStored::Stopped)) | Err(_) => {
+            // Nobody else may be asked: the write would be there twice, or a deletion find its own work.
+            Ok(Err(NotStored::InDoubt | NotStored::NoExchange(_) | NotStored::Stopped)) | Err(_) => {
                 Err(NotTaken::Refused(Refusal::UnknownOutcome { partition }))
             }
         }

@@ -1,16 +1,22 @@
-//! Random runs of a whole simulated cluster under faults, judged by the oracle.
+//! Random runs of a whole simulated cluster under faults, judged by the oracle: what `scripts/soak` does
+//! with as many seeds as one likes, done with a few.
 //!
-//! `SEED=n cargo test --test simulation one_seed -- --nocapture --ignored` repeats one run;
-//! `SEEDS=n FIRST=m` chooses how many runs the gate does and from which seed.
+//! `SEED=n cargo test --test simulation one_seed -- --nocapture --ignored` repeats one run with the logs of
+//! its nodes; `SEEDS=n FIRST=m` chooses how many runs the gate does and from which seed.
 
+#[path = "simulation/faults.rs"]
+mod faults;
 #[path = "../support/mod.rs"]
 mod support;
+
+use std::process::Command;
 
 use causeway::causality::Payload;
 use causeway::names::Key;
 use futures_util::future::join_all;
+use support::shrink::shrink;
 use support::simulated::cluster::SimCluster;
-use support::simulated::run::{Outcomes, Setting, run};
+use support::simulated::run::{Setting, attempt, run, run_under};
 use support::simulated::simulate;
 
 #[expect(
@@ -24,43 +30,18 @@ fn number(name: &str, default: u64) -> u64 {
         .unwrap_or(default)
 }
 
-fn tell(setting: &Setting, outcomes: &Outcomes) {
-    println!(
-        "seed {}: {} nodes, K={}",
-        setting.seed, setting.nodes, setting.replicas
-    );
-    for event in &outcomes.plan {
-        println!("{:>6} ms  {:?}", event.at_ms, event.fault);
-    }
-    println!("{}", outcomes.verdict.explain(&outcomes.history));
-    for difference in &outcomes.differences {
-        println!("at the end {difference}");
-    }
-    for line in outcomes.rivals.iter().chain(&outcomes.late) {
-        println!("{line}");
-    }
-    if outcomes.panics > 0 {
-        println!("{} panics", outcomes.panics);
-    }
-    println!(
-        "repeat with: SEED={} cargo test --test simulation one_seed -- --ignored --nocapture",
-        setting.seed
-    );
-}
-
 /// The seeds that failed, of every second one from `first` on. A simulation stays on its thread.
 fn failures(first: u64, end: u64) -> (Vec<u64>, u64) {
     let mut changes = 0;
     let mut fails = |seed: &u64| {
         let setting = Setting::of_seed(*seed);
-        let Ok(outcomes) = std::panic::catch_unwind(|| run(&setting)) else {
-            return true;
-        };
-        changes += outcomes.changes;
-        if !outcomes.is_clean() {
-            tell(&setting, &outcomes);
+        let plan = setting.plan();
+        let ran = attempt(&setting, &plan);
+        changes += ran.0.as_ref().map_or(0, |outcomes| outcomes.changes_under_fault);
+        if !ran.is_clean() {
+            println!("{}", ran.tell(&setting, &plan));
         }
-        !outcomes.is_clean()
+        !ran.is_clean()
     };
     let failed = (first..end).step_by(2).filter(&mut fails).collect();
     (failed, changes)
@@ -77,7 +58,7 @@ fn clusters_under_faults_keep_their_promises() {
         failed.extend(others);
         (failed, changes + of_others)
     });
-    println!("{} seeds, {changes} view changes", end - first);
+    println!("{} seeds, {changes} view changes under fault", end - first);
     failed.sort_unstable();
     assert!(failed.is_empty(), "seeds that failed: {failed:?}");
 }
@@ -108,6 +89,56 @@ fn large_values_that_are_written_at_once_come_to_every_replica() {
 }
 
 #[test]
+fn a_plan_says_what_strikes() {
+    let setting = Setting::of_seed(1);
+    let (plan, outcomes) = (setting.plan(), run(&setting));
+    assert!(outcomes.struck.values().sum::<u64>() > 0, "{plan:?}");
+    let in_peace = run_under(&setting, &[]);
+    assert!(in_peace.is_clean() && in_peace.struck.values().all(|count| *count == 0));
+}
+
+#[test]
+fn a_plan_shrinks_to_what_a_failure_needs() {
+    let items: Vec<u32> = (0..40).collect();
+    let needs = |kept: &[u32]| kept.contains(&7) && kept.contains(&31);
+    assert_eq!(shrink(&items, 1000, needs), [7, 31]);
+    let mut asked = 0;
+    let of_few_tries = shrink(&items, 5, |kept| {
+        asked += 1;
+        needs(kept)
+    });
+    assert!(asked == 5 && needs(&of_few_tries));
+    assert!(shrink(&items, 1000, |_| true).is_empty());
+}
+
+#[test]
+fn a_soak_refuses_mistaken_arguments_before_anything_is_built() {
+    let mistakes: [&[&str]; 9] = [
+        &["--sedes", "3"],
+        &["--seeds"],
+        &["--seeds", "0"],
+        &["--seeds", "many"],
+        &["--seed", "-1"],
+        &["--hours", "0"],
+        &["--seeds", "3", "--hours", "1"],
+        &["--planted", "--hours", "1"],
+        &["--keep-histories"],
+    ];
+    for mistake in mistakes {
+        let soak = Command::new("scripts/soak")
+            .args(mistake)
+            .output()
+            .expect("bash runs");
+        let said = String::from_utf8_lossy(&soak.stderr);
+        assert_eq!(soak.status.code(), Some(64), "{mistake:?}: {said}");
+        assert!(
+            said.starts_with("scripts/soak: ") && said.lines().count() == 1,
+            "{said}"
+        );
+    }
+}
+
+#[test]
 #[ignore = "repeats one seed"]
 fn one_seed() {
     tracing_subscriber::fmt()
@@ -115,8 +146,8 @@ fn one_seed() {
         .without_time()
         .init();
     let setting = Setting::of_seed(number("SEED", 1));
-    let outcomes = run(&setting);
-    tell(&setting, &outcomes);
-    println!("{:?} in {:?}", outcomes.verdict.counts, outcomes.simulated);
-    assert!(outcomes.is_clean());
+    let plan = setting.plan();
+    let ran = attempt(&setting, &plan);
+    println!("{}", ran.tell(&setting, &plan));
+    assert!(ran.is_clean());
 }

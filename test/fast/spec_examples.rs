@@ -1,22 +1,12 @@
 //! Every JSON example and every error of the contract, against a cluster of real nodes in simulated
 //! time. The transcripts in `spec_examples/` are read by people first: `script` says what they mean.
 
-#[path = "../support/simulated/cluster.rs"]
-#[allow(dead_code, unreachable_pub, reason = "other tests use the rest of it")]
-mod cluster;
-#[path = "../support/simulated/dice.rs"]
-#[allow(dead_code, unreachable_pub, reason = "other tests use the rest of it")]
-mod dice;
-#[path = "../support/simulated/disk.rs"]
-#[allow(dead_code, unreachable_pub, reason = "other tests use the rest of it")]
-mod disk;
 #[path = "spec_examples/exchange.rs"]
 mod exchange;
-#[path = "../support/simulated/network.rs"]
-#[allow(dead_code, unreachable_pub, reason = "other tests use the rest of it")]
-mod network;
 #[path = "spec_examples/script.rs"]
 mod script;
+#[path = "../support/mod.rs"]
+mod support;
 
 #[tokio::test(start_paused = true)]
 async fn every_example_of_the_contract_is_answered_as_it_stands_there() {

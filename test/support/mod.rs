@@ -13,6 +13,7 @@ pub mod driver;
 pub mod history;
 pub mod oracle;
 pub mod shape;
+pub mod shrink;
 pub mod simulated;
 pub mod timing;
 pub mod workload;

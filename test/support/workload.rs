@@ -35,6 +35,8 @@ pub struct Workload {
     lanes: Vec<Lane>,
     operations: u32,
     sessions: u32,
+    /// What each session that is over knew last.
+    ended: Vec<Known>,
     stopped: bool,
     history: History,
 }
@@ -68,6 +70,7 @@ impl Workload {
             sessions: shape.lanes as u32,
             shape,
             operations: 0,
+            ended: Vec::new(),
             stopped: false,
             history: History::default(),
         }
@@ -122,18 +125,22 @@ impl Workload {
     }
 
     /// The reads at the end, when the cluster is whole and quiet: every key at every node, by each
-    /// session with its payload, and by a stranger with none.
+    /// session with its payload, and by a stranger with none; and every key at one node by whoever was
+    /// left the payload of a session that is over.
     pub fn final_steps(&mut self, nodes: usize) -> Vec<Step> {
-        self.sessions += 1;
-        let stranger = (SessionId(self.sessions - 1), Known::default());
         let lanes = self.lanes.iter().map(|lane| (lane.session, lane.known.clone()));
-        let readers: Vec<_> = lanes.chain([stranger]).collect();
+        let mut readers: Vec<_> = lanes.map(|(session, known)| (session, known, 0..nodes)).collect();
+        readers.push((self.fresh_session(), Known::default(), 0..nodes));
+        for (heir, known) in std::mem::take(&mut self.ended).into_iter().enumerate() {
+            let node = heir % nodes;
+            readers.push((self.fresh_session(), known, node..node + 1));
+        }
         let keys = self.shape.keys.clone();
         let mut steps = Vec::new();
-        for (session, known) in &readers {
+        for (session, known, nodes) in &readers {
             for (key, node) in keys
                 .iter()
-                .flat_map(|key| (0..nodes).map(move |node| (key, node)))
+                .flat_map(|key| nodes.clone().map(move |node| (key, node)))
             {
                 let operation = Operation {
                     key: key.clone(),
@@ -143,6 +150,11 @@ impl Workload {
             }
         }
         steps
+    }
+
+    fn fresh_session(&mut self) -> SessionId {
+        self.sessions += 1;
+        SessionId(self.sessions - 1)
     }
 
     /// Takes down a final read.
@@ -198,9 +210,12 @@ impl Workload {
 
     fn begin_session(&mut self, lane: usize) {
         let blank = self.chance(lane, self.shape.blank_starts);
+        let session = self.fresh_session();
         let lane = &mut self.lanes[lane];
-        lane.session = SessionId(self.sessions);
-        self.sessions += 1;
+        lane.session = session;
+        if !lane.known.after.is_empty() {
+            self.ended.push(lane.known.clone());
+        }
         if blank {
             lane.known = Known::default();
         }

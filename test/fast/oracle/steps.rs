@@ -120,6 +120,25 @@ fn at_the_end_everybody_reads_everything_everywhere() {
 }
 
 #[test]
+fn the_payload_of_a_session_that_is_over_is_read_at_the_end() {
+    let shape = Shape {
+        session_ends: 1.0,
+        blank_starts: 1.0,
+        ..lonely()
+    };
+    let keys = shape.keys.len();
+    let mut workload = Workload::new(7, shape);
+    let step = workload.next(0, NODES).expect("begins");
+    workload.finished(0, step, written("p1"), 0, 1);
+    let next = workload.next(0, NODES).expect("another session begins");
+    assert_eq!(next.after, []);
+    let steps = workload.final_steps(NODES);
+    let with_payload: Vec<_> = steps.iter().filter(|step| step.after == [OpId(1)]).collect();
+    assert_eq!(with_payload.len(), keys);
+    assert!(with_payload.iter().all(|step| step.session != next.session));
+}
+
+#[test]
 fn keys_are_spread_over_the_slots() {
     let keys = spread_keys(3, 4);
     let run_of = |key: &String| causeway::names::Slot::of(key).index() * 3 / 16_384;

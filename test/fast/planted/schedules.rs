@@ -10,21 +10,27 @@ use causeway::wire::notes;
 use tokio::time::{sleep, timeout};
 
 use super::Seen;
-use super::support::history::{Action, Answer, Operation, Outcome, Reply};
-use super::support::simulated::cluster::SimCluster;
-use super::support::simulated::simulate;
-use super::support::simulated::stage::ask;
-use super::support::simulated::views::Views;
+use crate::support::history::{Action, Answer, Operation, Outcome, Reply};
+use crate::support::simulated::cluster::SimCluster;
+use crate::support::simulated::simulate;
+use crate::support::simulated::stage::ask;
+use crate::support::simulated::views::Views;
 
-const LONG: Duration = Duration::from_secs(10);
+pub(super) const LONG: Duration = Duration::from_secs(10);
 
-async fn operate(cluster: &SimCluster, node: usize, key: &str, action: Action, payload: &str) -> Reply {
+pub(super) async fn operate(
+    cluster: &SimCluster,
+    node: usize,
+    key: &str,
+    action: Action,
+    payload: &str,
+) -> Reply {
     let node = cluster.node(node).expect("runs").clone();
     let key = key.to_owned();
     ask(&node, &Operation { key, action }, payload).await
 }
 
-async fn put(cluster: &SimCluster, node: usize, key: &str, value: &str, payload: &str) -> String {
+pub(super) async fn put(cluster: &SimCluster, node: usize, key: &str, value: &str, payload: &str) -> String {
     let reply = operate(cluster, node, key, Action::Put(value.to_owned()), payload).await;
     let is_written = matches!(reply.outcome, Outcome::Ok(Answer::Written { .. }));
     assert!(is_written, "a put that nothing hinders: {:?}", reply.outcome);
@@ -32,7 +38,7 @@ async fn put(cluster: &SimCluster, node: usize, key: &str, value: &str, payload:
 }
 
 /// The value that a node answers; nothing if it finds none.
-fn found(reply: &Reply) -> Option<&str> {
+pub(super) fn found(reply: &Reply) -> Option<&str> {
     match &reply.outcome {
         Outcome::Ok(Answer::Found { value, .. }) => Some(value),
         _ => None,
@@ -40,22 +46,48 @@ fn found(reply: &Reply) -> Option<&str> {
 }
 
 /// A cluster of which only these nodes are up, and serve.
-async fn serving(seed: u64, count: usize, replicas: u32, up: &[usize]) -> SimCluster {
+pub(super) async fn serving(seed: u64, count: usize, replicas: u32, up: &[usize]) -> SimCluster {
     let mut cluster = SimCluster::new(seed, count, replicas);
+    serving_with(&mut cluster, up).await;
+    cluster
+}
+
+/// Starts these nodes, and waits until they serve.
+pub(super) async fn serving_with(cluster: &mut SimCluster, up: &[usize]) {
     for number in up {
         cluster.start(*number).await;
     }
     cluster
-        .until(LONG, "those that are up serve", || serve(&cluster, up, 1))
+        .until(LONG, "those that are up serve", || serve(cluster, up, 1))
         .await;
-    cluster
 }
 
-fn serve(cluster: &SimCluster, numbers: &[usize], epoch: u64) -> bool {
+pub(super) fn serve(cluster: &SimCluster, numbers: &[usize], epoch: u64) -> bool {
     numbers.iter().all(|number| {
         let node = cluster.node(*number).expect("runs");
         let situation = node.situation();
         situation.epoch >= Epoch(epoch) && situation.ready
+    })
+}
+
+/// n1 does not reach n0, which took the cause; the effect comes to it from n2. Its reader knows nothing of
+/// the cause but by the reply.
+pub(crate) fn an_effect_where_its_cause_is_missing() -> Seen {
+    simulate(async {
+        let cluster = serving(1, 3, 3, &[0, 1, 2]).await;
+        cluster.cut(0, 1);
+        let cause = operate(&cluster, 0, "cause", Action::Put("c".to_owned()), "");
+        // Its coordinator waits for n1; n2 has it at once.
+        let _ = timeout(Duration::from_millis(5), cause).await;
+        let payload = operate(&cluster, 2, "cause", Action::Get, "").await.payload;
+        put(&cluster, 2, "effect", "e", &payload).await;
+        let effect = operate(&cluster, 1, "effect", Action::Get, "").await;
+        assert_eq!(found(&effect), Some("e"), "n1 has the effect");
+        let cause = operate(&cluster, 1, "cause", Action::Get, &effect.payload).await;
+        match found(&cause) {
+            Some(_) => Ok(()),
+            None => Err("a reader of an effect was told that its cause is not there".to_owned()),
+        }
     })
 }
 
@@ -65,12 +97,7 @@ pub(crate) fn a_deletion_behind_a_copy() -> Seen {
     simulate(async {
         let mut cluster = SimCluster::new(1, 4, 3);
         cluster.limits.forget_after = Duration::from_millis(600);
-        for number in [0, 1, 3] {
-            cluster.start(number).await;
-        }
-        cluster
-            .until(LONG, "three serve", || serve(&cluster, &[0, 1, 3], 1))
-            .await;
+        serving_with(&mut cluster, &[0, 1, 3]).await;
         put(&cluster, 0, "k", "v", "").await;
         cluster.isolate(3);
         cluster.start(2).await;

@@ -16,8 +16,8 @@ use causeway::api::respond;
 use causeway::config::{Config, Limits, StoreKind};
 use causeway::node::{Node, Parts, Tasks};
 
-use crate::cluster::SimCluster;
 use crate::exchange::{Ask, Expected};
+use crate::support::simulated::cluster::SimCluster;
 
 /// Every transcript is the same run each time.
 const SEED: u64 = 1;

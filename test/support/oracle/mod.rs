@@ -132,7 +132,7 @@ pub struct Counts {
     pub final_reads: usize,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Verdict {
     pub violations: Vec<Violation>,
     pub counts: Counts,

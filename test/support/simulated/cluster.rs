@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::dice::{Dice, SimWorld};
 use super::disk::SimDisk;
+use super::gate::Gate;
 use super::network::SimNetwork;
 
 /// A cluster of simulated nodes, numbered from 0.
@@ -34,7 +35,9 @@ pub struct SimNode {
     pub id: NodeId,
     pub disk: SimDisk,
     pub world: Arc<SimWorld>,
+    pub gate: Gate,
     pub running: Option<Arc<Node>>,
+    pub has_run: bool,
     /// Cancelled when the node is killed, for those who wait for an answer of it.
     pub life: CancellationToken,
 }
@@ -57,7 +60,9 @@ impl SimCluster {
                 .expect("is an address"),
             disk: SimDisk::new(dice.clone()),
             world: Arc::new(SimWorld::new(dice.clone(), born)),
+            gate: Gate::default(),
             running: None,
+            has_run: false,
             life: CancellationToken::new(),
         };
         let nodes = (0..count).map(node).collect();
@@ -126,7 +131,8 @@ impl SimCluster {
             world: Arc::clone(&node.world) as _,
             dialer: self.network.dialer(&node.id),
             engine: Arc::new(node.disk.clone()),
-            tasks: tracing::info_span!("node", %node.id).in_scope(Tasks::on_this_runtime),
+            tasks: tracing::info_span!("node", %node.id)
+                .in_scope(|| Tasks::run_by(Arc::new(node.gate.clone()))),
         };
         async move {
             let tasks = parts.tasks.clone();
@@ -142,6 +148,7 @@ impl SimCluster {
         let node = &mut self.nodes[number];
         self.network.runs(&node.id, &running);
         node.running = Some(running);
+        node.has_run = true;
         node.life = CancellationToken::new();
     }
 
@@ -153,6 +160,9 @@ impl SimCluster {
         if let Some(running) = node.running.take() {
             running.kill();
         }
+        node.disk.ended();
+        // What is killed while it is frozen takes no further step: its tasks see the end first.
+        node.gate.thaw();
     }
 
     /// Kills a node and takes its disk.

@@ -1,7 +1,6 @@
 //! One source of randomness for everything that is simulated, and the clocks of the nodes.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
 
 use causeway::node::World;
 use parking_lot::Mutex;
@@ -35,33 +34,66 @@ impl Dice {
 /// The simulation begins here: some day in November 2023.
 const BEGIN_MS: i64 = 1_700_000_000_000;
 
-/// A node's wall clock, which may be off and may jump, and its share of the dice.
+/// A node's wall clock, which may be off, may jump and may drift, and its share of the dice. Its timers
+/// run with the true time: a machine's own clock drifts by millionths.
 #[derive(Debug)]
 pub struct SimWorld {
     dice: Dice,
     born: Instant,
-    offset_ms: AtomicI64,
+    hand: Mutex<Hand>,
+}
+
+/// How a clock was set last.
+#[derive(Debug)]
+struct Hand {
+    set: Instant,
+    offset_ms: i64,
+    drift_ppm: i64,
+}
+
+impl Hand {
+    fn offset_ms(&self) -> i64 {
+        let since_ms = i64::try_from(self.set.elapsed().as_millis()).expect("a short simulation");
+        self.offset_ms + since_ms * self.drift_ppm / 1_000_000
+    }
 }
 
 impl SimWorld {
     pub fn new(dice: Dice, born: Instant) -> Self {
+        let hand = Hand {
+            set: born,
+            offset_ms: 0,
+            drift_ppm: 0,
+        };
         Self {
             dice,
             born,
-            offset_ms: AtomicI64::new(0),
+            hand: Mutex::new(hand),
         }
     }
 
     /// Sets the clock this far ahead of the true time, or behind it.
     pub fn set_offset_ms(&self, offset_ms: i64) {
-        self.offset_ms.store(offset_ms, Ordering::Relaxed);
+        let mut hand = self.hand.lock();
+        (hand.set, hand.offset_ms) = (Instant::now(), offset_ms);
+    }
+
+    /// Lets the clock run so many millionths too fast from now on, or too slowly.
+    pub fn set_drift_ppm(&self, drift_ppm: i64) {
+        let mut hand = self.hand.lock();
+        let offset_ms = hand.offset_ms();
+        *hand = Hand {
+            set: Instant::now(),
+            offset_ms,
+            drift_ppm,
+        };
     }
 }
 
 impl World for SimWorld {
     fn wall_ms(&self) -> u64 {
         let since_begin = i64::try_from(self.born.elapsed().as_millis()).expect("a short simulation");
-        let now = BEGIN_MS + since_begin + self.offset_ms.load(Ordering::Relaxed);
+        let now = BEGIN_MS + since_begin + self.hand.lock().offset_ms();
         u64::try_from(now).expect("clocks stay after 1970")
     }
 

@@ -1,4 +1,10 @@
-//! A disk that takes its time, fills up, and loses what was not synced when its node is killed.
+//! A disk that takes its time, fills up, is in doubt, and loses what was not synced when its node is
+//! killed.
+//!
+//! A batch is whole or absent, which is all that an engine promises: a sync that a kill cuts short leaves
+//! one or the other, as the dice say, and nobody was told. A disk in doubt answers
+//! [`StoreError::Unknown`] and holds its node to the contract: the same batch again, and no other before
+//! its fate is known.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -27,7 +33,23 @@ struct State {
     notes: BTreeMap<String, Vec<u8>>,
     sync_ms: u64,
     full: bool,
+    /// Batches that come meanwhile are of unknown fate.
+    in_doubt: bool,
+    /// The batch of unknown fate, as text, and whether it is stored.
+    doubted: Option<(String, bool)>,
     syncs: u64,
+    fates: Fates,
+}
+
+/// Batches to which something happened.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Fates {
+    /// A kill cut the sync short, and the batch is there, or not.
+    pub kept_by_kill: u64,
+    pub lost_by_kill: u64,
+    /// Nobody knew, and at last it was stored, or refused.
+    pub doubted_and_stored: u64,
+    pub doubted_and_refused: u64,
 }
 
 impl fmt::Debug for SimDisk {
@@ -56,9 +78,9 @@ impl SimDisk {
     /// Loses everything.
     pub fn wipe(&self) {
         let mut state = self.state.lock();
-        let sync_ms = state.sync_ms;
         *state = State {
-            sync_ms,
+            sync_ms: state.sync_ms,
+            fates: state.fates,
             ..State::default()
         };
     }
@@ -73,29 +95,106 @@ impl SimDisk {
         self.state.lock().full = full;
     }
 
+    /// While it is in doubt, nobody can say what becomes of a batch.
+    pub fn set_in_doubt(&self, in_doubt: bool) {
+        self.state.lock().in_doubt = in_doubt;
+    }
+
+    /// Its node is killed: whoever starts from it knows nothing of a batch in doubt.
+    pub fn ended(&self) {
+        self.state.lock().doubted = None;
+    }
+
     /// What is stored, by key.
     pub fn records(&self) -> BTreeMap<String, Record> {
         self.state.lock().records.clone()
+    }
+
+    /// True if nothing was ever stored since the disk was new.
+    pub fn is_empty(&self) -> bool {
+        let state = self.state.lock();
+        state.records.is_empty() && state.notes.is_empty()
     }
 
     pub fn syncs(&self) -> u64 {
         self.state.lock().syncs
     }
 
-    fn store(&self, batch: &Batch) {
+    pub fn fates(&self) -> Fates {
+        self.state.lock().fates
+    }
+
+    /// Answers `Unknown` for a batch that comes while the disk is in doubt, or settles it.
+    fn doubt(&self, batch: &Batch) -> Option<Result<(), StoreError>> {
+        let (in_doubt, doubted) = {
+            let mut state = self.state.lock();
+            (state.in_doubt, state.doubted.take())
+        };
+        if !in_doubt && doubted.is_none() {
+            return None;
+        }
+        let name = format!("{batch:?}");
+        let is_stored = match doubted {
+            Some((before, is_stored)) => {
+                assert!(before == name, "{name} came while nobody knew of {before}");
+                is_stored
+            }
+            None => false,
+        };
+        // What is there stays; what is not may get there this time.
+        let is_stored = is_stored || self.dice.chance(50);
+        if is_stored {
+            self.state.lock().store(batch);
+        }
         let mut state = self.state.lock();
-        state.syncs += 1;
+        if in_doubt {
+            state.doubted = Some((name, is_stored));
+            return Some(Err(StoreError::Unknown(
+                "the simulated disk went away".to_owned(),
+            )));
+        }
+        if is_stored {
+            state.fates.doubted_and_stored += 1;
+            return Some(Ok(()));
+        }
+        state.fates.doubted_and_refused += 1;
+        let reason = "the simulated disk did not take it".to_owned();
+        Some(Err(StoreError::Refused(reason)))
+    }
+}
+
+impl State {
+    fn store(&mut self, batch: &Batch) {
+        self.syncs += 1;
         for key in &batch.forgotten {
-            state.records.remove(key.as_str());
+            self.records.remove(key.as_str());
         }
         for record in &batch.records {
-            state.records.insert(record.key().to_owned(), record.clone());
+            self.records.insert(record.key().to_owned(), record.clone());
         }
         for (name, bytes) in &batch.notes {
             match bytes {
-                Some(bytes) => state.notes.insert(name.clone(), bytes.clone()),
-                None => state.notes.remove(name),
+                Some(bytes) => self.notes.insert(name.clone(), bytes.clone()),
+                None => self.notes.remove(name),
             };
+        }
+    }
+}
+
+/// A sync that goes on until it is said to have ended: a kill drops it before.
+struct Syncing<'a> {
+    disk: &'a SimDisk,
+    is_stored: bool,
+    has_ended: bool,
+}
+
+impl Drop for Syncing<'_> {
+    fn drop(&mut self) {
+        let mut state = self.disk.state.lock();
+        match (self.has_ended, self.is_stored) {
+            (true, _) => {}
+            (false, true) => state.fates.kept_by_kill += 1,
+            (false, false) => state.fates.lost_by_kill += 1,
         }
     }
 }
@@ -105,6 +204,9 @@ impl Engine for SimDisk {
     /// and nobody was told.
     fn commit<'a>(&'a self, batch: &'a Batch) -> BoxFuture<'a, Result<(), StoreError>> {
         Box::pin(async move {
+            if let Some(answer) = self.doubt(batch) {
+                return answer;
+            }
             let (sync_ms, full) = {
                 let state = self.state.lock();
                 (state.sync_ms, state.full)
@@ -114,16 +216,21 @@ impl Engine for SimDisk {
                     "no space left on the simulated disk".to_owned(),
                 ));
             }
-            let reaches_the_disk_early = self.dice.chance(50);
-            if reaches_the_disk_early {
-                self.store(batch);
+            let mut sync = Syncing {
+                disk: self,
+                is_stored: self.dice.chance(50),
+                has_ended: false,
+            };
+            if sync.is_stored {
+                self.state.lock().store(batch);
             }
             if sync_ms > 0 {
                 sleep(Duration::from_micros(self.dice.between(100, sync_ms * 1000))).await;
             }
-            if !reaches_the_disk_early {
-                self.store(batch);
+            if !sync.is_stored {
+                self.state.lock().store(batch);
             }
+            sync.has_ended = true;
             Ok(())
         })
     }

@@ -8,13 +8,22 @@ pub mod client;
 pub mod cluster;
 pub mod dice;
 pub mod disk;
+pub mod fault;
+pub mod gate;
+mod lasting;
+mod links;
 pub mod network;
+mod operator;
+pub mod outcomes;
 pub mod panics;
 pub mod plan;
+mod requests;
 pub mod run;
 pub mod setting;
 pub mod stage;
+mod suffer;
 pub mod views;
+pub mod waits;
 
 pub use cluster::SimCluster;
 

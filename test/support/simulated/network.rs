@@ -1,7 +1,7 @@
-//! A network of links that may be slow, cut, or cut one way. Frames stay in order; a cut holds them, as
-//! TCP does, until the link is whole again or an end of the stream is gone.
+//! A network of links that may be slow, lossy, cut, flapping, or cut one way. Frames stay in order; a cut
+//! holds them, as TCP does, until the link is whole again, the stream breaks, or an end of it is gone.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -16,6 +16,10 @@ use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::dice::Dice;
+use super::links::{Link, Links, Passes};
+
+/// A frame takes up to this long on a link with which nothing is wrong.
+const DELAY_US: u64 = 400;
 
 /// The network that all nodes of a simulation share.
 #[derive(Clone)]
@@ -23,18 +27,10 @@ pub struct SimNetwork(Arc<Shared>);
 
 struct Shared {
     dice: Dice,
-    state: Mutex<State>,
+    links: Mutex<Links>,
+    running: Mutex<BTreeMap<NodeId, Weak<Node>>>,
     /// Ticks whenever a link changes.
     changed: Notify,
-}
-
-#[derive(Default)]
-struct State {
-    running: BTreeMap<NodeId, Weak<Node>>,
-    cut: BTreeSet<(NodeId, NodeId)>,
-    /// Extra delay of a link, in milliseconds at the most.
-    slow: BTreeMap<(NodeId, NodeId), u64>,
-    delay_us: u64,
 }
 
 impl fmt::Debug for SimNetwork {
@@ -45,35 +41,28 @@ impl fmt::Debug for SimNetwork {
 
 impl SimNetwork {
     pub fn new(dice: Dice) -> Self {
-        let state = State {
-            delay_us: 400,
-            ..State::default()
-        };
         Self(Arc::new(Shared {
             dice,
-            state: Mutex::new(state),
+            links: Mutex::new(Links::new(DELAY_US)),
+            running: Mutex::default(),
             changed: Notify::new(),
         }))
     }
 
     pub fn runs(&self, id: &NodeId, node: &Arc<Node>) {
-        self.0
-            .state
-            .lock()
-            .running
-            .insert(id.clone(), Arc::downgrade(node));
+        let mut running = self.0.running.lock();
+        running.insert(id.clone(), Arc::downgrade(node));
     }
 
     /// The node is gone: connections to it are refused from now on.
     pub fn ended(&self, id: &NodeId) {
-        self.0.state.lock().running.remove(id);
-        self.tick();
+        self.0.running.lock().remove(id);
+        self.0.changed.notify_waiters();
     }
 
     /// Cuts what goes from one node to another.
     pub fn cut_one_way(&self, from: &NodeId, to: &NodeId) {
-        self.0.state.lock().cut.insert((from.clone(), to.clone()));
-        self.tick();
+        self.change(|links| links.cut((from.clone(), to.clone())));
     }
 
     pub fn cut(&self, a: &NodeId, b: &NodeId) {
@@ -81,58 +70,71 @@ impl SimNetwork {
         self.cut_one_way(b, a);
     }
 
+    /// Lets a link be whole and cut in turn, both ways at once.
+    pub fn flap(&self, a: &NodeId, b: &NodeId, half_ms: u64) {
+        let half = Duration::from_millis(half_ms);
+        self.change(|links| both(a, b).into_iter().for_each(|link| links.flap(link, half)));
+    }
+
     /// Lets frames of a link take up to this much longer.
     pub fn slow_down(&self, from: &NodeId, to: &NodeId, delay_ms: u64) {
-        self.0
-            .state
-            .lock()
-            .slow
-            .insert((from.clone(), to.clone()), delay_ms);
+        self.change(|links| links.slow_down((from.clone(), to.clone()), delay_ms));
+    }
+
+    /// Lets so many of a hundred frames be lost, both ways, and sent again.
+    pub fn lose(&self, a: &NodeId, b: &NodeId, percent: u64) {
+        self.change(|links| both(a, b).into_iter().for_each(|link| links.lose(link, percent)));
+    }
+
+    /// Ends every stream between two nodes.
+    pub fn break_streams(&self, a: &NodeId, b: &NodeId) {
+        self.change(|links| both(a, b).iter().for_each(|link| links.break_streams(link)));
     }
 
     /// Makes every link whole and quick.
     pub fn heal(&self) {
-        let mut state = self.0.state.lock();
-        state.cut.clear();
-        state.slow.clear();
-        drop(state);
-        self.tick();
+        self.change(Links::mend_all);
     }
 
     pub fn heal_link(&self, a: &NodeId, b: &NodeId) {
-        let mut state = self.0.state.lock();
-        state.cut.remove(&(a.clone(), b.clone()));
-        state.cut.remove(&(b.clone(), a.clone()));
-        drop(state);
-        self.tick();
+        self.change(|links| both(a, b).iter().for_each(|link| links.mend(link)));
     }
 
-    fn tick(&self) {
+    fn change(&self, change: impl FnOnce(&mut Links)) {
+        change(&mut self.0.links.lock());
         self.0.changed.notify_waiters();
     }
 
-    fn delay(&self, link: &(NodeId, NodeId)) -> Duration {
-        let state = self.0.state.lock();
-        let slow_us = state.slow.get(link).copied().unwrap_or(0) * 1000;
-        let most = state.delay_us + slow_us;
-        drop(state);
-        Duration::from_micros(self.0.dice.between(50, most.max(50)))
+    fn delay(&self, link: &Link) -> Duration {
+        self.0.links.lock().delay(link, &self.0.dice)
     }
 
-    async fn until_whole(&self, link: &(NodeId, NodeId)) {
+    /// Whether what is under way on a stream that breaks gets there: not behind a cut, otherwise by chance.
+    fn lets_arrive(&self, link: &Link) -> bool {
+        let passes = self.0.links.lock().passes(link);
+        matches!(passes, Passes::Now) && self.0.dice.chance(50)
+    }
+
+    async fn until_whole(&self, link: &Link) {
         loop {
             let mut changed = std::pin::pin!(self.0.changed.notified());
             // Listen first, then look: no change is missed between the two.
             changed.as_mut().enable();
-            if !self.0.state.lock().cut.contains(link) {
-                return;
+            let passes = self.0.links.lock().passes(link);
+            match passes {
+                Passes::Now => return,
+                Passes::Never => changed.await,
+                Passes::At(then) => tokio::select! {
+                    biased;
+                    () = changed => {}
+                    () = sleep_until(then) => {}
+                },
             }
-            changed.await;
         }
     }
 
     /// Resolves when the next frame of a link is there; never if none is under way.
-    async fn arrival(&self, arrives: Option<Instant>, link: &(NodeId, NodeId)) {
+    async fn arrival(&self, arrives: Option<Instant>, link: &Link) {
         let Some(arrives) = arrives else {
             return std::future::pending().await;
         };
@@ -153,7 +155,7 @@ impl SimNetwork {
         self.until_whole(&there).await;
         self.until_whole(&back).await;
         sleep(self.delay(&there) + self.delay(&back)).await;
-        let node = self.0.state.lock().running.get(&to).and_then(Weak::upgrade);
+        let node = self.0.running.lock().get(&to).and_then(Weak::upgrade);
         let node = node.ok_or_else(|| DialError("connection refused".to_owned()))?;
         let (caller, there_receiver) = self.one_way(there);
         let (back_sender, back_receiver) = self.one_way(back);
@@ -167,45 +169,67 @@ impl SimNetwork {
         })
     }
 
-    /// One direction of a stream: what is sent comes out later, in order. It ends when either end does.
+    /// One direction of a stream: what is sent comes out later, in order. It ends when either end does,
+    /// or when it breaks.
     #[expect(
         clippy::disallowed_methods,
         reason = "frames under way belong to the network, not to a node"
     )]
-    fn one_way(&self, link: (NodeId, NodeId)) -> (mpsc::Sender<Bytes>, mpsc::Receiver<Bytes>) {
-        let (sender, mut sent) = mpsc::channel::<Bytes>(PIPE_FRAMES);
+    fn one_way(&self, link: Link) -> (mpsc::Sender<Bytes>, mpsc::Receiver<Bytes>) {
+        let (sender, sent) = mpsc::channel::<Bytes>(PIPE_FRAMES);
         let (deliver, receiver) = mpsc::channel(PIPE_FRAMES);
         let network = self.clone();
+        let open = self.0.links.lock().opened(&link);
         tokio::spawn(async move {
-            // Each frame has its own delay from the moment it was sent: a slow link lags, and carries as
-            // much as a quick one.
-            let mut under_way: VecDeque<(Instant, Bytes)> = VecDeque::new();
-            let mut is_open = true;
-            while is_open || !under_way.is_empty() {
-                let arrives = under_way.front().map(|(arrives, _)| *arrives);
-                tokio::select! {
-                    biased;
-                    () = deliver.closed() => return,
-                    frame = sent.recv(), if is_open && under_way.len() < PIPE_FRAMES => match frame {
-                        // As the real network has it.
-                        Some(frame) if frame.len() > FRAME_BYTES_MAX => return,
-                        Some(frame) => {
-                            let last = under_way.back().map_or_else(Instant::now, |(last, _)| *last);
-                            under_way.push_back((last.max(Instant::now() + network.delay(&link)), frame));
-                        }
-                        None => is_open = false,
-                    },
-                    () = network.arrival(arrives, &link) => {
-                        let Some((_, frame)) = under_way.pop_front() else { return };
-                        if deliver.send(frame).await.is_err() {
-                            return;
-                        }
-                    }
+            let mut under_way = VecDeque::new();
+            let carried = network.carry(&link, sent, &deliver, &mut under_way);
+            let has_ended = open.run_until_cancelled(carried).await.is_some();
+            if !has_ended && network.lets_arrive(&link) {
+                for (_, frame) in under_way {
+                    let _ = deliver.try_send(frame);
                 }
             }
         });
         (sender, receiver)
     }
+
+    /// Each frame has its own delay from the moment it was sent: a slow link lags, and carries as much as
+    /// a quick one.
+    async fn carry(
+        &self,
+        link: &Link,
+        mut sent: mpsc::Receiver<Bytes>,
+        deliver: &mpsc::Sender<Bytes>,
+        under_way: &mut VecDeque<(Instant, Bytes)>,
+    ) {
+        let mut is_open = true;
+        while is_open || !under_way.is_empty() {
+            let arrives = under_way.front().map(|(arrives, _)| *arrives);
+            tokio::select! {
+                biased;
+                () = deliver.closed() => return,
+                frame = sent.recv(), if is_open && under_way.len() < PIPE_FRAMES => match frame {
+                    // As the real network has it.
+                    Some(frame) if frame.len() > FRAME_BYTES_MAX => return,
+                    Some(frame) => {
+                        let last = under_way.back().map_or_else(Instant::now, |(last, _)| *last);
+                        under_way.push_back((last.max(Instant::now() + self.delay(link)), frame));
+                    }
+                    None => is_open = false,
+                },
+                () = self.arrival(arrives, link) => {
+                    let Some((_, frame)) = under_way.pop_front() else { return };
+                    if deliver.send(frame).await.is_err() {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn both(a: &NodeId, b: &NodeId) -> [Link; 2] {
+    [(a.clone(), b.clone()), (b.clone(), a.clone())]
 }
 
 #[derive(Debug)]

@@ -2,44 +2,7 @@
 //! and run again.
 
 use super::dice::Dice;
-
-/// One thing that goes wrong, or is mended. Nodes by number.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fault {
-    Cut(usize, usize),
-    CutOneWay(usize, usize),
-    HealLink(usize, usize),
-    Slow(usize, usize, u64),
-    /// Cuts a node off from every other; its clients still reach it.
-    Isolate(usize),
-    Rejoin(usize),
-    Kill(usize),
-    Start(usize),
-    /// Kills a node and destroys its disk.
-    Wipe(usize),
-    /// Sets a clock this many milliseconds off.
-    Clock(usize, i64),
-    DiskFull(usize, bool),
-    /// Each sync takes up to this many milliseconds.
-    SlowDisk(usize, u64),
-    /// An operator asks one node to add another, or to remove one: nodes by their places among those of
-    /// which it makes sense.
-    Add {
-        node: usize,
-        via: usize,
-    },
-    Remove {
-        node: usize,
-        via: usize,
-    },
-}
-
-/// A fault and when it strikes, in milliseconds from the beginning of the run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Event {
-    pub at_ms: u64,
-    pub fault: Fault,
-}
+use super::fault::{Event, Fault, QUICK_SYNC_MS};
 
 /// How bad a run is.
 #[derive(Debug, Clone, Copy)]
@@ -56,9 +19,6 @@ pub struct Severity {
     /// not outlive them.
     pub gentle: bool,
 }
-
-/// Syncs of more than this excuse slow answers.
-pub const QUICK_SYNC_MS: u64 = 25;
 
 /// Draws a plan. Whatever strikes a node or a link is mended a little later, so that faults overlap in
 /// changing ways; the end of a run mends the rest.
@@ -139,35 +99,68 @@ impl Draft<'_> {
     fn misfortune(&mut self) {
         let at_ms = self.dice.between(0, self.severity.span_ms);
         let mended_ms = at_ms + self.dice.between(50, self.severity.span_ms / 2);
+        let kinds = if self.severity.gentle { 16..=31 } else { 0..=31 };
+        let draw = self.dice.between(*kinds.start(), *kinds.end());
+        if draw >= 16 {
+            return self.gentle_misfortune(draw, at_ms, mended_ms);
+        }
         let (a, b) = (self.node(), self.node());
-        let draw = if self.severity.gentle {
-            self.dice.between(11, 19)
-        } else {
-            self.dice.between(0, 19)
-        };
         let (fault, mending) = match draw {
             0..=2 => (Fault::Cut(a, b), Fault::HealLink(a, b)),
             3..=4 => (Fault::CutOneWay(a, b), Fault::HealLink(a, b)),
             5..=6 => (Fault::Isolate(a), Fault::Rejoin(a)),
             7 => (Fault::Clock(a, self.skew()), Fault::Clock(a, self.skew())),
-            8..=10 => (Fault::Kill(a), Fault::Start(a)),
-            11 => (
+            8 => (Fault::Drift(a, self.drift()), Fault::Drift(a, 0)),
+            9..=11 => (Fault::Kill(a), Fault::Start(a)),
+            12..=13 => (Fault::Freeze(a), Fault::Thaw(a)),
+            14 => (
+                Fault::Flap(a, b, self.dice.between(20, 900)),
+                Fault::HealLink(a, b),
+            ),
+            _ => return self.unanswered(at_ms, a, b),
+        };
+        self.strike(at_ms, mended_ms, fault, mending);
+    }
+
+    /// What delays a frame or a write by a moment only, but for destroyed disks.
+    fn gentle_misfortune(&mut self, draw: u64, at_ms: u64, mended_ms: u64) {
+        let (a, b) = (self.node(), self.node());
+        let soon_ms = at_ms + self.dice.between(10, 900);
+        let (mended_ms, fault, mending) = match draw {
+            16 => (
+                mended_ms,
                 Fault::Slow(a, b, self.dice.between(5, 800)),
                 Fault::HealLink(a, b),
             ),
-            12..=15 if self.severity.wipes && !self.wiped.contains(&a) => {
+            17 => (
+                mended_ms,
+                Fault::Lose(a, b, self.dice.between(2, 40)),
+                Fault::HealLink(a, b),
+            ),
+            18..=19 => return self.at(at_ms, Fault::Break(a, b)),
+            20..=23 if self.severity.wipes && !self.wiped.contains(&a) => {
                 self.wiped.push(a);
                 self.company(a, mended_ms);
-                (Fault::Wipe(a), Fault::Start(a))
+                (mended_ms, Fault::Wipe(a), Fault::Start(a))
             }
-            12..=15 => return self.strike(at_ms, at_ms + 1, Fault::Kill(a), Fault::Start(a)),
-            16..=17 => (Fault::DiskFull(a, true), Fault::DiskFull(a, false)),
-            _ => (
-                Fault::SlowDisk(a, self.dice.between(1, 120)),
-                Fault::SlowDisk(a, 2),
-            ),
+            20..=23 => (at_ms + 1, Fault::Kill(a), Fault::Start(a)),
+            24..=26 => (mended_ms, Fault::DiskFull(a, true), Fault::DiskFull(a, false)),
+            27..=28 => (soon_ms, Fault::DiskInDoubt(a, true), Fault::DiskInDoubt(a, false)),
+            _ => {
+                let sync_ms = self.dice.between(1, 120);
+                (mended_ms, Fault::SlowDisk(a, sync_ms), Fault::SlowDisk(a, 2))
+            }
         };
         self.strike(at_ms, mended_ms, fault, mending);
+    }
+
+    /// What one node asks another arrives, and no answer comes back before the streams break: it asks
+    /// again what was done already.
+    fn unanswered(&mut self, at_ms: u64, asking: usize, asked: usize) {
+        let broken_ms = at_ms + self.dice.between(10, 600);
+        let cut = Fault::CutOneWay(asked, asking);
+        self.strike(at_ms, broken_ms + 1, cut, Fault::HealLink(asked, asking));
+        self.at(broken_ms, Fault::Break(asked, asking));
     }
 
     /// An operator at work: what he asks for may be impossible at that moment. Half of the time something
@@ -185,12 +178,14 @@ impl Draft<'_> {
             return;
         }
         let (a, b) = (self.node(), self.node());
-        let (fault, mending) = match self.dice.between(0, 5) {
+        let (fault, mending) = match self.dice.between(0, 7) {
             0 => (Fault::Kill(via), Fault::Start(via)),
             1 => (Fault::Kill(node), Fault::Start(node)),
             2 => (Fault::Kill(a), Fault::Start(a)),
             3 => (Fault::Isolate(a), Fault::Rejoin(a)),
             4 => (Fault::Isolate(node), Fault::Rejoin(node)),
+            5 => (Fault::Freeze(a), Fault::Thaw(a)),
+            6 => (Fault::Freeze(node), Fault::Thaw(node)),
             _ => (Fault::Cut(a, b), Fault::HealLink(a, b)),
         };
         let struck_ms = at_ms + self.dice.between(0, 150);
@@ -246,5 +241,10 @@ impl Draft<'_> {
         let most = if self.dice.chance(50) { 300_000 } else { 3_000 };
         i64::try_from(self.dice.between(0, 2 * most)).expect("minutes")
             - i64::try_from(most).expect("minutes")
+    }
+
+    /// Up to a twentieth too fast or too slow: far more than any machine's clock.
+    fn drift(&self) -> i64 {
+        i64::try_from(self.dice.between(0, 100_000)).expect("millionths") - 50_000
     }
 }

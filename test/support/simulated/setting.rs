@@ -5,11 +5,16 @@ use std::time::Duration;
 use causeway::config::Limits;
 
 use super::dice::Dice;
-use super::plan::Severity;
+use super::fault::Event;
+use super::plan::{Severity, draw};
 use crate::support::workload::{Shape, spread_keys};
 
 /// In gentle runs tombstones go after this: longer than anything is on its way there.
 const FORGET_SOON: Duration = Duration::from_secs(4);
+
+/// How many nodes there are, spares included. Small clusters come more often: there a fault meets more of
+/// the others.
+const SIZES: [u64; 12] = [3, 3, 3, 4, 4, 5, 5, 6, 6, 7, 8, 9];
 
 /// What a run is made of.
 #[derive(Debug, Clone)]
@@ -28,11 +33,11 @@ impl Setting {
     /// The setting that a seed stands for: sizes, workload and severity are drawn from it.
     pub fn of_seed(seed: u64) -> Self {
         let dice = Dice::new(seed ^ 0x5EED);
-        let nodes = usize::try_from(dice.between(2, 6)).expect("few nodes");
+        let size = SIZES[usize::try_from(dice.between(0, SIZES.len() as u64 - 1)).expect("few")];
         let replicas = [1, 2, 2, 2, 2, 3, 3, 3, 3][usize::try_from(dice.between(0, 8)).expect("nine")];
         let span_ms = dice.between(4_000, 12_000);
         let shape = Shape {
-            operations: 400,
+            operations: usize::try_from(dice.between(200, 600)).expect("few operations"),
             // Few keys are hot keys.
             keys: spread_keys(4, usize::try_from(dice.between(1, 2)).expect("few keys")),
             pause_us_max: span_ms * 1000 / 40,
@@ -45,7 +50,11 @@ impl Setting {
         // What was written to one replica alone may vanish when it is removed, and when its disk is lost:
         // in one run one of the two, so that two replicas are enough to outlive either.
         let changes = if dice.chance(60) { dice.between(1, 8) } else { 0 };
-        let spares = if changes > 0 { dice.between(0, 3) } else { 0 };
+        let spares = if changes > 0 {
+            dice.between(0, 3).min(size - 2)
+        } else {
+            0
+        };
         let severity = Severity {
             faults,
             span_ms,
@@ -56,12 +65,18 @@ impl Setting {
         };
         Self {
             seed,
-            nodes,
+            nodes: usize::try_from(size - spares).expect("few nodes"),
             spares: usize::try_from(spares).expect("few nodes"),
             replicas,
             shape,
             severity,
         }
+    }
+
+    /// What goes wrong, drawn from the seed alone: the same plan whatever the run makes of it.
+    pub fn plan(&self) -> Vec<Event> {
+        let dice = Dice::new(self.seed ^ 0xFA17);
+        draw(&dice, self.nodes, self.spares, self.replicas, self.severity)
     }
 
     pub fn limits(&self) -> Limits {

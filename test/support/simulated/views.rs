@@ -1,7 +1,7 @@
 //! Watches the views that nodes keep on their disks: one view for an epoch, for ever (I10). A later
 //! generation may take the place of an earlier one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use causeway::names::{Epoch, NodeId};
@@ -43,6 +43,12 @@ impl Views {
                 self.rivals.push(rivals);
             }
         }
+    }
+
+    /// How many views followed the first, as far as they were seen.
+    pub fn changes(&self) -> u64 {
+        let epochs: BTreeSet<Epoch> = self.seen.keys().map(|(epoch, _)| *epoch).collect();
+        u64::try_from(epochs.len()).expect("few views").saturating_sub(1)
     }
 
     /// Epochs with more than one view, in words.

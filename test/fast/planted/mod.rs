@@ -1,0 +1,111 @@
+//! The faults that are planted, each with what must notice it: the gate and the soak go by these lists.
+
+mod facts;
+#[path = "../steps/heal.rs"]
+mod heal;
+mod overtaking;
+#[path = "../steps/replica.rs"]
+mod replica;
+mod returning;
+#[path = "../steps/scenes.rs"]
+mod scenes;
+mod schedules;
+mod steps;
+#[path = "../steps/world.rs"]
+mod world;
+
+use std::panic::catch_unwind;
+
+use causeway::planted::{Fault, plant};
+
+/// What a schedule saw go wrong.
+pub(crate) type Seen = Result<(), String>;
+
+/// Clean with the rule; without it, it tells what went wrong.
+pub(crate) type Schedule = fn() -> Seen;
+
+/// Faults that random runs notice: the simulator's plans and clients must stay bad enough for that.
+pub(crate) const BY_CHANCE: [Fault; 9] = [
+    Fault::NumberNotStored,
+    Fault::SameIncarnation,
+    Fault::ArrivalOrderWins,
+    Fault::ClockNotRaised,
+    Fault::NeverWaits,
+    Fault::SentBeforeStored,
+    Fault::AcknowledgedBeforeStored,
+    Fault::WritesAfterTheSeal,
+    Fault::StableByMajority,
+];
+
+/// Faults that are too rare for chance, each with the schedule that shows it.
+pub(crate) const BY_SCHEDULE: [(Fault, Schedule); 25] = [
+    (
+        Fault::DependenciesLeftOut,
+        schedules::an_effect_where_its_cause_is_missing,
+    ),
+    (Fault::StableTombstoneDropped, schedules::a_deletion_behind_a_copy),
+    (Fault::NotReadyServes, schedules::a_new_owner_without_a_giver),
+    (Fault::OldLogsCovered, schedules::a_write_of_who_is_passed_over),
+    (Fault::NoFence, facts::a_removed_owner_that_is_cut_off),
+    (
+        Fault::NoFence,
+        schedules::a_reader_who_comes_back_to_a_removed_owner,
+    ),
+    (Fault::GapsTaken, overtaking::a_push_that_overtakes_an_exchange),
+    (Fault::LogByLog, schedules::a_write_superseded_by_another_log),
+    (Fault::CopyClaimsItsEnd, schedules::a_write_behind_a_copy),
+    (Fault::HalfIsAQuorum, schedules::two_halves_at_birth),
+    (Fault::PromisesForgotten, facts::two_proposers_for_one_epoch),
+    (Fault::VotesNotStored, schedules::votes_on_disks),
+    (
+        Fault::PushesAfterTheSeal,
+        schedules::a_push_to_who_has_handed_over,
+    ),
+    (
+        Fault::AcknowledgementsAfterTheSeal,
+        facts::an_acknowledgement_that_comes_after_the_seal,
+    ),
+    (
+        Fault::ClosedByWhoIsBehind,
+        facts::a_closing_that_comes_to_who_is_behind,
+    ),
+    (
+        Fault::LacksLoweredByAnyOwner,
+        facts::a_giver_that_owned_the_slot_long_ago,
+    ),
+    (Fault::OldDotsTaken, facts::a_removed_node_that_comes_back),
+    (Fault::DroppedAtActivation, steps::a_removed_owner_that_goes_first),
+    (Fault::KeptClosed, facts::a_member_that_keeps_what_moved_away),
+    (
+        Fault::ReturnsForEver,
+        facts::a_removed_node_that_comes_back_too_late,
+    ),
+    (
+        Fault::ReturnsForEver,
+        returning::a_removed_owner_that_comes_back_too_late,
+    ),
+    (
+        Fault::CopiesNotVouchedFor,
+        steps::a_copy_whose_giver_is_passed_over,
+    ),
+    (
+        Fault::RemovedNotAwaited,
+        steps::slots_that_come_back_without_what_was_written_elsewhere,
+    ),
+    (Fault::NotReadyServes, steps::a_new_owner_that_took_nothing),
+    (Fault::NeverGivesUp, steps::a_reader_of_what_nobody_has),
+];
+
+/// Does something with a fault planted in the whole process.
+pub(crate) fn planted<T>(fault: Fault, run: impl FnOnce() -> T) -> T {
+    plant(Some(fault));
+    let outcome = run();
+    plant(None);
+    outcome
+}
+
+/// What a schedule saw go wrong, if it did.
+pub(crate) fn seen_by(schedule: Schedule) -> Option<String> {
+    let seen = catch_unwind(schedule).unwrap_or_else(|_| Err("it did not come to its end".to_owned()));
+    seen.err()
+}

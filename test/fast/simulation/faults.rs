@@ -1,0 +1,144 @@
+//! That the simulator's faults do what they are called: a fault that nothing notices proves nothing.
+
+use std::time::Duration;
+
+use causeway::node::{Role, World};
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::support::history::{Action, Answer, Operation, Outcome};
+use crate::support::simulated::cluster::SimCluster;
+use crate::support::simulated::fault::Fault;
+use crate::support::simulated::simulate;
+use crate::support::simulated::stage::ask;
+
+const LONG: Duration = Duration::from_secs(10);
+
+/// What a node answers to a write; nothing if it does not answer in this time.
+async fn put(cluster: &SimCluster, number: usize, value: &str, limit: Duration) -> Option<Outcome> {
+    let node = &cluster.nodes[number];
+    let operation = Operation {
+        key: "k".to_owned(),
+        action: Action::Put(value.to_owned()),
+    };
+    let running = node.running.as_ref().expect("runs");
+    let reply = timeout(limit, node.gate.hold(ask(running, &operation, ""))).await;
+    reply.ok().map(|reply| reply.outcome)
+}
+
+fn replicas(outcome: Option<&Outcome>) -> u32 {
+    match outcome {
+        Some(Outcome::Ok(Answer::Written { replicas, .. })) => *replicas,
+        other => panic!("a write was answered {other:?}"),
+    }
+}
+
+async fn until_equal(cluster: &SimCluster) {
+    let are_equal = || cluster.is_serving() && cluster.differences().is_empty();
+    cluster.until(LONG, "replicas are equal", are_equal).await;
+}
+
+#[test]
+fn a_frozen_node_answers_nobody_and_goes_on_where_it_stopped() {
+    simulate(async {
+        let mut cluster = SimCluster::serving(1, 2, 2).await;
+        cluster.suffer(Fault::Freeze(0));
+        let (frozen, other) = tokio::join!(put(&cluster, 0, "a", LONG / 5), put(&cluster, 1, "b", LONG / 5));
+        assert_eq!(frozen, None);
+        assert_eq!(replicas(other.as_ref()), 1);
+        cluster.suffer(Fault::Thaw(0));
+        until_equal(&cluster).await;
+        assert_eq!(replicas(put(&cluster, 0, "c", LONG).await.as_ref()), 2);
+    });
+}
+
+#[test]
+fn a_frozen_node_can_be_killed() {
+    simulate(async {
+        let mut cluster = SimCluster::serving(1, 2, 2).await;
+        cluster.suffer(Fault::Freeze(0));
+        cluster.suffer(Fault::Kill(0));
+        cluster.start(0).await;
+        cluster.until_serving(LONG).await;
+        assert_eq!(replicas(put(&cluster, 0, "a", LONG).await.as_ref()), 2);
+    });
+}
+
+#[test]
+fn a_disk_in_doubt_leaves_a_write_open_and_settles_it() {
+    for seed in 1..=8 {
+        simulate(async move {
+            let mut cluster = SimCluster::serving(seed, 2, 2).await;
+            cluster.suffer(Fault::DiskInDoubt(0, true));
+            let open = put(&cluster, 0, "a", LONG).await;
+            assert!(matches!(open, Some(Outcome::Unknown(_))), "{open:?}");
+            cluster.suffer(Fault::DiskInDoubt(0, false));
+            sleep(LONG).await;
+            let fates = cluster.nodes[0].disk.fates();
+            assert_eq!(fates.doubted_and_stored + fates.doubted_and_refused, 1);
+            until_equal(&cluster).await;
+            let is_there = cluster.nodes[1].disk.records().contains_key("k");
+            assert_eq!(is_there, fates.doubted_and_stored == 1);
+        });
+    }
+}
+
+#[test]
+fn a_disk_in_doubt_leaves_a_write_open_for_who_handed_it_on() {
+    simulate(async {
+        let mut cluster = SimCluster::serving(1, 3, 2).await;
+        assert_eq!(cluster.node(2).expect("runs").situation().role, Role::Proxy);
+        cluster.suffer(Fault::DiskInDoubt(0, true));
+        cluster.suffer(Fault::DiskInDoubt(1, true));
+        let open = put(&cluster, 2, "a", LONG).await;
+        assert!(matches!(open, Some(Outcome::Unknown(_))), "{open:?}");
+    });
+}
+
+#[test]
+fn what_breaks_with_a_stream_comes_by_another_way() {
+    simulate(async {
+        let mut cluster = SimCluster::serving(1, 2, 2).await;
+        cluster.suffer(Fault::Cut(0, 1));
+        let alone = put(&cluster, 0, "a", LONG).await;
+        assert_eq!(replicas(alone.as_ref()), 1);
+        cluster.suffer(Fault::Break(0, 1));
+        cluster.suffer(Fault::HealLink(0, 1));
+        until_equal(&cluster).await;
+        assert!(cluster.nodes[1].disk.records().contains_key("k"));
+    });
+}
+
+#[test]
+fn lost_frames_come_late_and_a_flapping_link_is_half_a_link() {
+    simulate(async {
+        let mut cluster = SimCluster::serving(1, 2, 2).await;
+        let quick = Duration::from_millis(20);
+        for (fault, healing) in [
+            (Fault::Lose(0, 1, 100), Fault::HealLink(0, 1)),
+            (Fault::Flap(0, 1, 400), Fault::HealLink(0, 1)),
+        ] {
+            cluster.suffer(fault);
+            sleep(Duration::from_millis(401)).await;
+            let began = Instant::now();
+            assert!(put(&cluster, 0, &format!("{fault:?}"), LONG).await.is_some());
+            assert!(began.elapsed() > quick, "{fault:?} was not noticed");
+            cluster.suffer(healing);
+            until_equal(&cluster).await;
+        }
+    });
+}
+
+#[test]
+fn a_clock_drifts_from_where_it_stood() {
+    simulate(async {
+        let mut cluster = SimCluster::serving(1, 1, 1).await;
+        let world = cluster.nodes[0].world.clone();
+        cluster.suffer(Fault::Clock(0, -500));
+        cluster.suffer(Fault::Drift(0, 50_000));
+        let (began, true_began) = (world.wall_ms(), cluster.now_us() / 1000);
+        sleep(Duration::from_secs(100)).await;
+        let (passed, truly) = (world.wall_ms() - began, cluster.now_us() / 1000 - true_began);
+        // Each reading is rounded to a millisecond.
+        assert!(passed.abs_diff(truly + truly / 20) <= 1);
+    });
+}

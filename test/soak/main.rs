@@ -1,0 +1,56 @@
+//! Simulates whole clusters under faults on all cores and ends with a table: `scripts/soak` builds and
+//! starts it, and says how to call it.
+//!
+//! A run is one seed on one thread; nothing is shared between runs, so that a seed does the same here as
+//! in `test/fast/simulation.rs` and in any order. Exit code 0 means that nothing went wrong, 1 that
+//! something did, 64 that the arguments are mistaken.
+
+mod arguments;
+mod crew;
+#[cfg(feature = "planted-faults")]
+#[path = "../fast/planted/mod.rs"]
+mod faults;
+#[cfg(feature = "planted-faults")]
+mod planted;
+mod progress;
+mod random;
+#[path = "../support/mod.rs"]
+mod support;
+mod tally;
+
+use std::process::ExitCode;
+
+use arguments::Asked;
+
+fn main() -> ExitCode {
+    let asked = match Asked::read() {
+        Ok(asked) => asked,
+        Err((text, code)) => {
+            eprintln!("{text}");
+            return code;
+        }
+    };
+    let is_well = if asked.planted {
+        run_planted(&asked)
+    } else {
+        random::soak(&asked)
+    };
+    if is_well {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+#[cfg(feature = "planted-faults")]
+fn run_planted(asked: &Asked) -> bool {
+    planted::soak(asked)
+}
+
+#[cfg(not(feature = "planted-faults"))]
+fn run_planted(_: &Asked) -> bool {
+    eprintln!(
+        "scripts/soak: faults can be planted only where they are compiled in: --features planted-faults"
+    );
+    false
+}

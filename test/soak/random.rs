@@ -1,0 +1,112 @@
+//! A soak of random runs: every seed is simulated and judged; what fails is told with a plan as short as
+//! can be found, and the table is the end.
+
+use std::path::Path;
+
+use crate::arguments::Asked;
+use crate::crew::{Go, work};
+use crate::progress::Progress;
+use crate::support::shrink::shrink;
+use crate::support::simulated::fault::Event;
+use crate::support::simulated::outcomes::Attempt;
+use crate::support::simulated::panics;
+use crate::support::simulated::run::{Setting, attempt};
+use crate::tally::Tally;
+
+/// How often a failing seed is run again to find a shorter plan.
+const SHRINK_RUNS: usize = 150;
+
+/// What came of one seed.
+struct Ran {
+    setting: Setting,
+    ran: Attempt,
+    /// What to say, if it failed.
+    told: Option<String>,
+}
+
+/// True if nothing went wrong.
+pub(crate) fn soak(asked: &Asked) -> bool {
+    let mut tally = Tally::default();
+    let mut progress = Progress::begin();
+    let simulated = asked.hours.unwrap_or(f64::INFINITY);
+    let mut complaint = None;
+    work(asked.seeds(), run_seed, |ran| {
+        if let Some(ran) = ran {
+            tally.add(ran.setting.seed, &ran.ran);
+            if let Some(told) = &ran.told {
+                progress.clear();
+                println!("{told}");
+            }
+            complaint = complaint.take().or_else(|| write_history(asked, &ran).err());
+        }
+        progress.tell(|| tally.line());
+        let is_done = tally.hours() >= simulated || complaint.is_some();
+        if is_done { Go::Home } else { Go::On }
+    });
+    progress.clear();
+    println!("{}", tally.table(progress.elapsed()));
+    complaint
+        .iter()
+        .for_each(|complaint| eprintln!("scripts/soak: {complaint}"));
+    tally.is_clean() && complaint.is_none()
+}
+
+fn run_seed(seed: u64) -> Ran {
+    let setting = Setting::of_seed(seed);
+    let plan = setting.plan();
+    let ran = attempt(&setting, &plan);
+    let told = (!ran.is_clean()).then(|| tell(&setting, &plan, &ran));
+    Ran { setting, ran, told }
+}
+
+/// Everything about a run that failed, and the shortest plan under which the same goes wrong.
+fn tell(setting: &Setting, plan: &[Event], ran: &Attempt) -> String {
+    let wrongs = ran.wrongs();
+    panics::count();
+    panics::silence(true);
+    let shorter = shrink(plan, SHRINK_RUNS, |plan| {
+        !wrongs.is_disjoint(&attempt(setting, plan).wrongs())
+    });
+    panics::silence(false);
+    let words: Vec<&str> = wrongs.iter().map(String::as_str).collect();
+    let mut text = format!("FAILED: {}\n", words.join(", "));
+    text += &ran.tell(setting, plan);
+    text += &format!(
+        "of its {} faults and mendings, {} are enough for it to go wrong:\n",
+        plan.len(),
+        shorter.len()
+    );
+    for event in &shorter {
+        text += &format!("{:>6} ms  {:?}\n", event.at_ms, event.fault);
+    }
+    text
+}
+
+fn write_history(asked: &Asked, Ran { setting, ran, told }: &Ran) -> Result<(), String> {
+    let (Some(folder), Some(outcomes)) = (&asked.history, &ran.0) else {
+        return Ok(());
+    };
+    if told.is_none() && !asked.keep_histories {
+        return Ok(());
+    }
+    let Setting {
+        seed,
+        nodes,
+        spares,
+        replicas,
+        ..
+    } = setting;
+    let head = format!("# seed {seed}: {nodes} nodes, {spares} spares, K={replicas}\n");
+    let path = folder.join(format!("seed-{seed}.history"));
+    write(folder, &path, &format!("{head}{}", outcomes.history))
+}
+
+fn write(folder: &Path, path: &Path, text: &str) -> Result<(), String> {
+    let written = std::fs::create_dir_all(folder).and_then(|()| std::fs::write(path, text));
+    written.map_err(|error| {
+        format!(
+            "{} cannot be written: {error}; give --history a folder that can",
+            path.display()
+        )
+    })
+}

@@ -1,0 +1,65 @@
+//! Which disks a plan may destroy: what two replicas have must outlive one of them, and never may a quorum
+//! begin anew.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use causeway::node::Role;
+use causeway::placement::is_quorum_of;
+
+use super::cluster::SimCluster;
+use super::views::is_blank;
+
+/// The disks that were destroyed in a run: one a partition, since two could hold the only copies.
+#[derive(Debug, Default)]
+pub struct Destroyed(BTreeMap<Option<u32>, usize>);
+
+impl Destroyed {
+    /// True if this disk may go too; then it counts as destroyed.
+    pub fn may_go(&mut self, cluster: &SimCluster, number: usize) -> bool {
+        let partition = partition_of(cluster, number);
+        // Empty nodes that reach nobody else are a new cluster.
+        let mut empty: BTreeSet<usize> = self.0.values().copied().collect();
+        empty.insert(number);
+        empty.extend(blank(cluster));
+        let is_only = self.0.get(&partition).is_none_or(|other| *other == number);
+        let may_go = is_only && !are_quorum(cluster, &empty) && has_company(cluster, number);
+        if may_go {
+            self.0.insert(partition, number);
+        }
+        may_go
+    }
+}
+
+/// Nodes that know no view.
+fn blank(cluster: &SimCluster) -> Vec<usize> {
+    let numbered = cluster.nodes.iter().enumerate();
+    let blank = numbered.filter(|(_, node)| is_blank(node));
+    blank.map(|(number, _)| number).collect()
+}
+
+fn are_quorum(cluster: &SimCluster, numbers: &BTreeSet<usize>) -> bool {
+    let nodes = cluster.nodes.iter().map(|node| node.id.clone()).collect();
+    let chosen = numbers.iter().map(|number| cluster.nodes[*number].id.clone());
+    is_quorum_of(&chosen.collect(), &nodes)
+}
+
+fn partition_of(cluster: &SimCluster, number: usize) -> Option<u32> {
+    match cluster.node(number).map(|node| node.situation().role) {
+        Some(Role::Replica(partition)) => Some(partition.0),
+        _ => None,
+    }
+}
+
+/// True if the node runs and keeps nothing that its siblings do not: all of them run and are ready.
+fn has_company(cluster: &SimCluster, number: usize) -> bool {
+    let Some(node) = cluster.node(number) else {
+        return false;
+    };
+    let Role::Replica(partition) = node.situation().role else {
+        return true;
+    };
+    let owners = node.situation().partitions[partition.0 as usize].clone();
+    let siblings = cluster.nodes.iter().filter(|other| owners.contains(&other.id));
+    let ready = siblings.filter(|other| other.running.as_ref().is_some_and(|node| node.situation().ready));
+    owners.len() > 1 && ready.count() == owners.len()
+}

@@ -1,0 +1,74 @@
+//! An operator at work on a stage: asks nodes for changes of the view, and waits for their answers.
+
+use causeway::names::{Epoch, NodeId};
+use causeway::node::{RequestKind, ViewRefusal, ViewRequest};
+
+use super::cluster::{SimCluster, SimNode};
+use super::stage::Stage;
+
+/// The node that is asked, and the one that is to come or go.
+struct Wish {
+    via: usize,
+    node: NodeId,
+}
+
+impl Stage {
+    /// Asks one node for a change, and waits for the answer or for the end of that node.
+    pub(super) async fn change_view(&self, node: usize, via: usize, kind: RequestKind) {
+        let wish = wish(&self.cluster.borrow(), node, via, kind);
+        let Some(Wish { via, node }) = wish else { return };
+        let Some((asked, gate)) = self.asked(via) else {
+            return;
+        };
+        let request = ViewRequest {
+            node: node.clone(),
+            kind,
+            dry_run: false,
+        };
+        let removes = matches!(kind, RequestKind::Remove { .. });
+        self.left_behind.set(self.left_behind.get() + u32::from(removes));
+        let outcome = tokio::select! {
+            biased;
+            () = asked.stopped() => return,
+            outcome = gate.hold(asked.change_view(request)) => outcome,
+        };
+        self.changes.set(self.changes.get() + u64::from(outcome.is_ok()));
+        let is_clean = match outcome {
+            // When all is mended, a node that was cut off has come back and returned what it had.
+            Ok(_) => !self.is_over.get() && self.has_left(&node),
+            // A change that may have been chosen all the same, or goes on.
+            Err(ViewRefusal::Impossible(_) | ViewRefusal::Unfinished { .. }) => false,
+            Err(_) => true,
+        };
+        if removes && is_clean {
+            self.left_behind.set(self.left_behind.get() - 1);
+        }
+    }
+
+    /// True if a node handed over all that it had and begins anew.
+    fn has_left(&self, node: &NodeId) -> bool {
+        let cluster = self.cluster.borrow();
+        let known = cluster.nodes.iter().find(|one| one.id == *node);
+        let running = known.and_then(|one| one.running.as_ref());
+        running.is_some_and(|running| running.situation().epoch == Epoch::NONE)
+    }
+}
+
+/// What may be done at this moment, nearly always: else most wishes would be refused.
+fn wish(cluster: &SimCluster, node: usize, via: usize, kind: RequestKind) -> Option<Wish> {
+    let members = cluster.members();
+    let others: Vec<usize> = (0..cluster.nodes.len())
+        .filter(|number| !members.contains(number))
+        .collect();
+    let wished = match kind {
+        RequestKind::Add => &others,
+        RequestKind::Remove { .. } => &members,
+    };
+    let node = wished.get(node % wished.len().max(1)).copied().unwrap_or(node);
+    let via = *members.get(via % members.len().max(1))?;
+    let SimNode { id, .. } = &cluster.nodes[node];
+    Some(Wish {
+        via,
+        node: id.clone(),
+    })
+}

@@ -1,0 +1,155 @@
+//! What came of a run, and what was wrong with it in a word or two.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use super::cluster::SimCluster;
+use super::fault::Event;
+use super::setting::Setting;
+use super::waits::Waits;
+use crate::support::history::History;
+use crate::support::oracle::Verdict;
+
+/// What came of a run.
+#[derive(Debug, Default)]
+pub struct Outcomes {
+    pub history: History,
+    pub verdict: Verdict,
+    /// Not every node served again in time: what each does instead.
+    pub stuck: Option<String>,
+    /// Requests that were still under way when everything had its time.
+    pub pending: Option<String>,
+    /// Replicas of one partition that hold different records at the end.
+    pub differences: Vec<String>,
+    /// Epochs that have more than one view.
+    pub rivals: Vec<String>,
+    pub waits: Waits,
+    pub panics: u64,
+    /// How often each kind of fault struck.
+    pub struck: BTreeMap<&'static str, u64>,
+    /// View changes that an operator was told are done.
+    pub changes: u64,
+    /// Views that were chosen while faults struck, the first not counted.
+    pub changes_under_fault: u64,
+    pub recovery: Option<Recovery>,
+    pub simulated: Duration,
+}
+
+/// How soon a cluster was well again.
+#[derive(Debug, Clone, Copy)]
+pub struct Recovery {
+    /// From the moment when all was mended until every node served.
+    pub served_after: Duration,
+    /// From then on until all replicas were equal.
+    pub agreed_after: Duration,
+}
+
+impl Outcomes {
+    pub fn is_clean(&self) -> bool {
+        self.is_safe() && self.waits.late.is_empty()
+    }
+
+    /// True if every promise was kept, however late.
+    pub fn is_safe(&self) -> bool {
+        let recovered = self.stuck.is_none() && self.pending.is_none();
+        let same = self.differences.is_empty() && self.rivals.is_empty();
+        self.verdict.is_clean() && self.panics == 0 && same && recovered
+    }
+
+    /// The kinds of what was wrong.
+    pub fn wrongs(&self) -> BTreeSet<String> {
+        let violations = &self.verdict.violations;
+        let kinds = violations.iter().map(|violation| format!("{:?}", violation.kind));
+        let facts = [
+            (self.stuck.is_some(), "no recovery"),
+            (self.pending.is_some(), "request pending"),
+            (!self.differences.is_empty(), "replicas differ"),
+            (!self.rivals.is_empty(), "two views"),
+            (!self.waits.late.is_empty(), "late answers"),
+            (self.panics > 0, "panic"),
+        ];
+        let listed = facts.into_iter().filter(|(is_so, _)| *is_so);
+        kinds.chain(listed.map(|(_, word)| word.to_owned())).collect()
+    }
+
+    pub fn summary(&self) -> String {
+        let words: Vec<String> = self.wrongs().into_iter().collect();
+        words.join(", ")
+    }
+
+    /// What was wrong, with the operations behind it.
+    pub fn explain(&self) -> String {
+        let mut text = self.verdict.explain(&self.history);
+        let told = self
+            .differences
+            .iter()
+            .map(|difference| format!("at the end {difference}"));
+        let lines = told.chain(self.rivals.iter().chain(&self.waits.late).cloned());
+        let lines = lines.chain(self.pending.clone());
+        let stuck = self
+            .stuck
+            .iter()
+            .map(|nodes| format!("the cluster did not recover\n{nodes}"));
+        let panics = (self.panics > 0).then(|| format!("{} panics", self.panics));
+        for line in lines.chain(stuck).chain(panics) {
+            text += &format!("{line}\n");
+        }
+        text
+    }
+
+    /// Adds what became of batches that a kill or a failing disk met.
+    pub(super) fn count_fates(&mut self, cluster: &SimCluster) {
+        for node in &cluster.nodes {
+            let fates = node.disk.fates();
+            for (name, count) in [
+                ("unsynced batch kept", fates.kept_by_kill),
+                ("unsynced batch lost", fates.lost_by_kill),
+                ("batch in doubt, stored", fates.doubted_and_stored),
+                ("batch in doubt, refused", fates.doubted_and_refused),
+            ] {
+                *self.struck.entry(name).or_default() += count;
+            }
+        }
+    }
+}
+
+/// A run that may have broken off: nothing but a panic outside of every node does that.
+#[derive(Debug)]
+pub struct Attempt(pub Option<Outcomes>);
+
+impl Attempt {
+    pub fn is_clean(&self) -> bool {
+        self.0.as_ref().is_some_and(Outcomes::is_clean)
+    }
+
+    pub fn is_safe(&self) -> bool {
+        self.0.as_ref().is_some_and(Outcomes::is_safe)
+    }
+
+    pub fn wrongs(&self) -> BTreeSet<String> {
+        match &self.0 {
+            Some(outcomes) => outcomes.wrongs(),
+            None => BTreeSet::from(["broken off".to_owned()]),
+        }
+    }
+
+    /// Everything about a run that failed: what it was made of, what went wrong in it, how to repeat it.
+    pub fn tell(&self, setting: &Setting, plan: &[Event]) -> String {
+        let Setting {
+            seed,
+            nodes,
+            spares,
+            replicas,
+            ..
+        } = setting;
+        let mut text = format!("seed {seed}: {nodes} nodes, {spares} spares, K={replicas}\n");
+        for event in plan {
+            text += &format!("{:>6} ms  {:?}\n", event.at_ms, event.fault);
+        }
+        match &self.0 {
+            Some(outcomes) => text += &outcomes.explain(),
+            None => text += "the run broke off with a panic\n",
+        }
+        text + &format!("repeat with: scripts/soak --seed {seed} --seeds 1\n")
+    }
+}

@@ -1,0 +1,33 @@
+//! What each fault does to a cluster.
+
+use super::cluster::SimCluster;
+use super::fault::Fault;
+
+impl SimCluster {
+    /// Lets a fault strike, or mends one. A start takes its time and an operator's wish needs somebody who
+    /// waits for the answer: those are for the stage.
+    pub fn suffer(&mut self, fault: Fault) {
+        let id = |number: usize| &self.nodes[number].id;
+        match fault {
+            Fault::Cut(a, b) => self.cut(a, b),
+            Fault::CutOneWay(a, b) => self.network.cut_one_way(id(a), id(b)),
+            Fault::Flap(a, b, half_ms) => self.network.flap(id(a), id(b), half_ms),
+            Fault::Slow(a, b, ms) => self.network.slow_down(id(a), id(b), ms),
+            Fault::Lose(a, b, percent) => self.network.lose(id(a), id(b), percent),
+            Fault::Break(a, b) => self.network.break_streams(id(a), id(b)),
+            Fault::HealLink(a, b) => self.network.heal_link(id(a), id(b)),
+            Fault::Isolate(a) => self.isolate(a),
+            Fault::Rejoin(a) => self.rejoin(a),
+            Fault::Kill(a) => self.kill(a),
+            Fault::Wipe(a) => self.wipe(a),
+            Fault::Freeze(a) => self.nodes[a].gate.freeze(),
+            Fault::Thaw(a) => self.nodes[a].gate.thaw(),
+            Fault::Clock(a, ms) => self.nodes[a].world.set_offset_ms(ms),
+            Fault::Drift(a, ppm) => self.nodes[a].world.set_drift_ppm(ppm),
+            Fault::DiskFull(a, full) => self.nodes[a].disk.set_full(full),
+            Fault::SlowDisk(a, ms) => self.nodes[a].disk.set_sync_ms(ms),
+            Fault::DiskInDoubt(a, in_doubt) => self.nodes[a].disk.set_in_doubt(in_doubt),
+            Fault::Start(_) | Fault::Add { .. } | Fault::Remove { .. } => {}
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! How long clients waited for answers, and which of them waited longer than they must.
+
+use super::fault::{Event, Fault, QUICK_SYNC_MS};
+use crate::support::history::{self, History, Phase};
+
+/// A request is answered within this, or refused.
+const ANSWER_LIMIT_US: u64 = 1_300_000;
+
+/// For this long after its start a node may keep requests waiting.
+const STARTING_US: u64 = 2_000_000;
+
+/// How long everybody waited.
+#[derive(Debug, Default)]
+pub struct Waits {
+    /// Of each operation of the run itself, in microseconds, and whether the node that was asked is
+    /// excused: it was just starting, it was frozen, or disks were slow.
+    pub run: Vec<(u64, bool)>,
+    /// Answers over the limit that nothing excuses.
+    pub late: Vec<String>,
+}
+
+impl Waits {
+    pub fn of(history: &History, plan: &[Event], began_us: u64) -> Self {
+        let mut waits = Self::default();
+        for event in &history.events {
+            let took_us = event.took_us();
+            let is_excused = event.phase == Phase::Run && is_excused(event, plan, began_us);
+            if event.phase == Phase::Run {
+                waits.run.push((took_us, is_excused));
+            }
+            if took_us > ANSWER_LIMIT_US && !is_excused {
+                waits.late.push(format!("took {} ms: {event}", took_us / 1000));
+            }
+        }
+        waits
+    }
+}
+
+fn is_excused(event: &history::Event, plan: &[Event], began_us: u64) -> bool {
+    let mut frozen = false;
+    plan.iter().any(|one| {
+        let at_us = began_us + one.at_ms * 1000;
+        match one.fault {
+            Fault::Start(node) if node == event.node => {
+                (at_us..at_us + STARTING_US).contains(&event.start_us)
+            }
+            Fault::Freeze(node) if node == event.node && at_us <= event.end_us => {
+                frozen = true;
+                false
+            }
+            Fault::Thaw(node) if node == event.node => {
+                let overlaps = frozen && event.start_us <= at_us;
+                frozen = false;
+                overlaps
+            }
+            Fault::SlowDisk(_, sync_ms) => sync_ms > QUICK_SYNC_MS && at_us <= event.end_us,
+            _ => false,
+        }
+    }) || frozen
+}

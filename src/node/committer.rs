@@ -156,6 +156,7 @@ impl Committer {
             &node.limits,
             (*before).clone(),
             self.acceptors.clone(),
+            node.following.round(),
         );
         let mut afters = Vec::with_capacity(jobs.len());
         let mut parked = std::mem::take(&mut self.parked);

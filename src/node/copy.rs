@@ -42,7 +42,13 @@ enum NoPage {
 impl Node {
     /// Copies slots of one partition from one owner, and what that one does not give from the next. What
     /// nobody gives is brought by the hand-over.
-    pub(super) async fn copy_partition(&self, target: Epoch, mut givers: Vec<Member>, slots: SlotSet) {
+    pub(super) async fn copy_partition(
+        &self,
+        target: Epoch,
+        round: u64,
+        mut givers: Vec<Member>,
+        slots: SlotSet,
+    ) {
         givers.sort_by_key(|giver| self.peers.is_away(&giver.node));
         let mut rest = slots;
         for giver in givers {
@@ -50,7 +56,7 @@ impl Node {
             for one in &copied {
                 rest = rest.difference(&one.slots);
             }
-            self.following.note(target, |state| {
+            self.following.note_in(round, target, |state| {
                 state.keys_to_go.remove(&giver.id());
                 if !copied.is_empty() && !state.taking {
                     state.copied.insert(giver.id(), copied);

@@ -105,6 +105,10 @@ impl Node {
             }
             *self.changes.driven.lock() = Some(progress);
         }
+        // Nobody waits for a driver that is removed, and it may be the last to get there.
+        if self.me.facts().active < view.epoch {
+            self.activate(view.epoch).await;
+        }
         self.changes.driven.lock().take();
         tracing::info!(epoch = %view.epoch, "view change: done, after {} ms", began.elapsed().as_millis());
     }

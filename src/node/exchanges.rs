@@ -104,7 +104,7 @@ impl Node {
                 () = sleep(EXCHANGE_PAUSE) => {}
             }
             let ask = self.me.facts().ask_steady();
-            if let Err(reason) = self.exchange(&sibling.node, ask).await {
+            if let Err(reason) = self.exchange(&sibling.node, ask, None).await {
                 tracing::debug!(sibling = %sibling.node, %reason, "exchange failed");
                 sleep(super::ASK_LIMIT / 5).await;
             }
@@ -115,7 +115,13 @@ impl Node {
     }
 
     /// One exchange: asks, fetches every page, and makes all of it valid in one commit.
-    pub(super) async fn exchange(&self, giver: &NodeId, ask: Ask) -> Result<(), ExchangeError> {
+    /// A hand-over counts only in the `round` in which it is asked for.
+    pub(super) async fn exchange(
+        &self,
+        giver: &NodeId,
+        ask: Ask,
+        round: Option<u64>,
+    ) -> Result<(), ExchangeError> {
         let question = Question::Exchange(ask.clone());
         let answer = self.peers.call(giver, question, PAGE_LIMIT).await?;
         let Answer::Exchanged {
@@ -144,6 +150,7 @@ impl Node {
             ask,
             given,
             records,
+            round,
             reply,
         })
         .await;

@@ -36,6 +36,8 @@ pub(super) struct Following {
 #[derive(Debug, Default)]
 pub(super) struct State {
     pub(super) target: Epoch,
+    /// Another one whenever another change is followed, also when it was followed before.
+    pub(super) round: u64,
     pub(super) phase: Option<Phase>,
     pub(super) copy: Copy,
     /// What was copied, by the owner that gave it.
@@ -77,12 +79,17 @@ impl Following {
             *self.since.lock() = Instant::now();
             *state = State {
                 target: order.target,
+                round: state.round + 1,
                 ..State::default()
             };
         }
         if state.phase.replace(order.phase) != Some(order.phase) {
             tracing::info!(epoch = %order.target, "view change: {}", order.phase);
         }
+    }
+
+    pub(super) fn round(&self) -> u64 {
+        self.state.lock().round
     }
 
     pub(super) fn driver_silence(&self) -> Duration {
@@ -101,6 +108,16 @@ impl Following {
             change(&mut state);
         }
     }
+
+    /// The same for what was begun in a round; nothing if another change was followed since, which drops
+    /// what was copied for this one.
+    pub(super) fn note_in(&self, round: u64, target: Epoch, change: impl FnOnce(&mut State)) {
+        self.note(target, |state| {
+            if state.round == round {
+                change(state);
+            }
+        });
+    }
 }
 
 impl Node {
@@ -116,7 +133,10 @@ impl Node {
             .get(&order.target)
             .is_some_and(|view| view.is_member(&facts.me));
         let takes_part = facts.views.contains_key(&order.target) && (listed || facts.is_member());
-        if facts.active < order.target && takes_part {
+        // Two drivers in turn would make it begin anew for ever: who drives to the later view is right.
+        let followed = self.following.state.lock().target;
+        let is_overtaken = followed > order.target && facts.views.contains_key(&followed);
+        if facts.active < order.target && takes_part && !is_overtaken {
             self.following.begin(&order);
             match order.phase {
                 Phase::Copy => self.begin_copy(order.target),
@@ -175,7 +195,7 @@ impl Node {
             return;
         };
         let mut groups: BTreeMap<_, Vec<Member>> = BTreeMap::new();
-        {
+        let round = {
             let mut state = self.following.state.lock();
             state.taking = true;
             for giver in givers {
@@ -190,13 +210,15 @@ impl Node {
                     None => drop(state.through_with.insert(*giver)),
                 }
             }
-        }
+            state.round
+        };
         for (partition, group) in groups {
             let (node, before) = (Arc::clone(self), Arc::clone(before));
             let turn = Arc::clone(self.following.state.lock().turns.entry(partition).or_default());
             self.tasks.spawn(async move {
                 let _turn = turn.lock().await;
-                node.take_from_partition(target, &before, partition, group).await;
+                let change = (target, round);
+                node.take_from_partition(change, &before, partition, group).await;
             });
         }
     }
@@ -205,33 +227,35 @@ impl Node {
     /// nobody vouches for is dropped before anybody is asked for the rest.
     async fn take_from_partition(
         self: Arc<Self>,
-        target: Epoch,
+        change: (Epoch, u64),
         before: &View,
         partition: Option<PartitionId>,
         givers: Vec<Member>,
     ) {
-        let copied = self.copied_of(before, partition);
+        let (target, round) = change;
+        let copied = self.copied_of(before, partition, round);
         let slots = partition.map(|partition| before.slots_of_partition(partition));
         let whole = copied.iter().flat_map(|(_, copied)| copied);
         let whole = slots_of(whole);
         // What came in a copy that broke off is vouched for by nobody.
-        self.unstage(slots.unwrap_or_default().difference(&whole)).await;
+        self.unstage(target, slots.unwrap_or_default().difference(&whole))
+            .await;
         for (from, copied) in copied {
             let slots = slots_of(copied.iter());
             let giver = givers.iter().find(|giver| giver.id() == from);
             let vouched = match giver {
-                Some(giver) => self.take_from(target, giver, &copied, &slots).await,
+                Some(giver) => self.take_from(change, giver, &copied, &slots).await,
                 None => false,
             };
             if !vouched {
-                self.unstage(slots).await;
+                self.unstage(target, slots).await;
             }
             self.following
-                .note(target, |state| drop(state.copied.remove(&from)));
+                .note_in(round, target, |state| drop(state.copied.remove(&from)));
         }
         for giver in givers {
-            self.take_from(target, &giver, &[], &SlotSet::all()).await;
-            self.following.note(target, |state| {
+            self.take_from(change, &giver, &[], &SlotSet::all()).await;
+            self.following.note_in(round, target, |state| {
                 state.through_with.insert(giver.id());
                 state.under_way.remove(&giver.id());
             });
@@ -239,18 +263,30 @@ impl Node {
     }
 
     /// What was copied of the slots of a partition, by giver.
-    fn copied_of(&self, before: &View, partition: Option<PartitionId>) -> Vec<(MemberId, Vec<Copied>)> {
+    fn copied_of(
+        &self,
+        before: &View,
+        partition: Option<PartitionId>,
+        round: u64,
+    ) -> Vec<(MemberId, Vec<Copied>)> {
         let Some(partition) = partition else {
             return Vec::new();
         };
         let owners: BTreeSet<MemberId> = before.members_of(partition).map(|owner| owner.id()).collect();
         let state = self.following.state.lock();
-        let copied = state.copied.iter().filter(|(from, _)| owners.contains(from));
+        let is_of_it = |from: &MemberId| state.round == round && owners.contains(from);
+        let copied = state.copied.iter().filter(|(from, _)| is_of_it(from));
         copied.map(|(from, copied)| (*from, copied.clone())).collect()
     }
 
     /// One hand-over of some slots, tried again if it fails. True if all is here that the giver had.
-    async fn take_from(&self, target: Epoch, giver: &Member, copied: &[Copied], slots: &SlotSet) -> bool {
+    async fn take_from(
+        &self,
+        (target, round): (Epoch, u64),
+        giver: &Member,
+        copied: &[Copied],
+        slots: &SlotSet,
+    ) -> bool {
         if giver.node == self.me.node {
             return true;
         }
@@ -267,7 +303,7 @@ impl Node {
             if ask.wanted.is_empty() {
                 return true;
             }
-            match self.exchange(&giver.node, ask).await {
+            match self.exchange(&giver.node, ask, Some(round)).await {
                 Ok(()) => return true,
                 Err(reason) => tracing::info!(giver = %giver.node, %reason, "hand-over failed"),
             }
@@ -276,29 +312,31 @@ impl Node {
     }
 
     /// Drops what was copied of slots for which nobody vouches.
-    pub(super) async fn unstage(&self, slots: SlotSet) {
+    async fn unstage(&self, target: Epoch, slots: SlotSet) {
         let (reply, done) = oneshot::channel();
-        self.enqueue(Job::Unstage { slots, reply }).await;
+        self.enqueue(Job::Unstage { target, slots, reply }).await;
         let _ = done.await;
     }
 
     /// Copies the slots that this node gains, while the old view serves.
     fn begin_copy(self: &Arc<Self>, target: Epoch) {
-        {
+        let round = {
             let mut state = self.following.state.lock();
             if state.copy != Copy::NotBegun {
                 return;
             }
             state.copy = Copy::Running;
-        }
+            state.round
+        };
         let node = Arc::clone(self);
         self.tasks.spawn(async move {
-            node.copy_gained(target).await;
-            node.following.note(target, |state| state.copy = Copy::Done);
+            node.copy_gained(target, round).await;
+            node.following
+                .note_in(round, target, |state| state.copy = Copy::Done);
         });
     }
 
-    async fn copy_gained(&self, target: Epoch) {
+    async fn copy_gained(&self, target: Epoch, round: u64) {
         // Slots that come back soon after they moved away are copied like any others, if those who have
         // them can do without what is kept here.
         if let Some(view) = self
@@ -325,7 +363,7 @@ impl Node {
             return;
         }
         // What an earlier attempt left would be vouched for by nobody.
-        self.unstage(gained.clone()).await;
+        self.unstage(target, gained.clone()).await;
         let of_partition = |partition| before.slots_of_partition(partition).intersection(&gained);
         let copies = before
             .partitions()
@@ -334,7 +372,7 @@ impl Node {
             .map(|(partition, slots)| {
                 let owners = before.members_of(partition);
                 let givers = owners.filter(|giver| giver.node != self.me.node);
-                self.copy_partition(target, givers.collect(), slots)
+                self.copy_partition(target, round, givers.collect(), slots)
             });
         join_all(copies).await;
     }

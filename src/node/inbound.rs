@@ -146,11 +146,7 @@ impl Node {
                 from_slot,
             } => self.copy_page(peer, target, &slots, from_slot),
             Question::Confirm(confirm) => self.answer_confirm(&confirm),
-            Question::Return {
-                records,
-                slots,
-                is_last,
-            } => self.answer_return(peer, records, slots, is_last).await,
+            Question::Return { records, slots, kept } => self.answer_return(peer, records, slots, kept).await,
             Question::Holdings(slots) => self.holdings(&slots),
             Question::Get {
                 key,

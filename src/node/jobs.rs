@@ -10,7 +10,7 @@ use super::acks::Stored;
 use crate::causality::{Payload, Record};
 use crate::names::{Epoch, Key, Member, MemberId};
 use crate::placement::{SlotSet, View};
-use crate::replication::{Ask, Closed, Given, NoExchange, NoReturn, NotHere};
+use crate::replication::{Ask, Closed, Given, Kept, NoExchange, NoReturn, NotHere};
 use crate::view_change::{Ballot, Vote};
 use crate::wire::peer::{Answer, Known, Push};
 
@@ -70,6 +70,9 @@ pub(super) enum Job {
         ask: Ask,
         given: Given,
         records: Vec<Record>,
+        /// Of a hand-over, the round in which it was asked for: what the ask calls held may be dropped in
+        /// the next one.
+        round: Option<u64>,
         reply: Reply<()>,
     },
     /// Stores records of slots that are on their way here.
@@ -80,6 +83,7 @@ pub(super) enum Job {
     },
     /// Drops records that came in a copy which does not count any more.
     Unstage {
+        target: Epoch,
         slots: SlotSet,
         reply: Reply<()>,
     },
@@ -94,8 +98,8 @@ pub(super) enum Job {
         from: Member,
         records: Vec<Record>,
         slots: SlotSet,
-        /// Of these slots it keeps nothing else.
-        is_last: bool,
+        /// What it kept of them, when all of it has been returned.
+        kept: Vec<Kept>,
         reply: oneshot::Sender<Result<(), NoReturn>>,
     },
     /// Begins a new life with an empty store: nothing is kept any more.

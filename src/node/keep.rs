@@ -213,10 +213,14 @@ impl Node {
         let pages = pages(records);
         let last = pages.len() - 1;
         for (number, records) in pages.into_iter().enumerate() {
+            let kept = match number == last {
+                true => part_of(&self.me.facts().kept, slots),
+                false => Vec::new(),
+            };
             let question = Question::Return {
                 records,
                 slots: slots.clone(),
-                is_last: number == last,
+                kept,
             };
             match self.peers.call(node, question, RETURN_LIMIT).await {
                 Ok(Answer::Returned(Returned::Settled)) => {}
@@ -238,7 +242,7 @@ impl Node {
         from: &Member,
         records: Vec<Record>,
         slots: SlotSet,
-        is_last: bool,
+        kept: Vec<Kept>,
     ) -> Answer {
         let (reply, adopted) = oneshot::channel();
         let from = from.clone();
@@ -246,7 +250,7 @@ impl Node {
             from,
             records,
             slots,
-            is_last,
+            kept,
             reply,
         })
         .await;

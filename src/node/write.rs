@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::oneshot;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::Node;
 use super::acks::Stored;
@@ -16,6 +16,10 @@ use crate::causality::Payload;
 use crate::names::Key;
 use crate::replication::{NotHere, trimmed};
 use crate::wire::peer::Declined;
+
+/// How long a client waits for this node's own disk, which may hang or be in doubt; the write may be stored
+/// later.
+const STORE_LIMIT: Duration = Duration::from_secs(2);
 
 /// Why a write was not taken here, though it may be elsewhere.
 #[derive(Debug)]
@@ -124,8 +128,14 @@ impl Node {
             arrived: began,
             reply,
         };
-        self.enqueue(Job::Write(job)).await;
-        match stored.await {
+        let stored = async {
+            self.enqueue(Job::Write(job)).await;
+            stored.await
+        };
+        let Ok(stored) = timeout(STORE_LIMIT, stored).await else {
+            return Err(NotTaken::Refused(Refusal::UnknownOutcome { partition }));
+        };
+        match stored {
             Ok(Ok(stored)) => Ok(self.written(partition, payload, stored)),
             Ok(Err(NotStored::NotHere(not_here))) => {
                 if matches!(not_here, NotHere::EpochAhead(_)) {

@@ -1,6 +1,7 @@
 //! What a taker makes of an exchange: how far it holds each log from now on, whom it has heard, and which
 //! slots that makes ready (I6, I9).
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::facts::{Region, owners_of, union_of};
@@ -75,6 +76,13 @@ impl Facts {
         incoming
     }
 
+    /// Gives up what was handed over in a change to another view than that of `target`; the slots.
+    pub fn give_up_incoming(&mut self, target: Epoch) -> SlotSet {
+        let others = self.incoming.take_if(|incoming| incoming.target != target);
+        let regions = others.map_or_else(Vec::new, |incoming| incoming.regions);
+        union_of(regions.iter().map(|region| &region.slots))
+    }
+
     /// Makes ready what has been taken from everybody who could bring it. Notes the slots that became
     /// ready although an owner that might have held more is gone for good.
     pub(super) fn settle(&mut self) {
@@ -124,14 +132,19 @@ impl Facts {
     /// True if that is news.
     pub fn gives_up_on(&mut self, from: MemberId, slots: &SlotSet) -> bool {
         let ready = self.ready_slots();
-        let news = self.has_returned(from, slots);
+        let news = self.has_returned(from, &BTreeSet::new(), slots);
         self.gone = self.gone.union(&self.ready_slots().difference(&ready));
         news
     }
 
     /// A removed member has returned everything that it kept of these slots. True if that is news.
-    pub fn has_returned(&mut self, from: MemberId, slots: &SlotSet) -> bool {
+    ///
+    /// With it came what others had handed over to it. Of those who are listed there may be more.
+    pub fn has_returned(&mut self, from: MemberId, sources: &BTreeSet<MemberId>, slots: &SlotSet) -> bool {
         let before = Arc::clone(&self.regions);
+        let mut sources = sources.clone();
+        sources.retain(|id| self.view().is_some_and(|view| view.member_by_id(*id).is_none()));
+        sources.insert(from);
         let mut regions = Vec::new();
         for mut rest in std::mem::take(Arc::make_mut(&mut self.regions)) {
             let returned = rest.slots.intersection(slots);
@@ -140,7 +153,7 @@ impl Facts {
                     slots: returned,
                     ..rest.clone()
                 };
-                region.sources.insert(from);
+                region.sources.extend(&sources);
                 rest.slots = rest.slots.difference(&region.slots);
                 regions.push(region);
             }

@@ -10,7 +10,7 @@ use super::SharedView;
 use crate::causality::{Payload, Record, Timestamp, VersionVector};
 use crate::names::{ClusterId, Epoch, Key, Member, NodeId};
 use crate::placement::SlotSet;
-use crate::replication::{Ask, Closed, Confirm, Copied, Given};
+use crate::replication::{Ask, Closed, Confirm, Copied, Given, Kept};
 use crate::view_change::{Ballot, Order, Report, Vote};
 
 /// The version of everything in this file. Nodes of different versions do not talk.
@@ -87,7 +87,8 @@ pub enum Question {
     Return {
         records: Vec<Record>,
         slots: SlotSet,
-        is_last: bool,
+        /// With the last page, what the sender kept of the slots.
+        kept: Vec<Kept>,
     },
     /// Of which of these slots can the receiver do without the others, and how many keys are in them?
     Holdings(SlotSet),

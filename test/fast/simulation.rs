@@ -63,6 +63,14 @@ fn clusters_under_faults_keep_their_promises() {
     assert!(failed.is_empty(), "seeds that failed: {failed:?}");
 }
 
+/// Two nodes drove changes to two views at once, and a node that followed both in turn dropped what it had
+/// been handed for the one as a copy for the other that did not count.
+#[test]
+fn two_drivers_do_not_make_a_node_forget_what_it_was_handed() {
+    let outcomes = run(&Setting::of_seed(101_927));
+    assert!(outcomes.is_clean(), "{}", outcomes.summary());
+}
+
 #[test]
 fn two_runs_of_a_seed_are_the_same_run() {
     for seed in 1..=6 {

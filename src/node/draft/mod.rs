@@ -36,6 +36,8 @@ pub(super) struct Draft<'a> {
     limits: &'a Limits,
     pub facts: Facts,
     pub acceptors: Acceptors,
+    /// In which round a change is followed.
+    round: u64,
     /// The records that win, by key.
     pub winners: BTreeMap<Box<str>, Record>,
     pub forgotten: BTreeSet<Box<str>>,
@@ -57,6 +59,7 @@ impl<'a> Draft<'a> {
         limits: &'a Limits,
         facts: Facts,
         acceptors: Acceptors,
+        round: u64,
     ) -> Self {
         Self {
             me,
@@ -64,6 +67,7 @@ impl<'a> Draft<'a> {
             limits,
             facts,
             acceptors,
+            round,
             winners: BTreeMap::new(),
             forgotten: BTreeSet::new(),
             own: Vec::new(),
@@ -115,9 +119,13 @@ impl<'a> Draft<'a> {
                 ask,
                 given,
                 records,
+                round,
                 reply,
             } => {
-                let taken = self.take(&ask, &given, records);
+                let taken = match round {
+                    Some(round) if round != self.round => Err(NotStored::Stopped),
+                    _ => self.take(&ask, &given, records),
+                };
                 Decision::Then(After::Done(reply, taken))
             }
             Job::Stage {
@@ -128,8 +136,8 @@ impl<'a> Draft<'a> {
                 let staged = self.stage(target, records);
                 Decision::Then(After::Done(reply, staged))
             }
-            Job::Unstage { slots, reply } => {
-                self.unstage(&slots);
+            Job::Unstage { target, slots, reply } => {
+                self.unstage(target, &slots);
                 Decision::Then(After::Done(reply, Ok(())))
             }
             Job::Drop { epoch, slots, reply } => {
@@ -142,9 +150,9 @@ impl<'a> Draft<'a> {
                 from,
                 records,
                 slots,
-                is_last,
+                kept,
                 reply,
-            } => match self.adopt(&from, &records, &slots, is_last) {
+            } => match self.adopt(&from, &records, &slots, &kept) {
                 Ok(()) => Decision::Then(After::Adopted(reply, Ok(()))),
                 Err(NoReturn::TooLate) => {
                     self.standing_changed |= self.facts.gives_up_on(from.id(), &slots);

@@ -7,7 +7,7 @@ use crate::names::{Epoch, Member};
 use crate::node::jobs::NotStored;
 use crate::placement::SlotSet;
 use crate::planted::{self, Fault};
-use crate::replication::{Facts, NoReturn};
+use crate::replication::{Facts, Kept, NoReturn};
 use crate::wire::peer::Known;
 
 impl Draft<'_> {
@@ -24,16 +24,18 @@ impl Draft<'_> {
         Ok(())
     }
 
-    /// Records of slots that are neither owned nor kept, and were not handed over: a copy that does not
-    /// count.
-    pub(super) fn unstage(&mut self, slots: &SlotSet) {
+    /// Drops records of slots that are neither owned nor kept, and were not handed over in the change to
+    /// `target`: a copy that does not count. What was handed over for another view goes with its claim, so
+    /// that no view begins with slots of which only the claim is left.
+    pub(super) fn unstage(&mut self, target: Epoch, slots: &SlotSet) {
         if planted::is(Fault::CopiesNotVouchedFor) {
             return;
         }
+        let given_up = self.facts.give_up_incoming(target);
+        self.standing_changed |= !given_up.is_empty();
         let counted = self.facts.owned_slots().union(&self.facts.kept_slots());
-        let target = self.facts.newest().map_or(Epoch::NONE, |view| view.epoch);
         let counted = counted.union(&self.facts.handed_over(target));
-        self.forget_slots(&slots.difference(&counted));
+        self.forget_slots(&slots.union(&given_up).difference(&counted));
     }
 
     pub(super) fn forget_slots(&mut self, slots: &SlotSet) {
@@ -52,7 +54,7 @@ impl Draft<'_> {
         from: &Member,
         records: &[Record],
         slots: &SlotSet,
-        is_last: bool,
+        kept: &[Kept],
     ) -> Result<(), NoReturn> {
         let forget_ms = millis(self.limits.forget_after);
         let limit_ms = forget_ms.saturating_sub(3 * millis(self.limits.clock_limit));
@@ -75,8 +77,9 @@ impl Draft<'_> {
             self.own.push(record.clone());
             self.merge(record);
         }
-        if is_last {
-            self.standing_changed |= self.facts.has_returned(from.id(), slots);
+        for one in kept {
+            let returned = one.slots.intersection(slots);
+            self.standing_changed |= self.facts.has_returned(from.id(), &one.sources, &returned);
         }
         Ok(())
     }

@@ -90,6 +90,22 @@ fn what_is_kept_is_where_the_way_back_begins() {
 }
 
 #[test]
+fn what_was_handed_over_for_one_view_is_given_up_for_another_with_its_claim() {
+    let views = there_and_back();
+    let mut zero = Replica::new(&member(0), &[&views[0]]);
+    zero.learn(&[&views[1]]);
+    zero.seal(2);
+    let mut one = Replica::new(&member(1), &[]);
+    one.learn(&[&views[0], &views[1]]);
+    one.take_over(&zero, 2).expect("is handed over");
+    assert_eq!(one.facts.give_up_incoming(Epoch(2)), SlotSet::default());
+    assert_eq!(one.facts.give_up_incoming(Epoch(3)), moved(&views));
+    assert_eq!(one.facts.handed_over(Epoch(2)), SlotSet::default());
+    one.activate(2);
+    assert!(one.facts.ready_slots().intersection(&moved(&views)).is_empty());
+}
+
+#[test]
 fn what_comes_back_without_a_hand_over_lacks_what_happened_elsewhere() {
     let views = there_and_back();
     let mut zero = Replica::new(&member(0), &[&views[0], &views[1]]);
@@ -115,11 +131,11 @@ fn slots_of_a_removed_owner_are_ready_when_it_has_returned_them_and_not_before()
     zero.learn(&Arc::new(noted));
     zero.activate(Epoch(3));
     let half: SlotSet = moved(&views).iter().take(100).collect();
-    zero.has_returned(member(1).id(), &half);
+    zero.has_returned(member(1).id(), &BTreeSet::new(), &half);
     let rest = moved(&views).difference(&half);
     assert!(read(&zero, slot_in(&half), &[]).is_ok());
     assert_eq!(read(&zero, slot_in(&rest), &[]), Err(NotHere::NotReady));
-    zero.has_returned(member(1).id(), &rest);
+    zero.has_returned(member(1).id(), &BTreeSet::new(), &rest);
     assert!(zero.is_ready() && zero.gone.is_empty());
 }
 

@@ -148,13 +148,8 @@ fn questions() -> BoxedStrategy<Question> {
             from_slot,
         }),
         confirms().prop_map(Question::Confirm),
-        (vec(records(), 0..3), slot_sets(), any::<bool>()).prop_map(|(records, slots, is_last)| {
-            Question::Return {
-                records,
-                slots,
-                is_last,
-            }
-        }),
+        (vec(records(), 0..3), slot_sets(), vec(kept(), 0..3))
+            .prop_map(|(records, slots, kept)| { Question::Return { records, slots, kept } }),
         slot_sets().prop_map(Question::Holdings),
         (keys(), payloads(), any::<u32>()).prop_map(|(key, payload, patience_ms)| Question::Get {
             key,

@@ -95,6 +95,19 @@ fn a_disk_in_doubt_leaves_a_write_open_for_who_handed_it_on() {
 }
 
 #[test]
+fn a_write_that_waits_behind_a_disk_that_hangs_is_left_open() {
+    simulate(async {
+        let mut cluster = SimCluster::serving(1, 2, 2).await;
+        cluster.suffer(Fault::SlowDisk(0, 3_600_000));
+        let asked = Instant::now();
+        let (one, other) = tokio::join!(put(&cluster, 0, "a", LONG), put(&cluster, 0, "b", LONG));
+        assert!(matches!(one, Some(Outcome::Unknown(_))), "{one:?}");
+        assert!(matches!(other, Some(Outcome::Unknown(_))), "{other:?}");
+        assert!(asked.elapsed() < LONG / 4, "{:?}", asked.elapsed());
+    });
+}
+
+#[test]
 fn what_breaks_with_a_stream_comes_by_another_way() {
     simulate(async {
         let mut cluster = SimCluster::serving(1, 2, 2).await;

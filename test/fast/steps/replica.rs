@@ -284,7 +284,10 @@ impl Replica {
         if let Some(record) = &adopted {
             self.take_own(record);
         }
-        self.facts.has_returned(from.facts.id, slots);
+        for one in from.facts.kept.iter() {
+            let returned = one.slots.intersection(slots);
+            self.facts.has_returned(from.facts.id, &one.sources, &returned);
+        }
         Some(adopted)
     }
 

@@ -1,10 +1,16 @@
 //! An operator at work on a stage: asks nodes for changes of the view, and waits for their answers.
 
+use std::time::Duration;
+
 use causeway::names::{Epoch, NodeId};
 use causeway::node::{RequestKind, ViewRefusal, ViewRequest};
+use tokio::time::Instant;
 
 use super::cluster::{SimCluster, SimNode};
 use super::stage::Stage;
+
+/// A change does without a member that is silent for so long.
+const PASSED_OVER: Duration = Duration::from_secs(2);
 
 /// The node that is asked, and the one that is to come or go.
 struct Wish {
@@ -27,6 +33,7 @@ impl Stage {
         };
         let removes = matches!(kind, RequestKind::Remove { .. });
         self.left_behind.set(self.left_behind.get() + u32::from(removes));
+        let (began, was_away) = (Instant::now(), asked.situation().away.contains(&node));
         let outcome = tokio::select! {
             biased;
             () = asked.stopped() => return,
@@ -34,8 +41,11 @@ impl Stage {
         };
         self.changes.set(self.changes.get() + u64::from(outcome.is_ok()));
         let is_clean = match outcome {
-            // When all is mended, a node that was cut off has come back and returned what it had.
-            Ok(_) => !self.is_over.get() && self.has_left(&node),
+            // Who was away, or is passed over for its silence, may have come back and returned what it had.
+            Ok(_) => {
+                let was_quick = !was_away && began.elapsed() < PASSED_OVER;
+                was_quick && !self.is_over.get() && self.has_left(&node)
+            }
             // A change that may have been chosen all the same, or goes on.
             Err(ViewRefusal::Impossible(_) | ViewRefusal::Unfinished { .. }) => false,
             Err(_) => true,

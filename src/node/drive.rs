@@ -51,11 +51,7 @@ impl Changes {
 impl Node {
     /// Drives the change to a chosen view, until every node that answers serves it.
     pub(super) async fn drive(self: &Arc<Self>, view: Arc<View>) {
-        self.learn(Known {
-            views: vec![SharedView(Arc::clone(&view))],
-            ..self.known()
-        })
-        .await;
+        self.learn_driven(&view).await;
         let facts = self.me.facts();
         let before = facts
             .views
@@ -80,11 +76,11 @@ impl Node {
             .map(|node| self.poll_node(node, &change, began))
             .collect();
         let mut told = began;
-        while change.lock().phase() != Phase::Done {
+        while change.lock().phase() != Phase::Done && !self.is_overtaken(view.epoch) {
             tokio::select! {
                 biased;
                 Some(()) = polls.next() => {}
-                () = sleep(ORDER_PAUSE) => {}
+                () = sleep(ORDER_PAUSE) => self.learn_driven(&view).await,
             }
             let now_ms = elapsed_ms(began);
             let mut change = change.lock();
@@ -106,11 +102,23 @@ impl Node {
             *self.changes.driven.lock() = Some(progress);
         }
         // Nobody waits for a driver that is removed, and it may be the last to get there.
-        if self.me.facts().active < view.epoch {
+        if self.me.facts().active < view.epoch && !self.is_overtaken(view.epoch) {
             self.activate(view.epoch).await;
         }
         self.changes.driven.lock().take();
         tracing::info!(epoch = %view.epoch, "view change: done, after {} ms", began.elapsed().as_millis());
+    }
+
+    /// Again, when the disk had refused it.
+    async fn learn_driven(&self, view: &Arc<View>) {
+        let facts = self.me.facts();
+        if facts.active < view.epoch && !facts.views.contains_key(&view.epoch) {
+            self.learn(Known {
+                views: vec![SharedView(Arc::clone(view))],
+                ..self.known()
+            })
+            .await;
+        }
     }
 
     /// Gives one node the orders of the moment, again and again.

@@ -133,10 +133,7 @@ impl Node {
             .get(&order.target)
             .is_some_and(|view| view.is_member(&facts.me));
         let takes_part = facts.views.contains_key(&order.target) && (listed || facts.is_member());
-        // Two drivers in turn would make it begin anew for ever: who drives to the later view is right.
-        let followed = self.following.state.lock().target;
-        let is_overtaken = followed > order.target && facts.views.contains_key(&followed);
-        if facts.active < order.target && takes_part && !is_overtaken {
+        if facts.active < order.target && takes_part && !self.is_overtaken(order.target) {
             self.following.begin(&order);
             match order.phase {
                 Phase::Copy => self.begin_copy(order.target),
@@ -149,6 +146,13 @@ impl Node {
             }
         }
         self.report(order.target)
+    }
+
+    /// True if a change to a later view is followed. Two drivers in turn would make this node begin anew for
+    /// ever: who drives to the later view is right.
+    pub(super) fn is_overtaken(&self, target: Epoch) -> bool {
+        let followed = self.following.state.lock().target;
+        followed > target && self.me.facts().views.contains_key(&followed)
     }
 
     fn report(&self, target: Epoch) -> Report {

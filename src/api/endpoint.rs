@@ -11,9 +11,10 @@ use super::error::ApiError;
 use super::parameters::{Parameters, media_type};
 use super::path::{decode_key, normalise};
 use super::routes::{Route, find};
-use super::view;
+use super::{listing, plain, several, view};
 use crate::names::Key;
 use crate::node::ViewRequest;
+use crate::wire::peer::{self, Listing};
 
 const BYTES: &str = "application/octet-stream";
 
@@ -33,6 +34,21 @@ pub(super) enum Operation {
     Delete {
         key: Key,
         payload: String,
+    },
+    List {
+        listing: Listing,
+        payload: String,
+    },
+    Several {
+        operations: Vec<peer::Operation>,
+        payload: String,
+    },
+    PlainGet {
+        key: Key,
+    },
+    PlainSet {
+        key: Key,
+        value: Bytes,
     },
     UpdateView(ViewRequest),
     Ask(Question),
@@ -85,6 +101,23 @@ pub(super) fn parse(parts: &Parts, body: &Bytes, value_bytes_max: usize) -> Resu
     match route {
         route if parts.method == Method::OPTIONS => Ok(Operation::Options { allow: route.allow() }),
         Route::Key => parse_key_operation(decode_key(segment)?, parts, body, value_bytes_max),
+        Route::PlainGet => Ok(Operation::PlainGet {
+            key: plain::key(segment, "/get/")?,
+        }),
+        Route::PlainSet => {
+            let key = plain::key(segment, "/set/")?;
+            Ok(Operation::PlainSet {
+                key,
+                value: bounded(body.clone(), value_bytes_max)?,
+            })
+        }
+        Route::Keys if parts.method == Method::POST => {
+            // Of the body, no form is made: it is JSON whatever it says.
+            let nothing = Bytes::new();
+            let parameters = Parameters::read(parts, &nothing)?;
+            let (operations, payload) = several::parse(&parameters, body, value_bytes_max)?;
+            Ok(Operation::Several { operations, payload })
+        }
         route => parse_question(route, parts, body),
     }
 }
@@ -99,12 +132,7 @@ fn parse_key_operation(
     let payload = parameters.payload();
     match parts.method {
         Method::PUT => {
-            let value = value(parts, body, &parameters)?;
-            if value.len() > value_bytes_max {
-                return Err(ApiError::ValueTooLarge {
-                    bytes_max: value_bytes_max,
-                });
-            }
+            let value = bounded(value(parts, body, &parameters)?, value_bytes_max)?;
             Ok(Operation::Put { key, value, payload })
         }
         Method::DELETE => parameters
@@ -142,6 +170,13 @@ fn value(parts: &Parts, body: &Bytes, parameters: &Parameters<'_>) -> Result<Byt
     })
 }
 
+fn bounded(value: Bytes, bytes_max: usize) -> Result<Bytes, ApiError> {
+    if value.len() > bytes_max {
+        return Err(ApiError::ValueTooLarge { bytes_max });
+    }
+    Ok(value)
+}
+
 fn wanted_form(parts: &Parts) -> Form {
     let accepted = parts
         .headers
@@ -160,6 +195,10 @@ fn wanted_form(parts: &Parts) -> Form {
 
 fn parse_question(route: Route, parts: &Parts, body: &Bytes) -> Result<Operation, ApiError> {
     Ok(match route {
+        Route::Keys => {
+            let (listing, payload) = listing::parse(&Parameters::read(parts, body)?)?;
+            Operation::List { listing, payload }
+        }
         Route::UpdateView => Operation::UpdateView(view::parse(&Parameters::read(parts, body)?)?),
         Route::PartitionId => Operation::Ask(Question::PartitionId),
         Route::AllPartitionIds => Operation::Ask(Question::AllPartitionIds),
@@ -175,7 +214,9 @@ fn parse_question(route: Route, parts: &Parts, body: &Bytes) -> Result<Operation
         Route::Ready => Operation::Ready {
             verbose: Parameters::read(parts, body)?.one("verbose")?.is_some(),
         },
-        Route::Key => unreachable!("key operations are parsed above"),
+        Route::Key | Route::PlainGet | Route::PlainSet => {
+            unreachable!("operations on one key are parsed above")
+        }
     })
 }
 

@@ -17,6 +17,10 @@ pub(super) const CAUSAL_PAYLOAD: HeaderName = HeaderName::from_static("causal-pa
 pub(super) const JSON_SENT_AS_FORM: &str = "the body looks like JSON but was sent as a form; \
     add -H 'Content-Type: application/json', or write it as a form: --data-urlencode 'val=...'";
 
+/// What several operations look like.
+pub(super) const JSON_ARRAY: &str = "the body must be a JSON array of operations, such as \
+    [{\"op\":\"put\",\"key\":\"x\",\"val\":\"1\"},{\"op\":\"get\",\"key\":\"y\"},{\"op\":\"delete\",\"key\":\"z\"}]";
+
 /// A request that is not done.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum ApiError {
@@ -31,6 +35,9 @@ pub(super) enum ApiError {
     MissingVal(String),
     #[error("the value is larger than {bytes_max} bytes, the most that a value may have (MAX_VALUE)")]
     ValueTooLarge { bytes_max: usize },
+    /// Several operations together.
+    #[error("{0}")]
+    TooLarge(String),
     /// Anything wrong that has no word of its own.
     #[error("{0}")]
     BadRequest(String),

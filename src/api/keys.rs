@@ -13,7 +13,7 @@ use super::json::Object;
 use super::status::{CREATED, REPLACED};
 use crate::causality::{Payload, Timestamp};
 use crate::names::{Key, PartitionId};
-use crate::node::{Node, Refusal, Written};
+use crate::node::{Found, Node, Refusal, Written};
 
 pub(super) async fn get(
     node: &Node,
@@ -26,14 +26,12 @@ pub(super) async fn get(
         .get(key, payload)
         .await
         .map_err(|refusal| refused(node, refusal))?;
-    let value = found.record.value().expect("a found record has a value");
-    let payload = node.payload_text(&found.payload);
     Ok(match form {
-        Form::Json => read_reply(value, found.partition, &payload, found.record.timestamp()),
+        Form::Json => found_reply(node, &found),
         Form::Bytes => with_payload(
-            Bytes::copy_from_slice(value),
+            Bytes::copy_from_slice(found.record.value().unwrap_or_default()),
             "application/octet-stream",
-            &payload,
+            &node.payload_text(&found.payload),
         ),
     })
 }
@@ -49,9 +47,7 @@ pub(super) async fn put(
         .put(key, value, payload)
         .await
         .map_err(|refusal| refused(node, refusal))?;
-    let mut reply = written_reply(&written, &node.payload_text(&written.payload));
-    *reply.status_mut() = put_status(&written);
-    Ok(reply)
+    Ok(put_reply(node, &written))
 }
 
 pub(super) async fn delete(node: &Node, key: &Key, payload: &str) -> Result<Response<Bytes>, ApiError> {
@@ -60,17 +56,33 @@ pub(super) async fn delete(node: &Node, key: &Key, payload: &str) -> Result<Resp
         .delete(key, payload)
         .await
         .map_err(|refusal| refused(node, refusal))?;
-    Ok(written_reply(&written, &node.payload_text(&written.payload)))
+    Ok(deleted_reply(node, &written))
 }
 
-fn read_payload(node: &Node, text: &str) -> Result<Payload, ApiError> {
+pub(super) fn found_reply(node: &Node, found: &Found) -> Response<Bytes> {
+    let value = found.record.value().expect("a found record has a value");
+    let payload = node.payload_text(&found.payload);
+    read_reply(value, found.partition, &payload, found.record.timestamp())
+}
+
+pub(super) fn put_reply(node: &Node, written: &Written) -> Response<Bytes> {
+    let mut reply = deleted_reply(node, written);
+    *reply.status_mut() = put_status(written);
+    reply
+}
+
+pub(super) fn deleted_reply(node: &Node, written: &Written) -> Response<Bytes> {
+    written_reply(written, &node.payload_text(&written.payload))
+}
+
+pub(super) fn read_payload(node: &Node, text: &str) -> Result<Payload, ApiError> {
     if text.is_empty() {
         return Ok(Payload::default());
     }
     node.payload(text).map_err(|refusal| refused(node, refusal))
 }
 
-fn refused(node: &Node, refusal: Refusal) -> ApiError {
+pub(super) fn refused(node: &Node, refusal: Refusal) -> ApiError {
     match refusal {
         Refusal::KeyNotFound { partition, payload } => ApiError::KeyNotFound {
             partition,
@@ -112,7 +124,7 @@ fn written_reply(written: &Written, payload: &str) -> Response<Bytes> {
     with_payload(body, "application/json", payload)
 }
 
-fn with_payload(body: Bytes, content_type: &'static str, payload: &str) -> Response<Bytes> {
+pub(super) fn with_payload(body: Bytes, content_type: &'static str, payload: &str) -> Response<Bytes> {
     let mut reply = Response::new(body);
     let headers = reply.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));

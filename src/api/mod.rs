@@ -13,10 +13,13 @@ mod error;
 mod health;
 mod json;
 mod keys;
+mod listing;
 mod parameters;
 mod partitions;
 mod path;
+mod plain;
 mod routes;
+mod several;
 mod status;
 mod view;
 
@@ -45,6 +48,10 @@ async fn act(node: &Arc<Node>, operation: Operation) -> Result<Response<Bytes>, 
         Operation::Get { key, payload, form } => keys::get(node, &key, &payload, form).await,
         Operation::Put { key, value, payload } => keys::put(node, &key, value, &payload).await,
         Operation::Delete { key, payload } => keys::delete(node, &key, &payload).await,
+        Operation::List { listing, payload } => listing::list(node, &listing, &payload).await,
+        Operation::Several { operations, payload } => several::several(node, operations, &payload).await,
+        Operation::PlainGet { key } => plain::get(node, &key).await,
+        Operation::PlainSet { key, value } => plain::set(node, &key, value).await,
         Operation::UpdateView(request) => view::update(node, request).await,
         Operation::Ask(question) => partitions::answer(question, &node.situation()),
         Operation::Home => Ok(partitions::home(&node.situation())),

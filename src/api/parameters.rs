@@ -76,6 +76,23 @@ impl<'a> Parameters<'a> {
         }
     }
 
+    /// True or false, and nothing else: a slip in `dry_run` would change the view. What is wrong is told as
+    /// the error that `wrong` makes of it.
+    pub(super) fn flag(
+        &self,
+        name: &str,
+        wrong: impl Fn(String) -> ApiError,
+    ) -> Result<Option<bool>, ApiError> {
+        match self.one(name)?.map(|text| text.trim()) {
+            None => Ok(None),
+            Some("true") => Ok(Some(true)),
+            Some("false") => Ok(Some(false)),
+            Some(other) => Err(wrong(format!(
+                "{name} is {other:?}; write {name}=true or {name}=false"
+            ))),
+        }
+    }
+
     /// Everything that the client depends on, in one text.
     pub(super) fn payload(&self) -> String {
         let mut joined = self.payload_header.clone();

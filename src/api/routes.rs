@@ -14,6 +14,11 @@ use super::error::ApiError;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Route {
     Key,
+    /// All keys: a listing, or several operations at once.
+    Keys,
+    /// A value as it is, without a payload.
+    PlainGet,
+    PlainSet,
     UpdateView,
     PartitionId,
     AllPartitionIds,
@@ -26,7 +31,14 @@ pub(super) enum Route {
     Ready,
 }
 
-const ROUTES: [(&str, Route); 12] = [
+const ROUTES: [(&str, Route); 19] = [
+    ("/get/{*key}", Route::PlainGet),
+    ("/get", Route::PlainGet),
+    ("/get/", Route::PlainGet),
+    ("/set/{*key}", Route::PlainSet),
+    ("/set", Route::PlainSet),
+    ("/set/", Route::PlainSet),
+    ("/kv-store", Route::Keys),
     ("/kv-store/{key}", Route::Key),
     ("/kv-store/key/{key}", Route::Key),
     ("/kv-store/update_view", Route::UpdateView),
@@ -42,17 +54,21 @@ const ROUTES: [(&str, Route); 12] = [
 ];
 
 /// The same for people, who ask `/`.
-pub(super) const ENDPOINTS: [&str; 14] = [
+pub(super) const ENDPOINTS: [&str; 18] = [
     "GET /kv-store/<key>",
     "PUT /kv-store/<key>",
     "DELETE /kv-store/<key>",
     "GET, PUT, DELETE /kv-store/key/<key>",
+    "GET /kv-store?prefix=&after=&limit=&keys_only=",
+    "POST /kv-store",
     "PUT /kv-store/update_view?type=add|remove&ip_port=<ip:port>",
     "GET /kv-store/get_partition_id",
     "GET /kv-store/get_all_partition_ids",
     "GET /kv-store/get_partition_members?partition_id=<id>",
     "GET /kv-store/get_node_details",
     "GET /kv-store/get_all_replicas",
+    "GET /get/<key>",
+    "PUT, POST /set/<key>",
     "GET /status",
     "GET /livez",
     "GET /readyz",
@@ -84,6 +100,8 @@ impl Route {
     pub(super) fn allow(self) -> &'static str {
         match self {
             Self::Key => "GET, HEAD, PUT, DELETE, OPTIONS",
+            Self::Keys => "GET, HEAD, POST, OPTIONS",
+            Self::PlainSet => "PUT, POST, OPTIONS",
             Self::UpdateView => "PUT, OPTIONS",
             _ => "GET, HEAD, OPTIONS",
         }
@@ -117,11 +135,19 @@ mod tests {
         ] {
             assert_eq!(find(path), Ok((Route::Key, key)), "{path}");
         }
+        for (path, key) in [
+            ("/get/x", "x"),
+            ("/get/a/b", "a/b"),
+            ("/get/", ""),
+            ("/get/key/x", "key/x"),
+        ] {
+            assert_eq!(find(path), Ok((Route::PlainGet, key)), "{path}");
+        }
     }
 
     #[test]
     fn other_paths_lead_nowhere() {
-        for path in ["", "*", "/kv-store", "/kv-stores/x", "/livez/", "/get/x"] {
+        for path in ["", "*", "/kv-stores", "/kv-stores/x", "/livez/", "/got/x"] {
             assert_eq!(find(path), Err(ApiError::NotFound(path.into())), "{path}");
         }
     }

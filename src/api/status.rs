@@ -8,7 +8,14 @@ use crate::node::{Refusal, ViewRefusal};
 /// A read that was answered is 200, which every reply is that says nothing else.
 pub(super) const CREATED: StatusCode = StatusCode::CREATED;
 pub(super) const REPLACED: StatusCode = StatusCode::OK;
+/// Some of several operations were not done.
+pub(super) const MIXED: StatusCode = StatusCode::MULTI_STATUS;
 pub(super) const NO_CONTENT: StatusCode = StatusCode::NO_CONTENT;
+
+/// True if an operation with this status was done, or is known to find nothing.
+pub(super) fn is_definite(status: StatusCode) -> bool {
+    status.is_success() || status == StatusCode::NOT_FOUND
+}
 
 /// How an error is told to programs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +35,7 @@ pub(super) fn verdict(error: &ApiError) -> Verdict {
         ApiError::BadKey(_) => lasting(S::BAD_REQUEST, "bad_key"),
         ApiError::MissingVal(_) => lasting(S::BAD_REQUEST, "missing_val"),
         ApiError::ValueTooLarge { .. } => lasting(S::PAYLOAD_TOO_LARGE, "value_too_large"),
+        ApiError::TooLarge(_) => lasting(S::PAYLOAD_TOO_LARGE, "too_large"),
         ApiError::BadRequest(_) => lasting(S::BAD_REQUEST, "bad_request"),
         ApiError::BadPartitionId(_) => lasting(S::BAD_REQUEST, "bad_partition_id"),
         ApiError::NoPartition { .. } => lasting(S::NOT_FOUND, "no_partition"),
@@ -50,6 +58,7 @@ fn refusal_verdict(refusal: &Refusal) -> Verdict {
         // No Retry-After: repeating a write whose outcome is unknown is the client's decision.
         Refusal::UnknownOutcome { .. } => lasting(S::GATEWAY_TIMEOUT, "unknown_outcome"),
         Refusal::NotInView | Refusal::RemovedLongAgo => passing("not_in_view"),
+        Refusal::OtherCluster(_) => passing("other_cluster"),
         Refusal::Starting { .. } => passing("starting"),
         Refusal::StorageFailed(_) => lasting(S::INSUFFICIENT_STORAGE, "storage_failed"),
         Refusal::Overloaded => passing("overloaded"),

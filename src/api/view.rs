@@ -21,8 +21,10 @@ use crate::wire::public::{Progress, ViewLayout, ViewPreview, ViewUpdated};
 pub(super) fn parse(parameters: &Parameters<'_>) -> Result<ViewRequest, ApiError> {
     let kind = kind(parameters)?;
     let node = node(parameters)?;
-    let dry_run = flag(parameters, "dry_run")?.unwrap_or_default();
-    let force = flag(parameters, "force")?;
+    let dry_run = parameters
+        .flag("dry_run", ApiError::BadViewChange)?
+        .unwrap_or_default();
+    let force = parameters.flag("force", ApiError::BadViewChange)?;
     // Whatever was not understood may have said something else.
     parameters.require_read()?;
     let kind = match (kind, force) {
@@ -60,18 +62,6 @@ fn required<'a>(parameters: &'a Parameters<'_>, name: &str, advice: &str) -> Res
     }
     parameters.require_read()?;
     Err(ApiError::BadViewChange(format!("{name} is missing; {advice}")))
-}
-
-/// True or false, and nothing else: a slip in `dry_run` would change the view.
-fn flag(parameters: &Parameters<'_>, name: &str) -> Result<Option<bool>, ApiError> {
-    match parameters.one(name)?.map(|text| text.trim()) {
-        None => Ok(None),
-        Some("true") => Ok(Some(true)),
-        Some("false") => Ok(Some(false)),
-        Some(other) => Err(ApiError::BadViewChange(format!(
-            "{name} is {other:?}; write {name}=true or {name}=false"
-        ))),
-    }
 }
 
 /// Asks the node for it, and tells what came of it.

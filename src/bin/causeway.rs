@@ -55,6 +55,8 @@ fn run(command: Command) -> Result<Verdict, Failure> {
         Command::Get(arguments) => wait_for(cli::keys::get(arguments)),
         Command::Put(arguments) => wait_for(cli::keys::put(arguments)),
         Command::Delete(arguments) => wait_for(cli::keys::delete(arguments)),
+        Command::Ls(arguments) => wait_for(cli::many::ls(arguments)),
+        Command::Batch(arguments) => wait_for(cli::many::batch(arguments)),
         Command::Status(arguments) => wait_for(cli::status::status(arguments)),
         Command::View(arguments) => wait_for(cli::view::view(arguments)),
         Command::Bench(arguments) => wait_for(cli::bench::bench(arguments)),

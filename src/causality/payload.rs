@@ -64,6 +64,13 @@ impl Payload {
         self.entries.merge(&other.entries);
     }
 
+    /// Depends on a write from now on, too.
+    pub fn depend_on(&mut self, dot: Dot, timestamp: Timestamp) {
+        self.timestamp = self.timestamp.max(timestamp);
+        self.entries.raise(dot);
+        self.epoch = self.epoch.max(dot.log.epoch);
+    }
+
     pub fn depends_on_nothing(&self) -> bool {
         *self == Self::default()
     }
@@ -244,6 +251,15 @@ mod tests {
             let mut joined = a.clone();
             joined.join(&b);
             prop_assert_eq!(Payload::from_text(&text, TAG), Ok(joined));
+        }
+
+        #[test]
+        fn a_join_depends_on_all_that_either_did_and_on_nothing_else(a in payloads(), b in payloads()) {
+            let mut joined = a.clone();
+            joined.join(&b);
+            prop_assert_eq!(joined.epoch, a.epoch.max(b.epoch));
+            prop_assert_eq!(joined.timestamp, a.timestamp.max(b.timestamp));
+            prop_assert_eq!(joined.entries, a.entries.iter().chain(b.entries.iter()).collect());
         }
     }
 

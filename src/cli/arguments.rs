@@ -1,14 +1,18 @@
 //! The arguments: every command, every setting with its flag and its variable.
 
+mod keys;
+
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use crate::telemetry::LogFormat;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::Settings;
-use crate::names::{Key, NodeId};
+use crate::names::NodeId;
+use crate::telemetry::LogFormat;
+
+pub use keys::{Batch, Causal, Ls, OneKey, Put};
 
 /// Shorter than the interval at which Docker asks.
 pub(super) const HEALTH_TIMEOUT: Duration = Duration::from_secs(1);
@@ -45,11 +49,15 @@ pub enum Command {
     /// Start a small cluster of processes on this machine, to try and to break
     Lab(Lab),
     /// Print the value of a key
-    Get(Get),
+    Get(OneKey),
     /// Store a value under a key
     Put(Put),
     /// Delete a key
-    Delete(Delete),
+    Delete(OneKey),
+    /// List keys, in order
+    Ls(Ls),
+    /// Do several operations from a file at once
+    Batch(Batch),
     /// Show partitions, members, proxies, and who is away
     Status(Status),
     /// Show the view, add nodes to it, remove them
@@ -197,53 +205,6 @@ pub struct Asking {
     pub json: bool,
 }
 
-/// What an operation on a key depends on.
-#[derive(Debug, Args)]
-pub struct Causal {
-    /// A file that carries what this session has seen from one command to the next
-    #[arg(long, env = "CAUSEWAY_SESSION", value_name = "FILE")]
-    pub session: Option<PathBuf>,
-    /// A causal payload to depend on; --json prints the one to go on with
-    #[arg(long, value_name = "PAYLOAD")]
-    pub payload: Option<String>,
-}
-
-#[derive(Debug, Args)]
-pub struct Get {
-    /// 1 to 200 characters, whatever they are
-    #[arg(value_parser = key)]
-    pub key: Key,
-    #[command(flatten)]
-    pub asking: Asking,
-    #[command(flatten)]
-    pub causal: Causal,
-}
-
-#[derive(Debug, Args)]
-pub struct Put {
-    /// 1 to 200 characters, whatever they are
-    #[arg(value_parser = key)]
-    pub key: Key,
-    /// The value; - reads it from standard input, and one that begins with - goes behind --
-    #[arg(allow_negative_numbers = true)]
-    pub value: String,
-    #[command(flatten)]
-    pub asking: Asking,
-    #[command(flatten)]
-    pub causal: Causal,
-}
-
-#[derive(Debug, Args)]
-pub struct Delete {
-    /// 1 to 200 characters, whatever they are
-    #[arg(value_parser = key)]
-    pub key: Key,
-    #[command(flatten)]
-    pub asking: Asking,
-    #[command(flatten)]
-    pub causal: Causal,
-}
-
 #[derive(Debug, Args)]
 pub struct Status {
     #[command(flatten)]
@@ -333,10 +294,6 @@ pub struct Health {
     /// Where the node accepts connections [default: 0.0.0.0:8080]
     #[arg(long, env = "LISTEN", value_name = "IP:PORT")]
     pub listen: Option<String>,
-}
-
-fn key(text: &str) -> Result<Key, String> {
-    Key::new(text).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]

@@ -2,12 +2,12 @@
 
 use std::io::{Read, stdin};
 
-use super::arguments::{Asking, Causal, Delete, Get, Put};
+use super::arguments::{Asking, Causal, OneKey, Put};
 use super::{Failure, Verdict, client, output, session_file};
 use crate::client::{ClientError, Found, Reply, Session, Written};
 
-pub async fn get(arguments: Get) -> Result<Verdict, Failure> {
-    let Get { key, asking, causal } = arguments;
+pub async fn get(arguments: OneKey) -> Result<Verdict, Failure> {
+    let OneKey { key, asking, causal } = arguments;
     let mut sitting = Sitting::open(&causal)?;
     let outcome = client(&asking.node).get(&key, &mut sitting.session).await;
     let outcome = sitting.close(outcome)?;
@@ -54,8 +54,8 @@ pub async fn put(arguments: Put) -> Result<Verdict, Failure> {
     )
 }
 
-pub async fn delete(arguments: Delete) -> Result<Verdict, Failure> {
-    let Delete { key, asking, causal } = arguments;
+pub async fn delete(arguments: OneKey) -> Result<Verdict, Failure> {
+    let OneKey { key, asking, causal } = arguments;
     let mut sitting = Sitting::open(&causal)?;
     let outcome = client(&asking.node).delete(&key, &mut sitting.session).await;
     let outcome = sitting.close(outcome)?;
@@ -68,7 +68,7 @@ pub async fn delete(arguments: Delete) -> Result<Verdict, Failure> {
 }
 
 /// `created in partition 1, on 2 replicas`
-fn sentence(verb: &str, written: &Written) -> String {
+pub(super) fn sentence(verb: &str, written: &Written) -> String {
     let place = format!("{verb} in partition {}", written.partition_id);
     match written.replicas {
         Some(1) => format!("{place}, on 1 replica"),
@@ -78,15 +78,15 @@ fn sentence(verb: &str, written: &Written) -> String {
 }
 
 /// A session while one command uses it.
-struct Sitting<'a> {
+pub(super) struct Sitting<'a> {
     causal: &'a Causal,
     /// What the file said when the command began.
     before: Session,
-    session: Session,
+    pub(super) session: Session,
 }
 
 impl<'a> Sitting<'a> {
-    fn open(causal: &'a Causal) -> Result<Self, Failure> {
+    pub(super) fn open(causal: &'a Causal) -> Result<Self, Failure> {
         let before = match &causal.session {
             Some(path) => session_file::read(path)?,
             None => Session::default(),
@@ -104,7 +104,7 @@ impl<'a> Sitting<'a> {
     }
 
     /// Writes down what was seen: also that there is no such key, which later reads depend on too.
-    fn close<T>(self, outcome: Result<T, ClientError>) -> Result<Result<T, ClientError>, Failure> {
+    pub(super) fn close<T>(self, outcome: Result<T, ClientError>) -> Result<Result<T, ClientError>, Failure> {
         let seen = matches!(&outcome, Ok(_) | Err(ClientError::NoSuchKey(_)));
         if let (true, Some(path)) = (seen, &self.causal.session) {
             session_file::add(path, &self.before, &self.session)?;
@@ -137,7 +137,7 @@ fn finish<T>(
     }
 }
 
-fn standard_input() -> Result<Vec<u8>, Failure> {
+pub(super) fn standard_input() -> Result<Vec<u8>, Failure> {
     let mut value = Vec::new();
     match stdin().lock().read_to_end(&mut value) {
         Ok(_) => Ok(value),

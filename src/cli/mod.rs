@@ -8,6 +8,7 @@ pub mod arguments;
 pub mod bench;
 pub mod keys;
 pub mod lab;
+pub mod many;
 pub mod settings;
 pub mod status;
 pub mod view;

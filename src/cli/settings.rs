@@ -33,7 +33,7 @@ fn from_file(path: &str) -> (Settings, Vec<ConfigError>) {
                 setting: "--config",
                 problem,
             };
-            (Settings::default(), vec![mistake])
+            (Settings::stand_in(), vec![mistake])
         }
     }
 }

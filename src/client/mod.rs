@@ -4,6 +4,7 @@
 //! A read that got no answer is asked of the next node; a write only if it cannot have left this
 //! machine, because otherwise it may be stored already and would be stored twice.
 
+mod many;
 mod reply;
 mod session;
 mod status;
@@ -16,6 +17,7 @@ use bytes::Bytes;
 use http::{Method, Request, StatusCode, header};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
+pub use many::{OperationDone, Page, PageAsked};
 pub use reply::{Found, Reply, Written};
 pub use session::{PAYLOAD_CHARS_MAX, Session, SessionError};
 pub use status::{Change, Status};

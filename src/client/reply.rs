@@ -71,12 +71,18 @@ pub struct Found {
 
 impl Found {
     pub(super) fn from_reply(reply: Reply) -> Result<Self, ClientError> {
-        let value = match (reply.text("value"), reply.text("value_base64")) {
-            (Some(text), _) => text.as_bytes().to_vec(),
-            (None, Some(encoded)) => STANDARD.decode(encoded).map_err(|error| reply.garbled(error))?,
-            (None, None) => return Err(reply.garbled("no value in its reply")),
-        };
+        let value = decoded_value(reply.text("value"), reply.text("value_base64"));
+        let value = value.map_err(|reason| reply.garbled(reason))?;
         Ok(Self { value, reply })
+    }
+}
+
+/// A value from the two fields in one of which it comes.
+pub(super) fn decoded_value(text: Option<&str>, base64: Option<&str>) -> Result<Vec<u8>, String> {
+    match (text, base64) {
+        (Some(text), _) => Ok(text.as_bytes().to_vec()),
+        (None, Some(encoded)) => STANDARD.decode(encoded).map_err(|error| error.to_string()),
+        (None, None) => Err("no value in its reply".into()),
     }
 }
 

@@ -5,16 +5,19 @@
 
 use toml::{Table, Value};
 
-use super::{ConfigError, Settings};
+use super::{ConfigError, Settings, pair_file};
 
 /// The settings that a file gives, and what in it is none.
 pub fn settings_from_toml(text: &str) -> (Settings, Vec<ConfigError>) {
     let mut settings = Settings::default();
-    let table: Table = match text.parse::<Table>() {
+    let mut table: Table = match text.parse::<Table>() {
         Ok(table) => table,
-        Err(error) => return (settings, vec![mistake(error.to_string().trim_end().to_owned())]),
+        Err(error) => {
+            let mistake = mistake(error.to_string().trim_end().to_owned());
+            return (Settings::stand_in(), vec![mistake]);
+        }
     };
-    let mut mistakes = Vec::new();
+    let (of_a_pair, mut mistakes) = pair_file::settings_from(&mut table);
     for (name, value) in table {
         match (settings.slot(&name), written(&value)) {
             (Some(slot), Some(text)) => *slot = Some(text),
@@ -26,6 +29,9 @@ pub fn settings_from_toml(text: &str) -> (Settings, Vec<ConfigError>) {
                 known_names()
             ))),
         }
+    }
+    if of_a_pair != Settings::default() {
+        settings = settings.over(of_a_pair);
     }
     (settings, mistakes)
 }
@@ -45,7 +51,7 @@ fn mistake(problem: String) -> ConfigError {
 fn known_names() -> String {
     let mut settings = Settings::default();
     let names = settings.by_name().map(|(name, _)| name.to_ascii_lowercase());
-    names.join(", ")
+    format!("{}; or {}", names.join(", "), pair_file::NAMES.join(", "))
 }
 
 /// A value as it would be written in the environment.
@@ -97,7 +103,10 @@ mod tests {
 
     #[test]
     fn a_file_that_is_no_toml_is_one_mistake() {
-        let (_, mistakes) = settings_from_toml("k = ");
+        let (settings, mistakes) = settings_from_toml("k = ");
         assert_eq!(mistakes.len(), 1);
+        // What it would have said is not missed.
+        let judged = crate::config::understand(&settings, &|_| true);
+        assert!(judged.is_ok(), "{judged:?}");
     }
 }

@@ -7,6 +7,7 @@
 
 mod file;
 mod membership;
+mod pair_file;
 mod quantities;
 
 use std::net::{IpAddr, SocketAddr};
@@ -94,6 +95,17 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// What the settings that are given are judged beside when a file has mistakes: nothing that it would have
+    /// said may look like one more.
+    pub fn stand_in() -> Self {
+        Self {
+            listen: Some("0.0.0.0:4455".into()),
+            ipport: Some("localhost:4455".into()),
+            k: Some("1".into()),
+            ..Self::default()
+        }
+    }
+
     /// These settings, and `below` for those that are not given here.
     #[must_use]
     pub fn over(mut self, mut below: Self) -> Self {

@@ -5,6 +5,7 @@
 use super::view_request::ChangeProgress;
 use crate::causality::{Payload, Record, Timestamp};
 use crate::names::{ClusterId, Epoch, Incarnation, NodeId, PartitionId};
+use crate::wire::peer::Effect;
 
 /// A key that was found.
 #[derive(Debug, Clone)]
@@ -27,6 +28,35 @@ pub struct Written {
     pub timestamp: Timestamp,
     /// How many replicas have it on stable storage, the coordinator included.
     pub replicas: u32,
+}
+
+impl Written {
+    pub(super) fn new(partition: PartitionId, effect: Effect) -> Self {
+        Self {
+            created: effect.created,
+            partition,
+            payload: effect.payload,
+            timestamp: effect.timestamp,
+            replicas: effect.replicas,
+        }
+    }
+
+    /// For a peer that asked on behalf of its client.
+    pub(super) fn into_effect(self) -> Effect {
+        Effect {
+            created: self.created,
+            payload: self.payload,
+            timestamp: self.timestamp,
+            replicas: self.replicas,
+        }
+    }
+}
+
+/// An operation on a key that was done.
+#[derive(Debug, Clone)]
+pub enum Done {
+    Found(Found),
+    Written(Written),
 }
 
 /// Why an operation on a key was not done.
@@ -60,6 +90,12 @@ pub enum Refusal {
         "this node was removed too long ago for what it keeps to be taken back; it stays on its disk: to add the node again, start it with an empty DATA_DIR"
     )]
     RemovedLongAgo,
+    /// A node of the same view formed a cluster of its own.
+    #[error(
+        "{0} stands in this node's view and serves another cluster: one of the two was started without its data \
+         while it could not reach the other; stop the one whose data may go, empty its DATA_DIR, and start it again"
+    )]
+    OtherCluster(NodeId),
     /// The first view has not formed.
     #[error("{}", starting_text(.missing, .quarrel))]
     Starting {

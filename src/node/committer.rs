@@ -8,12 +8,13 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep};
 
-use super::Node;
 use super::draft::{Decision, Draft};
-use super::jobs::{After, Job, NotStored, PushJob};
+use super::forward::WRITE_LIMIT;
+use super::jobs::{After, Job, NotStored, PushJob, SeveralStored};
+use super::{LATE_PUSH_LIMIT, Node, PUSH_LIMIT};
 use crate::causality::Record;
 use crate::names::{Epoch, MemberId, SLOTS};
 use crate::planted::{self, Fault};
@@ -112,9 +113,7 @@ impl Committer {
     fn refuse_held(&mut self) {
         let is_due = |job: &mut Job| waits_until(job).is_some_and(|until| until <= Instant::now());
         for job in self.held.extract_if(.., is_due) {
-            if let Job::Write(write) = job {
-                let _ = write.reply.send(Err(NotStored::NotHere(NotHere::Sealed)));
-            }
+            job.refuse(NotStored::NotHere(NotHere::Sealed));
         }
     }
 
@@ -167,7 +166,8 @@ impl Committer {
         self.retry_parked(&mut draft, &mut afters);
         let batch = draft.batch();
         if let Some(first) = draft.own.first().filter(|_| planted::is(Fault::SentBeforeStored)) {
-            node.push(&draft.facts, first.dot().number, draft.own.clone());
+            let deadline = push_deadline(draft.oldest);
+            node.push(&draft.facts, first.dot().number, draft.own.clone(), deadline);
         }
         if let Err(reason) = self.store(&batch, &mut afters).await {
             for after in afters {
@@ -179,6 +179,7 @@ impl Committer {
         let Draft {
             facts,
             own,
+            oldest,
             forgotten,
             stable,
             begins_anew,
@@ -186,7 +187,7 @@ impl Committer {
         } = draft;
         self.publish(&before, facts, batch.records, &forgotten);
         self.node.acks.learn_stable(&stable);
-        self.answer(own, afters);
+        self.answer(own, push_deadline(oldest), afters);
         self.settle_epoch(&before);
         if begins_anew {
             self.node.begin_life();
@@ -311,6 +312,8 @@ impl Committer {
             return;
         }
         self.node.begin_epoch(&facts);
+        // A disk that was in doubt may have kept this from going on for longer than they may wait.
+        self.refuse_held();
         let held = std::mem::take(&mut self.held);
         let node = Arc::clone(&self.node);
         self.node.tasks.spawn(async move {
@@ -320,7 +323,7 @@ impl Committer {
         });
     }
 
-    fn answer(&mut self, own: Vec<Record>, afters: Vec<After>) {
+    fn answer(&mut self, own: Vec<Record>, push_deadline: Instant, afters: Vec<After>) {
         let facts = self.node.me.facts();
         let number = facts.vector.number(facts.own_log());
         let mut writers = Vec::new();
@@ -328,17 +331,25 @@ impl Committer {
         for after in afters {
             match after {
                 After::Written(reply, stored) => writers.push((stored.dot.number, (reply, stored))),
+                After::Several(reply, outcomes, last) => {
+                    let settled = last.map(|stored| {
+                        let (settled, waiting) = oneshot::channel();
+                        writers.push((stored.dot.number, (settled, stored)));
+                        waiting
+                    });
+                    let _ = reply.send(Ok(SeveralStored { outcomes, settled }));
+                }
                 other => others.push(other),
             }
         }
         let first = own.first().map(|record| record.dot().number);
         self.node.acks.stored(number, writers);
         if let Some(first) = first {
-            self.node.push(&facts, first, own);
+            self.node.push(&facts, first, own, push_deadline);
         }
         for after in others {
             match after {
-                After::Nothing | After::Written(..) => {}
+                After::Nothing | After::Written(..) | After::Several(..) => {}
                 After::Answered(reply, answer) => drop(reply.send(answer)),
                 After::Done(reply, done) => drop(reply.send(done)),
                 After::Voted(reply, vote) => drop(reply.send(vote)),
@@ -355,10 +366,18 @@ async fn sleep_until(deadline: Option<Instant>) {
     }
 }
 
+/// Until when siblings may acknowledge a batch of which the oldest write has waited since then.
+fn push_deadline(oldest: Option<Instant>) -> Instant {
+    let now = Instant::now();
+    let patience_ends = oldest.unwrap_or(now) + WRITE_LIMIT;
+    patience_ends.clamp(now + LATE_PUSH_LIMIT, now + PUSH_LIMIT)
+}
+
 fn waits_until(job: &Job) -> Option<Instant> {
     match job {
         Job::Push(push) => Some(push.arrived + PARKED_LIMIT),
         Job::Write(write) => Some(write.arrived + HELD_LIMIT),
+        Job::Several(several) => Some(several.arrived + HELD_LIMIT),
         _ => None,
     }
 }

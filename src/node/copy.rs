@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep};
 
 use super::Node;
-use super::jobs::Job;
+use super::jobs::{Job, Round};
 use crate::causality::Record;
 use crate::names::{Epoch, Member, MemberId};
 use crate::placement::SlotSet;
@@ -42,21 +42,15 @@ enum NoPage {
 impl Node {
     /// Copies slots of one partition from one owner, and what that one does not give from the next. What
     /// nobody gives is brought by the hand-over.
-    pub(super) async fn copy_partition(
-        &self,
-        target: Epoch,
-        round: u64,
-        mut givers: Vec<Member>,
-        slots: SlotSet,
-    ) {
+    pub(super) async fn copy_partition(&self, round: Round, mut givers: Vec<Member>, slots: SlotSet) {
         givers.sort_by_key(|giver| self.peers.is_away(&giver.node));
         let mut rest = slots;
         for giver in givers {
-            let copied = self.copy_from(&giver, target, &rest).await;
+            let copied = self.copy_from(&giver, round, &rest).await;
             for one in &copied {
                 rest = rest.difference(&one.slots);
             }
-            self.following.note_in(round, target, |state| {
+            self.following.note(round, |state| {
                 state.keys_to_go.remove(&giver.id());
                 if !copied.is_empty() && !state.taking {
                     state.copied.insert(giver.id(), copied);
@@ -69,7 +63,8 @@ impl Node {
     }
 
     /// What was copied from one owner: all of its share, or what came before it failed.
-    async fn copy_from(&self, giver: &Member, target: Epoch, slots: &SlotSet) -> Vec<Copied> {
+    async fn copy_from(&self, giver: &Member, round: Round, slots: &SlotSet) -> Vec<Copied> {
+        let target = round.target;
         let mut offered = Vec::new();
         let mut next = self.first_page_from(giver, target, slots).await;
         let mut done = 0;
@@ -77,8 +72,8 @@ impl Node {
             if offered.is_empty() || planted::is(Fault::CopyClaimsItsEnd) {
                 offered = page.copied;
             }
-            self.count(target, giver.id(), page.records.len(), page.keys_to_go);
-            let store = self.stage(target, page.records);
+            self.count(round, giver.id(), page.records.len(), page.keys_to_go);
+            let store = self.stage(round, page.records);
             let following = async {
                 match page.next_slot {
                     Some(from_slot) => self.copy_page_from(giver, target, slots, from_slot).await.ok(),
@@ -145,10 +140,10 @@ impl Node {
         }
     }
 
-    async fn stage(&self, target: Epoch, records: Vec<Record>) -> bool {
+    async fn stage(&self, round: Round, records: Vec<Record>) -> bool {
         let (reply, done) = oneshot::channel();
         self.enqueue(Job::Stage {
-            target,
+            round,
             records,
             reply,
         })
@@ -156,8 +151,8 @@ impl Node {
         matches!(done.await, Ok(Ok(())))
     }
 
-    fn count(&self, target: Epoch, giver: MemberId, moved: usize, to_go: u64) {
-        self.following.note(target, |state| {
+    fn count(&self, round: Round, giver: MemberId, moved: usize, to_go: u64) {
+        self.following.note(round, |state| {
             state.keys_moved += u64::try_from(moved).unwrap_or(u64::MAX);
             state.keys_to_go.insert(giver, to_go);
         });

@@ -161,7 +161,7 @@ impl Node {
         let newest = facts.newest().filter(|view| view.epoch > facts.active);
         let newest = newest.filter(concerns_us)?;
         let state = self.following.state.lock();
-        let is_current = state.target == newest.epoch;
+        let is_current = state.round.target == newest.epoch;
         Some(ChangeProgress {
             epoch: newest.epoch,
             phase: state.phase.filter(|_| is_current).unwrap_or(Phase::Copy),

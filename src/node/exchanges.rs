@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep};
 
 use super::Node;
-use super::jobs::{Job, NotStored};
+use super::jobs::{Job, NotStored, Round};
 use super::link::CallError;
 use crate::causality::Record;
 use crate::names::{Epoch, Member, NodeId, SLOTS};
@@ -120,7 +120,7 @@ impl Node {
         &self,
         giver: &NodeId,
         ask: Ask,
-        round: Option<u64>,
+        round: Option<Round>,
     ) -> Result<(), ExchangeError> {
         let question = Question::Exchange(ask.clone());
         let answer = self.peers.call(giver, question, PAGE_LIMIT).await?;

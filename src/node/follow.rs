@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::Node;
-use super::jobs::Job;
+use super::jobs::{Job, Round};
 use crate::names::{Epoch, Member, MemberId, PartitionId};
 use crate::placement::{SlotSet, View};
 use crate::replication::Copied;
@@ -35,9 +35,7 @@ pub(super) struct Following {
 
 #[derive(Debug, Default)]
 pub(super) struct State {
-    pub(super) target: Epoch,
-    /// Another one whenever another change is followed, also when it was followed before.
-    pub(super) round: u64,
+    pub(super) round: Round,
     pub(super) phase: Option<Phase>,
     pub(super) copy: Copy,
     /// What was copied, by the owner that gave it.
@@ -75,11 +73,13 @@ impl Following {
     fn begin(&self, order: &Order) {
         *self.driver_heard.lock() = Instant::now();
         let mut state = self.state.lock();
-        if state.target != order.target {
+        if state.round.target != order.target {
             *self.since.lock() = Instant::now();
             *state = State {
-                target: order.target,
-                round: state.round + 1,
+                round: Round {
+                    target: order.target,
+                    number: state.round.number + 1,
+                },
                 ..State::default()
             };
         }
@@ -88,7 +88,7 @@ impl Following {
         }
     }
 
-    pub(super) fn round(&self) -> u64 {
+    pub(super) fn round(&self) -> Round {
         self.state.lock().round
     }
 
@@ -101,22 +101,13 @@ impl Following {
         self.since.lock().elapsed()
     }
 
-    /// Changes what is known of the change to `target`; nothing if another is followed by now.
-    pub(super) fn note(&self, target: Epoch, change: impl FnOnce(&mut State)) {
+    /// Changes what is known of what was begun in a round; nothing if another change was followed since,
+    /// which drops what was copied for this one.
+    pub(super) fn note(&self, round: Round, change: impl FnOnce(&mut State)) {
         let mut state = self.state.lock();
-        if state.target == target {
+        if state.round == round {
             change(&mut state);
         }
-    }
-
-    /// The same for what was begun in a round; nothing if another change was followed since, which drops
-    /// what was copied for this one.
-    pub(super) fn note_in(&self, round: u64, target: Epoch, change: impl FnOnce(&mut State)) {
-        self.note(target, |state| {
-            if state.round == round {
-                change(state);
-            }
-        });
     }
 }
 
@@ -136,7 +127,7 @@ impl Node {
         if facts.active < order.target && takes_part && !self.is_overtaken(order.target) {
             self.following.begin(&order);
             match order.phase {
-                Phase::Copy => self.begin_copy(order.target),
+                Phase::Copy => self.begin_copy(),
                 Phase::Seal => self.seal(order.target).await,
                 Phase::HandOver => {
                     self.seal(order.target).await;
@@ -151,7 +142,7 @@ impl Node {
     /// True if a change to a later view is followed. Two drivers in turn would make this node begin anew for
     /// ever: who drives to the later view is right.
     pub(super) fn is_overtaken(&self, target: Epoch) -> bool {
-        let followed = self.following.state.lock().target;
+        let followed = self.following.round().target;
         followed > target && self.me.facts().views.contains_key(&followed)
     }
 
@@ -168,7 +159,7 @@ impl Node {
             keys_to_go: 0,
             through_with: BTreeSet::new(),
         };
-        if state.target == target {
+        if state.round.target == target {
             report.copied = state.copy == Copy::Done;
             report.keys_moved = state.keys_moved;
             report.keys_to_go = state.keys_to_go.values().sum();
@@ -201,6 +192,9 @@ impl Node {
         let mut groups: BTreeMap<_, Vec<Member>> = BTreeMap::new();
         let round = {
             let mut state = self.following.state.lock();
+            if state.round.target != target {
+                return;
+            }
             state.taking = true;
             for giver in givers {
                 if state.through_with.contains(giver) || !state.under_way.insert(*giver) {
@@ -221,8 +215,7 @@ impl Node {
             let turn = Arc::clone(self.following.state.lock().turns.entry(partition).or_default());
             self.tasks.spawn(async move {
                 let _turn = turn.lock().await;
-                let change = (target, round);
-                node.take_from_partition(change, &before, partition, group).await;
+                node.take_from_partition(round, &before, partition, group).await;
             });
         }
     }
@@ -231,35 +224,34 @@ impl Node {
     /// nobody vouches for is dropped before anybody is asked for the rest.
     async fn take_from_partition(
         self: Arc<Self>,
-        change: (Epoch, u64),
+        round: Round,
         before: &View,
         partition: Option<PartitionId>,
         givers: Vec<Member>,
     ) {
-        let (target, round) = change;
         let copied = self.copied_of(before, partition, round);
         let slots = partition.map(|partition| before.slots_of_partition(partition));
         let whole = copied.iter().flat_map(|(_, copied)| copied);
         let whole = slots_of(whole);
         // What came in a copy that broke off is vouched for by nobody.
-        self.unstage(target, slots.unwrap_or_default().difference(&whole))
+        self.unstage(round, slots.unwrap_or_default().difference(&whole))
             .await;
         for (from, copied) in copied {
             let slots = slots_of(copied.iter());
             let giver = givers.iter().find(|giver| giver.id() == from);
             let vouched = match giver {
-                Some(giver) => self.take_from(change, giver, &copied, &slots).await,
+                Some(giver) => self.take_from(round, giver, &copied, &slots).await,
                 None => false,
             };
             if !vouched {
-                self.unstage(target, slots).await;
+                self.unstage(round, slots).await;
             }
             self.following
-                .note_in(round, target, |state| drop(state.copied.remove(&from)));
+                .note(round, |state| drop(state.copied.remove(&from)));
         }
         for giver in givers {
-            self.take_from(change, &giver, &[], &SlotSet::all()).await;
-            self.following.note_in(round, target, |state| {
+            self.take_from(round, &giver, &[], &SlotSet::all()).await;
+            self.following.note(round, |state| {
                 state.through_with.insert(giver.id());
                 state.under_way.remove(&giver.id());
             });
@@ -271,7 +263,7 @@ impl Node {
         &self,
         before: &View,
         partition: Option<PartitionId>,
-        round: u64,
+        round: Round,
     ) -> Vec<(MemberId, Vec<Copied>)> {
         let Some(partition) = partition else {
             return Vec::new();
@@ -284,13 +276,7 @@ impl Node {
     }
 
     /// One hand-over of some slots, tried again if it fails. True if all is here that the giver had.
-    async fn take_from(
-        &self,
-        (target, round): (Epoch, u64),
-        giver: &Member,
-        copied: &[Copied],
-        slots: &SlotSet,
-    ) -> bool {
+    async fn take_from(&self, round: Round, giver: &Member, copied: &[Copied], slots: &SlotSet) -> bool {
         if giver.node == self.me.node {
             return true;
         }
@@ -300,7 +286,7 @@ impl Node {
                 tracing::info!(giver = %giver.node, "does not answer; what it has comes late");
                 continue;
             }
-            let Some(mut ask) = self.me.facts().ask_hand_over(target, copied) else {
+            let Some(mut ask) = self.me.facts().ask_hand_over(round.target, copied) else {
                 return false;
             };
             ask.restrict(slots);
@@ -316,14 +302,14 @@ impl Node {
     }
 
     /// Drops what was copied of slots for which nobody vouches.
-    async fn unstage(&self, target: Epoch, slots: SlotSet) {
+    async fn unstage(&self, round: Round, slots: SlotSet) {
         let (reply, done) = oneshot::channel();
-        self.enqueue(Job::Unstage { target, slots, reply }).await;
+        self.enqueue(Job::Unstage { round, slots, reply }).await;
         let _ = done.await;
     }
 
     /// Copies the slots that this node gains, while the old view serves.
-    fn begin_copy(self: &Arc<Self>, target: Epoch) {
+    fn begin_copy(self: &Arc<Self>) {
         let round = {
             let mut state = self.following.state.lock();
             if state.copy != Copy::NotBegun {
@@ -334,13 +320,13 @@ impl Node {
         };
         let node = Arc::clone(self);
         self.tasks.spawn(async move {
-            node.copy_gained(target, round).await;
-            node.following
-                .note_in(round, target, |state| state.copy = Copy::Done);
+            node.copy_gained(round).await;
+            node.following.note(round, |state| state.copy = Copy::Done);
         });
     }
 
-    async fn copy_gained(&self, target: Epoch, round: u64) {
+    async fn copy_gained(&self, round: Round) {
+        let target = round.target;
         // Slots that come back soon after they moved away are copied like any others, if those who have
         // them can do without what is kept here.
         if let Some(view) = self
@@ -367,7 +353,7 @@ impl Node {
             return;
         }
         // What an earlier attempt left would be vouched for by nobody.
-        self.unstage(target, gained.clone()).await;
+        self.unstage(round, gained.clone()).await;
         let of_partition = |partition| before.slots_of_partition(partition).intersection(&gained);
         let copies = before
             .partitions()
@@ -376,7 +362,7 @@ impl Node {
             .map(|(partition, slots)| {
                 let owners = before.members_of(partition);
                 let givers = owners.filter(|giver| giver.node != self.me.node);
-                self.copy_partition(target, round, givers.collect(), slots)
+                self.copy_partition(round, givers.collect(), slots)
             });
         join_all(copies).await;
     }

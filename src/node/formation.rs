@@ -21,8 +21,8 @@ const MEET_PAUSE: Duration = Duration::from_millis(50);
 
 const MEET_LIMIT: Duration = Duration::from_millis(300);
 
-/// How long a quorum waits for the rest.
-const QUORUM_PATIENCE: Duration = Duration::from_secs(1);
+/// How long a quorum waits for the rest; with the forming of the view it is to be a second at the most.
+const QUORUM_PATIENCE: Duration = Duration::from_millis(850);
 
 /// How much longer each node waits than the one before it, so that rarely two propose at once.
 const RANK_PATIENCE: Duration = Duration::from_millis(300);

@@ -37,10 +37,10 @@ pub(super) enum Round<T> {
     },
 }
 
-/// What became of a write that was handed on.
+/// What became of writes that were handed on.
 #[derive(Debug)]
-pub(super) enum Forwarded {
-    Answered(Result<Written, Refusal>),
+pub(super) enum Forwarded<T> {
+    Answered(Result<T, Refusal>),
     /// The view has changed meanwhile, and this node owns the key.
     OursNow,
 }
@@ -155,15 +155,36 @@ impl Node {
         }
     }
 
-    /// Has one of the other owners take a write; no value makes it a deletion. It `began` when the client
-    /// asked: it may have been held here until the view changed.
+    /// Has one of the other owners take a write; no value makes it a deletion.
     pub(super) async fn forward_write(
         &self,
         key: &Key,
         value: Option<Bytes>,
         payload: &Payload,
         began: Instant,
-    ) -> Forwarded {
+    ) -> Forwarded<Written> {
+        let question = |id| Question::Write {
+            id,
+            key: key.clone(),
+            value: value.as_deref().map(<[u8]>::to_vec),
+            payload: payload.clone(),
+        };
+        let written = |answer| match answer {
+            Answer::Written(effect) => Some(Written::new(self.partition_of(key), effect)),
+            _ => None,
+        };
+        self.forward(key, question, written, began).await
+    }
+
+    /// Has one of the other owners of a key take what changes something, and reads its answer. It `began`
+    /// when the client asked: it may have been held here until the view changed.
+    pub(super) async fn forward<T>(
+        &self,
+        key: &Key,
+        question: impl Fn(u128) -> Question,
+        read: impl Fn(Answer) -> Option<T>,
+        began: Instant,
+    ) -> Forwarded<T> {
         let deadline = began + WRITE_LIMIT;
         let mut declined = Vec::new();
         let owned_before = self.me.facts().region_of(key.slot()).is_some();
@@ -179,35 +200,23 @@ impl Node {
                 if !self.is_alive(owner, confirm_limit.min(rest)).await {
                     continue;
                 }
-                let question = self.write_question(key, value.as_deref(), payload);
-                match self.write_there(owner, question, deadline).await {
-                    Ok(Answer::Written {
-                        created,
-                        payload,
-                        timestamp,
-                        replicas,
-                    }) => {
-                        let partition = self.partition_of(key);
-                        return Forwarded::Answered(Ok(Written {
-                            created,
-                            partition,
-                            payload,
-                            timestamp,
-                            replicas,
-                        }));
-                    }
+                let partition = self.partition_of(key);
+                match self
+                    .write_there(owner, question(self.request_id()), deadline)
+                    .await
+                {
                     Ok(Answer::Declined(Declined::KeyNotFound { payload })) => {
-                        return Forwarded::Answered(Err(Refusal::KeyNotFound {
-                            partition: self.partition_of(key),
-                            payload,
-                        }));
+                        return Forwarded::Answered(Err(Refusal::KeyNotFound { partition, payload }));
                     }
                     Ok(Answer::Declined(reason)) => declined.push(reason),
-                    Ok(_) | Err(CallError::Unreachable | CallError::Rebooted) => {}
+                    Ok(answer) => {
+                        if let Some(done) = read(answer) {
+                            return Forwarded::Answered(Ok(done));
+                        }
+                    }
+                    Err(CallError::Unreachable | CallError::Rebooted) => {}
                     Err(CallError::Silent) => {
-                        return Forwarded::Answered(Err(Refusal::UnknownOutcome {
-                            partition: self.partition_of(key),
-                        }));
+                        return Forwarded::Answered(Err(Refusal::UnknownOutcome { partition }));
                     }
                 }
             }
@@ -219,14 +228,9 @@ impl Node {
         }
     }
 
-    fn write_question(&self, key: &Key, value: Option<&[u8]>, payload: &Payload) -> Question {
-        let id = u128::from(self.me.world.random()) << 64 | u128::from(self.me.world.random());
-        Question::Write {
-            id,
-            key: key.clone(),
-            value: value.map(<[u8]>::to_vec),
-            payload: payload.clone(),
-        }
+    /// By which a coordinator knows a request again.
+    fn request_id(&self) -> u128 {
+        u128::from(self.me.world.random()) << 64 | u128::from(self.me.world.random())
     }
 
     pub(super) async fn is_alive(&self, node: &NodeId, limit: Duration) -> bool {

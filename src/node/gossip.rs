@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
-use super::Node;
 use super::jobs::Job;
+use super::{Node, PUSH_LIMIT};
 use crate::names::{Epoch, Member, MemberId};
 use crate::planted::{self, Fault};
 use crate::replication::{Closed, Facts};
@@ -71,6 +71,9 @@ impl Node {
         if let Ok((Answer::Gossip(theirs), answered)) =
             self.peers.call_known(&peer.node, question, limit).await
         {
+            if answered != *peer {
+                self.me.may_know_newer(&peer.node);
+            }
             self.hear_gossip(&answered, &theirs, true).await;
         }
     }
@@ -80,7 +83,7 @@ impl Node {
     pub(super) async fn spread_stable(self: Arc<Self>) {
         loop {
             self.acks.moved.notified().await;
-            self.push(&self.me.facts(), 1, Vec::new());
+            self.push(&self.me.facts(), 1, Vec::new(), Instant::now() + PUSH_LIMIT);
             sleep(SPREAD_PAUSE).await;
         }
     }
@@ -127,6 +130,64 @@ impl Node {
             announced.filter(|closed| facts.active >= closed.at || planted::is(Fault::ClosedByWhoIsBehind));
         if let Some(closed) = announced.or_else(|| self.reports.conclude(&facts)) {
             self.enqueue(Job::Close(closed)).await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::names::{ClusterId, Incarnation, NodeId};
+    use crate::placement::{View, next};
+
+    fn member(number: u64) -> Member {
+        let node: NodeId = format!("n{number}:80").parse().expect("is a node");
+        let incarnation = Incarnation {
+            started_ms: 1,
+            random: 0,
+        };
+        Member { node, incarnation }
+    }
+
+    /// Node 0 of three, each alone with its slots, in the second view, which changed nothing.
+    fn facts() -> Facts {
+        let members = [0, 1, 2].map(member);
+        let nodes: BTreeSet<NodeId> = members.iter().map(|member| member.node.clone()).collect();
+        let up = members
+            .into_iter()
+            .map(|member| (member.node, member.incarnation));
+        let one = View::first(ClusterId(1), 1, &nodes, &up.collect());
+        let two = next::admit(&one, &[]);
+        let mut facts = Facts::new(member(0));
+        for view in [one, two] {
+            let epoch = view.epoch;
+            facts.learn(&Arc::new(view));
+            facts.activate(epoch);
+        }
+        facts
+    }
+
+    #[test]
+    fn an_epoch_is_closed_when_every_member_says_so_in_the_epoch_that_is_active_here() {
+        let facts = facts();
+        let concluded = |said: &[(u64, u64, u64)]| {
+            let reports = Reports::default();
+            for (number, active, done_below) in said {
+                reports.note(member(*number).id(), Epoch(*active), Epoch(*done_below));
+            }
+            reports
+                .conclude(&facts)
+                .map(|closed| (closed.below.0, closed.at.0))
+        };
+        assert_eq!(facts.done_below(), Epoch(2));
+        assert_eq!(concluded(&[(1, 2, 2), (2, 2, 2)]), Some((2, 2)));
+        assert_eq!(concluded(&[(1, 2, 2)]), None, "node 2 has said nothing");
+        assert_eq!(concluded(&[(1, 2, 2), (2, 2, 0)]), None, "node 2 is not done");
+        // What they lacked in another epoch says nothing about this one.
+        for other in [1, 3] {
+            assert_eq!(concluded(&[(1, 2, 2), (2, other, 2)]), None, "epoch {other}");
         }
     }
 }

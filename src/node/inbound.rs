@@ -18,7 +18,8 @@ use crate::names::{Dot, Key, Log, Member};
 use crate::net::Pipe;
 use crate::replication::NotHere;
 use crate::wire::peer::{
-    Answer, Body, Declined, Push, Question, decode_frame, decode_greeting, encode_frame, encode_greeting,
+    Answer, Body, Declined, Operation, Push, Question, decode_frame, decode_greeting, encode_frame,
+    encode_greeting,
 };
 
 /// A stream that does not greet in this time is closed.
@@ -50,10 +51,15 @@ impl Node {
         if pipe.sender.send(ours).await.is_err() {
             return Ok(());
         }
-        self.me
-            .check(&greeting)
-            .map_err(|unfit| format!("{}: {unfit}", greeting.member.node))?;
-        let peer = greeting.member;
+        let peer = greeting.member.clone();
+        if let Err(unfit) = self.me.check(&greeting) {
+            // Of strangers nothing is kept: they may come by any number of names.
+            let facts = self.me.facts();
+            if facts.newest().is_some_and(|view| view.lists(&peer.node)) {
+                self.peers.found_unfit(&peer.node, &unfit);
+            }
+            return Err(format!("{}: {unfit}", peer.node));
+        }
         self.peers.greeted_by(&peer.node);
         let closed = self.life_stop.lock().clone();
         while let Some(Some(bytes)) = closed.run_until_cancelled(pipe.receiver.recv()).await {
@@ -86,8 +92,9 @@ impl Node {
                 });
             }
             question => self.tasks.spawn(async move {
-                let answer = node.answer(&peer, question).await;
-                node.reply(id, answer, &sender).await;
+                if let Some(answer) = node.answer(&peer, question).await {
+                    node.reply(id, answer, &sender).await;
+                }
             }),
         }
     }
@@ -125,8 +132,9 @@ impl Node {
         answer
     }
 
-    async fn answer(self: &Arc<Self>, peer: &Member, question: Question) -> Answer {
-        match question {
+    /// None where nobody knows what became of a write: silence is the honest answer.
+    async fn answer(self: &Arc<Self>, peer: &Member, question: Question) -> Option<Answer> {
+        let answer = match question {
             Question::Ping => Answer::Pong,
             Question::Meet => Answer::Met {
                 by: self.me.member(),
@@ -158,7 +166,23 @@ impl Node {
                 key,
                 value,
                 payload,
-            } => self.answer_write(id, &key, value, payload).await,
+            } => {
+                let taken = self.take_forwarded(&key, value, &payload);
+                return self.once(id, taken).await;
+            }
+            Question::Several {
+                id,
+                operations,
+                payload,
+            } => {
+                let taken = self.take_forwarded_several(operations, payload);
+                return self.once(id, taken).await;
+            }
+            Question::List {
+                slots,
+                listing,
+                payload,
+            } => self.answer_list(&slots, &listing, &payload),
             Question::Promise { epoch, ballot, start } => self.answer_promise(epoch, ballot, start).await,
             Question::Accept {
                 epoch,
@@ -168,7 +192,8 @@ impl Node {
             } => self.answer_accept(epoch, ballot, view.0, start).await,
             Question::Admit => self.answer_admit(peer),
             Question::Order { order, known } => Answer::Report(self.follow(order, known).await),
-        }
+        };
+        Some(answer)
     }
 
     /// The sender is already where this node is going: the push waits for it to get there.
@@ -203,51 +228,51 @@ impl Node {
         }
     }
 
-    async fn answer_write(
-        self: &Arc<Self>,
-        id: u128,
-        key: &Key,
-        value: Option<Vec<u8>>,
-        payload: Payload,
-    ) -> Answer {
+    /// Does what a request with an id asks for, unless it was done before.
+    async fn once(&self, id: u128, work: impl Future<Output = Option<Answer>>) -> Option<Answer> {
         match self.remembered.begin(id) {
             Request::Done(answer) => answer,
-            Request::UnderWay(answer) => answer.await.unwrap_or(Answer::NotTaken),
+            Request::UnderWay(answer) => answer.await.ok().flatten(),
             Request::New => {
-                let answer = self.take_forwarded(key, value, &payload).await;
+                let answer = work.await;
                 self.remembered.finish(id, &answer);
                 answer
             }
         }
     }
 
-    async fn take_forwarded(&self, key: &Key, value: Option<Vec<u8>>, payload: &Payload) -> Answer {
+    async fn take_forwarded_several(&self, operations: Vec<Operation>, payload: Payload) -> Option<Answer> {
+        match self.several_here(&operations, &payload, Instant::now()).await {
+            Ok(outcomes) => Some(Answer::Done(outcomes)),
+            Err(not_taken) => not_taken_answer(not_taken),
+        }
+    }
+
+    async fn take_forwarded(&self, key: &Key, value: Option<Vec<u8>>, payload: &Payload) -> Option<Answer> {
         let began = Instant::now();
         let taken = match value {
             Some(value) => self.write_here(key, Some(value.into()), payload, began).await,
             None => self.delete_here(key, payload, super::read::PATIENCE, began).await,
         };
         match taken {
-            Ok(written) => Answer::Written {
-                created: written.created,
-                payload: written.payload,
-                timestamp: written.timestamp,
-                replicas: written.replicas,
-            },
-            Err(NotTaken::Refused(Refusal::KeyNotFound { payload, .. })) => {
-                Answer::Declined(Declined::KeyNotFound { payload })
-            }
-            Err(NotTaken::Refused(Refusal::StorageFailed(reason))) => {
-                Answer::Declined(Declined::StorageFailed(reason))
-            }
-            // Nobody knows whether it was done: no answer is the honest one.
-            Err(NotTaken::Refused(_)) => std::future::pending().await,
-            Err(NotTaken::NotHere(not_here)) => Answer::Declined(declined(&not_here)),
+            Ok(written) => Some(Answer::Written(written.into_effect())),
+            Err(not_taken) => not_taken_answer(not_taken),
         }
     }
 }
 
-fn declined(not_here: &NotHere) -> Declined {
+/// None where nobody knows what became of it.
+fn not_taken_answer(reason: NotTaken) -> Option<Answer> {
+    let declined = match reason {
+        NotTaken::NotHere(not_here) => declined(&not_here),
+        NotTaken::Refused(Refusal::KeyNotFound { payload, .. }) => Declined::KeyNotFound { payload },
+        NotTaken::Refused(Refusal::StorageFailed(reason)) => Declined::StorageFailed(reason),
+        NotTaken::Refused(_) => return None,
+    };
+    Some(Answer::Declined(declined))
+}
+
+pub(super) fn declined(not_here: &NotHere) -> Declined {
     match not_here {
         NotHere::NotOwner => Declined::NotOwner,
         NotHere::NotReady => Declined::NotReady,

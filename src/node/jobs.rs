@@ -7,12 +7,12 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::acks::Stored;
-use crate::causality::{Payload, Record};
+use crate::causality::{Payload, Record, VersionVector};
 use crate::names::{Epoch, Key, Member, MemberId};
 use crate::placement::{SlotSet, View};
 use crate::replication::{Ask, Closed, Given, Kept, NoExchange, NoReturn, NotHere};
 use crate::view_change::{Ballot, Vote};
-use crate::wire::peer::{Answer, Known, Push};
+use crate::wire::peer::{Answer, Known, Operation, Outcome, Push};
 
 /// Why a job was not done.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,6 +33,15 @@ impl From<NoExchange> for NotStored {
     }
 }
 
+/// One time that a change is followed. What was begun in another is not gone on with: its copies may have
+/// been dropped since, and those that are here now belong to this one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Round {
+    pub target: Epoch,
+    /// Another one whenever another change is followed, also when it was followed before.
+    pub number: u64,
+}
+
 /// Where the answer to a job goes.
 pub(super) type Reply<T> = oneshot::Sender<Result<T, NotStored>>;
 
@@ -44,6 +53,25 @@ pub(super) struct WriteJob {
     pub payload: Payload,
     pub arrived: Instant,
     pub reply: Reply<Stored>,
+}
+
+/// Operations of one client on keys that this member owns, stored in one batch or not at all.
+#[derive(Debug)]
+pub(super) struct SeveralJob {
+    pub operations: Vec<Operation>,
+    pub payload: Payload,
+    /// What was known stable when they came.
+    pub known_stable: Arc<VersionVector>,
+    pub arrived: Instant,
+    pub reply: Reply<SeveralStored>,
+}
+
+/// They are stored here.
+#[derive(Debug)]
+pub(super) struct SeveralStored {
+    pub outcomes: Vec<Outcome>,
+    /// Comes when the siblings have the last write among them, or do not answer in time.
+    pub settled: Option<oneshot::Receiver<Result<Stored, NotStored>>>,
 }
 
 /// Records that a sibling pushes.
@@ -59,31 +87,30 @@ pub(super) struct PushJob {
 #[derive(Debug)]
 pub(super) enum Job {
     Write(WriteJob),
+    Several(SeveralJob),
     Push(PushJob),
     /// Answers an exchange from what is published.
     Give {
         ask: Ask,
         reply: oneshot::Sender<Result<(Given, Vec<Record>), NoExchange>>,
     },
-    /// Makes valid what an exchange brought.
+    /// Makes valid what an exchange brought; of a hand-over, only in the round in which it was asked for.
     Take {
         ask: Ask,
         given: Given,
         records: Vec<Record>,
-        /// Of a hand-over, the round in which it was asked for: what the ask calls held may be dropped in
-        /// the next one.
-        round: Option<u64>,
+        round: Option<Round>,
         reply: Reply<()>,
     },
     /// Stores records of slots that are on their way here.
     Stage {
-        target: Epoch,
+        round: Round,
         records: Vec<Record>,
         reply: Reply<()>,
     },
     /// Drops records that came in a copy which does not count any more.
     Unstage {
-        target: Epoch,
+        round: Round,
         slots: SlotSet,
         reply: Reply<()>,
     },
@@ -136,6 +163,15 @@ pub(super) enum Job {
 }
 
 impl Job {
+    /// Nothing of it was done. Only for what clients wait for.
+    pub(super) fn refuse(self, reason: NotStored) {
+        match self {
+            Self::Write(job) => drop(job.reply.send(Err(reason))),
+            Self::Several(job) => drop(job.reply.send(Err(reason))),
+            _ => {}
+        }
+    }
+
     /// True for jobs that are about all records of some slots: thousands, where others are about one.
     pub(super) fn is_bulky(&self) -> bool {
         matches!(
@@ -150,6 +186,8 @@ impl Job {
 pub(super) enum After {
     Nothing,
     Written(Reply<Stored>, Stored),
+    /// The last write among them, if there is one.
+    Several(Reply<SeveralStored>, Vec<Outcome>, Option<Stored>),
     Answered(oneshot::Sender<Answer>, Answer),
     Done(Reply<()>, Result<(), NotStored>),
     Voted(oneshot::Sender<Vote>, Vote),
@@ -162,6 +200,7 @@ impl After {
         match self {
             Self::Nothing => {}
             Self::Written(reply, _) => drop(reply.send(Err(reason.clone()))),
+            Self::Several(reply, ..) => drop(reply.send(Err(reason.clone()))),
             Self::Answered(reply, _) => drop(reply.send(Answer::NotTaken)),
             Self::Done(reply, _) => drop(reply.send(Err(reason.clone()))),
             Self::Voted(reply, _) => drop(reply.send(Vote::NotVoting)),

@@ -71,8 +71,8 @@ pub(super) struct Link {
     pub(super) outstanding: AtomicUsize,
     /// Complaints are logged once, until the peer is well again.
     pub(super) complained: AtomicBool,
-    /// Why the peer was refused when it greeted last.
-    pub(super) unfit: Mutex<Option<Unfit>>,
+    /// Why the peer was refused when it greeted last, and when that was.
+    pub(super) unfit: Mutex<Option<(Unfit, Instant)>>,
 }
 
 #[derive(Debug)]
@@ -90,6 +90,13 @@ pub(super) struct Connection {
     pub(super) pending: Mutex<BTreeMap<u64, oneshot::Sender<Answer>>>,
     /// Cancelled when this side closes the link.
     pub(super) closed: CancellationToken,
+}
+
+impl Connection {
+    /// Closes the stream; the next question opens another.
+    pub(super) fn hang_up(&self) {
+        self.closed.cancel();
+    }
 }
 
 /// A question on its way: dropping it forgets the answer.
@@ -117,6 +124,11 @@ impl Link {
         self.is_heard(born, identity);
     }
 
+    /// It has greeted, or cannot be asked who it is.
+    pub(super) fn judged(&self, fit: Result<(), Unfit>) {
+        *self.unfit.lock() = fit.err().map(|unfit| (unfit, Instant::now()));
+    }
+
     /// A peer that speaks nonsense is dialled again all the time, and would speak it each time.
     fn complain(&self, reason: &str) {
         if !self.complained.swap(true, Ordering::Relaxed) {
@@ -126,7 +138,7 @@ impl Link {
 
     pub(super) fn hang_up(&self) {
         if let State::Up(connection) = &*self.state.lock() {
-            connection.closed.cancel();
+            connection.hang_up();
         }
     }
 
@@ -173,7 +185,7 @@ pub(super) async fn dial(
     dialed: Arc<Signal>,
 ) {
     let opened = timeout(2 * CONNECT_LIMIT, open(&link, identity.as_ref(), dialer.as_ref())).await;
-    let state = match opened {
+    match opened {
         Ok(Ok((pipe, greeting))) => {
             let connection = Arc::new(Connection {
                 peer: greeting.member,
@@ -182,38 +194,38 @@ pub(super) async fn dial(
                 pending: Mutex::default(),
                 closed: tasks.child(),
             });
-            tasks.spawn(read_answers(
-                Arc::clone(&link),
-                Arc::clone(&connection),
-                pipe.receiver,
-                identity,
-            ));
-            State::Up(connection)
+            // First up, then read: a stream that ends at once takes the link down again.
+            *link.state.lock() = State::Up(Arc::clone(&connection));
+            tasks.spawn(read_answers(link, connection, pipe.receiver, identity));
+            return dialed.happen();
         }
-        Ok(Err(reason)) => {
-            if !link.complained.swap(true, Ordering::Relaxed) {
-                tracing::debug!(peer = %link.node, %reason, "no link to peer");
-            }
-            link.fell_silent();
-            State::Down {
-                since: Some(Instant::now()),
-            }
+        Ok(Err(reason)) if !link.complained.swap(true, Ordering::Relaxed) => {
+            tracing::debug!(peer = %link.node, %reason, "no link to peer");
         }
-        Err(_) => {
-            link.fell_silent();
-            State::Down {
-                since: Some(Instant::now()),
-            }
-        }
+        Ok(Err(_)) | Err(_) => {}
+    }
+    link.fell_silent();
+    *link.state.lock() = State::Down {
+        since: Some(Instant::now()),
     };
-    *link.state.lock() = state;
     dialed.happen();
 }
 
 async fn open(link: &Link, identity: &dyn Identity, dialer: &dyn Dialer) -> Result<(Pipe, Greeting), String> {
-    link.unfit.lock().take();
+    let met = meet(&link.node, identity, dialer).await;
+    let (pipe, theirs) = met.inspect_err(|_| link.judged(Ok(())))?;
+    let fit = identity.check(&theirs);
+    link.judged(fit.clone());
+    fit.map(|()| (pipe, theirs)).map_err(|unfit| unfit.text)
+}
+
+async fn meet(
+    node: &NodeId,
+    identity: &dyn Identity,
+    dialer: &dyn Dialer,
+) -> Result<(Pipe, Greeting), String> {
     let mut pipe = dialer
-        .dial(link.node.clone())
+        .dial(node.clone())
         .await
         .map_err(|error| error.to_string())?;
     let ours = encode_greeting(&identity.greeting());
@@ -227,10 +239,6 @@ async fn open(link: &Link, identity: &dyn Identity, dialer: &dyn Dialer) -> Resu
         .await
         .ok_or("the peer closed the stream without a greeting")?;
     let theirs = decode_greeting(&theirs).map_err(|error| error.to_string())?;
-    identity.check(&theirs).map_err(|unfit| {
-        *link.unfit.lock() = Some(unfit.clone());
-        unfit.text
-    })?;
     Ok((pipe, theirs))
 }
 

@@ -86,6 +86,12 @@ impl Me {
         u64::try_from(self.clock_limit.as_millis()).unwrap_or(u64::MAX)
     }
 
+    /// A peer that may know a view that this node does not.
+    pub(super) fn may_know_newer(&self, peer: &NodeId) {
+        *self.newer.lock() = Some(peer.clone());
+        self.heard_newer.notify_one();
+    }
+
     /// The peer that spoke of a newer epoch, once.
     pub(super) fn take_newer(&self) -> Option<NodeId> {
         self.newer.lock().take()
@@ -158,8 +164,7 @@ impl Identity for Me {
         // A node that no view lists has nothing to catch up with.
         let is_behind = frame.epoch > facts.active && newest.is_some_and(|view| view.lists(&self.node));
         if is_unknown || is_behind {
-            *self.newer.lock() = Some(from.node.clone());
-            self.heard_newer.notify_one();
+            self.may_know_newer(&from.node);
         }
         Ok(())
     }

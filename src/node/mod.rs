@@ -28,10 +28,13 @@ mod inbound;
 mod jobs;
 mod keep;
 mod link;
+mod list;
 mod me;
 mod peers;
 mod read;
+mod recent;
 mod remembered;
+mod several;
 mod shorten;
 mod signal;
 mod situation;
@@ -49,10 +52,13 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-pub use answers::{Found, Refusal, Role, Situation, Written};
+pub use answers::{Done, Found, Refusal, Role, Situation, Written};
 pub use committer::Committer;
+pub use list::{Listed, PAGE_KEYS_MAX};
+pub use several::AllDone;
 pub use start::{Parts, StartError};
 pub use tasks::{Spawner, Tasks};
 pub use view_request::{
@@ -86,6 +92,10 @@ pub(crate) const ASK_LIMIT: Duration = Duration::from_millis(250);
 
 /// How long a writer waits for a sibling's acknowledgement.
 const PUSH_LIMIT: Duration = Duration::from_millis(300);
+
+/// The same for a writer whose patience is spent: it was held for a view, or waited for the disk. A
+/// sibling that answers at all answers within this, or is served by exchanges until it does.
+const LATE_PUSH_LIMIT: Duration = Duration::from_millis(100);
 
 /// A running node, as the edges hold it.
 #[derive(Debug)]
@@ -182,16 +192,16 @@ impl Node {
 
     /// Pushes our own writes to the siblings in step; called in the order of their numbers. A batch of
     /// large values takes several pushes: together they would be more than a frame may hold.
-    fn push(self: &Arc<Self>, facts: &Facts, first: u64, records: Vec<Record>) {
+    fn push(self: &Arc<Self>, facts: &Facts, first: u64, records: Vec<Record>, deadline: Instant) {
         let mut first = first;
         for page in exchanges::pages(records) {
             let next = first + page.len() as u64;
-            self.push_page(facts, first, &page);
+            self.push_page(facts, first, &page, deadline);
             first = next;
         }
     }
 
-    fn push_page(self: &Arc<Self>, facts: &Facts, first: u64, records: &[Record]) {
+    fn push_page(self: &Arc<Self>, facts: &Facts, first: u64, records: &[Record], deadline: Instant) {
         let Some(view) = facts.view() else { return };
         let stable = self.acks.stable().number(facts.own_log());
         for sibling in self.acks.pushed_to() {
@@ -209,8 +219,11 @@ impl Node {
             let (node, epoch) = (Arc::clone(self), facts.active);
             self.tasks.spawn(async move {
                 let answer = match begun {
-                    Ok(pending) => pending.answer(tokio::time::Instant::now() + PUSH_LIMIT).await,
-                    Err(_) => node.peers.call(&member.node, question, PUSH_LIMIT).await,
+                    Ok(pending) => pending.answer(deadline).await,
+                    Err(_) => {
+                        let limit = deadline.saturating_duration_since(Instant::now());
+                        node.peers.call(&member.node, question, limit).await
+                    }
                 };
                 match answer {
                     Ok(Answer::Held { epoch, held }) => node.acks.acknowledged(epoch, sibling, &held, true),

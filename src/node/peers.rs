@@ -26,6 +26,9 @@ pub(super) const CONNECT_LIMIT: Duration = Duration::from_millis(250);
 /// After a failed attempt, how long until the next one: nobody waits for a dead peer twice in a row.
 const REDIAL_PAUSE: Duration = Duration::from_millis(100);
 
+/// Peers greet several times in this time, if they are there.
+const ESTRANGED_FOR: Duration = Duration::from_secs(3);
+
 /// The links to all peers.
 #[derive(Debug)]
 pub(super) struct Peers {
@@ -126,12 +129,13 @@ impl Peers {
         let (pending, frame) = self.prepare(self.link(node), connection, question);
         let sent = tokio::time::timeout_at(deadline, pending.connection.sender.send(frame)).await;
         match sent {
-            Ok(Ok(())) => Ok(pending),
-            _ => {
-                pending.link.fell_silent();
-                Err(CallError::Unreachable)
-            }
+            Ok(Ok(())) => return Ok(pending),
+            // It takes nothing any more, even if nobody has closed the way back yet.
+            Ok(Err(_)) => pending.connection.hang_up(),
+            Err(_) => {}
         }
+        pending.link.fell_silent();
+        Err(CallError::Unreachable)
     }
 
     fn prepare(&self, link: Arc<Link>, connection: Arc<Connection>, question: Question) -> (Pending, Bytes) {
@@ -156,7 +160,23 @@ impl Peers {
 
     /// Why the peer was refused when it greeted last.
     pub(super) fn refusal(&self, node: &NodeId) -> Option<Unfit> {
-        self.link(node).unfit.lock().clone()
+        let link = self.link(node);
+        let unfit = link.unfit.lock();
+        unfit.as_ref().map(|(unfit, _)| unfit.clone())
+    }
+
+    /// The peer greeted us, and cannot be talked to.
+    pub(super) fn found_unfit(&self, node: &NodeId, unfit: &Unfit) {
+        self.link(node).judged(Err(unfit.clone()));
+    }
+
+    /// The peer serves another cluster, and showed itself lately.
+    pub(super) fn is_estranged(&self, node: &NodeId) -> bool {
+        let link = self.link(node);
+        let unfit = link.unfit.lock();
+        unfit
+            .as_ref()
+            .is_some_and(|(unfit, at)| unfit.is_other_cluster && at.elapsed() < ESTRANGED_FOR)
     }
 
     /// Closes every link: this node goes by another name from now on, and has to greet anew.
@@ -169,7 +189,9 @@ impl Peers {
 
     /// A peer has opened a stream to us.
     pub(super) fn greeted_by(&self, node: &NodeId) {
-        self.link(node).has_come(self.born, self.identity.as_ref());
+        let link = self.link(node);
+        link.judged(Ok(()));
+        link.has_come(self.born, self.identity.as_ref());
     }
 
     /// True if the peer did not answer the last time it was asked.

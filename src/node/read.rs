@@ -77,7 +77,7 @@ impl Node {
     }
 
     /// Asks every sibling that answers for what it has, and whoever is ahead for its views.
-    fn fetch_what_is_missing(&self, not_here: &NotHere) {
+    pub(super) fn fetch_what_is_missing(&self, not_here: &NotHere) {
         if matches!(not_here, NotHere::EpochAhead(_)) {
             self.me.heard_newer.notify_one();
         }

@@ -18,8 +18,8 @@ const REMEMBERED_MAX: usize = 65_536;
 
 #[derive(Debug)]
 enum Request {
-    UnderWay(Vec<oneshot::Sender<Answer>>),
-    Done(Answer),
+    UnderWay(Vec<oneshot::Sender<Option<Answer>>>),
+    Done(Option<Answer>),
 }
 
 /// What a request with an id turns out to be.
@@ -27,10 +27,10 @@ enum Request {
 pub(super) enum Known {
     /// To be done now.
     New,
-    /// Done before: this was the answer.
-    Done(Answer),
+    /// Done before: this was the answer; none where nobody knows what became of it.
+    Done(Option<Answer>),
     /// Being done: the answer comes here too.
-    UnderWay(oneshot::Receiver<Answer>),
+    UnderWay(oneshot::Receiver<Option<Answer>>),
 }
 
 /// The requests remembered.
@@ -64,7 +64,7 @@ impl Remembered {
     }
 
     /// The request was done.
-    pub(super) fn finish(&self, id: u128, answer: &Answer) {
+    pub(super) fn finish(&self, id: u128, answer: &Option<Answer>) {
         let before = self.0.lock().requests.insert(id, Request::Done(answer.clone()));
         if let Some(Request::UnderWay(waiting)) = before {
             for sender in waiting {
@@ -83,5 +83,23 @@ impl Inner {
             self.requests.remove(id);
             self.ages.pop_front();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_request_is_done_once_and_everybody_who_asks_gets_its_answer() {
+        let remembered = Remembered::default();
+        assert!(matches!(remembered.begin(7), Known::New));
+        let Known::UnderWay(waiting) = remembered.begin(7) else {
+            panic!("it is under way");
+        };
+        remembered.finish(7, &Some(Answer::Pong));
+        assert!(matches!(waiting.await, Ok(Some(Answer::Pong))));
+        assert!(matches!(remembered.begin(7), Known::Done(Some(Answer::Pong))));
+        assert!(matches!(remembered.begin(8), Known::New));
     }
 }

@@ -14,7 +14,7 @@ use super::peers::Peers;
 use super::tasks::Tasks;
 use super::world::World;
 use crate::config::Config;
-use crate::names::{Epoch, Incarnation, Member, NodeId};
+use crate::names::{Epoch, Incarnation, Member, NodeId, Slot};
 use crate::net::Dialer;
 use crate::planted::{self, Fault};
 use crate::replication::{Facts, Unstable};
@@ -103,8 +103,24 @@ impl Node {
             }
             self.begin_epoch(facts);
         }
+        self.tasks.spawn(Arc::clone(self).fill_index());
         self.tasks.spawn(Arc::clone(self).watch_changes());
         self.tasks.spawn(Arc::clone(self).forget_tombstones());
+    }
+}
+
+/// Slots that are entered into the index at once, before others have their turn on this thread.
+const SLOTS_AT_ONCE: usize = 64;
+
+impl Node {
+    /// Puts the keys that were found on disk in order, for listings; keys are served meanwhile.
+    async fn fill_index(self: Arc<Self>) {
+        for slots in Slot::all().collect::<Vec<_>>().chunks(SLOTS_AT_ONCE) {
+            slots.iter().for_each(|slot| self.resident.index(*slot));
+            if !self.resident.is_empty() {
+                tokio::task::yield_now().await;
+            }
+        }
     }
 }
 
@@ -166,4 +182,58 @@ fn fill(me: &Me, facts: &Facts, recovered: Recovered) -> (Resident, Unstable) {
         resident.put(record);
     }
     (resident, unstable)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::causality::{Record, Timestamp, VersionVector};
+    use crate::names::{ClusterId, Dot, Key, Log};
+    use crate::node::Machine;
+    use crate::placement::{View, next};
+
+    #[test]
+    fn what_is_on_disk_is_resident_raises_the_clock_and_may_be_unstable_while_its_epoch_is_open() {
+        let member = Member {
+            node: "n0:80".parse().expect("is a node"),
+            incarnation: Incarnation {
+                started_ms: 1,
+                random: 0,
+            },
+        };
+        let nodes = BTreeSet::from([member.node.clone()]);
+        let up = BTreeMap::from([(member.node.clone(), member.incarnation)]);
+        let one = View::first(ClusterId(1), 1, &nodes, &up);
+        let two = next::admit(&one, &[]);
+        let mut facts = Facts::new(member.clone());
+        for view in [one, two] {
+            let epoch = view.epoch;
+            facts.learn(&Arc::new(view));
+            facts.activate(epoch);
+        }
+        let record = |epoch, timestamp| {
+            let log = Log {
+                epoch: Epoch(epoch),
+                member: member.id(),
+            };
+            let key = Key::new(&format!("k{epoch}")).expect("is a key");
+            let dot = Dot { log, number: 1 };
+            Record::new(&key, Some(b"v"), dot, timestamp, &VersionVector::default())
+        };
+        // The wall was set back since.
+        let latest = Timestamp::from_wall_ms(u64::MAX >> 20);
+        let recovered = || Recovered {
+            records: vec![record(1, latest), record(2, Timestamp(1))],
+            ..Recovered::default()
+        };
+        let me = Me::new(facts.clone(), Arc::new(Machine), Duration::ZERO);
+        let (resident, unstable) = fill(&me, &facts, recovered());
+        assert_eq!((resident.len(), unstable.len()), (2, 2));
+        assert!(me.clock.tick(me.wall_ms()) > latest);
+        facts.closed.below = Epoch(2);
+        assert_eq!(fill(&me, &facts, recovered()).1.len(), 1);
+    }
 }

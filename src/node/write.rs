@@ -13,13 +13,13 @@ use super::forward::{Forwarded, WRITE_LIMIT};
 use super::jobs::{Job, NotStored, WriteJob};
 use super::read::PATIENCE;
 use crate::causality::Payload;
-use crate::names::Key;
+use crate::names::{Key, PartitionId};
 use crate::replication::{NotHere, trimmed};
 use crate::wire::peer::Declined;
 
 /// How long a client waits for this node's own disk, which may hang or be in doubt; the write may be stored
 /// later.
-const STORE_LIMIT: Duration = Duration::from_secs(2);
+pub(super) const STORE_LIMIT: Duration = Duration::from_secs(2);
 
 /// Why a write was not taken here, though it may be elsewhere.
 #[derive(Debug)]
@@ -137,26 +137,32 @@ impl Node {
         };
         match stored {
             Ok(Ok(stored)) => Ok(self.written(partition, payload, stored)),
-            Ok(Err(NotStored::NotHere(not_here))) => {
+            Ok(Err(reason)) => Err(self.not_taken(reason, partition)),
+            Err(_) => Err(self.not_taken(NotStored::Stopped, partition)),
+        }
+    }
+
+    /// What a client is told of a write that was not stored here, or may not have been.
+    pub(super) fn not_taken(&self, reason: NotStored, partition: PartitionId) -> NotTaken {
+        match reason {
+            NotStored::NotHere(not_here) => {
                 if matches!(not_here, NotHere::EpochAhead(_)) {
                     self.me.heard_newer.notify_one();
                 }
-                Err(NotTaken::NotHere(not_here))
+                NotTaken::NotHere(not_here)
             }
-            Ok(Err(NotStored::Failed(reason))) => Err(NotTaken::Refused(Refusal::StorageFailed(reason))),
+            NotStored::Failed(reason) => NotTaken::Refused(Refusal::StorageFailed(reason)),
             // Nobody else may be asked: the write would be there twice, or a deletion find its own work.
-            Ok(Err(NotStored::InDoubt | NotStored::NoExchange(_) | NotStored::Stopped)) | Err(_) => {
-                Err(NotTaken::Refused(Refusal::UnknownOutcome { partition }))
+            NotStored::InDoubt | NotStored::NoExchange(_) | NotStored::Stopped => {
+                NotTaken::Refused(Refusal::UnknownOutcome { partition })
             }
         }
     }
 
-    fn written(&self, partition: crate::names::PartitionId, payload: Payload, stored: Stored) -> Written {
+    fn written(&self, partition: PartitionId, payload: Payload, stored: Stored) -> Written {
         let facts = self.me.facts();
         let mut payload = payload;
-        payload.timestamp = payload.timestamp.max(stored.timestamp);
-        payload.entries.raise(stored.dot);
-        payload.epoch = payload.epoch.max(stored.dot.log.epoch);
+        payload.depend_on(stored.dot, stored.timestamp);
         let payload = trimmed(&facts, &self.acks.stable(), &payload);
         Written {
             created: stored.created,

@@ -63,7 +63,7 @@ pub use exchange::{Ask, Copied, Given, NoExchange, Offered, Wanted};
 pub use facts::{Closed, Facts, Incoming, Kept, Region};
 pub use keep::{Confirm, NoReturn};
 pub use progress::{Progress, Step};
-pub use serve::{NotHere, answer, may_read, may_write, trimmed};
+pub use serve::{NotHere, answer, may_list, may_read, may_write, trimmed};
 pub use unstable::Unstable;
 
 /// In coverage, the number of a log to which nothing can be added any more.

@@ -7,7 +7,8 @@
 use super::Facts;
 use super::facts::{Region, owners_of};
 use crate::causality::{Payload, Record, VersionVector};
-use crate::names::{Dot, Epoch, Log, Slot};
+use crate::names::{Dot, Epoch, Log, PartitionId, Slot};
+use crate::placement::{SlotSet, View};
 use crate::planted::{self, Fault};
 
 /// Why an operation is not done at this replica.
@@ -34,20 +35,57 @@ pub fn may_read(
     payload: &Payload,
 ) -> Result<Payload, NotHere> {
     let region = owned_region(facts, slot)?;
-    if payload.epoch > facts.active && !planted::is(Fault::NoFence) {
-        return Err(NotHere::EpochAhead(payload.epoch));
+    let trimmed = trimmed(facts, stable, payload);
+    let concerns = |then: &View, partition| then.partition_of_slot(slot) == partition;
+    may_read_region(facts, region, payload.epoch, &trimmed.entries, concerns)?;
+    Ok(trimmed)
+}
+
+/// Judges a listing of all keys of these slots: the same as a read in each of them.
+pub fn may_list(
+    facts: &Facts,
+    stable: &VersionVector,
+    slots: &SlotSet,
+    payload: &Payload,
+) -> Result<Payload, NotHere> {
+    if !facts.is_member() || !slots.difference(&facts.owned_slots()).is_empty() {
+        return Err(NotHere::NotOwner);
+    }
+    let trimmed = trimmed(facts, stable, payload);
+    for region in &*facts.regions {
+        let listed = region.slots.intersection(slots);
+        if !listed.is_empty() {
+            let concerns = |then: &View, partition| {
+                let owned_then = then.slots_of_partition(partition);
+                !owned_then.intersection(&listed).is_empty()
+            };
+            may_read_region(facts, region, payload.epoch, &trimmed.entries, concerns)?;
+        }
+    }
+    Ok(trimmed)
+}
+
+/// Judges a read in a region. `entries` are those that are not known to be everywhere; what a partition
+/// wrote in an earlier view `concerns` the read if it owned what is read.
+fn may_read_region(
+    facts: &Facts,
+    region: &Region,
+    epoch: Epoch,
+    entries: &VersionVector,
+    concerns: impl Fn(&View, PartitionId) -> bool,
+) -> Result<(), NotHere> {
+    if epoch > facts.active && !planted::is(Fault::NoFence) {
+        return Err(NotHere::EpochAhead(epoch));
     }
     if region.lacks != Epoch::NONE && !planted::is(Fault::NotReadyServes) {
         return Err(NotHere::NotReady);
     }
-    let payload = trimmed(facts, stable, payload);
-    let missing: VersionVector = payload
-        .entries
+    let missing: VersionVector = entries
         .iter()
-        .filter(|dot| !is_covered(facts, region, slot, *dot))
+        .filter(|dot| !is_covered(facts, region, *dot, &concerns))
         .collect();
     if missing.is_empty() || planted::is(Fault::NeverWaits) {
-        Ok(payload)
+        Ok(())
     } else {
         Err(NotHere::Missing(missing))
     }
@@ -88,15 +126,23 @@ fn owned_region(facts: &Facts, slot: Slot) -> Result<&Region, NotHere> {
     facts.region_of(slot).ok_or(NotHere::NotOwner)
 }
 
-/// Whether what `dot` names, and all before it in its log, is here as far as `slot` is concerned (I7).
-fn is_covered(facts: &Facts, region: &Region, slot: Slot, dot: Dot) -> bool {
+/// Whether what `dot` names, and all before it in its log, is here as far as it concerns what is read (I7).
+fn is_covered(
+    facts: &Facts,
+    region: &Region,
+    dot: Dot,
+    concerns: impl Fn(&View, PartitionId) -> bool,
+) -> bool {
     let Some(then) = facts.views.get(&dot.log.epoch) else {
         return false;
     };
     let Some(writer) = then.member_by_id(dot.log.member) else {
         return is_given_up(facts, region, dot);
     };
-    if then.partition_of_node(&writer.node) != Some(then.partition_of_slot(slot)) {
+    if !then
+        .partition_of_node(&writer.node)
+        .is_some_and(|partition| concerns(then, partition))
+    {
         return true;
     }
     let held = if dot.log.epoch == facts.active {
@@ -124,9 +170,14 @@ fn has_heard_all(facts: &Facts, region: &Region) -> bool {
 }
 
 /// The payload that goes with a reply: all that the client depended on, and what it was shown (I3).
-pub fn answer(facts: &Facts, stable: &VersionVector, payload: &Payload, shown: Option<&Record>) -> Payload {
+pub fn answer<'a>(
+    facts: &Facts,
+    stable: &VersionVector,
+    payload: &Payload,
+    shown: impl IntoIterator<Item = &'a Record>,
+) -> Payload {
     let mut answer = payload.clone();
-    if let Some(record) = shown {
+    for record in shown {
         // Above the record's own, so that a read's payload is higher than that of the write it returned.
         answer.timestamp = answer.timestamp.max(record.timestamp().next());
         answer.entries.raise(record.dot());

@@ -18,6 +18,7 @@
 
 pub mod conformance;
 mod durable;
+mod index;
 mod memory;
 mod resident;
 
@@ -26,6 +27,7 @@ use std::fmt;
 use futures_util::future::BoxFuture;
 
 pub use durable::{DurableEngine, OpenError};
+pub use index::Index;
 pub use memory::MemoryEngine;
 pub use resident::Resident;
 

@@ -3,6 +3,9 @@
 //! One table for each slot, each behind its own lock: keys move by whole slots, so a copy or a
 //! hand-over touches the tables that it is about and no other, and connections hardly ever meet at a
 //! lock. Which of two records wins is decided by the caller; this is only the place.
+//!
+//! Beside the tables stands an index in the order of the keys, for listings. A node that starts fills it
+//! slot by slot while it serves already ([`Resident::index`]); from then on it changes with the tables.
 
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,14 +14,24 @@ use hashbrown::HashTable;
 use parking_lot::RwLock;
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::index::Index;
 use crate::causality::Record;
 use crate::names::{SLOTS, Slot};
 
 /// The records of all slots, by key. At most one a key.
 pub struct Resident {
-    slots: Box<[RwLock<HashTable<Record>>]>,
+    slots: Box<[RwLock<Table>]>,
+    index: Index,
     records: AtomicUsize,
     tombstones: AtomicUsize,
+}
+
+/// The records of one slot.
+#[derive(Default)]
+struct Table {
+    records: HashTable<Record>,
+    /// They are in the index too, and every change goes there.
+    is_indexed: bool,
 }
 
 /// Where a key lies: its slot, and its hash inside the slot's table.
@@ -61,7 +74,8 @@ impl Default for Resident {
 impl Resident {
     pub fn new() -> Self {
         Self {
-            slots: (0..SLOTS).map(|_| RwLock::new(HashTable::new())).collect(),
+            slots: (0..SLOTS).map(|_| RwLock::default()).collect(),
+            index: Index::default(),
             records: AtomicUsize::new(0),
             tombstones: AtomicUsize::new(0),
         }
@@ -71,7 +85,10 @@ impl Resident {
     pub fn get(&self, key: &str) -> Option<Record> {
         let place = Place::of(key);
         let table = self.slots[place.slot.index()].read();
-        table.find(place.hash, |record| record.key() == key).cloned()
+        table
+            .records
+            .find(place.hash, |record| record.key() == key)
+            .cloned()
     }
 
     /// Puts a record in the place of the one under its key, whichever of them would win, and returns
@@ -80,10 +97,14 @@ impl Resident {
         let place = Place::of(record.key());
         self.count_in(&record);
         let mut table = self.slots[place.slot.index()].write();
-        let replaced = match table.find_mut(place.hash, |other| other.key() == record.key()) {
+        if table.is_indexed {
+            self.index.put(record.clone());
+        }
+        let records = &mut table.records;
+        let replaced = match records.find_mut(place.hash, |other| other.key() == record.key()) {
             Some(other) => Some(std::mem::replace(other, record)),
             None => {
-                table.insert_unique(place.hash, record, rehash);
+                records.insert_unique(place.hash, record, rehash);
                 None
             }
         };
@@ -95,11 +116,17 @@ impl Resident {
     pub fn remove(&self, key: &str) -> Option<Record> {
         let place = Place::of(key);
         let mut table = self.slots[place.slot.index()].write();
-        let entry = table.find_entry(place.hash, |record| record.key() == key).ok()?;
+        let entry = table
+            .records
+            .find_entry(place.hash, |record| record.key() == key)
+            .ok()?;
         let (removed, _) = entry.remove();
+        if table.is_indexed {
+            self.index.remove(&removed);
+        }
         // A slot that moved away gives its room back.
-        if table.is_empty() {
-            *table = HashTable::new();
+        if table.records.is_empty() {
+            table.records = HashTable::new();
         }
         drop(table);
         self.count_out(&removed);
@@ -108,19 +135,20 @@ impl Resident {
 
     /// All records of a slot as they are at one moment, in no particular order.
     pub fn records_in(&self, slot: Slot) -> Vec<Record> {
-        self.slots[slot.index()].read().iter().cloned().collect()
+        self.slots[slot.index()].read().records.iter().cloned().collect()
     }
 
     /// How many records a slot has, tombstones included.
     pub fn len_of(&self, slot: Slot) -> usize {
-        self.slots[slot.index()].read().len()
+        self.slots[slot.index()].read().records.len()
     }
 
     /// Shows every record of the given slots, in no particular order. Each slot is seen as it is at one
     /// moment, not all slots at the same one. A slot takes no writes while it is shown.
     pub fn for_each_in(&self, slots: impl IntoIterator<Item = Slot>, mut visit: impl FnMut(&Record)) {
         for slot in slots {
-            self.slots[slot.index()].read().iter().for_each(&mut visit);
+            let table = self.slots[slot.index()].read();
+            table.records.iter().for_each(&mut visit);
         }
     }
 
@@ -141,9 +169,26 @@ impl Resident {
     /// Drops everything.
     pub fn clear(&self) {
         for table in &self.slots {
-            let dropped = std::mem::take(&mut *table.write());
+            let mut table = table.write();
+            let dropped = std::mem::take(&mut table.records);
             dropped.iter().for_each(|record| self.count_out(record));
+            if table.is_indexed {
+                dropped.iter().for_each(|record| self.index.remove(record));
+            }
         }
+    }
+
+    /// Enters the records of a slot into the index. A node does so with every slot once.
+    pub fn index(&self, slot: Slot) {
+        let mut table = self.slots[slot.index()].write();
+        if !std::mem::replace(&mut table.is_indexed, true) {
+            self.index.enter(&table.records);
+        }
+    }
+
+    /// The records in the order of their keys, tombstones included, once every slot is in the index.
+    pub fn index_if_complete(&self) -> Option<&Index> {
+        self.index.is_complete().then_some(&self.index)
     }
 
     fn count_in(&self, record: &Record) {

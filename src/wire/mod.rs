@@ -1,5 +1,6 @@
 //! Text and bytes to types, and back: what clients and peers are told, and how a node's facts lie on disk.
 
+pub mod cursor;
 mod fields;
 pub mod notes;
 pub mod peer;

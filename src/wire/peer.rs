@@ -121,6 +121,78 @@ pub enum Question {
         /// Until the receiver knows the view.
         known: Option<Known>,
     },
+    /// Operations on keys of one partition, to be carried out in order and stored at once.
+    Several {
+        id: u128,
+        operations: Vec<Operation>,
+        payload: Payload,
+    },
+    /// The keys of these slots, in order.
+    List {
+        slots: SlotSet,
+        listing: Listing,
+        payload: Payload,
+    },
+}
+
+/// One of several operations by one client.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Operation {
+    Get { key: Key },
+    Put { key: Key, value: Vec<u8> },
+    Delete { key: Key },
+}
+
+impl Operation {
+    pub fn key(&self) -> &Key {
+        match self {
+            Self::Get { key } | Self::Put { key, .. } | Self::Delete { key } => key,
+        }
+    }
+
+    pub fn is_read(&self) -> bool {
+        matches!(self, Self::Get { .. })
+    }
+}
+
+/// What became of one of several operations, and what its client depends on after it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub enum Outcome {
+    Found { record: Record, payload: Payload },
+    Missing { payload: Payload },
+    Written(Effect),
+}
+
+/// What a write did.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Effect {
+    /// As far as this replica knew, the key did not exist before.
+    pub created: bool,
+    /// What the writer depends on from now on.
+    pub payload: Payload,
+    pub timestamp: Timestamp,
+    /// How many replicas have it on stable storage, the coordinator included.
+    pub replicas: u32,
+}
+
+/// Which keys are to be listed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Listing {
+    /// Keys that begin with this.
+    pub prefix: String,
+    /// Keys beyond this one; it need not exist.
+    pub after: Option<String>,
+    /// At the most so many; one at least.
+    pub limit: u32,
+    pub keys_only: bool,
+}
+
+/// A key that was listed; its value unless keys alone were asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Item {
+    pub key: Key,
+    pub value: Option<Vec<u8>>,
+    pub timestamp: Timestamp,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -164,12 +236,7 @@ pub enum Answer {
         record: Record,
         payload: Payload,
     },
-    Written {
-        created: bool,
-        payload: Payload,
-        timestamp: Timestamp,
-        replicas: u32,
-    },
+    Written(Effect),
     Declined(Declined),
     Voted {
         by: Member,
@@ -177,6 +244,13 @@ pub enum Answer {
     },
     Noted,
     Report(Report),
+    Done(Vec<Outcome>),
+    Listed {
+        items: Vec<Item>,
+        /// All keys up to this one are listed; none when it is all of them.
+        upto: Option<String>,
+        payload: Payload,
+    },
 }
 
 /// Why a question about a key was not answered here. All are definite: nothing was done.

@@ -34,6 +34,66 @@ pub struct KeyWritten {
     pub replicas: u32,
 }
 
+/// `GET /kv-store`: a page of keys, in order. One of `items` and `keys` is there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyPage {
+    pub result: String,
+    pub msg: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub items: Option<Vec<KeyItem>>,
+    /// With `keys_only=true`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keys: Option<Vec<String>>,
+    /// What to hand in as `after` for the next page; null after the last.
+    pub next: Option<String>,
+    pub causal_payload: String,
+}
+
+/// A key with its value. One of `value` and `value_base64` is there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyItem {
+    pub key: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value_base64: Option<String>,
+    pub timestamp: String,
+}
+
+/// `POST /kv-store`: what became of each operation, in order: the reply that it would have had alone, and
+/// its status.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct OperationsDone {
+    pub result: String,
+    pub msg: String,
+    pub results: Vec<serde_json::Value>,
+    pub causal_payload: String,
+}
+
+/// One of several operations, as `POST /kv-store` takes it. One of `val` (or `value`) and `val_base64` is there
+/// in a put, none in the others.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OperationAsked {
+    /// `get`, `put` or `delete`.
+    #[serde(alias = "method")]
+    pub op: String,
+    pub key: String,
+    #[serde(default, alias = "value", skip_serializing_if = "Option::is_none")]
+    pub val: Option<String>,
+    #[serde(default, alias = "value_base64", skip_serializing_if = "Option::is_none")]
+    pub val_base64: Option<String>,
+}
+
+/// Several operations with what the client depends on; an array alone will do as well.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OperationsAsked {
+    pub operations: Vec<OperationAsked>,
+    #[serde(default)]
+    pub causal_payload: String,
+}
+
 /// Any refusal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {

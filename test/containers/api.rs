@@ -2,7 +2,8 @@
 
 use std::sync::{Arc, Mutex, Weak};
 
-use crate::cluster::{Cluster, get, put};
+use crate::ask::{get, put};
+use crate::cluster::Cluster;
 use crate::http::Request;
 use crate::patience::PROMPT;
 

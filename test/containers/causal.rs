@@ -14,9 +14,11 @@ use std::time::Duration;
 
 use tokio::task::{JoinError, spawn_blocking};
 
-use crate::cluster::{Cluster, Plan, get, put};
+use crate::ask::{get, put};
+use crate::cluster::Cluster;
 use crate::http::{self, Request};
 use crate::patience::{HEALED, Stopwatch, let_pass};
+use crate::plan::Plan;
 use crate::support::driver::{self, final_reads};
 use crate::support::history::{Action, Answer, Operation, Outcome, Reply, Stamp};
 use crate::support::oracle::{Rules, judge};

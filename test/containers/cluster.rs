@@ -1,13 +1,12 @@
-//! A cluster of containers: how it is laid out, what can be done to its nodes, how they are asked.
+//! A cluster of containers, and what can be done to its nodes.
 
-use std::io;
 use std::path::PathBuf;
 use std::sync::Mutex;
 use std::thread;
 
 use crate::docker::{Corner, image};
-use crate::http::{Reply, Request};
 use crate::patience::{PATIENT, Stopwatch, eventually};
+use crate::plan::Plan;
 
 /// Where a node keeps its data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,93 +19,26 @@ pub(crate) enum Disk {
     None,
 }
 
-/// How a node is started that is not in the cluster's view.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Outsider {
-    /// Without `VIEW`, to be added.
-    Waits { k: Option<u32> },
-    /// As a cluster of its own.
-    Alone { k: u32 },
-}
-
-/// What a cluster is to be.
-#[derive(Debug, Clone)]
-pub(crate) struct Plan {
-    nodes: usize,
-    replicas: u32,
-    in_view: usize,
-    outsiders: Vec<Outsider>,
+/// How a container is made of the image.
+#[derive(Debug)]
+pub(crate) struct Start {
+    /// Of `docker create`, besides what every container has.
+    pub(crate) options: Vec<String>,
+    /// What the program is told; nothing, if its environment says it all.
+    pub(crate) arguments: Vec<String>,
     disk: Disk,
+    /// It is started with the addresses of the first view.
+    pub(crate) knows_view: bool,
 }
 
-impl Plan {
-    pub(crate) fn new(nodes: usize, replicas: u32) -> Self {
+impl Start {
+    pub(crate) fn new(disk: Disk) -> Self {
         Self {
-            nodes,
-            replicas,
-            in_view: nodes,
-            outsiders: Vec::new(),
-            disk: Disk::Volume,
+            options: Vec::new(),
+            arguments: Vec::new(),
+            disk,
+            knows_view: false,
         }
-    }
-
-    /// Only the first so many are in `VIEW`; the others are started without, and wait.
-    pub(crate) fn in_view(self, in_view: usize) -> Self {
-        Self { in_view, ..self }
-    }
-
-    /// More nodes at the end, which are not in `VIEW` either.
-    pub(crate) fn outsiders(self, outsiders: &[Outsider]) -> Self {
-        let outsiders = outsiders.to_vec();
-        Self { outsiders, ..self }
-    }
-
-    pub(crate) fn disk(self, disk: Disk) -> Self {
-        Self { disk, ..self }
-    }
-
-    /// Creates the containers and starts none.
-    pub(crate) fn lay_out(self) -> Cluster {
-        image();
-        let corner = Corner::open();
-        let address = |index: usize| format!("{}.{}:8080", corner.prefix, 21 + index);
-        let view = (0..self.in_view).map(address).collect::<Vec<_>>().join(",");
-        let members = (0..self.in_view).map(|_| (Some(view.clone()), Some(self.replicas)));
-        let spares = (self.in_view..self.nodes).map(|_| (None, None));
-        let outsiders = (self.nodes..)
-            .zip(&self.outsiders)
-            .map(|(index, outsider)| match outsider {
-                Outsider::Waits { k } => (None, *k),
-                Outsider::Alone { k } => (Some(address(index)), Some(*k)),
-            });
-        let nodes: Vec<_> = (0..)
-            .zip(members.chain(spares).chain(outsiders))
-            .map(|(index, (view, replicas))| Node {
-                name: format!("{}-n{}", corner.name(), index + 1),
-                address: address(index),
-                view,
-                replicas,
-                disk: self.disk,
-                port: Mutex::new(None),
-            })
-            .collect();
-        let cluster = Cluster { nodes, corner };
-        for index in 0..cluster.nodes.len() {
-            cluster.create(index);
-        }
-        cluster
-    }
-
-    /// Starts all nodes and waits until all serve keys.
-    pub(crate) fn start(self) -> Cluster {
-        let cluster = self.lay_out();
-        cluster.on_all(|index| cluster.start(index));
-        for index in 0..cluster.nodes.len() {
-            if cluster.nodes[index].view.is_some() {
-                cluster.wait_ready(index);
-            }
-        }
-        cluster
     }
 }
 
@@ -114,17 +46,14 @@ impl Plan {
 pub(crate) struct Node {
     name: String,
     pub(crate) address: String,
-    view: Option<String>,
-    replicas: Option<u32>,
-    disk: Disk,
+    start: Start,
     /// Where this machine reaches it. Docker gives a new one whenever it starts or is connected.
     port: Mutex<Option<u16>>,
 }
 
 impl Node {
-    /// It was started with the addresses of the first view.
     pub(crate) fn knows_view(&self) -> bool {
-        self.view.is_some()
+        self.start.knows_view
     }
 }
 
@@ -148,7 +77,21 @@ impl Cluster {
         Plan::new(nodes, replicas).start()
     }
 
-    fn create(&self, index: usize) {
+    /// Creates the containers and starts none.
+    pub(crate) fn create(corner: Corner, starts: Vec<Start>) -> Self {
+        let nodes = starts.into_iter().enumerate().map(|(index, start)| Node {
+            name: corner.node(index),
+            address: corner.address(index),
+            start,
+            port: Mutex::new(None),
+        });
+        let nodes = nodes.collect();
+        let cluster = Self { nodes, corner };
+        (0..cluster.nodes.len()).for_each(|index| cluster.make(index));
+        cluster
+    }
+
+    fn make(&self, index: usize) {
         let node = &self.nodes[index];
         let (ip, _) = node.address.split_once(':').expect("made with a port");
         let labels = self.corner.labels();
@@ -160,16 +103,9 @@ impl Cluster {
             "--publish=127.0.0.1::8080".to_owned(),
             // A process each five seconds and node is noise; the image's own check has its own test.
             "--no-healthcheck".to_owned(),
-            format!("--env=IPPORT={}", node.address),
         ];
         options.extend(labels.iter().map(|label| format!("--label={label}")));
-        if let Some(view) = &node.view {
-            options.push(format!("--env=VIEW={view}"));
-        }
-        if let Some(replicas) = node.replicas {
-            options.push(format!("--env=K={replicas}"));
-        }
-        match node.disk {
+        match node.start.disk {
             Disk::Volume => {
                 let [run, cluster] = &labels;
                 let volume = format!("{}-data", node.name);
@@ -182,10 +118,12 @@ impl Cluster {
             }
             Disk::None => options.push("--env=STORE=memory".to_owned()),
         }
+        options.extend_from_slice(&node.start.options);
         let words: Vec<_> = ["create"]
             .into_iter()
             .chain(options.iter().map(String::as_str))
             .chain([image()])
+            .chain(node.start.arguments.iter().map(String::as_str))
             .collect();
         self.corner.docker(&words);
     }
@@ -321,10 +259,10 @@ impl Cluster {
     pub(crate) fn wipe(&self, index: usize) {
         let name = &self.nodes[index].name;
         self.corner.docker(&["rm", "--force", name]);
-        if self.nodes[index].disk == Disk::Volume {
+        if self.nodes[index].start.disk == Disk::Volume {
             self.corner.docker(&["volume", "rm", &format!("{name}-data")]);
         }
-        self.create(index);
+        self.make(index);
     }
 
     pub(crate) fn pid(&self, index: usize) -> u32 {
@@ -362,6 +300,11 @@ impl Cluster {
         *node.port.lock().expect("no panic while it is held") = Some(port);
     }
 
+    /// Where this machine reaches a node; nowhere while the test itself has it down or cut off.
+    pub(crate) fn port(&self, index: usize) -> Option<u16> {
+        *self.nodes[index].port.lock().expect("no panic while it is held")
+    }
+
     fn forget_port(&self, index: usize) {
         *self.nodes[index].port.lock().expect("no panic while it is held") = None;
     }
@@ -375,122 +318,4 @@ impl Cluster {
             }
         });
     }
-}
-
-/// How nodes are asked.
-impl Cluster {
-    /// Sends a request to a node. An error is a connection that was refused or broke; `NotConnected` if the
-    /// test itself has the node down, and nothing was sent.
-    pub(crate) fn try_send(&self, index: usize, request: Request) -> io::Result<Reply> {
-        let port = *self.nodes[index].port.lock().expect("no panic while it is held");
-        let port = port.ok_or_else(|| {
-            io::Error::new(
-                io::ErrorKind::NotConnected,
-                "the node is down or cut off from this machine",
-            )
-        })?;
-        request.send(port)
-    }
-
-    #[track_caller]
-    pub(crate) fn send(&self, index: usize, request: Request) -> Reply {
-        let line = format!("{} {}", request.method, request.path);
-        match self.try_send(index, request) {
-            Ok(reply) => reply,
-            Err(error) => panic!("{line} at n{}: {error}", index + 1),
-        }
-    }
-
-    #[track_caller]
-    pub(crate) fn put(&self, index: usize, key: &str, value: &str, payload: &str) -> Reply {
-        self.send(index, put(key, value, payload))
-    }
-
-    #[track_caller]
-    pub(crate) fn get(&self, index: usize, key: &str, payload: &str) -> Reply {
-        self.send(index, get(key, payload))
-    }
-
-    #[track_caller]
-    pub(crate) fn delete(&self, index: usize, key: &str, payload: &str) -> Reply {
-        let fields = [("causal_payload", payload)];
-        self.send(
-            index,
-            Request::new("DELETE", &format!("/kv-store/{key}")).form(&fields),
-        )
-    }
-
-    /// One of the information endpoints.
-    #[track_caller]
-    pub(crate) fn info(&self, index: usize, what: &str) -> Reply {
-        self.send(index, Request::new("GET", &format!("/kv-store/{what}")))
-    }
-
-    /// Waits until a node serves keys.
-    #[track_caller]
-    pub(crate) fn wait_ready(&self, index: usize) {
-        eventually(PATIENT, &format!("n{} is ready", index + 1), || {
-            let reply = self.try_send(index, Request::new("GET", "/readyz"));
-            match reply {
-                Ok(reply) if reply.status == 200 => Ok(()),
-                Ok(reply) => Err(reply.to_string()),
-                Err(error) => Err(error.to_string()),
-            }
-        });
-    }
-
-    /// The members of a partition, by number, as a node has them.
-    pub(crate) fn members(&self, asked: usize, partition: i64) -> Vec<usize> {
-        let path = "/kv-store/get_partition_members";
-        let fields = [("partition_id", partition.to_string())];
-        let request = Request::new("GET", path).form(&[(fields[0].0, &fields[0].1)]);
-        let reply = self.send(asked, request).expect(200).json();
-        let listed = reply["partition_members"].as_array().expect("a list of members");
-        let number = |address: &serde_json::Value| {
-            let known = self.nodes.iter().position(|node| *address == *node.address);
-            known.unwrap_or_else(|| panic!("{address} is no node of this cluster"))
-        };
-        listed.iter().map(number).collect()
-    }
-
-    /// Writes keys through a node until so many have come to lie in this partition; they hold "start".
-    pub(crate) fn keys_in(&self, asked: usize, partition: i64, prefix: &str, count: usize) -> Vec<String> {
-        let mut keys = Vec::new();
-        for number in 0..count * 200 {
-            let key = format!("{prefix}-{number}");
-            let reply = self.put(asked, &key, "start", "").expect(201);
-            if reply.number("partition_id") == partition {
-                keys.push(key);
-            }
-            if keys.len() == count {
-                return keys;
-            }
-        }
-        panic!("only {} keys came to lie in partition {partition}", keys.len());
-    }
-
-    /// Waits until all these nodes give this value for the key.
-    #[track_caller]
-    pub(crate) fn wait_value(&self, limit: std::time::Duration, nodes: &[usize], key: &str, value: &str) {
-        for node in nodes {
-            eventually(limit, &format!("{key} is {value:?} at n{}", node + 1), || {
-                let reply = self.try_send(*node, get(key, "")).map_err(|e| e.to_string())?;
-                match reply.status == 200 && reply.text("value") == value {
-                    true => Ok(()),
-                    false => Err(reply.to_string()),
-                }
-            });
-        }
-    }
-}
-
-pub(crate) fn put(key: &str, value: &str, payload: &str) -> Request {
-    let fields = [("val", value), ("causal_payload", payload)];
-    Request::new("PUT", &format!("/kv-store/{key}")).form(&fields)
-}
-
-/// As the assignment has it: the payload in a form body, on GET too.
-pub(crate) fn get(key: &str, payload: &str) -> Request {
-    let fields = [("causal_payload", payload)];
-    Request::new("GET", &format!("/kv-store/{key}")).form(&fields)
 }

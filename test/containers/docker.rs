@@ -151,6 +151,15 @@ impl Corner {
         &self.name
     }
 
+    /// What a container is called, also by the others on its network.
+    pub(crate) fn node(&self, index: usize) -> String {
+        format!("{}-n{}", self.name, index + 1)
+    }
+
+    pub(crate) fn address(&self, index: usize) -> String {
+        format!("{}.{}:8080", self.prefix, 21 + index)
+    }
+
     pub(crate) fn labels(&self) -> [String; 2] {
         [
             format!("causeway.run={}", *RUN),

@@ -17,11 +17,13 @@ use std::time::Duration;
 
 use tokio::task::{JoinError, spawn_blocking};
 
+use crate::ask::get;
 use crate::causal::Clients;
-use crate::cluster::{Cluster, Plan, get};
+use crate::cluster::Cluster;
 use crate::fault_plan::{Event, draw};
 use crate::operator::{Operator, Tally, recovered};
 use crate::patience::{HEALED, Stopwatch, eventually};
+use crate::plan::Plan;
 use crate::support::driver::final_reads;
 use crate::support::history::History;
 use crate::support::oracle::{Rules, judge};

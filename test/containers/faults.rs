@@ -3,7 +3,8 @@
 
 use std::time::Duration;
 
-use crate::cluster::{Cluster, get, put};
+use crate::ask::{get, put};
+use crate::cluster::Cluster;
 use crate::http::Reply;
 use crate::patience::{HEALED, PROMPT, let_pass};
 

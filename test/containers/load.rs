@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use crate::cluster::{Cluster, get, put};
+use crate::ask::{get, put};
+use crate::cluster::Cluster;
 use crate::http::{Reply, Request};
 use crate::patience::{HEALED, PROMPT, eventually};
 
@@ -67,7 +68,6 @@ pub(crate) fn under_load(cluster: &Cluster, nodes: &[usize], keys: usize, distur
             })
             .collect();
         written.wait();
-        // Also when it panics: the scope waits for the clients.
         let stopping = StopOnDrop(stop);
         disturb();
         drop(stopping);
@@ -76,7 +76,8 @@ pub(crate) fn under_load(cluster: &Cluster, nodes: &[usize], keys: usize, distur
     })
 }
 
-struct StopOnDrop<'a>(&'a AtomicBool);
+/// Stops clients also when what disturbs them panics: the scope waits for them.
+pub(crate) struct StopOnDrop<'a>(pub(crate) &'a AtomicBool);
 
 impl Drop for StopOnDrop<'_> {
     fn drop(&mut self) {

@@ -10,6 +10,7 @@
 //! without an engine every test fails. `scripts/check` decides whether a machine may do without.
 
 mod api;
+mod ask;
 mod causal;
 mod changes;
 mod cluster;
@@ -23,9 +24,11 @@ mod http;
 mod load;
 mod operator;
 mod patience;
+mod plan;
 mod restarts;
 mod startup;
 #[path = "../support/mod.rs"]
 mod support;
+mod two_processes;
 mod view;
 mod view_faults;

@@ -1,9 +1,10 @@
 //! How a node starts: alone, late, out of order, without a view, with mistakes, without rights.
 
-use crate::cluster::{Cluster, Plan};
+use crate::cluster::Cluster;
 use crate::docker::run_to_end;
 use crate::http::Request;
 use crate::patience::{HEALED, PATIENT, PROMPT, eventually, let_pass};
+use crate::plan::Plan;
 
 #[test]
 fn a_single_node_is_a_cluster() {

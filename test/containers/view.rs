@@ -2,10 +2,11 @@
 
 use std::thread;
 
-use crate::cluster::{Cluster, Plan};
+use crate::cluster::Cluster;
 use crate::http::Request;
 use crate::load::under_load;
 use crate::patience::{HEALED, PATIENT};
+use crate::plan::Plan;
 
 const KEYS: usize = 2000;
 

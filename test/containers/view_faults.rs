@@ -9,10 +9,11 @@ use rand::{RngExt, SeedableRng};
 
 use crate::causal;
 use crate::changes::change;
-use crate::cluster::{Cluster, Outsider, Plan};
+use crate::cluster::Cluster;
 use crate::fault_run::told;
 use crate::load::under_load;
 use crate::patience::{HEALED, PATIENT, Stopwatch, eventually, let_pass};
+use crate::plan::{Outsider, Plan};
 
 #[test]
 fn a_dead_replica_of_three_is_removed_and_returns() {

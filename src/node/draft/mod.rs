@@ -2,12 +2,17 @@
 //! it is true until the batch is stored.
 
 mod moves;
+mod several;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use super::acks::Stored;
-use super::jobs::{After, Job, NotStored};
+use super::jobs::{After, Job, NotStored, Round};
 use super::me::Me;
 use crate::causality::{Payload, Record, Supersedes, VersionVector};
 use crate::config::Limits;
@@ -36,13 +41,15 @@ pub(super) struct Draft<'a> {
     limits: &'a Limits,
     pub facts: Facts,
     pub acceptors: Acceptors,
-    /// In which round a change is followed.
-    round: u64,
+    /// Which change is followed.
+    round: Round,
     /// The records that win, by key.
     pub winners: BTreeMap<Box<str>, Record>,
     pub forgotten: BTreeSet<Box<str>>,
     /// Our own writes, in the order of their numbers.
     pub own: Vec<Record>,
+    /// When the first of their clients asked.
+    pub oldest: Option<Instant>,
     /// Numbers of a sibling's log that are stable once this batch is stored.
     pub stable: VersionVector,
     vector_changed: bool,
@@ -59,7 +66,7 @@ impl<'a> Draft<'a> {
         limits: &'a Limits,
         facts: Facts,
         acceptors: Acceptors,
-        round: u64,
+        round: Round,
     ) -> Self {
         Self {
             me,
@@ -71,6 +78,7 @@ impl<'a> Draft<'a> {
             winners: BTreeMap::new(),
             forgotten: BTreeSet::new(),
             own: Vec::new(),
+            oldest: None,
             stable: VersionVector::default(),
             vector_changed: false,
             standing_changed: false,
@@ -110,10 +118,12 @@ impl<'a> Draft<'a> {
                     Decision::Then(After::Nothing)
                 }
                 Ok(()) => {
+                    self.oldest = self.oldest.into_iter().chain([write.arrived]).min();
                     let stored = self.write(&write.key, write.value.as_deref(), &write.payload);
                     Decision::Then(After::Written(write.reply, stored))
                 }
             },
+            Job::Several(several) => self.several(several),
             Job::Push(push) => self.push(push),
             Job::Take {
                 ask,
@@ -129,15 +139,15 @@ impl<'a> Draft<'a> {
                 Decision::Then(After::Done(reply, taken))
             }
             Job::Stage {
-                target,
+                round,
                 records,
                 reply,
             } => {
-                let staged = self.stage(target, records);
+                let staged = self.stage(round, records);
                 Decision::Then(After::Done(reply, staged))
             }
-            Job::Unstage { target, slots, reply } => {
-                self.unstage(target, &slots);
+            Job::Unstage { round, slots, reply } => {
+                self.unstage(round, &slots);
                 Decision::Then(After::Done(reply, Ok(())))
             }
             Job::Drop { epoch, slots, reply } => {

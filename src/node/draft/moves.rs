@@ -4,7 +4,7 @@
 use super::{Draft, millis};
 use crate::causality::Record;
 use crate::names::{Epoch, Member};
-use crate::node::jobs::NotStored;
+use crate::node::jobs::{NotStored, Round};
 use crate::placement::SlotSet;
 use crate::planted::{self, Fault};
 use crate::replication::{Facts, Kept, NoReturn};
@@ -13,9 +13,10 @@ use crate::wire::peer::Known;
 impl Draft<'_> {
     /// Records of slots that are on their way to us: not read, not given, until the hand-over that ends
     /// the copy.
-    pub(super) fn stage(&mut self, target: Epoch, records: Vec<Record>) -> Result<(), NotStored> {
+    pub(super) fn stage(&mut self, round: Round, records: Vec<Record>) -> Result<(), NotStored> {
+        let target = round.target;
         // After the seal nobody would vouch for more of a copy.
-        if self.facts.active >= target || self.facts.sealed >= target {
+        if round != self.round || self.facts.active >= target || self.facts.sealed >= target {
             return Err(NotStored::Stopped);
         }
         for record in records {
@@ -26,11 +27,13 @@ impl Draft<'_> {
 
     /// Drops records of slots that are neither owned nor kept, and were not handed over in the change to
     /// `target`: a copy that does not count. What was handed over for another view goes with its claim, so
-    /// that no view begins with slots of which only the claim is left.
-    pub(super) fn unstage(&mut self, target: Epoch, slots: &SlotSet) {
-        if planted::is(Fault::CopiesNotVouchedFor) {
+    /// that no view begins with slots of which only the claim is left. Who comes late from an earlier round
+    /// drops nothing: what is here now was copied in this one.
+    pub(super) fn unstage(&mut self, round: Round, slots: &SlotSet) {
+        if round != self.round || planted::is(Fault::CopiesNotVouchedFor) {
             return;
         }
+        let target = round.target;
         let given_up = self.facts.give_up_incoming(target);
         self.standing_changed |= !given_up.is_empty();
         let counted = self.facts.owned_slots().union(&self.facts.kept_slots());

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::replication::{COMPLETE, Closed, answer, may_write, trimmed};
+use crate::replication::{COMPLETE, Closed, answer, may_list, may_write, trimmed};
 
 /// Node 0 of the partition of nodes 0 and 1, in a view of four nodes; and a slot of its own.
 fn member_zero(epochs: u64) -> (Facts, Slot) {
@@ -269,4 +269,32 @@ fn a_sealed_member_answers_reads_and_lets_writes_wait() {
 fn no_hand_over_is_asked_for_once_its_view_is_active() {
     let (facts, _) = member_zero(2);
     assert_eq!(facts.ask_hand_over(facts.active, &[]), None);
+}
+
+#[test]
+fn a_listing_is_judged_by_every_region_that_it_touches_and_by_no_other() {
+    let (mut facts, slot) = member_zero(2);
+    let lacking: SlotSet = facts.owned_slots().iter().skip(1).take(100).collect();
+    let rest = facts.owned_slots().difference(&lacking);
+    let mut other = region(&mut facts).clone();
+    (other.slots, other.lacks) = (lacking.clone(), Epoch(2));
+    region(&mut facts).slots = rest.clone();
+    Arc::make_mut(&mut facts.regions).push(other);
+    let list = |facts: &Facts, slots: &SlotSet, entries: &[Dot]| {
+        let payload = Payload {
+            entries: vector(entries.iter().copied()),
+            ..Payload::default()
+        };
+        may_list(facts, &VersionVector::default(), slots, &payload)
+    };
+    let both = rest.union(&lacking);
+    assert!(rest.contains(slot) && list(&facts, &rest, &[]).is_ok());
+    assert_eq!(list(&facts, &both, &[]), Err(NotHere::NotReady));
+    // One that is ready, but has not got what the reader depends on.
+    let early = dot(&member(1), 1, 4);
+    Arc::make_mut(&mut facts.regions)[1].lacks = Epoch::NONE;
+    region(&mut facts).coverage.raise(early);
+    assert!(list(&facts, &rest, &[early]).is_ok());
+    assert_eq!(list(&facts, &both, &[early]), missing(&[early]));
+    assert_eq!(list(&facts, &SlotSet::all(), &[]), Err(NotHere::NotOwner));
 }

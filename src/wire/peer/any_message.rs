@@ -119,6 +119,83 @@ fn phases() -> BoxedStrategy<Phase> {
     .boxed()
 }
 
+fn texts() -> BoxedStrategy<String> {
+    prop_oneof![
+        Just(String::new()),
+        keys().prop_map(|key| key.as_str().to_owned())
+    ]
+    .boxed()
+}
+
+fn operations() -> BoxedStrategy<Operation> {
+    (keys(), 0u8..3, values())
+        .prop_map(|(key, kind, value)| match kind {
+            0 => Operation::Get { key },
+            1 => Operation::Delete { key },
+            _ => Operation::Put {
+                key,
+                value: value.unwrap_or_default(),
+            },
+        })
+        .boxed()
+}
+
+fn effects() -> BoxedStrategy<Effect> {
+    (any::<bool>(), payloads(), timestamps(), any::<u32>())
+        .prop_map(|(created, payload, timestamp, replicas)| Effect {
+            created,
+            payload,
+            timestamp,
+            replicas,
+        })
+        .boxed()
+}
+
+fn outcomes() -> BoxedStrategy<Outcome> {
+    prop_oneof![
+        (records(), payloads()).prop_map(|(record, payload)| Outcome::Found { record, payload }),
+        payloads().prop_map(|payload| Outcome::Missing { payload }),
+        effects().prop_map(Outcome::Written),
+    ]
+    .boxed()
+}
+
+fn items() -> BoxedStrategy<Item> {
+    (keys(), values(), timestamps())
+        .prop_map(|(key, value, timestamp)| Item {
+            key,
+            value,
+            timestamp,
+        })
+        .boxed()
+}
+
+/// Questions about many keys at once.
+fn questions_about_many() -> BoxedStrategy<Question> {
+    let listings = (texts(), option::of(texts()), any::<u32>(), any::<bool>());
+    let listings = listings.prop_map(|(prefix, after, limit, keys_only)| Listing {
+        prefix,
+        after,
+        limit,
+        keys_only,
+    });
+    prop_oneof![
+        (any::<u128>(), vec(operations(), 0..3), payloads()).prop_map(|(id, operations, payload)| {
+            Question::Several {
+                id,
+                operations,
+                payload,
+            }
+        }),
+        (slot_sets(), listings, payloads()).prop_map(|(slots, listing, payload)| Question::List {
+            slots,
+            listing,
+            payload,
+        }),
+    ]
+    .boxed()
+}
+
 fn orders() -> BoxedStrategy<Question> {
     let order = (epochs(), phases(), sets_of_members());
     (order, option::of(known()))
@@ -177,6 +254,7 @@ fn questions() -> BoxedStrategy<Question> {
         }),
         Just(Question::Admit),
         orders(),
+        questions_about_many(),
     ]
     .boxed()
 }
@@ -265,17 +343,13 @@ fn answers() -> BoxedStrategy<Answer> {
         slot_sets().prop_map(Answer::Confirmed),
         (slot_sets(), numbers()).prop_map(|(ready, keys)| Answer::Holdings { ready, keys }),
         (records(), payloads()).prop_map(|(record, payload)| Answer::Found { record, payload }),
-        (any::<bool>(), payloads(), timestamps(), any::<u32>()).prop_map(
-            |(created, payload, timestamp, replicas)| Answer::Written {
-                created,
-                payload,
-                timestamp,
-                replicas,
-            }
-        ),
+        effects().prop_map(Answer::Written),
         declined().prop_map(Answer::Declined),
         (members(), votes()).prop_map(|(by, vote)| Answer::Voted { by, vote }),
         reports().prop_map(Answer::Report),
+        vec(outcomes(), 0..3).prop_map(Answer::Done),
+        (vec(items(), 0..3), option::of(texts()), payloads())
+            .prop_map(|(items, upto, payload)| { Answer::Listed { items, upto, payload } }),
     ]
     .boxed()
 }

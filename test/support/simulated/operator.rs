@@ -46,8 +46,11 @@ impl Stage {
                 let was_quick = !was_away && began.elapsed() < PASSED_OVER;
                 was_quick && !self.is_over.get() && self.has_left(&node)
             }
-            // A change that may have been chosen all the same, or goes on.
-            Err(ViewRefusal::Impossible(_) | ViewRefusal::Unfinished { .. }) => false,
+            // A change that may have been chosen all the same, or goes on, or was accepted by somebody who
+            // finishes it later.
+            Err(
+                ViewRefusal::Impossible(_) | ViewRefusal::Unfinished { .. } | ViewRefusal::NoMajority { .. },
+            ) => false,
             Err(_) => true,
         };
         if removes && is_clean {

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use causeway::causality::{Payload, Timestamp};
-use causeway::names::Key;
-use causeway::node::{Node, Refusal, Written};
+use causeway::names::{Key, Slot};
+use causeway::node::{Done, Found, Node, Refusal, Written};
+use causeway::wire::peer as wire;
 use tokio::time::{sleep, timeout};
 
 use super::stage::Stage;
@@ -53,20 +54,21 @@ pub async fn ask(node: &Node, operation: &Operation, payload: &str) -> Reply {
         Ok(payload) => payload,
         Err(refusal) => return Reply::refused(refusal.to_string()),
     };
-    let stamp = |timestamp: Timestamp| Stamp::parse(&timestamp.to_string());
+    // The same promises hold by every way in: one request in four lists the key, or is one of several.
+    let by_another_way = Slot::of(&format!("{} {}", operation.key, node.payload_text(&payload)))
+        .0
+        .is_multiple_of(4);
     let answered = match &operation.action {
-        Action::Get => node.get(&key, payload).await.map(|found| {
-            let value = found.record.value().expect("what is found has a value");
-            let value = String::from_utf8(value.to_vec()).expect("the workload writes text");
-            (
-                Answer::Found {
-                    value,
-                    stamp: stamp(found.record.timestamp()),
-                },
-                found.payload,
-            )
-        }),
+        Action::Get if by_another_way => list(node, &key, &payload).await,
+        Action::Get => node.get(&key, payload).await.map(found),
+        Action::Put(value) if by_another_way => {
+            let value = value.clone().into_bytes();
+            one_of_several(node, wire::Operation::Put { key, value }, payload).await
+        }
         Action::Put(value) => node.put(&key, value.clone().into(), payload).await.map(written),
+        Action::Delete if by_another_way => {
+            one_of_several(node, wire::Operation::Delete { key }, payload).await
+        }
         Action::Delete => node.delete(&key, payload).await.map(written),
     };
     match answered {
@@ -80,6 +82,46 @@ pub async fn ask(node: &Node, operation: &Operation, payload: &str) -> Reply {
         },
         Err(refusal @ Refusal::UnknownOutcome { .. }) => Reply::unknown(refusal.to_string()),
         Err(refusal) => Reply::refused(refusal.to_string()),
+    }
+}
+
+async fn list(node: &Node, key: &Key, payload: &Payload) -> Result<(Answer, Payload), Refusal> {
+    let listing = wire::Listing {
+        prefix: key.as_str().into(),
+        after: None,
+        limit: 100,
+        keys_only: false,
+    };
+    let page = node.list(&listing, payload).await?;
+    let item = page.items.into_iter().find(|item| item.key == *key);
+    let answer = item.map_or(Answer::NotFound, |item| {
+        let value = item.value.expect("values were asked for");
+        found_answer(&value, item.timestamp)
+    });
+    Ok((answer, page.payload))
+}
+
+async fn one_of_several(
+    node: &Node,
+    operation: wire::Operation,
+    payload: Payload,
+) -> Result<(Answer, Payload), Refusal> {
+    let mut all = node.several(vec![operation], payload).await;
+    match all.results.pop().expect("one result for one operation")? {
+        Done::Found(one) => Ok(found(one)),
+        Done::Written(one) => Ok(written(one)),
+    }
+}
+
+fn found(found: Found) -> (Answer, Payload) {
+    let value = found.record.value().expect("what is found has a value");
+    (found_answer(value, found.record.timestamp()), found.payload)
+}
+
+fn found_answer(value: &[u8], timestamp: Timestamp) -> Answer {
+    Answer::Found {
+        value: String::from_utf8(value.to_vec()).expect("the workload writes text"),
+        stamp: Stamp::parse(&timestamp.to_string()),
     }
 }
 

@@ -13,7 +13,7 @@ const STARTING_US: u64 = 2_000_000;
 #[derive(Debug, Default)]
 pub struct Waits {
     /// Of each operation of the run itself, in microseconds, and whether the node that was asked is
-    /// excused: it was just starting, it was frozen, or disks were slow.
+    /// excused: it was just starting, it or its disk stood still, or disks were slow.
     pub run: Vec<(u64, bool)>,
     /// Answers over the limit that nothing excuses.
     pub late: Vec<String>,
@@ -37,24 +37,27 @@ impl Waits {
 }
 
 fn is_excused(event: &history::Event, plan: &[Event], began_us: u64) -> bool {
-    let mut frozen = false;
-    plan.iter().any(|one| {
-        let at_us = began_us + one.at_ms * 1000;
-        match one.fault {
-            Fault::Start(node) if node == event.node => {
-                (at_us..at_us + STARTING_US).contains(&event.start_us)
+    let node = event.node;
+    let at_us = |one: &Event| began_us + one.at_ms * 1000;
+    let lasts = |begins: Fault, ends: Fault| {
+        let mut since_us = None;
+        let ended_after_it_began = plan.iter().any(|one| {
+            if one.fault == begins {
+                since_us = since_us.or(Some(at_us(one)));
             }
-            Fault::Freeze(node) if node == event.node && at_us <= event.end_us => {
-                frozen = true;
-                false
-            }
-            Fault::Thaw(node) if node == event.node => {
-                let overlaps = frozen && event.start_us <= at_us;
-                frozen = false;
-                overlaps
-            }
-            Fault::SlowDisk(_, sync_ms) => sync_ms > QUICK_SYNC_MS && at_us <= event.end_us,
-            _ => false,
+            let lasted = one.fault == ends && since_us.take().is_some_and(|since| since <= event.end_us);
+            lasted && event.start_us <= at_us(one)
+        });
+        ended_after_it_began || since_us.is_some_and(|since| since <= event.end_us)
+    };
+    let is_slow = plan.iter().any(|one| match one.fault {
+        Fault::Start(started) if started == node => {
+            (at_us(one)..at_us(one) + STARTING_US).contains(&event.start_us)
         }
-    }) || frozen
+        Fault::SlowDisk(_, sync_ms) => sync_ms > QUICK_SYNC_MS && at_us(one) <= event.end_us,
+        _ => false,
+    });
+    is_slow
+        || lasts(Fault::Freeze(node), Fault::Thaw(node))
+        || lasts(Fault::DiskInDoubt(node, true), Fault::DiskInDoubt(node, false))
 }

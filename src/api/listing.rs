@@ -1,0 +1,201 @@
+//! `GET /kv-store`: keys in order, a page at a time.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use http::Response;
+
+use super::error::ApiError;
+use super::keys::{read_payload, refused, with_payload};
+use super::parameters::Parameters;
+use crate::node::{Listed, Node, PAGE_KEYS_MAX};
+use crate::wire::cursor::Cursor;
+use crate::wire::peer::{Item, Listing};
+use crate::wire::public::{KeyItem, KeyPage};
+
+/// Keys on a page when nothing else is asked for.
+const PAGE_KEYS: u32 = 100;
+
+/// Which page is wanted, and what the client depends on.
+pub(super) fn parse(parameters: &Parameters<'_>) -> Result<(Listing, String), ApiError> {
+    parameters.require_read()?;
+    let mut payload = parameters.payload();
+    let cursor = parameters.one("after")?.filter(|text| !text.is_empty());
+    let cursor = cursor.map(|text| Cursor::parse(text)).transpose();
+    let cursor = cursor.map_err(|error| ApiError::BadRequest(error.to_string()))?;
+    let after = cursor.map(|cursor| {
+        if !payload.is_empty() && !cursor.payload.is_empty() {
+            payload.push(',');
+        }
+        payload.push_str(&cursor.payload);
+        cursor.after
+    });
+    let prefix = parameters.one("prefix")?.map_or("", |prefix| prefix).to_owned();
+    let keys_only = parameters
+        .flag("keys_only", ApiError::BadRequest)?
+        .unwrap_or_default();
+    let limit = limit(parameters)?;
+    Ok((
+        Listing {
+            prefix,
+            after,
+            limit,
+            keys_only,
+        },
+        payload,
+    ))
+}
+
+fn limit(parameters: &Parameters<'_>) -> Result<u32, ApiError> {
+    let Some(text) = parameters.one("limit")?.filter(|text| !text.is_empty()) else {
+        return Ok(PAGE_KEYS);
+    };
+    let limit = text.trim().parse().ok();
+    limit
+        .filter(|limit| (1..=PAGE_KEYS_MAX).contains(limit))
+        .ok_or_else(|| {
+            ApiError::BadRequest(format!(
+                "limit is {text:?}; write a number from 1 to {PAGE_KEYS_MAX}"
+            ))
+        })
+}
+
+pub(super) async fn list(node: &Node, listing: &Listing, payload: &str) -> Result<Response<Bytes>, ApiError> {
+    let payload = read_payload(node, payload)?;
+    let listed = node.list(listing, &payload).await;
+    let listed = listed.map_err(|refusal| refused(node, refusal))?;
+    let payload = node.payload_text(&listed.payload);
+    Ok(with_payload(
+        page(listed, listing.keys_only, &payload),
+        "application/json",
+        &payload,
+    ))
+}
+
+fn page(listed: Listed, keys_only: bool, payload: &str) -> Bytes {
+    let next = listed.next.map(|after| {
+        let payload = payload.to_owned();
+        Cursor { after, payload }.to_text()
+    });
+    let (keys, items) = if keys_only {
+        let keys = listed.items.into_iter().map(|item| item.key.as_str().to_owned());
+        (Some(keys.collect()), None)
+    } else {
+        (None, Some(listed.items.into_iter().map(shown).collect()))
+    };
+    let page = KeyPage {
+        result: "success".into(),
+        msg: "success".into(),
+        items,
+        keys,
+        next,
+        causal_payload: payload.to_owned(),
+    };
+    serde_json::to_vec(&page)
+        .expect("plain fields always encode")
+        .into()
+}
+
+fn shown(item: Item) -> KeyItem {
+    let (value, value_base64) = match String::from_utf8(item.value.unwrap_or_default()) {
+        Ok(text) => (Some(text), None),
+        Err(error) => (None, Some(STANDARD.encode(error.as_bytes()))),
+    };
+    KeyItem {
+        key: item.key.as_str().to_owned(),
+        value,
+        value_base64,
+        timestamp: item.timestamp.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::causality::{Payload, Timestamp};
+    use crate::names::Key;
+
+    fn parse_query(query: &str) -> Result<(Listing, String), ApiError> {
+        let request = http::Request::get(format!("/kv-store?{query}"))
+            .body(())
+            .expect("is a request");
+        let (parts, ()) = request.into_parts();
+        let body = Bytes::new();
+        parse(&Parameters::read(&parts, &body)?)
+    }
+
+    fn listed(next: Option<&str>) -> Listed {
+        let item = |key: &str, value: &[u8]| Item {
+            key: Key::new(key).expect("is a key"),
+            value: Some(value.to_vec()),
+            timestamp: Timestamp::from_wall_ms(1_256_953_732_123),
+        };
+        Listed {
+            items: vec![item("a", b"1"), item("b", &[0xFF])],
+            next: next.map(str::to_owned),
+            payload: Payload::default(),
+        }
+    }
+
+    #[test]
+    fn what_is_not_said_has_a_default() {
+        let (listing, payload) = parse_query("").expect("is a listing");
+        let expected = Listing {
+            prefix: String::new(),
+            after: None,
+            limit: 100,
+            keys_only: false,
+        };
+        assert_eq!((listing, payload.as_str()), (expected, ""));
+    }
+
+    #[test]
+    fn a_cursor_says_where_to_go_on_and_what_is_depended_upon() {
+        let cursor = Cursor {
+            after: "user:é".into(),
+            payload: "AQ_1".into(),
+        };
+        let query = format!(
+            "prefix=user%3A&limit=7&keys_only=true&causal_payload=x&after={}",
+            cursor.to_text()
+        );
+        let (listing, payload) = parse_query(&query).expect("is a listing");
+        let expected = Listing {
+            prefix: "user:".into(),
+            after: Some("user:é".into()),
+            limit: 7,
+            keys_only: true,
+        };
+        assert_eq!((listing, payload.as_str()), (expected, "x,AQ_1"));
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused_with_advice() {
+        for (query, advice) in [
+            ("limit=0", "1 to 1000"),
+            ("limit=1001", "1 to 1000"),
+            ("limit=-1", "1 to 1000"),
+            ("limit=ten", "1 to 1000"),
+            ("keys_only=yes", "keys_only=true"),
+            ("after=somekey", "the page before"),
+            ("prefix=a&prefix=b", "once"),
+        ] {
+            let error = parse_query(query).expect_err(query);
+            assert!(matches!(error, ApiError::BadRequest(_)), "{query}: {error:?}");
+            assert!(error.to_string().contains(advice), "{query}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_page_has_items_or_keys_and_says_how_to_go_on() {
+        let text = |bytes: Bytes| String::from_utf8(bytes.to_vec()).expect("is text");
+        assert_eq!(
+            text(page(listed(None), false, "P")),
+            r#"{"result":"success","msg":"success","items":[{"key":"a","value":"1","timestamp":"1256953732.12300000"},{"key":"b","value_base64":"/w==","timestamp":"1256953732.12300000"}],"next":null,"causal_payload":"P"}"#
+        );
+        assert_eq!(
+            text(page(listed(Some("b")), true, "P")),
+            r#"{"result":"success","msg":"success","keys":["a","b"],"next":"Yg.P","causal_payload":"P"}"#
+        );
+    }
+}

@@ -1,0 +1,98 @@
+//! `/set/<key>` and `/get/<key>`: values as they are, for clients that carry no payload.
+//!
+//! So the server keeps the promise for them: at every node a read sees every write that was answered
+//! before it, as long as the nodes reach each other ([`Node::recent`]).
+
+use bytes::Bytes;
+use http::Response;
+use http::header::{CONTENT_TYPE, HeaderValue};
+use percent_encoding::percent_decode_str;
+use serde::de::IgnoredAny;
+
+use super::error::ApiError;
+use super::keys::refused;
+use crate::causality::Payload;
+use crate::names::Key;
+use crate::node::Node;
+
+/// What a value is that was stored; exactly this.
+const OK: &[u8] = b"OK\n";
+
+/// The key that the rest of a path spells, slashes included.
+pub(super) fn key(rest: &str, path: &str) -> Result<Key, ApiError> {
+    if rest.is_empty() {
+        return Err(ApiError::BadKey(format!("there is no key; write {path}<key>")));
+    }
+    let text = percent_decode_str(rest)
+        .decode_utf8()
+        .map_err(|_| ApiError::BadKey("the key is not UTF-8 once it is percent-decoded".into()))?;
+    Key::new(&text).map_err(|error| ApiError::BadKey(error.to_string()))
+}
+
+pub(super) async fn set(node: &Node, key: &Key, value: Bytes) -> Result<Response<Bytes>, ApiError> {
+    let payload = recent(node, key).await?;
+    let stored = node.put(key, value, payload).await;
+    stored.map_err(|refusal| refused(node, refusal))?;
+    Ok(reply(Bytes::from_static(OK), "text/plain; charset=utf-8"))
+}
+
+pub(super) async fn get(node: &Node, key: &Key) -> Result<Response<Bytes>, ApiError> {
+    let payload = recent(node, key).await?;
+    let found = node.get(key, payload).await;
+    let found = found.map_err(|refusal| refused(node, refusal))?;
+    let value = found.record.value().unwrap_or_default();
+    Ok(reply(Bytes::copy_from_slice(value), kind(value)))
+}
+
+async fn recent(node: &Node, key: &Key) -> Result<Payload, ApiError> {
+    let recent = node.recent(key).await;
+    recent.map_err(|refusal| refused(node, refusal))
+}
+
+fn kind(value: &[u8]) -> &'static str {
+    let text = std::str::from_utf8(value).ok();
+    match text.map(serde_json::from_str::<IgnoredAny>) {
+        Some(Ok(IgnoredAny)) => "application/json",
+        _ => "application/octet-stream",
+    }
+}
+
+fn reply(body: Bytes, kind: &'static str) -> Response<Bytes> {
+    let mut reply = Response::new(body);
+    reply
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    reply
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_text_may_be_a_key() {
+        for (rest, expected) in [
+            ("x", "x"),
+            ("a/b", "a/b"),
+            ("a%2Fb%20c", "a/b c"),
+            ("a:b@c", "a:b@c"),
+            ("%C3%A9", "é"),
+            ("100%", "100%"),
+        ] {
+            assert_eq!(key(rest, "/get/").expect(rest).as_str(), expected);
+        }
+        for rest in ["", "%FF", &"k".repeat(201)] {
+            assert!(matches!(key(rest, "/get/"), Err(ApiError::BadKey(_))), "{rest}");
+        }
+    }
+
+    #[test]
+    fn json_is_told_from_other_bytes() {
+        for json in ["\"value\"", "{\"a\":[1,2]}", " 12 ", "null"] {
+            assert_eq!(kind(json.as_bytes()), "application/json", "{json}");
+        }
+        for other in [&b""[..], b"value", b"{", b"\xFF", b"1 2", b"\"\xFF\""] {
+            assert_eq!(kind(other), "application/octet-stream", "{other:?}");
+        }
+    }
+}

@@ -1,0 +1,310 @@
+//! `POST /kv-store`: several operations at once. Each result is the reply that its operation would have had
+//! alone, with its status in front.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use http::{Response, StatusCode};
+use serde::de::DeserializeOwned;
+
+use super::error::{ApiError, JSON_ARRAY};
+use super::keys::{deleted_reply, found_reply, put_reply, read_payload, refused, with_payload};
+use super::parameters::Parameters;
+use super::status::{MIXED, REPLACED, is_definite};
+use crate::names::Key;
+use crate::node::{AllDone, Done, Node, Refusal};
+use crate::wire::peer::Operation;
+use crate::wire::public::{OperationAsked, OperationsAsked};
+
+/// Operations in one request at the most.
+const OPERATIONS_MAX: usize = 10_000;
+
+/// Bytes of their keys and values together: they travel between nodes in one frame.
+const BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// The operations that a body asks for, and what the client depends on. Whatever type the body says that it
+/// has, nothing else than JSON comes here.
+pub(super) fn parse(
+    parameters: &Parameters<'_>,
+    body: &[u8],
+    value_bytes_max: usize,
+) -> Result<(Vec<Operation>, String), ApiError> {
+    let mut payload = parameters.payload();
+    let asked = match body.trim_ascii_start().first() {
+        Some(b'{') => {
+            let asked: OperationsAsked = json(body)?;
+            if !payload.is_empty() && !asked.causal_payload.is_empty() {
+                payload.push(',');
+            }
+            payload.push_str(&asked.causal_payload);
+            asked.operations
+        }
+        _ => json(body)?,
+    };
+    if asked.len() > OPERATIONS_MAX {
+        let text = format!(
+            "{} operations are too many; send at most {OPERATIONS_MAX} at once",
+            asked.len()
+        );
+        return Err(ApiError::BadRequest(text));
+    }
+    let mut operations = Vec::with_capacity(asked.len());
+    let mut bytes = 0;
+    for (index, asked) in asked.into_iter().enumerate() {
+        let operation = operation(asked, value_bytes_max).map_err(|error| within(index, error))?;
+        bytes += operation.key().as_str().len();
+        if let Operation::Put { value, .. } = &operation {
+            bytes += value.len();
+        }
+        operations.push(operation);
+    }
+    if bytes > BYTES_MAX {
+        return Err(ApiError::TooLarge(format!(
+            "the keys and values are {bytes} bytes together; send at most {BYTES_MAX} at once"
+        )));
+    }
+    Ok((operations, payload))
+}
+
+fn json<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
+    serde_json::from_slice(body).map_err(|error| ApiError::BadRequest(format!("{JSON_ARRAY} ({error})")))
+}
+
+/// The mistake, and in which operation it is. Nothing of the request is done.
+fn within(index: usize, error: ApiError) -> ApiError {
+    let place = |text: String| format!("operation {index}: {text}");
+    match error {
+        ApiError::BadKey(text) => ApiError::BadKey(place(text)),
+        ApiError::MissingVal(text) => ApiError::MissingVal(place(text)),
+        ApiError::BadRequest(text) => ApiError::BadRequest(place(text)),
+        other => other,
+    }
+}
+
+fn operation(asked: OperationAsked, value_bytes_max: usize) -> Result<Operation, ApiError> {
+    let key = Key::new(&asked.key).map_err(|error| ApiError::BadKey(error.to_string()))?;
+    let value = match (asked.val, asked.val_base64) {
+        (None, None) => None,
+        (Some(text), None) => Some(text.into_bytes()),
+        (None, Some(text)) => {
+            let value = STANDARD.decode(text);
+            Some(value.map_err(|_| ApiError::BadRequest("val_base64 is not base64".into()))?)
+        }
+        (Some(_), Some(_)) => {
+            return Err(ApiError::BadRequest("give val or val_base64, not both".into()));
+        }
+    };
+    if value.as_ref().is_some_and(|value| value.len() > value_bytes_max) {
+        return Err(ApiError::ValueTooLarge {
+            bytes_max: value_bytes_max,
+        });
+    }
+    match (asked.op.to_ascii_lowercase().as_str(), value) {
+        ("put", Some(value)) => Ok(Operation::Put { key, value }),
+        ("put", None) => Err(ApiError::MissingVal(
+            "val is missing; write {\"op\":\"put\",\"key\":\"...\",\"val\":\"...\"}".into(),
+        )),
+        ("get", None) => Ok(Operation::Get { key }),
+        ("delete", None) => Ok(Operation::Delete { key }),
+        ("get" | "delete", Some(_)) => {
+            let text = format!("a {} takes no val", asked.op);
+            Err(ApiError::BadRequest(text))
+        }
+        _ => Err(ApiError::BadRequest(format!(
+            "op is {:?}; write get, put or delete",
+            asked.op
+        ))),
+    }
+}
+
+pub(super) async fn several(
+    node: &Node,
+    operations: Vec<Operation>,
+    payload: &str,
+) -> Result<Response<Bytes>, ApiError> {
+    let payload = read_payload(node, payload)?;
+    let deletes: Vec<bool> = operations
+        .iter()
+        .map(|operation| matches!(operation, Operation::Delete { .. }))
+        .collect();
+    let AllDone { results, payload } = node.several(operations, payload).await;
+    let replies = results.into_iter().zip(deletes);
+    let replies: Vec<_> = replies
+        .map(|(result, deletes)| reply(node, result, deletes))
+        .collect();
+    Ok(all_replies(&replies, &node.payload_text(&payload)))
+}
+
+fn reply(node: &Node, result: Result<Done, Refusal>, deletes: bool) -> Response<Bytes> {
+    match result {
+        Ok(Done::Found(found)) => found_reply(node, &found),
+        Ok(Done::Written(written)) if deletes => deleted_reply(node, &written),
+        Ok(Done::Written(written)) => put_reply(node, &written),
+        Err(refusal) => refused(node, refusal).into_reply(),
+    }
+}
+
+fn all_replies(replies: &[Response<Bytes>], payload: &str) -> Response<Bytes> {
+    let mut body = br#"{"result":"success","msg":"success","results":["#.to_vec();
+    for (index, reply) in replies.iter().enumerate() {
+        if index > 0 {
+            body.push(b',');
+        }
+        body.extend_from_slice(format!("{{\"status\":{},", reply.status().as_u16()).as_bytes());
+        // Every reply is an object with fields: what stands behind its first brace goes on.
+        body.extend_from_slice(&reply.body()[1..]);
+    }
+    body.extend_from_slice(format!("],\"causal_payload\":\"{payload}\"}}").as_bytes());
+    let mut reply = with_payload(body.into(), "application/json", payload);
+    *reply.status_mut() = status_of_all(replies.iter().map(Response::status));
+    reply
+}
+
+/// Whoever looks at the status alone must notice that something was not done.
+fn status_of_all(mut statuses: impl Iterator<Item = StatusCode>) -> StatusCode {
+    if statuses.all(is_definite) {
+        REPLACED
+    } else {
+        MIXED
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::public::OperationsDone;
+
+    fn parse_body(body: &str) -> Result<(Vec<Operation>, String), ApiError> {
+        let request = http::Request::post("/kv-store?causal_payload=q")
+            .body(())
+            .expect("is a request");
+        let (parts, ()) = request.into_parts();
+        let none = Bytes::new();
+        parse(&Parameters::read(&parts, &none)?, body.as_bytes(), 8)
+    }
+
+    fn key(text: &str) -> Key {
+        Key::new(text).expect("is a key")
+    }
+
+    #[test]
+    fn an_array_and_an_object_ask_for_the_same() {
+        let array = r#"[{"op":"put","key":"a","val":"1"},{"op":"GET","key":"a/b"},
+            {"method":"delete","key":"c"},{"op":"put","key":"d","val_base64":"/w=="},{"op":"put","key":"e","value":""}]"#;
+        let expected = vec![
+            Operation::Put {
+                key: key("a"),
+                value: b"1".to_vec(),
+            },
+            Operation::Get { key: key("a/b") },
+            Operation::Delete { key: key("c") },
+            Operation::Put {
+                key: key("d"),
+                value: vec![0xFF],
+            },
+            Operation::Put {
+                key: key("e"),
+                value: vec![],
+            },
+        ];
+        assert_eq!(parse_body(array), Ok((expected.clone(), "q".into())));
+        let object = format!(r#" {{"operations":{array},"causal_payload":"p"}}"#);
+        assert_eq!(parse_body(&object), Ok((expected, "q,p".into())));
+        assert_eq!(parse_body("[]"), Ok((vec![], "q".into())));
+    }
+
+    #[test]
+    fn a_mistake_anywhere_is_named_with_its_place() {
+        for (body, code, text) in [
+            ("", "bad_request", "array"),
+            ("op=get", "bad_request", "array"),
+            ("{}", "bad_request", "operations"),
+            (r#"[{"op":"get"}]"#, "bad_request", "key"),
+            (r#"[{"op":"get","key":"a","ttl":1}]"#, "bad_request", "ttl"),
+            (
+                r#"[{"op":"get","key":"a"},{"op":"incr","key":"a"}]"#,
+                "bad_request",
+                "operation 1",
+            ),
+            (r#"[{"op":"get","key":""}]"#, "bad_key", "operation 0"),
+            (r#"[{"op":"put","key":"a"}]"#, "missing_val", "operation 0"),
+            (
+                r#"[{"op":"get","key":"a","val":"1"}]"#,
+                "bad_request",
+                "takes no val",
+            ),
+            (
+                r#"[{"op":"put","key":"a","val":"1","val_base64":"MQ=="}]"#,
+                "bad_request",
+                "not both",
+            ),
+            (
+                r#"[{"op":"put","key":"a","val_base64":"*"}]"#,
+                "bad_request",
+                "not base64",
+            ),
+            (
+                r#"[{"op":"put","key":"a","val":"123456789"}]"#,
+                "value_too_large",
+                "8 bytes",
+            ),
+        ] {
+            let error = parse_body(body).expect_err(body);
+            assert!(error.to_string().contains(text), "{body}: {error}");
+            assert_eq!(super::super::status::verdict(&error).code, code, "{body}");
+        }
+    }
+
+    #[test]
+    fn too_many_and_too_large_are_refused() {
+        let many = format!(
+            "[{}]",
+            vec![r#"{"op":"get","key":"a"}"#; OPERATIONS_MAX + 1].join(",")
+        );
+        assert!(matches!(parse_body(&many), Err(ApiError::BadRequest(_))));
+        let request = http::Request::post("/kv-store").body(()).expect("is a request");
+        let (parts, ()) = request.into_parts();
+        let none = Bytes::new();
+        let parameters = Parameters::read(&parts, &none).expect("none");
+        let value = "v".repeat(BYTES_MAX / 4);
+        let large = format!(
+            "[{}]",
+            vec![format!(r#"{{"op":"put","key":"a","val":"{value}"}}"#); 4].join(",")
+        );
+        let refused = parse(&parameters, large.as_bytes(), BYTES_MAX);
+        assert!(matches!(refused, Err(ApiError::TooLarge(_))));
+    }
+
+    #[test]
+    fn each_result_is_the_reply_that_it_would_have_had_alone() {
+        let refused = ApiError::Refused(Refusal::Overloaded).into_reply();
+        let missing = ApiError::KeyNotFound {
+            partition: crate::names::PartitionId(1),
+            payload: "p".into(),
+        };
+        let all = all_replies(&[missing.into_reply(), refused], "P");
+        let body: OperationsDone = serde_json::from_slice(all.body()).expect("is JSON");
+        assert_eq!(body.causal_payload, "P");
+        assert_eq!(body.results[0]["status"], 404);
+        assert_eq!(body.results[0]["error"], "Key does not exist");
+        assert_eq!(body.results[1]["code"], "overloaded");
+        assert_eq!(
+            (all.status().as_u16(), &all.headers()["causal-payload"]),
+            (207, &"P".parse().expect("is a header"))
+        );
+    }
+
+    #[test]
+    fn what_was_answered_is_a_success_and_what_was_not_is_told() {
+        let all = |codes: &[u16]| {
+            let statuses = codes
+                .iter()
+                .map(|code| StatusCode::from_u16(*code).expect("is a status"));
+            status_of_all(statuses).as_u16()
+        };
+        assert_eq!(
+            (all(&[]), all(&[200, 201, 404]), all(&[200, 503]), all(&[507])),
+            (200, 200, 207, 207)
+        );
+    }
+}

@@ -1,0 +1,220 @@
+//! `causeway ls` and `causeway batch`: many keys at once.
+
+use std::fs;
+
+use super::arguments::{Batch, Ls};
+use super::keys::{Sitting, sentence, standard_input};
+use super::{Failure, Verdict, client, output};
+use crate::client::{Client, OperationDone, PageAsked};
+use crate::wire::public::OperationAsked;
+
+/// Keys that are asked for at once.
+const PAGE_KEYS: u32 = 1000;
+
+/// Operations that are sent at once; larger files go in several requests, one after the other.
+const OPERATIONS_AT_ONCE: usize = 1000;
+
+/// Lists keys until there are no more, or as many as were asked for.
+pub async fn ls(arguments: Ls) -> Result<Verdict, Failure> {
+    let mut sitting = Sitting::open(&arguments.causal)?;
+    let client = client(&arguments.asking.node);
+    let mut asked = PageAsked {
+        prefix: arguments.prefix.clone(),
+        keys_only: !arguments.long,
+        ..PageAsked::default()
+    };
+    let mut left = arguments.limit.unwrap_or(u64::MAX);
+    loop {
+        asked.limit = u32::try_from(left).unwrap_or(PAGE_KEYS).min(PAGE_KEYS);
+        let page = client.list(&asked, &mut sitting.session).await?;
+        if arguments.asking.json {
+            output::print_json(&page.reply.body)?;
+        } else {
+            let lines = page.items.iter().map(|(key, value)| line(key, value.as_deref()));
+            output::print(lines.collect::<String>().as_bytes())?;
+        }
+        left = left.saturating_sub(page.items.len() as u64);
+        asked.after = page.next;
+        if asked.after.is_none() || left == 0 {
+            sitting.close(Ok(()))??;
+            return Ok(Verdict::Done);
+        }
+    }
+}
+
+/// One line for a key, whatever is in it and in its value.
+fn line(key: &str, value: Option<&[u8]>) -> String {
+    let key = printable(key);
+    match value.map(String::from_utf8_lossy) {
+        Some(value) => format!("{key}\t{}\n", printable(&value)),
+        None => format!("{key}\n"),
+    }
+}
+
+fn printable(text: &str) -> String {
+    let escape = |c: char| {
+        if c.is_control() || c == '\\' {
+            c.escape_default().to_string()
+        } else {
+            c.to_string()
+        }
+    };
+    text.chars().map(escape).collect()
+}
+
+/// Does the operations of a file.
+pub async fn batch(arguments: Batch) -> Result<Verdict, Failure> {
+    let text = match arguments.file.as_str() {
+        "-" => standard_input()?,
+        path => fs::read(path).map_err(|error| Failure::Failed(format!("cannot read {path}: {error}")))?,
+    };
+    let text = String::from_utf8(text).map_err(|_| {
+        Failure::Usage("the operations are not UTF-8; write other values as val_base64 in JSON".into())
+    })?;
+    let operations = read(&text).map_err(Failure::Usage)?;
+    let mut sitting = Sitting::open(&arguments.causal)?;
+    let client = client(&arguments.asking.node);
+    let undone = carry_out(&client, &operations, &mut sitting, arguments.asking.json).await;
+    // What was done before a failure is seen, too.
+    sitting.close(Ok(()))??;
+    match undone? {
+        0 => Ok(Verdict::Done),
+        undone => Err(Failure::Failed(format!(
+            "{undone} of {} operations were not done",
+            operations.len()
+        ))),
+    }
+}
+
+/// How many were not done.
+async fn carry_out(
+    client: &Client,
+    operations: &[OperationAsked],
+    sitting: &mut Sitting<'_>,
+    json: bool,
+) -> Result<usize, Failure> {
+    let mut undone = 0;
+    for operations in operations.chunks(OPERATIONS_AT_ONCE) {
+        let (outcomes, reply) = client.several(operations, &mut sitting.session).await?;
+        if json {
+            output::print_json(&reply.body)?;
+        }
+        for (asked, outcome) in operations.iter().zip(&outcomes) {
+            undone += usize::from(matches!(outcome, OperationDone::Refused(_)));
+            if !json {
+                let told = format!("{}: {}", printable(&asked.key), told(asked, outcome));
+                output::print_line(&told)?;
+            }
+        }
+    }
+    Ok(undone)
+}
+
+fn told(asked: &OperationAsked, outcome: &OperationDone) -> String {
+    match outcome {
+        OperationDone::Found(found) => printable(&String::from_utf8_lossy(&found.value)),
+        OperationDone::NoSuchKey => "no such key".into(),
+        OperationDone::Refused(reply) => format!("not done: {}", reply.refusal()),
+        OperationDone::Written(written) => {
+            let verb = match asked.op.as_str() {
+                "delete" => "deleted",
+                _ if written.created => "created",
+                _ => "replaced",
+            };
+            sentence(verb, written)
+        }
+    }
+}
+
+/// The operations that a text asks for.
+fn read(text: &str) -> Result<Vec<OperationAsked>, String> {
+    if text.trim_start().starts_with('[') {
+        let operations: Result<Vec<OperationAsked>, _> = serde_json::from_str(text);
+        let mut operations =
+            operations.map_err(|error| format!("this is no JSON array of operations: {error}"))?;
+        operations
+            .iter_mut()
+            .for_each(|asked| asked.op.make_ascii_lowercase());
+        return Ok(operations);
+    }
+    let lines = text.lines().zip(1..);
+    let lines = lines.filter(|(line, _)| !line.trim().is_empty() && !line.trim_start().starts_with('#'));
+    lines
+        .map(|(line, number)| operation(line).map_err(|reason| format!("line {number}: {reason}")))
+        .collect()
+}
+
+fn operation(line: &str) -> Result<OperationAsked, String> {
+    let (op, rest) = line.trim_start().split_once(' ').unwrap_or((line.trim(), ""));
+    let rest = rest.trim_start();
+    let (key, val) = match op {
+        "put" => {
+            let parts = rest.split_once(' ');
+            let (key, val) = parts.ok_or("put takes a key and a value, such as: put greeting hello")?;
+            (key, Some(val.to_owned()))
+        }
+        "get" | "delete" => (rest.trim_end(), None),
+        other => return Err(format!("{other:?} is no operation; write put, get or delete")),
+    };
+    if key.is_empty() || key.contains(' ') {
+        return Err(format!(
+            "{op} takes one key, and no blanks in it; a JSON array takes any key"
+        ));
+    }
+    Ok(OperationAsked {
+        op: op.to_owned(),
+        key: key.to_owned(),
+        val,
+        val_base64: None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked(op: &str, key: &str, val: Option<&str>) -> OperationAsked {
+        OperationAsked {
+            op: op.into(),
+            key: key.into(),
+            val: val.map(str::to_owned),
+            val_base64: None,
+        }
+    }
+
+    #[test]
+    fn lines_and_json_say_the_same() {
+        let expected = vec![
+            asked("put", "a", Some("1 and  2 ")),
+            asked("get", "a", None),
+            asked("delete", "b", None),
+            asked("put", "c", Some("")),
+        ];
+        let lines = "# two words\nput a 1 and  2 \n\n  get a\ndelete b \nput c \n";
+        assert_eq!(read(lines), Ok(expected.clone()));
+        let json = r#" [{"op":"PUT","key":"a","val":"1 and  2 "},{"op":"get","key":"a"},
+            {"op":"delete","key":"b"},{"op":"put","key":"c","val":""}]"#;
+        assert_eq!(read(json), Ok(expected));
+        assert_eq!(read(""), Ok(vec![]));
+    }
+
+    #[test]
+    fn a_mistake_is_named_with_its_line() {
+        for (text, reason) in [
+            ("get a\nincr b", "line 2: \"incr\" is no operation"),
+            ("put a", "line 1: put takes a key and a value"),
+            ("get", "line 1: get takes one key"),
+            ("get a b", "line 1: get takes one key"),
+            ("[{\"op\":\"get\"}]", "key"),
+        ] {
+            let error = read(text).expect_err(text);
+            assert!(error.contains(reason), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_line_is_one_line() {
+        assert_eq!(line("a\nb", Some(b"1\t2\\")), "a\\nb\t1\\t2\\\\\n");
+        assert_eq!(line("k\u{e9}", None), "k\u{e9}\n");
+    }
+}

@@ -1,0 +1,71 @@
+//! Several operations of one client in one batch: judged all together first, so that all of them are done
+//! here or none, then carried out one after the other, each depending on those before.
+
+use super::{Decision, Draft};
+use crate::causality::{Payload, VersionVector};
+use crate::node::acks::Stored;
+use crate::node::jobs::{After, Job, NotStored, SeveralJob};
+use crate::node::several::may_do;
+use crate::replication::{NotHere, answer};
+use crate::wire::peer::{Effect, Operation, Outcome};
+
+impl Draft<'_> {
+    pub(super) fn several(&mut self, job: SeveralJob) -> Decision {
+        match may_do(&self.facts, &job.known_stable, &job.operations, &job.payload) {
+            Err(NotHere::Sealed) => Decision::Later(Job::Several(job)),
+            Err(not_here) => {
+                let _ = job.reply.send(Err(NotStored::NotHere(not_here)));
+                Decision::Then(After::Nothing)
+            }
+            Ok(()) => {
+                self.oldest = self.oldest.into_iter().chain([job.arrived]).min();
+                let (mut payload, mut last) = (job.payload, None);
+                let outcomes = job.operations.iter().map(|operation| {
+                    let (outcome, stored) = self.carry_out(operation, &mut payload, &job.known_stable);
+                    last = stored.or(last.take());
+                    outcome
+                });
+                let outcomes = outcomes.collect();
+                Decision::Then(After::Several(job.reply, outcomes, last))
+            }
+        }
+    }
+
+    fn carry_out(
+        &mut self,
+        operation: &Operation,
+        payload: &mut Payload,
+        stable: &VersionVector,
+    ) -> (Outcome, Option<Stored>) {
+        let value = match operation {
+            Operation::Put { value, .. } => Some(value.as_slice()),
+            Operation::Get { key } | Operation::Delete { key } => {
+                let record = self.current(key.as_str());
+                *payload = answer(&self.facts, stable, payload, &record);
+                let shown = payload.clone();
+                match record.filter(|record| !record.is_tombstone()) {
+                    None => return (Outcome::Missing { payload: shown }, None),
+                    Some(record) if operation.is_read() => {
+                        return (
+                            Outcome::Found {
+                                record,
+                                payload: shown,
+                            },
+                            None,
+                        );
+                    }
+                    Some(_) => None,
+                }
+            }
+        };
+        let stored = self.write(operation.key(), value, payload);
+        payload.depend_on(stored.dot, stored.timestamp);
+        let outcome = Outcome::Written(Effect {
+            created: stored.created,
+            payload: payload.clone(),
+            timestamp: stored.timestamp,
+            replicas: stored.replicas,
+        });
+        (outcome, Some(stored))
+    }
+}

@@ -1,0 +1,157 @@
+//! What a batch makes of jobs that meet in it, or that come when what they were about has changed.
+
+use std::collections::BTreeSet;
+
+use tokio::sync::oneshot;
+
+use super::*;
+use crate::causality::Timestamp;
+use crate::names::{ClusterId, Incarnation, Member, NodeId};
+use crate::node::Machine;
+use crate::placement::{View, next};
+
+fn member(number: u64) -> Member {
+    let incarnation = Incarnation {
+        started_ms: 1,
+        random: 0,
+    };
+    Member {
+        node: format!("n{number}:80").parse().expect("is a node"),
+        incarnation,
+    }
+}
+
+/// Node 0 in the first view of so many nodes, each of which has its slots alone.
+fn facts(count: u64) -> Facts {
+    let nodes: BTreeSet<NodeId> = (0..count).map(|number| member(number).node).collect();
+    let up = (0..count).map(|number| (member(number).node, member(number).incarnation));
+    let view = View::first(ClusterId(1), 1, &nodes, &up.collect());
+    let mut facts = Facts::new(member(0));
+    facts.learn(&view.into());
+    facts.activate(Epoch(1));
+    facts.closed.below = Epoch(1);
+    facts
+}
+
+fn key(text: &str) -> Key {
+    Key::new(text).expect("is a key")
+}
+
+fn record(text: &str, value: Option<&[u8]>, number: u64) -> Record {
+    let log = Log {
+        epoch: Epoch(1),
+        member: member(0).id(),
+    };
+    let dot = Dot { log, number };
+    Record::new(
+        &key(text),
+        value,
+        dot,
+        Timestamp(number),
+        &VersionVector::default(),
+    )
+}
+
+fn put(text: &str) -> Job {
+    Job::Write(crate::node::jobs::WriteJob {
+        key: key(text),
+        value: Some("new".into()),
+        payload: Payload::default(),
+        arrived: Instant::now(),
+        reply: oneshot::channel().0,
+    })
+}
+
+/// The batch of these jobs, at a node with these facts and records.
+fn batch_of(facts: Facts, records: &[Record], jobs: impl IntoIterator<Item = Job>) -> Batch {
+    let me = Me::new(
+        facts.clone(),
+        std::sync::Arc::new(Machine),
+        Duration::from_secs(1),
+    );
+    let resident = Resident::new();
+    for record in records {
+        resident.put(record.clone());
+    }
+    let (limits, acceptors) = (Limits::default(), Acceptors::default());
+    let mut draft = Draft::new(&me, &resident, &limits, facts, acceptors, Round::default());
+    for job in jobs {
+        draft.decide(job);
+    }
+    draft.batch()
+}
+
+fn values(batch: &Batch) -> Vec<Option<&[u8]>> {
+    batch.records.iter().map(Record::value).collect()
+}
+
+#[test]
+fn a_tombstone_goes_alone_and_not_with_what_was_written_behind_it() {
+    let old = record("k", None, 1);
+    let forget = || Job::Forget(vec![old.clone()]);
+    let gone = batch_of(facts(1), std::slice::from_ref(&old), [forget()]);
+    assert!(gone.records.is_empty() && gone.forgotten == [key("k")]);
+    // It was found before the write came.
+    let stored = batch_of(facts(1), &[record("k", Some(b"new"), 2)], [forget()]);
+    assert!(stored.forgotten.is_empty());
+    let waiting = batch_of(facts(1), std::slice::from_ref(&old), [put("k"), forget()]);
+    assert_eq!(values(&waiting), [Some(&b"new"[..])]);
+    assert!(waiting.forgotten.is_empty());
+}
+
+#[test]
+fn a_record_that_is_dropped_in_this_batch_stands_in_nobodys_way() {
+    // Of a copy that does not count, and in the very batch it comes again, from one who vouches for it.
+    let copied = record("k", Some(b"v"), 3);
+    let taker = facts(2);
+    let others = taker.view().expect("is active").slots_of_node(&member(1).node);
+    let text = (0..).map(|number| format!("k{number}"));
+    let text = text
+        .into_iter()
+        .find(|text| others.contains(key(text).slot()))
+        .expect("some");
+    let copied = Record::new(
+        &key(&text),
+        copied.value(),
+        copied.dot(),
+        copied.timestamp(),
+        &VersionVector::default(),
+    );
+    let given = crate::replication::Given {
+        giver: member(1),
+        active: Epoch(1),
+        vector: VersionVector::default(),
+        offered: Vec::new(),
+    };
+    let ask = taker.ask_steady();
+    let unstage = Job::Unstage {
+        round: Round::default(),
+        slots: others,
+        reply: oneshot::channel().0,
+    };
+    let take = Job::Take {
+        ask,
+        given,
+        records: vec![copied.clone()],
+        round: None,
+        reply: oneshot::channel().0,
+    };
+    let batch = batch_of(taker, std::slice::from_ref(&copied), [unstage, take]);
+    assert_eq!(batch.records, [copied]);
+}
+
+#[test]
+fn a_seal_is_stored_once() {
+    let mut sealing = facts(1);
+    let view = next::admit(sealing.view().expect("is active"), &[]);
+    sealing.learn(&view.into());
+    let seal = || Job::Seal {
+        target: Epoch(2),
+        reply: oneshot::channel().0,
+    };
+    let batch = batch_of(sealing.clone(), &[], [seal(), seal()]);
+    let mut sealed = sealing;
+    sealed.seal(Epoch(2));
+    assert_eq!(batch.notes, [standing_note(&sealed)]);
+    assert!(batch_of(sealed, &[], [seal()]).is_empty());
+}

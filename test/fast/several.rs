@@ -1,0 +1,219 @@
+//! Several operations at once on a simulated cluster: what they promise together with cuts and stale
+//! replicas. Listings, beside them, promise the same.
+
+#[path = "several/listing.rs"]
+mod listing;
+#[path = "../support/mod.rs"]
+mod support;
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use causeway::causality::Payload;
+use causeway::names::Key;
+use causeway::node::{Done, Node, Refusal, RequestKind, ViewRequest};
+use causeway::wire::peer::Operation;
+use support::simulated::cluster::SimCluster;
+use support::simulated::simulate;
+
+fn key(text: &str) -> Key {
+    Key::new(text).expect("is a key")
+}
+
+fn put(name: &str, value: &str) -> Operation {
+    Operation::Put {
+        key: key(name),
+        value: value.as_bytes().to_vec(),
+    }
+}
+
+fn get(name: &str) -> Operation {
+    Operation::Get { key: key(name) }
+}
+
+fn delete(name: &str) -> Operation {
+    Operation::Delete { key: key(name) }
+}
+
+/// A result as a person would write it.
+fn told(result: &Result<Done, Refusal>) -> String {
+    match result {
+        Ok(Done::Found(found)) => {
+            String::from_utf8_lossy(found.record.value().expect("is found")).into_owned()
+        }
+        Ok(Done::Written(written)) => format!("written on {}", written.replicas),
+        Err(Refusal::KeyNotFound { .. }) => "missing".into(),
+        Err(other) => other.to_string(),
+    }
+}
+
+fn syncs(cluster: &SimCluster) -> Vec<u64> {
+    cluster.nodes.iter().map(|node| node.disk.syncs()).collect()
+}
+
+#[test]
+fn each_operation_sees_those_before_it_on_its_partition() {
+    for asked in 0..5 {
+        let told = simulate(async move {
+            let cluster = SimCluster::serving(1, 5, 2).await;
+            let node = cluster.node(asked).expect("runs");
+            let operations = vec![
+                get("a"),
+                put("a", "1"),
+                get("a"),
+                put("a", "2"),
+                delete("a"),
+                get("a"),
+                delete("a"),
+                put("a", "3"),
+                get("a"),
+            ];
+            let done = node.several(operations, Payload::default()).await;
+            let after = node.get(&key("a"), done.payload).await;
+            let mut told: Vec<String> = done.results.iter().map(told).collect();
+            told.push(self::told(&after.map(Done::Found)));
+            told
+        });
+        let written = "written on 2";
+        let expected = [
+            "missing", written, "1", written, written, "missing", "missing", written, "3", "3",
+        ];
+        assert_eq!(told, expected, "asked of node {asked}");
+    }
+}
+
+#[test]
+fn results_come_in_order_over_all_partitions_and_each_server_syncs_once() {
+    let (told, grown, partitions) = simulate(async {
+        let cluster = SimCluster::serving(2, 6, 2).await;
+        let node = cluster.node(0).expect("runs");
+        let before = syncs(&cluster);
+        let writes = (0..60).map(|number| put(&format!("k{number}"), &number.to_string()));
+        let written = node.several(writes.collect(), Payload::default()).await;
+        let grown: Vec<u64> = syncs(&cluster)
+            .iter()
+            .zip(before)
+            .map(|(after, before)| after - before)
+            .collect();
+        let partitions: BTreeSet<_> = written
+            .results
+            .iter()
+            .map(|result| match result {
+                Ok(Done::Written(written)) => written.partition,
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        let reads = (0..60).rev().map(|number| get(&format!("k{number}")));
+        let other = cluster.node(5).expect("runs");
+        let read = other.several(reads.collect(), written.payload).await;
+        (
+            read.results.iter().map(told).collect::<Vec<_>>(),
+            grown,
+            partitions.len(),
+        )
+    });
+    assert_eq!(
+        told,
+        (0..60).rev().map(|number| number.to_string()).collect::<Vec<_>>()
+    );
+    assert_eq!((grown, partitions), (vec![1; 6], 3));
+}
+
+#[test]
+fn what_cannot_be_reached_is_refused_and_the_rest_is_done() {
+    let (refused, done) = simulate(async {
+        let mut cluster = SimCluster::serving(3, 2, 1).await;
+        cluster.kill(1);
+        let node = cluster.node(0).expect("runs");
+        let writes = (0..20).map(|number| put(&format!("k{number}"), "v"));
+        let results = node.several(writes.collect(), Payload::default()).await.results;
+        let (done, refused): (Vec<_>, Vec<_>) = results.into_iter().partition(Result::is_ok);
+        (refused, done.len())
+    });
+    assert!(done > 0 && done + refused.len() == 20, "{done}, {refused:?}");
+    let is_unavailable = |result: &Result<Done, Refusal>| matches!(result, Err(Refusal::Unavailable { .. }));
+    assert!(refused.iter().all(is_unavailable), "{refused:?}");
+}
+
+/// What a client without a payload depends on.
+async fn recent(node: &Node, key: &Key) -> Payload {
+    node.recent(key).await.expect("all serve one cluster")
+}
+
+/// A sibling that was frozen has missed what was answered meanwhile. When it goes on, a client without a
+/// payload reads it there all the same, and its next write there wins although the clock there is behind.
+#[test]
+fn who_carries_no_payload_reads_and_overwrites_what_was_answered_before() {
+    simulate(async {
+        let cluster = SimCluster::serving(7, 2, 2).await;
+        let (one, other) = (cluster.node(0).expect("runs"), cluster.node(1).expect("runs"));
+        cluster.nodes[1].world.set_offset_ms(-30_000);
+        for round in 0..20 {
+            let (key, value) = (key("k"), |who: &str| format!("{who} {round}").into_bytes());
+            cluster.nodes[1].gate.freeze();
+            let written = one.put(&key, value("one").into(), recent(one, &key).await).await;
+            assert_eq!(written.expect("is taken").replicas, 1, "round {round}");
+            cluster.nodes[1].gate.thaw();
+            let found = other
+                .get(&key, recent(other, &key).await)
+                .await
+                .expect("is found");
+            assert_eq!(found.record.value(), Some(value("one").as_slice()));
+            let written = other
+                .put(&key, value("other").into(), recent(other, &key).await)
+                .await;
+            written.expect("is taken");
+            let found = one.get(&key, recent(one, &key).await).await.expect("is found");
+            assert_eq!(found.record.value(), Some(value("other").as_slice()));
+        }
+    });
+}
+
+/// Reads in a batch are reads like any others: who is told that a key is deleted depends on the deletion.
+#[test]
+fn a_deletion_that_a_batch_shows_goes_with_its_reader() {
+    simulate(async {
+        let cluster = SimCluster::serving(8, 2, 2).await;
+        let (writer, other) = (cluster.node(0).expect("runs"), cluster.node(1).expect("runs"));
+        writer.several(vec![put("a", "1")], Payload::default()).await;
+        cluster.isolate(1);
+        let deleted = writer.several(vec![delete("a")], Payload::default()).await;
+        assert_eq!(told(&deleted.results[0]), "written on 1");
+        let seen = writer.several(vec![get("a")], Payload::default()).await;
+        assert_eq!(told(&seen.results[0]), "missing");
+        let stale = other.get(&key("a"), seen.payload).await;
+        assert!(matches!(stale, Err(Refusal::Behind { .. })), "{stale:?}");
+    });
+}
+
+/// A deletion is remembered for as long as a removed node may return what it had before it.
+#[test]
+fn a_deletion_outlives_a_removal_however_old_it_was() {
+    let remembered = simulate(async {
+        let mut cluster = SimCluster::new(9, 4, 3);
+        cluster.limits.forget_after = Duration::from_secs(20);
+        cluster.limits.clock_limit = Duration::from_millis(100);
+        cluster.start_all().await;
+        let node = cluster.node(1).expect("runs").clone();
+        node.several(vec![put("k", "v")], Payload::default()).await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        // It never hears of the deletion, which is old when it is removed.
+        cluster.isolate(0);
+        let deleted = node.several(vec![delete("k")], Payload::default()).await;
+        assert_eq!(told(&deleted.results[0]), "written on 2");
+        tokio::time::sleep(Duration::from_secs(21)).await;
+        let removal = ViewRequest {
+            node: cluster.nodes[0].id.clone(),
+            kind: RequestKind::Remove { force: false },
+            dry_run: false,
+        };
+        node.change_view(removal).await.expect("is removed");
+        let mut remembered = Vec::new();
+        for pause_s in [8, 22] {
+            tokio::time::sleep(Duration::from_secs(pause_s)).await;
+            remembered.push(cluster.nodes[1].disk.records().contains_key("k"));
+        }
+        remembered
+    });
+    assert_eq!(remembered, [true, false]);
+}

@@ -1,0 +1,162 @@
+//! Two processes with a configuration file each, and a client that speaks to them.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use crate::ports::free_ports;
+use crate::waiting::wait_for;
+
+pub(crate) const CAUSEWAY: &str = env!("CARGO_BIN_EXE_causeway");
+
+/// A process with its file; ended when the test ends.
+pub(crate) struct Process {
+    folder: PathBuf,
+    pub(crate) port: u16,
+    child: Option<Child>,
+}
+
+/// Status, type, body.
+pub(crate) type Reply = (u16, String, Vec<u8>);
+
+impl Process {
+    /// The file of one process whose peer is at another port; it is not started.
+    pub(crate) fn with_file(folder: &Path, port: u16, peer: u16) -> Self {
+        let folder = folder.to_path_buf();
+        let data = folder.join(format!("n{port}"));
+        let file = format!(
+            "port = {port}\npeers = [\"localhost:{peer}\"]\nreplication_factor = 2\ndata_dir = {data:?}\n"
+        );
+        std::fs::write(folder.join(format!("{port}.toml")), file).expect("is written");
+        Self {
+            folder,
+            port,
+            child: None,
+        }
+    }
+
+    pub(crate) fn start(&mut self) {
+        let log = std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(self.folder.join(format!("{}.log", self.port)))
+            .expect("is opened");
+        let child = Command::new(CAUSEWAY)
+            .env_clear()
+            .args(["serve", "--config"])
+            .arg(self.folder.join(format!("{}.toml", self.port)))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .expect("the program starts");
+        self.child = Some(child);
+    }
+
+    /// Where it is asked, for whoever asks while it is killed and started.
+    pub(crate) fn to_be_asked(&self) -> Self {
+        Self {
+            folder: self.folder.clone(),
+            port: self.port,
+            child: None,
+        }
+    }
+
+    /// With SIGKILL: it has no time for anything.
+    pub(crate) fn kill(&mut self) {
+        let mut child = self.child.take().expect("runs");
+        child.kill().expect("is killed");
+        child.wait().expect("ends");
+    }
+
+    pub(crate) fn ask(&self, method: &str, path: &str, body: &[u8]) -> std::io::Result<Reply> {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port))?;
+        stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
+            body.len()
+        );
+        stream.write_all(head.as_bytes())?;
+        stream.write_all(body)?;
+        let mut reply = Vec::new();
+        stream.read_to_end(&mut reply)?;
+        read(&reply).ok_or_else(|| std::io::Error::other("no reply"))
+    }
+
+    pub(crate) fn set(&self, key: &str, value: &[u8]) {
+        let reply = self
+            .ask("POST", &format!("/set/{key}"), value)
+            .expect("is answered");
+        let text = String::from_utf8_lossy(&reply.2).into_owned();
+        assert_eq!(
+            (reply.0, text.as_str()),
+            (200, "OK\n"),
+            "set {key} at {}",
+            self.port
+        );
+    }
+
+    #[track_caller]
+    pub(crate) fn assert_has(&self, key: &str, value: &[u8]) {
+        let (status, _, body) = self.ask("GET", &format!("/get/{key}"), b"").expect("is answered");
+        assert!(
+            (status, body.as_slice()) == (200, value),
+            "{key} at {}: {status}, {} bytes",
+            self.port,
+            body.len()
+        );
+    }
+
+    pub(crate) fn until_serving(&self) {
+        let serves = || self.ask("GET", "/readyz", b"").is_ok_and(|reply| reply.0 == 200);
+        until("a process serves", serves);
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// Looks again and again until it is so.
+#[track_caller]
+pub(crate) fn until(what: &str, is_so: impl Fn() -> bool) {
+    wait_for(what, || is_so().then_some(()));
+}
+
+fn read(reply: &[u8]) -> Option<Reply> {
+    let end = reply.windows(4).position(|window| window == b"\r\n\r\n")?;
+    let head = std::str::from_utf8(&reply[..end]).ok()?;
+    let status = head.split(' ').nth(1)?.parse().ok()?;
+    let kind = head.lines().find_map(|line| line.strip_prefix("content-type: "));
+    Some((
+        status,
+        kind.unwrap_or_default().to_owned(),
+        reply[end + 4..].to_vec(),
+    ))
+}
+
+/// Both files in a folder of their own; nothing runs.
+pub(crate) fn pair() -> (tempfile::TempDir, Process, Process) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let one = free_ports();
+    let other = one + 1;
+    let first = Process::with_file(folder.path(), one, other);
+    let second = Process::with_file(folder.path(), other, one);
+    (folder, first, second)
+}
+
+pub(crate) fn serving() -> (tempfile::TempDir, Process, Process) {
+    let (folder, mut one, mut other) = pair();
+    one.start();
+    other.start();
+    one.until_serving();
+    other.until_serving();
+    (folder, one, other)
+}

@@ -12,9 +12,10 @@ pub mod server;
 pub mod api;
 pub mod cli;
 
-// house: a running node, and what callers of one hold
+// house: a running node, what callers of one hold, and three small programs that share nothing with it
 pub mod client;
 pub mod node;
+pub mod trio;
 
 // instruments: each owns one thing outside the process
 pub mod net;
@@ -25,8 +26,9 @@ pub mod telemetry;
 pub mod config;
 pub mod wire;
 
-// decisions: what a replica, what a view change does next
+// decisions: what a replica, a view change, the master of the three small programs does next
 pub mod replication;
+pub mod roster;
 pub mod view_change;
 
 // values: facts about versions, facts about who owns what

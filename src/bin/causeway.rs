@@ -1,51 +1,20 @@
-//! Arguments in, exit code out. What the codes mean is decided here and nowhere else.
-//!
-//! | code | meaning |
-//! | --- | --- |
-//! | 0 | done |
-//! | 1 | failed: no answer, refused, broken |
-//! | 2 | there is no such key |
-//! | 64 | a mistake in arguments or settings (`EX_USAGE` of sysexits) |
+//! The program: which command does what.
 
 use std::process::ExitCode;
 
 use causeway::cli::arguments::{Arguments, Command, Health, Serve};
+use causeway::cli::program::{self, USAGE, served, wait_for};
 use causeway::cli::{self, Failure, Verdict};
 use causeway::{config, server, telemetry};
-use clap::Parser;
-
-const FAILED: u8 = 1;
-const NO_SUCH_KEY: u8 = 2;
-const USAGE: u8 = 64;
 
 fn main() -> ExitCode {
-    let arguments = match Arguments::try_parse() {
-        Ok(arguments) => arguments,
-        Err(message) => {
-            // Also --help and --version; whoever closed the pipe does not want the rest.
-            let _ = message.print();
-            return if message.use_stderr() {
-                USAGE.into()
-            } else {
-                ExitCode::SUCCESS
-            };
-        }
-    };
-    match run(arguments.command()) {
-        Ok(Verdict::Done) => ExitCode::SUCCESS,
-        Ok(Verdict::NoSuchKey) => {
+    program::run(USAGE, |arguments: Arguments| {
+        let done = run(arguments.command())?;
+        if done == Verdict::NoSuchKey {
             eprintln!("causeway: no such key");
-            NO_SUCH_KEY.into()
         }
-        Err(Failure::Usage(text)) => {
-            eprintln!("causeway: {text}");
-            USAGE.into()
-        }
-        Err(Failure::Failed(text)) => {
-            eprintln!("causeway: {text}");
-            FAILED.into()
-        }
-    }
+        Ok(done)
+    })
 }
 
 fn run(command: Command) -> Result<Verdict, Failure> {
@@ -77,9 +46,7 @@ fn serve(arguments: &Serve) -> Result<Verdict, Failure> {
             .iter()
             .for_each(|warning| eprintln!("causeway: {warning}"))
     };
-    server::serve(&config, started)
-        .map(|()| Verdict::Done)
-        .map_err(|error| Failure::Failed(error.to_string()))
+    served(server::serve(&config, started))
 }
 
 fn health(arguments: &Health) -> Result<Verdict, Failure> {
@@ -87,11 +54,4 @@ fn health(arguments: &Health) -> Result<Verdict, Failure> {
     wait_for(cli::health(
         listen.map_err(|mistake| Failure::Usage(mistake.to_string()))?,
     ))
-}
-
-/// Client commands wait for one thing at a time, on this thread.
-fn wait_for(work: impl Future<Output = Result<Verdict, Failure>>) -> Result<Verdict, Failure> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| Failure::Failed(format!("cannot start: {error}")))?;
-    runtime.block_on(work)
 }

@@ -1,7 +1,7 @@
 //! What the terminal looks like: the arguments, and each command's output.
 //!
-//! A command ends in a [`Verdict`] or a [`Failure`]; `bin` turns these into exit codes and is the only
-//! place that does. Standard output carries what was asked for and nothing else, so that it can be
+//! A command ends in a [`Verdict`] or a [`Failure`]; [`program`] turns these into exit codes and is the
+//! only place that does. Standard output carries what was asked for and nothing else, so that it can be
 //! piped; everything said to the person goes to standard error.
 
 pub mod arguments;
@@ -9,8 +9,10 @@ pub mod bench;
 pub mod keys;
 pub mod lab;
 pub mod many;
+pub mod program;
 pub mod settings;
 pub mod status;
+pub mod trio;
 pub mod view;
 
 pub mod parent;

@@ -14,6 +14,7 @@ mod descriptors;
 mod listen;
 mod run;
 mod serve;
+mod trio;
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -22,6 +23,7 @@ pub use self::accept::{Bounds, accept};
 pub use self::listen::{BindError, listen};
 pub use self::run::{RunError, run};
 pub use self::serve::{ServeError, serve};
+pub use self::trio::{serve_master, serve_svr};
 use crate::net::Pipe;
 
 /// What stands behind the listeners.

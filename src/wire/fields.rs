@@ -13,6 +13,7 @@ use crate::causality::{DEPENDENCIES_MAX, Payload, Record, Timestamp, VersionVect
 use crate::names::{ClusterId, Dot, Epoch, Incarnation, Key, Log, Member, MemberId, NodeId, PartitionId};
 use crate::placement::{Removal, SlotSet, View, ViewParts};
 use crate::replication::{Ask, Closed, Confirm, Copied, Given, Incoming, Kept, Offered, Region, Wanted};
+use crate::roster::{Batch, Beat, Change, Layout, Server, Version};
 use crate::view_change::{Acceptor, Ballot, Order, Phase, Report, Vote};
 
 /// A struct lies in bytes as the tuple of its fields.
@@ -92,6 +93,11 @@ by_fields! {
     Offered { slots, lacks, last_owned, coverage, sources }
     Ballot { round, proposer, attempt }
     Order { target, phase, givers }
+    Server { port, run }
+    Version { term, step }
+    Layout { version, shards, change, completed, is_opening }
+    Change { id, to, is_sealed }
+    Beat { server, age_ms, layout, is_drained }
     Report { by, active, sealed, knows, copied, keys_moved, keys_to_go, through_with }
 }
 
@@ -121,6 +127,13 @@ by_form! {
         3 => Ok(Phase::Activate),
         4 => Ok(Phase::Done),
         _ => Err("no phase of a view change"),
+    };
+    Batch as (Version, u64, u64, Vec<(i64, Vec<u8>)>): |batch| {
+        let pairs = batch.pairs.iter().map(|(key, value)| (*key, value.to_vec()));
+        (batch.change, batch.from, batch.number, pairs.collect())
+    }, |(change, from, number, pairs)| {
+        let pairs = pairs.into_iter().map(|(key, value)| (key, value.into())).collect();
+        Ok(Batch { change, from, number, pairs })
     };
     Vote as VoteForm: |vote| match vote.clone() {
         Vote::Promised { accepted } => VoteForm::Promised(shared(accepted)),

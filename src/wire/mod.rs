@@ -5,6 +5,7 @@ mod fields;
 pub mod notes;
 pub mod peer;
 pub mod public;
+pub mod roster;
 #[cfg(test)]
 mod samples;
 

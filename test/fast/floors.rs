@@ -60,6 +60,7 @@ fn the_drawing_is_read_from_the_top() {
         "config",
         "wire",
         "replication",
+        "roster",
         "view_change",
         "causality",
         "placement",

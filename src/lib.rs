@@ -12,6 +12,9 @@ pub mod server;
 pub mod api;
 pub mod cli;
 
+// ways in: other faces of the store, each with a protocol of its own
+pub mod pairs;
+
 // house: a running node, what callers of one hold, and three small programs that share nothing with it
 pub mod client;
 pub mod node;

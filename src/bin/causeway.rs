@@ -3,6 +3,8 @@
 use std::process::ExitCode;
 
 use causeway::cli::arguments::{Arguments, Command, Health, Serve};
+use causeway::cli::logging::Logging;
+use causeway::cli::pairs::{DataServer, Proxy};
 use causeway::cli::program::{self, USAGE, served, wait_for};
 use causeway::cli::{self, Failure, Verdict};
 use causeway::{config, server, telemetry};
@@ -29,17 +31,15 @@ fn run(command: Command) -> Result<Verdict, Failure> {
         Command::Status(arguments) => wait_for(cli::status::status(arguments)),
         Command::View(arguments) => wait_for(cli::view::view(arguments)),
         Command::Bench(arguments) => wait_for(cli::bench::bench(arguments)),
+        Command::Proxy(arguments) => proxy(&arguments),
+        Command::DataServer(arguments) => data_server(&arguments),
         Command::Health(arguments) => health(&arguments),
     }
 }
 
 fn serve(arguments: &Serve) -> Result<Verdict, Failure> {
     let (config, warnings) = cli::settings::read(arguments)?;
-    if arguments.exit_with_parent {
-        cli::parent::stop_with_parent();
-    }
-    telemetry::start(&arguments.log, arguments.log_format)
-        .map_err(|mistake| Failure::Usage(mistake.to_string()))?;
+    begin(&arguments.logging)?;
     // Once it is sure that it runs, so that a start that fails says one thing only.
     let started = || {
         warnings
@@ -47,6 +47,26 @@ fn serve(arguments: &Serve) -> Result<Verdict, Failure> {
             .for_each(|warning| eprintln!("causeway: {warning}"))
     };
     served(server::serve(&config, started))
+}
+
+fn proxy(arguments: &Proxy) -> Result<Verdict, Failure> {
+    let (listen, servers) = cli::pairs::proxy(arguments)?;
+    begin(&arguments.logging)?;
+    served(server::serve_proxy(listen, &servers))
+}
+
+fn data_server(arguments: &DataServer) -> Result<Verdict, Failure> {
+    let (listen, data_dir) = cli::pairs::data_server(arguments)?;
+    begin(&arguments.logging)?;
+    served(server::serve_data(listen, &data_dir))
+}
+
+/// What every server does before it serves.
+fn begin(logging: &Logging) -> Result<(), Failure> {
+    if logging.exit_with_parent {
+        cli::parent::stop_with_parent();
+    }
+    telemetry::start(&logging.log, logging.log_format).map_err(|mistake| Failure::Usage(mistake.to_string()))
 }
 
 fn health(arguments: &Health) -> Result<Verdict, Failure> {

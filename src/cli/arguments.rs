@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
+use super::logging::Logging;
+use super::pairs::{DataServer, Proxy};
 use crate::config::Settings;
 use crate::names::NodeId;
-use crate::telemetry::LogFormat;
 
 pub use keys::{Batch, Causal, Ls, OneKey, Put};
 
@@ -64,6 +65,10 @@ pub enum Command {
     View(View),
     /// Measure a cluster: clients in a closed loop, and how long they waited
     Bench(Bench),
+    /// Run a proxy of data servers: pairs over HTTP, each key on one server
+    Proxy(Proxy),
+    /// Run a data server: pairs over HTTP, alone or behind proxies
+    DataServer(DataServer),
     /// Ask the node of this machine whether it is alive; for Docker's HEALTHCHECK
     Health(Health),
 }
@@ -107,18 +112,11 @@ pub struct Serve {
     /// Requests in flight before new ones are refused [default: 4096]
     #[arg(long, env = "MAX_REQUESTS", value_name = "NUMBER")]
     pub max_requests: Option<String>,
-    /// What is logged: a level, or levels by module
-    #[arg(long, env = "LOG", value_name = "FILTER", default_value = "info")]
-    pub log: String,
-    /// How log lines look
-    #[arg(long, env = "LOG_FORMAT", value_name = "FORMAT", value_enum, default_value_t)]
-    pub log_format: LogFormat,
+    #[command(flatten)]
+    pub logging: Logging,
     /// A file with settings: TOML, the names of the variables in lower case
     #[arg(long, env = "CAUSEWAY_CONFIG", value_name = "FILE")]
     pub config: Option<String>,
-    /// Stop when standard input ends: for a parent that must leave nothing behind
-    #[arg(long, hide = true)]
-    pub exit_with_parent: bool,
 }
 
 impl Serve {

@@ -12,6 +12,7 @@ mod accept;
 mod connection;
 mod descriptors;
 mod listen;
+mod pairs;
 mod run;
 mod serve;
 mod trio;
@@ -21,6 +22,7 @@ use http::{Request, Response};
 
 pub use self::accept::{Bounds, accept};
 pub use self::listen::{BindError, listen};
+pub use self::pairs::{DataServerError, serve_data, serve_proxy};
 pub use self::run::{RunError, run};
 pub use self::serve::{ServeError, serve};
 pub use self::trio::{serve_master, serve_svr};

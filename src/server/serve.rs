@@ -38,13 +38,13 @@ pub fn serve(config: &Config, started: impl FnOnce()) -> Result<(), RunError<Ser
 }
 
 /// A node and the thread of its committer.
-struct Served {
+pub(super) struct Served {
     node: Arc<Node>,
     committer: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Served {
-    async fn start(config: &Config, dialer: HttpDialer) -> Result<Self, ServeError> {
+    pub(super) async fn start(config: &Config, dialer: HttpDialer) -> Result<Self, ServeError> {
         let engine: Arc<dyn Engine> = match &config.store {
             StoreKind::Durable { data_dir } => Arc::new(DurableEngine::open(data_dir)?),
             StoreKind::Memory => Arc::new(MemoryEngine),
@@ -58,6 +58,10 @@ impl Served {
         let (node, committer) = Node::start(config, parts).await?;
         let committer = Mutex::new(Some(run_committer(committer)?));
         Ok(Self { node, committer })
+    }
+
+    pub(super) fn node(&self) -> &Arc<Node> {
+        &self.node
     }
 }
 

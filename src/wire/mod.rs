@@ -3,6 +3,7 @@
 pub mod cursor;
 mod fields;
 pub mod notes;
+pub mod pairs;
 pub mod peer;
 pub mod public;
 pub mod roster;

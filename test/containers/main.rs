@@ -23,6 +23,7 @@ mod faults;
 mod http;
 mod load;
 mod operator;
+mod pairs;
 mod patience;
 mod plan;
 mod restarts;

@@ -1,0 +1,105 @@
+//! What a data server keeps, on a node that is a cluster of itself alone: named texts, changed together
+//! with one sync or not at all.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::causality::Payload;
+use crate::names::Key;
+use crate::node::{Node, PAGE_KEYS_MAX, Refusal};
+use crate::wire::peer::{Listing, Operation};
+
+/// Why something was not kept or cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ShelfError {
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    #[error("what is kept under {0:?} cannot be read")]
+    Unreadable(Key),
+}
+
+/// Changes that are stored together.
+#[derive(Debug, Default)]
+pub(super) struct Changes(Vec<Operation>);
+
+impl Changes {
+    pub(super) fn put(&mut self, key: Key, value: &impl Serialize) {
+        let value = serde_json::to_vec(value).expect("these types have names and texts only");
+        self.0.push(Operation::Put { key, value });
+    }
+
+    pub(super) fn forget(&mut self, key: Key) {
+        self.0.push(Operation::Delete { key });
+    }
+}
+
+/// A node, as a data server uses it.
+#[derive(Debug)]
+pub(super) struct Shelf {
+    node: Arc<Node>,
+}
+
+impl Shelf {
+    pub(super) fn new(node: Arc<Node>) -> Self {
+        Self { node }
+    }
+
+    /// Stores all changes or none.
+    pub(super) async fn store(&self, changes: Changes) -> Result<(), ShelfError> {
+        let done = self.node.several(changes.0, Payload::default()).await;
+        for result in done.results {
+            match result {
+                Ok(_) | Err(Refusal::KeyNotFound { .. }) => {}
+                // They are stored together, so the others were refused as well.
+                Err(refusal) => return Err(refusal.into()),
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) async fn read<T: DeserializeOwned>(&self, key: &Key) -> Result<Option<T>, ShelfError> {
+        match self.node.get(key, Payload::default()).await {
+            Ok(found) => {
+                let value = found.record.value().expect("what is found has a value");
+                parsed(key, value).map(Some)
+            }
+            Err(Refusal::KeyNotFound { .. }) => Ok(None),
+            Err(refusal) => Err(refusal.into()),
+        }
+    }
+
+    /// What is kept under names with a prefix, in order, behind `after`; about `bytes` of it at the most,
+    /// and where to go on.
+    pub(super) async fn list<T: DeserializeOwned>(
+        &self,
+        prefix: &str,
+        after: Option<&str>,
+        bytes: usize,
+    ) -> Result<(Vec<T>, Option<String>), ShelfError> {
+        let mut listing = Listing {
+            prefix: prefix.to_owned(),
+            after: after.map(str::to_owned),
+            limit: PAGE_KEYS_MAX,
+            keys_only: false,
+        };
+        let (mut taken, mut taken_bytes) = (Vec::new(), 0);
+        loop {
+            let page = self.node.list(&listing, &Payload::default()).await?;
+            for item in page.items {
+                let value = item.value.unwrap_or_default();
+                taken_bytes += value.len();
+                taken.push(parsed(&item.key, &value)?);
+            }
+            if page.next.is_none() || taken_bytes >= bytes {
+                return Ok((taken, page.next));
+            }
+            listing.after = page.next;
+        }
+    }
+}
+
+fn parsed<T: DeserializeOwned>(key: &Key, text: &[u8]) -> Result<T, ShelfError> {
+    serde_json::from_slice(text).map_err(|_| ShelfError::Unreadable(key.clone()))
+}

@@ -1,0 +1,248 @@
+//! Pairs as the proxy and its data servers write them: in public bodies, in the calls between the two,
+//! and in what a data server keeps. All of it is JSON; a field that is not known is ignored.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// How the data of a key or a value is to be read; the store only keeps the two apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Encoding {
+    String,
+    Binary,
+}
+
+/// A key or a value. The data is a text that comes back as it was given, whatever its encoding.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Datum {
+    pub encoding: Encoding,
+    pub data: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pair {
+    pub key: Datum,
+    pub value: Datum,
+}
+
+/// A key in a public answer: as it was given, whatever it is.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum Given<'a> {
+    Datum(&'a Datum),
+    Other(&'a Value),
+}
+
+/// What was asked of a key, and the answer. Without a value, there is none or nobody can say.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Answered<'a, V> {
+    pub key: Given<'a>,
+    pub value: Option<V>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<&'static str>,
+}
+
+/// What became of a set.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct KeysAdded<'a> {
+    pub keys_added: usize,
+    pub keys_failed: Vec<Given<'a>>,
+}
+
+/// What became of a deletion.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct KeysDeleted<'a> {
+    pub keys_deleted: usize,
+    pub keys_failed: Vec<Given<'a>>,
+}
+
+/// What a data server keeps under a key; no value is a deletion that must be remembered for a while.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredPair {
+    pub key: Datum,
+    pub value: Option<Datum>,
+}
+
+/// Which servers there are; see `pairs::server_list` for how one list becomes the next.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServerList {
+    /// What the lists of one store have in common, and no two stores.
+    pub store: String,
+    pub version: u64,
+    pub servers: Vec<String>,
+    /// The list before, while keys are moving from it to `servers`.
+    pub previous: Option<Vec<String>>,
+    /// Servers of the list before that were given up with their keys.
+    #[serde(default)]
+    pub lost: Vec<String>,
+    /// Servers that join by this change, and the version in which each began to.
+    #[serde(default)]
+    pub joining: Vec<(String, u64)>,
+}
+
+/// An atomic set over several servers. The first participant decides.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Transaction {
+    pub id: String,
+    pub participants: Vec<String>,
+}
+
+/// What is kept of a transaction that was applied: its keys tell whom it concerns.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Applied {
+    pub transaction: Transaction,
+    pub keys: Vec<Datum>,
+}
+
+/// Which list a data server follows, and its own name in it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Membership {
+    pub name: String,
+    pub list: ServerList,
+}
+
+/// What a participant keeps of a transaction that is not decided yet, as far as it knows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Staged {
+    pub transaction: Transaction,
+    pub pairs: Vec<Pair>,
+}
+
+/// The list that a call goes by.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stamp {
+    pub store: String,
+    pub version: u64,
+}
+
+/// A call to a data server. Without a stamp it is answered whatever list the server follows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Call {
+    /// How the list names the server that is called.
+    pub to: String,
+    pub stamp: Option<Stamp>,
+    pub ask: Ask,
+}
+
+/// What a data server can be asked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ask {
+    ServerList,
+    Adopt(ServerList),
+    /// The values of keys, with the outcome of the `expected` transactions in them.
+    Read {
+        keys: Vec<Datum>,
+        expected: Vec<String>,
+    },
+    /// All pairs after a name, by pages.
+    List {
+        after: Option<String>,
+        expected: Vec<String>,
+    },
+    Write {
+        pairs: Vec<Pair>,
+        /// Store all of them or none.
+        is_whole: bool,
+    },
+    Delete {
+        keys: Vec<Doomed>,
+    },
+    Stage(Staged),
+    /// To the first participant: decide for the transaction.
+    Commit {
+        id: String,
+    },
+    /// To the first participant: whether it is decided; `abort` decides against it if it is not.
+    Outcome {
+        id: String,
+        abort: bool,
+    },
+    /// To the others: it is decided; ask the first.
+    Resolve {
+        id: String,
+    },
+    /// Some of the pairs that the list places elsewhere.
+    Misplaced {
+        after: Option<String>,
+    },
+    /// Pairs from elsewhere, for keys of which nothing is known here.
+    Receive {
+        pairs: Vec<Pair>,
+    },
+    /// Pairs that their owner has by now.
+    Drop {
+        keys: Vec<Datum>,
+    },
+}
+
+/// A key that is to be deleted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Doomed {
+    pub key: Datum,
+    /// It exists at the server that had it before the move.
+    pub is_elsewhere: bool,
+}
+
+/// A data server's answer to a [`Call`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Answer {
+    Done,
+    /// It follows a newer list, or another one of the same version.
+    OtherServerList(ServerList),
+    /// It follows an older list, or none; nothing was done.
+    Behind,
+    /// Nothing was done.
+    Failed(String),
+    /// It was begun, and cannot be confirmed in time.
+    Unconfirmed,
+    Membership(Option<Membership>),
+    Values {
+        values: Vec<Known>,
+        applied: Vec<Transaction>,
+    },
+    /// Also the answer to [`Ask::Misplaced`].
+    Page {
+        pairs: Vec<StoredPair>,
+        next: Option<String>,
+        applied: Vec<Transaction>,
+    },
+    /// For each key in order, whether it was done.
+    Each(Vec<Fate>),
+    Outcome(Outcome),
+}
+
+/// What a server knows of a key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Known {
+    Value(Datum),
+    /// It was deleted here, whatever other servers still have.
+    Deleted,
+    Nothing,
+    /// Another key has its place.
+    Clash,
+    /// It is part of a transaction whose deciding server does not answer.
+    InDoubt,
+}
+
+/// What became of one key of a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Fate {
+    Done,
+    Missing,
+    Refused,
+    /// Nobody has confirmed it; it may be done all the same.
+    Unknown,
+}
+
+/// What the first participant says of a transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    Committed,
+    Aborted,
+    Undecided,
+}

@@ -1,0 +1,22 @@
+//! A proxy and its data servers as clients, operators and accidents use them: real processes on ports
+//! of their own, killed in the middle of sets, moves and joins.
+#![expect(
+    clippy::disallowed_types,
+    clippy::disallowed_methods,
+    reason = "the tests start processes, speak to them over sockets and look at the clock"
+)]
+
+#[path = "pairs/atomic.rs"]
+mod atomic;
+#[path = "pairs/changes.rs"]
+mod changes;
+#[path = "pairs/faults.rs"]
+mod faults;
+#[path = "pairs/program.rs"]
+mod program;
+#[path = "pairs/stage.rs"]
+mod stage;
+#[path = "pairs/vectors.rs"]
+mod vectors;
+#[path = "../support/waiting.rs"]
+mod waiting;

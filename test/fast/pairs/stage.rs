@@ -1,0 +1,218 @@
+//! Proxies and data servers as processes, and a client that speaks to them.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::waiting::{PATIENCE, wait_for};
+
+/// The processes of one test have an address of the machine's own to themselves: whatever else runs
+/// beside them, a port that one of them had is free when it is started again.
+pub(crate) struct Stage {
+    folder: TempDir,
+    ip: String,
+}
+
+/// A process that a test which fails does not leave behind.
+pub(crate) struct Process {
+    child: Child,
+    pub(crate) address: String,
+}
+
+/// What came back.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    pub(crate) status: u16,
+    pub(crate) head: String,
+    pub(crate) body: Value,
+}
+
+impl Stage {
+    pub(crate) fn new() -> Self {
+        static STAGES: AtomicU8 = AtomicU8::new(1);
+        let number = STAGES.fetch_add(1, Ordering::Relaxed);
+        let process = std::process::id();
+        Self {
+            folder: TempDir::new().expect("a folder"),
+            ip: format!("127.{}.{}.{number}", 1 + (process >> 8) % 250, process % 256),
+        }
+    }
+
+    pub(crate) fn address(&self, port: u16) -> String {
+        format!("{}:{port}", self.ip)
+    }
+
+    /// Starts a data server, or starts it again with what it kept.
+    pub(crate) fn data_server(&self, port: u16) -> Process {
+        let dir = self.folder.path().join(port.to_string());
+        let dir = dir.to_str().expect("is text").to_owned();
+        let process = self.start(port, &["data-server", "--data-dir", &dir]);
+        process.wait_until_alive();
+        process
+    }
+
+    pub(crate) fn data_servers<const COUNT: usize>(&self) -> [Process; COUNT] {
+        std::array::from_fn(|n| self.data_server(port(n)))
+    }
+
+    /// Starts a proxy of the data servers with these numbers.
+    pub(crate) fn proxy(&self, port: u16, servers: &[usize]) -> Process {
+        let servers: Vec<String> = servers.iter().map(|n| self.address(self::port(*n))).collect();
+        let process = self.start(port, &["proxy", "--servers", &servers.join(",")]);
+        process.wait_until_alive();
+        process
+    }
+
+    fn start(&self, port: u16, arguments: &[&str]) -> Process {
+        let address = self.address(port);
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(self.folder.path().join(format!("{port}.log")));
+        let child = Command::new(env!("CARGO_BIN_EXE_causeway"))
+            .env_clear()
+            .args(arguments)
+            .args(["--listen", &address, "--exit-with-parent"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(log.expect("is opened"))
+            .spawn()
+            .expect("the program starts");
+        Process { child, address }
+    }
+}
+
+/// The port of the data server with a number.
+pub(crate) fn port(number: usize) -> u16 {
+    9001 + u16::try_from(number).expect("is small")
+}
+
+impl Process {
+    fn wait_until_alive(&self) {
+        wait_for("a process that answers", || {
+            self.try_ask("GET", "/livez", "")
+                .filter(|reply| reply.status == 200)
+        });
+    }
+
+    /// One request on a connection of its own; nothing if there was no whole answer.
+    pub(crate) fn try_ask(&self, method: &str, path: &str, body: &str) -> Option<Reply> {
+        ask(&self.address, method, path, body)
+    }
+
+    pub(crate) fn ask(&self, method: &str, path: &str, body: &Value) -> Reply {
+        let reply = self.try_ask(method, path, &body.to_string());
+        reply.unwrap_or_else(|| panic!("{method} {path} at {}: no answer", self.address))
+    }
+
+    pub(crate) fn get(&self, path: &str) -> Reply {
+        let reply = self.try_ask("GET", path, "");
+        reply.unwrap_or_else(|| panic!("GET {path} at {}: no answer", self.address))
+    }
+
+    /// Stores pairs, all of which must be taken.
+    #[track_caller]
+    pub(crate) fn set(&self, pairs: &Value) {
+        let reply = self.ask("PUT", "/set", pairs);
+        assert_eq!(reply.status, 200, "{reply:?}");
+    }
+
+    /// The data of the values of string keys, in order.
+    pub(crate) fn values(&self, keys: &[String]) -> Vec<Option<String>> {
+        let asked: Vec<Value> = keys.iter().map(|key| string(key)).collect();
+        let reply = self.ask("POST", "/fetch", &json!(asked));
+        assert!([200, 206].contains(&reply.status), "{reply:?}");
+        let pairs = reply.body.as_array().expect("is a list");
+        let unavailable = pairs.iter().any(|pair| pair.get("error").is_some());
+        assert!(!unavailable, "{reply:?}");
+        pairs
+            .iter()
+            .map(|pair| pair["value"]["data"].as_str().map(str::to_owned))
+            .collect()
+    }
+
+    /// How many pairs there are.
+    pub(crate) fn len(&self) -> usize {
+        let reply = self.get("/fetch");
+        assert_eq!(reply.status, 200, "{reply:?}");
+        reply.body.as_array().expect("is a list").len()
+    }
+
+    /// It lists so many servers, and no key is on its way to one of them.
+    pub(crate) fn has_settled(&self, servers: usize) -> bool {
+        let reply = self.get("/servers");
+        let listed = reply.body.as_array().map(Vec::len);
+        listed == Some(servers) && !reply.head.contains("causeway-moving")
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        let pid = Pid::from_raw(self.child.id().cast_signed()).expect("is a process");
+        kill_process(pid, signal).expect("is a child of this test");
+    }
+
+    /// The end of a power cut.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().expect("is a child of this test");
+        self.child.wait().expect("is a child of this test");
+    }
+
+    pub(crate) fn ended(&mut self) -> ExitStatus {
+        wait_for("the end of a process", || {
+            self.child.try_wait().expect("is a child")
+        })
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// One request, the way curl sends it: with the form type.
+pub(crate) fn ask(address: &str, method: &str, path: &str, body: &str) -> Option<Reply> {
+    let mut socket = TcpStream::connect(address).ok()?;
+    socket.set_read_timeout(Some(PATIENCE)).ok()?;
+    let request = format!(
+        "{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\
+         Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    socket.write_all(request.as_bytes()).ok()?;
+    let mut reply = String::new();
+    socket.read_to_string(&mut reply).ok()?;
+    let (head, body) = reply.split_once("\r\n\r\n")?;
+    let status = head.split(' ').nth(1)?.parse().ok()?;
+    let body = serde_json::from_str(body).ok()?;
+    let head = head.to_lowercase();
+    Some(Reply { status, head, body })
+}
+
+pub(crate) fn string(data: &str) -> Value {
+    json!({"encoding": "string", "data": data})
+}
+
+pub(crate) fn binary(data: &str) -> Value {
+    json!({"encoding": "binary", "data": data})
+}
+
+pub(crate) fn pair(key: &str, value: &str) -> Value {
+    json!({"key": string(key), "value": string(value)})
+}
+
+/// Keys with a prefix and a number.
+pub(crate) fn keys(prefix: &str, count: usize) -> Vec<String> {
+    (0..count).map(|n| format!("{prefix}{n}")).collect()
+}
+
+/// These keys, each with one value.
+pub(crate) fn pairs(keys: &[String], value: &str) -> Value {
+    keys.iter().map(|key| pair(key, value)).collect()
+}

@@ -15,9 +15,11 @@ pub mod cli;
 // ways in: other faces of the store, each with a protocol of its own
 pub mod pairs;
 
-// house: a running node, what callers of one hold, and three small programs that share nothing with it
+// house: a running node, what callers of one hold, a sharder over Redis, and three small programs that
+// share nothing with it
 pub mod client;
 pub mod node;
+pub mod sharder;
 pub mod trio;
 
 // instruments: each owns one thing outside the process

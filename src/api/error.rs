@@ -9,6 +9,7 @@ use super::json::Object;
 use super::status::verdict;
 use crate::names::{KEY_CHARS_MAX, NodeId, PartitionId};
 use crate::node::{Refusal, ViewRefusal};
+use crate::sharder::SharderError;
 
 /// How a client carries its payload where a body would be refused (browsers, on GET).
 pub(super) const CAUSAL_PAYLOAD: HeaderName = HeaderName::from_static("causal-payload");
@@ -63,6 +64,13 @@ pub(super) enum ApiError {
     NotReady { why: String },
     #[error("the request's body did not arrive in time")]
     BodyTooSlow,
+    /// By the sharder over Redis.
+    #[error("{0}")]
+    Sharder(#[from] SharderError),
+    #[error("Key does not exist")]
+    NoSuchPair,
+    #[error("the key was stored, and every server that had a copy of it has died")]
+    PairLost,
 }
 
 fn ids_text(partitions: &usize) -> String {

@@ -20,6 +20,7 @@ mod path;
 mod plain;
 mod routes;
 mod several;
+mod sharder;
 mod status;
 mod view;
 
@@ -31,6 +32,7 @@ use http::{Request, Response};
 
 use self::endpoint::Operation;
 use self::error::ApiError;
+pub use self::sharder::respond_for_sharder;
 use crate::node::{Node, Refusal};
 
 /// Answers one request. To HEAD the reply is that to GET; the connection leaves out its body.

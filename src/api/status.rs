@@ -4,6 +4,7 @@ use http::StatusCode;
 
 use super::error::ApiError;
 use crate::node::{Refusal, ViewRefusal};
+use crate::sharder::SharderError;
 
 /// A read that was answered is 200, which every reply is that says nothing else.
 pub(super) const CREATED: StatusCode = StatusCode::CREATED;
@@ -45,6 +46,9 @@ pub(super) fn verdict(error: &ApiError) -> Verdict {
         ApiError::View(refusal) => view_verdict(refusal),
         ApiError::NotReady { .. } => passing("not_ready"),
         ApiError::BodyTooSlow => lasting(S::REQUEST_TIMEOUT, "body_too_slow"),
+        ApiError::Sharder(error) => sharder_verdict(error),
+        ApiError::NoSuchPair => lasting(S::NOT_FOUND, "key_not_found"),
+        ApiError::PairLost => lasting(S::GONE, "lost"),
     }
 }
 
@@ -78,6 +82,22 @@ fn view_verdict(refusal: &ViewRefusal) -> Verdict {
         ViewRefusal::WouldLoseData { .. } => lasting(S::CONFLICT, "would_lose_data"),
         // No Retry-After: it goes on by itself, and asking again would find it done.
         ViewRefusal::Unfinished { .. } => lasting(S::GATEWAY_TIMEOUT, "unfinished"),
+    }
+}
+
+fn sharder_verdict(error: &SharderError) -> Verdict {
+    use StatusCode as S;
+    match error {
+        SharderError::BadArgument(_) => lasting(S::BAD_REQUEST, "bad_argument"),
+        SharderError::NotUp => lasting(S::CONFLICT, "not_up"),
+        SharderError::AlreadyUp => lasting(S::CONFLICT, "already_up"),
+        SharderError::PortInUse(_) => lasting(S::CONFLICT, "port_in_use"),
+        SharderError::NotInstalled { .. } => lasting(S::INTERNAL_SERVER_ERROR, "not_installed"),
+        SharderError::CannotStart { .. } => lasting(S::INTERNAL_SERVER_ERROR, "cannot_start"),
+        // No Retry-After: a dead server does not come back.
+        SharderError::TooFewServers { .. } => lasting(S::SERVICE_UNAVAILABLE, "too_few_servers"),
+        SharderError::CapacityExceeded => lasting(S::INSUFFICIENT_STORAGE, "capacity_exceeded"),
+        SharderError::Unavailable => passing("unavailable"),
     }
 }
 

@@ -1,12 +1,16 @@
 //! The program: which command does what.
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use causeway::cli::arguments::{Arguments, Command, Health, Serve};
 use causeway::cli::logging::Logging;
 use causeway::cli::pairs::{DataServer, Proxy};
 use causeway::cli::program::{self, USAGE, served, wait_for};
+use causeway::cli::redis::Shell;
+use causeway::cli::redis::arguments::Redis;
 use causeway::cli::{self, Failure, Verdict};
+use causeway::telemetry::LogFormat;
 use causeway::{config, server, telemetry};
 
 fn main() -> ExitCode {
@@ -31,6 +35,7 @@ fn run(command: Command) -> Result<Verdict, Failure> {
         Command::Status(arguments) => wait_for(cli::status::status(arguments)),
         Command::View(arguments) => wait_for(cli::view::view(arguments)),
         Command::Bench(arguments) => wait_for(cli::bench::bench(arguments)),
+        Command::Redis(arguments) => redis(arguments),
         Command::Proxy(arguments) => proxy(&arguments),
         Command::DataServer(arguments) => data_server(&arguments),
         Command::Health(arguments) => health(&arguments),
@@ -47,6 +52,19 @@ fn serve(arguments: &Serve) -> Result<Verdict, Failure> {
             .for_each(|warning| eprintln!("causeway: {warning}"))
     };
     served(server::serve(&config, started))
+}
+
+fn redis(arguments: Redis) -> Result<Verdict, Failure> {
+    telemetry::start("warn,causeway::server=info", LogFormat::Human)
+        .map_err(|mistake| Failure::Usage(mistake.to_string()))?;
+    let Some(address) = arguments.http else {
+        return wait_for(cli::redis::redis(arguments));
+    };
+    let sharder = cli::redis::sharder(&arguments)?;
+    let shell = Shell::new(Arc::clone(&sharder), arguments.script);
+    let outcome = shell.outcome();
+    served(server::serve_sharder(address, sharder, shell.run()))?;
+    outcome.verdict()
 }
 
 fn proxy(arguments: &Proxy) -> Result<Verdict, Failure> {

@@ -10,6 +10,7 @@ use clap::{Args, Parser, Subcommand};
 
 use super::logging::Logging;
 use super::pairs::{DataServer, Proxy};
+use super::redis::arguments::Redis;
 use crate::config::Settings;
 use crate::names::NodeId;
 
@@ -65,6 +66,8 @@ pub enum Command {
     View(View),
     /// Measure a cluster: clients in a closed loop, and how long they waited
     Bench(Bench),
+    /// Spread pairs of integers over Redis servers on this machine: a shell, a script, or HTTP
+    Redis(Redis),
     /// Run a proxy of data servers: pairs over HTTP, each key on one server
     Proxy(Proxy),
     /// Run a data server: pairs over HTTP, alone or behind proxies

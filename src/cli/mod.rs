@@ -12,6 +12,7 @@ pub mod logging;
 pub mod many;
 pub mod pairs;
 pub mod program;
+pub mod redis;
 pub mod settings;
 pub mod status;
 pub mod trio;

@@ -12,7 +12,9 @@ const BACKLOG: u32 = 1024;
 /// Why nothing can listen.
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
-    #[error("{0} is taken by another process; stop it, or choose another address (--listen or LISTEN, -p)")]
+    #[error(
+        "{0} is taken by another process; stop it, or choose another address (--listen or LISTEN, -p, --http)"
+    )]
     Taken(SocketAddr),
     #[error("cannot listen on {0}: {1}")]
     Failed(SocketAddr, io::Error),

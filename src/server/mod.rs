@@ -15,6 +15,7 @@ mod listen;
 mod pairs;
 mod run;
 mod serve;
+mod sharder;
 mod trio;
 
 use bytes::Bytes;
@@ -25,6 +26,7 @@ pub use self::listen::{BindError, listen};
 pub use self::pairs::{DataServerError, serve_data, serve_proxy};
 pub use self::run::{RunError, run};
 pub use self::serve::{ServeError, serve};
+pub use self::sharder::serve_sharder;
 pub use self::trio::{serve_master, serve_svr};
 use crate::net::Pipe;
 
@@ -35,6 +37,11 @@ pub trait Host: Send + Sync + 'static {
 
     /// A peer has opened a stream to this node.
     fn meet(&self, pipe: Pipe);
+
+    /// Resolves if the host has come to an end by itself, and the process should.
+    fn ended(&self) -> impl Future<Output = ()> + Send {
+        std::future::pending()
+    }
 
     /// No request will come any more: brings to an end what was begun, and drops all pipes.
     fn stop(&self) -> impl Future<Output = ()> + Send;

@@ -43,8 +43,8 @@ pub enum RunError<E> {
     Start(E),
 }
 
-/// Serves until SIGTERM or SIGINT. `start` makes the host, on this thread's runtime, where the host's own
-/// tasks live; it is given what opens streams to peers.
+/// Serves until SIGTERM, SIGINT or the end of the host. `start` makes the host, on this thread's runtime,
+/// where the host's own tasks live; it is given what opens streams to peers.
 pub fn run<H, E, S>(
     address: SocketAddr,
     mut bounds: Bounds,
@@ -162,6 +162,7 @@ impl<H: Host> Hall<H> {
     async fn stop_on(&self, mut signals: Signals) {
         tokio::select! {
             () = signals.next() => self.stop.cancel(),
+            () = self.host.ended() => self.stop.cancel(),
             () = self.stop.cancelled() => {}
         }
     }

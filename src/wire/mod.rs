@@ -9,5 +9,6 @@ pub mod public;
 pub mod roster;
 #[cfg(test)]
 mod samples;
+pub mod sharder;
 
 pub use fields::SharedView;

@@ -1,0 +1,54 @@
+//! The arguments of `causeway redis`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::Args;
+
+/// A sharder over Redis servers, and its shell.
+#[derive(Debug, Args)]
+pub struct Redis {
+    /// The port of the first server; the others follow
+    #[arg(long, default_value_t = 9000, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    pub base_port: u16,
+    /// Refuse to store a pair with fewer copies than it should have because too few servers live
+    #[arg(long)]
+    pub strict: bool,
+    /// Serve the same operations over HTTP; goes on when the commands end
+    #[arg(long, value_name = "IP:PORT", value_parser = http_address)]
+    pub http: Option<SocketAddr>,
+    /// A file with commands, instead of standard input
+    pub script: Option<PathBuf>,
+}
+
+/// An address to listen on; a port alone is one of this machine only, like the servers.
+fn http_address(text: &str) -> Result<SocketAddr, String> {
+    let full = match text.strip_prefix(':').unwrap_or(text).parse::<u16>() {
+        Ok(port) => format!("127.0.0.1:{port}"),
+        Err(_) => text.replace("localhost:", "127.0.0.1:"),
+    };
+    full.parse()
+        .map_err(|_| "write ip:port, such as 127.0.0.1:8080".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_alone_is_one_of_this_machine() {
+        for (text, address) in [
+            ("8080", Some("127.0.0.1:8080")),
+            (":8080", Some("127.0.0.1:8080")),
+            ("localhost:8080", Some("127.0.0.1:8080")),
+            ("0.0.0.0:8080", Some("0.0.0.0:8080")),
+            ("[::1]:8080", Some("[::1]:8080")),
+            ("65536", None),
+            ("nowhere", None),
+            ("", None),
+        ] {
+            let got = http_address(text).ok().map(|address| address.to_string());
+            assert_eq!(got.as_deref(), address, "{text:?}");
+        }
+    }
+}

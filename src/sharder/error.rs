@@ -1,0 +1,37 @@
+//! Why a sharder did not do what it was asked for. Each case is one that a caller may treat in its own way.
+
+/// Why an operation was not done. Apart from [`SharderError::Unavailable`] nothing has changed by it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SharderError {
+    /// What was asked for makes no sense, with these servers at least.
+    #[error("{0}")]
+    BadArgument(String),
+    /// The servers have not been brought up.
+    #[error("bringUp comes first")]
+    NotUp,
+    /// They have, and it can be done once.
+    #[error("bringUp was done before, and is done once")]
+    AlreadyUp,
+    /// Somebody else listens on a port that a server would need.
+    #[error("port {0} is in use; end the process that listens there, or choose other ports with --base-port")]
+    PortInUse(u16),
+    /// A program is missing.
+    #[error("{program} is not installed; apt-get install {package}")]
+    NotInstalled {
+        program: &'static str,
+        package: &'static str,
+    },
+    /// A server does not start for another reason.
+    #[error("the redis-server for port {port} does not start: {reason}")]
+    CannotStart { port: u16, reason: String },
+    /// A strict sharder takes no put when fewer servers live than a key has copies.
+    #[error("only {live} of the {level} servers that a put needs are alive, and --strict asks for all")]
+    TooFewServers { live: usize, level: usize },
+    /// There is no room for all copies of a new key.
+    #[error("capacity exceeded")]
+    CapacityExceeded,
+    /// Servers that are needed live and do not answer, or none lives. If it was a put of a key whose servers
+    /// all fell silent in the midst of it, the new value may still appear, on all of them alike.
+    #[error("unavailable")]
+    Unavailable,
+}

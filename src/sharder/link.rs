@@ -1,0 +1,128 @@
+//! The link to one server: the few commands that a sharder needs, and how they fail.
+//!
+//! Commands of one link are carried out in the order in which they were sent, also those that nobody
+//! waits for any more. So a write that was given up can be taken back by a later command without knowing
+//! whether it was done.
+
+use std::time::Duration;
+
+use redis::aio::MultiplexedConnection;
+use redis::{AsyncConnectionConfig, Client, Cmd, FromRedisValue, RedisError, RedisResult};
+
+/// A server answers within a millisecond, also on a busy machine within much less than this.
+const ANSWER_DEADLINE: Duration = Duration::from_secs(2);
+/// For the question whether it answers at all, which is asked after it has not.
+const PING_DEADLINE: Duration = Duration::from_secs(2);
+/// For the last word to a server that does not answer: long enough to leave this process.
+const PARTING_DEADLINE: Duration = Duration::from_millis(100);
+const CONNECT_DEADLINE: Duration = Duration::from_secs(1);
+
+/// The only way in which pairs come into a server: all or nothing of each pair, and a new key only while
+/// there is room. What each key had before is told.
+const WRITE: &str = "
+local before = {}
+for i, key in ipairs(KEYS) do
+    before[i] = redis.call('GET', key)
+    if before[i] or redis.call('DBSIZE') < tonumber(ARGV[1]) then
+        redis.call('SET', key, ARGV[i + 1])
+    else
+        before[i] = 'full'
+    end
+end
+return before";
+
+/// How a server failed to answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// In time. It may have done what it was told, or do it yet.
+    Silent,
+    /// The connection broke, or what came over it made no sense.
+    Gone,
+}
+
+/// What became of a pair.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Written {
+    New,
+    Replaced(i64),
+    /// It is new, and there is no room: nothing was done.
+    Full,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Link(MultiplexedConnection);
+
+impl Link {
+    /// Connects to the server on this port, if it is the process `pid`: a stranger's Redis is none.
+    pub(super) async fn open(port: u16, pid: u32) -> Option<Self> {
+        let client = Client::open(("127.0.0.1", port)).ok()?;
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(CONNECT_DEADLINE))
+            .set_response_timeout(Some(ANSWER_DEADLINE));
+        let connection = client.get_multiplexed_async_connection_with_config(&config).await;
+        let link = Self(connection.ok()?);
+        link.ping().await.ok()?;
+        let about: String = link.ask(redis::cmd("INFO").arg("server")).await.ok()?;
+        let own = format!("process_id:{pid}");
+        about.lines().any(|line| line.trim() == own).then_some(link)
+    }
+
+    pub(super) async fn ping(&self) -> Result<(), Fault> {
+        let ping = redis::cmd("PING");
+        let answer = tokio::time::timeout(PING_DEADLINE, self.ask::<String>(&ping)).await;
+        answer.unwrap_or(Err(Fault::Silent)).map(|_| ())
+    }
+
+    /// Writes pairs of different keys into a server that may hold `capacity` of them.
+    pub(super) async fn write(&self, pairs: &[(i64, i64)], capacity: u64) -> Result<Vec<Written>, Fault> {
+        let mut command = redis::cmd("EVAL");
+        command.arg(WRITE).arg(pairs.len());
+        for (key, _) in pairs {
+            command.arg(*key);
+        }
+        command.arg(capacity);
+        for (_, value) in pairs {
+            command.arg(*value);
+        }
+        let before: Vec<Option<String>> = self.ask(&command).await?;
+        Ok(before.into_iter().map(written).collect())
+    }
+
+    /// The values of keys, in their order.
+    pub(super) async fn read(&self, keys: &[i64]) -> Result<Vec<Option<i64>>, Fault> {
+        let values: Vec<Option<String>> = self.ask(redis::cmd("MGET").arg(keys)).await?;
+        // What is no number was not stored here.
+        Ok(values.into_iter().map(|text| text?.parse().ok()).collect())
+    }
+
+    pub(super) async fn erase(&self, key: i64) -> Result<(), Fault> {
+        self.ask::<i64>(redis::cmd("DEL").arg(key)).await.map(|_| ())
+    }
+
+    async fn ask<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, Fault> {
+        let answer: RedisResult<T> = command.query_async(&mut self.0.clone()).await;
+        answer.map_err(|error| fault(&error))
+    }
+}
+
+/// Sends what matters also to a server that does not answer; what it says to it does not matter.
+pub(super) async fn in_parting<T>(command: impl Future<Output = Result<T, Fault>>) {
+    let _ = tokio::time::timeout(PARTING_DEADLINE, command).await;
+}
+
+fn written(before: Option<String>) -> Written {
+    match before.as_deref() {
+        None => Written::New,
+        Some("full") => Written::Full,
+        // What is no number was not stored here.
+        Some(text) => text.parse().map_or(Written::New, Written::Replaced),
+    }
+}
+
+fn fault(error: &RedisError) -> Fault {
+    if error.is_timeout() {
+        Fault::Silent
+    } else {
+        Fault::Gone
+    }
+}

@@ -9,6 +9,7 @@
 )]
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::time::Duration;
 
@@ -18,13 +19,17 @@ use http_body_util::{BodyExt, Full, Limited};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
-use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::net::{TcpStream, lookup_host};
+use tokio::time::{Instant, timeout_at};
 
 use crate::names::NodeId;
 
 /// A node that is up accepts at once; one that is cut off would hang for seconds.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(250);
+
+/// For the address of a node. It says nothing about the node if this takes long: whoever knows the names
+/// (in Docker, the engine) may be busy.
+const LOOKUP_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Idle connections kept for one node; more callers than that at once open their own.
 const IDLE_PER_NODE: usize = 8;
@@ -64,7 +69,7 @@ impl std::fmt::Debug for HttpClient {
 }
 
 impl HttpClient {
-    /// Sends a request and reads the whole reply, within `limit`.
+    /// Sends a request and reads the whole reply, all within `limit`.
     ///
     /// A kept connection may have died unnoticed. If it did before anything was sent, a fresh one is
     /// opened; if the request was on its way, the caller decides.
@@ -74,18 +79,19 @@ impl HttpClient {
         mut request: Request<Bytes>,
         limit: Duration,
     ) -> Result<Response<Bytes>, SendError> {
+        let deadline = Instant::now() + limit;
         let host = HeaderValue::from_str(node.as_str()).expect("a node's name is a header value");
         request.headers_mut().entry(header::HOST).or_insert(host);
         let mut request = request.map(Full::new);
         while let Some(wire) = self.take_idle(node) {
-            match self.exchange(node, wire, request, limit).await {
+            match self.exchange(node, wire, request, deadline).await {
                 Err(Broken::BeforeSending(unsent)) => request = *unsent,
                 Err(Broken::Other(error)) => return Err(error),
                 Ok(response) => return Ok(response),
             }
         }
-        let wire = connect(node).await?;
-        match self.exchange(node, wire, request, limit).await {
+        let wire = connect(node, deadline).await?;
+        match self.exchange(node, wire, request, deadline).await {
             Ok(response) => Ok(response),
             Err(Broken::Other(error)) => Err(error),
             Err(Broken::BeforeSending(_)) => Err(not_sent(node, "it closed the connection")),
@@ -97,9 +103,9 @@ impl HttpClient {
         node: &NodeId,
         wire: Wire,
         request: Request<Full<Bytes>>,
-        limit: Duration,
+        deadline: Instant,
     ) -> Result<Response<Bytes>, Broken> {
-        let done = timeout(limit, wire.exchange(request)).await;
+        let done = timeout_at(deadline, wire.exchange(request)).await;
         let no_reply = |reason: String| {
             let node = node.clone();
             Broken::Other(SendError::NoReply { node, reason })
@@ -113,7 +119,7 @@ impl HttpClient {
             }
             Ok(Err(Failed::BeforeSending(request))) => Err(Broken::BeforeSending(request)),
             Ok(Err(Failed::Underway(reason))) => Err(no_reply(reason)),
-            Err(_) => Err(no_reply(format!("no answer within {limit:?}"))),
+            Err(_) => Err(no_reply("no answer in time".to_owned())),
         }
     }
 
@@ -203,9 +209,14 @@ async fn exchange(
     Ok(Response::from_parts(parts, body.to_bytes()))
 }
 
-async fn connect(node: &NodeId) -> Result<Wire, SendError> {
-    let address = (node.host().trim_matches(['[', ']']), node.port());
-    let stream = timeout(CONNECT_TIMEOUT, TcpStream::connect(address)).await;
+async fn connect(node: &NodeId, deadline: Instant) -> Result<Wire, SendError> {
+    let until = |limit| deadline.min(Instant::now() + limit);
+    let name = (node.host().trim_matches(['[', ']']), node.port());
+    let addresses = timeout_at(until(LOOKUP_TIMEOUT), lookup_host(name)).await;
+    let addresses = addresses.map_err(|_| not_sent(node, "its address was not found in time"))?;
+    let addresses = addresses.map_err(|error| not_sent(node, error.to_string()))?;
+    let addresses: Vec<SocketAddr> = addresses.collect();
+    let stream = timeout_at(until(CONNECT_TIMEOUT), TcpStream::connect(&addresses[..])).await;
     let stream = stream.map_err(|_| not_sent(node, "no answer"))?;
     let stream = stream.map_err(|error| not_sent(node, connect_text(&error)))?;
     // Requests are small and someone waits for each.

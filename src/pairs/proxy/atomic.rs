@@ -26,7 +26,7 @@ impl Proxy {
     pub(super) async fn set_whole(&self, pairs: Vec<Pair>) -> Result<(), Trouble> {
         let deadline = deadline(pairs.len(), bytes_of(&pairs));
         for _ in 0..ROUNDS_MAX {
-            let following = self.following().await.map_err(|_| Trouble::NotStored)?;
+            let following = self.following(deadline).await.map_err(|_| Trouble::NotStored)?;
             self.fence(&following, deadline).await;
             let mut shares: BTreeMap<String, Vec<Pair>> = BTreeMap::new();
             for pair in &pairs {

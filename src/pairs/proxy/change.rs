@@ -84,7 +84,7 @@ impl Proxy {
         if !following.list.is_settled() {
             self.carry_on(&following).await?;
         }
-        Ok(self.following().await?.list.clone())
+        Ok(self.following(Instant::now()).await?.list.clone())
     }
 
     /// Begins a change, once everybody that it needs answers. The first server of the list before takes

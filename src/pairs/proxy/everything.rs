@@ -26,7 +26,7 @@ impl Proxy {
     pub(super) async fn fetch_everything(&self) -> Result<Everything, Trouble> {
         let mut expected = Expected::new();
         for _ in 0..ROUNDS_MAX {
-            let following = self.following().await?;
+            let following = self.following(deadline(0, 0)).await?;
             self.fence(&following, deadline(0, 0)).await;
             let mut merged = Merged::default();
             let mut told = Told::default();

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use parking_lot::Mutex;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use super::Proxy;
 use crate::pairs::face::Trouble;
@@ -16,6 +16,9 @@ use crate::wire::pairs::{Answer, Ask, Call, Datum, Membership, ServerList};
 
 /// How long a server may take to say which list it follows.
 pub(super) const LOOK_LIMIT: Duration = Duration::from_millis(400);
+
+/// Between two looks for a first list, while a request waits for one.
+const FIRST_LIST_PAUSE: Duration = Duration::from_millis(20);
 
 /// A list, and which servers are known to follow it.
 #[derive(Debug)]
@@ -72,12 +75,19 @@ impl From<NoAnswer> for Unanswered {
 }
 
 impl Proxy {
-    /// The list to go by. As long as none is known, the servers are asked for one.
-    pub(super) async fn following(&self) -> Result<Arc<Following>, Trouble> {
-        let known = self.following.read().clone();
-        match known {
-            Some(following) => Ok(following),
-            None => self.look_around().await,
+    /// The list to go by. Servers and proxies are started in any order, and a machine that was looked for
+    /// before it was there is found a second later at the earliest: ARP asks once a second. So as long as no
+    /// list is known, the servers are asked for one again, while `deadline` leaves time for another look.
+    pub(super) async fn following(&self, deadline: Instant) -> Result<Arc<Following>, Trouble> {
+        loop {
+            let known = self.following.read().clone();
+            if let Some(following) = known {
+                return Ok(following);
+            }
+            match self.look_around().await {
+                Err(_) if Instant::now() + LOOK_LIMIT < deadline => sleep(FIRST_LIST_PAUSE).await,
+                found => return found,
+            }
         }
     }
 

@@ -29,7 +29,7 @@ impl Proxy {
         let unavailable = || vec![Seen::Unavailable; keys.len()];
         let mut expected = Expected::new();
         for _ in 0..ROUNDS_MAX {
-            let Ok(following) = self.following().await else {
+            let Ok(following) = self.following(deadline).await else {
                 return unavailable();
             };
             self.fence(&following, deadline).await;

@@ -92,7 +92,7 @@ impl Proxy {
         rounds: usize,
     ) -> BoxFuture<'a, Fates> {
         async move {
-            let Ok(following) = self.following().await else {
+            let Ok(following) = self.following(deadline).await else {
                 return all(keys, Fate::Refused);
             };
             if rounds == 0 {

@@ -209,6 +209,9 @@ impl Node {
         let mut records = Vec::new();
         self.resident
             .for_each_in(slots.iter(), |record| records.push(record.clone()));
+        // Each page is there before the next. Causes are older than their effects, so that nobody sees one of
+        // these without those of its causes that are among them.
+        records.sort_unstable_by_key(Record::timestamp);
         let mut outcome = Returned::Settled;
         let pages = pages(records);
         let last = pages.len() - 1;

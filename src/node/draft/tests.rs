@@ -7,8 +7,8 @@ use tokio::sync::oneshot;
 use super::*;
 use crate::causality::Timestamp;
 use crate::names::{ClusterId, Incarnation, Member, NodeId};
-use crate::node::Machine;
-use crate::placement::{View, next};
+use crate::node::{Machine, World};
+use crate::placement::{SlotSet, View, next};
 
 fn member(number: u64) -> Member {
     let incarnation = Incarnation {
@@ -154,4 +154,46 @@ fn a_seal_is_stored_once() {
     sealed.seal(Epoch(2));
     assert_eq!(batch.notes, [standing_note(&sealed)]);
     assert!(batch_of(sealed, &[], [seal()]).is_empty());
+}
+
+/// What is stored of a record in these slots that a member returns which was removed then.
+fn returned(removed_ms: u64, slots: impl Fn(&Facts) -> SlotSet) -> usize {
+    let before = facts(3);
+    let before = before.view().expect("is active");
+    let mut view = next::remove(before, &member(2).node).expect("is listed");
+    view.note_removals(before, removed_ms, u64::MAX, false);
+    let mut owner = facts(3);
+    owner.learn(&view.into());
+    owner.activate(Epoch(2));
+    let slots = slots(&owner);
+    let mut keys = (0..).map(|number| format!("k{number}"));
+    let text = keys.find(|text| slots.contains(key(text).slot())).expect("some");
+    let adopt = Job::Adopt {
+        from: member(2),
+        records: vec![record(&text, Some(b"v"), 1)],
+        slots,
+        kept: Vec::new(),
+        reply: oneshot::channel().0,
+    };
+    batch_of(owner, &[], [adopt]).records.len()
+}
+
+#[test]
+fn what_is_returned_is_taken_by_who_owns_all_of_it() {
+    let now_ms = Machine.wall_ms();
+    assert_eq!(returned(now_ms, Facts::owned_slots), 1);
+    let foreign = |owner: &Facts| SlotSet::all().difference(&owner.owned_slots());
+    assert_eq!(returned(now_ms, foreign), 0);
+}
+
+/// A deletion that it has not heard of may be forgotten where the clock is ahead by the limit, a removal be
+/// noted by one that is behind, and a third one judge.
+#[test]
+fn what_is_returned_within_three_clock_limits_of_forgetting_is_too_late() {
+    let limits = Limits::default();
+    let removed_before = |clock_limits: u32| {
+        let age = limits.forget_after - clock_limits * limits.clock_limit;
+        returned(Machine.wall_ms() - millis(age), Facts::owned_slots)
+    };
+    assert_eq!((removed_before(4), removed_before(2)), (1, 0));
 }

@@ -95,15 +95,17 @@ impl Node {
         let began = Instant::now();
         let key = operations[0].key();
         loop {
-            match self.several_here_patiently(operations, payload, began).await {
+            let is_behind = match self.several_here_patiently(operations, payload, began).await {
                 Ok(outcomes) => return Ok(outcomes),
                 Err(NotTaken::Refused(refusal)) => return Err(Undone::Refused(refusal)),
                 // They have waited for the next view for as long as a client should.
                 Err(NotTaken::NotHere(NotHere::Sealed)) => {
                     return Err(Undone::Refused(self.refusal(key, &[])));
                 }
-                Err(NotTaken::NotHere(_)) => {}
-            }
+                Err(NotTaken::NotHere(not_here)) => {
+                    matches!(not_here, NotHere::Missing(_) | NotHere::EpochAhead(_))
+                }
+            };
             let question = |id| Question::Several {
                 id,
                 operations: operations.to_vec(),
@@ -115,6 +117,10 @@ impl Node {
             };
             let refusal = match self.forward(key, question, outcomes, began).await {
                 Forwarded::Answered(Ok(outcomes)) => return Ok(outcomes),
+                // Nobody else can be asked, and this replica can, later.
+                Forwarded::Answered(Err(Refusal::Unavailable { partition })) if is_behind => {
+                    Refusal::Behind { partition }
+                }
                 Forwarded::Answered(Err(refusal)) => refusal,
                 Forwarded::OursNow => continue,
             };

@@ -186,6 +186,28 @@ fn a_deletion_that_a_batch_shows_goes_with_its_reader() {
     });
 }
 
+/// So are reads among writes: a replica that lacks what the client depends on answers none of them.
+#[test]
+fn a_read_among_writes_is_not_answered_by_who_lacks_what_it_depends_on() {
+    simulate(async {
+        let cluster = SimCluster::serving(10, 2, 2).await;
+        let (writer, other) = (cluster.node(0).expect("runs"), cluster.node(1).expect("runs"));
+        writer.several(vec![put("a", "old")], Payload::default()).await;
+        cluster.isolate(1);
+        let written = writer.several(vec![put("a", "new")], Payload::default()).await;
+        assert_eq!(told(&written.results[0]), "written on 1");
+        let mixed = other
+            .several(vec![put("b", "1"), get("a")], written.payload)
+            .await;
+        for result in &mixed.results {
+            assert!(matches!(result, Err(Refusal::Behind { .. })), "{}", told(result));
+        }
+        let alone = other.several(vec![put("b", "1")], Payload::default()).await;
+        let created = matches!(&alone.results[0], Ok(Done::Written(written)) if written.created);
+        assert!(created, "none of it was done");
+    });
+}
+
 /// A deletion is remembered for as long as a removed node may return what it had before it.
 #[test]
 fn a_deletion_outlives_a_removal_however_old_it_was() {

@@ -3,13 +3,14 @@
 //!
 //! A run is one seed on one thread; nothing is shared between runs, so that a seed does the same here as
 //! in `test/fast/simulation.rs` and in any order. Exit code 0 means that nothing went wrong, 1 that
-//! something did, 64 that the arguments are mistaken.
+//! something did, 64 that the arguments are mistaken, 130 that it was interrupted.
 
 mod arguments;
 mod crew;
 #[cfg(feature = "planted-faults")]
 #[path = "../fast/planted/mod.rs"]
 mod faults;
+mod interruption;
 #[cfg(feature = "planted-faults")]
 mod planted;
 mod progress;
@@ -30,15 +31,10 @@ fn main() -> ExitCode {
             return code;
         }
     };
-    let is_well = if asked.planted {
-        run_planted(&asked)
-    } else {
-        random::soak(&asked)
-    };
-    if is_well {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
+    match asked.planted {
+        true if run_planted(&asked) => ExitCode::SUCCESS,
+        true => ExitCode::FAILURE,
+        false => random::soak(&asked),
     }
 }
 

@@ -2,9 +2,11 @@
 //! can be found, and the table is the end.
 
 use std::path::Path;
+use std::process::ExitCode;
 
 use crate::arguments::Asked;
 use crate::crew::{Go, work};
+use crate::interruption::{INTERRUPTED, Interruption};
 use crate::progress::Progress;
 use crate::support::shrink::shrink;
 use crate::support::simulated::fault::Event;
@@ -24,8 +26,9 @@ struct Ran {
     told: Option<String>,
 }
 
-/// True if nothing went wrong.
-pub(crate) fn soak(asked: &Asked) -> bool {
+/// Success if nothing went wrong and nobody interrupted it.
+pub(crate) fn soak(asked: &Asked) -> ExitCode {
+    let interruption = Interruption::listen();
     let mut tally = Tally::default();
     let mut progress = Progress::begin();
     let simulated = asked.hours.unwrap_or(f64::INFINITY);
@@ -40,7 +43,7 @@ pub(crate) fn soak(asked: &Asked) -> bool {
             complaint = complaint.take().or_else(|| write_history(asked, &ran).err());
         }
         progress.tell(|| tally.line());
-        let is_done = tally.hours() >= simulated || complaint.is_some();
+        let is_done = tally.hours() >= simulated || complaint.is_some() || interruption.is_heard();
         if is_done { Go::Home } else { Go::On }
     });
     progress.clear();
@@ -48,7 +51,11 @@ pub(crate) fn soak(asked: &Asked) -> bool {
     complaint
         .iter()
         .for_each(|complaint| eprintln!("scripts/soak: {complaint}"));
-    tally.is_clean() && complaint.is_none()
+    match tally.is_clean() && complaint.is_none() {
+        false => ExitCode::FAILURE,
+        true if interruption.is_heard() => INTERRUPTED.into(),
+        true => ExitCode::SUCCESS,
+    }
 }
 
 fn run_seed(seed: u64) -> Ran {

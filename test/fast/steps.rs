@@ -8,6 +8,10 @@
 
 #[path = "steps/heal.rs"]
 mod heal;
+#[path = "steps/judge.rs"]
+mod judge;
+#[path = "steps/model.rs"]
+mod model;
 #[path = "steps/replica.rs"]
 mod replica;
 #[path = "steps/scenes.rs"]
@@ -15,9 +19,9 @@ mod scenes;
 #[path = "steps/world.rs"]
 mod world;
 
+use model::Steps;
 use scenes::{first_removed, removal, there_and_back};
 use stateright::{Checker, Model};
-use world::Steps;
 
 /// Looks at what this many steps lead to at the most, nearest to the beginning first.
 fn check(name: &str, steps: Steps, steps_max: usize) {
@@ -30,7 +34,7 @@ fn check(name: &str, steps: Steps, steps_max: usize) {
     };
     println!("{name}: {all} {} states", checker.unique_state_count());
     for (property, path) in checker.discoveries() {
-        if property == world::REACHED {
+        if property == model::REACHED {
             continue;
         }
         let actions = path.into_actions();
@@ -41,7 +45,7 @@ fn check(name: &str, steps: Steps, steps_max: usize) {
         );
     }
     assert!(
-        checker.discovery(world::REACHED).is_some(),
+        checker.discovery(model::REACHED).is_some(),
         "{name}: the end is never reached"
     );
 }

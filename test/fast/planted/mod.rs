@@ -3,6 +3,10 @@
 mod facts;
 #[path = "../steps/heal.rs"]
 mod heal;
+#[path = "../steps/judge.rs"]
+mod judge;
+#[path = "../steps/model.rs"]
+mod model;
 mod overtaking;
 #[path = "../steps/replica.rs"]
 mod replica;

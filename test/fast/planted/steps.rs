@@ -5,9 +5,10 @@ use causeway::replication::may_read;
 
 use super::Seen;
 use super::heal::heal;
+use super::model::Steps;
 use super::scenes::{after, first_removed, removal, there_and_back};
+use super::world::Action;
 use super::world::Action::{Activate, Choose, CleanUp, Copy, Exchange, Seal, TakeOver, Write};
-use super::world::{Action, Steps};
 
 fn safe(steps: &Steps, actions: &[Action]) -> Seen {
     let world = after(steps, actions);

@@ -8,7 +8,8 @@ use causeway::causality::Record;
 use causeway::names::{Epoch, MemberId};
 use causeway::view_change::{Change, Order, Phase, Report};
 
-use super::world::{Action, Steps, World};
+use super::model::Steps;
+use super::world::{Action, World};
 
 /// More rounds than any good end takes.
 const ROUNDS: u64 = 60;

@@ -4,7 +4,8 @@ use causeway::names::Key;
 use causeway::placement::View;
 use stateright::Model;
 
-use super::world::{Action, Steps, World, first, minus, node, plus};
+use super::model::Steps;
+use super::world::{Action, World, first, minus, node, plus};
 
 /// A key that these nodes own in these views.
 fn key_of(owners: &[(&View, u64)]) -> Key {

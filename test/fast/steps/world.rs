@@ -3,21 +3,16 @@
 //! may be delivered at any time), nodes start again, and every node takes each step of the change by
 //! itself and when it likes.
 
-use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
-use causeway::causality::{Payload, Record, Timestamp, VersionVector};
-use causeway::names::{ClusterId, Epoch, Incarnation, Key, Member, NodeId};
-use causeway::placement::{SlotSet, View, is_quorum_of, next};
+use causeway::causality::{Payload, Record, Timestamp};
+use causeway::names::{ClusterId, Epoch, Incarnation, Member, NodeId};
+use causeway::placement::{SlotSet, View, next};
 use causeway::replication::{Closed, answer, may_read};
-use stateright::{Model, Property};
 
-use super::heal::heal;
+use super::model::Steps;
 use super::replica::Replica;
-
-/// The property that shows that the model gets anywhere at all.
-pub(crate) const REACHED: &str = "all are in the last view";
 
 pub(crate) fn member(number: u64) -> Member {
     Member {
@@ -50,21 +45,6 @@ pub(crate) fn plus(view: &Arc<View>, number: u64) -> Arc<View> {
     Arc::new(next::add(view, &member(number)).expect("is new"))
 }
 
-/// What may happen, and how often.
-#[derive(Debug, Clone)]
-pub(crate) struct Steps {
-    /// The views as they follow one another; the first one is active in the beginning.
-    pub(crate) views: Vec<Arc<View>>,
-    pub(crate) nodes: u64,
-    pub(crate) key: Key,
-    pub(crate) writes: u64,
-    pub(crate) restarts: u64,
-    /// Slots are copied before they are handed over.
-    pub(crate) copies: bool,
-    /// One state in so many is healed, and must come to a good end: that takes its time.
-    pub(crate) heals: u64,
-}
-
 #[derive(Debug, Clone)]
 pub(crate) struct World {
     pub(crate) replicas: Vec<Replica>,
@@ -76,9 +56,9 @@ pub(crate) struct World {
     /// The last write that the client knows of.
     pub(crate) seen: Timestamp,
     /// The last write that was ever called stable.
-    stable: Timestamp,
-    writes: u64,
-    restarts: u64,
+    pub(super) stable: Timestamp,
+    pub(super) writes: u64,
+    pub(super) restarts: u64,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -314,190 +294,6 @@ impl World {
             self.replicas[from].drop_kept(view.epoch, &slots);
         }
         true
-    }
-
-    /// Notes which writes are stable, by the word of anybody.
-    fn note_stable(&mut self) {
-        for record in &self.written {
-            let is_stable = |one: &Replica| one.progress.stable().includes(record.dot());
-            if self.replicas.iter().any(is_stable) {
-                self.stable = self.stable.max(record.timestamp());
-            }
-        }
-    }
-
-    /// The last write is somewhere where it counts.
-    pub(crate) fn is_lost(&self) -> bool {
-        let last = self.written.iter().map(Record::timestamp).max();
-        let holds = |one: &Replica| one.valid().map(Record::timestamp) >= last;
-        !self.replicas.iter().any(holds)
-    }
-
-    /// A reader is told what it may not be told: it depends on a later write, or a later one is stable.
-    pub(crate) fn is_misled(&self, steps: &Steps) -> bool {
-        self.replicas.iter().any(|replica| {
-            let told = replica.record().map_or(Timestamp::ZERO, Record::timestamp);
-            let may_answer = |payload: &Payload| {
-                let stable = replica.progress.stable();
-                may_read(&replica.facts, stable, steps.key.slot(), payload).is_ok()
-            };
-            let owed = if may_answer(&self.payload) && !self.is_given_up(replica) {
-                self.seen
-            } else {
-                Timestamp::ZERO
-            };
-            told < owed || told < self.stable && self.is_behind_stable(replica, steps)
-        })
-    }
-
-    /// Nobody listed has what the client depends on: whoever was removed with it brings it late, and
-    /// readers do not wait for it.
-    fn is_given_up(&self, replica: &Replica) -> bool {
-        let Some(view) = replica.facts.view() else {
-            return false;
-        };
-        let mut seen = self
-            .written
-            .iter()
-            .filter(|record| record.timestamp() == self.seen);
-        let original = seen.next().map(Record::dot);
-        let depends_on_what_returned = seen.any(|record| self.payload.entries.includes(record.dot()));
-        let has = |one: &Replica| {
-            let record = one.record();
-            record.is_some_and(|record| Some(record.dot()) == original || record.timestamp() > self.seen)
-        };
-        let mut listed = self.replicas.iter().filter(|one| view.is_member(&one.facts.me));
-        !depends_on_what_returned && !listed.any(has)
-    }
-
-    /// A ready owner lacks what became stable before its epoch, or in it.
-    fn is_behind_stable(&self, replica: &Replica, steps: &Steps) -> bool {
-        let stable = self
-            .written
-            .iter()
-            .filter(|record| record.timestamp() == self.stable);
-        let first = stable.map(|record| record.dot().log.epoch).min();
-        let may_answer = may_read(
-            &replica.facts,
-            &VersionVector::default(),
-            steps.key.slot(),
-            &Payload::default(),
-        );
-        may_answer.is_ok() && first.is_some_and(|epoch| epoch <= replica.facts.active)
-    }
-}
-
-impl Steps {
-    pub(crate) fn begin(&self) -> World {
-        let one = &self.views[..1];
-        let replicas = (0..self.nodes).map(|number| {
-            let mut replica = Replica::new(member(number));
-            if one[0].lists(&node(number)) {
-                replica.learn(one, Closed::default());
-                replica.activate(Epoch::FIRST);
-            }
-            replica
-        });
-        World {
-            replicas: replicas.collect(),
-            chosen: 1,
-            written: Vec::new(),
-            payload: Payload::default(),
-            seen: Timestamp::ZERO,
-            stable: Timestamp::ZERO,
-            writes: 0,
-            restarts: 0,
-        }
-    }
-
-    /// The members of the view before must have it active: a quorum of them votes.
-    fn may_choose(&self, world: &World) -> bool {
-        let Some(before) = self
-            .views
-            .get(world.chosen - 1)
-            .filter(|_| world.chosen < self.views.len())
-        else {
-            return false;
-        };
-        let votes = |one: &&Replica| one.facts.active == before.epoch && before.is_member(&one.facts.me);
-        let agreeing: BTreeSet<NodeId> = world
-            .replicas
-            .iter()
-            .filter(votes)
-            .map(|one| one.facts.me.node.clone())
-            .collect();
-        is_quorum_of(&agreeing, &before.nodes().cloned().collect())
-    }
-}
-
-impl Model for Steps {
-    type State = World;
-    type Action = Action;
-
-    fn init_states(&self) -> Vec<World> {
-        vec![self.begin()]
-    }
-
-    fn actions(&self, world: &World, actions: &mut Vec<Action>) {
-        let all = || 0..world.replicas.len();
-        let pairs = || all().flat_map(|one| all().map(move |other| (one, other)));
-        let pairs = || pairs().filter(|(one, other)| one != other);
-        if world.writes < self.writes {
-            actions.extend(all().map(Action::Write));
-        }
-        if world.restarts < self.restarts {
-            actions.extend(all().map(Action::Restart));
-        }
-        if self.may_choose(world) {
-            actions.push(Action::Choose);
-        }
-        actions.extend(all().map(Action::Read));
-        let records = 0..world.written.len();
-        actions.extend(records.flat_map(|record| all().map(move |to| Action::Push(record, to))));
-        actions.extend(pairs().map(|(one, other)| Action::Gossip(one, other)));
-        actions.extend(pairs().map(|(one, other)| Action::Exchange(one, other)));
-        if world.chosen > 1 {
-            actions.extend(all().map(Action::Seal));
-            actions.extend(all().map(Action::Activate));
-            actions.extend(all().map(Action::CleanUp));
-            actions.extend(all().map(Action::Close));
-            actions.extend(pairs().map(|(one, other)| Action::TakeOver(one, other)));
-            actions.extend(pairs().map(|(one, other)| Action::Return(one, other)));
-            if self.copies {
-                actions.extend(pairs().map(|(one, other)| Action::Copy(one, other)));
-            }
-        }
-    }
-
-    fn next_state(&self, last: &World, action: Action) -> Option<World> {
-        let mut world = last.clone();
-        if !world.act(self, &action) {
-            return None;
-        }
-        world.note_stable();
-        Some(world)
-    }
-
-    fn properties(&self) -> Vec<Property<Self>> {
-        let mut properties = vec![
-            Property::always("no write is lost", |_, world: &World| !world.is_lost()),
-            Property::always("no reader is misled", |steps: &Self, world: &World| {
-                !world.is_misled(steps)
-            }),
-            Property::sometimes(REACHED, |steps: &Self, world: &World| {
-                let last = steps.views.last().expect("there are views");
-                let is_there =
-                    |one: &Replica| one.facts.active == last.epoch || !last.is_member(&one.facts.me);
-                world.replicas.iter().all(is_there)
-            }),
-        ];
-        properties.push(Property::always(
-            "all is well in the end",
-            |steps: &Self, world: &World| {
-                !world.fingerprint().is_multiple_of(steps.heals) || heal(steps, world).is_ok()
-            },
-        ));
-        properties
     }
 }
 

@@ -1,0 +1,199 @@
+//! A lab that runs, its nodes, and the client commands that ask them.
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process, test_kill_process};
+use serde_json::Value;
+
+use crate::ports::free_ports;
+use crate::waiting::wait_for;
+
+pub(crate) const CAUSEWAY: &str = env!("CARGO_BIN_EXE_causeway");
+
+/// A child that a test which fails does not leave behind.
+pub(crate) struct Process(pub(crate) Child);
+
+/// A lab that runs, and what it said of itself when its nodes served.
+pub(crate) struct Lab {
+    pub(crate) process: Process,
+    said: PathBuf,
+    pub(crate) nodes: Vec<Node>,
+    pub(crate) spares: Vec<Node>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Node {
+    pub(crate) address: String,
+    pub(crate) role: String,
+    pub(crate) pid: i32,
+    log: String,
+}
+
+impl Process {
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill(self.0.id().cast_signed(), signal);
+    }
+
+    /// Waits for its end, however it comes.
+    pub(crate) fn ended(&mut self) -> ExitStatus {
+        wait_for("the end of a process", || self.0.try_wait().expect("is a child"))
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Lab {
+    /// Three nodes, two of them the replicas of the only partition, in a folder that is not there yet.
+    pub(crate) fn new(folder: &Path) -> Self {
+        let base_port = free_ports().to_string();
+        Self::start(folder, &["--nodes", "3", "--k", "2", "--base-port", &base_port])
+    }
+
+    /// The lab that is in the folder, as it was left.
+    pub(crate) fn again(folder: &Path) -> Self {
+        Self::start(folder, &[])
+    }
+
+    pub(crate) fn start(folder: &Path, arguments: &[&str]) -> Self {
+        let said = folder.with_extension("said");
+        let mut process = Command::new(CAUSEWAY)
+            .env_clear()
+            .args(["lab", "--json", "--dir"])
+            .arg(folder)
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(
+                std::fs::OpenOptions::new()
+                    .create(true)
+                    .append(true)
+                    .open(&said)
+                    .expect("is opened"),
+            )
+            .spawn()
+            .expect("the program starts");
+        let mut line = String::new();
+        let stdout = process.stdout.take().expect("is piped");
+        // Ends without a line when the lab gives up, which it does by itself.
+        BufReader::new(stdout).read_line(&mut line).expect("is text");
+        let mut lab = Self {
+            process: Process(process),
+            said,
+            nodes: Vec::new(),
+            spares: Vec::new(),
+        };
+        let Ok(json) = serde_json::from_str::<Value>(&line) else {
+            panic!("no JSON in {line:?}; the lab said:\n{}", lab.said());
+        };
+        assert_eq!(json["k"], 2);
+        let list = |field: &str| {
+            let nodes = json[field].as_array().expect("is a list");
+            nodes.iter().map(Node::from_json).collect()
+        };
+        (lab.nodes, lab.spares) = (list("nodes"), list("spares"));
+        lab
+    }
+
+    pub(crate) fn said(&self) -> String {
+        std::fs::read_to_string(&self.said).expect("is text")
+    }
+
+    /// Stops it as a service manager does, and sees that all is well and nothing is left.
+    pub(crate) fn stop(mut self) {
+        self.process.signal(Signal::TERM);
+        assert_eq!(self.process.ended().code(), Some(0), "{}", self.said());
+        let all = self.nodes.iter().chain(&self.spares);
+        let left: Vec<&Node> = all.filter(|node| lives(node.pid)).collect();
+        assert!(left.is_empty(), "{left:?}");
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("the lab said:\n{}", self.said());
+            for node in self.nodes.iter().chain(&self.spares) {
+                let log = std::fs::read_to_string(&node.log).unwrap_or_default();
+                eprintln!("{} logged:\n{log}", node.address);
+            }
+        }
+    }
+}
+
+impl Node {
+    fn from_json(json: &Value) -> Self {
+        let text = |field: &str| json[field].as_str().expect("is text").to_owned();
+        let pid = json["pid"].as_i64().expect("is a number");
+        Self {
+            address: text("address"),
+            role: text("role"),
+            log: text("log"),
+            pid: pid.try_into().expect("is a process"),
+        }
+    }
+}
+
+pub(crate) fn kill(pid: i32, signal: Signal) {
+    let pid = Pid::from_raw(pid).expect("is not 0");
+    kill_process(pid, signal).expect("it runs");
+}
+
+/// Whether a process is there; one that has ended and that nobody has asked about yet is not.
+pub(crate) fn lives(pid: i32) -> bool {
+    let there = test_kill_process(Pid::from_raw(pid).expect("is not 0")).is_ok();
+    let state = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    there && !state.contains(") Z ")
+}
+
+/// Runs a client command against one node.
+pub(crate) fn ask(node: &Node, arguments: &[&str]) -> Output {
+    let mut command = Command::new(CAUSEWAY);
+    let command = command
+        .env_clear()
+        .args(arguments)
+        .args(["--node", &node.address]);
+    command.stdin(Stdio::null()).output().expect("the program starts")
+}
+
+/// What the command prints; it must have done what it was told.
+#[track_caller]
+pub(crate) fn done(node: &Node, arguments: &[&str]) -> String {
+    let output = ask(node, arguments);
+    let (out, err) = (
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr),
+    );
+    assert_eq!(
+        output.status.code(),
+        Some(0),
+        "{arguments:?} at {}: {out}{err}",
+        node.address
+    );
+    out.into_owned()
+}
+
+/// What a read prints. A node may say that it cannot answer for now (a busy machine is silent for longer
+/// than nodes wait for each other), but never that there is no such key.
+#[track_caller]
+pub(crate) fn read(node: &Node, arguments: &[&str]) -> Option<String> {
+    let output = ask(node, arguments);
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    match output.status.code() {
+        Some(0) => Some(String::from_utf8_lossy(&output.stdout).into_owned()),
+        Some(1) if complaint.contains("503") => None,
+        code => panic!("{arguments:?} at {}: {code:?}, {complaint}", node.address),
+    }
+}
+
+pub(crate) fn keys_held(node: &Node) -> Option<u64> {
+    let output = ask(node, &["status", "--json"]);
+    let status: Value = serde_json::from_slice(&output.stdout).ok()?;
+    status["keys"].as_u64()
+}

@@ -180,7 +180,7 @@ fn two_changes_at_once_follow_one_another() {
             });
             cluster.view_is(&[0, 1, 2, 3, 4]);
         }
-        // The same change twice at once: it is made once, and one of the two is told that it was there.
+        // The same change twice at once: it is made once, and who comes late is told that it was there.
         let statuses = thread::scope(|scope| {
             let cluster = &cluster;
             let both = [0, 3].map(|via| scope.spawn(move || cluster.add(via, 5)));

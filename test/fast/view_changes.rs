@@ -142,3 +142,34 @@ fn clients_notice_no_view_change_but_by_some_latency() {
         assert!(stale.is_empty(), "{name}: {stale:?}");
     }
 }
+
+/// Whoever drives which of them to its end.
+#[test]
+fn changes_that_are_asked_for_at_once_are_all_made_and_everybody_is_told() {
+    for seed in 0..100 {
+        simulate(async move {
+            let mut cluster = SimCluster::with_spares(seed, 4, 2, 2);
+            cluster.start_all().await;
+            let ask = |via: usize, kind, node: usize| {
+                let via = cluster.node(via).expect("runs").clone();
+                let request = ViewRequest {
+                    node: cluster.nodes[node].id.clone(),
+                    kind,
+                    dry_run: false,
+                };
+                async move { via.change_view(request).await }
+            };
+            let (one, other, removal) = tokio::join!(
+                ask(0, RequestKind::Add, 4),
+                ask(3, RequestKind::Add, 5),
+                ask(2, REMOVE, 1)
+            );
+            for told in [one, other, removal] {
+                assert!(
+                    matches!(told, Ok(ViewOutcome::Changed(_))),
+                    "seed {seed}: {told:?}"
+                );
+            }
+        });
+    }
+}

@@ -30,10 +30,11 @@ const EPOCH_LIMIT: Duration = Duration::from_millis(250);
 
 impl Node {
     /// Serves a peer that opened a stream to this node, until it closes.
-    pub fn serve_peer(self: &Arc<Self>, pipe: Pipe) {
+    pub fn serve_peer(self: &Arc<Self>, mut pipe: Pipe) {
         let node = Arc::clone(self);
         self.tasks.spawn(async move {
-            if let Err(reason) = node.converse(pipe).await
+            // The stream closes at the end of this task: whoever sees it closed finds the reason logged.
+            if let Err(reason) = node.converse(&mut pipe).await
                 && node.complaints.is_news(&reason)
             {
                 tracing::warn!(reason, "closed the stream of a peer");
@@ -41,7 +42,7 @@ impl Node {
         });
     }
 
-    async fn converse(self: &Arc<Self>, mut pipe: Pipe) -> Result<(), String> {
+    async fn converse(self: &Arc<Self>, pipe: &mut Pipe) -> Result<(), String> {
         let Ok(Some(greeting)) = timeout(GREETING_LIMIT, pipe.receiver.recv()).await else {
             return Ok(());
         };

@@ -40,26 +40,27 @@ fn greeting(clock: Timestamp) -> Bytes {
 
 /// The clock by which a node greets: strangers borrow it.
 async fn its_clock(process: &Process) -> Timestamp {
-    let pipe = dial(process).await;
-    said(pipe, greeting(Timestamp(0)))
-        .await
-        .expect("greets before it judges")
-}
-
-async fn said(mut pipe: Pipe, frame: Bytes) -> Option<Timestamp> {
-    pipe.sender.send(frame).await.ok()?;
-    let answer = timeout(SOON, pipe.receiver.recv())
-        .await
-        .expect("answers or hangs up")?;
-    Some(decode_greeting(&answer).expect("is a greeting").clock)
+    let mut pipe = dial(process).await;
+    let stopped_clock = greeting(Timestamp(0));
+    pipe.sender.send(stopped_clock).await.expect("is open");
+    let answer = timeout(SOON, pipe.receiver.recv()).await;
+    let answer = answer.expect("answers or hangs up");
+    let answer = decode_greeting(&answer.expect("greets before it judges")).expect("is a greeting");
+    to_the_end(pipe).await;
+    answer.clock
 }
 
 /// Says all this and waits for the stream to end.
-async fn is_hung_up_on(mut pipe: Pipe, frames: &[Bytes]) {
+async fn is_hung_up_on(pipe: Pipe, frames: &[Bytes]) {
     for frame in frames {
         // It may be closed before the last.
         let _ = pipe.sender.send(frame.clone()).await;
     }
+    to_the_end(pipe).await;
+}
+
+/// Waits for the stream to end; by then the log says why.
+async fn to_the_end(mut pipe: Pipe) {
     let to_the_end = async { while pipe.receiver.recv().await.is_some() {} };
     timeout(SOON, to_the_end).await.expect("is closed");
 }

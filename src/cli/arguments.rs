@@ -1,20 +1,21 @@
-//! The arguments: every command, every setting with its flag and its variable.
+//! The arguments: every command with its flags; those with many have a file of their own.
 
+mod asking;
 mod keys;
+mod serve;
+mod view;
 
 use std::path::PathBuf;
-use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
-use super::logging::Logging;
 use super::pairs::{DataServer, Proxy};
 use super::redis::arguments::Redis;
-use crate::config::Settings;
-use crate::names::NodeId;
-
+pub use asking::{Asking, Nodes};
 pub use keys::{Batch, Causal, Ls, OneKey, Put};
+pub use serve::Serve;
+pub use view::{AddNode, RemoveNode, View, ViewCommand};
 
 /// Shorter than the interval at which Docker asks.
 pub(super) const HEALTH_TIMEOUT: Duration = Duration::from_secs(1);
@@ -76,72 +77,6 @@ pub enum Command {
     Health(Health),
 }
 
-/// Settings of a node.
-#[derive(Debug, Args)]
-pub struct Serve {
-    /// This node's own address, as VIEW lists it: ip:port
-    #[arg(long, env = "IPPORT", value_name = "IP:PORT")]
-    pub ipport: Option<String>,
-    /// The nodes of the first view, comma-separated; without it the node waits to be added
-    #[arg(long, env = "VIEW", value_name = "IP:PORT,…")]
-    pub view: Option<String>,
-    /// Replicas in a partition
-    #[arg(short, long, env = "K", value_name = "NUMBER", allow_negative_numbers = true)]
-    pub k: Option<String>,
-    /// Where to accept connections [default: 0.0.0.0:8080]
-    #[arg(long, env = "LISTEN", value_name = "IP:PORT")]
-    pub listen: Option<String>,
-    /// Where records are kept: durable or memory [default: durable]
-    #[arg(long, env = "STORE", value_name = "KIND")]
-    pub store: Option<String>,
-    /// The folder of a durable store [default: causeway-data]
-    #[arg(long, env = "DATA_DIR", value_name = "FOLDER")]
-    pub data_dir: Option<String>,
-    /// The largest value [default: 1MiB]
-    #[arg(long, env = "MAX_VALUE", value_name = "SIZE")]
-    pub max_value: Option<String>,
-    /// How long a read waits for what it depends on [default: 800ms]
-    #[arg(long, env = "CAUSAL_WAIT", value_name = "DURATION")]
-    pub causal_wait: Option<String>,
-    /// How far another clock may be from this node's own [default: 1h]
-    #[arg(long, env = "CLOCK_LIMIT", value_name = "DURATION")]
-    pub clock_limit: Option<String>,
-    /// How long a deletion is remembered at the least [default: 24h]
-    #[arg(long, env = "FORGET_AFTER", value_name = "DURATION")]
-    pub forget_after: Option<String>,
-    /// How long a request to change the view waits for its end [default: 60s]
-    #[arg(long, env = "VIEW_CHANGE_TIMEOUT", value_name = "DURATION")]
-    pub view_change_timeout: Option<String>,
-    /// Requests in flight before new ones are refused [default: 4096]
-    #[arg(long, env = "MAX_REQUESTS", value_name = "NUMBER")]
-    pub max_requests: Option<String>,
-    #[command(flatten)]
-    pub logging: Logging,
-    /// A file with settings: TOML, the names of the variables in lower case
-    #[arg(long, env = "CAUSEWAY_CONFIG", value_name = "FILE")]
-    pub config: Option<String>,
-}
-
-impl Serve {
-    /// The settings as flags and environment give them.
-    pub fn settings(&self) -> Settings {
-        Settings {
-            ipport: self.ipport.clone(),
-            view: self.view.clone(),
-            k: self.k.clone(),
-            listen: self.listen.clone(),
-            store: self.store.clone(),
-            data_dir: self.data_dir.clone(),
-            max_value: self.max_value.clone(),
-            causal_wait: self.causal_wait.clone(),
-            clock_limit: self.clock_limit.clone(),
-            forget_after: self.forget_after.clone(),
-            view_change_timeout: self.view_change_timeout.clone(),
-            max_requests: self.max_requests.clone(),
-        }
-    }
-}
-
 /// A cluster on this machine.
 #[derive(Debug, Args)]
 pub struct Lab {
@@ -171,85 +106,10 @@ pub struct Lab {
     pub json: bool,
 }
 
-/// One or more nodes to ask, in this order.
-#[derive(Debug, Clone)]
-pub struct Nodes(pub Vec<NodeId>);
-
-impl FromStr for Nodes {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let entries = text.split(',').map(str::trim).filter(|entry| !entry.is_empty());
-        let nodes: Result<Vec<NodeId>, _> = entries.map(str::parse).collect();
-        match nodes {
-            Ok(nodes) if nodes.is_empty() => Err("no node is named; write host:port".into()),
-            Ok(nodes) => Ok(Self(nodes)),
-            Err(error) => Err(error.to_string()),
-        }
-    }
-}
-
-/// Whom to ask, and how to print what it says.
-#[derive(Debug, Args)]
-pub struct Asking {
-    /// The node to ask; of several, the next one when one does not answer
-    #[arg(
-        long,
-        env = "CAUSEWAY_NODE",
-        default_value = "127.0.0.1:8080",
-        value_name = "HOST:PORT,…",
-        global = true
-    )]
-    pub node: Nodes,
-    /// Print the node's JSON
-    #[arg(long, global = true)]
-    pub json: bool,
-}
-
 #[derive(Debug, Args)]
 pub struct Status {
     #[command(flatten)]
     pub asking: Asking,
-}
-
-#[derive(Debug, Args)]
-pub struct View {
-    #[command(flatten)]
-    pub asking: Asking,
-    #[command(subcommand)]
-    pub command: Option<ViewCommand>,
-}
-
-/// A change of the view.
-#[derive(Debug, Subcommand)]
-pub enum ViewCommand {
-    /// Add a node that was started without VIEW, and wait until the new view serves
-    Add(AddNode),
-    /// Remove a node, dead or alive, and wait until the new view serves
-    Remove(RemoveNode),
-}
-
-#[derive(Debug, Args)]
-pub struct AddNode {
-    /// The node's own address, its IPPORT
-    #[arg(value_name = "IP:PORT")]
-    pub address: NodeId,
-    /// Only say what would happen
-    #[arg(long)]
-    pub dry_run: bool,
-}
-
-#[derive(Debug, Args)]
-pub struct RemoveNode {
-    /// The node's address, as the view lists it
-    #[arg(value_name = "IP:PORT")]
-    pub address: NodeId,
-    /// Even if no majority is left to agree, or keys are given up; says how much
-    #[arg(long)]
-    pub force: bool,
-    /// Only say what would happen
-    #[arg(long)]
-    pub dry_run: bool,
 }
 
 /// A load, and how it is told.
@@ -303,7 +163,7 @@ mod tests {
 
     use super::*;
 
-    fn parsed(words: &[&str]) -> Result<Command, clap::Error> {
+    pub(super) fn parsed(words: &[&str]) -> Result<Command, clap::Error> {
         let words = std::iter::once(&"causeway").chain(words);
         Arguments::try_parse_from(words).map(Arguments::command)
     }
@@ -340,47 +200,6 @@ mod tests {
                 panic!("{words:?} should be a put");
             };
             assert_eq!(put.value, *words.last().expect("has words"));
-        }
-    }
-
-    #[test]
-    fn several_nodes_keep_their_order() {
-        let nodes: Nodes = "b:2, a:1,".parse().expect("two nodes");
-        let texts: Vec<&str> = nodes.0.iter().map(NodeId::as_str).collect();
-        assert_eq!(texts, ["b:2", "a:1"]);
-        assert!(" , ".parse::<Nodes>().is_err());
-        assert!("a".parse::<Nodes>().is_err());
-    }
-
-    #[test]
-    fn the_node_to_ask_may_stand_anywhere_in_a_view_command() {
-        for words in [
-            &["view", "remove", "b:2", "--force", "--node", "a:1", "--json"][..],
-            &["view", "--node", "a:1", "--json", "remove", "b:2", "--force"],
-        ] {
-            let Ok(Command::View(view)) = parsed(words) else {
-                panic!("{words:?} should be about the view");
-            };
-            assert_eq!((view.asking.node.0[0].as_str(), view.asking.json), ("a:1", true));
-            let Some(ViewCommand::Remove(remove)) = view.command else {
-                panic!("{words:?} should remove");
-            };
-            assert_eq!(
-                (remove.address.as_str(), remove.force, remove.dry_run),
-                ("b:2", true, false)
-            );
-        }
-        let Ok(Command::View(view)) = parsed(&["view"]) else {
-            panic!("it should show the view");
-        };
-        assert!(view.command.is_none() && view.asking.node.0[0].port() == 8080);
-        for words in [
-            &["view", "add"][..],
-            &["view", "add", "b"],
-            &["view", "add", "b:2", "--force"],
-            &["view", "swap", "b:2"],
-        ] {
-            assert!(parsed(words).is_err(), "{words:?}");
         }
     }
 

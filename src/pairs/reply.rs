@@ -46,26 +46,20 @@ pub(super) fn misunderstood(why: Misunderstood) -> Response<Bytes> {
 
 /// What became of a set.
 pub(super) fn set(asked: &[AskedPair], fates: &[Fate]) -> Response<Bytes> {
-    let keys_failed = failed(asked.iter().map(|pair| &pair.asked), fates);
-    let status = share_status(fates);
-    let keys_added = done(fates);
     let body = KeysAdded {
-        keys_added,
-        keys_failed,
+        keys_added: done(fates),
+        keys_failed: failed(asked.iter().map(|pair| &pair.asked), fates),
     };
-    reply(status, &body)
+    reply(share_status(fates), &body)
 }
 
 /// What became of a deletion. A key that was not there is gone, as it was asked: it has not failed.
 pub(super) fn deleted(asked: &[AskedKey], fates: &[Fate]) -> Response<Bytes> {
-    let keys_failed = failed(asked.iter(), fates);
-    let status = share_status(fates);
-    let keys_deleted = done(fates);
     let body = KeysDeleted {
-        keys_deleted,
-        keys_failed,
+        keys_deleted: done(fates),
+        keys_failed: failed(asked.iter(), fates),
     };
-    reply(status, &body)
+    reply(share_status(fates), &body)
 }
 
 fn failed<'a>(keys: impl Iterator<Item = &'a AskedKey>, fates: &[Fate]) -> Vec<Given<'a>> {

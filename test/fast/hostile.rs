@@ -11,7 +11,13 @@
 mod crowd;
 #[path = "hostile/peers.rs"]
 mod peers;
+#[path = "../support/ports.rs"]
+mod ports;
 #[path = "hostile/process.rs"]
 mod process;
 #[path = "hostile/requests.rs"]
 mod requests;
+#[path = "../support/running.rs"]
+mod running;
+#[path = "../support/waiting.rs"]
+mod waiting;

@@ -4,6 +4,8 @@
 mod ports;
 #[path = "lab/program.rs"]
 mod program;
+#[path = "../support/running.rs"]
+mod running;
 #[path = "../support/mod.rs"]
 mod support;
 #[path = "../support/waiting.rs"]
@@ -12,7 +14,8 @@ mod waiting;
 use std::process::{Command, Stdio};
 
 use ports::free_ports;
-use program::{CAUSEWAY, Lab, Process, ask, done, keys_held, kill, lives, read};
+use program::{CAUSEWAY, Lab, ask, done, keys_held, lives, read};
+use running::{Running, signal_to};
 use rustix::process::Signal;
 use serde_json::Value;
 use support::history::History;
@@ -39,7 +42,7 @@ fn a_key_outlives_a_killed_node_and_the_lab() {
     // The write is acknowledged with one copy if the machine is too busy for a second one in time.
     wait_for("the second copy", || keys_held(second).filter(|keys| *keys == 1));
 
-    kill(first.pid, Signal::KILL);
+    signal_to(first.pid, Signal::KILL);
     for survivor in [proxy, second] {
         let get = || read(survivor, &["get", "x", "--session", session]);
         assert_eq!(wait_for("a survivor's answer", get), "1");
@@ -81,7 +84,7 @@ fn the_command_that_is_shown_starts_a_killed_node_again() {
     // With a blank, which the command must quote.
     let lab = Lab::new(&folder.path().join("my lab"));
     let node = &lab.nodes[1];
-    kill(node.pid, Signal::KILL);
+    signal_to(node.pid, Signal::KILL);
     let command = wait_for("the command", || {
         let said = lab.said();
         let line = said.lines().find(|line| line.contains("serve --ipport"))?;
@@ -95,7 +98,7 @@ fn the_command_that_is_shown_starts_a_killed_node_again() {
         .stderr(Stdio::null())
         .spawn()
         .expect("the shell starts");
-    let mut restarted = Process(restarted);
+    let mut restarted = Running(restarted);
     wait_for("the news", || {
         lab.said()
             .contains(&format!("{} answers again", node.address))
@@ -241,7 +244,7 @@ fn a_bench_that_is_interrupted_tells_what_it_measured() {
         ])
         .stdout(Stdio::piped())
         .spawn()
-        .map(Process)
+        .map(Running)
         .expect("the program starts");
     wait_for("its first write", || keys_held(node).filter(|keys| *keys > 0));
     bench.signal(Signal::INT);

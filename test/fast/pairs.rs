@@ -14,6 +14,8 @@ mod changes;
 mod faults;
 #[path = "pairs/program.rs"]
 mod program;
+#[path = "../support/running.rs"]
+mod running;
 #[path = "pairs/stage.rs"]
 mod stage;
 #[path = "pairs/vectors.rs"]

@@ -18,6 +18,8 @@ mod refusals;
 mod rig;
 #[path = "redis/room.rs"]
 mod room;
+#[path = "../support/running.rs"]
+mod running;
 #[path = "redis/shell.rs"]
 mod shell;
 #[path = "redis/silence.rs"]

@@ -13,5 +13,7 @@ mod processes;
 mod programs;
 #[path = "trio/restart.rs"]
 mod restart;
+#[path = "../support/running.rs"]
+mod running;
 #[path = "../support/waiting.rs"]
 mod waiting;

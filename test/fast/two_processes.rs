@@ -5,6 +5,8 @@
 mod ports;
 #[path = "two_processes/process.rs"]
 mod process;
+#[path = "../support/running.rs"]
+mod running;
 #[path = "../support/waiting.rs"]
 mod waiting;
 

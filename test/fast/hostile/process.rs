@@ -1,13 +1,16 @@
 //! A node of a cluster of its own, and one honest client of it.
 
-use std::net::{SocketAddr, TcpListener};
-use std::process::{Child, Command, Stdio};
+use std::net::SocketAddr;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
+
+use crate::ports::free_ports;
+use crate::running::Running;
 
 /// Who waits longer waits for ever.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -17,7 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const PROMPT: Duration = Duration::from_secs(5);
 
 pub(crate) struct Process {
-    child: Child,
+    child: Running,
     pub(crate) address: SocketAddr,
     folder: TempDir,
 }
@@ -26,11 +29,7 @@ impl Process {
     /// A cluster of one node, which serves.
     pub(crate) async fn start() -> Self {
         let folder = TempDir::new().expect("a folder");
-        // Free a moment ago; each test has an address of its own, so only a stranger could take it.
-        let address = {
-            let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
-            listener.local_addr().expect("is bound")
-        };
+        let address = SocketAddr::from(([127, 0, 0, 1], free_ports()));
         let log = std::fs::File::create(folder.path().join("log")).expect("is opened");
         // Few open files, as many systems have it for processes that do not ask for more.
         let start = "ulimit -S -n 256 && exec \"$0\" serve --exit-with-parent";
@@ -48,7 +47,7 @@ impl Process {
             .spawn()
             .expect("the program starts");
         let process = Self {
-            child,
+            child: Running(child),
             address,
             folder,
         };
@@ -70,7 +69,7 @@ impl Process {
 
     /// What the process has in memory.
     pub(crate) fn resident_bytes(&self) -> usize {
-        let path = format!("/proc/{}/status", self.child.id());
+        let path = format!("/proc/{}/status", self.child.0.id());
         let status = std::fs::read_to_string(path).expect("the process runs");
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
         let number = line.and_then(|line| line.trim().strip_suffix(" kB"));
@@ -83,7 +82,7 @@ impl Process {
 
     /// What it has open: connections, and a few more.
     pub(crate) fn descriptors(&self) -> usize {
-        let path = format!("/proc/{}/fd", self.child.id());
+        let path = format!("/proc/{}/fd", self.child.0.id());
         std::fs::read_dir(path).expect("the process runs").count()
     }
 
@@ -140,12 +139,5 @@ impl Process {
         let mut state: serde_json::Map<String, Value> = fields.into_iter().collect();
         state.insert("kept".into(), read["value"].clone());
         Value::Object(state)
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }

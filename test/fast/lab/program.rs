@@ -2,22 +2,19 @@
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::process::{Command, Output, Stdio};
 
-use rustix::process::{Pid, Signal, kill_process, test_kill_process};
+use rustix::process::{Pid, Signal, test_kill_process};
 use serde_json::Value;
 
 use crate::ports::free_ports;
-use crate::waiting::wait_for;
+use crate::running::Running;
 
 pub(crate) const CAUSEWAY: &str = env!("CARGO_BIN_EXE_causeway");
 
-/// A child that a test which fails does not leave behind.
-pub(crate) struct Process(pub(crate) Child);
-
 /// A lab that runs, and what it said of itself when its nodes served.
 pub(crate) struct Lab {
-    pub(crate) process: Process,
+    pub(crate) process: Running,
     said: PathBuf,
     pub(crate) nodes: Vec<Node>,
     pub(crate) spares: Vec<Node>,
@@ -29,24 +26,6 @@ pub(crate) struct Node {
     pub(crate) role: String,
     pub(crate) pid: i32,
     log: String,
-}
-
-impl Process {
-    pub(crate) fn signal(&self, signal: Signal) {
-        kill(self.0.id().cast_signed(), signal);
-    }
-
-    /// Waits for its end, however it comes.
-    pub(crate) fn ended(&mut self) -> ExitStatus {
-        wait_for("the end of a process", || self.0.try_wait().expect("is a child"))
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }
 
 impl Lab {
@@ -84,7 +63,7 @@ impl Lab {
         // Ends without a line when the lab gives up, which it does by itself.
         BufReader::new(stdout).read_line(&mut line).expect("is text");
         let mut lab = Self {
-            process: Process(process),
+            process: Running(process),
             said,
             nodes: Vec::new(),
             spares: Vec::new(),
@@ -138,11 +117,6 @@ impl Node {
             pid: pid.try_into().expect("is a process"),
         }
     }
-}
-
-pub(crate) fn kill(pid: i32, signal: Signal) {
-    let pid = Pid::from_raw(pid).expect("is not 0");
-    kill_process(pid, signal).expect("it runs");
 }
 
 /// Whether a process is there; one that has ended and that nobody has asked about yet is not.

@@ -3,13 +3,14 @@
 use std::fs::File;
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU8, Ordering};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::running::Running;
 use crate::waiting::{PATIENCE, wait_for};
 
 /// The processes of one test have an address of the machine's own to themselves: whatever else runs
@@ -19,9 +20,9 @@ pub(crate) struct Stage {
     ip: String,
 }
 
-/// A process that a test which fails does not leave behind.
+/// A process and where it listens.
 pub(crate) struct Process {
-    child: Child,
+    child: Running,
     pub(crate) address: String,
 }
 
@@ -84,7 +85,10 @@ impl Stage {
             .stderr(log.expect("is opened"))
             .spawn()
             .expect("the program starts");
-        Process { child, address }
+        Process {
+            child: Running(child),
+            address,
+        }
     }
 }
 
@@ -152,27 +156,16 @@ impl Process {
     }
 
     pub(crate) fn signal(&self, signal: Signal) {
-        let pid = Pid::from_raw(self.child.id().cast_signed()).expect("is a process");
-        kill_process(pid, signal).expect("is a child of this test");
+        self.child.signal(signal);
     }
 
     /// The end of a power cut.
-    pub(crate) fn kill(mut self) {
-        self.child.kill().expect("is a child of this test");
-        self.child.wait().expect("is a child of this test");
+    pub(crate) fn kill(self) {
+        self.child.kill();
     }
 
     pub(crate) fn ended(&mut self) -> ExitStatus {
-        wait_for("the end of a process", || {
-            self.child.try_wait().expect("is a child")
-        })
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.child.ended()
     }
 }
 

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use rustix::process::Signal;
 
-use super::rig::{Shell, copies, inside, kill, servers_on};
+use super::rig::{Shell, copies, inside, servers_on};
+use crate::running::signal_to;
 use crate::waiting::wait_for;
 
 #[test]
@@ -18,7 +19,7 @@ fn a_death_that_nobody_announced_is_noticed_and_repaired_without_a_command() {
         shell.ports(4).filter(|port| *port != shell.base_port + 1),
     );
     let living: Vec<u16> = living.collect();
-    kill(shell.pid_of(dead), Signal::KILL);
+    signal_to(shell.pid_of(dead), Signal::KILL);
     wait_for("two copies of each key", || {
         let is_whole = |key: i64| copies(living.iter().copied(), key) == [key, key];
         (0..12).all(is_whole).then_some(())
@@ -51,7 +52,7 @@ fn puts_go_on_while_servers_die_in_the_midst_of_them() {
             .map(|key| format!("put({key},{})\n", key * round))
             .collect();
         shell.tell(&puts[..50].concat());
-        kill(pid, Signal::KILL);
+        signal_to(pid, Signal::KILL);
         shell.tell(&puts[50..].concat());
         for key in keys {
             assert_eq!(shell.answer(), "ok replicas=2 target=2");
@@ -73,7 +74,7 @@ fn gets_find_the_other_copy_at_once() {
         ("put(2,20)", "ok replicas=2 target=2"),
     ]);
     for port in shell.ports(2) {
-        kill(shell.pid_of(port), Signal::KILL);
+        signal_to(shell.pid_of(port), Signal::KILL);
         shell.expect(&[("get(1)", "10"), ("get(2)", "20"), ("get(3)", "not found")]);
     }
 }
@@ -83,7 +84,7 @@ fn when_the_last_copy_dies_the_key_is_lost() {
     let mut shell = Shell::up(1, 10, 1, &[]);
     shell.expect(&[("put(1,10)", "ok replicas=1 target=1")]);
     let pid = shell.pid_of(shell.base_port);
-    kill(pid, Signal::KILL);
+    signal_to(pid, Signal::KILL);
     shell.expect(&[
         ("get(1)", "lost"),
         ("get(2)", "not found"),

@@ -2,20 +2,20 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::ops::Range;
-use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
+use std::process::{ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::ports::{BLOCK, free_ports};
-use crate::waiting::wait_for;
+use crate::running::Running;
 
 const CAUSEWAY: &str = env!("CARGO_BIN_EXE_causeway");
 
 /// A shell with ports and a folder for temporary files of its own.
 pub(crate) struct Shell {
-    process: Child,
+    process: Running,
     commands: Option<ChildStdin>,
     answers: BufReader<ChildStdout>,
     pub(crate) base_port: u16,
@@ -37,7 +37,7 @@ impl Shell {
         Self {
             commands: process.stdin.take(),
             answers: BufReader::new(process.stdout.take().expect("is piped")),
-            process,
+            process: Running(process),
             base_port,
             folder,
         }
@@ -108,7 +108,7 @@ impl Shell {
     }
 
     pub(crate) fn signal(&self, signal: Signal) {
-        kill(self.process.id().cast_signed(), signal);
+        self.process.signal(signal);
     }
 
     pub(crate) fn close_input(&mut self) {
@@ -117,9 +117,7 @@ impl Shell {
 
     /// Waits for its end, however it comes.
     pub(crate) fn ended(&mut self) -> ExitStatus {
-        wait_for("the end of the shell", || {
-            self.process.try_wait().expect("is a child")
-        })
+        self.process.ended()
     }
 
     /// It has ended with this code, and nothing of it is left: no answer, no server, no file.
@@ -144,13 +142,6 @@ impl Shell {
     }
 }
 
-impl Drop for Shell {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
 /// The program with these ports and arguments.
 pub(crate) fn command(base_port: u16, folder: &std::path::Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(CAUSEWAY);
@@ -159,11 +150,6 @@ pub(crate) fn command(base_port: u16, folder: &std::path::Path, arguments: &[&st
         .args(arguments);
     command.env("TMPDIR", folder);
     command
-}
-
-pub(crate) fn kill(pid: i32, signal: Signal) {
-    let pid = Pid::from_raw(pid).expect("is not 0");
-    kill_process(pid, signal).expect("it runs");
 }
 
 /// The command lines of processes that are a server on one of these ports, or are about to become one.

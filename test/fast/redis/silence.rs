@@ -2,7 +2,8 @@
 
 use rustix::process::Signal;
 
-use super::rig::{Shell, copies, keys_in, kill};
+use super::rig::{Shell, copies, keys_in};
+use crate::running::signal_to;
 use crate::waiting::wait_for;
 
 #[test]
@@ -12,7 +13,7 @@ fn a_silent_server_is_given_up_if_nothing_is_lost_by_it() {
         shell.expect(&[(&format!("put({key},{key})"), "ok replicas=2 target=2")]);
     }
     let silent = shell.base_port;
-    kill(shell.pid_of(silent), Signal::STOP);
+    signal_to(shell.pid_of(silent), Signal::STOP);
     for key in 0..6 {
         shell.expect(&[(&format!("put({key},{})", key + 100), "ok replicas=2 target=2")]);
     }
@@ -34,7 +35,7 @@ fn what_only_a_silent_server_has_is_unavailable_until_it_answers() {
     ]);
     assert_eq!(copies([first], 1), [10]);
     let pid = shell.pid_of(first);
-    kill(pid, Signal::STOP);
+    signal_to(pid, Signal::STOP);
     shell.expect(&[
         ("get(1)", "unavailable"),
         ("put(1,11)", "unavailable"),
@@ -46,7 +47,7 @@ fn what_only_a_silent_server_has_is_unavailable_until_it_answers() {
     ]);
     assert_eq!(copies([second], 3), [30], "new keys go where they are taken");
     assert_eq!(shell.status()["live"], 2);
-    kill(pid, Signal::CONT);
+    signal_to(pid, Signal::CONT);
     wait_for("the answer", || (shell.ask("get(1)") == "10").then_some(()));
     shell.expect(&[("put(1,12)", "ok replicas=1 target=1"), ("get(1)", "12")]);
 }
@@ -61,12 +62,12 @@ fn copies_agree_after_a_put_that_was_taken_back() {
     assert_eq!(copies([ports[2]], 1), [1]);
     // Two of three: one key is on both, each of the others on one of them.
     let pids = [0, 1].map(|server| shell.pid_of(ports[server]));
-    pids.iter().for_each(|pid| kill(*pid, Signal::STOP));
+    pids.iter().for_each(|pid| signal_to(*pid, Signal::STOP));
     // The first put finds out: the one server that answers has the new value already, and gives it back.
     for key in [1, 2, 0] {
         shell.expect(&[(&format!("put({key},{})", key + 100), "unavailable")]);
     }
-    pids.iter().for_each(|pid| kill(*pid, Signal::CONT));
+    pids.iter().for_each(|pid| signal_to(*pid, Signal::CONT));
     for key in 0..3 {
         let value = wait_for("an answer", || {
             shell.ask(&format!("get({key})")).parse::<i64>().ok()
@@ -83,7 +84,7 @@ fn a_silent_server_can_be_failed_like_any_other() {
     let mut shell = Shell::up(3, 10, 2, &[]);
     shell.expect(&[("put(1,10)", "ok replicas=2 target=2")]);
     let silent = shell.base_port;
-    kill(shell.pid_of(silent), Signal::STOP);
+    signal_to(shell.pid_of(silent), Signal::STOP);
     let answer = shell.ask(&format!("failNode({silent})"));
     assert_eq!(answer, "ok copied=1 under-replicated=0 lost=0");
     assert_eq!(copies(silent + 1..silent + 3, 1), [10, 10]);

@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
-use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use causeway::roster::{Beat, Layout, Server};
 use causeway::wire::roster::encode;
-use rustix::process::{Pid, Signal, kill_process};
 
 use crate::ports::free_ports;
+use crate::running::Running;
 use crate::waiting::wait_for;
 
 pub(crate) const MASTER: &str = env!("CARGO_BIN_EXE_master-svr");
@@ -19,44 +19,18 @@ pub(crate) const CLT: &str = env!("CARGO_BIN_EXE_clt");
 /// A client gives up within 5 seconds; a busy machine may let it wait for its turn.
 pub(crate) const GIVES_UP: Duration = Duration::from_secs(6);
 
-/// A child that a test which fails does not leave behind.
-pub(crate) struct Process(pub(crate) Child);
-
-impl Process {
-    pub(crate) fn start(program: &str, arguments: &[String], output: fn() -> Stdio) -> Self {
-        let mut command = Command::new(program);
-        let command = command.env_clear().args(arguments).stdin(Stdio::null());
-        let child = command.stdout(output()).stderr(output()).spawn();
-        Self(child.expect("the program starts"))
-    }
-
-    pub(crate) fn signal(&self, signal: Signal) {
-        let pid = Pid::from_raw(self.0.id().cast_signed()).expect("is not 0");
-        kill_process(pid, signal).expect("it runs");
-    }
-
-    pub(crate) fn kill(mut self) {
-        self.signal(Signal::KILL);
-        self.ended();
-    }
-
-    pub(crate) fn ended(&mut self) -> ExitStatus {
-        wait_for("the end of a process", || self.0.try_wait().expect("is a child"))
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
+pub(crate) fn start(program: &str, arguments: &[&str], output: fn() -> Stdio) -> Running {
+    let mut command = Command::new(program);
+    let command = command.env_clear().args(arguments).stdin(Stdio::null());
+    let child = command.stdout(output()).stderr(output()).spawn();
+    Running(child.expect("the program starts"))
 }
 
 /// A master and its servers, by their ports.
 pub(crate) struct Trio {
     pub(crate) master_port: u16,
-    pub(crate) master: Option<Process>,
-    pub(crate) servers: BTreeMap<u16, Process>,
+    pub(crate) master: Option<Running>,
+    pub(crate) servers: BTreeMap<u16, Running>,
 }
 
 impl Trio {
@@ -93,8 +67,8 @@ impl Trio {
     }
 
     pub(crate) fn start_master(&mut self) {
-        let arguments = ["-p".to_owned(), self.master_port.to_string()];
-        self.master = Some(Process::start(MASTER, &arguments, Stdio::null));
+        let port = self.master_port.to_string();
+        self.master = Some(start(MASTER, &["-p", &port], Stdio::null));
     }
 
     pub(crate) fn kill_master(&mut self) {
@@ -102,10 +76,9 @@ impl Trio {
     }
 
     pub(crate) fn start(&mut self, port: u16) {
-        let master = self.master_port.to_string();
-        let arguments = ["-p".to_owned(), port.to_string(), "-m".to_owned(), master];
-        self.servers
-            .insert(port, Process::start(SVR, &arguments, Stdio::null));
+        let (own, master) = (port.to_string(), self.master_port.to_string());
+        let svr = start(SVR, &["-p", &own, "-m", &master], Stdio::null);
+        self.servers.insert(port, svr);
     }
 
     /// One more server, which has joined.

@@ -5,7 +5,7 @@ use std::process::Stdio;
 
 use rustix::process::Signal;
 
-use super::processes::{GIVES_UP, MASTER, Process, SVR, Trio, clt, complaint, timed, value};
+use super::processes::{GIVES_UP, MASTER, SVR, Trio, clt, complaint, start, timed, value};
 use crate::ports::free_ports;
 use crate::waiting::wait_for;
 
@@ -191,12 +191,8 @@ fn sigterm_ends_at_once_and_frees_the_port() {
 fn pipes_that_nobody_reads_hold_nobody_up() {
     let mut trio = Trio::nobody();
     let (master, port) = (trio.master_port.to_string(), free_ports());
-    let start = |program: &str, arguments: &[&str]| {
-        let arguments: Vec<String> = arguments.iter().map(|&argument| argument.to_owned()).collect();
-        Process::start(program, &arguments, Stdio::piped)
-    };
-    trio.master = Some(start(MASTER, &["-p", &master]));
-    let svr = start(SVR, &["-p", &port.to_string(), "-m", &master]);
+    trio.master = Some(start(MASTER, &["-p", &master], Stdio::piped));
+    let svr = start(SVR, &["-p", &port.to_string(), "-m", &master], Stdio::piped);
     trio.servers.insert(port, svr);
     (0..40).for_each(|key| trio.put(key, &"x".repeat(20_000)));
     // Nobody has written anything: the pipe of who does is full sooner or later.

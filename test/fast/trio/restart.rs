@@ -1,7 +1,8 @@
 //! Master and servers are started, and started again, in any order.
 
-use super::processes::{Process, Trio, complaint};
+use super::processes::{Trio, complaint};
 use crate::ports::free_ports;
+use crate::running::Running;
 use crate::waiting::wait_for;
 
 #[test]
@@ -95,7 +96,7 @@ fn everybody_may_be_killed_and_started_in_the_wrong_order() {
     trio.kill_master();
     std::mem::take(&mut trio.servers)
         .into_values()
-        .for_each(Process::kill);
+        .for_each(Running::kill);
     for port in ports.iter().rev() {
         trio.start(*port);
     }

@@ -3,10 +3,11 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use crate::ports::free_ports;
+use crate::running::Running;
 use crate::waiting::wait_for;
 
 pub(crate) const CAUSEWAY: &str = env!("CARGO_BIN_EXE_causeway");
@@ -15,7 +16,7 @@ pub(crate) const CAUSEWAY: &str = env!("CARGO_BIN_EXE_causeway");
 pub(crate) struct Process {
     folder: PathBuf,
     pub(crate) port: u16,
-    child: Option<Child>,
+    child: Option<Running>,
 }
 
 /// Status, type, body.
@@ -52,7 +53,7 @@ impl Process {
             .stderr(log)
             .spawn()
             .expect("the program starts");
-        self.child = Some(child);
+        self.child = Some(Running(child));
     }
 
     /// Where it is asked, for whoever asks while it is killed and started.
@@ -64,11 +65,8 @@ impl Process {
         }
     }
 
-    /// With SIGKILL: it has no time for anything.
     pub(crate) fn kill(&mut self) {
-        let mut child = self.child.take().expect("runs");
-        child.kill().expect("is killed");
-        child.wait().expect("ends");
+        self.child.take().expect("runs").kill();
     }
 
     pub(crate) fn ask(&self, method: &str, path: &str, body: &[u8]) -> std::io::Result<Reply> {
@@ -112,15 +110,6 @@ impl Process {
     pub(crate) fn until_serving(&self) {
         let serves = || self.ask("GET", "/readyz", b"").is_ok_and(|reply| reply.0 == 200);
         until("a process serves", serves);
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
     }
 }
 

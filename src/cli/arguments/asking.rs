@@ -1,0 +1,56 @@
+//! What every command that asks a node has in common.
+
+use std::str::FromStr;
+
+use clap::Args;
+
+use crate::names::NodeId;
+
+/// One or more nodes to ask, in this order.
+#[derive(Debug, Clone)]
+pub struct Nodes(pub Vec<NodeId>);
+
+impl FromStr for Nodes {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let entries = text.split(',').map(str::trim).filter(|entry| !entry.is_empty());
+        let nodes: Result<Vec<NodeId>, _> = entries.map(str::parse).collect();
+        match nodes {
+            Ok(nodes) if nodes.is_empty() => Err("no node is named; write host:port".into()),
+            Ok(nodes) => Ok(Self(nodes)),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+}
+
+/// Whom to ask, and how to print what it says.
+#[derive(Debug, Args)]
+pub struct Asking {
+    /// The node to ask; of several, the next one when one does not answer
+    #[arg(
+        long,
+        env = "CAUSEWAY_NODE",
+        default_value = "127.0.0.1:8080",
+        value_name = "HOST:PORT,…",
+        global = true
+    )]
+    pub node: Nodes,
+    /// Print the node's JSON
+    #[arg(long, global = true)]
+    pub json: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn several_nodes_keep_their_order() {
+        let nodes: Nodes = "b:2, a:1,".parse().expect("two nodes");
+        let texts: Vec<&str> = nodes.0.iter().map(NodeId::as_str).collect();
+        assert_eq!(texts, ["b:2", "a:1"]);
+        assert!(" , ".parse::<Nodes>().is_err());
+        assert!("a".parse::<Nodes>().is_err());
+    }
+}

@@ -10,6 +10,7 @@ mod faults;
 mod support;
 
 use std::process::Command;
+use std::time::Duration;
 
 use causeway::causality::Payload;
 use causeway::names::Key;
@@ -18,6 +19,9 @@ use support::shrink::shrink;
 use support::simulated::cluster::SimCluster;
 use support::simulated::run::{Setting, attempt, run, run_under};
 use support::simulated::simulate;
+
+/// More than five hours of a cluster's life.
+const SEEDS: u64 = 1100;
 
 #[expect(
     clippy::disallowed_methods,
@@ -30,37 +34,56 @@ fn number(name: &str, default: u64) -> u64 {
         .unwrap_or(default)
 }
 
-/// The seeds that failed, of every second one from `first` on. A simulation stays on its thread.
-fn failures(first: u64, end: u64) -> (Vec<u64>, u64) {
-    let mut changes = 0;
-    let mut fails = |seed: &u64| {
-        let setting = Setting::of_seed(*seed);
-        let plan = setting.plan();
-        let ran = attempt(&setting, &plan);
-        changes += ran.0.as_ref().map_or(0, |outcomes| outcomes.changes_under_fault);
-        if !ran.is_clean() {
-            println!("{}", ran.tell(&setting, &plan));
+/// Runs of many seeds, taken together.
+#[derive(Debug, Default)]
+struct Runs {
+    failed: Vec<u64>,
+    changes_under_fault: u64,
+    simulated: Duration,
+}
+
+impl Runs {
+    /// Every second seed from `first` on. A simulation stays on its thread.
+    fn of_every_second(first: u64, end: u64) -> Self {
+        let mut runs = Self::default();
+        for seed in (first..end).step_by(2) {
+            let setting = Setting::of_seed(seed);
+            let plan = setting.plan();
+            let ran = attempt(&setting, &plan);
+            if let Some(outcomes) = &ran.0 {
+                runs.changes_under_fault += outcomes.changes_under_fault;
+                runs.simulated += outcomes.simulated;
+            }
+            if !ran.is_clean() {
+                println!("{}", ran.tell(&setting, &plan));
+                runs.failed.push(seed);
+            }
         }
-        !ran.is_clean()
-    };
-    let failed = (first..end).step_by(2).filter(&mut fails).collect();
-    (failed, changes)
+        runs
+    }
+
+    fn add(&mut self, others: Self) {
+        self.failed.extend(others.failed);
+        self.changes_under_fault += others.changes_under_fault;
+        self.simulated += others.simulated;
+    }
 }
 
 #[test]
 fn clusters_under_faults_keep_their_promises() {
-    let first = number("FIRST", 1);
-    let end = first + number("SEEDS", 300);
-    let (mut failed, changes) = std::thread::scope(|scope| {
-        let others = scope.spawn(move || failures(first + 1, end));
-        let (mut failed, changes) = failures(first, end);
-        let (others, of_others) = others.join().expect("what a run panics with is caught");
-        failed.extend(others);
-        (failed, changes + of_others)
+    let (first, seeds) = (number("FIRST", 1), number("SEEDS", SEEDS));
+    let end = first + seeds;
+    let mut runs = std::thread::scope(|scope| {
+        let others = scope.spawn(move || Runs::of_every_second(first + 1, end));
+        let mut runs = Runs::of_every_second(first, end);
+        runs.add(others.join().expect("what a run panics with is caught"));
+        runs
     });
-    println!("{} seeds, {changes} view changes under fault", end - first);
-    failed.sort_unstable();
-    assert!(failed.is_empty(), "seeds that failed: {failed:?}");
+    let hours = runs.simulated.as_secs_f64() / 3600.0;
+    let changes = runs.changes_under_fault;
+    println!("{seeds} seeds, {hours:.1} simulated hours, {changes} view changes under fault");
+    runs.failed.sort_unstable();
+    assert!(runs.failed.is_empty(), "seeds that failed: {:?}", runs.failed);
 }
 
 #[test]

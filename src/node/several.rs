@@ -8,7 +8,6 @@
 
 use std::time::Duration;
 
-use futures_util::future::join_all;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout, timeout_at};
 
@@ -75,15 +74,29 @@ impl Node {
         partition: PartitionId,
     ) -> Result<Vec<Result<Done, Refusal>>, Undone> {
         if operations.iter().all(Operation::is_read) {
-            let reads = operations
-                .iter()
-                .map(|read| self.get(read.key(), payload.clone()));
-            let found = join_all(reads).await.into_iter();
-            return Ok(found.map(|found| found.map(Done::Found)).collect());
+            return Ok(self.reads(operations, payload.clone()).await);
         }
         let outcomes = self.several_of_partition(operations, payload).await?;
         let done = outcomes.into_iter().map(|outcome| done(outcome, partition));
         Ok(done.collect())
+    }
+
+    /// Reads keys of one partition, each with the payload of those before: where this replica cannot answer,
+    /// any other may, and not always the same one. Where one read is refused, so would the next be.
+    async fn reads(&self, operations: &[Operation], mut payload: Payload) -> Vec<Result<Done, Refusal>> {
+        let mut results: Vec<Result<Done, Refusal>> = Vec::with_capacity(operations.len());
+        for read in operations {
+            let refused = results.last().filter(|last| seen(last).is_none());
+            let result = match refused {
+                Some(refused) => refused.clone(),
+                None => self.get(read.key(), payload.clone()).await.map(Done::Found),
+            };
+            if let Some(seen) = seen(&result) {
+                payload.join(seen);
+            }
+            results.push(result);
+        }
+        results
     }
 
     async fn several_of_partition(

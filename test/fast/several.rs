@@ -7,13 +7,14 @@ mod listing;
 mod support;
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use causeway::causality::Payload;
-use causeway::names::Key;
+use causeway::names::{Key, NodeId, PartitionId};
 use causeway::node::{Done, Node, Refusal, RequestKind, ViewRequest};
 use causeway::wire::peer::Operation;
-use support::simulated::cluster::SimCluster;
+use support::simulated::cluster::{SimCluster, SimNode};
 use support::simulated::simulate;
 
 fn key(text: &str) -> Key {
@@ -206,6 +207,93 @@ fn a_read_among_writes_is_not_answered_by_who_lacks_what_it_depends_on() {
         let created = matches!(&alone.results[0], Ok(Done::Written(written)) if written.created);
         assert!(created, "none of it was done");
     });
+}
+
+/// Each read depends on those before it, so that no other replica answers it which lacks what they showed.
+#[test]
+fn reads_in_a_batch_show_no_effect_without_its_cause() {
+    simulate(async {
+        let cluster = SimCluster::serving(11, 3, 2).await;
+        let partitions = cluster.node(0).expect("runs").situation().partitions;
+        let [writer, behind] = &partitions[0][..] else {
+            panic!("{partitions:?}");
+        };
+        cluster.network.cut(writer, behind);
+        let is_proxy = |node: &&SimNode| !partitions[0].contains(&node.id);
+        let proxy = cluster.nodes.iter().find(is_proxy).expect("one of three");
+        let (writer, proxy) = (by_id(&cluster, writer), by_id(&cluster, &proxy.id));
+        let cause = writer.put(&key("cause"), "c".into(), Payload::default()).await;
+        let payload = cause.expect("is taken").payload;
+        writer
+            .put(&key("effect"), "e".into(), payload)
+            .await
+            .expect("is taken");
+        let mut shown = 0;
+        for _ in 0..20 {
+            let read = proxy.several(vec![get("effect"), get("cause")], Payload::default());
+            let told: Vec<String> = read.await.results.iter().map(told).collect();
+            if told[0] == "e" {
+                shown += 1;
+                assert_eq!(told[1], "c");
+            }
+        }
+        assert!(shown > 0, "nobody asked the one who has them");
+    });
+}
+
+/// What is done on one partition depends on what was done on the partitions before: who has seen it is not
+/// told that the other is missing.
+#[test]
+fn an_operation_depends_on_those_on_the_partitions_before_it() {
+    simulate(async {
+        let cluster = SimCluster::serving(12, 4, 2).await;
+        let node = cluster.node(0).expect("runs");
+        let partitions = node.situation().partitions;
+        let (first, second) = (one_key_of(node, 0).await, one_key_of(node, 1).await);
+        let replicas: Vec<&Arc<Node>> = partitions
+            .iter()
+            .flatten()
+            .map(|id| by_id(&cluster, id))
+            .collect();
+        let &[writer, behind, elsewhere, _] = &replicas[..] else {
+            panic!("{partitions:?}");
+        };
+        cluster.network.cut(&partitions[0][0], &partitions[0][1]);
+        let writes = writer.several(
+            vec![put(&first, "cause"), put(&second, "effect")],
+            Payload::default(),
+        );
+        assert!(writes.await.results.iter().all(Result::is_ok));
+        let effect = elsewhere.get(&key(&second), Payload::default()).await;
+        let seen = effect.expect("is there").payload;
+        // Only the one who lacks it can be asked.
+        for id in &partitions[1] {
+            cluster.network.cut(id, &partitions[0][0]);
+        }
+        let cause = behind.get(&key(&first), seen).await;
+        assert!(matches!(cause, Err(Refusal::Behind { .. })), "{cause:?}");
+    });
+}
+
+async fn one_key_of(node: &Node, partition: u32) -> String {
+    for name in (0..100).map(|number| format!("k{number}")) {
+        if let Err(Refusal::KeyNotFound { partition: of, .. }) =
+            node.get(&key(&name), Payload::default()).await
+            && of == PartitionId(partition)
+        {
+            return name;
+        }
+    }
+    unreachable!("it has half of all keys")
+}
+
+fn by_id<'c>(cluster: &'c SimCluster, id: &NodeId) -> &'c Arc<Node> {
+    let node = cluster
+        .nodes
+        .iter()
+        .find(|node| node.id == *id)
+        .expect("is a node");
+    node.running.as_ref().expect("runs")
 }
 
 /// A deletion is remembered for as long as a removed node may return what it had before it.

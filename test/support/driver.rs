@@ -7,13 +7,34 @@ use std::future::Future;
 
 use futures_util::future::join_all;
 
-use super::history::{Operation, Reply};
+use super::history::{Operation, Outcome, Reply};
 use super::workload::Workload;
 
 /// A cluster under test, as its clients see it.
 pub trait Cluster {
     /// Asks one node. Gives up by itself: a request without an answer is `Unknown`.
     fn operate(&self, node: usize, operation: &Operation, payload: &str) -> impl Future<Output = Reply>;
+
+    /// The same for several operations: a reply each. Here one after the other, each with the payload of the
+    /// last that was done; a cluster that takes them all in one request does so instead.
+    fn operate_all(
+        &self,
+        node: usize,
+        operations: &[Operation],
+        payload: &str,
+    ) -> impl Future<Output = Vec<Reply>> {
+        async move {
+            let (mut payload, mut replies) = (payload.to_owned(), Vec::new());
+            for operation in operations {
+                let reply = self.operate(node, operation, &payload).await;
+                if let Outcome::Ok(_) = reply.outcome {
+                    payload.clone_from(&reply.payload);
+                }
+                replies.push(reply);
+            }
+            replies
+        }
+    }
 
     /// How many nodes can be asked at this moment.
     fn nodes(&self) -> usize;
@@ -36,11 +57,13 @@ async fn run_lane<C: Cluster>(cluster: &C, workload: &RefCell<Workload>, lane: u
         let Some(step) = step else { return };
         cluster.sleep_us(step.pause_us).await;
         let start_us = cluster.now_us();
-        let reply = cluster.operate(step.node, &step.operation, &step.payload).await;
+        let replies = cluster
+            .operate_all(step.node, &step.operations, &step.payload)
+            .await;
         let end_us = cluster.now_us();
         workload
             .borrow_mut()
-            .finished(lane, step, reply, start_us, end_us);
+            .finished(lane, step, replies, start_us, end_us);
     }
 }
 
@@ -50,8 +73,10 @@ pub async fn final_reads<C: Cluster>(cluster: &C, workload: &RefCell<Workload>) 
     let steps = workload.borrow_mut().final_steps(cluster.nodes());
     for step in steps {
         let start_us = cluster.now_us();
-        let reply = cluster.operate(step.node, &step.operation, &step.payload).await;
+        let replies = cluster
+            .operate_all(step.node, &step.operations, &step.payload)
+            .await;
         let end_us = cluster.now_us();
-        workload.borrow_mut().record(step, reply, start_us, end_us);
+        workload.borrow_mut().record(step, replies, start_us, end_us);
     }
 }

@@ -20,6 +20,8 @@ pub struct Shape {
     pub returns: f64,
     /// How often an operation also hands in the payload of another lane.
     pub hand_overs: f64,
+    /// How often a request brings a second operation along.
+    pub batches: f64,
     /// How often a session ends by itself.
     pub session_ends: f64,
     /// How often a fresh session begins without a payload.
@@ -38,6 +40,7 @@ impl Default for Shape {
             deletes: 0.06,
             returns: 0.6,
             hand_overs: 0.1,
+            batches: 0.0,
             session_ends: 0.1,
             blank_starts: 0.5,
             pause_us_max: 5_000,

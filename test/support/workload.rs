@@ -20,15 +20,16 @@ pub use super::shape::{Shape, spread_keys};
 /// simulated run. Long runs have thousands, and would read for longer than they ran.
 const HEIRS_MAX: usize = 100;
 
-/// One operation to send: after the pause, to the node, with the payload.
+/// One request to send: after the pause, to the node, with the payload.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Step {
+    /// The number of the first operation; the others count on from it.
     pub id: OpId,
     pub session: SessionId,
     pub phase: Phase,
     pub pause_us: u64,
     pub node: usize,
-    pub operation: Operation,
+    pub operations: Vec<Operation>,
     pub payload: String,
     pub after: Vec<OpId>,
 }
@@ -56,7 +57,7 @@ struct Lane {
 
 /// The payload that a session hands in next, and the operations that it came from.
 #[derive(Debug, Clone, Default)]
-struct Known {
+pub struct Known {
     payload: String,
     after: Vec<OpId>,
 }
@@ -108,24 +109,28 @@ impl Workload {
         let pause_us = rng.random_range(0..=self.shape.pause_us_max);
         let node = rng.random_range(0..nodes);
         let session = self.lanes[lane].session;
-        Some(self.step(session, Phase::Run, node, operation, known, pause_us))
+        let mut step = self.step(session, Phase::Run, node, operation, known, pause_us);
+        // Without batches nothing is drawn, and seeds mean what they meant.
+        if self.shape.batches > 0.0 && self.chance(lane, self.shape.batches) {
+            step.operations.push(self.draw_operation(lane));
+            self.operations += 1;
+        }
+        Some(step)
     }
 
     /// Takes down what became of a lane's step.
-    pub fn finished(&mut self, lane: usize, step: Step, reply: Reply, start_us: u64, end_us: u64) {
-        let is_write = step.operation.action != Action::Get;
-        match &reply.outcome {
-            Outcome::Ok(_) => {
-                self.lanes[lane].known = Known {
-                    payload: reply.payload.clone(),
-                    after: vec![step.id],
-                }
-            }
-            // A read that was not answered leaves the session as it was.
-            Outcome::Unknown(_) if is_write => self.begin_session(lane),
-            Outcome::Unknown(_) | Outcome::Refused(_) => {}
+    pub fn finished(&mut self, lane: usize, step: Step, replies: Vec<Reply>, start_us: u64, end_us: u64) {
+        let outcomes = replies.iter().zip(&step.operations);
+        // A read that was not answered leaves the session as it was.
+        let lost_a_write = outcomes.into_iter().any(|(reply, operation)| {
+            matches!(reply.outcome, Outcome::Unknown(_)) && operation.action != Action::Get
+        });
+        if let Some(known) = self.record(step, replies, start_us, end_us) {
+            self.lanes[lane].known = known;
         }
-        self.record(step, reply, start_us, end_us);
+        if lost_a_write {
+            self.begin_session(lane);
+        }
     }
 
     /// The reads at the end, when the cluster is whole and quiet: every key at every node, by each
@@ -162,21 +167,37 @@ impl Workload {
         SessionId(self.sessions - 1)
     }
 
-    /// Takes down a final read.
-    pub fn record(&mut self, step: Step, reply: Reply, start_us: u64, end_us: u64) {
-        self.history.events.push(Event {
-            id: step.id,
-            session: step.session,
-            phase: step.phase,
-            node: step.node,
-            start_us,
-            end_us,
-            operation: step.operation,
+    /// Writes down what became of a request: each of its operations has the payload of the last before it
+    /// that was done, and the first the one that was sent. What the last one leaves, if any was done.
+    pub fn record(&mut self, step: Step, replies: Vec<Reply>, start_us: u64, end_us: u64) -> Option<Known> {
+        let sent = Known {
+            payload: step.payload,
             after: step.after,
-            payload_in: step.payload,
-            outcome: reply.outcome,
-            payload_out: reply.payload,
-        });
+        };
+        let mut left = None;
+        for ((operation, reply), id) in step.operations.into_iter().zip(replies).zip(step.id.0..) {
+            let known = left.as_ref().unwrap_or(&sent).clone();
+            if matches!(reply.outcome, Outcome::Ok(_)) {
+                left = Some(Known {
+                    payload: reply.payload.clone(),
+                    after: vec![OpId(id)],
+                });
+            }
+            self.history.events.push(Event {
+                id: OpId(id),
+                session: step.session,
+                phase: step.phase,
+                node: step.node,
+                start_us,
+                end_us,
+                operation,
+                after: known.after,
+                payload_in: known.payload,
+                outcome: reply.outcome,
+                payload_out: reply.payload,
+            });
+        }
+        left
     }
 
     pub fn history(&self) -> &History {
@@ -203,7 +224,7 @@ impl Workload {
             phase,
             pause_us,
             node,
-            operation,
+            operations: vec![operation],
             payload: known.payload,
             after: known.after,
         }

@@ -37,6 +37,21 @@ fn payloads_come_from_answers_that_were_there() {
 }
 
 #[test]
+fn a_payload_may_come_from_an_operation_of_the_same_request() {
+    let in_one_request = |events: &mut [Event]| {
+        events[1].start_us = events[0].start_us;
+        events[0].end_us = events[1].end_us;
+        (events[1].session, events[1].node) = (events[0].session, events[0].node);
+    };
+    assert_eq!(blamed(|events| in_one_request(events)), None);
+    let from_elsewhere = |events: &mut [Event]| {
+        in_one_request(events);
+        events[1].node += 1;
+    };
+    assert_eq!(blamed(from_elsewhere), Some(OpId(2)));
+}
+
+#[test]
 fn numbers_and_values_are_unique() {
     assert_eq!(blamed(|events| events[3].id = OpId(1)), Some(OpId(1)));
     assert_eq!(

@@ -31,7 +31,7 @@ fn a_session_threads_its_payload() {
     let first = workload.next(0, NODES).expect("begins");
     assert_eq!((first.payload.as_str(), &first.after[..]), ("", &[][..]));
     let (id, session) = (first.id, first.session);
-    workload.finished(0, first, written("p1"), 0, 1);
+    workload.finished(0, first, vec![written("p1")], 0, 1);
     let second = workload.next(0, NODES).expect("goes on");
     assert_eq!((second.payload.as_str(), second.after), ("p1", vec![id]));
     assert_eq!(second.session, session);
@@ -42,12 +42,45 @@ fn a_refusal_changes_nothing_and_an_unknown_write_ends_the_session() {
     let mut workload = Workload::new(7, lonely());
     let first = workload.next(0, NODES).expect("begins");
     let session = first.session;
-    workload.finished(0, first, Reply::refused("starting"), 0, 1);
+    workload.finished(0, first, vec![Reply::refused("starting")], 0, 1);
     let second = workload.next(0, NODES).expect("goes on");
     assert_eq!(second.session, session);
-    workload.finished(0, second, Reply::unknown("timeout"), 2, 3);
+    workload.finished(0, second, vec![Reply::unknown("timeout")], 2, 3);
     let third = workload.next(0, NODES).expect("goes on");
     assert_ne!(third.session, session);
+}
+
+/// Each operation of a batch has the payload of the last before it that was done.
+#[test]
+fn a_batch_threads_its_payload_and_so_does_its_session() {
+    let shape = Shape {
+        batches: 1.0,
+        ..lonely()
+    };
+    let batch_with = |replies: Vec<Reply>| {
+        let mut workload = Workload::new(7, shape.clone());
+        let step = workload.next(0, NODES).expect("begins");
+        assert_eq!((step.id, step.operations.len()), (OpId(1), 2));
+        workload.finished(0, step, replies, 0, 1);
+        let next = workload.next(0, NODES).expect("goes on");
+        assert_eq!(next.id, OpId(3));
+        let second = workload.history().events[1].clone();
+        assert_eq!(second.id, OpId(2));
+        (second.payload_in, second.after, next.payload, next.after)
+    };
+    let (one, other) = (|| "p1".to_owned(), || "p2".to_owned());
+    assert_eq!(
+        batch_with(vec![written("p1"), written("p2")]),
+        (one(), vec![OpId(1)], other(), vec![OpId(2)])
+    );
+    assert_eq!(
+        batch_with(vec![Reply::refused("busy"), written("p2")]),
+        (String::new(), vec![], other(), vec![OpId(2)])
+    );
+    assert_eq!(
+        batch_with(vec![written("p1"), Reply::refused("busy")]),
+        (one(), vec![OpId(1)], one(), vec![OpId(1)])
+    );
 }
 
 #[test]
@@ -62,7 +95,7 @@ fn payloads_are_handed_over_with_their_operations() {
         let step = workload.next(turn % 2, NODES).expect("goes on");
         let joins = step.after.len() == 2 && step.payload.split(',').count() == 2;
         let payload = format!("p{}", step.id.0);
-        workload.finished(turn % 2, step, written(&payload), 0, 1);
+        workload.finished(turn % 2, step, vec![written(&payload)], 0, 1);
         joins
     });
     assert!(joined);
@@ -74,7 +107,7 @@ fn a_seed_repeats_its_run() {
         let mut workload = Workload::new(seed, Shape::default());
         let turns = (0..60).map(|turn| {
             let step = workload.next(turn % 6, NODES).expect("goes on");
-            workload.finished(turn % 6, step.clone(), written("p"), 0, 1);
+            workload.finished(turn % 6, step.clone(), vec![written("p")], 0, 1);
             step
         });
         turns.collect()
@@ -92,7 +125,7 @@ fn it_ends_when_used_up_or_stopped() {
     let mut workload = Workload::new(7, shape);
     for _ in 0..2 {
         let step = workload.next(0, NODES).expect("two are asked for");
-        workload.finished(0, step, written("p"), 0, 1);
+        workload.finished(0, step, vec![written("p")], 0, 1);
     }
     assert_eq!(workload.next(0, NODES), None);
 
@@ -107,13 +140,13 @@ fn at_the_end_everybody_reads_everything_everywhere() {
     let keys = shape.keys.len();
     let mut workload = Workload::new(7, shape);
     let step = workload.next(0, NODES).expect("begins");
-    workload.finished(0, step, written("p1"), 0, 1);
+    workload.finished(0, step, vec![written("p1")], 0, 1);
     let steps = workload.final_steps(NODES);
     assert_eq!(steps.len(), 2 * keys * NODES);
     assert!(
         steps
             .iter()
-            .all(|step| step.phase == Phase::Final && step.operation.action == Action::Get)
+            .all(|step| step.phase == Phase::Final && step.operations[0].action == Action::Get)
     );
     let with_payload = steps.iter().filter(|step| step.after == [OpId(1)]);
     assert_eq!(with_payload.count(), keys * NODES);
@@ -129,7 +162,7 @@ fn the_payload_of_a_session_that_is_over_is_read_at_the_end() {
     let keys = shape.keys.len();
     let mut workload = Workload::new(7, shape);
     let step = workload.next(0, NODES).expect("begins");
-    workload.finished(0, step, written("p1"), 0, 1);
+    workload.finished(0, step, vec![written("p1")], 0, 1);
     let next = workload.next(0, NODES).expect("another session begins");
     assert_eq!(next.after, []);
     let steps = workload.final_steps(NODES);

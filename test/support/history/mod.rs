@@ -133,6 +133,12 @@ impl Event {
         }
     }
 
+    /// True if both came in one request.
+    pub fn is_of_the_request_of(&self, other: &Self) -> bool {
+        let request = |event: &Self| (event.session, event.node, event.start_us, event.end_us);
+        request(self) == request(other)
+    }
+
     pub fn took_us(&self) -> u64 {
         self.end_us.saturating_sub(self.start_us)
     }

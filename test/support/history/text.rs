@@ -13,6 +13,8 @@
 //!   `outcome` are always there; `write` with a put.
 //! - `after`: the operations whose payloads were handed in, `in` and `out` the payloads; left out when
 //!   empty. `phase=final` marks the reads at the end of the run.
+//! - Operations of one request have the same `session`, `node`, `start` and `end`; each may come `after` one
+//!   before it.
 //! - `outcome` is `found` (`value`, `stamp`), `missing`, `written` (`created`, `replicas`, `stamp`),
 //!   `refused` or `unknown` (`reason`). `stamp` is left out where the reply had none.
 

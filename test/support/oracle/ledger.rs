@@ -195,9 +195,11 @@ fn index_after(events: &[Event], violations: &mut Vec<Violation>) -> Vec<Vec<usi
 
 /// Could this operation hand in that one's payload, and did it?
 fn handed_in(event: &Event, source: &Event) -> bool {
-    let answered = matches!(source.outcome, Outcome::Ok(_)) && source.end_us <= event.start_us;
+    let answered = matches!(source.outcome, Outcome::Ok(_));
+    let before =
+        source.end_us <= event.start_us || (source.is_of_the_request_of(event) && source.id < event.id);
     let payload = &source.payload_out;
-    answered && (payload.is_empty() || event.payload_in.split(',').any(|part| part == payload))
+    answered && before && (payload.is_empty() || event.payload_in.split(',').any(|part| part == payload))
 }
 
 fn check_form(events: &[Event], violations: &mut Vec<Violation>) {

@@ -1,5 +1,6 @@
 //! What clients ask of the nodes on a stage, and what comes of it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use causeway::causality::{Payload, Timestamp};
@@ -17,18 +18,18 @@ const CLIENT_LIMIT: Duration = Duration::from_secs(3);
 
 impl Cluster for Stage {
     async fn operate(&self, node: usize, operation: &Operation, payload: &str) -> Reply {
-        let number = self.members.borrow().get(node).copied().unwrap_or(node);
-        let Some((node, gate)) = self.asked(number) else {
-            return Reply::refused("connection refused");
-        };
-        let killed = node.stopped();
-        tokio::select! {
-            biased;
-            () = killed => Reply::unknown("connection reset"),
-            reply = timeout(CLIENT_LIMIT, gate.hold(ask(&node, operation, payload))) => {
-                reply.unwrap_or_else(|_| Reply::unknown("no answer"))
-            }
+        let asked = self.request(node, async |node| ask(&node, operation, payload).await);
+        asked.await.unwrap_or_else(|no_answer| no_answer)
+    }
+
+    async fn operate_all(&self, node: usize, operations: &[Operation], payload: &str) -> Vec<Reply> {
+        if let [operation] = operations {
+            return vec![self.operate(node, operation, payload).await];
         }
+        let asked = self.request(node, async |node| ask_all(&node, operations, payload).await);
+        asked
+            .await
+            .unwrap_or_else(|no_answer| vec![no_answer; operations.len()])
     }
 
     fn nodes(&self) -> usize {
@@ -44,6 +45,24 @@ impl Cluster for Stage {
 
     async fn sleep_us(&self, us: u64) {
         sleep(Duration::from_micros(us)).await;
+    }
+}
+
+impl Stage {
+    /// Sends a node a request, and gives up in the end; if there is no answer, what that means.
+    async fn request<T>(&self, node: usize, ask: impl AsyncFnOnce(Arc<Node>) -> T) -> Result<T, Reply> {
+        let number = self.members.borrow().get(node).copied().unwrap_or(node);
+        let Some((node, gate)) = self.asked(number) else {
+            return Err(Reply::refused("connection refused"));
+        };
+        let killed = node.stopped();
+        tokio::select! {
+            biased;
+            () = killed => Err(Reply::unknown("connection reset")),
+            answer = timeout(CLIENT_LIMIT, gate.hold(ask(Arc::clone(&node)))) => {
+                answer.map_err(|_| Reply::unknown("no answer"))
+            }
+        }
     }
 }
 
@@ -71,6 +90,32 @@ pub async fn ask(node: &Node, operation: &Operation, payload: &str) -> Reply {
         }
         Action::Delete => node.delete(&key, payload).await.map(written),
     };
+    reply(node, answered)
+}
+
+/// Asks a node for several operations in one request.
+async fn ask_all(node: &Node, operations: &[Operation], payload: &str) -> Vec<Reply> {
+    let payload = match node.payload(payload) {
+        Ok(payload) => payload,
+        Err(refusal) => return vec![Reply::refused(refusal.to_string()); operations.len()],
+    };
+    let asked = operations.iter().map(|operation| {
+        let key = Key::new(&operation.key).expect("the workload names keys");
+        match &operation.action {
+            Action::Get => wire::Operation::Get { key },
+            Action::Put(value) => wire::Operation::Put {
+                key,
+                value: value.clone().into_bytes(),
+            },
+            Action::Delete => wire::Operation::Delete { key },
+        }
+    });
+    let all = node.several(asked.collect(), payload).await;
+    let results = all.results.into_iter();
+    results.map(|result| reply(node, result.map(done))).collect()
+}
+
+fn reply(node: &Node, answered: Result<(Answer, Payload), Refusal>) -> Reply {
     match answered {
         Ok((answer, payload)) => Reply {
             outcome: Outcome::Ok(answer),
@@ -107,9 +152,13 @@ async fn one_of_several(
     payload: Payload,
 ) -> Result<(Answer, Payload), Refusal> {
     let mut all = node.several(vec![operation], payload).await;
-    match all.results.pop().expect("one result for one operation")? {
-        Done::Found(one) => Ok(found(one)),
-        Done::Written(one) => Ok(written(one)),
+    all.results.pop().expect("one result for one operation").map(done)
+}
+
+fn done(done: Done) -> (Answer, Payload) {
+    match done {
+        Done::Found(one) => found(one),
+        Done::Written(one) => written(one),
     }
 }
 

@@ -42,6 +42,7 @@ impl Setting {
             keys: spread_keys(4, usize::try_from(dice.between(1, 2)).expect("few keys")),
             pause_us_max: span_ms * 1000 / 40,
             hand_overs: if dice.chance(50) { 0.3 } else { 0.1 },
+            batches: if seed % 4 == 2 { 0.3 } else { 0.0 },
             ..Shape::default()
         };
         let gentle = dice.chance(12);

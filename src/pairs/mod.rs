@@ -47,7 +47,7 @@
 //!   commit it, and aborts need no record. That it was committed is remembered until all have applied it.
 //! * P11. Who is asked for a held key asks the decider first. Committed: it applies, and answers with
 //!   the new value. Undecided: the old value was still right when the decider was asked, which was after
-//!   the read began. Nobody waits for a proxy that is gone; after two seconds anybody may abort for it.
+//!   the read began. Nobody waits for a proxy that is gone: after 0.6 seconds who wants the keys aborts for it.
 //! * P12. Two answers may lie on both sides of a commit point. Each names the transactions that it shows,
 //!   and the proxy asks again who should have shown one and did not (`proxy::told`).
 //! * P13. No transaction lives through a change of the list: a server decides against what is undecided

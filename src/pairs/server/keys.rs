@@ -190,9 +190,10 @@ impl DataServer {
             let Some(id) = holder.filter(|_| began.elapsed() < HELD_LIMIT) else {
                 break state;
             };
+            let gives_way = state.transactions.must_give_way(&id, Instant::now());
             drop(state);
             let is_over = matches!(
-                self.resolve(&id, false).await?,
+                self.resolve(&id, gives_way).await?,
                 Answer::Done | Answer::Outcome(Outcome::Committed | Outcome::Aborted)
             );
             if !is_over {

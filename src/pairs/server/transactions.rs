@@ -11,8 +11,12 @@ use crate::wire::pairs::{Applied, Datum, Staged, Transaction};
 /// For how long readers are told of an applied transaction: longer than any read takes.
 const APPLIED_SHOWN: Duration = Duration::from_secs(3);
 
-/// After this its proxy counts as gone, and who wants to may abort it.
-pub(super) const STAGED_MAX: Duration = Duration::from_secs(2);
+/// After this, who waits for its keys may abort it: sooner than anybody who waits gives up, so that a proxy
+/// that was killed fails no request of others. One that is merely slow begins anew.
+const HELD_MAX: Duration = Duration::from_millis(600);
+
+/// After this its proxy counts as gone, also if nobody waits: longer than the largest set may take.
+const STAGED_MAX: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Default)]
 pub(super) struct Transactions {
@@ -40,8 +44,17 @@ impl Transactions {
 
     /// Its proxy counts as gone.
     pub(super) fn is_stale(&self, id: &str, now: Instant) -> bool {
+        self.is_staged_for(id, STAGED_MAX, now)
+    }
+
+    /// It has held its keys for as long as others must wait.
+    pub(super) fn must_give_way(&self, id: &str, now: Instant) -> bool {
+        self.is_staged_for(id, HELD_MAX, now)
+    }
+
+    fn is_staged_for(&self, id: &str, time: Duration, now: Instant) -> bool {
         let staged = self.staged.get(id);
-        staged.is_some_and(|(_, since)| now.duration_since(*since) > STAGED_MAX)
+        staged.is_some_and(|(_, since)| now.duration_since(*since) > time)
     }
 
     /// Lets go of the keys of a transaction.
@@ -167,5 +180,6 @@ mod tests {
         transactions.stage(staged("1", &["a"]), now);
         assert!(!transactions.is_stale("1", now) && !transactions.is_stale("2", now + STAGED_MAX * 2));
         assert!(transactions.is_stale("1", now + STAGED_MAX * 2));
+        assert!(!transactions.must_give_way("1", now) && transactions.must_give_way("1", now + HELD_MAX * 2));
     }
 }

@@ -106,6 +106,39 @@ fn no_reader_sees_half_though_proxies_are_killed_in_the_middle() {
     assert!(reads > ROUNDS, "only {reads} reads");
 }
 
+/// Whoever wants the keys that it holds waits for them no longer than a request may take. On a machine that
+/// does other things too, now and then one does.
+#[test]
+fn a_proxy_killed_in_the_middle_fails_no_set_of_another() {
+    let stage = Stage::new();
+    let _servers = stage.data_servers::<3>();
+    let (mut killed, other) = (stage.proxy(8080, &[0, 1, 2]), stage.proxy(8081, &[0, 1, 2]));
+    let all = keys("k", 24);
+    killed.set(&pairs(&all, "0"));
+    let next = AtomicUsize::new(1);
+    let mut done = 0;
+    for round in 0..ROUNDS {
+        let stop = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let began = next.load(Ordering::Relaxed);
+            scope.spawn(|| write_on(&killed.address, &all, &stop, &next));
+            wait_for("some sets", || {
+                (next.load(Ordering::Relaxed) > began + 2 + round % 3).then_some(())
+            });
+            killed.signal(Signal::KILL);
+            stop.store(true, Ordering::Relaxed);
+        });
+        let way = if round % 2 == 0 {
+            "/set?atomic=true"
+        } else {
+            "/set"
+        };
+        done += usize::from(other.ask("PUT", way, &pairs(&all, "other")).status == 200);
+        killed = restarted(&stage, killed);
+    }
+    assert!(done > ROUNDS / 2, "only {done} of {ROUNDS} sets were done");
+}
+
 fn restarted(stage: &Stage, proxy: Process) -> Process {
     proxy.kill();
     stage.proxy(8080, &[0, 1, 2])

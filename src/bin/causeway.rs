@@ -63,7 +63,7 @@ fn redis(arguments: Redis) -> Result<Verdict, Failure> {
     let sharder = cli::redis::sharder(&arguments)?;
     let shell = Shell::new(Arc::clone(&sharder), arguments.script);
     let outcome = shell.outcome();
-    served(server::serve_sharder(address, sharder, shell.run()))?;
+    served(server::serve_sharder(address, sharder, shell.run_beside_server()))?;
     outcome.verdict()
 }
 

@@ -8,12 +8,18 @@ use serde_json::Value;
 use super::Failure;
 
 pub(super) fn print(bytes: &[u8]) -> Result<(), Failure> {
+    print_if_read(bytes).map(drop)
+}
+
+/// The same for who goes on as long as somebody reads: false if nobody does any more.
+pub(super) fn print_if_read(bytes: &[u8]) -> Result<bool, Failure> {
     let mut out = stdout().lock();
     match out.write_all(bytes).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(Failure::Failed(format!(
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(Failure::Failed(format!(
             "cannot write to standard output: {error}"
         ))),
-        _ => Ok(()),
     }
 }
 

@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::stop::Stop;
+use super::stop::{self, Stop};
 use super::{Failure, Verdict, output};
 use crate::sharder::{Settings, Sharder};
 use answer::Answer;
@@ -96,6 +96,28 @@ impl Shell {
         })
     }
 
+    /// The same beside a server, which goes on when the commands end: whether the server is to end too. The
+    /// terminal may be closed at any time.
+    pub async fn run_beside_server(self) -> bool {
+        let hung_up = async {
+            match stop::hangup() {
+                Ok(Some(mut hangup)) => drop(hangup.recv().await),
+                // A server that cannot hear of it still hears of the other signals.
+                Ok(None) | Err(_) => std::future::pending().await,
+            }
+        };
+        let told_to_quit = async {
+            if !self.run().await {
+                std::future::pending().await
+            }
+        };
+        tokio::select! {
+            () = hung_up => {}
+            () = told_to_quit => {}
+        }
+        true
+    }
+
     async fn converse(&self) -> Result<bool, Failure> {
         let is_conversation = self.script.is_none() && stdin().is_terminal() && output::is_terminal();
         let mut lines = Lines::open(self.script.as_deref())?;
@@ -116,7 +138,9 @@ impl Shell {
                 };
                 let failure = || Failure::Failed("the last command was an error".into());
                 self.outcome.set(answer.is_error.then(failure));
-                output::print_line(&answer.text)?;
+                if !output::print_if_read(format!("{}\n", answer.text).as_bytes())? {
+                    return Ok(false);
+                }
             }
         }
         if is_conversation {

@@ -188,6 +188,16 @@ fn it_serves_on_when_the_commands_end_and_ends_when_it_is_told() {
     served.shell.signal(Signal::TERM);
     served.shell.assert_ended(0);
 
+    for input_ends in [true, false] {
+        let mut served = Served::start();
+        served.shell.bring_up(2, 3, 2);
+        if input_ends {
+            served.shell.close_input();
+        }
+        served.shell.signal(Signal::HUP);
+        served.shell.assert_ended(0);
+    }
+
     let mut served = Served::start();
     served.shell.bring_up(2, 3, 2);
     served.shell.tell("get(1); quit\n");

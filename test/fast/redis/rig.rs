@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::ops::Range;
-use std::process::{ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
+use std::process::{ChildStdin, Command, ExitStatus, Stdio};
 
 use rustix::process::Signal;
 use serde_json::Value;
@@ -17,7 +17,7 @@ const CAUSEWAY: &str = env!("CARGO_BIN_EXE_causeway");
 pub(crate) struct Shell {
     process: Running,
     commands: Option<ChildStdin>,
-    answers: BufReader<ChildStdout>,
+    answers: Box<dyn BufRead + Send>,
     pub(crate) base_port: u16,
     folder: TempDir,
 }
@@ -36,7 +36,7 @@ impl Shell {
             .expect("the program starts");
         Self {
             commands: process.stdin.take(),
-            answers: BufReader::new(process.stdout.take().expect("is piped")),
+            answers: Box::new(BufReader::new(process.stdout.take().expect("is piped"))),
             process: Running(process),
             base_port,
             folder,
@@ -109,6 +109,11 @@ impl Shell {
 
     pub(crate) fn signal(&self, signal: Signal) {
         self.process.signal(signal);
+    }
+
+    /// Closes the pipe of the answers, as a reader that has seen enough.
+    pub(crate) fn stop_reading(&mut self) {
+        self.answers = Box::new(std::io::empty());
     }
 
     pub(crate) fn close_input(&mut self) {

@@ -168,3 +168,12 @@ fn however_it_is_told_to_end_nothing_is_left() {
     shell.close_input();
     shell.assert_ended(0);
 }
+
+/// `causeway redis | head -1`: the servers do not outlive the one who reads.
+#[test]
+fn who_is_read_no_more_ends() {
+    let mut shell = Shell::up(2, 3, 2, &[]);
+    shell.stop_reading();
+    shell.tell("put(1,2)\n");
+    shell.assert_ended(0);
+}

@@ -31,6 +31,10 @@ pub(super) fn parse(parameters: &Parameters<'_>) -> Result<(Listing, String), Ap
         cursor.after
     });
     let prefix = parameters.one("prefix")?.map_or("", |prefix| prefix).to_owned();
+    if after.as_ref().is_some_and(|after| !after.starts_with(&prefix)) {
+        let text = "after comes from a listing with another prefix; begin this one without it";
+        return Err(ApiError::BadRequest(text.into()));
+    }
     let keys_only = parameters
         .flag("keys_only", ApiError::BadRequest)?
         .unwrap_or_default();
@@ -178,6 +182,7 @@ mod tests {
             ("limit=ten", "1 to 1000"),
             ("keys_only=yes", "keys_only=true"),
             ("after=somekey", "the page before"),
+            ("after=Yg.P&prefix=c", "another prefix"),
             ("prefix=a&prefix=b", "once"),
         ] {
             let error = parse_query(query).expect_err(query);

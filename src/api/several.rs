@@ -5,7 +5,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::{Response, StatusCode};
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use super::error::{ApiError, JSON_ARRAY};
 use super::keys::{deleted_reply, found_reply, put_reply, read_payload, refused, with_payload};
@@ -67,7 +69,19 @@ pub(super) fn parse(
 }
 
 fn json<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
-    serde_json::from_slice(body).map_err(|error| ApiError::BadRequest(format!("{JSON_ARRAY} ({error})")))
+    serde_json::from_slice(body).map_err(|error| mistake(body, &error))
+}
+
+/// What is wrong with a body: in an operation if all around it is right.
+fn mistake(body: &[u8], error: &serde_json::Error) -> ApiError {
+    let whole: Value = serde_json::from_slice(body).unwrap_or_default();
+    let operations = whole.get("operations").unwrap_or(&whole);
+    let mut operations = operations.as_array().into_iter().flatten().enumerate();
+    let wrong = operations.find_map(|(index, asked)| {
+        let error = OperationAsked::deserialize(asked).err()?;
+        Some(within(index, ApiError::BadRequest(error.to_string())))
+    });
+    wrong.unwrap_or_else(|| ApiError::BadRequest(format!("{JSON_ARRAY} ({error})")))
 }
 
 /// The mistake, and in which operation it is. Nothing of the request is done.
@@ -242,6 +256,16 @@ mod tests {
                 r#"[{"op":"put","key":"a","val_base64":"*"}]"#,
                 "bad_request",
                 "not base64",
+            ),
+            (
+                r#"[{"op":"get","key":"a"},{"op":"get","key":5}]"#,
+                "bad_request",
+                "operation 1: invalid type: integer",
+            ),
+            (
+                r#"{"operations":["get a"]}"#,
+                "bad_request",
+                "operation 0: invalid type: string \"get a\", expected an object with op",
             ),
             (
                 r#"[{"op":"put","key":"a","val":"123456789"}]"#,

@@ -6,6 +6,7 @@ use super::arguments::{Batch, Ls};
 use super::keys::{Sitting, sentence, standard_input};
 use super::{Failure, Verdict, client, output};
 use crate::client::{Client, OperationDone, PageAsked};
+use crate::names::Key;
 use crate::wire::public::OperationAsked;
 
 /// Keys that are asked for at once.
@@ -132,9 +133,10 @@ fn read(text: &str) -> Result<Vec<OperationAsked>, String> {
         let operations: Result<Vec<OperationAsked>, _> = serde_json::from_str(text);
         let mut operations =
             operations.map_err(|error| format!("this is no JSON array of operations: {error}"))?;
-        operations
-            .iter_mut()
-            .for_each(|asked| asked.op.make_ascii_lowercase());
+        for (asked, number) in operations.iter_mut().zip(0..) {
+            asked.op.make_ascii_lowercase();
+            check(&asked.key).map_err(|reason| format!("operation {number}: {reason}"))?;
+        }
         return Ok(operations);
     }
     let lines = text.lines().zip(1..);
@@ -161,12 +163,18 @@ fn operation(line: &str) -> Result<OperationAsked, String> {
             "{op} takes one key, and no blanks in it; a JSON array takes any key"
         ));
     }
+    check(key)?;
     Ok(OperationAsked {
         op: op.to_owned(),
         key: key.to_owned(),
         val,
         val_base64: None,
     })
+}
+
+/// A long file goes in several requests: what the node would refuse in the last must be known before the first.
+fn check(key: &str) -> Result<(), String> {
+    Key::new(key).map(drop).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]
@@ -206,6 +214,14 @@ mod tests {
             ("get", "line 1: get takes one key"),
             ("get a b", "line 1: get takes one key"),
             ("[{\"op\":\"get\"}]", "key"),
+            (
+                &format!("get a\nget {}", "k".repeat(201)),
+                "line 2: the key is longer",
+            ),
+            (
+                r#"[{"op":"get","key":"a"},{"op":"get","key":""}]"#,
+                "operation 1: the key is empty",
+            ),
         ] {
             let error = read(text).expect_err(text);
             assert!(error.contains(reason), "{text}: {error}");

@@ -254,8 +254,15 @@ fn joined(parts: Vec<Part>, listing: &Listing, payload: &Payload) -> Listed {
     items.retain(|item| next.as_deref().is_none_or(|next| item.key.as_str() <= next));
     items.sort_by(|a, b| a.key.cmp(&b.key));
     let limit = usize::try_from(listing.limit.min(PAGE_KEYS_MAX)).expect("is small");
-    if items.len() > limit {
-        items.truncate(limit);
+    let mut bytes = 0;
+    let fits = items.iter().take(limit).take_while(|item| {
+        let has_room = bytes < PAGE_BYTES;
+        bytes += item.value.as_ref().map_or(0, Vec::len);
+        has_room
+    });
+    let fits = fits.count();
+    if items.len() > fits {
+        items.truncate(fits);
         next = items.last().map(|item| item.key.as_str().to_owned());
     }
     Listed { items, next, payload }
@@ -315,6 +322,21 @@ mod tests {
         let parts = || vec![part(&["a", "c"], None), part(&["b"], None)];
         assert_eq!(page(parts(), 2), (vec!["a".into(), "b".into()], Some("b".into())));
         assert_eq!(page(parts(), 3), (vec!["a".into(), "b".into(), "c".into()], None));
+    }
+
+    /// Each part is as large as a page may be.
+    #[test]
+    fn a_page_ends_with_the_value_that_fills_it() {
+        let large = |key: &str| Item {
+            value: Some(vec![0; PAGE_BYTES / 2]),
+            ..item(key)
+        };
+        let part_of = |keys: [&str; 3]| Part {
+            items: keys.map(large).into(),
+            ..part(&[], None)
+        };
+        let parts = vec![part_of(["a", "c", "e"]), part_of(["b", "d", "f"])];
+        assert_eq!(page(parts, 9), (vec!["a".into(), "b".into()], Some("b".into())));
     }
 
     #[test]

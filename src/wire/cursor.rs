@@ -7,8 +7,9 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 /// Where a listing goes on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cursor {
+    /// A key, or what stands in its place.
     pub after: String,
-    /// A causal payload in its text form; empty for none.
+    /// A causal payload in its text form. Without it the reader might be shown what is older.
     pub payload: String,
 }
 
@@ -23,7 +24,9 @@ impl Cursor {
     }
 
     pub fn parse(text: &str) -> Result<Self, CursorError> {
-        let (after, payload) = text.split_once('.').ok_or(CursorError)?;
+        let parts = text.split_once('.');
+        let whole = parts.filter(|(after, payload)| !after.is_empty() && !payload.is_empty());
+        let (after, payload) = whole.ok_or(CursorError)?;
         let after = URL_SAFE_NO_PAD.decode(after).map_err(|_| CursorError)?;
         Ok(Self {
             after: String::from_utf8(after).map_err(|_| CursorError)?,
@@ -40,7 +43,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_cursor_is_read_back(after in "\\PC{0,200}", payload in "[A-Za-z0-9_.-]{0,40}") {
+        fn a_cursor_is_read_back(after in "\\PC{1,200}", payload in "[A-Za-z0-9_.-]{1,40}") {
             let cursor = Cursor { after, payload };
             let text = cursor.to_text();
             prop_assert!(text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte)));
@@ -55,7 +58,7 @@ mod tests {
 
     #[test]
     fn what_is_no_cursor_is_refused() {
-        for text in ["", "somekey", "not base64!.x", "_w.x"] {
+        for text in ["", "somekey", "not base64!.x", "_w.x", ".x", "Yg.", "."] {
             assert_eq!(Cursor::parse(text), Err(CursorError), "{text:?}");
         }
     }

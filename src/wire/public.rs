@@ -73,7 +73,7 @@ pub struct OperationsDone {
 /// One of several operations, as `POST /kv-store` takes it. One of `val` (or `value`) and `val_base64` is there
 /// in a put, none in the others.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "an object with op, key and, in a put, val")]
 pub struct OperationAsked {
     /// `get`, `put` or `delete`.
     #[serde(alias = "method")]

@@ -8,7 +8,8 @@ use causeway::server;
 
 fn main() -> ExitCode {
     program::run(USAGE, |arguments: Svr| {
+        let (port, master) = arguments.ports()?;
         arguments.log.start()?;
-        program::served(server::serve_svr(arguments.port, arguments.master))
+        program::served(server::serve_svr(port, master))
     })
 }

@@ -44,6 +44,17 @@ pub struct Svr {
     pub log: Log,
 }
 
+impl Svr {
+    /// Its own port and its master's.
+    pub fn ports(&self) -> Result<(u16, u16), Failure> {
+        if self.port == self.master {
+            let text = "-p and -m name the same port; give the server one of its own";
+            return Err(Failure::Usage(text.into()));
+        }
+        Ok((self.port, self.master))
+    }
+}
+
 /// What is said while it runs: nothing, unless somebody wants it, since nobody may be reading.
 #[derive(Debug, clap::Args)]
 pub struct Log {

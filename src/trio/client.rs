@@ -64,7 +64,7 @@ pub enum Answer {
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum AskError {
-    #[error("no answer within {PATIENCE:?}{}", .0.as_ref().map(|last| format!(": {last}")).unwrap_or_default())]
+    #[error("given up after {PATIENCE:?}{}", .0.as_ref().map(|last| format!(": {last}")).unwrap_or_default())]
     TimeIsUp(Option<String>),
     #[error("{0}")]
     Unreachable(SendError),

@@ -29,5 +29,8 @@ pub(super) fn refuse(refusal: Refusal) -> Response<Bytes> {
 }
 
 pub(super) fn nonsense() -> Response<Bytes> {
-    reply(NONSENSE, "no such request; keys are integers of 64 bits\n")
+    reply(
+        NONSENSE,
+        "no such request: servers and their master take different ones, and keys are integers of 64 bits\n",
+    )
 }

@@ -70,7 +70,7 @@ enum Doubt {
 impl DurableEngine {
     /// Opens the store in `dir`, or creates it there.
     pub fn open(dir: &Path) -> Result<Self, OpenError> {
-        fs::create_dir_all(dir).map_err(|error| OpenError::from_io(dir, &error))?;
+        fs::create_dir_all(dir).map_err(|error| OpenError::from_creation(dir, &error))?;
         let disk = Disk::of(dir).map_err(|error| OpenError::from_io(dir, &error))?;
         Self::open_within(dir, Limits::for_disk(disk.total))
     }

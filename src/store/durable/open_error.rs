@@ -51,6 +51,18 @@ impl OpenError {
         }
     }
 
+    /// Of a directory that cannot be made: nothing was there that could be damaged.
+    pub(super) fn from_creation(dir: &Path, error: &io::Error) -> Self {
+        match Self::from_io(dir, error) {
+            Self::Corrupt { dir, reason } => Self::NotWritable {
+                dir,
+                user: rustix::process::geteuid().as_raw(),
+                reason,
+            },
+            other => other,
+        }
+    }
+
     pub(super) fn from_journal(dir: &Path, error: &JournalError) -> Self {
         match error {
             JournalError::Io(error) => Self::from_io(dir, error),

@@ -23,6 +23,12 @@ fn a_path_that_is_no_directory_names_path_user_and_fix() {
 }
 
 #[test]
+fn a_directory_that_cannot_be_made_is_not_called_damaged() {
+    let error = refusal(Path::new("/proc/self/nowhere"));
+    assert!(matches!(error, OpenError::NotWritable { .. }), "{error}");
+}
+
+#[test]
 fn a_second_process_is_told_of_the_first() {
     let dir = TempDir::new().expect("a directory");
     let engine = DurableEngine::open(dir.path()).expect("opens");

@@ -16,11 +16,11 @@ use crate::config::Limits;
 use crate::net::Pipe;
 use crate::sharder::Sharder;
 
-/// Serves a sharder until SIGTERM or SIGINT, or until `shell` ends and says that this is the end of all.
+/// Serves a sharder until SIGTERM or SIGINT, or until `shell` ends.
 pub fn serve_sharder(
     address: SocketAddr,
     sharder: Arc<Sharder>,
-    shell: impl Future<Output = bool> + Send + 'static,
+    shell: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), RunError<Infallible>> {
     run(address, Bounds::new(&Limits::default()), async |_| {
         Ok(Arc::new(Served::start(sharder, shell)))
@@ -34,14 +34,13 @@ struct Served {
 }
 
 impl Served {
-    fn start(sharder: Arc<Sharder>, shell: impl Future<Output = bool> + Send + 'static) -> Self {
+    fn start(sharder: Arc<Sharder>, shell: impl Future<Output = ()> + Send + 'static) -> Self {
         let end = CancellationToken::new();
         let mut tasks = JoinSet::new();
         let shell_end = end.clone();
         tasks.spawn(async move {
-            if shell.await {
-                shell_end.cancel();
-            }
+            shell.await;
+            shell_end.cancel();
         });
         Self {
             sharder,

@@ -9,6 +9,7 @@ mod answer;
 mod command;
 mod lines;
 
+use std::future::pending;
 use std::io::{IsTerminal as _, stdin};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -96,26 +97,25 @@ impl Shell {
         })
     }
 
-    /// The same beside a server, which goes on when the commands end: whether the server is to end too. The
-    /// terminal may be closed at any time.
-    pub async fn run_beside_server(self) -> bool {
+    /// The same beside a server, which goes on when the commands end. Returns when the server is to end too:
+    /// the shell was told to quit, or cannot go on, or its terminal is gone.
+    pub async fn run_beside_server(self) {
         let hung_up = async {
             match stop::hangup() {
                 Ok(Some(mut hangup)) => drop(hangup.recv().await),
                 // A server that cannot hear of it still hears of the other signals.
-                Ok(None) | Err(_) => std::future::pending().await,
+                Ok(None) | Err(_) => pending().await,
             }
         };
-        let told_to_quit = async {
+        let quits = async {
             if !self.run().await {
-                std::future::pending().await
+                pending().await
             }
         };
         tokio::select! {
             () = hung_up => {}
-            () = told_to_quit => {}
+            () = quits => {}
         }
-        true
     }
 
     async fn converse(&self) -> Result<bool, Failure> {

@@ -147,9 +147,11 @@ impl Shell {
     }
 }
 
-/// The program with these ports and arguments.
+/// The program with these ports and arguments. It minds the end of its terminal, even if whoever runs the tests
+/// has that ignored.
 pub(crate) fn command(base_port: u16, folder: &std::path::Path, arguments: &[&str]) -> Command {
-    let mut command = Command::new(CAUSEWAY);
+    let mut command = Command::new("/usr/bin/env");
+    command.args(["--default-signal=HUP", CAUSEWAY]);
     command
         .args(["redis", "--base-port", &base_port.to_string()])
         .args(arguments);

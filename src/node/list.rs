@@ -3,8 +3,8 @@
 //! Each partition is asked at once for the first keys of its slots; what all of them have said up to the
 //! least of their ends is the page. An owner answers for a slot as it would answer a read in it, so a key
 //! that was there throughout is on some page, whatever the view does meanwhile: who owns a slot no longer
-//! declines, and whoever owns it now is asked. Partitions are read at different moments, as if by a client
-//! that reads them one after the other; a page is no snapshot of all of them.
+//! declines, and whoever owns it now is asked. Partitions are read each for itself, so a page is no snapshot
+//! of all of them: it may have an effect without its cause on another partition. Its payload has both.
 
 use std::ops::Bound;
 use std::time::Duration;

@@ -192,6 +192,25 @@ fn a_write_that_one_replica_had_may_go_with_its_disk() {
     assert!(judge(&history(text), &Rules::default()).has(Kind::Stale));
 }
 
+/// It was with a node that was removed, and that gave it back. What lasts, and was seen deleted, stays so.
+#[test]
+fn a_write_that_one_replica_had_may_come_back() {
+    let rules = Rules {
+        lasting_replicas: 2,
+        ..Rules::default()
+    };
+    let text = "alice: put x 1 @5 *2
+                carol: delete x @6 *2
+                alice: put x 3 @7 *1
+                bob <- alice: get x = none
+                bob: get x = 3 @7
+                end dave at 0: get x = 3 @7";
+    allows_under(&rules, text);
+    assert!(!judge(&history(text), &Rules::default()).is_clean());
+    let lasting = text.replace("bob: get x = 3 @7", "bob: get x = 1 @5");
+    assert!(judge(&history(&lasting), &rules).has(Kind::DeletedKeyBack));
+}
+
 #[test]
 fn an_excused_write_may_vanish() {
     let text = "alice: put x 1 @5

@@ -138,7 +138,8 @@ impl<'p, 'h> Pass<'p, 'h> {
         self.bound += usize::from(!floor.latest.is_empty());
         let place = self.ends.places[write].expect("a read comes after its write in the order");
         let told = self.ledger.tell(read);
-        if let Some(mark) = floor.overwriter(place) {
+        let overwriter = floor.overwriter(place);
+        if let Some(mark) = overwriter.filter(|mark| !self.may_return(write, mark)) {
             let (kind, by) = match mark.deletes {
                 true => (Kind::DeletedKeyBack, "a deletion that followed it"),
                 false => (Kind::Stale, "a write that followed it"),
@@ -155,6 +156,11 @@ impl<'p, 'h> Pass<'p, 'h> {
             );
             self.report(Kind::LoserRead, &[read, write, winner], sentence);
         }
+    }
+
+    /// A write that may vanish may come back: who found nothing need not have seen it deleted.
+    fn may_return(&self, write: usize, mark: &Mark) -> bool {
+        !self.ledger.lasts(write) && self.ledger.events[mark.event].found_nothing()
     }
 
     /// A legal "not found" against a put in the past has seen a deletion that won, and counts as one.

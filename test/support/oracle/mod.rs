@@ -42,7 +42,8 @@
 //!   causally, and only causally older answers count against it. Equal timestamps decide nothing: the
 //!   log breaks the tie, and clients do not see it.
 //! - **Lost disks.** [`Rules::lasting_replicas`]: a write that fewer replicas had may vanish, even for
-//!   those who depend on it, so it obliges nobody; but it may not come back below what does last.
+//!   those who depend on it, so it obliges nobody; it may come back, even to who found nothing, but not below
+//!   what does last.
 //! - **Late writes.** An unknown write that may arrive among the final reads
 //!   ([`Rules::late_writes`]) may part them for a moment: then only answers that it cannot have made
 //!   are compared.

@@ -215,21 +215,23 @@ impl Node {
         let mut outcome = Returned::Settled;
         let pages = pages(records);
         let last = pages.len() - 1;
-        for (number, records) in pages.into_iter().enumerate() {
-            let kept = match number == last {
-                true => part_of(&self.me.facts().kept, slots),
-                false => Vec::new(),
-            };
-            let question = Question::Return {
-                records,
-                slots: slots.clone(),
-                kept,
-            };
+        let ask = async |records, kept| {
+            let slots = slots.clone();
+            let question = Question::Return { records, slots, kept };
             match self.peers.call(node, question, RETURN_LIMIT).await {
-                Ok(Answer::Returned(Returned::Settled)) => {}
-                Ok(Answer::Returned(Returned::NotYet)) => outcome = Returned::NotYet,
-                Ok(Answer::Returned(Returned::TooLate)) => return Some(Returned::TooLate),
-                _ => return None,
+                Ok(Answer::Returned(returned)) => Some(returned),
+                _ => None,
+            }
+        };
+        let kept = part_of(&self.me.facts().kept, slots);
+        for (number, records) in pages.into_iter().enumerate() {
+            let is_last = number == last;
+            match ask(records, if is_last { kept.clone() } else { Vec::new() }).await? {
+                Returned::Settled => {}
+                Returned::NotYet => outcome = Returned::NotYet,
+                // Who is not told what else is lost with it waits for that for ever.
+                Returned::TooLate if !is_last => return ask(Vec::new(), kept).await,
+                Returned::TooLate => return Some(Returned::TooLate),
             }
         }
         Some(outcome)

@@ -128,11 +128,11 @@ impl Facts {
             })
     }
 
-    /// What a removed member kept of these slots may not be taken any more, and nobody else can bring it.
-    /// True if that is news.
-    pub fn gives_up_on(&mut self, from: MemberId, slots: &SlotSet) -> bool {
+    /// What a removed member kept of these slots may not be taken any more, and nobody else can bring it, nor
+    /// what others had handed over to it. True if that is news.
+    pub fn gives_up_on(&mut self, from: MemberId, sources: &BTreeSet<MemberId>, slots: &SlotSet) -> bool {
         let ready = self.ready_slots();
-        let news = self.has_returned(from, &BTreeSet::new(), slots);
+        let news = self.has_returned(from, sources, slots);
         self.gone = self.gone.union(&self.ready_slots().difference(&ready));
         news
     }

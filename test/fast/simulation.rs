@@ -105,6 +105,10 @@ fn runs_that_showed_a_fault_once_are_clean() {
             401_848,
             "who only knows nodes that were removed and came back asks none of them for newer views",
         ),
+        (
+            5_012_925,
+            "who refuses what comes back too late waits for what others had handed over to its giver",
+        ),
     ];
     for (seed, fault) in shown {
         let outcomes = run(&Setting::of_seed(seed));

@@ -165,7 +165,7 @@ impl<'a> Draft<'a> {
             } => match self.adopt(&from, &records, &slots, &kept) {
                 Ok(()) => Decision::Then(After::Adopted(reply, Ok(()))),
                 Err(NoReturn::TooLate) => {
-                    self.standing_changed |= self.facts.gives_up_on(from.id(), &slots);
+                    self.give_up_on(&from, &slots, &kept);
                     Decision::Then(After::Adopted(reply, Err(NoReturn::TooLate)))
                 }
                 Err(reason) => {

@@ -87,6 +87,16 @@ impl Draft<'_> {
         Ok(())
     }
 
+    /// Waits no longer for what came back too late.
+    pub(super) fn give_up_on(&mut self, from: &Member, slots: &SlotSet, kept: &[Kept]) {
+        let from = from.id();
+        for one in kept {
+            let slots = one.slots.intersection(slots);
+            self.standing_changed |= self.facts.gives_up_on(from, &one.sources, &slots);
+        }
+        self.standing_changed |= self.facts.gives_up_on(from, &Default::default(), slots);
+    }
+
     /// Ends this life of the node: nothing of it is kept, or it does not end.
     pub(super) fn leave(&mut self, life: Member) -> Result<(), NotStored> {
         if !self.facts.is_leaving() || !self.facts.kept.is_empty() {

@@ -5,10 +5,12 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::stage::{Process, Stage, ask, keys, pairs, string};
+use crate::stage::{Process, Stage, ask, keys, pairs, set_on, string};
 use crate::waiting::wait_for;
 
 const ROUNDS: usize = 12;
+
+const ATOMIC: &str = "/set?atomic=true";
 
 /// The number that all keys have, or none if it cannot be said now. Two numbers are half of a set.
 fn seen(address: &str, all: &[String], listing: bool) -> Option<usize> {
@@ -31,19 +33,6 @@ fn seen(address: &str, all: &[String], listing: bool) -> Option<usize> {
         "half of a set: {numbers:?}"
     );
     Some(numbers[0].parse().expect("is a number"))
-}
-
-/// Sets all keys to one number after the other; the last one that was confirmed.
-fn write_on(address: &str, all: &[String], stop: &AtomicBool, next: &AtomicUsize) -> usize {
-    let mut confirmed = 0;
-    while !stop.load(Ordering::Relaxed) {
-        let number = next.fetch_add(1, Ordering::Relaxed);
-        let body = pairs(all, &number.to_string()).to_string();
-        if ask(address, "PUT", "/set?atomic=true", &body).is_some_and(|reply| reply.status == 200) {
-            confirmed = number;
-        }
-    }
-    confirmed
 }
 
 /// Reads until it is told to stop; how often it saw something.
@@ -81,7 +70,7 @@ fn no_reader_sees_half_though_proxies_are_killed_in_the_middle() {
             let stop = AtomicBool::new(false);
             let confirmed = std::thread::scope(|scope| {
                 let began = next.load(Ordering::Relaxed);
-                let writer = scope.spawn(|| write_on(&writing.address, &all, &stop, &next));
+                let writer = scope.spawn(|| set_on(&writing.address, ATOMIC, &all, &stop, &next));
                 let sets = 2 + round % 3;
                 wait_for("some sets", || {
                     (next.load(Ordering::Relaxed) > began + sets).then_some(())
@@ -121,7 +110,7 @@ fn a_proxy_killed_in_the_middle_fails_no_set_of_another() {
         let stop = AtomicBool::new(false);
         std::thread::scope(|scope| {
             let began = next.load(Ordering::Relaxed);
-            scope.spawn(|| write_on(&killed.address, &all, &stop, &next));
+            scope.spawn(|| set_on(&killed.address, ATOMIC, &all, &stop, &next));
             wait_for("some sets", || {
                 (next.load(Ordering::Relaxed) > began + 2 + round % 3).then_some(())
             });
@@ -157,7 +146,7 @@ fn a_server_killed_in_the_middle_comes_back_with_the_whole_or_nothing() {
         let stop = AtomicBool::new(false);
         let confirmed = std::thread::scope(|scope| {
             let began = next.load(Ordering::Relaxed);
-            let writer = scope.spawn(|| write_on(&proxy.address, &all, &stop, &next));
+            let writer = scope.spawn(|| set_on(&proxy.address, ATOMIC, &all, &stop, &next));
             wait_for("some sets", || {
                 (next.load(Ordering::Relaxed) > began + 2 + round % 2).then_some(())
             });
@@ -186,7 +175,7 @@ fn two_writers_at_two_proxies_never_mix() {
     let (stop, next) = (AtomicBool::new(false), AtomicUsize::new(1));
     std::thread::scope(|scope| {
         for proxy in &proxies {
-            scope.spawn(|| write_on(&proxy.address, &all, &stop, &next));
+            scope.spawn(|| set_on(&proxy.address, ATOMIC, &all, &stop, &next));
         }
         let mut reads = 0;
         wait_for("many sets and reads", || {

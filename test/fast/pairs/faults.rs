@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::stage::{Process, Stage, ask, keys, pairs, string};
+use crate::stage::{Process, Stage, ask, keys, pairs, set_on, string};
 use crate::waiting::wait_for;
 
 /// What a request may take however many servers hang; on a machine that does other things too.
@@ -91,25 +91,12 @@ fn a_frozen_server_costs_a_request_little() {
     });
 }
 
-/// Sets the same keys to one number after the other until it is told to stop; the last that was confirmed.
-fn write_on(address: &str, keys: &[String], stop: &AtomicBool, next: &AtomicUsize) -> usize {
-    let mut confirmed = 0;
-    while !stop.load(Ordering::Relaxed) {
-        let number = next.fetch_add(1, Ordering::Relaxed);
-        let body = pairs(keys, &number.to_string()).to_string();
-        if ask(address, "PUT", "/set", &body).is_some_and(|reply| reply.status == 200) {
-            confirmed = number;
-        }
-    }
-    confirmed
-}
-
 /// Kills a process in the middle of sets of these keys through a proxy; the last that was confirmed.
 fn kill_amid_sets(victim: &Process, proxy: &str, keys: &[String], next: &AtomicUsize) -> usize {
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let began = next.load(Ordering::Relaxed);
-        let writer = scope.spawn(|| write_on(proxy, keys, &stop, next));
+        let writer = scope.spawn(|| set_on(proxy, "/set", keys, &stop, next));
         wait_for("some sets", || {
             (next.load(Ordering::Relaxed) > began + 4).then_some(())
         });

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::process::{Command, ExitStatus, Stdio};
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -208,4 +208,24 @@ pub(crate) fn keys(prefix: &str, count: usize) -> Vec<String> {
 /// These keys, each with one value.
 pub(crate) fn pairs(keys: &[String], value: &str) -> Value {
     keys.iter().map(|key| pair(key, value)).collect()
+}
+
+/// Sets the same keys to one number after the other until it is told to stop; the last that was confirmed.
+/// `way` is `/set`, as it is or atomic.
+pub(crate) fn set_on(
+    address: &str,
+    way: &str,
+    keys: &[String],
+    stop: &AtomicBool,
+    next: &AtomicUsize,
+) -> usize {
+    let mut confirmed = 0;
+    while !stop.load(Ordering::Relaxed) {
+        let number = next.fetch_add(1, Ordering::Relaxed);
+        let body = pairs(keys, &number.to_string()).to_string();
+        if ask(address, "PUT", way, &body).is_some_and(|reply| reply.status == 200) {
+            confirmed = number;
+        }
+    }
+    confirmed
 }

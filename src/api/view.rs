@@ -91,12 +91,31 @@ fn updated(request: &ViewRequest, changed: &Changed) -> ViewUpdated {
         role: added.map(|partition| if partition.is_some() { "replica" } else { "proxy" }.into()),
         epoch: changed.view.epoch.0,
         slots_given_up: (given_up > 0).then_some(given_up),
-        warning: (given_up > 0).then(|| {
-            format!(
-                "the keys of {given_up} slots of {SLOTS} were given up: nobody who has them could be reached"
-            )
-        }),
+        warning: warning(request, changed),
     }
+}
+
+fn warning(request: &ViewRequest, changed: &Changed) -> Option<String> {
+    let (node, given_up) = (&request.node, changed.slots_given_up);
+    if given_up > 0 {
+        let text = format!(
+            "the keys of {given_up} slots of {SLOTS} were given up: nobody who has them could be reached"
+        );
+        return Some(text);
+    }
+    if !changed.is_left_behind {
+        return None;
+    }
+    let text = match request.kind {
+        RequestKind::Remove { force: true } => {
+            format!("{node} did not hand over its writes; those that only it had are given up")
+        }
+        _ => format!(
+            "{node} did not hand over its writes; those that only it has are missing until it is back: start it \
+             before FORGET_AFTER is over, or give them up with force=true"
+        ),
+    };
+    Some(text)
 }
 
 fn count(view: &View) -> u32 {
@@ -174,7 +193,11 @@ mod tests {
     }
 
     fn changed(view: Arc<View>, slots_given_up: u32) -> ViewOutcome {
-        ViewOutcome::Changed(Changed { view, slots_given_up })
+        ViewOutcome::Changed(Changed {
+            view,
+            slots_given_up,
+            is_left_behind: false,
+        })
     }
 
     #[test]

@@ -51,7 +51,9 @@ impl Node {
             RequestKind::Remove { force } => {
                 let mut wanted = next::remove(before, node).map_err(|error| refused(error, node, before))?;
                 let keep_ms = u64::try_from(self.limits.forget_after.as_millis()).unwrap_or(u64::MAX);
-                wanted.note_removals(before, self.me.wall_ms(), keep_ms, force);
+                let facts = self.me.facts();
+                let open: Vec<&View> = facts.views_until(before.epoch).collect();
+                wanted.note_removals(&open, self.me.wall_ms(), keep_ms, force);
                 let slots = self.slots_lost_in_the_end(node, before, &wanted).await;
                 if slots > 0 && !force && !request.dry_run {
                     let node = node.clone();

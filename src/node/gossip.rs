@@ -1,7 +1,7 @@
 //! What nodes tell each other all the time: that they are there, what they hold, what is stable, what
 //! they are done with. Also how epochs are closed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,32 +27,62 @@ const SPREAD_PAUSE: Duration = Duration::from_millis(2);
 
 pub(super) const GOSSIP_LIMIT: Duration = Duration::from_millis(400);
 
-/// What members said that they are done with: their active epoch, and below which epoch they lack
-/// nothing.
+/// What members said that they are done with.
 #[derive(Debug, Default)]
-pub(super) struct Reports(Mutex<BTreeMap<MemberId, (Epoch, Epoch)>>);
+pub(super) struct Reports(Mutex<BTreeMap<MemberId, Report>>);
+
+#[derive(Debug, Clone)]
+struct Report {
+    active: Epoch,
+    /// It lacks nothing of epochs below this one.
+    done_below: Epoch,
+    /// Removed members that it does not wait for.
+    does_not_await: BTreeSet<MemberId>,
+}
 
 impl Reports {
-    fn note(&self, member: MemberId, active: Epoch, done_below: Epoch) {
-        self.0.lock().insert(member, (active, done_below));
+    fn note(&self, member: MemberId, gossip: &Gossip) {
+        let report = Report {
+            active: gossip.epoch,
+            done_below: gossip.done_below,
+            does_not_await: gossip.does_not_await.clone(),
+        };
+        self.0.lock().insert(member, report);
+    }
+
+    /// What every other member said, if all of them said it in the epoch that is active here.
+    fn of_all(&self, facts: &Facts) -> Option<Vec<Report>> {
+        let reports = self.0.lock();
+        let others = facts.view()?.members().filter(|member| *member != facts.me);
+        let said = others.map(|member| {
+            let report = reports.get(&member.id())?;
+            (report.active == facts.active).then(|| report.clone())
+        });
+        said.collect()
     }
 
     /// What may be closed: every member said so, all in one and the same active epoch. When in doubt,
     /// nothing.
     fn conclude(&self, facts: &Facts) -> Option<Closed> {
-        let reports = self.0.lock();
-        let mut below = facts.done_below();
-        for member in facts.view()?.members().filter(|member| *member != facts.me) {
-            let (active, done_below) = reports.get(&member.id())?;
-            if *active != facts.active {
-                return None;
-            }
-            below = below.min(*done_below);
-        }
+        let said = self.of_all(facts)?;
+        let below = said.iter().map(|report| report.done_below);
+        let below = below.chain([facts.done_below()]).min()?;
         (below > facts.closed.below).then_some(Closed {
             below,
             at: facts.active,
         })
+    }
+
+    /// Removed members that no owner waits for any more, as far as that is news.
+    fn conclude_removals(&self, facts: &Facts) -> Option<BTreeSet<MemberId>> {
+        let view = facts.view()?;
+        if view.removed.keys().all(|id| facts.settled.contains(id)) {
+            return None;
+        }
+        let said = self.of_all(facts)?;
+        let mut settled = facts.does_not_await();
+        settled.retain(|id| said.iter().all(|report| report.does_not_await.contains(id)));
+        (!settled.is_subset(&facts.settled)).then_some(settled)
     }
 }
 
@@ -101,6 +131,7 @@ impl Node {
             stable,
             done_below: facts.done_below(),
             closed: facts.closed,
+            does_not_await: facts.does_not_await(),
         }
     }
 
@@ -109,7 +140,7 @@ impl Node {
         if facts.active == Epoch::NONE {
             return;
         }
-        self.reports.note(from.id(), gossip.epoch, gossip.done_below);
+        self.reports.note(from.id(), gossip);
         if facts.view().is_some_and(|view| view.is_member(from)) {
             let mut stable = gossip.stable.clone();
             stable.retain(|dot| dot.log.epoch >= facts.closed.below);
@@ -131,14 +162,16 @@ impl Node {
         if let Some(closed) = announced.or_else(|| self.reports.conclude(&facts)) {
             self.enqueue(Job::Close(closed)).await;
         }
+        if let Some(settled) = self.reports.conclude_removals(&facts) {
+            self.enqueue(Job::Settle(settled)).await;
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
     use super::*;
+    use crate::causality::VersionVector;
     use crate::names::{ClusterId, Incarnation, NodeId};
     use crate::placement::{View, next};
 
@@ -169,13 +202,49 @@ mod tests {
         facts
     }
 
+    fn said_by(active: u64, done_below: u64, does_not_await: &[MemberId]) -> Gossip {
+        Gossip {
+            epoch: Epoch(active),
+            held: VersionVector::default(),
+            stable: VersionVector::default(),
+            done_below: Epoch(done_below),
+            closed: Closed::default(),
+            does_not_await: does_not_await.iter().copied().collect(),
+        }
+    }
+
+    #[test]
+    fn a_removal_is_settled_when_every_member_says_in_one_epoch_that_it_does_not_wait() {
+        let mut facts = facts();
+        let before = facts.view().expect("serves").clone();
+        let mut view = next::remove(&before, &member(2).node).expect("is listed");
+        view.note_removals(&[&before], 1, 1000, false);
+        facts.learn(&Arc::new(view));
+        facts.activate(Epoch(3));
+        // It takes a share of node 2's slots, which that one has not handed over.
+        let removed = member(2).id();
+        let reports = Reports::default();
+        reports.note(member(1).id(), &said_by(3, 0, &[removed]));
+        assert_eq!(reports.conclude_removals(&facts), None, "it waits itself");
+        let owned = facts.owned_slots();
+        facts.has_returned(removed, &BTreeSet::new(), &owned);
+        assert_eq!(reports.conclude_removals(&facts), Some(BTreeSet::from([removed])));
+        reports.note(member(1).id(), &said_by(2, 0, &[removed]));
+        assert_eq!(reports.conclude_removals(&facts), None, "said in another epoch");
+        reports.note(member(1).id(), &said_by(3, 0, &[]));
+        assert_eq!(reports.conclude_removals(&facts), None, "node 1 waits");
+        facts.settle_removals(&BTreeSet::from([removed]));
+        reports.note(member(1).id(), &said_by(3, 0, &[removed]));
+        assert_eq!(reports.conclude_removals(&facts), None, "is known");
+    }
+
     #[test]
     fn an_epoch_is_closed_when_every_member_says_so_in_the_epoch_that_is_active_here() {
         let facts = facts();
         let concluded = |said: &[(u64, u64, u64)]| {
             let reports = Reports::default();
             for (number, active, done_below) in said {
-                reports.note(member(*number).id(), Epoch(*active), Epoch(*done_below));
+                reports.note(member(*number).id(), &said_by(*active, *done_below, &[]));
             }
             reports
                 .conclude(&facts)

@@ -154,7 +154,7 @@ impl Node {
                 slots,
                 from_slot,
             } => self.copy_page(peer, target, &slots, from_slot),
-            Question::Confirm(confirm) => self.answer_confirm(&confirm),
+            Question::Confirm(confirm) => self.answer_confirm(confirm).await,
             Question::Return { records, slots, kept } => self.answer_return(peer, records, slots, kept).await,
             Question::Holdings(slots) => self.holdings(&slots),
             Question::Get {

@@ -1,5 +1,6 @@
 //! What the committer is asked to do, and how it answers.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -10,7 +11,7 @@ use super::acks::Stored;
 use crate::causality::{Payload, Record, VersionVector};
 use crate::names::{Epoch, Key, Member, MemberId};
 use crate::placement::{SlotSet, View};
-use crate::replication::{Ask, Closed, Given, Kept, NoExchange, NoReturn, NotHere};
+use crate::replication::{Ask, Closed, Confirm, Given, Kept, NoExchange, NoReturn, NotHere};
 use crate::view_change::{Ballot, Vote};
 use crate::wire::peer::{Answer, Known, Operation, Outcome, Push};
 
@@ -129,6 +130,13 @@ pub(super) enum Job {
         kept: Vec<Kept>,
         reply: oneshot::Sender<Result<(), NoReturn>>,
     },
+    /// Confirms what a removed member keeps, and waits for that member no longer.
+    Confirm {
+        confirm: Confirm,
+        reply: oneshot::Sender<Answer>,
+    },
+    /// Waits no longer for what these removed members keep: their time is up.
+    Expire(BTreeSet<MemberId>),
     /// Begins a new life with an empty store: nothing is kept any more.
     Leave {
         life: Member,
@@ -158,6 +166,8 @@ pub(super) enum Job {
         reply: Reply<()>,
     },
     Close(Closed),
+    /// No owner waits for these removed members any more.
+    Settle(BTreeSet<MemberId>),
     /// Drops tombstones that nobody needs any more.
     Forget(Vec<Record>),
 }

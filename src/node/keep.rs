@@ -237,8 +237,17 @@ impl Node {
         Some(outcome)
     }
 
-    pub(super) fn answer_confirm(&self, confirm: &Confirm) -> Answer {
-        Answer::Confirmed(self.me.facts().confirms(confirm))
+    pub(super) async fn answer_confirm(&self, confirm: Confirm) -> Answer {
+        let facts = self.me.facts();
+        let confirmed = facts.confirms(&confirm);
+        let is_member = facts.view().is_some_and(|view| view.is_member(&confirm.keeper));
+        if is_member || confirmed.is_empty() {
+            return Answer::Confirmed(confirmed);
+        }
+        // A removed keeper drops what is confirmed and tells nobody else: take note before it does.
+        let (reply, answer) = oneshot::channel();
+        self.enqueue(Job::Confirm { confirm, reply }).await;
+        answer.await.unwrap_or(Answer::NotTaken)
     }
 
     /// Takes returned records, and waits a little for the siblings to have them too.

@@ -106,6 +106,7 @@ impl Node {
         self.tasks.spawn(Arc::clone(self).fill_index());
         self.tasks.spawn(Arc::clone(self).watch_changes());
         self.tasks.spawn(Arc::clone(self).forget_tombstones());
+        self.tasks.spawn(Arc::clone(self).expire_removals());
     }
 }
 

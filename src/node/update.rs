@@ -64,10 +64,11 @@ impl Node {
             let is_ours = is_same_change(&chosen, &wanted);
             self.drive_until(Arc::clone(&chosen), deadline).await?;
             if is_ours {
-                self.wait_for_the_removed(&before, &chosen, deadline).await;
+                let has_left = self.wait_for_the_removed(&before, &chosen, deadline).await;
                 return Ok(ViewOutcome::Changed(Changed {
                     view: chosen,
                     slots_given_up,
+                    is_left_behind: !has_left,
                 }));
             }
         }
@@ -155,12 +156,14 @@ impl Node {
     }
 
     /// A node that was removed alive hands over what others have not confirmed yet, and begins anew: only
-    /// then does it keep nothing. While an owner is away it cannot, and is not waited for long.
-    async fn wait_for_the_removed(&self, before: &View, after: &View, deadline: Instant) {
+    /// then does it keep nothing. While an owner is away it cannot, and is not waited for long. True if
+    /// every removed node came so far.
+    async fn wait_for_the_removed(&self, before: &View, after: &View, deadline: Instant) -> bool {
+        let mut all_left = true;
         let removed = before.members().filter(|member| !after.lists(&member.node));
         for member in removed {
             let began = Instant::now();
-            let mut heard = began;
+            let (mut heard, mut has_left) = (began, false);
             while Instant::now() < deadline && heard.elapsed() < GONE_AFTER {
                 let lives = if member.node == self.me.node {
                     Some(self.me.member())
@@ -171,7 +174,10 @@ impl Node {
                     }
                 };
                 match lives {
-                    Some(by) if by != member => break,
+                    Some(by) if by != member => {
+                        has_left = true;
+                        break;
+                    }
                     Some(_) => heard = Instant::now(),
                     None => {}
                 }
@@ -181,7 +187,9 @@ impl Node {
                 }
                 sleep(LOOK_PAUSE).await;
             }
+            all_left &= has_left;
         }
+        all_left
     }
 }
 

@@ -41,6 +41,9 @@ pub struct Changed {
     pub view: Arc<View>,
     /// Slots whose only reachable holder was given up, by force.
     pub slots_given_up: u32,
+    /// The node that was removed did not hand over what it had: writes that only it has are missing until
+    /// it is back.
+    pub is_left_behind: bool,
 }
 
 impl Changed {

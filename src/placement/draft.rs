@@ -5,8 +5,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::View;
+use super::removal::Removal;
 use super::table::SlotTable;
-use super::view::{Listed, Removal};
+use super::view::Listed;
 use crate::names::{ClusterId, Epoch, Incarnation, MemberId, NodeId, PartitionId};
 
 /// How many partitions `nodes` nodes make.

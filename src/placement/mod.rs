@@ -12,6 +12,7 @@ mod examples;
 mod moves;
 mod parts;
 mod quorum;
+mod removal;
 #[cfg(test)]
 mod sequences;
 mod slots;
@@ -21,5 +22,6 @@ mod view;
 pub use moves::Moves;
 pub use parts::{Inconsistent, ViewParts};
 pub use quorum::is_quorum_of;
+pub use removal::Removal;
 pub use slots::SlotSet;
-pub use view::{NODES_MAX, Removal, View};
+pub use view::{NODES_MAX, View};

@@ -7,8 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::View;
 use super::draft::{Draft, partition_count};
+use super::removal::Removal;
 use super::table::SlotTable;
-use super::view::{NODES_MAX, Removal};
+use super::view::NODES_MAX;
 use crate::names::{ClusterId, Epoch, Incarnation, Member, MemberId, NodeId};
 
 /// Far beyond what changes can reach, and far enough from the end that counting on cannot overflow.
@@ -173,6 +174,7 @@ mod tests {
             node: node(9),
             at_ms: 1,
             given_up: false,
+            logs: BTreeMap::new(),
         };
         (MemberId(id), removal)
     }

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::SlotSet;
 use super::draft::{Draft, partition_count};
+use super::removal::Removal;
 use super::table::SlotTable;
 use crate::names::{ClusterId, Epoch, Incarnation, Member, MemberId, NodeId, PartitionId, SLOTS, Slot};
 
@@ -34,17 +35,6 @@ pub struct View {
     pub(super) table: SlotTable,
     pub(super) by_node: BTreeMap<NodeId, usize>,
     pub(super) by_member: BTreeMap<MemberId, usize>,
-}
-
-/// How a member was removed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Removal {
-    pub node: NodeId,
-    /// By the wall clock of whoever proposed it: until when what the member returns may be taken, and
-    /// tombstones must be kept.
-    pub at_ms: u64,
-    /// By force: nobody waits for what only this member had.
-    pub given_up: bool,
 }
 
 /// A node as the view lists it.
@@ -98,49 +88,6 @@ impl View {
             table: SlotTable::even(partitions),
         }
         .finish()
-    }
-
-    /// Notes that the members of `before` which this view does not list were removed now, and forgets
-    /// removals that are older than `keep_ms`.
-    pub fn note_removals(&mut self, before: &Self, now_ms: u64, keep_ms: u64, given_up: bool) {
-        self.removed
-            .retain(|_, removal| removal.at_ms.saturating_add(keep_ms) >= now_ms);
-        let gone: Vec<Member> = before
-            .members()
-            .filter(|member| !self.lists(&member.node))
-            .collect();
-        for member in gone {
-            let removal = Removal {
-                node: member.node.clone(),
-                at_ms: now_ms,
-                given_up,
-            };
-            self.removed.insert(member.id(), removal);
-        }
-    }
-
-    /// Gives up what only this node had, which was removed. True if anybody may have waited for it.
-    pub fn give_up(&mut self, node: &NodeId) -> bool {
-        let of_node = self.removed.values_mut().filter(|removal| removal.node == *node);
-        of_node.fold(false, |news, removal| {
-            news | !std::mem::replace(&mut removal.given_up, true)
-        })
-    }
-
-    /// When a node left that is no member any more: it was removed, or, if it is listed, it followed a
-    /// line of views that was given up. None if that is so long ago that it was forgotten.
-    pub fn left_ms(&self, member: &Member) -> Option<u64> {
-        if self.is_member(member) {
-            Some(self.raised_ms).filter(|raised_ms| *raised_ms > 0)
-        } else {
-            self.removed.get(&member.id()).map(|removal| removal.at_ms)
-        }
-    }
-
-    /// The last time that a member left.
-    pub fn last_left_ms(&self) -> u64 {
-        let removed = self.removed.values().map(|removal| removal.at_ms).max();
-        removed.unwrap_or(0).max(self.raised_ms)
     }
 
     pub fn partition_of_slot(&self, slot: Slot) -> PartitionId {
@@ -260,7 +207,6 @@ impl View {
 mod tests {
     use super::*;
     use crate::placement::examples::{first, node, reborn};
-    use crate::placement::next;
 
     #[test]
     fn the_first_view_deals_nodes_in_sorted_order() {
@@ -309,44 +255,6 @@ mod tests {
         assert_eq!(view.members().count(), 3);
         assert_eq!(view.members_of(PartitionId(1)).count(), 1);
         assert_eq!(view.slots_of_node(&node(3)).len(), usize::from(SLOTS) / 2);
-    }
-
-    #[test]
-    fn removals_are_noted_with_their_time_and_forgotten_after_a_while() {
-        let before = first(2, 4, 1);
-        let mut after = next::remove(&before, &node(1)).expect("is listed");
-        after.note_removals(&before, 1000, 500, false);
-        let gone = before.member(&node(1)).expect("was up");
-        assert_eq!(after.left_ms(&gone), Some(1000));
-        assert_eq!((after.left_ms(&reborn(1, 9)), after.last_left_ms()), (None, 1000));
-        // Who never came up had nothing.
-        let mut without = next::remove(&after, &node(3)).expect("is listed");
-        without.note_removals(&after, 1500, 500, false);
-        assert_eq!(without.removed.len(), 1);
-        let mut later = next::admit(&without, &[]);
-        later.note_removals(&without, 1501, 500, false);
-        assert_eq!((later.left_ms(&gone), later.last_left_ms()), (None, 0));
-    }
-
-    #[test]
-    fn what_a_removed_node_had_is_given_up_once() {
-        let before = first(2, 4, 0);
-        let mut after = next::remove(&before, &node(1)).expect("is listed");
-        after.note_removals(&before, 1000, 500, false);
-        assert!(!after.give_up(&node(2)) && after.give_up(&node(1)) && !after.give_up(&node(1)));
-        assert!(after.removed.values().all(|removal| removal.given_up));
-        let mut forced = next::remove(&before, &node(1)).expect("is listed");
-        forced.note_removals(&before, 1000, 500, true);
-        assert!(!forced.give_up(&node(1)));
-    }
-
-    #[test]
-    fn a_member_that_is_listed_left_only_with_a_line_that_was_given_up() {
-        let mut view = first(2, 4, 0);
-        let member = view.member(&node(1)).expect("is up");
-        assert_eq!(view.left_ms(&member), None);
-        view.raised_ms = 700;
-        assert_eq!((view.left_ms(&member), view.last_left_ms()), (Some(700), 700));
     }
 
     #[test]

@@ -49,6 +49,10 @@ impl Facts {
         for region in Arc::make_mut(&mut self.regions) {
             region.heard.clear();
         }
+        if let Some(view) = self.view().cloned() {
+            self.expired.retain(|id| view.removed.contains_key(id));
+            self.settled.retain(|id| view.removed.contains_key(id));
+        }
         self.forget_closed();
         self.settle();
         let after = self.owned_slots();

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::COMPLETE;
 use crate::causality::VersionVector;
 use crate::names::{Dot, Epoch, Log, Member, MemberId, NodeId, PartitionId, Slot};
-use crate::placement::{SlotSet, View};
+use crate::placement::{Removal, SlotSet, View};
 
 /// How a replica stands with a set of slots that share their history.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,6 +86,10 @@ pub struct Facts {
     pub outranked: bool,
     /// This node was a member once, and was removed: it waits to be added, whatever `VIEW` says.
     pub has_left: bool,
+    /// Removed members of which nothing is taken any more, because their time is up.
+    pub expired: BTreeSet<MemberId>,
+    /// Removed members that no owner waits for any more: their records say nothing that is not known.
+    pub settled: BTreeSet<MemberId>,
 }
 
 impl Region {
@@ -118,6 +122,8 @@ impl Facts {
             gone: SlotSet::default(),
             outranked: false,
             has_left: false,
+            expired: BTreeSet::new(),
+            settled: BTreeSet::new(),
         }
     }
 
@@ -287,6 +293,11 @@ impl Facts {
             .take_while(move |view| view.epoch <= last)
     }
 
+    /// The views of epochs that are not closed, up to this one.
+    pub fn views_until(&self, last: Epoch) -> impl Iterator<Item = &View> {
+        self.views_of(self.closed.below, last).map(Arc::as_ref)
+    }
+
     /// The members, listed then and now, that owned any of `slots` in an epoch that is not closed.
     pub fn owners_then_and_now(&self, slots: &SlotSet) -> BTreeSet<MemberId> {
         let Some(active) = self.view() else {
@@ -299,19 +310,107 @@ impl Facts {
             .collect()
     }
 
+    /// True if every past and present owner that could bring anything of these slots has handed over
+    /// while active in this very view.
+    pub(super) fn has_heard_all(&self, region: &Region) -> bool {
+        self.owners_then_and_now(&region.slots).is_subset(&region.heard)
+    }
+
+    /// True if a removed member may return writes of this log that nobody else has: its entries outlive
+    /// the closing of their epoch.
+    pub(super) fn may_return(&self, log: Log) -> bool {
+        self.holders_of(log).next().is_some()
+    }
+
+    /// The removed members that may return what they hold of a log, with the slots that it concerns.
+    pub(super) fn holders_of(&self, log: Log) -> impl Iterator<Item = (MemberId, &SlotSet)> {
+        let holders = self.view().into_iter().flat_map(move |view| view.holders_of(log));
+        holders.filter(|(id, _)| !self.settled.contains(id))
+    }
+
+    /// The removed members that this one does not wait for: it owns nothing that they kept, or has it.
+    pub fn does_not_await(&self) -> BTreeSet<MemberId> {
+        let removed = self.view().into_iter().flat_map(|view| &view.removed);
+        let may_bring = |region: &Region, removal: &Removal| {
+            let mut kept = removal.logs.values();
+            kept.any(|slots| !slots.intersection(&region.slots).is_empty())
+        };
+        // Of one that is given up, other owners may have taken something before.
+        let awaits = |region: &Region, id: MemberId, removal: &Removal| {
+            if removal.given_up {
+                !self.has_heard_all(region)
+            } else {
+                self.is_awaited(region, id)
+            }
+        };
+        let is_done = |id: MemberId, removal: &Removal| {
+            let mut concerned = self.regions.iter().filter(|region| may_bring(region, removal));
+            !concerned.any(|region| awaits(region, id, removal))
+        };
+        let done = removed.filter(|(id, removal)| is_done(**id, removal));
+        done.map(|(id, _)| *id).collect()
+    }
+
+    /// Takes note that no owner waits for these removed members any more. True if that is news.
+    pub fn settle_removals(&mut self, removed: &BTreeSet<MemberId>) -> bool {
+        let news = !removed.is_subset(&self.settled);
+        self.settled.extend(removed);
+        if news {
+            self.forget_closed();
+        }
+        news
+    }
+
+    /// True if the node of a removed member is listed again: it came with an empty disk.
+    fn is_replaced(&self, removed: MemberId) -> bool {
+        let is_listed = |view: &Arc<View>| {
+            let removal = view.removed.get(&removed);
+            removal.is_some_and(|removal| view.lists(&removal.node))
+        };
+        self.view().is_some_and(is_listed)
+    }
+
+    /// True if what a removed member keeps of these slots may still come. It does not if it was handed
+    /// over after the member was sealed, directly or through others: its last log is complete then. When
+    /// its time is up, or another life of its node is listed, siblings may have taken it just before: they
+    /// are heard once more.
+    pub(super) fn is_awaited(&self, region: &Region, removed: MemberId) -> bool {
+        let last_log = self.view().and_then(|view| view.last_log_of_removed(removed));
+        let number = COMPLETE;
+        let was_handed_over = last_log.is_some_and(|log| region.coverage.includes(Dot { log, number }));
+        let is_gone = self.expired.contains(&removed) || self.is_replaced(removed);
+        let is_over = is_gone && self.has_heard_all(region);
+        !(region.sources.contains(&removed) || was_handed_over || is_over)
+    }
+
     /// Nodes of this member's partition, this one included: who takes a request for its slots.
     pub fn owners(&self, slot: Slot) -> &[NodeId] {
         self.routing().map_or(&[], |view| view.owners(slot))
     }
 
+    /// Which entries of coverage say something: those of epochs that are not closed, and those of logs
+    /// that a removed member may return more of by any view known: one that is not active yet counts what
+    /// is handed over for it.
+    pub(super) fn counts(&self) -> impl Fn(Dot) -> bool + use<> {
+        let (below, views) = (self.closed.below, self.views.clone());
+        let settled = self.settled.clone();
+        move |dot| {
+            let may_return = |view: &Arc<View>| {
+                let mut holders = view.holders_of(dot.log);
+                holders.any(|(id, _)| !settled.contains(&id))
+            };
+            dot.log.epoch >= below || views.values().any(may_return)
+        }
+    }
+
     /// Drops the entries of closed epochs, and the views that nothing refers to any more.
     pub(super) fn forget_closed(&mut self) {
-        let below = self.closed.below;
+        let (below, counts) = (self.closed.below, self.counts());
         for region in Arc::make_mut(&mut self.regions) {
-            region.coverage.retain(|dot| dot.log.epoch >= below);
+            region.coverage.retain(&counts);
         }
         for kept in Arc::make_mut(&mut self.kept) {
-            kept.coverage.retain(|dot| dot.log.epoch >= below);
+            kept.coverage.retain(&counts);
         }
         let active = self.active;
         self.views.retain(|epoch, _| *epoch >= below || *epoch >= active);

@@ -36,8 +36,7 @@ pub fn may_read(
 ) -> Result<Payload, NotHere> {
     let region = owned_region(facts, slot)?;
     let trimmed = trimmed(facts, stable, payload);
-    let concerns = |then: &View, partition| then.partition_of_slot(slot) == partition;
-    may_read_region(facts, region, payload.epoch, &trimmed.entries, concerns)?;
+    may_read_region(facts, region, payload.epoch, &trimmed.entries, Scope::Slot(slot))?;
     Ok(trimmed)
 }
 
@@ -55,24 +54,49 @@ pub fn may_list(
     for region in &*facts.regions {
         let listed = region.slots.intersection(slots);
         if !listed.is_empty() {
-            let concerns = |then: &View, partition| {
-                let owned_then = then.slots_of_partition(partition);
-                !owned_then.intersection(&listed).is_empty()
-            };
-            may_read_region(facts, region, payload.epoch, &trimmed.entries, concerns)?;
+            may_read_region(
+                facts,
+                region,
+                payload.epoch,
+                &trimmed.entries,
+                Scope::Slots(&listed),
+            )?;
         }
     }
     Ok(trimmed)
 }
 
-/// Judges a read in a region. `entries` are those that are not known to be everywhere; what a partition
-/// wrote in an earlier view `concerns` the read if it owned what is read.
+/// What is read: a key of one slot, or all keys of some.
+#[derive(Debug, Clone, Copy)]
+enum Scope<'a> {
+    Slot(Slot),
+    Slots(&'a SlotSet),
+}
+
+impl Scope<'_> {
+    fn meets(self, slots: &SlotSet) -> bool {
+        match self {
+            Self::Slot(slot) => slots.contains(slot),
+            Self::Slots(read) => !read.intersection(slots).is_empty(),
+        }
+    }
+
+    /// True if the partition owned any of it in that view.
+    fn was_owned_by(self, partition: PartitionId, then: &View) -> bool {
+        match self {
+            Self::Slot(slot) => then.partition_of_slot(slot) == partition,
+            Self::Slots(_) => self.meets(&then.slots_of_partition(partition)),
+        }
+    }
+}
+
+/// Judges a read in a region. `entries` are those that are not known to be everywhere.
 fn may_read_region(
     facts: &Facts,
     region: &Region,
     epoch: Epoch,
     entries: &VersionVector,
-    concerns: impl Fn(&View, PartitionId) -> bool,
+    scope: Scope<'_>,
 ) -> Result<(), NotHere> {
     if epoch > facts.active && !planted::is(Fault::NoFence) {
         return Err(NotHere::EpochAhead(epoch));
@@ -82,7 +106,7 @@ fn may_read_region(
     }
     let missing: VersionVector = entries
         .iter()
-        .filter(|dot| !is_covered(facts, region, *dot, &concerns))
+        .filter(|dot| !is_covered(facts, region, *dot, scope))
         .collect();
     if missing.is_empty() || planted::is(Fault::NeverWaits) {
         Ok(())
@@ -104,15 +128,16 @@ pub fn may_write(facts: &Facts, slot: Slot, epoch: Epoch) -> Result<(), NotHere>
 }
 
 /// The payload less the entries that are stable or of closed epochs. Whoever drops an entry raises the
-/// epoch to its own: a node that is behind could not know why the entry may be missing.
+/// epoch to its own: a node that is behind could not know why the entry may be missing. An entry outlives
+/// the closing of its epoch while a removed member may return what it names.
 pub fn trimmed(facts: &Facts, stable: &VersionVector, payload: &Payload) -> Payload {
     let mut trimmed = payload.clone();
     if facts.active == Epoch::NONE {
         return trimmed;
     }
-    trimmed
-        .entries
-        .retain(|dot| dot.log.epoch >= facts.closed.below && !stable.includes(dot));
+    trimmed.entries.retain(|dot| {
+        (dot.log.epoch >= facts.closed.below || facts.may_return(dot.log)) && !stable.includes(dot)
+    });
     if trimmed.entries.len() < payload.entries.len() {
         trimmed.epoch = trimmed.epoch.max(facts.active);
     }
@@ -127,22 +152,15 @@ fn owned_region(facts: &Facts, slot: Slot) -> Result<&Region, NotHere> {
 }
 
 /// Whether what `dot` names, and all before it in its log, is here as far as it concerns what is read (I7).
-fn is_covered(
-    facts: &Facts,
-    region: &Region,
-    dot: Dot,
-    concerns: impl Fn(&View, PartitionId) -> bool,
-) -> bool {
+fn is_covered(facts: &Facts, region: &Region, dot: Dot, scope: Scope<'_>) -> bool {
     let Some(then) = facts.views.get(&dot.log.epoch) else {
-        return false;
+        return is_covered_of_closed(facts, region, dot, scope);
     };
     let Some(writer) = then.member_by_id(dot.log.member) else {
-        return is_given_up(facts, region, dot);
+        return is_given_up(facts, region, dot, scope);
     };
-    if !then
-        .partition_of_node(&writer.node)
-        .is_some_and(|partition| concerns(then, partition))
-    {
+    let partition = then.partition_of_node(&writer.node);
+    if !partition.is_some_and(|partition| scope.was_owned_by(partition, then)) {
         return true;
     }
     let held = if dot.log.epoch == facts.active {
@@ -151,22 +169,29 @@ fn is_covered(
         &region.coverage
     };
     let is_waved_through = dot.log.epoch < facts.active && planted::is(Fault::OldLogsCovered);
-    held.includes(dot) || is_waved_through || is_given_up(facts, region, dot)
+    held.includes(dot) || is_waved_through || is_given_up(facts, region, dot, scope)
+}
+
+/// The same for a log of a closed epoch, whose view may be forgotten: the removal of whoever may return
+/// more of it says which slots it concerns. Nobody knows a log that no removal names.
+fn is_covered_of_closed(facts: &Facts, region: &Region, dot: Dot, scope: Scope<'_>) -> bool {
+    let concerns = facts.holders_of(dot.log).any(|(_, slots)| scope.meets(slots));
+    let is_known = facts.may_return(dot.log);
+    is_known && (!concerns || region.coverage.includes(dot) || is_given_up(facts, region, dot, scope))
 }
 
 /// A log whose member is listed no longer counts as covered once everybody who could bring it has
-/// handed over: what nobody holds must not block readers for ever.
-fn is_given_up(facts: &Facts, region: &Region, dot: Dot) -> bool {
-    let listed = facts
-        .view()
-        .is_some_and(|view| view.member_by_id(dot.log.member).is_some());
-    !listed && has_heard_all(facts, region) && !planted::is(Fault::NeverGivesUp)
-}
-
-/// True if everybody has handed over, while active in this very view, who could bring anything of these
-/// slots.
-fn has_heard_all(facts: &Facts, region: &Region) -> bool {
-    facts.owners_then_and_now(&region.slots).is_subset(&region.heard)
+/// handed over: what nobody holds must not block readers for ever. A removed member that has not returned
+/// what it holds of what is read can bring it.
+fn is_given_up(facts: &Facts, region: &Region, dot: Dot, scope: Scope<'_>) -> bool {
+    let Some(view) = facts.view() else { return false };
+    let is_listed = view.member_by_id(dot.log.member).is_some();
+    let mut holders = facts.holders_of(dot.log).filter(|(_, slots)| scope.meets(slots));
+    let may_return = holders.any(|(holder, _)| facts.is_awaited(region, holder));
+    !is_listed
+        && (!may_return || planted::is(Fault::RemovedNotAwaited))
+        && facts.has_heard_all(region)
+        && !planted::is(Fault::NeverGivesUp)
 }
 
 /// The payload that goes with a reply: all that the client depended on, and what it was shown (I3).
@@ -240,6 +265,6 @@ impl Facts {
         });
         // Who handed the slots over may have counted a closing that nobody else heard of before it left:
         // then its coverage did not speak of the epoch any more, and nobody's will.
-        logs.all(|dot| region.coverage.includes(dot)) || has_heard_all(self, region)
+        logs.all(|dot| region.coverage.includes(dot)) || self.has_heard_all(region)
     }
 }

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::facts::{Region, owners_of, union_of};
-use super::{Ask, Facts, Given, Incoming, NoExchange, Offered};
-use crate::names::{Epoch, Member, MemberId};
+use super::{Ask, Confirm, Facts, Given, Incoming, NoExchange, Offered};
+use crate::names::{Dot, Epoch, Member, MemberId};
 use crate::placement::SlotSet;
 use crate::planted::{self, Fault};
 
@@ -25,9 +25,9 @@ impl Facts {
                 self.vector.raise(dot);
             }
         }
-        let (id, below) = (given.giver.id(), self.closed.below);
+        let (id, counts) = (given.giver.id(), self.counts());
         let regions = std::mem::take(Arc::make_mut(&mut self.regions));
-        self.regions = Arc::new(merge_offers(regions, given, below, |region| {
+        self.regions = Arc::new(merge_offers(regions, given, counts, |region| {
             region.heard.insert(id);
         }));
         self.settle();
@@ -47,7 +47,7 @@ impl Facts {
             return Err(NoExchange::NotListed);
         }
         let incoming = self.incoming_for(ask);
-        let regions = merge_offers(incoming.regions, given, self.closed.below, |_| {});
+        let regions = merge_offers(incoming.regions, given, self.counts(), |_| {});
         self.incoming = Some(Incoming {
             target: ask.target,
             regions,
@@ -107,7 +107,10 @@ impl Facts {
         let Some(active) = self.view().filter(|_| !planted::is(Fault::RemovedNotAwaited)) else {
             return false;
         };
-        let is_awaited = |id: MemberId| active.removed.get(&id).is_some_and(|removal| !removal.given_up);
+        let is_awaited = |id: MemberId| {
+            let removal = active.removed.get(&id);
+            removal.is_some_and(|removal| !removal.given_up) && self.is_awaited(region, id)
+        };
         self.lost_owners(region).any(|owner| is_awaited(owner.id()))
     }
 
@@ -128,13 +131,40 @@ impl Facts {
             })
     }
 
-    /// What a removed member kept of these slots may not be taken any more, and nobody else can bring it, nor
-    /// what others had handed over to it. True if that is news.
-    pub fn gives_up_on(&mut self, from: MemberId, sources: &BTreeSet<MemberId>, slots: &SlotSet) -> bool {
-        let ready = self.ready_slots();
-        let news = self.has_returned(from, sources, slots);
-        self.gone = self.gone.union(&self.ready_slots().difference(&ready));
-        news
+    /// What these removed members keep may not be taken any more. A sibling may have taken it just in
+    /// time, so it is given up only after all siblings were heard once more. True if that is news.
+    pub fn expire(&mut self, members: &BTreeSet<MemberId>) -> bool {
+        let Some(view) = self.view().cloned() else {
+            return false;
+        };
+        let is_news = |id: &&MemberId| view.removed.contains_key(id) && !self.expired.contains(id);
+        let news: Vec<MemberId> = members.iter().filter(is_news).copied().collect();
+        if news.is_empty() {
+            return false;
+        }
+        self.expired.extend(news);
+        let siblings: Vec<MemberId> = self.siblings().iter().map(Member::id).collect();
+        for region in Arc::make_mut(&mut self.regions) {
+            region.heard.retain(|id| !siblings.contains(id));
+        }
+        self.settle();
+        true
+    }
+
+    /// Takes note that this owner has all that a removed member keeps of the slots that it confirmed:
+    /// nobody need wait for that member. True if that is news.
+    pub fn note_confirmed(&mut self, confirm: &Confirm, confirmed: &SlotSet) -> bool {
+        let keeper = &confirm.keeper;
+        if self.view().is_some_and(|view| view.is_member(keeper)) {
+            return false;
+        }
+        let confirmed = confirm
+            .kept
+            .iter()
+            .map(|kept| (kept.slots.intersection(confirmed), kept));
+        confirmed.fold(false, |news, (slots, kept)| {
+            news | self.has_returned(keeper.id(), &kept.sources, &slots)
+        })
     }
 
     /// A removed member has returned everything that it kept of these slots. True if that is news.
@@ -171,7 +201,7 @@ impl Facts {
 fn merge_offers(
     regions: Vec<Region>,
     given: &Given,
-    closed_below: Epoch,
+    counts: impl Fn(Dot) -> bool,
     mut note: impl FnMut(&mut Region),
 ) -> Vec<Region> {
     let mut merged = Vec::new();
@@ -186,7 +216,8 @@ fn merge_offers(
                 slots,
                 ..rest.clone()
             };
-            lay_over(&mut region, offered, given, closed_below);
+            lay_over(&mut region, offered, given);
+            region.coverage.retain(&counts);
             note(&mut region);
             merged.push(region);
         }
@@ -197,9 +228,8 @@ fn merge_offers(
     join_alike(merged)
 }
 
-fn lay_over(region: &mut Region, offered: &Offered, given: &Given, closed_below: Epoch) {
+fn lay_over(region: &mut Region, offered: &Offered, given: &Given) {
     region.coverage.merge(&offered.coverage);
-    region.coverage.retain(|dot| dot.log.epoch >= closed_below);
     region.sources.insert(given.giver.id());
     region.sources.extend(&offered.sources);
     // An owner that lost the slot earlier does not know what became stable after that.

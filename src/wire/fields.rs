@@ -79,7 +79,7 @@ by_fields! {
     Member { node, incarnation }
     Log { epoch, member }
     Dot { log, number }
-    Removal { node, at_ms, given_up }
+    Removal { node, at_ms, given_up, logs }
     ViewParts { epoch, generation, raised_ms, removed, cluster, replicas, nodes, partitions, slots }
     Region { slots, lacks, coverage, sources, heard }
     Kept { slots, last_owned, lacks, coverage, sources }

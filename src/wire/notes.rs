@@ -2,19 +2,19 @@
 //!
 //! The vector has a note of its own because it changes with every write; the rest changes with the view.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use super::SharedView;
 use crate::causality::VersionVector;
-use crate::names::{Epoch, Member};
+use crate::names::{Epoch, Member, MemberId};
 use crate::placement::SlotSet;
 use crate::replication::{Closed, Facts, Incoming, Kept, Region};
 use crate::view_change::Acceptor;
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 const MEMBER: &str = "member";
 const STANDING: &str = "standing";
 const VECTOR: &str = "vector";
@@ -42,6 +42,8 @@ struct Standing {
     gone: SlotSet,
     outranked: bool,
     has_left: bool,
+    expired: BTreeSet<MemberId>,
+    settled: BTreeSet<MemberId>,
 }
 
 /// A named note, as the store keeps it.
@@ -76,6 +78,8 @@ pub fn standing_note(facts: &Facts) -> Note {
         gone: facts.gone.clone(),
         outranked: facts.outranked,
         has_left: facts.has_left,
+        expired: facts.expired.clone(),
+        settled: facts.settled.clone(),
     };
     note(STANDING, &standing)
 }
@@ -101,6 +105,8 @@ pub fn read(notes: &[(String, Vec<u8>)]) -> Result<Option<(Facts, Acceptors)>, U
         facts.gone = standing.gone;
         facts.outranked = standing.outranked;
         facts.has_left = standing.has_left;
+        facts.expired = standing.expired;
+        facts.settled = standing.settled;
     }
     facts.vector = find::<VersionVector>(notes, VECTOR)?.unwrap_or_default();
     let acceptors = find::<Acceptors>(notes, ACCEPTORS)?.unwrap_or_default();

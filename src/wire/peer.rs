@@ -3,18 +3,20 @@
 //! Postcard behind a version byte. Every frame carries the sender's clock, which raises the receiver's,
 //! and its active epoch, so that whoever is behind notices on the next word.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::SharedView;
 use crate::causality::{Payload, Record, Timestamp, VersionVector};
-use crate::names::{ClusterId, Epoch, Key, Member, NodeId};
+use crate::names::{ClusterId, Epoch, Key, Member, MemberId, NodeId};
 use crate::placement::SlotSet;
 use crate::replication::{Ask, Closed, Confirm, Copied, Given, Kept};
 use crate::view_change::{Ballot, Order, Report, Vote};
 
 /// The version of everything in this file. Nodes of different versions do not talk.
-pub const VERSION: u8 = 1;
+pub const VERSION: u8 = 2;
 
 /// Bytes that are no message of this version.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -307,6 +309,8 @@ pub struct Gossip {
     /// The sender lacks nothing of epochs below this one.
     pub done_below: Epoch,
     pub closed: Closed,
+    /// Removed members that the sender does not wait for.
+    pub does_not_await: BTreeSet<MemberId>,
 }
 
 /// A greeting in bytes.

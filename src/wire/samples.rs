@@ -52,7 +52,7 @@ pub(super) fn members() -> BoxedStrategy<Member> {
         .boxed()
 }
 
-fn member_ids() -> BoxedStrategy<MemberId> {
+pub(super) fn member_ids() -> BoxedStrategy<MemberId> {
     numbers().prop_map(MemberId).boxed()
 }
 
@@ -143,6 +143,7 @@ pub(super) fn views() -> BoxedStrategy<SharedView> {
                             node,
                             at_ms,
                             given_up,
+                            logs: BTreeMap::new(),
                         },
                     )
                 })

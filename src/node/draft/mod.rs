@@ -165,7 +165,7 @@ impl<'a> Draft<'a> {
             } => match self.adopt(&from, &records, &slots, &kept) {
                 Ok(()) => Decision::Then(After::Adopted(reply, Ok(()))),
                 Err(NoReturn::TooLate) => {
-                    self.give_up_on(&from, &slots, &kept);
+                    self.give_up_on(&from, &kept);
                     Decision::Then(After::Adopted(reply, Err(NoReturn::TooLate)))
                 }
                 Err(reason) => {
@@ -173,6 +173,15 @@ impl<'a> Draft<'a> {
                     Decision::Then(After::Nothing)
                 }
             },
+            Job::Confirm { confirm, reply } => {
+                let confirmed = self.facts.confirms(&confirm);
+                self.standing_changed |= self.facts.note_confirmed(&confirm, &confirmed);
+                Decision::Then(After::Answered(reply, Answer::Confirmed(confirmed)))
+            }
+            Job::Expire(removed) => {
+                self.standing_changed |= self.facts.expire(&removed);
+                Decision::Then(After::Nothing)
+            }
             Job::Leave { life, reply } => {
                 let left = self.leave(life);
                 Decision::Then(After::Done(reply, left))
@@ -206,6 +215,10 @@ impl<'a> Draft<'a> {
             }
             Job::Close(closed) => {
                 self.standing_changed |= self.facts.close(closed);
+                Decision::Then(After::Nothing)
+            }
+            Job::Settle(removed) => {
+                self.standing_changed |= self.facts.settle_removals(&removed);
                 Decision::Then(After::Nothing)
             }
             Job::Forget(tombstones) => {

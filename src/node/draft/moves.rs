@@ -87,14 +87,11 @@ impl Draft<'_> {
         Ok(())
     }
 
-    /// Waits no longer for what came back too late.
-    pub(super) fn give_up_on(&mut self, from: &Member, slots: &SlotSet, kept: &[Kept]) {
-        let from = from.id();
-        for one in kept {
-            let slots = one.slots.intersection(slots);
-            self.standing_changed |= self.facts.gives_up_on(from, &one.sources, &slots);
-        }
-        self.standing_changed |= self.facts.gives_up_on(from, &Default::default(), slots);
+    /// Waits no longer for what came back too late, nor for what others had handed over to its sender.
+    pub(super) fn give_up_on(&mut self, from: &Member, kept: &[Kept]) {
+        let handed_over = kept.iter().flat_map(|one| &one.sources).copied();
+        let late = handed_over.chain([from.id()]).collect();
+        self.standing_changed |= self.facts.expire(&late);
     }
 
     /// Ends this life of the node: nothing of it is kept, or it does not end.

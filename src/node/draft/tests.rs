@@ -161,7 +161,7 @@ fn returned(removed_ms: u64, slots: impl Fn(&Facts) -> SlotSet) -> usize {
     let before = facts(3);
     let before = before.view().expect("is active");
     let mut view = next::remove(before, &member(2).node).expect("is listed");
-    view.note_removals(before, removed_ms, u64::MAX, false);
+    view.note_removals(&[before], removed_ms, u64::MAX, false);
     let mut owner = facts(3);
     owner.learn(&view.into());
     owner.activate(Epoch(2));

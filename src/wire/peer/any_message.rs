@@ -38,14 +38,18 @@ fn known() -> BoxedStrategy<Known> {
 }
 
 fn gossip() -> BoxedStrategy<Gossip> {
-    (epochs(), vectors(), vectors(), epochs(), closings())
-        .prop_map(|(epoch, held, stable, done_below, closed)| Gossip {
-            epoch,
-            held,
-            stable,
-            done_below,
-            closed,
-        })
+    let waits = proptest::collection::btree_set(member_ids(), 0..3);
+    (epochs(), vectors(), vectors(), epochs(), closings(), waits)
+        .prop_map(
+            |(epoch, held, stable, done_below, closed, does_not_await)| Gossip {
+                epoch,
+                held,
+                stable,
+                done_below,
+                closed,
+                does_not_await,
+            },
+        )
         .boxed()
 }
 

@@ -37,7 +37,7 @@ pub(crate) fn first(replicas: u32, count: u64) -> Arc<View> {
 
 pub(crate) fn minus(view: &Arc<View>, number: u64) -> Arc<View> {
     let mut next = next::remove(view, &node(number)).expect("is listed");
-    next.note_removals(view, 1, u64::MAX, false);
+    next.note_removals(&[view], 1, u64::MAX, false);
     Arc::new(next)
 }
 

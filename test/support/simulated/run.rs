@@ -91,9 +91,15 @@ async fn run_in_simulation(setting: &Setting, plan: &[Event]) -> Outcomes {
     drop(operators);
     outcomes.history = workload.into_inner().into_history();
     let rules = Rules {
-        // Each disk that is lost, and each member that was removed while it was away, may have had the last
-        // copy but for others; readers do not wait for what such a member returns.
-        lasting_replicas: 1 + u32::from(setting.severity.wipes) + stage.left_behind.get(),
+        // Each disk that is lost may have had the last copy but for others. What a member has that was
+        // removed while it was away is waited for; it is refused where tombstones go soon.
+        lasting_replicas: 1
+            + u32::from(setting.severity.wipes)
+            + if setting.severity.gentle {
+                stage.left_behind.get()
+            } else {
+                0
+            },
         ..Rules::default()
     };
     outcomes.verdict = judge(&outcomes.history, &rules);

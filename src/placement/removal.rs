@@ -85,12 +85,6 @@ impl View {
         removed.unwrap_or(0).max(self.raised_ms)
     }
 
-    /// The log of a removed member in the last epoch that listed it.
-    pub fn last_log_of_removed(&self, member: MemberId) -> Option<Log> {
-        let mut logs = self.removed.get(&member)?.logs.keys();
-        logs.rfind(|log| log.member == member).copied()
-    }
-
     /// The removed members that may return what they hold of a log, with the slots that it concerns.
     pub fn holders_of(&self, log: Log) -> impl Iterator<Item = (MemberId, &SlotSet)> {
         let waited_for = self.removed.iter().filter(|(_, removal)| !removal.given_up);

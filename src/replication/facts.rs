@@ -370,14 +370,32 @@ impl Facts {
         self.view().is_some_and(is_listed)
     }
 
-    /// True if what a removed member keeps of these slots may still come. It does not if it was handed
-    /// over after the member was sealed, directly or through others: its last log is complete then. When
-    /// its time is up, or another life of its node is listed, siblings may have taken it just before: they
-    /// are heard once more.
+    /// True if a removed member handed these slots over after it was sealed for the view that took them
+    /// away, to this member or to others who passed them on: of each slot, the last log in which it owned
+    /// it is complete here.
+    fn was_handed_over(&self, region: &Region, removed: MemberId) -> bool {
+        let Some(removal) = self.view().and_then(|view| view.removed.get(&removed)) else {
+            return false;
+        };
+        let mut rest = region.slots.clone();
+        let own_logs = removal.logs.iter().filter(|(log, _)| log.member == removed);
+        for (log, owned) in own_logs.rev() {
+            let last_log = Dot {
+                log: *log,
+                number: COMPLETE,
+            };
+            if !rest.intersection(owned).is_empty() && !region.coverage.includes(last_log) {
+                return false;
+            }
+            rest = rest.difference(owned);
+        }
+        true
+    }
+
+    /// True if what a removed member keeps of these slots may still come. When its time is up, or another
+    /// life of its node is listed, siblings may have taken it just before: they are heard once more.
     pub(super) fn is_awaited(&self, region: &Region, removed: MemberId) -> bool {
-        let last_log = self.view().and_then(|view| view.last_log_of_removed(removed));
-        let number = COMPLETE;
-        let was_handed_over = last_log.is_some_and(|log| region.coverage.includes(Dot { log, number }));
+        let was_handed_over = self.was_handed_over(region, removed);
         let is_gone = self.expired.contains(&removed) || self.is_replaced(removed);
         let is_over = is_gone && self.has_heard_all(region);
         !(region.sources.contains(&removed) || was_handed_over || is_over)

@@ -26,6 +26,9 @@ pub struct SimCluster {
     listed: usize,
     /// What every node is started with.
     pub limits: Limits,
+    /// No disk is destroyed unless two other members serve. A view whose members have all lost their disks
+    /// ends the cluster, and a run that removes nodes easily gets there.
+    pub spares_last_disks: bool,
     born: Instant,
 }
 
@@ -38,6 +41,7 @@ pub struct SimNode {
     pub gate: Gate,
     pub running: Option<Arc<Node>>,
     pub has_run: bool,
+    pub lost_disk: bool,
     /// Cancelled when the node is killed, for those who wait for an answer of it.
     pub life: CancellationToken,
 }
@@ -63,6 +67,7 @@ impl SimCluster {
             gate: Gate::default(),
             running: None,
             has_run: false,
+            lost_disk: false,
             life: CancellationToken::new(),
         };
         let nodes = (0..count).map(node).collect();
@@ -73,6 +78,7 @@ impl SimCluster {
             replicas,
             listed: count,
             limits: Limits::default(),
+            spares_last_disks: false,
             born,
         }
     }
@@ -108,7 +114,10 @@ impl SimCluster {
     /// while a disk takes its time.
     pub fn starting(&mut self, number: usize) -> impl Future<Output = Arc<Node>> + use<> {
         let listed = &self.nodes[..self.listed];
-        let is_listed = number < self.listed;
+        // Where nodes are removed, the first list may name nodes that have left: one that lost its disk is
+        // started without it, and those who list it find it.
+        let may_mislead = self.spares_last_disks && self.nodes[number].lost_disk;
+        let is_listed = number < self.listed && !may_mislead;
         let given = Given {
             replicas: is_listed.then_some(self.replicas),
             view: is_listed.then(|| listed.iter().map(|node| node.id.clone()).collect()),
@@ -165,10 +174,15 @@ impl SimCluster {
         node.gate.thaw();
     }
 
-    /// Kills a node and takes its disk.
+    /// Kills a node and takes its disk, if it may.
     pub fn wipe(&mut self, number: usize) {
+        let others = self.members().into_iter().filter(|other| *other != number);
+        let may_be_lost = !self.spares_last_disks || others.count() >= 2;
         self.kill(number);
-        self.nodes[number].disk.wipe();
+        if may_be_lost {
+            self.nodes[number].disk.wipe();
+            self.nodes[number].lost_disk = true;
+        }
     }
 
     /// Cuts a node off from all others.

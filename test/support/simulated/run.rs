@@ -52,6 +52,7 @@ async fn run_in_simulation(setting: &Setting, plan: &[Event]) -> Outcomes {
     let began = Instant::now();
     let mut cluster = SimCluster::with_spares(setting.seed, setting.nodes, setting.spares, setting.replicas);
     cluster.limits = setting.limits();
+    cluster.spares_last_disks = setting.severity.changes > 0;
     if !setting.severity.rough_birth {
         cluster.start_all().await;
     }

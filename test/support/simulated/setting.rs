@@ -48,8 +48,6 @@ impl Setting {
         let gentle = dice.chance(12);
         let faults = dice.between(2, 14);
         let may_wipe = dice.chance(60) && replicas > 1;
-        // What was written to one replica alone may vanish when it is removed, and when its disk is lost:
-        // in one run one of the two, so that two replicas are enough to outlive either.
         let changes = if dice.chance(60) { dice.between(1, 8) } else { 0 };
         let spares = if changes > 0 {
             dice.between(0, 3).min(size - 2)
@@ -60,7 +58,7 @@ impl Setting {
             faults,
             span_ms,
             changes,
-            wipes: may_wipe && changes == 0,
+            wipes: may_wipe,
             rough_birth: dice.chance(25),
             gentle,
         };

@@ -1,6 +1,7 @@
 //! Disks that are really full: small file systems in memory. Needs the right to mount; says loudly
 //! that it checked nothing where it has none.
 
+use std::fs::File;
 use std::io::Write;
 use std::process::Command;
 

@@ -68,6 +68,13 @@ impl Me {
         self.facts.load_full()
     }
 
+    /// True if no view was activated or left since `facts` were published: nobody has dropped a slot that
+    /// they own, or put records of a copy into one.
+    pub(super) fn is_still_in(&self, facts: &Arc<Facts>) -> bool {
+        let now = self.facts.load();
+        Arc::ptr_eq(&now, facts) || (now.active == facts.active && now.me == facts.me)
+    }
+
     pub(super) fn publish(&self, facts: Facts) {
         self.facts.store(Arc::new(facts));
         self.published.happen();

@@ -34,12 +34,21 @@ impl Node {
 
     /// Answers from this replica alone, without waiting.
     pub(super) fn read_here(&self, key: &Key, payload: &Payload) -> Result<ReadHere, NotHere> {
-        let facts = self.me.facts();
-        let stable = self.acks.stable();
         let slot = key.slot();
-        let payload = may_read(&facts, &stable, slot, payload)?;
-        let partition = facts.partition().ok_or(NotHere::NotOwner)?;
-        let record = self.resident.get(key.as_str());
+        let (facts, stable, payload, partition, record) = loop {
+            let facts = self.me.facts();
+            let stable = self.acks.stable();
+            let payload = may_read(&facts, &stable, slot, payload)?;
+            let partition = facts.partition().ok_or(NotHere::NotOwner)?;
+            #[cfg(test)]
+            super::interleaved::happen_now();
+            let record = self.resident.get(key.as_str());
+            // This thread may have lost its core in between, for long enough to move the slot away. What it
+            // found then is what a dropped slot or an unfinished copy has.
+            if self.me.is_still_in(&facts) {
+                break (facts, stable, payload, partition, record);
+            }
+        };
         let payload = answer(&facts, &stable, &payload, record.as_ref());
         Ok(match record.filter(|record| !record.is_tombstone()) {
             Some(record) => Ok(Found {

@@ -34,7 +34,7 @@ mod tables;
 mod tests;
 
 use std::fmt;
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::path::Path;
 
@@ -292,6 +292,11 @@ fn open_tables(directory: &Directory) -> Result<Tables, OpenError> {
     } else {
         discard_unfinished(dir)?;
     }
+    if has_marker(dir) {
+        // The database locks this file and does not make it again. The directory is locked already.
+        let lock = File::options().create(true).append(true).open(dir.join("lock"));
+        lock.map_err(|error| OpenError::from_io(dir, &error))?;
+    }
     let journal_bytes = journal::mend(dir).map_err(|error| OpenError::from_journal(dir, &error))?;
     let tables = Tables::open(dir, journal_bytes).map_err(|error| OpenError::from_database(dir, error))?;
     let format = tables
@@ -321,7 +326,8 @@ fn require_complete(dir: &Path) -> Result<(), OpenError> {
         return Err(missing("the journal"));
     }
     let mut keyspaces = 0;
-    for keyspace in fs::read_dir(dir.join("keyspaces")).map_err(failed)? {
+    let folder = dir.join("keyspaces");
+    for keyspace in fs::read_dir(folder).map_err(|_| missing("the folder keyspaces"))? {
         let current = keyspace.map_err(failed)?.path().join("current");
         if !current.exists() {
             return Err(missing(&format!("the file {}", current.display())));

@@ -194,8 +194,8 @@ impl Node {
     /// held before the first of them was read. Read beside the committer: whatever changes meanwhile is
     /// in the hand-over that ends the copy.
     pub(super) fn copy_page(&self, taker: &Member, target: Epoch, slots: &SlotSet, from_slot: u16) -> Answer {
-        let facts = self.me.facts();
-        let copied = facts.offer_copy(taker, target);
+        let activations = self.me.activations();
+        let copied = self.me.facts().offer_copy(taker, target);
         if copied.is_empty() {
             return Answer::Declined(Declined::Gone);
         }
@@ -220,7 +220,7 @@ impl Node {
             bytes += bytes_of(&records[before..]);
         }
         // Slots that were dropped meanwhile were not empty.
-        if !self.me.is_still_in(&facts) {
+        if self.me.activations() != activations {
             return Answer::Declined(Declined::Gone);
         }
         rest = rest.from(next_slot.unwrap_or(SLOTS));

@@ -226,6 +226,14 @@ async fn a_page_of_a_copy_whose_slots_are_dropped_meanwhile_is_declined() {
     assert!(matches!(page, Answer::Declined(Declined::Gone)), "{page:?}");
 }
 
+#[tokio::test]
+async fn a_key_that_is_dropped_and_stored_again_in_one_batch_is_there() {
+    let mut stage = stage().await;
+    stage.publish(owning(), &[record("k", 10)], &[record("k", 9)]);
+    let found = stage.node.read_here(&key("k"), &Payload::default());
+    assert_eq!(number_of(&found.expect("is owned")), Some(10));
+}
+
 /// Real threads, without a hook: whatever moment the committer is in, a reader finds a key or learns that
 /// it must ask elsewhere.
 #[tokio::test]

@@ -154,6 +154,7 @@ impl Node {
     fn list_here(&self, slots: &SlotSet, listing: &Listing, payload: &Payload) -> Result<Part, NotHere> {
         let index = self.resident.index_if_complete().ok_or(NotHere::NotReady)?;
         loop {
+            let activations = self.me.activations();
             let (facts, stable) = (self.me.facts(), self.acks.stable());
             let trimmed = may_list(&facts, &stable, slots, payload)?;
             #[cfg(test)]
@@ -161,7 +162,7 @@ impl Node {
             let mut look = Look::new(slots, listing);
             index.visit_from(look.begin(), |record| look.at(record));
             // Slots may have moved away, and been dropped, before their keys were looked at.
-            if self.me.is_still_in(&facts) {
+            if self.me.activations() == activations {
                 return Ok(Part {
                     payload: answer(&facts, &stable, &trimmed, &look.seen),
                     items: look.items(),

@@ -36,6 +36,7 @@ impl Node {
     pub(super) fn read_here(&self, key: &Key, payload: &Payload) -> Result<ReadHere, NotHere> {
         let slot = key.slot();
         let (facts, stable, payload, partition, record) = loop {
+            let activations = self.me.activations();
             let facts = self.me.facts();
             let stable = self.acks.stable();
             let payload = may_read(&facts, &stable, slot, payload)?;
@@ -45,7 +46,7 @@ impl Node {
             let record = self.resident.get(key.as_str());
             // This thread may have lost its core in between, for long enough to move the slot away. What it
             // found then is what a dropped slot or an unfinished copy has.
-            if self.me.is_still_in(&facts) {
+            if self.me.activations() == activations {
                 break (facts, stable, payload, partition, record);
             }
         };

@@ -120,11 +120,7 @@ pub(super) fn newest_number_in(dir: &Path) -> io::Result<Option<u64>> {
 }
 
 pub(super) fn path_of(dir: &Path, number: u64) -> PathBuf {
-    dir.join(name_of(number))
-}
-
-pub(super) fn name_of(number: u64) -> String {
-    format!("{number}.jnl")
+    dir.join(format!("{number}.jnl"))
 }
 
 /// True if no journal holds anything, whole or torn.

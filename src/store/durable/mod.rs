@@ -185,7 +185,7 @@ impl DurableEngine {
         if !has_marker(self.directory.path()) {
             return Err(Displaced::Emptied(self.directory.path().into()));
         }
-        Err(Displaced::Journal(tables.journal().path().into()))
+        Err(Displaced::Journal(tables.journal().newest_path()))
     }
 
     /// Says truthfully what became of a batch whose writing failed.

@@ -1,5 +1,5 @@
-//! What happens while a thread that reads has lost its core between judging by the facts and looking into
-//! the map: the committer moves slots away, drops them, and copies them back.
+//! Tests of a reader that is preempted after it judged by the facts and before it looks into the map, while
+//! the committer moves slots away, drops them, and copies them back.
 
 use std::cell::Cell;
 use std::collections::BTreeSet;
@@ -24,7 +24,7 @@ thread_local! {
     static MEANWHILE: Cell<Option<Box<dyn FnOnce()>>> = const { Cell::new(None) };
 }
 
-/// Where a reading thread loses its core: what was given to `meanwhile` happens.
+/// Where a reading thread is preempted: what was given to `meanwhile` happens.
 pub(super) fn happen_now() {
     if let Some(happen) = MEANWHILE.take() {
         happen();
@@ -177,7 +177,7 @@ fn number_of(found: &Result<Found, Refusal>) -> Option<u64> {
 }
 
 #[tokio::test]
-async fn a_read_whose_slot_moves_while_the_thread_has_no_core_is_judged_anew() {
+async fn a_read_whose_slot_moves_while_the_thread_is_preempted_is_judged_anew() {
     for (happens, read_elsewhere) in [(DROPPED, true), (STAGED, true), (REGAINED, false)] {
         let mut stage = stage().await;
         let node = Arc::clone(&stage.node);
@@ -193,7 +193,7 @@ async fn a_read_whose_slot_moves_while_the_thread_has_no_core_is_judged_anew() {
 }
 
 #[tokio::test]
-async fn a_listing_whose_slots_move_while_the_thread_has_no_core_is_judged_anew() {
+async fn a_listing_whose_slots_move_while_the_thread_is_preempted_is_judged_anew() {
     for (happens, listed_elsewhere) in [(DROPPED, true), (STAGED, true), (REGAINED, false)] {
         let mut stage = stage().await;
         let node = Arc::clone(&stage.node);

@@ -44,8 +44,8 @@ impl Node {
             #[cfg(test)]
             super::interleaved::happen_now();
             let record = self.resident.get(key.as_str());
-            // This thread may have lost its core in between, for long enough to move the slot away. What it
-            // found then is what a dropped slot or an unfinished copy has.
+            // This thread may have been preempted in between, for long enough to move the slot away: what it
+            // found may be a dropped slot, or a part of an unfinished copy.
             if self.me.activations() == activations {
                 break (facts, stable, payload, partition, record);
             }

@@ -1,5 +1,5 @@
-//! What can have become of the files that the database writes while it had them open, told apart by what
-//! the operator does about it.
+//! Errors for files that were deleted, moved or replaced while the database had them open, told apart by
+//! what the operator does about it.
 
 use std::path::PathBuf;
 
@@ -8,7 +8,7 @@ use std::path::PathBuf;
 pub(super) enum Displaced {
     #[error(
         "the data directory {} was deleted or moved away while this node runs; \
-         move it back, or restart this node: it starts empty and takes its keys from its siblings",
+         move it back, or restart this node: it starts empty and copies what its siblings have",
         .0.display()
     )]
     Gone(PathBuf),
@@ -22,7 +22,7 @@ pub(super) enum Displaced {
     Unreachable(PathBuf, String),
     #[error(
         "the files in the data directory {} were deleted while this node runs; \
-         empty the directory and restart this node: it starts empty and takes its keys from its siblings",
+         empty the directory and restart this node: it starts empty and copies what its siblings have",
         .0.display()
     )]
     Emptied(PathBuf),
@@ -34,7 +34,7 @@ pub(super) enum Displaced {
     Journal(PathBuf),
     #[error(
         "the table file {} was deleted while this node runs; put it back, or empty the data directory and \
-         restart this node: it starts empty and takes its keys from its siblings",
+         restart this node: it starts empty and copies what its siblings have",
         .0.display()
     )]
     Table(PathBuf),

@@ -55,7 +55,7 @@ impl OpenJournal {
         journal::path_of(&self.dir, self.number)
     }
 
-    /// True if the journal stands where it was and has lost nothing.
+    /// True if the journal is where it was and has lost nothing.
     pub(super) fn is_in_place(&mut self) -> bool {
         self.follow();
         let Ok(found) = stat(&self.path) else {

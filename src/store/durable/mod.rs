@@ -13,10 +13,10 @@
 //! * A background thread that failed stops the database too. That shows at the next batch before
 //!   anything of it is written, and the batch is written after opening again.
 //! * Batches are refused before the disk is full, see `room`.
-//! * Files can go while the database writes them, see `in_place`. A batch is refused before anything of it
-//!   is written where a restart would not find it, and answered only if its journal is still in place after
-//!   the sync. If the journal alone is gone, everything is written anew from memory; a directory that was
-//!   moved away can be moved back. Neither needs a restart.
+//! * Files can be deleted or moved while the database writes them, see `in_place`. A batch is refused before
+//!   anything of it is written where a restart would not find it, and answered only if its journal is still
+//!   in place after the sync. If only the journal is gone, everything is written anew from memory. A
+//!   directory that was moved away can be moved back. Neither needs a restart.
 //!
 //! Left out on purpose: committing without blocking. One committer has a thread of its own and nothing
 //! to do before the answer, so the future returned by `commit` simply blocks.
@@ -83,7 +83,14 @@ impl DurableEngine {
 
     fn open_within(dir: &Path, limits: Limits) -> Result<Self, OpenError> {
         let mut directory = Directory::hold(dir)?;
-        let tables = open_tables(&directory)?;
+        let mut tables = open_tables(&directory)?;
+        if !directory.is_complete() {
+            // A journal that was created has its full length at once. One that was opened is as long as what
+            // it holds, so that its length tells whether somebody cut it.
+            drop(tables);
+            journal::wait_until_closed(dir).map_err(|error| OpenError::from_io(dir, &error))?;
+            tables = open_tables(&directory)?;
+        }
         // If it fails (a full disk), the next start does it.
         let _ = directory.mark_complete();
         let stored = tables
@@ -148,7 +155,7 @@ impl DurableEngine {
         Err(StoreError::Refused(displaced.to_string()))
     }
 
-    /// Takes the answer back if the journal went while the batch was written.
+    /// Refuses the answer if the journal was deleted or moved while the batch was written.
     fn check_after(&self, state: &mut State) -> Result<(), StoreError> {
         let tables = state.tables.as_mut().expect("opened for writing");
         if tables.journal().is_in_place() {

@@ -1,4 +1,5 @@
-//! Files that go while the database writes them: nothing is acknowledged that a restart would not find.
+//! Files that are deleted, moved or replaced while the database writes them: nothing is acknowledged that a
+//! restart would not find.
 
 use std::os::unix::fs::symlink;
 use std::process::Command;
@@ -144,6 +145,21 @@ fn files_that_are_restored_one_by_one_take_no_batch_that_is_lost() {
     assert!(status.is_ok_and(|status| status.success()), "copied");
     store.refusal(4);
     // The journal was another one: everything was written anew from memory.
+    store.stores(4);
+    assert_same("after all", store.found_after_a_kill(), &expected([1, 2, 3, 4]));
+}
+
+#[test]
+fn files_that_are_overwritten_by_an_older_copy_take_no_batch_that_is_lost() {
+    let store = store();
+    copy_dir(&store.dir, &store.away());
+    store.stores(3);
+    let status = Command::new("cp")
+        .arg("-a")
+        .args([store.away().join("."), store.dir.clone()])
+        .status();
+    assert!(status.is_ok_and(|status| status.success()), "copied");
+    store.refusal(4);
     store.stores(4);
     assert_same("after all", store.found_after_a_kill(), &expected([1, 2, 3, 4]));
 }

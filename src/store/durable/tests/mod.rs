@@ -1,5 +1,6 @@
 //! What can happen to a disk: it is full, a power cut tears its last write or forgets what was not synced,
-//! it is damaged, the process is killed, the directory cannot be used, or goes while it is used. Each file is one of these.
+//! it is damaged, the process is killed, the directory cannot be used, or its files are deleted while they
+//! are used. Each file is one of these.
 
 mod crash;
 mod displaced;

@@ -103,7 +103,7 @@ pub enum Refusal {
         /// Nodes that were started with another K or VIEW, and what differs.
         quarrel: Vec<String>,
     },
-    #[error("this node cannot store: {0}; reads go on, and writes will when there is room")]
+    #[error("this node cannot store: {0}; reads go on, and writes do once this is mended")]
     StorageFailed(String),
     #[error("too many requests in flight; try again shortly")]
     Overloaded,

@@ -2,7 +2,7 @@
 //! push, wake each waiter.
 //!
 //! The order is the safety argument: nothing is sent, answered or shown before it is stored (I8), and a
-//! reader never sees a vector whose records are not in the map yet.
+//! reader never sees a vector whose records are not in the map yet, or not any more.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -185,7 +185,7 @@ impl Committer {
             begins_anew,
             ..
         } = draft;
-        self.publish(&before, facts, batch.records, &forgotten);
+        self.publish(&before, facts, batch.records, forgotten);
         self.node.acks.learn_stable(&stable);
         self.answer(own, push_deadline(oldest), afters);
         self.settle_epoch(&before);
@@ -267,20 +267,17 @@ impl Committer {
         }
     }
 
-    /// Makes a stored batch visible: records before the facts that speak of them.
-    fn publish(
+    /// Makes a stored batch visible: records before the facts that speak of them, and facts that speak of
+    /// records no longer before these go. A reader that misses a record then sees the facts that say why.
+    pub(super) fn publish(
         &mut self,
         before: &Facts,
         facts: Facts,
         records: Vec<Record>,
-        forgotten: &BTreeSet<Box<str>>,
+        mut forgotten: BTreeSet<Box<str>>,
     ) {
-        for key in forgotten {
-            if let Some(record) = self.node.resident.remove(key) {
-                self.unstable.remove(record.dot());
-            }
-        }
         for record in records {
+            forgotten.remove(record.key());
             if let Some(superseded) = self.node.resident.put(record.clone()) {
                 self.unstable.remove(superseded.dot());
             }
@@ -297,6 +294,11 @@ impl Committer {
             );
         }
         self.node.me.publish(facts);
+        for key in forgotten {
+            if let Some(record) = self.node.resident.remove(&key) {
+                self.unstable.remove(record.dot());
+            }
+        }
     }
 
     /// When a new epoch is active: acknowledgements begin anew, and what waited for it goes on.

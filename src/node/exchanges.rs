@@ -194,6 +194,7 @@ impl Node {
     /// held before the first of them was read. Read beside the committer: whatever changes meanwhile is
     /// in the hand-over that ends the copy.
     pub(super) fn copy_page(&self, taker: &Member, target: Epoch, slots: &SlotSet, from_slot: u16) -> Answer {
+        let activations = self.me.activations();
         let copied = self.me.facts().offer_copy(taker, target);
         if copied.is_empty() {
             return Answer::Declined(Declined::Gone);
@@ -201,6 +202,8 @@ impl Node {
         let ours = copied
             .iter()
             .fold(SlotSet::default(), |all, one| all.union(&one.slots));
+        #[cfg(test)]
+        super::interleaved::happen_now();
         let (mut records, mut bytes, mut next_slot) = (Vec::new(), 0, None);
         let mut rest = slots.intersection(&ours);
         for slot in slots
@@ -215,6 +218,10 @@ impl Node {
             let before = records.len();
             records.extend(self.resident.records_in(slot));
             bytes += bytes_of(&records[before..]);
+        }
+        // Slots that were dropped meanwhile were not empty.
+        if self.me.activations() != activations {
+            return Answer::Declined(Declined::Gone);
         }
         rest = rest.from(next_slot.unwrap_or(SLOTS));
         let to_go: usize = rest.iter().map(|slot| self.resident.len_of(slot)).sum();

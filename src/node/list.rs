@@ -152,19 +152,24 @@ impl Node {
     }
 
     fn list_here(&self, slots: &SlotSet, listing: &Listing, payload: &Payload) -> Result<Part, NotHere> {
-        let may_list_now = || may_list(&self.me.facts(), &self.acks.stable(), slots, payload);
-        let trimmed = may_list_now()?;
         let index = self.resident.index_if_complete().ok_or(NotHere::NotReady)?;
-        let mut look = Look::new(slots, listing);
-        index.visit_from(look.begin(), |record| look.at(record));
-        // Slots may have moved away, and been dropped, while their keys were looked at.
-        may_list_now()?;
-        let payload = answer(&self.me.facts(), &self.acks.stable(), &trimmed, &look.seen);
-        Ok(Part {
-            items: look.items(),
-            upto: look.upto,
-            payload,
-        })
+        loop {
+            let activations = self.me.activations();
+            let (facts, stable) = (self.me.facts(), self.acks.stable());
+            let trimmed = may_list(&facts, &stable, slots, payload)?;
+            #[cfg(test)]
+            super::interleaved::happen_now();
+            let mut look = Look::new(slots, listing);
+            index.visit_from(look.begin(), |record| look.at(record));
+            // Slots may have moved away, and been dropped, before their keys were looked at.
+            if self.me.activations() == activations {
+                return Ok(Part {
+                    payload: answer(&facts, &stable, &trimmed, &look.seen),
+                    items: look.items(),
+                    upto: look.upto,
+                });
+            }
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -26,6 +27,7 @@ pub(super) struct Me {
     boot: u64,
     clock_limit: Duration,
     facts: ArcSwap<Facts>,
+    activations: AtomicU64,
     /// Ticks whenever new facts are published.
     pub(super) published: Signal,
     /// Somebody who spoke of an epoch that is newer than any view known here.
@@ -44,6 +46,7 @@ impl Me {
             world,
             clock_limit,
             facts: ArcSwap::from_pointee(facts),
+            activations: AtomicU64::default(),
             published: Signal::default(),
             newer: Mutex::default(),
             heard_newer: Notify::new(),
@@ -68,8 +71,18 @@ impl Me {
         self.facts.load_full()
     }
 
+    /// How often this node has activated or left a view. While the number stays, no slot that it owns is
+    /// dropped, and no record of a copy is put into one.
+    pub(super) fn activations(&self) -> u64 {
+        self.activations.load(Ordering::Acquire)
+    }
+
     pub(super) fn publish(&self, facts: Facts) {
-        self.facts.store(Arc::new(facts));
+        let facts = Arc::new(facts);
+        let before = self.facts.swap(Arc::clone(&facts));
+        if (before.active, &before.me) != (facts.active, &facts.me) {
+            self.activations.fetch_add(1, Ordering::AcqRel);
+        }
         self.published.happen();
     }
 

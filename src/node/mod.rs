@@ -25,6 +25,8 @@ mod formation;
 mod forward;
 mod gossip;
 mod inbound;
+#[cfg(test)]
+mod interleaved;
 mod jobs;
 mod keep;
 mod link;

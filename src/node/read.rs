@@ -34,12 +34,22 @@ impl Node {
 
     /// Answers from this replica alone, without waiting.
     pub(super) fn read_here(&self, key: &Key, payload: &Payload) -> Result<ReadHere, NotHere> {
-        let facts = self.me.facts();
-        let stable = self.acks.stable();
         let slot = key.slot();
-        let payload = may_read(&facts, &stable, slot, payload)?;
-        let partition = facts.partition().ok_or(NotHere::NotOwner)?;
-        let record = self.resident.get(key.as_str());
+        let (facts, stable, payload, partition, record) = loop {
+            let activations = self.me.activations();
+            let facts = self.me.facts();
+            let stable = self.acks.stable();
+            let payload = may_read(&facts, &stable, slot, payload)?;
+            let partition = facts.partition().ok_or(NotHere::NotOwner)?;
+            #[cfg(test)]
+            super::interleaved::happen_now();
+            let record = self.resident.get(key.as_str());
+            // This thread may have been preempted in between, for long enough to move the slot away: what it
+            // found may be a dropped slot, or a part of an unfinished copy.
+            if self.me.activations() == activations {
+                break (facts, stable, payload, partition, record);
+            }
+        };
         let payload = answer(&facts, &stable, &payload, record.as_ref());
         Ok(match record.filter(|record| !record.is_tombstone()) {
             Some(record) => Ok(Found {

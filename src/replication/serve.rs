@@ -202,7 +202,10 @@ pub fn answer<'a>(
     shown: impl IntoIterator<Item = &'a Record>,
 ) -> Payload {
     let mut answer = payload.clone();
+    answer.epoch = answer.epoch.max(facts.active);
     for record in shown {
+        // A record is in the map a moment before the facts of the epoch in which it was written.
+        answer.epoch = answer.epoch.max(record.dot().log.epoch);
         // Above the record's own, so that a read's payload is higher than that of the write it returned.
         answer.timestamp = answer.timestamp.max(record.timestamp().next());
         answer.entries.raise(record.dot());
@@ -213,7 +216,6 @@ pub fn answer<'a>(
             answer.entries.raise(dependency);
         }
     }
-    answer.epoch = answer.epoch.max(facts.active);
     trimmed(facts, stable, &answer)
 }
 

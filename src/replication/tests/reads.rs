@@ -257,6 +257,22 @@ fn a_reply_carries_what_was_depended_upon_and_what_was_shown() {
     assert_eq!(nothing.entries, vector([asked]));
 }
 
+/// The record of a view that this replica is just activating: it is in the map before the facts say so.
+#[test]
+fn an_answer_is_of_the_epoch_of_the_record_it_shows_at_least() {
+    let (facts, _) = member_zero(1);
+    let dot = dot(&member(0), 2, 1);
+    let key = Key::new("k").expect("is a key");
+    let record = Record::new(&key, Some(b"v"), dot, Timestamp(1), &VersionVector::default());
+    let reply = answer(
+        &facts,
+        &VersionVector::default(),
+        &Payload::default(),
+        Some(&record),
+    );
+    assert_eq!(reply.epoch, Epoch(2));
+}
+
 #[test]
 fn a_sealed_member_answers_reads_and_lets_writes_wait() {
     let (mut facts, slot) = member_zero(1);

@@ -24,6 +24,8 @@ use std::time::Duration;
 
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::directory::sync_directory;
+
 const START: u8 = 1;
 const ITEM: u8 = 2;
 const END: u8 = 3;
@@ -63,15 +65,16 @@ pub(super) fn mend(dir: &Path) -> Result<u64, JournalError> {
     Ok(total)
 }
 
-/// Empties the journals of a closed database that has everything in tables. The newest file stays,
+/// Empties the journals of a closed database that has everything in tables. An empty one `newest` stays,
 /// because the database forgets how far its sequence numbers were when it finds none.
-pub(super) fn empty(dir: &Path) -> io::Result<()> {
-    let mut journals = journals_in(dir)?;
-    let newest = journals.pop();
-    for path in journals {
-        fs::remove_file(path)?;
+pub(super) fn empty(dir: &Path, newest: &Path) -> io::Result<()> {
+    for path in journals_in(dir)? {
+        if path != newest {
+            fs::remove_file(path)?;
+        }
     }
-    newest.map_or(Ok(()), |path| cut(&path, 0))
+    cut(newest, 0)?;
+    sync_directory(dir)
 }
 
 /// Waits until no thread of a closed database holds a journal or the lock any more: its background
@@ -96,13 +99,38 @@ fn is_held(dir: &Path) -> io::Result<bool> {
         return Ok(false);
     };
     let targets = open_files.filter_map(|file| fs::read_link(file.ok()?.path()).ok());
-    Ok(targets
-        .into_iter()
-        .any(|path| path.parent() == Some(&dir) && (is_journal(&path) || path.ends_with("lock"))))
+    Ok(targets.into_iter().any(|path| {
+        let name = path
+            .file_name()
+            .and_then(|name| name.to_str())
+            .unwrap_or_default();
+        let name = Path::new(name.strip_suffix(" (deleted)").unwrap_or(name));
+        path.parent() == Some(&dir) && (is_journal(name) || name == Path::new("lock"))
+    }))
 }
 
 fn is_journal(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension == "jnl")
+}
+
+/// The number of the newest journal, if there is one.
+pub(super) fn newest_number_in(dir: &Path) -> io::Result<Option<u64>> {
+    let newest = journals_in(dir)?.pop();
+    Ok(newest.and_then(|path| path.file_stem()?.to_str()?.parse().ok()))
+}
+
+pub(super) fn path_of(dir: &Path, number: u64) -> PathBuf {
+    dir.join(format!("{number}.jnl"))
+}
+
+/// True if no journal holds anything, whole or torn.
+pub(super) fn are_blank(dir: &Path) -> io::Result<bool> {
+    for path in journals_in(dir)? {
+        if fs::read(path)?.iter().any(|byte| *byte != 0) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// Oldest first.
@@ -122,7 +150,11 @@ fn journals_in(dir: &Path) -> io::Result<Vec<PathBuf>> {
 }
 
 fn cut(path: &Path, len: u64) -> io::Result<()> {
-    let file = File::options().write(true).open(path)?;
+    let file = File::options()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(path)?;
     file.set_len(len)?;
     file.sync_all()
 }

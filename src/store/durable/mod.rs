@@ -13,11 +13,18 @@
 //! * A background thread that failed stops the database too. That shows at the next batch before
 //!   anything of it is written, and the batch is written after opening again.
 //! * Batches are refused before the disk is full, see `room`.
+//! * Files can be deleted or moved while the database writes them, see `in_place`. A batch is refused before
+//!   anything of it is written where a restart would not find it, and answered only if its journal is still
+//!   in place after the sync. If only the journal is gone, everything is written anew from memory. A
+//!   directory that was moved away can be moved back. Neither needs a restart.
 //!
 //! Left out on purpose: committing without blocking. One committer has a thread of its own and nothing
 //! to do before the answer, so the future returned by `commit` simply blocks.
 #![expect(clippy::disallowed_types, reason = "the store is the door to the disk")]
 
+mod directory;
+mod displaced;
+mod in_place;
 mod journal;
 mod open_error;
 mod room;
@@ -27,28 +34,27 @@ mod tables;
 mod tests;
 
 use std::fmt;
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, File};
 use std::io;
-use std::path::{Path, PathBuf};
-use std::thread;
-use std::time::Duration;
+use std::path::Path;
 
 use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 
 pub use open_error::OpenError;
 
+use self::directory::Directory;
+use self::displaced::Displaced;
 use self::room::{Disk, Limits};
 use self::tables::Tables;
 use super::{Batch, Engine, Recovered, StoreError};
 
 /// Batches on disk, in one directory that belongs to this process alone.
 pub struct DurableEngine {
-    dir: PathBuf,
+    /// Held as long as the engine lives, also while the database is closed in between.
+    directory: Directory,
     limits: Limits,
     state: Mutex<State>,
-    /// Locked as long as the engine lives, also while the database is closed in between.
-    _lock: File,
 }
 
 struct State {
@@ -76,8 +82,17 @@ impl DurableEngine {
     }
 
     fn open_within(dir: &Path, limits: Limits) -> Result<Self, OpenError> {
-        let lock = lock(dir)?;
-        let tables = open_tables(dir)?;
+        let mut directory = Directory::hold(dir)?;
+        let mut tables = open_tables(&directory)?;
+        if !directory.is_complete() {
+            // A journal that was created has its full length at once. One that was opened is as long as what
+            // it holds, so that its length tells whether somebody cut it.
+            drop(tables);
+            journal::wait_until_closed(dir).map_err(|error| OpenError::from_io(dir, &error))?;
+            tables = open_tables(&directory)?;
+        }
+        // If it fails (a full disk), the next start does it.
+        let _ = directory.mark_complete();
         let stored = tables
             .stored_commit()
             .map_err(|error| OpenError::from_database(dir, error))?;
@@ -87,10 +102,9 @@ impl DurableEngine {
             in_doubt: false,
         };
         Ok(Self {
-            dir: dir.to_path_buf(),
+            directory,
             limits,
             state: Mutex::new(state),
-            _lock: lock,
         })
     }
 
@@ -103,7 +117,13 @@ impl DurableEngine {
             // By the contract nothing but the batch in doubt can have been handed in.
             return Ok(());
         }
+        self.check_before(state)?;
         self.make_room(state, batch)?;
+        self.write_or_settle(state, batch)?;
+        self.check_after(state)
+    }
+
+    fn write_or_settle(&self, state: &mut State, batch: &Batch) -> Result<(), StoreError> {
         match self.write(state, batch) {
             // Something in the background had failed before, and nothing of the batch was written.
             Err(fjall::Error::Poisoned) => {
@@ -121,6 +141,58 @@ impl DurableEngine {
         tables.write(batch, state.stored + 1)?;
         state.stored += 1;
         Ok(())
+    }
+
+    /// Refuses a batch, of which nothing is written yet, if a restart would not find it.
+    fn check_before(&self, state: &mut State) -> Result<(), StoreError> {
+        let tables = state.tables.as_mut().expect("opened before writing");
+        let Err(displaced) = self.check_files(tables) else {
+            return Ok(());
+        };
+        if matches!(displaced, Displaced::Journal(_)) {
+            self.shrink(state)?;
+        }
+        Err(StoreError::Refused(displaced.to_string()))
+    }
+
+    /// Refuses the answer if the journal was deleted or moved while the batch was written.
+    fn check_after(&self, state: &mut State) -> Result<(), StoreError> {
+        let tables = state.tables.as_mut().expect("opened for writing");
+        if tables.journal().is_in_place() {
+            return Ok(());
+        }
+        let is_deleted = tables.journal().is_deleted();
+        let Err(displaced) = self.check_files(tables) else {
+            return Ok(());
+        };
+        state.stored -= 1;
+        state.in_doubt = true;
+        if matches!(displaced, Displaced::Journal(_)) {
+            return match self.shrink(state)? {
+                Doubt::Stored => Ok(()),
+                Doubt::NotStored => Err(StoreError::Refused(displaced.to_string())),
+            };
+        }
+        state.tables = None;
+        if is_deleted {
+            // Nobody can read it again: neither this process nor one that is started anew.
+            state.in_doubt = false;
+            return Err(StoreError::Refused(displaced.to_string()));
+        }
+        Err(StoreError::Unknown(displaced.to_string()))
+    }
+
+    fn check_files(&self, tables: &mut Tables) -> Result<(), Displaced> {
+        if tables.journal().is_in_place() {
+            return tables
+                .missing_file()
+                .map_or(Ok(()), |path| Err(Displaced::Table(path)));
+        }
+        self.directory.check()?;
+        if !has_marker(self.directory.path()) {
+            return Err(Displaced::Emptied(self.directory.path().into()));
+        }
+        Err(Displaced::Journal(tables.journal().newest_path()))
     }
 
     /// Says truthfully what became of a batch whose writing failed.
@@ -145,8 +217,11 @@ impl DurableEngine {
     }
 
     fn try_reopen(&self, state: &mut State) -> Result<Doubt, String> {
-        journal::wait_until_closed(&self.dir).map_err(|error| error.to_string())?;
-        let mut tables = open_tables(&self.dir).map_err(|error| error.to_string())?;
+        self.directory
+            .check()
+            .map_err(|displaced| displaced.to_string())?;
+        journal::wait_until_closed(self.directory.path()).map_err(|error| error.to_string())?;
+        let mut tables = open_tables(&self.directory).map_err(|error| error.to_string())?;
         let stored = tables.stored_commit().map_err(|error| error.to_string())?;
         let doubt = match stored.checked_sub(state.stored) {
             Some(0) => Doubt::NotStored,
@@ -189,7 +264,7 @@ impl DurableEngine {
     }
 
     fn refusal(&self, tables: &Tables, batch_bytes: u64) -> Option<String> {
-        match Disk::of(&self.dir) {
+        match Disk::of(self.directory.path()) {
             Ok(disk) => self.limits.refusal(disk, batch_bytes, tables.table_bytes()),
             Err(error) => Some(format!("the disk does not answer: {error}")),
         }
@@ -198,46 +273,37 @@ impl DurableEngine {
     fn may_shrink(&self, tables: &Tables) -> bool {
         let (journal, written) = (tables.journal_bytes(), tables.table_bytes());
         journal > 0
-            && Disk::of(&self.dir).is_ok_and(|disk| Limits::has_room_to_shrink(disk, journal, written))
+            && Disk::of(self.directory.path())
+                .is_ok_and(|disk| Limits::has_room_to_shrink(disk, journal, written))
     }
 
     /// Writes everything out and empties the journal, which a small disk cannot afford to keep.
-    fn shrink(&self, state: &mut State) -> Result<(), StoreError> {
+    fn shrink(&self, state: &mut State) -> Result<Doubt, StoreError> {
+        let dir = self.directory.path();
         let mut tables = state.tables.take().expect("opened before shrinking");
         let written_out = tables.write_out();
+        let newest = tables.journal().newest_path();
         drop(tables);
-        if written_out.is_ok() && journal::wait_until_closed(&self.dir).is_ok() {
-            // If it fails, the journal is only longer than it need be.
-            let _ = journal::empty(&self.dir);
+        if written_out.is_ok() && journal::wait_until_closed(dir).is_ok() {
+            // If it fails, the journal is only longer than it need be, or still missing.
+            let _ = journal::empty(dir, &newest);
         }
-        self.reopen(state).map(|_| ())
+        self.reopen(state)
     }
 }
 
-/// Half a second: a process that was just killed, or one that is being forked off, holds the lock a
-/// moment longer.
-const LOCK_PAUSE: Duration = Duration::from_millis(10);
-const LOCK_PAUSES: usize = 50;
-
-fn lock(dir: &Path) -> Result<File, OpenError> {
-    let file = File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(dir.join("in-use"))
-        .map_err(|error| OpenError::from_io(dir, &error))?;
-    for _ in 0..LOCK_PAUSES {
-        match file.try_lock() {
-            Ok(()) => return Ok(file),
-            Err(TryLockError::WouldBlock) => thread::sleep(LOCK_PAUSE),
-            Err(TryLockError::Error(error)) => return Err(OpenError::from_io(dir, &error)),
-        }
+fn open_tables(directory: &Directory) -> Result<Tables, OpenError> {
+    let dir = directory.path();
+    if directory.is_complete() {
+        require_complete(dir)?;
+    } else {
+        discard_unfinished(dir)?;
     }
-    Err(OpenError::Locked(dir.into()))
-}
-
-fn open_tables(dir: &Path) -> Result<Tables, OpenError> {
-    discard_unfinished(dir).map_err(|error| OpenError::from_io(dir, &error))?;
+    if has_marker(dir) {
+        // The database locks this file and does not make it again. The directory is locked already.
+        let lock = File::options().create(true).append(true).open(dir.join("lock"));
+        lock.map_err(|error| OpenError::from_io(dir, &error))?;
+    }
     let journal_bytes = journal::mend(dir).map_err(|error| OpenError::from_journal(dir, &error))?;
     let tables = Tables::open(dir, journal_bytes).map_err(|error| OpenError::from_database(dir, error))?;
     let format = tables
@@ -252,21 +318,59 @@ fn open_tables(dir: &Path) -> Result<Tables, OpenError> {
     }
 }
 
+/// A database with files missing must not be opened: the crate takes some of them for the rest of a
+/// creation that was cut short, deletes what is left, and begins with an empty database.
+fn require_complete(dir: &Path) -> Result<(), OpenError> {
+    let missing = |what: &str| OpenError::Corrupt {
+        dir: dir.into(),
+        reason: format!("{what} is missing"),
+    };
+    if !has_marker(dir) {
+        return Err(missing("the file version"));
+    }
+    let failed = |error| OpenError::from_io(dir, &error);
+    if journal::newest_number_in(dir).map_err(failed)?.is_none() {
+        return Err(missing("the journal"));
+    }
+    let mut keyspaces = 0;
+    let folder = dir.join("keyspaces");
+    for keyspace in fs::read_dir(folder).map_err(|_| missing("the folder keyspaces"))? {
+        let current = keyspace.map_err(failed)?.path().join("current");
+        if !current.exists() {
+            return Err(missing(&format!("the file {}", current.display())));
+        }
+        keyspaces += 1;
+    }
+    if keyspaces < tables::KEYSPACES {
+        return Err(missing("a folder of tables"));
+    }
+    Ok(())
+}
+
 /// A database whose creation was cut short never opens, and nothing can be in it yet: its version
 /// marker is written last.
-fn discard_unfinished(dir: &Path) -> io::Result<()> {
-    let marker = dir.join("version");
-    let is_finished = fs::metadata(&marker).is_ok_and(|marker| marker.len() > 0);
-    if is_finished {
+fn discard_unfinished(dir: &Path) -> Result<(), OpenError> {
+    if has_marker(dir) {
         return Ok(());
     }
-    for file in [marker, dir.join("0.jnl")] {
+    let failed = |error| OpenError::from_io(dir, &error);
+    if !journal::are_blank(dir).map_err(failed)? {
+        return Err(OpenError::Corrupt {
+            dir: dir.into(),
+            reason: "the file version is missing".into(),
+        });
+    }
+    for file in [dir.join("version"), dir.join("0.jnl")] {
         match fs::remove_file(file) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
             _ => {}
         }
     }
     Ok(())
+}
+
+fn has_marker(dir: &Path) -> bool {
+    fs::metadata(dir.join("version")).is_ok_and(|marker| marker.len() > 0)
 }
 
 impl Engine for DurableEngine {
@@ -288,7 +392,7 @@ impl Engine for DurableEngine {
 impl fmt::Debug for DurableEngine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("DurableEngine")
-            .field("dir", &self.dir)
+            .field("dir", &self.directory.path())
             .finish_non_exhaustive()
     }
 }

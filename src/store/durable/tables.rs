@@ -5,13 +5,16 @@
 //! engine asks for it instead, when nothing is under way.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::iter::once;
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
 use fjall::config::{BlockSizePolicy, FilterPolicy};
-use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
+use fjall::{AbstractTree as _, Database, Keyspace, KeyspaceCreateOptions, PersistMode};
+use tokio::time::Instant;
 
+use super::in_place::OpenJournal;
 use super::row;
 use crate::causality::Record;
 use crate::store::{Batch, Recovered};
@@ -24,6 +27,9 @@ pub(super) const FORMAT: u64 = 1;
 /// The caller's notes stand behind this, apart from the store's own.
 const NOTE_PREFIX: u8 = b'=';
 
+/// Folders of tables: one for the database's own use, records, notes.
+pub(super) const KEYSPACES: usize = 3;
+
 /// Nothing is read from the database but at the start.
 const CACHE_BYTES: u64 = 1024 * 1024;
 const BLOCK_BYTES: u32 = 64 * 1024;
@@ -31,12 +37,19 @@ const BLOCK_BYTES: u32 = 64 * 1024;
 /// database stops its writers.
 const FRESH_TABLES_MAX: usize = 16;
 
+/// How often the tables are looked for: they are many, and seldom written.
+const TABLES_LOOK_PAUSE: Duration = Duration::from_secs(1);
+
 /// An open database. The keyspaces stand first, because they must go before what they belong to.
 pub(super) struct Tables {
     records: Keyspace,
     notes: Keyspace,
     database: Database,
+    journal: OpenJournal,
     journal_bytes: u64,
+    dir: PathBuf,
+    /// When all tables were in place last.
+    tables_seen: Option<Instant>,
 }
 
 impl Tables {
@@ -58,8 +71,31 @@ impl Tables {
             records: database.keyspace("records", options)?,
             notes: database.keyspace("notes", options)?,
             database,
+            journal: OpenJournal::newest_in(dir)?,
             journal_bytes,
+            dir: dir.to_path_buf(),
+            tables_seen: None,
         })
+    }
+
+    pub(super) fn journal(&mut self) -> &mut OpenJournal {
+        &mut self.journal
+    }
+
+    /// A file that opening needs and that is not there any more. Looks at most once a second.
+    pub(super) fn missing_file(&mut self) -> Option<PathBuf> {
+        if self
+            .tables_seen
+            .is_some_and(|seen| seen.elapsed() < TABLES_LOOK_PAUSE)
+        {
+            return None;
+        }
+        let missing = once(self.dir.join("version"))
+            .chain(once(self.dir.join("keyspaces/0/current")))
+            .find(|path| !path.exists())
+            .or_else(|| [&self.records, &self.notes].into_iter().find_map(missing_file_of));
+        self.tables_seen = missing.is_none().then(Instant::now);
+        missing
     }
 
     /// The format that the data was written in; none in a new database.
@@ -166,6 +202,18 @@ impl Tables {
     }
 }
 
+fn missing_file_of(keyspace: &Keyspace) -> Option<PathBuf> {
+    let folder = keyspace.path().join("tables");
+    // While it is held, merging deletes no file of it.
+    let version = keyspace.tree.current_version();
+    let tables = version
+        .iter_tables()
+        .map(|table| folder.join(table.id().to_string()));
+    once(keyspace.path().join("current"))
+        .chain(tables)
+        .find(|path| !path.exists())
+}
+
 /// What a batch does to each key. One line a key, since the database must not see a key twice in one
 /// batch: it could not tell which of them is the later.
 fn rows(batch: &Batch) -> BTreeMap<&str, Option<Vec<u8>>> {
@@ -201,6 +249,11 @@ pub(super) fn bytes_of(batch: &Batch) -> u64 {
 
 #[cfg(test)]
 impl Tables {
+    /// As if the tables had been looked for a second ago.
+    pub(super) fn forget_look(&mut self) {
+        self.tables_seen = None;
+    }
+
     pub(super) fn write_format(&self, format: u64) {
         let written = self.notes.insert(FORMAT_NOTE, format.to_le_bytes());
         written.expect("is written");

@@ -42,8 +42,18 @@ impl SmallDisk {
             .expect("there is room");
     }
 
+    /// Gives the room back, and waits for it: a process that another test is just forking off has the file
+    /// open for a moment longer.
     fn free(&self) {
-        fs::remove_file(self.path().join("ballast")).expect("was filled");
+        let ballast = self.path().join("ballast");
+        let taken = fs::metadata(&ballast).expect("was filled").len();
+        let available = || Disk::of(self.path()).expect("answers").available;
+        let before = available();
+        fs::remove_file(ballast).expect("was filled");
+        let mut pauses = (0..5_000).map(|_| std::thread::sleep(Duration::from_millis(2)));
+        while available() < before + taken {
+            pauses.next().expect("the room shows within ten seconds");
+        }
     }
 }
 

@@ -1,14 +1,20 @@
-//! What can happen to a disk: it is full, a power cut tears its last write, it is damaged, the process
-//! is killed, the directory cannot be used. Each file is one of these.
+//! What can happen to a disk: it is full, a power cut tears its last write or forgets what was not synced,
+//! it is damaged, the process is killed, the directory cannot be used, or its files are deleted while they
+//! are used. Each file is one of these.
 
 mod crash;
+mod displaced;
 mod full_disk;
+mod fuse;
 mod in_doubt;
 mod measure;
 mod opening;
+mod power_cut;
 mod torn_journal;
 
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use tempfile::TempDir;

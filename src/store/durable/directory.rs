@@ -1,0 +1,131 @@
+//! The data directory that this process holds, and the check that its path still leads to it.
+//!
+//! The lock is on the directory itself, not only on a file in it: a second process must not get in when
+//! somebody deletes what looks like a stale lock file.
+#![expect(clippy::disallowed_types, reason = "the store is the door to the disk")]
+
+use std::fs::{self, File, Metadata, TryLockError};
+use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
+
+use super::displaced::Displaced;
+use super::open_error::OpenError;
+
+/// Locked, too, because earlier versions lock nothing else. It has content once the store is complete.
+const LOCK_FILE: &str = "in-use";
+
+/// Half a second: a process that was just killed, or one that is being forked off, holds the lock a
+/// moment longer.
+const LOCK_PAUSE: Duration = Duration::from_millis(10);
+const LOCK_PAUSES: usize = 50;
+
+/// Which file it is, whatever its path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Identity {
+    device: u64,
+    inode: u64,
+}
+
+impl Identity {
+    pub(super) fn of(metadata: &Metadata) -> Self {
+        Self {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+        }
+    }
+}
+
+/// A data directory that belongs to this process as long as this value lives.
+pub(super) struct Directory {
+    path: PathBuf,
+    identity: Identity,
+    is_complete: bool,
+    lock_file: File,
+    /// Open and locked; also keeps its inode number from being used again.
+    _directory: File,
+}
+
+impl Directory {
+    /// Takes hold of a directory that exists.
+    pub(super) fn hold(path: &Path) -> Result<Self, OpenError> {
+        let failed = |error| OpenError::from_io(path, &error);
+        let directory = File::open(path).map_err(failed)?;
+        let lock_file = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(path.join(LOCK_FILE))
+            .map_err(failed)?;
+        lock(&lock_file, path)?;
+        match lock(&directory, path) {
+            // Some network file systems lock no directories: the lock file is all there is then.
+            Ok(()) | Err(OpenError::Corrupt { .. }) => {}
+            Err(error) => return Err(error),
+        }
+        Ok(Self {
+            path: path.to_path_buf(),
+            identity: Identity::of(&directory.metadata().map_err(failed)?),
+            is_complete: lock_file.metadata().map_err(failed)?.len() > 0,
+            lock_file,
+            _directory: directory,
+        })
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// True once the store was created completely: a file that is missing since then was deleted.
+    pub(super) fn is_complete(&self) -> bool {
+        self.is_complete
+    }
+
+    /// Remembers on disk that the store was created completely, and makes the names of its folders
+    /// durable: a synced journal is of no use in a directory that a power cut forgets.
+    pub(super) fn mark_complete(&mut self) -> io::Result<()> {
+        if self.is_complete {
+            return Ok(());
+        }
+        let path = fs::canonicalize(&self.path)?;
+        sync_directory(&path.join("keyspaces"))?;
+        for folder in path.ancestors().skip(1) {
+            // A folder that this user cannot open was not made here.
+            let _ = sync_directory(folder);
+        }
+        self.lock_file.write_all(b"complete\n")?;
+        self.lock_file.sync_all()?;
+        sync_directory(&path)?;
+        self.is_complete = true;
+        Ok(())
+    }
+
+    /// Whether the path still leads to this directory: a restart would open whatever is there.
+    pub(super) fn check(&self) -> Result<(), Displaced> {
+        let dir = || self.path.clone();
+        match fs::metadata(&self.path) {
+            Ok(found) if Identity::of(&found) == self.identity => Ok(()),
+            Ok(_) => Err(Displaced::Replaced(dir())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(Displaced::Gone(dir())),
+            Err(error) => Err(Displaced::Unreachable(dir(), error.to_string())),
+        }
+    }
+}
+
+/// Makes durable which files a directory has.
+pub(super) fn sync_directory(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
+}
+
+fn lock(file: &File, dir: &Path) -> Result<(), OpenError> {
+    for _ in 0..LOCK_PAUSES {
+        match file.try_lock() {
+            Ok(()) => return Ok(()),
+            Err(TryLockError::WouldBlock) => thread::sleep(LOCK_PAUSE),
+            Err(TryLockError::Error(error)) => return Err(OpenError::from_io(dir, &error)),
+        }
+    }
+    Err(OpenError::Locked(dir.into()))
+}

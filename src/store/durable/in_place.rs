@@ -1,0 +1,90 @@
+//! Checks that the journal at its path is still the file that the database writes.
+//!
+//! A file can be deleted, moved, replaced or cut while a process has it open. The process is not told:
+//! each write and each sync succeeds, and a restart finds nothing. So the journal is looked up by its path
+//! before each batch is written, and again between the sync and the answer. A look is two `stat` calls, a
+//! microsecond each; only the path tells of a directory that was moved, so `fstat` alone would not do.
+
+use std::ffi::CString;
+use std::io;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+
+use rustix::fd::OwnedFd;
+use rustix::fs::{Mode, OFlags, Stat, fstat, open, stat};
+
+use super::journal;
+
+/// The newest journal of an open database.
+pub(super) struct OpenJournal {
+    dir: PathBuf,
+    number: u64,
+    path: CString,
+    /// Where the next one will be: the database changes journals in the background.
+    next: CString,
+    /// Tells whether the file exists under any name.
+    file: OwnedFd,
+    /// As it was when it was in place last. It only grows.
+    seen: Stat,
+}
+
+impl OpenJournal {
+    /// The newest journal in a directory that the database has just opened.
+    pub(super) fn newest_in(dir: &Path) -> io::Result<Self> {
+        let number = journal::newest_number_in(dir)?.ok_or(io::ErrorKind::NotFound)?;
+        Self::numbered(dir, number)
+    }
+
+    fn numbered(dir: &Path, number: u64) -> io::Result<Self> {
+        let path = c_path(dir, number)?;
+        let file = open(&path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+        let seen = fstat(&file)?;
+        Ok(Self {
+            dir: dir.to_path_buf(),
+            number,
+            next: c_path(dir, number + 1)?,
+            path,
+            file,
+            seen,
+        })
+    }
+
+    /// The path of the journal that is written now.
+    pub(super) fn newest_path(&mut self) -> PathBuf {
+        self.follow();
+        journal::path_of(&self.dir, self.number)
+    }
+
+    /// True if the journal is where it was and has lost nothing.
+    pub(super) fn is_in_place(&mut self) -> bool {
+        self.follow();
+        let Ok(found) = stat(&self.path) else {
+            return false;
+        };
+        let is_same = (found.st_dev, found.st_ino) == (self.seen.st_dev, self.seen.st_ino);
+        let is_in_place = is_same && found.st_size >= self.seen.st_size;
+        if is_in_place {
+            self.seen = found;
+        }
+        is_in_place
+    }
+
+    /// True if no path leads to the journal any more: nobody will ever read what was written to it.
+    pub(super) fn is_deleted(&self) -> bool {
+        fstat(&self.file).is_ok_and(|found| found.st_nlink == 0)
+    }
+
+    fn follow(&mut self) {
+        while stat(&self.next).is_ok() {
+            match Self::numbered(&self.dir, self.number + 1) {
+                Ok(next) => *self = next,
+                Err(_) => return,
+            }
+        }
+    }
+}
+
+fn c_path(dir: &Path, number: u64) -> io::Result<CString> {
+    let path = journal::path_of(dir, number);
+    Ok(CString::new(path.as_os_str().as_bytes())?)
+}

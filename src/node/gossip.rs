@@ -110,7 +110,8 @@ impl Node {
             return;
         }
         self.reports.note(from.id(), gossip.epoch, gossip.done_below);
-        if facts.view().is_some_and(|view| view.is_member(from)) {
+        let is_member = facts.view().is_some_and(|view| view.is_member(from));
+        if is_member {
             let mut stable = gossip.stable.clone();
             stable.retain(|dot| dot.log.epoch >= facts.closed.below);
             self.acks.learn_stable(&stable);
@@ -125,7 +126,8 @@ impl Node {
                 self.me.ring(&from.node);
             }
         }
-        let announced = (gossip.closed.below > facts.closed.below).then_some(gossip.closed);
+        // Who is listed in a later view only has concluded in that one, too late for this node.
+        let announced = (is_member && gossip.closed.below > facts.closed.below).then_some(gossip.closed);
         let announced =
             announced.filter(|closed| facts.active >= closed.at || planted::is(Fault::ClosedByWhoIsBehind));
         if let Some(closed) = announced.or_else(|| self.reports.conclude(&facts)) {

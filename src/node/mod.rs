@@ -12,6 +12,7 @@
 mod acks;
 mod agree;
 mod answers;
+mod callee;
 mod change;
 mod committer;
 mod complaints;
@@ -215,14 +216,14 @@ impl Node {
                 stable,
             };
             let question = Question::Push(push);
-            let begun = self.peers.begin(&member.node, question.clone());
+            let begun = self.peers.begin(&member, question.clone());
             let (node, epoch) = (Arc::clone(self), facts.active);
             self.tasks.spawn(async move {
                 let answer = match begun {
                     Ok(pending) => pending.answer(deadline).await,
                     Err(_) => {
                         let limit = deadline.saturating_duration_since(Instant::now());
-                        node.peers.call(&member.node, question, limit).await
+                        node.peers.call_member(&member, question, limit).await
                     }
                 };
                 match answer {

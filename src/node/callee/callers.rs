@@ -4,9 +4,9 @@
 use tokio::time::sleep;
 
 use super::rig::{
-    Actor, Disk, SOON, ask, config, first_view, idle, life, listed_and_stranger, node_with, start,
+    Actor, Disk, SOON, ask, ask_from, config, first_view, idle, life, listed_and_stranger, node_with, start,
 };
-use crate::names::{Epoch, Member};
+use crate::names::{ClusterId, Epoch, Member};
 use crate::node::start::recall;
 use crate::node::{Machine, StartError};
 use crate::replication::{Confirm, Facts};
@@ -90,6 +90,21 @@ async fn a_greeting_by_a_members_name_does_not_bring_the_member_back() {
         assert!(call.is_err() && node.peers.is_away(&listed.node));
         ask(&node, peer, Question::Ping).await.expect("is answered");
         assert_eq!(node.peers.is_away(&listed.node), !is_back, "{peer:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stranger_of_another_cluster_says_nothing_about_the_member_of_its_name() {
+    let [listed, stranger] = listed_and_stranger();
+    for (is_up, is_believed) in [(true, false), (false, true)] {
+        let (node, cast) = node_with(first_view(2, 2)).await;
+        if is_up {
+            cast.puts(Actor::new(&listed, idle), &listed.node);
+        }
+        sleep(SOON).await;
+        let answer = ask_from(&node, &stranger, ClusterId(2), Question::Ping).await;
+        assert!(answer.is_none(), "another cluster is not answered");
+        assert_eq!(node.peers.is_estranged(&listed.node), is_believed, "up: {is_up}");
     }
 }
 

@@ -248,13 +248,23 @@ pub(super) async fn node_with(facts: Facts) -> (Arc<Node>, Arc<Cast>) {
 
 /// Greets the node as this member, and asks it one question; nothing if it hangs up.
 pub(super) async fn ask(node: &Arc<Node>, as_member: &Member, question: Question) -> Option<Answer> {
+    ask_from(node, as_member, CLUSTER, question).await
+}
+
+/// The same as a member of some cluster.
+pub(super) async fn ask_from(
+    node: &Arc<Node>,
+    as_member: &Member,
+    cluster: ClusterId,
+    question: Question,
+) -> Option<Answer> {
     let (mut ours, theirs) = pipes();
     node.serve_peer(theirs);
     let clock = node.clock_now();
     let greeting = Greeting {
         member: as_member.clone(),
         boot: 7,
-        cluster: Some(CLUSTER),
+        cluster: Some(cluster),
         clock,
     };
     let frame = Frame {

@@ -151,6 +151,7 @@ fn an_address_leads_to_another_node_until_it_is_mended() {
         cluster.until(LONG, "n1 is missed", is_missed).await;
         assert_eq!(replicas(put(&cluster, 0, "a", LONG).await.as_ref()), 1);
         cluster.suffer(Fault::Lead(1));
+        sleep(LONG / 5).await;
         until_equal(&cluster).await;
         assert!(away(&cluster).is_empty());
         assert_eq!(replicas(put(&cluster, 0, "b", LONG).await.as_ref()), 2);

@@ -115,8 +115,8 @@ impl Node {
     }
 
     /// One exchange: asks, fetches every page, and makes all of it valid in one commit.
-    /// A hand-over counts only in the `round` in which it is asked for. All of it comes from one process of
-    /// the giver: what another one has under the ticket was given to somebody else.
+    /// A hand-over counts only in the `round` in which it is asked for. All pages come from one process
+    /// of the giver: after a restart it gives the same ticket to another exchange.
     pub(super) async fn exchange(
         &self,
         giver: &Member,

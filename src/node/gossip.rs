@@ -126,7 +126,7 @@ impl Node {
                 self.me.ring(&from.node);
             }
         }
-        // Who is listed in a later view only has concluded in that one, too late for this node.
+        // A node that only a later view lists concluded it in that view, which is not active here yet.
         let announced = (is_member && gossip.closed.below > facts.closed.below).then_some(gossip.closed);
         let announced =
             announced.filter(|closed| facts.active >= closed.at || planted::is(Fault::ClosedByWhoIsBehind));

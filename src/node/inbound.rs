@@ -156,7 +156,7 @@ impl Node {
                 Answer::Gossip(self.gossip())
             }
             Question::Push(push) => self.push_of_next_epoch(peer, push).await,
-            // A member asks for itself only.
+            // A member asks for itself only: what it is answered counts for the life that it names.
             Question::Exchange(ask) if ask.taker != *peer => Answer::Declined(Declined::Gone),
             Question::Confirm(confirm) if confirm.keeper != *peer => Answer::Declined(Declined::Gone),
             Question::Exchange(ask) => self.give(ask).await,

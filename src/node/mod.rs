@@ -4,7 +4,7 @@
 //! (`read`); writes meet at the committer, which stores a batch with one sync and wakes each waiter
 //! (`write`, `committer`, `draft`); siblings hear of writes by pushes and of everything else by exchanges
 //! (`exchanges`); `gossip` spreads what is stable; `formation`, `agree`, `change`, `drive` and `follow` see to
-//! the view.
+//! the view. `callee` and `peers` see to it that an answer counts only for the member that gave it.
 //!
 //! The node knows nothing of HTTP, files or sockets: its world, network and disk are handed to it, which
 //! is how the simulator runs the very same code.

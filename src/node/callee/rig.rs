@@ -229,7 +229,7 @@ pub(super) fn config(node: &NodeId) -> Config {
     }
 }
 
-/// Node 0 with these facts, among peers that are still to come.
+/// Starts node 0 with these facts. Its peers are put in place later.
 pub(super) async fn node_with(facts: Facts) -> (Arc<Node>, Arc<Cast>) {
     let cast = Arc::<Cast>::default();
     let tasks = Tasks::on_this_runtime();

@@ -111,7 +111,7 @@ async fn an_exchange_is_taken_from_the_life_that_was_asked() {
     }
 }
 
-/// Under the same ticket it has pages that were given to somebody else.
+/// After a restart the giver gives the same ticket to another exchange.
 #[tokio::test(start_paused = true)]
 async fn pages_come_from_the_process_that_answered_the_exchange() {
     for (second_boot, is_taken) in [(7, true), (8, false)] {

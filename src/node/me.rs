@@ -124,7 +124,7 @@ impl Identity for Me {
     }
 
     fn check(&self, peer: &Greeting) -> Result<(), Unfit> {
-        if peer.member.node == self.node {
+        if peer.member.node == self.node && !self.is_me(peer) {
             return Err(Unfit {
                 text: "it goes by this node's own name; give each process an IPPORT of its own".to_owned(),
                 is_other_cluster: false,

@@ -99,7 +99,7 @@ pub(crate) const BY_SCHEDULE: [(Fault, Schedule); 26] = [
     ),
     (Fault::NotReadyServes, steps::a_new_owner_that_took_nothing),
     (Fault::NeverGivesUp, steps::a_reader_of_what_nobody_has),
-    (Fault::OtherNamesBelieved, wrong_names::a_node_with_anothers_name),
+    (Fault::OtherNamesBelieved, wrong_names::two_with_one_name),
 ];
 
 /// Does something with a fault planted in the whole process.

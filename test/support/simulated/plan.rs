@@ -59,11 +59,13 @@ pub fn draw_wrong_names(dice: &Dice, nodes: usize, spares: usize, severity: Seve
     if severity.gentle || !dice.chance(WRONG_NAMES) {
         return draft.events;
     }
-    for _ in 0..dice.between(1, 3) {
-        draft.mislead();
-    }
-    if severity.rough_birth && nodes > 2 {
+    // Not both: a node with another's name, to which that one's address leads, is that one.
+    if severity.rough_birth && nodes > 2 && dice.chance(50) {
         draft.misname();
+    } else {
+        for _ in 0..dice.between(1, 3) {
+            draft.mislead();
+        }
     }
     draft.events
 }

@@ -71,6 +71,8 @@ pub enum Fault {
     CopiesNotVouchedFor,
     /// Nobody waits for what a removed owner may bring back.
     RemovedNotAwaited,
+    /// A peer that greets by another name than the one that was called is taken for that one.
+    OtherNamesBelieved,
 }
 
 #[cfg(feature = "planted-faults")]

@@ -10,8 +10,8 @@ use futures_util::stream::FuturesUnordered;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::Node;
 use super::jobs::Job;
+use super::{ASK_LIMIT, Node};
 use crate::names::{Epoch, Member, NodeId};
 use crate::placement::View;
 use crate::view_change::{Ballot, Electorate, Next, Proposal, Vote};
@@ -155,13 +155,10 @@ impl Node {
                     self.learn(known).await;
                     return Err(ProposeError::MovedOn);
                 }
-                // Only its own word counts for a lost disk.
-                (Answer::Voted { by, .. }, Some(peer)) if before.is_some_and(|view| !view.is_member(&by)) => {
-                    if by == peer {
-                        attempt.lost_its_disk(node)
-                    } else {
-                        Next::Wait
-                    }
+                // Only its own word counts, for a vote as for a lost disk.
+                (Answer::Voted { by, .. }, Some(peer)) if by != peer => Next::Wait,
+                (Answer::Voted { by, .. }, _) if before.is_some_and(|view| !view.is_member(&by)) => {
+                    attempt.lost_its_disk(node)
                 }
                 (Answer::Voted { vote, .. }, _) => attempt.voted(node, vote),
                 _ => Next::Wait,
@@ -190,6 +187,13 @@ impl Node {
         }
         let said = self.peers.call_known(&node, question, PHASE_LIMIT).await.ok();
         (node, said.map(|(answer, member)| (answer, Some(member))))
+    }
+
+    /// True if a call to the proposer's name reaches the proposer. The first view lists a proposer by its own
+    /// word, and another process may have that name.
+    pub(super) async fn is_reached_by_its_name(&self, proposer: &Member) -> bool {
+        let answer = self.peers.call_member(proposer, Question::Ping, ASK_LIMIT).await;
+        answer.is_ok()
     }
 
     pub(super) async fn answer_promise(&self, epoch: Epoch, ballot: Ballot, start: Option<Start>) -> Answer {
@@ -247,7 +251,7 @@ impl Node {
         self.voted(vote.await.unwrap_or(Vote::NotVoting))
     }
 
-    fn voted(&self, vote: Vote) -> Answer {
+    pub(super) fn voted(&self, vote: Vote) -> Answer {
         Answer::Voted {
             by: self.me.member(),
             vote,

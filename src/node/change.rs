@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
@@ -12,6 +13,7 @@ use tokio::time::{Instant, sleep};
 use super::Node;
 use crate::names::{Epoch, Member};
 use crate::placement::next;
+use crate::planted::{self, Fault};
 use crate::view_change::Electorate;
 use crate::wire::peer::{Answer, Declined, Question};
 
@@ -91,6 +93,31 @@ impl Node {
         Answer::Noted
     }
 
+    /// True if this very life answers at its node's address. Two processes may be started with one IPPORT, and
+    /// only one of them is the node; for the other one, the log says what to mend.
+    pub(super) async fn is_at_its_address(&self, member: &Member) -> bool {
+        let there = self.peers.who_answers_at(&member.node).await;
+        if there.as_ref().is_some_and(|there| there.member == *member)
+            || planted::is(Fault::OtherNamesBelieved)
+        {
+            return true;
+        }
+        let node = &member.node;
+        let found = match there {
+            None => "nobody answers".to_owned(),
+            Some(there) if there.member.node == *node => "another process answers".to_owned(),
+            Some(there) => format!("{} answers", there.member.node),
+        };
+        let complaint = format!(
+            "a process calls itself {node} and asks to be admitted, but at that address {found}; \
+             set its IPPORT to the address at which the other nodes reach it"
+        );
+        if self.complaints.is_news(&complaint) {
+            tracing::warn!("{complaint}");
+        }
+        false
+    }
+
     async fn admit_waiting(self: &Arc<Self>) {
         let waiting = std::mem::take(&mut *self.admissions.waiting.lock());
         let facts = self.me.facts();
@@ -99,10 +126,11 @@ impl Node {
             // A change is under way; they ask again.
             return;
         }
-        let missing: Vec<Member> = waiting
+        let strangers = waiting
             .into_iter()
-            .filter(|member| view.lists(&member.node) && !view.is_member(member))
-            .collect();
+            .filter(|member| view.lists(&member.node) && !view.is_member(member));
+        let asked = strangers.map(async |member| self.is_at_its_address(&member).await.then_some(member));
+        let missing: Vec<Member> = join_all(asked).await.into_iter().flatten().collect();
         if missing.is_empty() {
             return;
         }

@@ -137,8 +137,8 @@ impl Node {
                     order,
                     known: (!knows).then(|| self.known()),
                 };
-                match self.peers.call(&node, question, ORDER_LIMIT).await {
-                    Ok(Answer::Report(report)) => Some(report),
+                match self.peers.call_known(&node, question, ORDER_LIMIT).await {
+                    Ok((Answer::Report(report), by)) if report.by == by.id() => Some(report),
                     _ => None,
                 }
             };

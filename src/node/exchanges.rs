@@ -14,7 +14,7 @@ use super::Node;
 use super::jobs::{Job, NotStored, Round};
 use super::link::CallError;
 use crate::causality::Record;
-use crate::names::{Epoch, Member, NodeId, SLOTS};
+use crate::names::{Epoch, Member, SLOTS};
 use crate::placement::SlotSet;
 use crate::replication::{Ask, NoExchange};
 use crate::wire::peer::{Answer, Declined, Question};
@@ -104,7 +104,7 @@ impl Node {
                 () = sleep(EXCHANGE_PAUSE) => {}
             }
             let ask = self.me.facts().ask_steady();
-            if let Err(reason) = self.exchange(&sibling.node, ask, None).await {
+            if let Err(reason) = self.exchange(&sibling, ask, None).await {
                 tracing::debug!(sibling = %sibling.node, %reason, "exchange failed");
                 sleep(super::ASK_LIMIT / 5).await;
             }
@@ -115,15 +115,16 @@ impl Node {
     }
 
     /// One exchange: asks, fetches every page, and makes all of it valid in one commit.
-    /// A hand-over counts only in the `round` in which it is asked for.
+    /// A hand-over counts only in the `round` in which it is asked for. All pages come from one process
+    /// of the giver: after a restart it gives the same ticket to another exchange.
     pub(super) async fn exchange(
         &self,
-        giver: &NodeId,
+        giver: &Member,
         ask: Ask,
         round: Option<Round>,
     ) -> Result<(), ExchangeError> {
         let question = Question::Exchange(ask.clone());
-        let answer = self.peers.call(giver, question, PAGE_LIMIT).await?;
+        let (answer, boot) = self.peers.call_process_of(giver, question, PAGE_LIMIT).await?;
         let Answer::Exchanged {
             given,
             mut records,
@@ -133,10 +134,14 @@ impl Node {
         else {
             return Err(ExchangeError::Declined);
         };
+        if given.giver != *giver {
+            return Err(ExchangeError::Declined);
+        }
         for page in 1..pages {
+            let question = Question::Page { ticket, page };
             match self
                 .peers
-                .call(giver, Question::Page { ticket, page }, PAGE_LIMIT)
+                .call_same_boot(&giver.node, boot, question, PAGE_LIMIT)
                 .await?
             {
                 Answer::Records(more) => records.extend(more),

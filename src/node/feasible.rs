@@ -69,9 +69,9 @@ impl Node {
     async fn probe(&self, node: &NodeId, before: &View, deadline: Instant) -> Result<Member, ViewRefusal> {
         let mut heard = Instant::now();
         loop {
-            let answer = self.peers.call(node, Question::Meet, PROBE_LIMIT).await;
+            let answer = self.peers.call_known(node, Question::Meet, PROBE_LIMIT).await;
             let (known, start, member) = match answer {
-                Ok(Answer::Met { by, known, start }) => (known, start, by),
+                Ok((Answer::Met { by, known, start }, answered)) if by == answered => (known, start, by),
                 // It closes its links when another life of it begins.
                 Err(_) if self.peers.refusal(node).is_none() && heard.elapsed() < PROBE_LIMIT => {
                     sleep(LOOK_PAUSE).await;
@@ -82,14 +82,6 @@ impl Node {
                 }
             };
             heard = Instant::now();
-            if member.node != *node {
-                let why = format!(
-                    "the node there calls itself {}; its IPPORT is another",
-                    member.node
-                );
-                let node = node.clone();
-                return Err(ViewRefusal::Unreachable { node, why });
-            }
             check_replicas(node, &start, before)?;
             if known.active == Epoch::NONE {
                 return Ok(member);
@@ -157,8 +149,13 @@ impl Node {
         if *node == self.me.node {
             return view.is_member(&self.me.member());
         }
-        let met = self.peers.call(node, Question::Meet, PROBE_LIMIT).await;
-        matches!(met, Ok(Answer::Met { by, .. }) if view.is_member(&by))
+        match view.member(node) {
+            Some(member) => {
+                let answer = self.peers.call_member(&member, Question::Ping, PROBE_LIMIT).await;
+                answer.is_ok()
+            }
+            None => false,
+        }
     }
 
     /// What every member but one may read of these slots, and how many keys they have there.
@@ -181,7 +178,7 @@ impl Node {
                 self.holdings(&mine)
             } else {
                 let question = Question::Holdings(mine);
-                match self.peers.call(&member.node, question, 2 * ASK_LIMIT).await {
+                match self.peers.call_member(member, question, 2 * ASK_LIMIT).await {
                     Ok(answer) => answer,
                     Err(_) => return (SlotSet::default(), 0),
                 }

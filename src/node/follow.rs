@@ -293,7 +293,7 @@ impl Node {
             if ask.wanted.is_empty() {
                 return true;
             }
-            match self.exchange(&giver.node, ask, Some(round)).await {
+            match self.exchange(giver, ask, Some(round)).await {
                 Ok(()) => return true,
                 Err(reason) => tracing::info!(giver = %giver.node, %reason, "hand-over failed"),
             }

@@ -13,6 +13,7 @@ use super::Node;
 use super::answers::Refusal;
 use crate::names::{ClusterId, Epoch, Incarnation, NodeId};
 use crate::placement::{View, is_quorum_of};
+use crate::planted::{self, Fault};
 use crate::view_change::Electorate;
 use crate::wire::peer::{Answer, Known, Question, Start};
 
@@ -41,6 +42,10 @@ pub(super) struct Formation(Mutex<Found>);
 struct Found {
     missing: Vec<NodeId>,
     quarrel: Vec<String>,
+    /// Addresses of `VIEW` that lead to other nodes than the one that they name.
+    misled: Vec<String>,
+    /// This node's own address leads to this process.
+    is_reached: bool,
     /// A cluster runs, and its view does not list this node; or it did once, and does not any more.
     stranger: bool,
     /// What this node keeps since it was removed is not taken back.
@@ -59,7 +64,7 @@ impl Formation {
         }
         Refusal::Starting {
             missing: found.missing,
-            quarrel: found.quarrel,
+            quarrel: found.quarrel.into_iter().chain(found.misled).collect(),
         }
     }
 }
@@ -87,6 +92,7 @@ struct Round {
     alike: BTreeMap<NodeId, Incarnation>,
     missing: Vec<NodeId>,
     quarrel: Vec<String>,
+    misled: Vec<String>,
 }
 
 impl Node {
@@ -121,7 +127,9 @@ impl Node {
             }
             let round = self.meet(&nodes).await;
             let alike: BTreeSet<NodeId> = round.alike.keys().cloned().collect();
-            if !is_quorum_of(&alike, &nodes) {
+            let may_be_alone = nodes.len() == 1 || self.formation.0.lock().is_reached;
+            let is_quorum = is_quorum_of(&alike, &nodes) && (alike.len() > 1 || may_be_alone);
+            if !is_quorum || !alike.contains(&self.me.node) {
                 quorum_since = None;
             } else if self.may_propose(&nodes, &alike, *quorum_since.get_or_insert_with(Instant::now)) {
                 self.propose_first(&nodes, &round.alike).await;
@@ -146,11 +154,15 @@ impl Node {
         let asked = others
             .iter()
             .map(|node| self.peers.call_known(node, Question::Meet, MEET_LIMIT));
-        let answers = join_all(asked).await;
+        let (answers, other) = tokio::join!(join_all(asked), self.other_at_own_address());
         let mut round = Round::default();
-        round
-            .alike
-            .insert(self.me.node.clone(), self.me.member().incarnation);
+        round.quarrel.extend(other);
+        // Of two processes that go by one name, only the one at that address takes part.
+        if round.quarrel.is_empty() {
+            round
+                .alike
+                .insert(self.me.node.clone(), self.me.member().incarnation);
+        }
         for (node, answer) in others.into_iter().zip(answers) {
             match answer {
                 Ok((Answer::Met { known, .. }, _)) if !known.views.is_empty() => {
@@ -163,11 +175,32 @@ impl Node {
                 Ok((Answer::Met { start, .. }, _)) => {
                     round.quarrel.push(difference(node, &self.start, &start))
                 }
-                _ => round.missing.push(node.clone()),
+                _ => {
+                    let misled = self.peers.misled(node);
+                    round.misled.extend(misled.map(|why| format!("{node}: {why}")));
+                    round.missing.push(node.clone());
+                }
             }
         }
         self.note(&round);
         round
+    }
+
+    /// What to do about another process that answers at this node's own address. Nobody may answer there:
+    /// not every network leads a node to itself.
+    async fn other_at_own_address(&self) -> Option<String> {
+        if self.formation.0.lock().is_reached {
+            return None;
+        }
+        let there = self.peers.who_answers_at(&self.me.node).await?;
+        if self.me.is_me(&there) || planted::is(Fault::OtherNamesBelieved) {
+            self.formation.0.lock().is_reached = true;
+            return None;
+        }
+        Some(format!(
+            "another process answers at {}, this node's IPPORT; give this node its own address",
+            self.me.node
+        ))
     }
 
     /// Why this node takes no part in a cluster that is served, though it is listed there.
@@ -199,6 +232,7 @@ impl Node {
         }
         found.missing.clone_from(&round.missing);
         found.quarrel.clone_from(&round.quarrel);
+        found.misled.clone_from(&round.misled);
     }
 
     async fn propose_first(
@@ -232,6 +266,13 @@ impl Node {
         }
         self.formation.0.lock().stranger = !view.lists(&self.me.node);
         if !view.lists(&self.me.node) {
+            self.look_for_newer_views().await;
+            return sleep(STRANGER_PAUSE).await;
+        }
+        if let Some(other) = self.other_at_own_address().await {
+            if self.complaints.is_news(&other) {
+                tracing::error!("{other}");
+            }
             self.look_for_newer_views().await;
             return sleep(STRANGER_PAUSE).await;
         }

@@ -141,7 +141,8 @@ impl Node {
             return;
         }
         self.reports.note(from.id(), gossip);
-        if facts.view().is_some_and(|view| view.is_member(from)) {
+        let is_member = facts.view().is_some_and(|view| view.is_member(from));
+        if is_member {
             let mut stable = gossip.stable.clone();
             stable.retain(|dot| dot.log.epoch >= facts.closed.below);
             self.acks.learn_stable(&stable);
@@ -156,7 +157,8 @@ impl Node {
                 self.me.ring(&from.node);
             }
         }
-        let announced = (gossip.closed.below > facts.closed.below).then_some(gossip.closed);
+        // A node that only a later view lists concluded it in that view, which is not active here yet.
+        let announced = (is_member && gossip.closed.below > facts.closed.below).then_some(gossip.closed);
         let announced =
             announced.filter(|closed| facts.active >= closed.at || planted::is(Fault::ClosedByWhoIsBehind));
         if let Some(closed) = announced.or_else(|| self.reports.conclude(&facts)) {

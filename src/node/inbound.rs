@@ -17,6 +17,7 @@ use crate::causality::Payload;
 use crate::names::{Dot, Key, Log, Member};
 use crate::net::Pipe;
 use crate::replication::NotHere;
+use crate::view_change::Vote;
 use crate::wire::peer::{
     Answer, Body, Declined, Operation, Push, Question, decode_frame, decode_greeting, encode_frame,
     encode_greeting,
@@ -56,12 +57,16 @@ impl Node {
         if let Err(unfit) = self.me.check(&greeting) {
             // Of strangers nothing is kept: they may come by any number of names.
             let facts = self.me.facts();
-            if facts.newest().is_some_and(|view| view.lists(&peer.node)) {
-                self.peers.found_unfit(&peer.node, &unfit);
+            let is_listed = facts.newest().is_some_and(|view| view.lists(&peer.node));
+            if is_listed && peer.node != self.me.node {
+                self.peers.found_unfit(&peer, &unfit);
             }
             return Err(format!("{}: {unfit}", peer.node));
         }
-        self.peers.greeted_by(&peer.node);
+        let facts = self.me.facts();
+        let listed = facts.newest().and_then(|view| view.member(&peer.node));
+        self.peers
+            .greeted_by(&peer.node, listed.is_some_and(|listed| listed != peer));
         let closed = self.life_stop.lock().clone();
         while let Some(Some(bytes)) = closed.run_until_cancelled(pipe.receiver.recv()).await {
             let frame = decode_frame(&bytes).map_err(|error| format!("{}: {error}", peer.node))?;
@@ -147,6 +152,9 @@ impl Node {
                 Answer::Gossip(self.gossip())
             }
             Question::Push(push) => self.push_of_next_epoch(peer, push).await,
+            // A member asks for itself only: what it is answered counts for the life that it names.
+            Question::Exchange(ask) if ask.taker != *peer => Answer::Declined(Declined::Gone),
+            Question::Confirm(confirm) if confirm.keeper != *peer => Answer::Declined(Declined::Gone),
             Question::Exchange(ask) => self.give(ask).await,
             Question::Page { ticket, page } => self.page(ticket, page),
             Question::Copy {
@@ -184,6 +192,11 @@ impl Node {
                 listing,
                 payload,
             } => self.answer_list(&slots, &listing, &payload),
+            Question::Promise { start: Some(_), .. } | Question::Accept { start: Some(_), .. }
+                if self.me.facts().newest().is_none() && !self.is_reached_by_its_name(peer).await =>
+            {
+                self.voted(Vote::NotVoting)
+            }
             Question::Promise { epoch, ballot, start } => self.answer_promise(epoch, ballot, start).await,
             Question::Accept {
                 epoch,

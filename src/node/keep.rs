@@ -159,19 +159,21 @@ impl Node {
                 continue;
             }
             for node in others {
-                if !confirmed.is_empty() {
-                    confirmed = confirmed.intersection(&self.confirmed_by(node, view, slots).await);
-                }
+                confirmed = match view.member(node).filter(|_| !confirmed.is_empty()) {
+                    Some(owner) => confirmed.intersection(&self.confirmed_by(&owner, view, slots).await),
+                    None => SlotSet::default(),
+                };
             }
             all = all.union(&confirmed);
         }
         all
     }
 
-    async fn confirmed_by(&self, node: &NodeId, view: &View, slots: &SlotSet) -> SlotSet {
+    pub(super) async fn confirmed_by(&self, owner: &Member, view: &View, slots: &SlotSet) -> SlotSet {
         let mut confirm: Confirm = self.me.facts().ask_to_confirm(view.epoch);
         confirm.kept = part_of(&confirm.kept, slots);
-        match self.peers.call(node, Question::Confirm(confirm), ASK_LIMIT).await {
+        let question = Question::Confirm(confirm);
+        match self.peers.call_member(owner, question, ASK_LIMIT).await {
             Ok(Answer::Confirmed(confirmed)) => confirmed,
             _ => SlotSet::default(),
         }
@@ -187,8 +189,9 @@ impl Node {
                 continue;
             }
             let others = nodes.iter().filter(|node| **node != self.me.node);
-            for node in others.filter(|node| !self.peers.is_away(node)) {
-                match self.return_to(node, &slots).await {
+            let others = others.filter(|node| !self.peers.is_away(node));
+            for owner in others.filter_map(|node| view.member(node)) {
+                match self.return_to(&owner, &slots).await {
                     Some(Returned::Settled) => {
                         self.drop_kept(view, slots).await;
                         break;
@@ -205,7 +208,7 @@ impl Node {
     }
 
     /// What became of it all; none if the node does not take it.
-    async fn return_to(&self, node: &NodeId, slots: &SlotSet) -> Option<Returned> {
+    pub(super) async fn return_to(&self, owner: &Member, slots: &SlotSet) -> Option<Returned> {
         let mut records = Vec::new();
         self.resident
             .for_each_in(slots.iter(), |record| records.push(record.clone()));
@@ -218,7 +221,7 @@ impl Node {
         let ask = async |records, kept| {
             let slots = slots.clone();
             let question = Question::Return { records, slots, kept };
-            match self.peers.call(node, question, RETURN_LIMIT).await {
+            match self.peers.call_member(owner, question, RETURN_LIMIT).await {
                 Ok(Answer::Returned(returned)) => Some(returned),
                 _ => None,
             }

@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
+use super::callee::check_name;
 use super::peers::CONNECT_LIMIT;
 use super::signal::Signal;
 use super::tasks::Tasks;
@@ -73,6 +74,8 @@ pub(super) struct Link {
     pub(super) complained: AtomicBool,
     /// Why the peer was refused when it greeted last, and when that was.
     pub(super) unfit: Mutex<Option<(Unfit, Instant)>>,
+    /// The name of the node that answered at this address last, if it is not the one that was called.
+    pub(super) other_name: Mutex<Option<NodeId>>,
 }
 
 #[derive(Debug)]
@@ -118,10 +121,16 @@ impl Link {
     /// The peer opened a stream to us, so it is there, whatever our last attempt to reach it said: it may
     /// be tried again at once.
     pub(super) fn has_come(&self, born: Instant, identity: &dyn Identity) {
+        self.may_have_come();
+        self.is_heard(born, identity);
+    }
+
+    /// The peer opened a stream to us, in a life that we do not know to be the one at this address: it may
+    /// be tried again at once, and only its answer shows that it is there.
+    pub(super) fn may_have_come(&self) {
         if let State::Down { since } = &mut *self.state.lock() {
             *since = None;
         }
-        self.is_heard(born, identity);
     }
 
     /// It has greeted, or cannot be asked who it is.
@@ -133,6 +142,16 @@ impl Link {
     fn complain(&self, reason: &str) {
         if !self.complained.swap(true, Ordering::Relaxed) {
             tracing::warn!(peer = %self.node, reason, "closed the stream to a peer");
+        }
+    }
+
+    /// The address leads to this node. Another name than the one that was called is logged once, until
+    /// something else is found there.
+    fn leads_to(&self, theirs: Option<&NodeId>, why: &str) {
+        let other = theirs.filter(|theirs| **theirs != self.node).cloned();
+        let before = std::mem::replace(&mut *self.other_name.lock(), other.clone());
+        if let Some(other) = other.filter(|other| before.as_ref() != Some(other)) {
+            tracing::error!(called = %self.node, answers_as = %other, "closed the stream to a peer: {why}");
         }
     }
 
@@ -213,13 +232,20 @@ pub(super) async fn dial(
 
 async fn open(link: &Link, identity: &dyn Identity, dialer: &dyn Dialer) -> Result<(Pipe, Greeting), String> {
     let met = meet(&link.node, identity, dialer).await;
-    let (pipe, theirs) = met.inspect_err(|_| link.judged(Ok(())))?;
-    let fit = identity.check(&theirs);
+    let (pipe, theirs) = met.inspect_err(|_| {
+        link.judged(Ok(()));
+        link.leads_to(None, "");
+    })?;
+    let named = check_name(&link.node, &identity.greeting(), &theirs);
+    let why = named.as_ref().err().map_or("", |unfit| unfit.text.as_str());
+    link.leads_to(Some(&theirs.member.node), why);
+    let fit = named.and_then(|()| identity.check(&theirs));
     link.judged(fit.clone());
     fit.map(|()| (pipe, theirs)).map_err(|unfit| unfit.text)
 }
 
-async fn meet(
+/// Opens a stream and greets: who is there by its own word.
+pub(super) async fn meet(
     node: &NodeId,
     identity: &dyn Identity,
     dialer: &dyn Dialer,

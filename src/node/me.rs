@@ -66,6 +66,11 @@ impl Me {
         newest.map(|view| view.cluster)
     }
 
+    /// True for the greeting of this very process.
+    pub(super) fn is_me(&self, peer: &Greeting) -> bool {
+        peer.boot == self.boot
+    }
+
     /// The facts as they were published last: true together.
     pub(super) fn facts(&self) -> Arc<Facts> {
         self.facts.load_full()
@@ -132,6 +137,12 @@ impl Identity for Me {
     }
 
     fn check(&self, peer: &Greeting) -> Result<(), Unfit> {
+        if peer.member.node == self.node && !self.is_me(peer) {
+            return Err(Unfit {
+                text: "it goes by this node's own name; give each process an IPPORT of its own".to_owned(),
+                is_other_cluster: false,
+            });
+        }
         let ours = self.cluster();
         if let (Some(ours), Some(theirs)) = (ours, peer.cluster)
             && ours != theirs

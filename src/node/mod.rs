@@ -4,7 +4,7 @@
 //! (`read`); writes meet at the committer, which stores a batch with one sync and wakes each waiter
 //! (`write`, `committer`, `draft`); siblings hear of writes by pushes and of everything else by exchanges
 //! (`exchanges`); `gossip` spreads what is stable; `formation`, `agree`, `change`, `drive` and `follow` see to
-//! the view.
+//! the view. `callee` and `peers` see to it that an answer counts only for the member that gave it.
 //!
 //! The node knows nothing of HTTP, files or sockets: its world, network and disk are handed to it, which
 //! is how the simulator runs the very same code.
@@ -12,6 +12,7 @@
 mod acks;
 mod agree;
 mod answers;
+mod callee;
 mod change;
 mod committer;
 mod complaints;
@@ -217,14 +218,14 @@ impl Node {
                 stable,
             };
             let question = Question::Push(push);
-            let begun = self.peers.begin(&member.node, question.clone());
+            let begun = self.peers.begin(&member, question.clone());
             let (node, epoch) = (Arc::clone(self), facts.active);
             self.tasks.spawn(async move {
                 let answer = match begun {
                     Ok(pending) => pending.answer(deadline).await,
                     Err(_) => {
                         let limit = deadline.saturating_duration_since(Instant::now());
-                        node.peers.call(&member.node, question, limit).await
+                        node.peers.call_member(&member, question, limit).await
                     }
                 };
                 match answer {

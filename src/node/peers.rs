@@ -13,12 +13,12 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout};
 
-use super::link::{CallError, Connection, Identity, Link, Pending, State, Unfit, dial};
+use super::link::{CallError, Connection, Identity, Link, Pending, State, Unfit, dial, meet};
 use super::signal::Signal;
 use super::tasks::Tasks;
 use crate::names::{Member, NodeId};
 use crate::net::Dialer;
-use crate::wire::peer::{Answer, Body, Question, encode_frame};
+use crate::wire::peer::{Answer, Body, Greeting, Question, encode_frame};
 
 /// A peer that does not take a connection in this time counts as unreachable.
 pub(super) const CONNECT_LIMIT: Duration = Duration::from_millis(250);
@@ -67,11 +67,54 @@ impl Peers {
         question: Question,
         limit: Duration,
     ) -> Result<(Answer, Member), CallError> {
+        let (answer, asked) = self.call_if(node, question, limit, |_| Ok(())).await?;
+        Ok((answer, asked.peer.clone()))
+    }
+
+    /// Asks a member. Another life at its address is not asked: it does not hold what the member holds.
+    pub(super) async fn call_member(
+        &self,
+        member: &Member,
+        question: Question,
+        limit: Duration,
+    ) -> Result<Answer, CallError> {
+        Ok(self.call_process_of(member, question, limit).await?.0)
+    }
+
+    /// The same, and which start of the member's process answered.
+    pub(super) async fn call_process_of(
+        &self,
+        member: &Member,
+        question: Question,
+        limit: Duration,
+    ) -> Result<(Answer, u64), CallError> {
+        let is_it = |connection: &Connection| leads_to(connection, member);
+        let (answer, asked) = self.call_if(&member.node, question, limit, is_it).await?;
+        Ok((answer, asked.boot))
+    }
+
+    /// Asks whoever answers at an address, if its connection `fits`.
+    async fn call_if(
+        &self,
+        node: &NodeId,
+        question: Question,
+        limit: Duration,
+        fits: impl Fn(&Connection) -> Result<(), CallError>,
+    ) -> Result<(Answer, Arc<Connection>), CallError> {
         let deadline = Instant::now() + limit;
         let connection = self.connection(node, limit.min(CONNECT_LIMIT)).await?;
+        fits(&connection)?;
         let pending = self.send(node, connection, question, deadline).await?;
-        let peer = pending.connection.peer.clone();
-        Ok((pending.answer(deadline).await?, peer))
+        let asked = Arc::clone(&pending.connection);
+        Ok((pending.answer(deadline).await?, asked))
+    }
+
+    /// Who answers at an address at this moment, on a stream of its own: a link that is up may lead to a
+    /// process that is gone.
+    pub(super) async fn who_answers_at(&self, node: &NodeId) -> Option<Greeting> {
+        let met = meet(node, self.identity.as_ref(), self.dialer.as_ref());
+        let (_, greeting) = timeout(2 * CONNECT_LIMIT, met).await.ok()?.ok()?;
+        Some(greeting)
     }
 
     /// Which start of the process the link leads to, if it is up.
@@ -91,25 +134,20 @@ impl Peers {
         question: Question,
         limit: Duration,
     ) -> Result<Answer, CallError> {
-        let deadline = Instant::now() + limit;
-        let connection = self.connection(node, limit.min(CONNECT_LIMIT)).await?;
-        if connection.boot != boot {
-            return Err(CallError::Rebooted);
-        }
-        self.send(node, connection, question, deadline)
-            .await?
-            .answer(deadline)
-            .await
+        let is_it =
+            |connection: &Connection| (connection.boot == boot).then_some(()).ok_or(CallError::Rebooted);
+        Ok(self.call_if(node, question, limit, is_it).await?.0)
     }
 
-    /// Sends a question at once, in order with others of the same caller, if the link is up and not
-    /// full.
-    pub(super) fn begin(&self, node: &NodeId, question: Question) -> Result<Pending, CallError> {
-        let link = self.link(node);
+    /// Sends a member a question at once, in order with others of the same caller, if the link is up and
+    /// not full.
+    pub(super) fn begin(&self, member: &Member, question: Question) -> Result<Pending, CallError> {
+        let link = self.link(&member.node);
         let connection = match &*link.state.lock() {
             State::Up(connection) => Arc::clone(connection),
             _ => return Err(CallError::Unreachable),
         };
+        leads_to(&connection, member)?;
         let (pending, frame) = self.prepare(link, connection, question);
         pending
             .connection
@@ -165,9 +203,21 @@ impl Peers {
         unfit.as_ref().map(|(unfit, _)| unfit.clone())
     }
 
-    /// The peer greeted us, and cannot be talked to.
-    pub(super) fn found_unfit(&self, node: &NodeId, unfit: &Unfit) {
-        self.link(node).judged(Err(unfit.clone()));
+    /// Which other node answers at the address of this one, and what to do about it.
+    pub(super) fn misled(&self, node: &NodeId) -> Option<String> {
+        let link = self.link(node);
+        let is_misled = link.other_name.lock().is_some();
+        self.refusal(node).filter(|_| is_misled).map(|unfit| unfit.text)
+    }
+
+    /// A peer greeted us and cannot be talked to. That says nothing about another life that answers at the
+    /// address of the same name.
+    pub(super) fn found_unfit(&self, peer: &Member, unfit: &Unfit) {
+        let link = self.link(&peer.node);
+        let is_elsewhere = matches!(&*link.state.lock(), State::Up(connection) if connection.peer != *peer);
+        if !is_elsewhere {
+            link.judged(Err(unfit.clone()));
+        }
     }
 
     /// The peer serves another cluster, and showed itself lately.
@@ -187,9 +237,13 @@ impl Peers {
         }
     }
 
-    /// A peer has opened a stream to us.
-    pub(super) fn greeted_by(&self, node: &NodeId) {
+    /// A peer has opened a stream to us. A stranger is another life than the one that the view lists under
+    /// its name: a call shows which of the two is at that address.
+    pub(super) fn greeted_by(&self, node: &NodeId, is_stranger: bool) {
         let link = self.link(node);
+        if is_stranger {
+            return link.may_have_come();
+        }
         link.judged(Ok(()));
         link.has_come(self.born, self.identity.as_ref());
     }
@@ -230,6 +284,7 @@ impl Peers {
             outstanding: AtomicUsize::new(0),
             complained: AtomicBool::new(false),
             unfit: Mutex::default(),
+            other_name: Mutex::default(),
         });
         links.insert(node.clone(), Arc::clone(&link));
         link
@@ -268,5 +323,14 @@ impl Peers {
             State::Up(connection) => Ok(Arc::clone(connection)),
             _ => Err(CallError::Unreachable),
         }
+    }
+}
+
+/// Refuses a connection that leads to another life than this member.
+fn leads_to(connection: &Connection, member: &Member) -> Result<(), CallError> {
+    if connection.peer == *member {
+        Ok(())
+    } else {
+        Err(CallError::Unreachable)
     }
 }

@@ -22,7 +22,8 @@ impl Node {
         // Nobody waits for those who were removed, and they wait for nobody.
         let mut away = self.peers.away();
         let lists_both = |view: &Arc<View>, node: &NodeId| view.lists(&self.me.node) && view.lists(node);
-        away.retain(|node| view.as_ref().is_some_and(|view| lists_both(view, node)));
+        // Nor does a node wait for itself, where its own address does not lead back to it.
+        away.retain(|node| *node != self.me.node && view.as_ref().is_some_and(|view| lists_both(view, node)));
         Situation {
             node: self.me.node.clone(),
             incarnation: self.me.member().incarnation,

@@ -132,19 +132,22 @@ fn sorted(nodes: Option<Vec<NodeId>>) -> Vec<NodeId> {
 }
 
 /// Who this node is and what it knows: from its store, or new.
-async fn recall(
+pub(super) async fn recall(
     config: &Config,
     world: &dyn World,
     engine: &dyn Engine,
     recovered: &Recovered,
 ) -> Result<(Facts, Acceptors), StartError> {
-    if let Some((facts, acceptors)) = notes::read(&recovered.notes)? {
-        if facts.me.node != config.node {
+    let kept = notes::read(&recovered.notes)?;
+    if let Some((facts, _)) = kept.as_ref().filter(|(facts, _)| facts.me.node != config.node) {
+        if !recovered.records.is_empty() || !facts.is_unused() {
             return Err(StartError::OtherNode {
-                found: facts.me.node,
+                found: facts.me.node.clone(),
                 expected: config.node.clone(),
             });
         }
+        tracing::info!(was = %facts.me.node, "the data directory was begun under another name, and nothing came into it; beginning anew");
+    } else if let Some((facts, acceptors)) = kept {
         tracing::info!(node = %config.node, epoch = %facts.active, records = recovered.records.len(), "going on from disk");
         return Ok((facts, acceptors));
     }
@@ -163,13 +166,21 @@ async fn recall(
             incarnation
         },
     };
-    let batch = Batch {
-        notes: vec![notes::member_note(&member)],
+    let facts = Facts::new(member);
+    let mut batch = Batch {
+        notes: vec![notes::member_note(&facts.me)],
         ..Batch::default()
     };
+    if !recovered.notes.is_empty() {
+        batch.notes.extend([
+            notes::standing_note(&facts),
+            notes::vector_note(&facts),
+            notes::acceptors_note(&BTreeMap::new()),
+        ]);
+    }
     engine.commit(&batch).await?;
     tracing::info!(node = %config.node, "starting with an empty store");
-    Ok((Facts::new(member), BTreeMap::new()))
+    Ok((facts, BTreeMap::new()))
 }
 
 fn fill(me: &Me, facts: &Facts, recovered: Recovered) -> (Resident, Unstable) {

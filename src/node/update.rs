@@ -168,8 +168,12 @@ impl Node {
                 let lives = if member.node == self.me.node {
                     Some(self.me.member())
                 } else {
-                    match self.peers.call(&member.node, Question::Meet, ASK_LIMIT).await {
-                        Ok(Answer::Met { by, .. }) => Some(by),
+                    match self
+                        .peers
+                        .call_known(&member.node, Question::Meet, ASK_LIMIT)
+                        .await
+                    {
+                        Ok((Answer::Met { by, .. }, answered)) if by == answered => Some(by),
                         _ => None,
                     }
                 };

@@ -262,6 +262,13 @@ impl Facts {
         self.active == Epoch::NONE && is_out && self.views.values().any(is_listed)
     }
 
+    /// True if nothing ever depended on this node: it was in no view, and what it may have heard of views
+    /// others know too. Its store may begin anew under another name.
+    pub fn is_unused(&self) -> bool {
+        let was_listed = self.views.values().any(|view| view.is_member(&self.me));
+        self.active == Epoch::NONE && self.kept.is_empty() && !self.has_left && !was_listed
+    }
+
     /// All that is held for a region: the logs of the active epoch and those of earlier ones.
     pub fn holds(&self, region: &Region) -> VersionVector {
         let mut holds = self.vector.clone();

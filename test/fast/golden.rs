@@ -3,7 +3,8 @@
 //!
 //! ```text
 //! cluster nodes=5 k=2 [spare=1] [asleep]   a new cluster, serving; spare nodes are not in VIEW; asleep: none started
-//! start n3 n4 [k=3] [view=n1,n2]           from its disk, or anew; spare nodes have no VIEW unless it is given
+//! start n3 n4 [k=3] [view=n1,n2] [name=n1] from its disk, or anew; spare nodes have no VIEW unless it is given
+//! lead n1 to n2                            whoever dials n1 reaches n2
 //! kill n1 n2       wipe n1                 ends processes; the same and their disks are lost
 //! cut n1 n2        cut n1 -> n2            holds what goes between two nodes; one way
 //! isolate n1       slow n1 n2 500ms        cuts off from all others; delays by up to this
@@ -64,6 +65,7 @@ macro_rules! scripts {
 
 scripts! {
     a_write_that_nobody_has_any_more
+    addresses_swapped
     all_disks_of_a_partition_lost
     all_killed_and_restarted
     bad_payload
@@ -132,6 +134,9 @@ scripts! {
     wiped_disk_lacks_until_the_sibling_is_back
     wiped_disk_while_the_sibling_is_away
     writes_follow_reads
+    wrong_name_added
+    wrong_name_pasted
+    wrong_names_of_two
 }
 
 fn folder() -> PathBuf {

@@ -133,6 +133,35 @@ fn two_that_became_strangers_say_so_until_one_starts_anew() {
     other.assert_has("k", b"of both again");
 }
 
+#[test]
+fn two_that_go_by_each_others_address_say_so_until_their_files_are_put_right() {
+    let (_folder, mut one, mut other) = pair();
+    one.goes_by(other.port, one.port);
+    other.goes_by(one.port, other.port);
+    one.start();
+    other.start();
+    for process in [&one, &other] {
+        let hint = format!(
+            "whose IPPORT is localhost:{}",
+            one.port + other.port - process.port
+        );
+        until("it says which address is wrong", || {
+            let reply = process.ask("GET", "/get/k", b"");
+            reply.is_ok_and(|reply| reply.0 == 503 && String::from_utf8_lossy(&reply.2).contains(&hint))
+        });
+    }
+    one.kill();
+    other.kill();
+    one.goes_by(one.port, other.port);
+    other.goes_by(other.port, one.port);
+    one.start();
+    other.start();
+    one.until_serving();
+    other.until_serving();
+    one.set("k", b"v");
+    other.assert_has("k", b"v");
+}
+
 /// What a writer was answered last for each key, and what may be there instead because nothing was answered.
 type Written = BTreeMap<String, (String, Vec<String>)>;
 

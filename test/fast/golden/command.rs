@@ -10,6 +10,8 @@ pub(crate) enum Command {
         nodes: Vec<usize>,
         replicas: Option<u32>,
         view: View,
+        /// Whose name they are given.
+        name: Option<usize>,
     },
     Kill(Vec<usize>),
     Wipe(Vec<usize>),
@@ -17,6 +19,8 @@ pub(crate) enum Command {
     CutOneWay(usize, usize),
     Isolate(usize),
     Slow(usize, usize, Duration),
+    /// The address of the first leads to the second.
+    Lead(usize, usize),
     Heal,
     HealLink(usize, usize),
     /// The node's clock, milliseconds ahead of the true time.
@@ -115,6 +119,7 @@ impl Command {
             ["cut", a, b] => Self::Cut(node(a)?, node(b)?),
             ["isolate", one] => Self::Isolate(node(one)?),
             ["slow", a, b, delay] => Self::Slow(node(a)?, node(b)?, duration(delay)?),
+            ["lead", address, "to", other] => Self::Lead(node(address)?, node(other)?),
             ["heal"] => Self::Heal,
             ["heal", a, b] => Self::HealLink(node(a)?, node(b)?),
             ["clock", one, offset] => Self::Clock(node(one)?, clock_offset_ms(offset)?),
@@ -197,12 +202,13 @@ fn layout(settings: &[&str]) -> Result<Layout, Slip> {
 }
 
 fn start(words: &[&str]) -> Result<Command, Slip> {
-    let (mut nodes, mut replicas, mut view) = (Vec::new(), None, View::OfTheCluster);
+    let (mut nodes, mut replicas, mut view, mut name) = (Vec::new(), None, View::OfTheCluster, None);
     for word in words {
         match word.split_once('=') {
             Some(("k", count)) => replicas = Some(number(count)?),
             Some(("view", list)) => view = View::Of(list.split(',').map(node).collect::<Result<_, _>>()?),
-            Some(_) => return Err(format!("a node is started with k= and view=, not {word}")),
+            Some(("name", other)) => name = Some(node(other)?),
+            Some(_) => return Err(format!("a node is started with k=, view= and name=, not {word}")),
             None => nodes.push(node(word)?),
         }
     }
@@ -213,6 +219,7 @@ fn start(words: &[&str]) -> Result<Command, Slip> {
         nodes,
         replicas,
         view,
+        name,
     })
 }
 

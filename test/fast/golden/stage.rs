@@ -74,9 +74,10 @@ impl Stage {
                 nodes,
                 replicas,
                 view,
+                name,
             } => {
                 for node in nodes {
-                    self.start(node, replicas, &view).await?;
+                    self.start(node, replicas, &view, name).await?;
                 }
                 Ok(Vec::new())
             }
@@ -164,14 +165,20 @@ impl Stage {
         self.layout = Some(layout.clone());
         if !layout.asleep {
             for node in 0..layout.nodes {
-                self.start(node, None, &View::OfTheCluster).await?;
+                self.start(node, None, &View::OfTheCluster, None).await?;
             }
             self.cluster()?.until_serving(SERVING_LIMIT).await;
         }
         Ok(Vec::new())
     }
 
-    async fn start(&mut self, node: usize, replicas: Option<u32>, view: &View) -> Result<(), Slip> {
+    async fn start(
+        &mut self,
+        node: usize,
+        replicas: Option<u32>,
+        view: &View,
+        name: Option<usize>,
+    ) -> Result<(), Slip> {
         let layout = self.layout.clone().ok_or("there is no cluster yet")?;
         let cluster = self.cluster_mut(node)?;
         if cluster.nodes[node].running.is_some() {
@@ -189,6 +196,7 @@ impl Stage {
                 .collect()
         });
         let given = Given {
+            name: name.map(|other| cluster.nodes[other].id.clone()),
             replicas: replicas.or(of_the_cluster),
             view,
         };
@@ -260,6 +268,13 @@ impl Stage {
                         .network
                         .slow_down(&cluster.nodes[from].id, &cluster.nodes[to].id, ms);
                 }
+            }
+            Command::Lead(address, node) => {
+                let cluster = self.cluster_mut(address.max(node))?;
+                let (address, node) = (&cluster.nodes[address].id, &cluster.nodes[node].id);
+                cluster
+                    .network
+                    .mislead(address, Some(node).filter(|node| *node != address));
             }
             Command::Heal => self.cluster()?.network.heal(),
             Command::HealLink(a, b) => {

@@ -17,6 +17,7 @@ mod schedules;
 mod steps;
 #[path = "../steps/world.rs"]
 mod world;
+mod wrong_names;
 
 use std::panic::catch_unwind;
 
@@ -42,7 +43,7 @@ pub(crate) const BY_CHANCE: [Fault; 9] = [
 ];
 
 /// Faults that are too rare for chance, each with the schedule that shows it.
-pub(crate) const BY_SCHEDULE: [(Fault, Schedule); 25] = [
+pub(crate) const BY_SCHEDULE: [(Fault, Schedule); 26] = [
     (
         Fault::DependenciesLeftOut,
         schedules::an_effect_where_its_cause_is_missing,
@@ -98,6 +99,7 @@ pub(crate) const BY_SCHEDULE: [(Fault, Schedule); 25] = [
     ),
     (Fault::NotReadyServes, steps::a_new_owner_that_took_nothing),
     (Fault::NeverGivesUp, steps::a_reader_of_what_nobody_has),
+    (Fault::OtherNamesBelieved, wrong_names::two_with_one_name),
 ];
 
 /// Does something with a fault planted in the whole process.

@@ -142,6 +142,41 @@ fn lost_frames_come_late_and_a_flapping_link_is_half_a_link() {
 }
 
 #[test]
+fn an_address_leads_to_another_node_until_it_is_mended() {
+    simulate(async {
+        let mut cluster = SimCluster::serving(1, 2, 2).await;
+        let away = |cluster: &SimCluster| cluster.node(0).expect("runs").situation().away;
+        cluster.suffer(Fault::Mislead(1, 0));
+        let is_missed = || away(&cluster) == [cluster.nodes[1].id.clone()];
+        cluster.until(LONG, "n1 is missed", is_missed).await;
+        assert_eq!(replicas(put(&cluster, 0, "a", LONG).await.as_ref()), 1);
+        cluster.suffer(Fault::Lead(1));
+        sleep(LONG / 5).await;
+        until_equal(&cluster).await;
+        assert!(away(&cluster).is_empty());
+        assert_eq!(replicas(put(&cluster, 0, "b", LONG).await.as_ref()), 2);
+    });
+}
+
+#[test]
+fn a_node_with_anothers_name_waits_and_is_taken_in_under_its_own() {
+    simulate(async {
+        let mut cluster = SimCluster::new(1, 3, 2);
+        cluster.start(0).await;
+        cluster.start(1).await;
+        let running = cluster.starting_as(2, 1).await;
+        cluster.started(2, running);
+        sleep(LONG / 5).await;
+        let named = |number: usize| cluster.node(number).expect("runs").situation();
+        assert_eq!(named(2).node, cluster.nodes[1].id);
+        assert!(named(0).ready && named(1).ready && !named(2).ready);
+        cluster.suffer(Fault::Kill(2));
+        cluster.start(2).await;
+        cluster.until_serving(LONG).await;
+    });
+}
+
+#[test]
 fn a_clock_drifts_from_where_it_stood() {
     simulate(async {
         let mut cluster = SimCluster::serving(1, 1, 1).await;

@@ -25,17 +25,28 @@ pub(crate) type Reply = (u16, String, Vec<u8>);
 impl Process {
     /// The file of one process whose peer is at another port; it is not started.
     pub(crate) fn with_file(folder: &Path, port: u16, peer: u16) -> Self {
-        let folder = folder.to_path_buf();
-        let data = folder.join(format!("n{port}"));
-        let file = format!(
-            "port = {port}\npeers = [\"localhost:{peer}\"]\nreplication_factor = 2\ndata_dir = {data:?}\n"
-        );
-        std::fs::write(folder.join(format!("{port}.toml")), file).expect("is written");
-        Self {
-            folder,
+        let process = Self {
+            folder: folder.to_path_buf(),
             port,
             child: None,
-        }
+        };
+        process.goes_by(port, peer);
+        process
+    }
+
+    /// Writes its file anew: by which address it goes, and by which its peer.
+    pub(crate) fn goes_by(&self, name: u16, peer: u16) {
+        let Self { folder, port, .. } = self;
+        let data = folder.join(format!("n{port}"));
+        let address = if name == *port {
+            String::new()
+        } else {
+            format!("address = \"localhost:{name}\"\n")
+        };
+        let file = format!(
+            "port = {port}\n{address}peers = [\"localhost:{peer}\"]\nreplication_factor = 2\ndata_dir = {data:?}\n"
+        );
+        std::fs::write(folder.join(format!("{port}.toml")), file).expect("is written");
     }
 
     pub(crate) fn start(&mut self) {

@@ -49,6 +49,8 @@ pub struct SimNode {
 /// What an operator gave a node to start with.
 #[derive(Debug, Clone)]
 pub struct Given {
+    /// Its name; its own address if none is given.
+    pub name: Option<NodeId>,
     pub replicas: Option<u32>,
     pub view: Option<Vec<NodeId>>,
 }
@@ -113,23 +115,36 @@ impl SimCluster {
     /// The node that a start will give; apart from [`Self::started`], so that nobody holds the cluster
     /// while a disk takes its time.
     pub fn starting(&mut self, number: usize) -> impl Future<Output = Arc<Node>> + use<> {
+        self.starting_with(number, self.given(number))
+    }
+
+    /// The same under another one's name.
+    pub fn starting_as(&mut self, number: usize, other: usize) -> impl Future<Output = Arc<Node>> + use<> {
+        let given = Given {
+            name: Some(self.nodes[other].id.clone()),
+            ..self.given(number)
+        };
+        self.starting_with(number, given)
+    }
+
+    fn given(&self, number: usize) -> Given {
         let listed = &self.nodes[..self.listed];
         // Where nodes are removed, the first list may name nodes that have left: one that lost its disk is
         // started without it, and those who list it find it.
         let may_mislead = self.spares_last_disks && self.nodes[number].lost_disk;
         let is_listed = number < self.listed && !may_mislead;
-        let given = Given {
+        Given {
+            name: None,
             replicas: is_listed.then_some(self.replicas),
             view: is_listed.then(|| listed.iter().map(|node| node.id.clone()).collect()),
-        };
-        self.starting_with(number, given)
+        }
     }
 
     /// The same with a K and a `VIEW` of its own.
     pub fn starting_with(&mut self, number: usize, given: Given) -> impl Future<Output = Arc<Node>> + use<> {
         let node = &mut self.nodes[number];
         let config = Config {
-            node: node.id.clone(),
+            node: given.name.unwrap_or_else(|| node.id.clone()),
             listen: "0.0.0.0:8080".parse().expect("is an address"),
             replicas: given.replicas,
             view: given.view,

@@ -26,6 +26,12 @@ pub enum Fault {
     /// Every stream between two nodes ends; of what is under way each way, all arrives or nothing.
     Break(usize, usize),
     HealLink(usize, usize),
+    /// The address of the first leads to the second.
+    Mislead(usize, usize),
+    /// The address leads to its own node again.
+    Lead(usize),
+    /// A node that has never run is started with another one's name.
+    StartAs(usize, usize),
     /// Cuts a node off from every other; its clients still reach it.
     Isolate(usize),
     Rejoin(usize),
@@ -74,6 +80,8 @@ impl Fault {
             Self::Slow(..) => "link slow",
             Self::Lose(..) => "link losing frames",
             Self::Break(..) => "streams broken",
+            Self::Mislead(..) => "address of another node",
+            Self::StartAs(..) => "started with another's name",
             Self::Isolate(_) => "node cut off",
             Self::Kill(_) => "node killed",
             Self::Wipe(_) => "disk destroyed",
@@ -84,6 +92,7 @@ impl Fault {
             Self::SlowDisk(_, sync_ms) if sync_ms > QUICK_SYNC_MS => "disk slow",
             Self::DiskInDoubt(_, true) => "disk in doubt",
             Self::HealLink(..)
+            | Self::Lead(_)
             | Self::Rejoin(_)
             | Self::Start(_)
             | Self::Thaw(_)

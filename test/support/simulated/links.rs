@@ -30,6 +30,8 @@ pub(super) struct Links {
     slow: BTreeMap<Link, u64>,
     /// Frames of a hundred that are lost.
     lossy: BTreeMap<Link, u64>,
+    /// Addresses that lead to another node than the one that they name.
+    misled: BTreeMap<NodeId, NodeId>,
     /// The streams that are open at this moment end when this is cancelled.
     open: BTreeMap<Link, CancellationToken>,
 }
@@ -74,6 +76,27 @@ impl Links {
         self.lossy.insert(link, percent);
     }
 
+    /// Lets whoever dials `address` reach another node from now on, or the right one. What was open to either
+    /// ends.
+    pub(super) fn mislead(&mut self, address: &NodeId, other: Option<NodeId>) {
+        let reached = match other {
+            Some(other) => self.misled.insert(address.clone(), other),
+            None => self.misled.remove(address),
+        };
+        let wired_anew = [Some(address), reached.as_ref()];
+        for (link, open) in &self.open {
+            if wired_anew.contains(&Some(&link.0)) || wired_anew.contains(&Some(&link.1)) {
+                open.cancel();
+            }
+        }
+        self.open.retain(|_, open| !open.is_cancelled());
+    }
+
+    /// Who is reached by an address.
+    pub(super) fn reached_at(&self, address: &NodeId) -> NodeId {
+        self.misled.get(address).unwrap_or(address).clone()
+    }
+
     /// Lets frames pass again. A link that is slow stays so.
     pub(super) fn mend(&mut self, link: &Link) {
         self.cut.remove(link);
@@ -87,6 +110,9 @@ impl Links {
         self.flapping.clear();
         self.slow.clear();
         self.lossy.clear();
+        for address in self.misled.keys().cloned().collect::<Vec<_>>() {
+            self.mislead(&address, None);
+        }
     }
 
     pub(super) fn passes(&self, link: &Link) -> Passes {

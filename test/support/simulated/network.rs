@@ -86,12 +86,18 @@ impl SimNetwork {
         self.change(|links| both(a, b).into_iter().for_each(|link| links.lose(link, percent)));
     }
 
+    /// Lets whoever dials the address of one node reach another, as with a port that leads to the wrong
+    /// machine; none makes it right.
+    pub fn mislead(&self, address: &NodeId, other: Option<&NodeId>) {
+        self.change(|links| links.mislead(address, other.cloned()));
+    }
+
     /// Ends every stream between two nodes.
     pub fn break_streams(&self, a: &NodeId, b: &NodeId) {
         self.change(|links| both(a, b).iter().for_each(|link| links.break_streams(link)));
     }
 
-    /// Makes every link whole and quick.
+    /// Makes every link whole and quick, and every address lead to its node.
     pub fn heal(&self) {
         self.change(Links::mend_all);
     }
@@ -150,7 +156,8 @@ impl SimNetwork {
         })
     }
 
-    async fn dial(self, from: NodeId, to: NodeId) -> Result<Pipe, DialError> {
+    async fn dial(self, from: NodeId, address: NodeId) -> Result<Pipe, DialError> {
+        let to = self.0.links.lock().reached_at(&address);
         let (there, back) = ((from.clone(), to.clone()), (to.clone(), from));
         self.until_whole(&there).await;
         self.until_whole(&back).await;

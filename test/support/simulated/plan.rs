@@ -45,6 +45,34 @@ pub fn draw(dice: &Dice, nodes: usize, spares: usize, replicas: u32, severity: S
     draft.events
 }
 
+/// Draws wrong names: addresses that lead to other nodes for a while, and at rough births a node that is
+/// started with another's name, until its operator notices. Most seeds have none.
+pub fn draw_wrong_names(dice: &Dice, nodes: usize, spares: usize, severity: Severity) -> Vec<Event> {
+    let mut draft = Draft {
+        dice,
+        nodes: nodes + spares,
+        replicas: 1,
+        severity,
+        events: Vec::new(),
+        wiped: Vec::new(),
+    };
+    if severity.gentle || !dice.chance(WRONG_NAMES) {
+        return draft.events;
+    }
+    // Not both: a node with another's name, to which that one's address leads, is that one.
+    if severity.rough_birth && nodes > 2 && dice.chance(50) {
+        draft.misname();
+    } else {
+        for _ in 0..dice.between(1, 3) {
+            draft.mislead();
+        }
+    }
+    draft.events
+}
+
+/// Seeds of a hundred in which names are wrong.
+const WRONG_NAMES: u64 = 25;
+
 struct Draft<'a> {
     dice: &'a Dice,
     nodes: usize,
@@ -152,6 +180,24 @@ impl Draft<'_> {
             }
         };
         self.strike(at_ms, mended_ms, fault, mending);
+    }
+
+    /// A port leads to the wrong node, or two ports are swapped.
+    fn mislead(&mut self) {
+        let at_ms = self.dice.between(0, self.severity.span_ms);
+        let mended_ms = at_ms + self.dice.between(50, self.severity.span_ms / 2);
+        let (a, b) = (self.node(), self.node());
+        self.strike(at_ms, mended_ms, Fault::Mislead(a, b), Fault::Lead(a));
+        if self.dice.chance(50) {
+            self.strike(at_ms, mended_ms, Fault::Mislead(b, a), Fault::Lead(b));
+        }
+    }
+
+    fn misname(&mut self) {
+        let (node, other) = (self.node(), self.node());
+        let mended_ms = self.dice.between(500, self.severity.span_ms);
+        self.at(0, Fault::StartAs(node, other));
+        self.strike(mended_ms, mended_ms + 1, Fault::Kill(node), Fault::Start(node));
     }
 
     /// What one node asks another arrives, and no answer comes back before the streams break: it asks

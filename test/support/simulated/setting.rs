@@ -6,7 +6,7 @@ use causeway::config::Limits;
 
 use super::dice::Dice;
 use super::fault::Event;
-use super::plan::{Severity, draw};
+use super::plan::{Severity, draw, draw_wrong_names};
 use crate::support::workload::{Shape, spread_keys};
 
 /// In gentle runs tombstones go after this: longer than anything is on its way there.
@@ -75,7 +75,14 @@ impl Setting {
     /// What goes wrong, drawn from the seed alone: the same plan whatever the run makes of it.
     pub fn plan(&self) -> Vec<Event> {
         let dice = Dice::new(self.seed ^ 0xFA17);
-        draw(&dice, self.nodes, self.spares, self.replicas, self.severity)
+        let mut plan = draw(&dice, self.nodes, self.spares, self.replicas, self.severity);
+        // From dice of their own: what else a seed draws stays as it was.
+        let dice = Dice::new(self.seed ^ 0x4A3E);
+        let wrong_names = draw_wrong_names(&dice, self.nodes, self.spares, self.severity);
+        // Before what strikes in the same moment: a node is started once.
+        plan.splice(0..0, wrong_names);
+        plan.sort_by_key(|event| event.at_ms);
+        plan
     }
 
     pub fn limits(&self) -> Limits {

@@ -107,6 +107,7 @@ impl Stage {
     pub async fn apply(&self, fault: Fault) {
         match fault {
             Fault::Start(number) => return self.start(number).await,
+            Fault::StartAs(number, other) => return self.start_as(number, other).await,
             // What strikes a node strikes one that runs; and no node has a link to itself.
             Fault::Kill(number) | Fault::Wipe(number) | Fault::Freeze(number)
                 if self.cluster.borrow().node(number).is_none() =>
@@ -119,6 +120,7 @@ impl Stage {
             | Fault::Slow(a, b, _)
             | Fault::Lose(a, b, _)
             | Fault::Break(a, b)
+            | Fault::Mislead(a, b)
                 if a == b =>
             {
                 return;
@@ -146,6 +148,22 @@ impl Stage {
             node.disk.set_in_doubt(false);
             cluster.starting(number)
         };
+        let running = starting.await;
+        self.cluster.borrow_mut().started(number, running);
+    }
+
+    /// The line that starts a node was pasted, and another's name stayed in it. Only one that is new can be
+    /// started so: others have their name on their disk.
+    async fn start_as(&self, number: usize, other: usize) {
+        let is_new = {
+            let cluster = self.cluster.borrow();
+            !cluster.nodes[number].has_run && number != other
+        };
+        if !is_new {
+            return;
+        }
+        self.count("started with another's name");
+        let starting = self.cluster.borrow_mut().starting_as(number, other);
         let running = starting.await;
         self.cluster.borrow_mut().started(number, running);
     }

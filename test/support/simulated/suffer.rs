@@ -16,6 +16,8 @@ impl SimCluster {
             Fault::Lose(a, b, percent) => self.network.lose(id(a), id(b), percent),
             Fault::Break(a, b) => self.network.break_streams(id(a), id(b)),
             Fault::HealLink(a, b) => self.network.heal_link(id(a), id(b)),
+            Fault::Mislead(a, b) => self.network.mislead(id(a), Some(id(b))),
+            Fault::Lead(a) => self.network.mislead(id(a), None),
             Fault::Isolate(a) => self.isolate(a),
             Fault::Rejoin(a) => self.rejoin(a),
             Fault::Kill(a) => self.kill(a),
@@ -27,7 +29,7 @@ impl SimCluster {
             Fault::DiskFull(a, full) => self.nodes[a].disk.set_full(full),
             Fault::SlowDisk(a, ms) => self.nodes[a].disk.set_sync_ms(ms),
             Fault::DiskInDoubt(a, in_doubt) => self.nodes[a].disk.set_in_doubt(in_doubt),
-            Fault::Start(_) | Fault::Add { .. } | Fault::Remove { .. } => {}
+            Fault::Start(_) | Fault::StartAs(..) | Fault::Add { .. } | Fault::Remove { .. } => {}
         }
     }
 }

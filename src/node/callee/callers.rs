@@ -1,0 +1,136 @@
+//! What a node believes of the peers that call it, and of its own data directory: their names are theirs
+//! only if they answer at that address.
+
+use tokio::time::sleep;
+
+use super::rig::{
+    Actor, Disk, SOON, ask, ask_from, config, first_view, idle, life, listed_and_stranger, node_with, start,
+};
+use crate::names::{ClusterId, Epoch, Member};
+use crate::node::start::recall;
+use crate::node::{Machine, StartError};
+use crate::replication::{Confirm, Facts};
+use crate::store::Engine;
+use crate::view_change::{Ballot, Vote};
+use crate::wire::peer::{Answer, Declined, Question};
+
+#[tokio::test(start_paused = true)]
+async fn a_member_asks_for_itself_only() {
+    let (node, _) = node_with(first_view(2, 2)).await;
+    let mut asked = node.me.facts().ask_steady();
+    asked.taker = life(1, 1);
+    let confirm = Confirm {
+        keeper: life(1, 1),
+        epoch: Epoch::FIRST,
+        closed_below: Epoch::NONE,
+        kept: node.me.facts().kept.to_vec(),
+    };
+    let gone = |answer: Option<Answer>| matches!(answer, Some(Answer::Declined(Declined::Gone)));
+    for (peer, may_ask) in listed_and_stranger().into_iter().zip([true, false]) {
+        let exchange = ask(&node, &peer, Question::Exchange(asked.clone())).await;
+        assert_eq!(gone(exchange), !may_ask, "exchange by {peer:?}");
+        let confirmed = ask(&node, &peer, Question::Confirm(confirm.clone())).await;
+        assert_eq!(gone(confirmed), !may_ask, "confirm by {peer:?}");
+    }
+    assert!(
+        ask(&node, &life(0, 1), Question::Ping).await.is_none(),
+        "our own name"
+    );
+    assert!(
+        ask(&node, &life(0, 2), Question::Ping).await.is_none(),
+        "another life of ours"
+    );
+}
+
+/// Two processes go by one name, and one of them is at its address.
+#[tokio::test(start_paused = true)]
+async fn a_life_that_does_not_answer_at_its_address_is_not_admitted() {
+    let [listed, stranger] = listed_and_stranger();
+    for (at_its_address, is_believed) in [(&listed, false), (&stranger, true)] {
+        let (node, cast) = node_with(first_view(3, 3)).await;
+        cast.puts(Actor::new(at_its_address, idle), &stranger.node);
+        let noted = ask(&node, &stranger, Question::Admit).await;
+        assert!(matches!(noted, Some(Answer::Noted)));
+        sleep(SOON).await;
+        let is_proposed = |asked: &Question| matches!(asked, Question::Promise { .. });
+        assert_eq!(cast.asked.lock().iter().any(is_proposed), is_believed);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_first_view_is_voted_for_if_its_proposer_answers_at_its_address() {
+    let [one, other] = listed_and_stranger();
+    for (at_its_address, is_believed) in [(&one, true), (&other, false)] {
+        let (node, cast) = node_with(Facts::new(life(0, 1))).await;
+        cast.puts(Actor::new(at_its_address, idle), &one.node);
+        let ballot = Ballot {
+            round: 1,
+            proposer: one.node.clone(),
+            attempt: 1,
+        };
+        let promise = Question::Promise {
+            epoch: Epoch::FIRST,
+            ballot,
+            start: Some(start()),
+        };
+        let Some(Answer::Voted { vote, .. }) = ask(&node, &one, promise).await else {
+            panic!("a vote is answered");
+        };
+        assert_eq!(vote == Vote::Promised { accepted: None }, is_believed, "{vote:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_greeting_by_a_members_name_does_not_bring_the_member_back() {
+    let [listed, stranger] = listed_and_stranger();
+    for (peer, is_back) in [(&listed, true), (&stranger, false)] {
+        let (node, _) = node_with(first_view(2, 2)).await;
+        // Nobody is at its address.
+        let call = node.peers.call(&listed.node, Question::Ping, SOON).await;
+        assert!(call.is_err() && node.peers.is_away(&listed.node));
+        ask(&node, peer, Question::Ping).await.expect("is answered");
+        assert_eq!(node.peers.is_away(&listed.node), !is_back, "{peer:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stranger_of_another_cluster_says_nothing_about_the_member_of_its_name() {
+    let [listed, stranger] = listed_and_stranger();
+    for (at_its_address, is_believed) in [(&listed, false), (&stranger, true)] {
+        let (node, cast) = node_with(first_view(2, 2)).await;
+        cast.puts(Actor::new(at_its_address, idle), &listed.node);
+        // The link is up by then.
+        sleep(SOON).await;
+        let answer = ask_from(&node, &stranger, ClusterId(2), Question::Ping).await;
+        assert!(answer.is_none(), "another cluster is not answered");
+        assert_eq!(
+            node.peers.is_estranged(&listed.node),
+            is_believed,
+            "{at_its_address:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_data_directory_is_taken_over_under_another_name_while_nothing_depends_on_it() {
+    async fn renamed(facts: Facts) -> Result<Member, StartError> {
+        let disk = Disk(facts);
+        let recovered = disk.recover().expect("reads");
+        let config = config(&life(5, 1).node);
+        let recalled = recall(&config, &Machine, &disk, &recovered).await;
+        recalled.map(|(facts, _)| facts.me)
+    }
+    let mut heard = Facts::new(life(9, 1));
+    heard.learn(first_view(2, 2).view().expect("is active"));
+    for unused in [Facts::new(life(9, 1)), heard] {
+        let member = renamed(unused).await.expect("starts");
+        assert_eq!(member.node, life(5, 1).node);
+        assert_ne!(member.incarnation, life(9, 1).incarnation);
+    }
+    let mut has_left = Facts::new(life(9, 1));
+    has_left.has_left = true;
+    for used in [first_view(2, 2), has_left] {
+        let refused = renamed(used).await.expect_err("belongs to another node");
+        assert!(matches!(refused, StartError::OtherNode { .. }), "{refused}");
+    }
+}

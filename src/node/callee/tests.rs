@@ -1,0 +1,372 @@
+//! Each kind of answer counts for the member that was asked, and only if that member gave it.
+
+use std::collections::BTreeSet;
+
+use tokio::time::sleep;
+
+use super::rig::{Actor, SOON, dot, first_view, idle, life, listed_and_stranger, node_with, start};
+use crate::causality::{Payload, Record, Timestamp, VersionVector};
+use crate::names::{Epoch, Key, Log, Member};
+use crate::node::{RequestKind, ViewRefusal, ViewRequest};
+use crate::placement::{SlotSet, next};
+use crate::replication::{Closed, Facts, Given};
+use crate::view_change::{Electorate, Phase, Report, Vote};
+use crate::wire::peer::{Answer, Gossip, Known, Question, Returned};
+
+fn key(text: &str) -> Key {
+    Key::new(text).expect("is a key")
+}
+
+fn record(text: &str, number: u64) -> Record {
+    let dot = dot(&life(1, 1), number);
+    Record::new(
+        &key(text),
+        Some(b"v"),
+        dot,
+        Timestamp(1),
+        &VersionVector::default(),
+    )
+}
+
+fn given(giver: &Member) -> Given {
+    Given {
+        giver: giver.clone(),
+        active: Epoch::FIRST,
+        vector: [dot(&life(1, 1), 2)].into_iter().collect(),
+        offered: Vec::new(),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_name_is_not_talked_to_and_both_names_are_told() {
+    let (node, cast) = node_with(first_view(3, 2)).await;
+    cast.puts(Actor::new(&life(2, 1), idle), &life(1, 1).node);
+    let n1 = life(1, 1).node;
+    assert!(node.peers.call(&n1, Question::Ping, SOON).await.is_err());
+    let why = node.peers.misled(&n1).expect("it is told");
+    assert!(
+        why.contains("calls itself n2:80") && why.contains("IPPORT to n1:80"),
+        "{why}"
+    );
+    assert!(node.peers.is_away(&n1) && cast.asked.lock().is_empty());
+    // Put right, it is talked to, and nothing is said any more.
+    cast.puts(Actor::new(&life(1, 1), idle), &n1);
+    sleep(SOON).await;
+    assert!(node.peers.call(&n1, Question::Ping, SOON).await.is_ok());
+    assert_eq!(node.peers.misled(&n1), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_push_is_acknowledged_by_the_life_that_the_view_lists() {
+    for (peer, replicas) in listed_and_stranger().into_iter().zip([2, 1]) {
+        let (node, cast) = node_with(first_view(2, 2)).await;
+        let holds_all = |question: &Question| match question {
+            Question::Push(push) => Some(Answer::Held {
+                epoch: push.epoch,
+                held: [dot(&life(0, 1), 1)].into_iter().collect(),
+            }),
+            other => idle(other),
+        };
+        cast.puts(Actor::new(&peer, holds_all), &peer.node);
+        // The link is up before the push.
+        node.peers
+            .call(&peer.node, Question::Ping, SOON)
+            .await
+            .expect("answers");
+        let written = node.put(&key("k"), "v".into(), Payload::default()).await;
+        assert_eq!(written.expect("is stored").replicas, replicas, "by {peer:?}");
+    }
+}
+
+/// What came of an exchange with who greets as `peer` and says that it is `giver`.
+async fn exchanged(peer: &Member, giver: &Member) -> Vec<bool> {
+    let (node, cast) = node_with(first_view(2, 2)).await;
+    let given = given(giver);
+    let gives = move |question: &Question| match question {
+        Question::Exchange(_) => Some(Answer::Exchanged {
+            given: given.clone(),
+            records: vec![record("a", 1), record("b", 2)],
+            ticket: 0,
+            pages: 1,
+        }),
+        other => idle(other),
+    };
+    cast.puts(Actor::new(peer, gives), &peer.node);
+    let ask = node.me.facts().ask_steady();
+    let taken = node.exchange(&life(1, 1), ask, None).await.is_ok();
+    vec![taken, node.resident.get("a").is_some()]
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_exchange_is_taken_from_the_life_that_was_asked() {
+    let [listed, stranger] = listed_and_stranger();
+    assert_eq!(exchanged(&listed, &listed).await, [true, true]);
+    for (peer, giver) in [
+        (&stranger, &listed),
+        (&listed, &stranger),
+        (&stranger, &stranger),
+        (&listed, &life(0, 1)),
+    ] {
+        assert_eq!(exchanged(peer, giver).await, [false, false], "{peer:?} {giver:?}");
+    }
+}
+
+/// After a restart the giver gives the same ticket to another exchange.
+#[tokio::test(start_paused = true)]
+async fn pages_come_from_the_process_that_answered_the_exchange() {
+    for (second_boot, is_taken) in [(7, true), (8, false)] {
+        let (node, cast) = node_with(first_view(2, 2)).await;
+        let listed = life(1, 1);
+        let page = |question: &Question| match question {
+            Question::Page { .. } => Some(Answer::Records(vec![record("b", 2)])),
+            other => idle(other),
+        };
+        let restarts = std::sync::Arc::clone(&cast);
+        let gives = move |question: &Question| match question {
+            Question::Exchange(_) => {
+                let mut again = Actor::new(&life(1, 1), page);
+                again.boot = second_boot;
+                restarts.puts(again, &life(1, 1).node);
+                Some(Answer::Exchanged {
+                    given: given(&life(1, 1)),
+                    records: vec![record("a", 1)],
+                    ticket: 0,
+                    pages: 2,
+                })
+            }
+            other => idle(other),
+        };
+        let mut first = Actor::new(&listed, gives);
+        first.hangs_up_after_an_exchange = true;
+        cast.puts(first, &listed.node);
+        // It exchanges by itself as soon as it serves.
+        sleep(SOON).await;
+        let is_exchange = |asked: &Question| matches!(asked, Question::Exchange(_));
+        assert!(cast.asked.lock().iter().any(is_exchange));
+        assert_eq!(node.resident.get("a").is_some(), is_taken, "boot {second_boot}");
+        assert_eq!(node.resident.get("b").is_some(), is_taken, "boot {second_boot}");
+    }
+}
+
+/// Node 0 after a change in which slots of it moved to node 1.
+fn keeper() -> Facts {
+    let mut facts = first_view(1, 1);
+    let view = next::add(facts.view().expect("is active"), &life(1, 1)).expect("is new");
+    facts.learn(&view.into());
+    facts.seal(Epoch(2));
+    facts.activate(Epoch(2));
+    assert!(!facts.kept.is_empty());
+    facts
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_confirmation_counts_from_the_owner_that_the_view_lists() {
+    for (peer, confirms) in listed_and_stranger().into_iter().zip([true, false]) {
+        let (node, cast) = node_with(keeper()).await;
+        let confirms_all = |question: &Question| match question {
+            Question::Confirm(_) => Some(Answer::Confirmed(SlotSet::all())),
+            other => idle(other),
+        };
+        cast.puts(Actor::new(&peer, confirms_all), &peer.node);
+        sleep(SOON).await;
+        let is_dropped = node.me.facts().kept.is_empty();
+        assert_eq!(is_dropped, confirms, "by {peer:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_kept_is_returned_to_the_owner_that_the_view_lists() {
+    for (peer, settled) in listed_and_stranger().into_iter().zip([true, false]) {
+        let (node, cast) = node_with(first_view(2, 2)).await;
+        let settles = |question: &Question| match question {
+            Question::Return { .. } => Some(Answer::Returned(Returned::Settled)),
+            other => idle(other),
+        };
+        cast.puts(Actor::new(&peer, settles), &peer.node);
+        let returned = node.return_to(&life(1, 1), &SlotSet::all()).await;
+        assert_eq!(returned == Some(Returned::Settled), settled, "by {peer:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn gossip_counts_from_the_life_that_the_view_lists() {
+    for (peer, counts) in listed_and_stranger().into_iter().zip([true, false]) {
+        let mut facts = first_view(2, 2);
+        let view = next::admit(facts.view().expect("is active"), &[]);
+        facts.learn(&view.into());
+        facts.activate(Epoch(2));
+        let (node, cast) = node_with(facts).await;
+        let own = Log {
+            epoch: Epoch(2),
+            member: life(0, 1).id(),
+        };
+        let stable = crate::names::Dot { log: own, number: 5 };
+        let gossip = Gossip {
+            epoch: Epoch(2),
+            held: [stable].into_iter().collect(),
+            stable: [stable].into_iter().collect(),
+            done_below: Epoch(2),
+            closed: Closed {
+                below: Epoch(2),
+                at: Epoch(2),
+            },
+            does_not_await: Default::default(),
+        };
+        let gossips = move |question: &Question| match question {
+            Question::Gossip(_) => Some(Answer::Gossip(gossip.clone())),
+            other => idle(other),
+        };
+        cast.puts(Actor::new(&peer, gossips), &peer.node);
+        sleep(SOON).await;
+        assert!(
+            cast.asked
+                .lock()
+                .iter()
+                .any(|asked| matches!(asked, Question::Gossip(_)))
+        );
+        let held = [stable].into_iter().collect();
+        assert_eq!(node.acks.is_held_by_all(&held), counts, "held, by {peer:?}");
+        assert_eq!(node.acks.stable().includes(stable), counts, "stable, by {peer:?}");
+        assert_eq!(
+            node.me.facts().closed.below == Epoch(2),
+            counts,
+            "closed, by {peer:?}"
+        );
+    }
+}
+
+fn report(by: &Member) -> Report {
+    Report {
+        by: by.id(),
+        active: Epoch::FIRST,
+        sealed: Epoch(2),
+        knows: true,
+        copied: true,
+        keys_moved: 0,
+        keys_to_go: 0,
+        through_with: BTreeSet::new(),
+    }
+}
+
+/// A member that reports to be sealed is taken from.
+#[tokio::test(start_paused = true)]
+async fn a_report_counts_for_who_makes_it() {
+    let [listed, stranger] = listed_and_stranger();
+    for (peer, by, counts) in [
+        (&listed, &listed, true),
+        (&stranger, &listed, false),
+        (&listed, &stranger, false),
+    ] {
+        let facts = first_view(2, 2);
+        let view = next::admit(facts.view().expect("is active"), &[]);
+        let (node, cast) = node_with(facts).await;
+        let said = report(by);
+        let reports = move |question: &Question| match question {
+            Question::Order { .. } => Some(Answer::Report(said.clone())),
+            other => idle(other),
+        };
+        cast.puts(Actor::new(peer, reports), &peer.node);
+        node.drive(view.into()).await;
+        let is_giver = cast.asked.lock().iter().any(|asked| match asked {
+            Question::Order { order, .. } => {
+                order.phase == Phase::HandOver && order.givers.contains(&listed.id())
+            }
+            _ => false,
+        });
+        assert_eq!(is_giver, counts, "{peer:?} by {by:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_vote_counts_for_who_casts_it() {
+    let [listed, stranger] = listed_and_stranger();
+    for (peer, by, counts) in [
+        (&listed, &listed, true),
+        (&listed, &life(2, 1), false),
+        (&stranger, &listed, false),
+    ] {
+        let facts = first_view(3, 3);
+        let before = facts.view().expect("is active").clone();
+        let (node, cast) = node_with(facts).await;
+        let by = by.clone();
+        let votes = move |question: &Question| {
+            let by = by.clone();
+            match question {
+                Question::Promise { .. } => Some(Answer::Voted {
+                    by,
+                    vote: Vote::Promised { accepted: None },
+                }),
+                Question::Accept { .. } => Some(Answer::Voted {
+                    by,
+                    vote: Vote::Accepted,
+                }),
+                other => idle(other),
+            }
+        };
+        cast.puts(Actor::new(peer, votes), &peer.node);
+        let wanted = next::admit(&before, &[]);
+        let electorate = Electorate::of(&before);
+        let chosen = node.propose(Epoch(2), Some(&before), &electorate, &wanted).await;
+        assert_eq!(chosen.is_ok(), counts, "{peer:?}");
+    }
+}
+
+fn met(by: &Member) -> Answer {
+    Answer::Met {
+        by: by.clone(),
+        start: start(),
+        known: Known {
+            views: Vec::new(),
+            closed: Closed::default(),
+            active: Epoch::NONE,
+        },
+    }
+}
+
+/// What an operator is told who would add node 1, where somebody greets as `peer` and says who it is.
+async fn added(peer: &Member, by: &Member) -> Result<(), ViewRefusal> {
+    let (node, cast) = node_with(first_view(1, 1)).await;
+    let by = by.clone();
+    let meets = move |question: &Question| match question {
+        Question::Meet => Some(met(&by)),
+        other => idle(other),
+    };
+    cast.puts(Actor::new(peer, meets), &life(1, 1).node);
+    let request = ViewRequest {
+        node: life(1, 1).node,
+        kind: RequestKind::Add,
+        dry_run: true,
+    };
+    node.change_view(request).await.map(drop)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_is_added_under_the_name_by_which_it_answers() {
+    let [one, other] = listed_and_stranger();
+    assert_eq!(added(&one, &one).await, Ok(()));
+    assert!(added(&one, &other).await.is_err());
+    let text = added(&life(2, 1), &life(2, 1))
+        .await
+        .expect_err("is refused")
+        .to_string();
+    assert!(
+        text.contains("n1:80 cannot be added: the node there calls itself n2:80"),
+        "{text}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_member_that_lost_its_disk_is_not_counted_on_for_what_it_held() {
+    for (peer, is_there) in listed_and_stranger().into_iter().zip([true, false]) {
+        let (node, cast) = node_with(first_view(2, 1)).await;
+        cast.puts(Actor::new(&peer, idle), &peer.node);
+        let request = ViewRequest {
+            node: peer.node.clone(),
+            kind: RequestKind::Remove { force: false },
+            dry_run: false,
+        };
+        let removed = node.change_view(request).await;
+        let is_refused = matches!(removed, Err(ViewRefusal::WouldLoseData { .. }));
+        assert_eq!(is_refused, !is_there, "{peer:?}: {removed:?}");
+    }
+}

@@ -1,0 +1,42 @@
+//! Schedules of nodes that are started with another's name.
+
+use tokio::time::sleep;
+
+use super::Seen;
+use super::schedules::{LONG, found, operate, serve};
+use crate::support::history::{Action, Outcome};
+use crate::support::simulated::cluster::SimCluster;
+use crate::support::simulated::simulate;
+
+/// n1 is started with n0's name, which alone may serve as the smallest of two. A client writes at each.
+pub(crate) fn two_with_one_name() -> Seen {
+    simulate(async {
+        let mut cluster = SimCluster::new(1, 2, 2);
+        cluster.start(0).await;
+        let running = cluster.starting_as(1, 0).await;
+        cluster.started(1, running);
+        cluster
+            .until(LONG, "n0 serves", || serve(&cluster, &[0], 1))
+            .await;
+        // If n1 serves too, it does so by now.
+        sleep(LONG / 5).await;
+        for node in [0, 1] {
+            let key = format!("k{node}");
+            let put = operate(&cluster, node, &key, Action::Put("v".to_owned()), "").await;
+            let read = operate(&cluster, 0, &key, Action::Get, "").await;
+            if matches!(put.outcome, Outcome::Ok(_)) && found(&read) != Some("v") {
+                let outcome = read.outcome;
+                return Err(format!("a write that n{node} acknowledged is {outcome:?} at n0"));
+            }
+        }
+        cluster.kill(1);
+        cluster.start(1).await;
+        cluster
+            .until(LONG, "both serve", || serve(&cluster, &[0, 1], 1))
+            .await;
+        match found(&operate(&cluster, 1, "k0", Action::Get, "").await) {
+            Some("v") => Ok(()),
+            other => Err(format!("a write of n0 is {other:?} at n1")),
+        }
+    })
+}

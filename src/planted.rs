@@ -71,6 +71,18 @@ pub enum Fault {
     CopiesNotVouchedFor,
     /// Nobody waits for what a removed owner may bring back.
     RemovedNotAwaited,
+    /// `/get` does not wait for what the other owners say they hold.
+    HeldNotAwaited,
+    /// `/get` and `/set` ask one of the other owners only.
+    OneOwnerAsked,
+    /// `/get` and `/set` do not ask an owner that is believed away.
+    AwayNotAsked,
+    /// `/get` and `/set` count a time in which their own process was paused as the silence of others.
+    PauseIsSilence,
+    /// `/get` and `/set` ask over a stream that is silent, and open no other.
+    SilentStreamKept,
+    /// `/get` does not wait for what other owners took in earlier epochs and have not handed over.
+    UnheardNotAwaited,
 }
 
 #[cfg(feature = "planted-faults")]

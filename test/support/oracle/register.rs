@@ -175,7 +175,7 @@ impl<'a> Register<'a> {
             match self.returned(get, *value) {
                 Ok(Some(returned)) => self.add_edges(&mut edges, get, returned),
                 Ok(None) => wrongs.extend(self.missing(get)),
-                Err(wrong) => wrongs.push(wrong),
+                Err(wrong) => wrongs.push(*wrong),
             }
         }
         wrongs.extend(self.cycle(&edges));
@@ -184,13 +184,13 @@ impl<'a> Register<'a> {
     }
 
     /// Which set wrote what a get returned.
-    fn returned(&self, get: &Operation, value: Option<&str>) -> Result<Option<usize>, Wrong> {
+    fn returned(&self, get: &Operation, value: Option<&str>) -> Result<Option<usize>, Box<Wrong>> {
         let Some(value) = value else { return Ok(None) };
         let written = self.by_value.get(value).copied();
         match written.map(|at| self.sets[at]) {
-            None => Err(Wrong::ThinAir(get.clone())),
-            Some(set) if matches!(set.act, Act::SetRefused(_)) => Err(Wrong::ThinAir(get.clone())),
-            Some(set) if set.start_us > get.end_us => Err(Wrong::FromTheFuture(get.clone())),
+            None => Err(Box::new(Wrong::ThinAir(get.clone()))),
+            Some(set) if matches!(set.act, Act::SetRefused(_)) => Err(Box::new(Wrong::ThinAir(get.clone()))),
+            Some(set) if set.start_us > get.end_us => Err(Box::new(Wrong::FromTheFuture(get.clone()))),
             Some(_) => Ok(written),
         }
     }

@@ -67,24 +67,26 @@ fn two_of_three_that_go_on_see_what_only_the_third_took() {
     }
 }
 
+/// Each takes the other for away when the get comes: the one that goes on last was awake while the other was
+/// frozen.
 #[test]
-fn both_frozen_one_after_the_other_agree_when_they_go_on() {
+fn a_process_that_believes_the_other_away_asks_it_all_the_same() {
     let (_folder, one, other) = serving();
     for round in 0..4 {
-        let (first, second) = if round % 2 == 0 {
+        let (last, first) = if round % 2 == 0 {
             (&one, &other)
         } else {
             (&other, &one)
         };
-        members_agree(&[first, second]);
+        members_agree(&[last, first]);
         first.freeze();
-        second.until_away(1);
+        last.until_away(1);
+        last.freeze();
+        first.go_on();
+        first.until_away(1);
         let value = format!("value {round}");
-        set_alone(second, &value);
-        second.freeze();
-        // The one that knows goes on first: from then on the other reaches it.
-        second.go_on();
-        assert_have_when_they_go_on(&[first], &value);
+        set_alone(first, &value);
+        assert_have_when_they_go_on(&[last], &value);
     }
 }
 

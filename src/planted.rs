@@ -81,6 +81,8 @@ pub enum Fault {
     PauseIsSilence,
     /// `/get` and `/set` ask over a stream that is silent, and open no other.
     SilentStreamKept,
+    /// `/get` asks another owner that may lack what is held here.
+    OwnLeftOut,
     /// `/get` does not wait for what other owners took in earlier epochs and have not handed over.
     UnheardNotAwaited,
 }

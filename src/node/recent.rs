@@ -62,7 +62,18 @@ impl Node {
         let deadline = Instant::now() + wait;
         self.until_handed_over(key, &recent, deadline).await?;
         let rest = deadline.saturating_duration_since(Instant::now());
-        self.get_within(key, recent.payload, rest).await
+        self.get_within(key, self.with_our_own(recent.payload), rest)
+            .await
+    }
+
+    /// What the others hold, and what is held here: an owner that answers in our place must have both.
+    fn with_our_own(&self, mut payload: Payload) -> Payload {
+        let facts = self.me.facts();
+        if !planted::is(Fault::OwnLeftOut) {
+            payload.epoch = payload.epoch.max(facts.active);
+            payload.entries.merge(&facts.vector);
+        }
+        payload
     }
 
     /// Stores a value that wins over every write that was answered before, at any node that this one

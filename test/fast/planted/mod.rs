@@ -43,7 +43,7 @@ pub(crate) const BY_CHANCE: [Fault; 9] = [
 ];
 
 /// Faults that are too rare for chance, each with the schedule that shows it.
-pub(crate) const BY_SCHEDULE: [(Fault, Schedule); 31] = [
+pub(crate) const BY_SCHEDULE: [(Fault, Schedule); 32] = [
     (
         Fault::DependenciesLeftOut,
         schedules::an_effect_where_its_cause_is_missing,
@@ -104,6 +104,7 @@ pub(crate) const BY_SCHEDULE: [(Fault, Schedule); 31] = [
     (Fault::AwayNotAsked, recent::a_pair_that_was_cut),
     (Fault::PauseIsSilence, recent::a_process_that_is_frozen_again),
     (Fault::SilentStreamKept, recent::a_stream_that_is_in_backoff),
+    (Fault::OwnLeftOut, recent::two_that_wrote_while_they_were_cut),
     (Fault::UnheardNotAwaited, recent::a_member_that_was_passed_over),
 ];
 

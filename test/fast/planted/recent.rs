@@ -104,6 +104,24 @@ pub(crate) fn a_pair_that_was_cut() -> Seen {
     })
 }
 
+/// Each has what the other lacks. The one that is asked cannot store what it missed at once, and hands the
+/// get to the other.
+pub(crate) fn two_that_wrote_while_they_were_cut() -> Seen {
+    (1..=5).try_for_each(|seed| {
+        simulate(async move {
+            let mut cluster = serving(seed, 2, 2, &[0, 1]).await;
+            cluster.suffer(Fault::Cut(0, 1));
+            sleep(PAUSE).await;
+            set_alone(&cluster, 1, "new").await;
+            let others = ask(&cluster, 0, Method::POST, "/set/other", "value").await;
+            assert_eq!(others.status(), 200, "{others:?}");
+            cluster.suffer(Fault::SlowDisk(1, 500));
+            cluster.suffer(Fault::HealLink(0, 1));
+            sees(&cluster, 1, "new").await
+        })
+    })
+}
+
 /// It goes on only for long enough to ask what it missed; the answer comes while it is frozen again.
 pub(crate) fn a_process_that_is_frozen_again() -> Seen {
     (0..20).try_for_each(|step| {

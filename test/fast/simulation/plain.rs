@@ -38,6 +38,18 @@ fn processes_see_every_set_that_was_answered_before() {
 }
 
 #[test]
+fn plain_runs_that_showed_a_fault_once_are_clean() {
+    let setting = PlainSetting::of_seed(1385);
+    let outcomes = run(&setting);
+    let fault = "an owner that lacks what is held here answers in the place of this one";
+    assert!(
+        outcomes.is_clean(),
+        "{fault}: {}",
+        outcomes.tell(&setting, &setting.plan())
+    );
+}
+
+#[test]
 fn two_plain_runs_of_a_seed_are_the_same_run() {
     for seed in 1..=6 {
         let history = || run(&PlainSetting::of_seed(seed)).history;

@@ -46,7 +46,7 @@ fn write_until(cluster: &Cluster, stop: &AtomicBool, disturb: impl FnOnce()) -> 
         let writers: Vec<_> = (0..WRITERS)
             .map(|writer| scope.spawn(move || session(writer)))
             .collect();
-        let stopping = StopOnDrop(&stop);
+        let stopping = StopOnDrop(stop);
         disturb();
         drop(stopping);
         writers

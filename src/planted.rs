@@ -73,6 +73,20 @@ pub enum Fault {
     RemovedNotAwaited,
     /// A peer that greets by another name than the one that was called is taken for that one.
     OtherNamesBelieved,
+    /// `/get` does not wait for what the other owners say they hold.
+    HeldNotAwaited,
+    /// `/get` and `/set` ask one of the other owners only.
+    OneOwnerAsked,
+    /// `/get` and `/set` do not ask an owner that is believed away.
+    AwayNotAsked,
+    /// `/get` and `/set` count a time in which their own process was paused as the silence of others.
+    PauseIsSilence,
+    /// `/get` and `/set` ask over a stream that is silent, and open no other.
+    SilentStreamKept,
+    /// `/get` asks another owner that may lack what is held here.
+    OwnLeftOut,
+    /// `/get` does not wait for what other owners took in earlier epochs and have not handed over.
+    UnheardNotAwaited,
 }
 
 #[cfg(feature = "planted-faults")]

@@ -1,7 +1,7 @@
 //! `/set/<key>` and `/get/<key>`: values as they are, for clients that carry no payload.
 //!
 //! So the server keeps the promise for them: at every node a read sees every write that was answered
-//! before it, as long as the nodes reach each other ([`Node::recent`]).
+//! before it, as long as the nodes reach each other ([`Node::get_recent`]).
 
 use bytes::Bytes;
 use http::Response;
@@ -11,7 +11,6 @@ use serde::de::IgnoredAny;
 
 use super::error::ApiError;
 use super::keys::refused;
-use crate::causality::Payload;
 use crate::names::Key;
 use crate::node::Node;
 
@@ -30,23 +29,16 @@ pub(super) fn key(rest: &str, path: &str) -> Result<Key, ApiError> {
 }
 
 pub(super) async fn set(node: &Node, key: &Key, value: Bytes) -> Result<Response<Bytes>, ApiError> {
-    let payload = recent(node, key).await?;
-    let stored = node.put(key, value, payload).await;
+    let stored = node.put_recent(key, value).await;
     stored.map_err(|refusal| refused(node, refusal))?;
     Ok(reply(Bytes::from_static(OK), "text/plain; charset=utf-8"))
 }
 
 pub(super) async fn get(node: &Node, key: &Key) -> Result<Response<Bytes>, ApiError> {
-    let payload = recent(node, key).await?;
-    let found = node.get(key, payload).await;
+    let found = node.get_recent(key).await;
     let found = found.map_err(|refusal| refused(node, refusal))?;
     let value = found.record.value().unwrap_or_default();
     Ok(reply(Bytes::copy_from_slice(value), kind(value)))
-}
-
-async fn recent(node: &Node, key: &Key) -> Result<Payload, ApiError> {
-    let recent = node.recent(key).await;
-    recent.map_err(|refusal| refused(node, refusal))
 }
 
 fn kind(value: &[u8]) -> &'static str {

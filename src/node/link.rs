@@ -76,6 +76,8 @@ pub(super) struct Link {
     pub(super) unfit: Mutex<Option<(Unfit, Instant)>>,
     /// The name of the node that answered at this address last, if it is not the one that was called.
     pub(super) other_name: Mutex<Option<NodeId>>,
+    /// Held by the one knock that is under way.
+    pub(super) knocking: tokio::sync::Mutex<()>,
 }
 
 #[derive(Debug)]
@@ -161,7 +163,45 @@ impl Link {
         }
     }
 
-    fn is_heard(&self, born: Instant, identity: &dyn Identity) {
+    /// Replaces whatever the link leads through with a stream on which the peer has just greeted. Calls
+    /// that wait for the replaced stream fail now; calls that wait for a dial go on with this stream.
+    pub(super) fn goes_up(
+        self: &Arc<Self>,
+        (pipe, greeting): (Pipe, Greeting),
+        identity: Arc<dyn Identity>,
+        tasks: &Tasks,
+    ) {
+        let connection = Arc::new(Connection {
+            peer: greeting.member,
+            boot: greeting.boot,
+            sender: pipe.sender,
+            pending: Mutex::default(),
+            closed: tasks.child(),
+        });
+        // First up, then read: a stream that ends at once takes the link down again.
+        let before = std::mem::replace(&mut *self.state.lock(), State::Up(Arc::clone(&connection)));
+        match before {
+            State::Up(replaced) => replaced.hang_up(),
+            State::Dialing(dialed) => dialed.happen(),
+            State::Down { .. } => {}
+        }
+        tasks.spawn(read_answers(
+            Arc::clone(self),
+            connection,
+            pipe.receiver,
+            identity,
+        ));
+    }
+
+    /// Takes the link down, unless another stream has replaced the one that ended or never opened.
+    fn goes_down(&self, is_current: impl FnOnce(&State) -> bool, since: Option<Instant>) {
+        let mut state = self.state.lock();
+        if is_current(&state) {
+            *state = State::Down { since };
+        }
+    }
+
+    pub(super) fn is_heard(&self, born: Instant, identity: &dyn Identity) {
         self.heard_ms.store(
             u64::try_from(born.elapsed().as_millis()).unwrap_or(u64::MAX),
             Ordering::Release,
@@ -205,32 +245,24 @@ pub(super) async fn dial(
 ) {
     let opened = timeout(2 * CONNECT_LIMIT, open(&link, identity.as_ref(), dialer.as_ref())).await;
     match opened {
-        Ok(Ok((pipe, greeting))) => {
-            let connection = Arc::new(Connection {
-                peer: greeting.member,
-                boot: greeting.boot,
-                sender: pipe.sender,
-                pending: Mutex::default(),
-                closed: tasks.child(),
-            });
-            // First up, then read: a stream that ends at once takes the link down again.
-            *link.state.lock() = State::Up(Arc::clone(&connection));
-            tasks.spawn(read_answers(link, connection, pipe.receiver, identity));
-            return dialed.happen();
-        }
+        Ok(Ok(met)) => return link.goes_up(met, identity, &tasks),
         Ok(Err(reason)) if !link.complained.swap(true, Ordering::Relaxed) => {
             tracing::debug!(peer = %link.node, %reason, "no link to peer");
         }
         Ok(Err(_)) | Err(_) => {}
     }
+    let is_current =
+        |state: &State| matches!(state, State::Dialing(current) if Arc::ptr_eq(current, &dialed));
+    link.goes_down(is_current, Some(Instant::now()));
     link.fell_silent();
-    *link.state.lock() = State::Down {
-        since: Some(Instant::now()),
-    };
     dialed.happen();
 }
 
-async fn open(link: &Link, identity: &dyn Identity, dialer: &dyn Dialer) -> Result<(Pipe, Greeting), String> {
+pub(super) async fn open(
+    link: &Link,
+    identity: &dyn Identity,
+    dialer: &dyn Dialer,
+) -> Result<(Pipe, Greeting), String> {
     let met = meet(&link.node, identity, dialer).await;
     let (pipe, theirs) = met.inspect_err(|_| {
         link.judged(Ok(()));
@@ -290,6 +322,7 @@ async fn read_answers(
             let _ = reply.send(answer);
         }
     }
-    *link.state.lock() = State::Down { since: None };
+    let is_current = |state: &State| matches!(state, State::Up(current) if Arc::ptr_eq(current, &connection));
+    link.goes_down(is_current, None);
     connection.pending.lock().clear();
 }

@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout};
 
-use super::link::{CallError, Connection, Identity, Link, Pending, State, Unfit, dial, meet};
+use super::link::{CallError, Connection, Identity, Link, Pending, State, Unfit, dial, meet, open};
 use super::signal::Signal;
 use super::tasks::Tasks;
 use crate::names::{Member, NodeId};
@@ -26,8 +26,22 @@ pub(super) const CONNECT_LIMIT: Duration = Duration::from_millis(250);
 /// After a failed attempt, how long until the next one: nobody waits for a dead peer twice in a row.
 const REDIAL_PAUSE: Duration = Duration::from_millis(100);
 
+/// The time for one knock. A caller that waits twice as long makes or shares one that began after it came.
+const KNOCK_LIMIT: Duration = Duration::from_millis(50);
+
 /// Peers greet several times in this time, if they are there.
 const ESTRANGED_FOR: Duration = Duration::from_secs(3);
+
+/// What came of a knock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Knocked {
+    /// The link is up, or was found up meanwhile.
+    Answered,
+    /// The peer is dead, or cannot be talked to.
+    Refused,
+    /// The peer is frozen or cut off.
+    Silent,
+}
 
 /// The links to all peers.
 #[derive(Debug)]
@@ -270,6 +284,33 @@ impl Peers {
         away.map(|link| link.node.clone()).collect()
     }
 
+    /// Opens another stream to a peer that is believed away, and puts it in the place of the silent one.
+    ///
+    /// For questions that must be asked all the same. The stream of a silent peer may be in TCP's backoff
+    /// for seconds after the network is whole again, and a dial that is under way may have lost its first
+    /// packet. One knock at a time; each caller makes its own, so that it begins after the caller came.
+    pub(super) async fn knock(&self, node: &NodeId) -> Knocked {
+        let link = self.link(node);
+        let _turn = link.knocking.lock().await;
+        if !self.is_away(node) {
+            return Knocked::Answered;
+        }
+        let opened = timeout(
+            KNOCK_LIMIT,
+            open(&link, self.identity.as_ref(), self.dialer.as_ref()),
+        )
+        .await;
+        match opened {
+            Ok(Ok(met)) => {
+                link.goes_up(met, Arc::clone(&self.identity), &self.tasks);
+                link.is_heard(self.born, self.identity.as_ref());
+                Knocked::Answered
+            }
+            Ok(Err(_)) => Knocked::Refused,
+            Err(_) => Knocked::Silent,
+        }
+    }
+
     fn link(&self, node: &NodeId) -> Arc<Link> {
         let mut links = self.links.lock();
         if let Some(link) = links.get(node) {
@@ -285,6 +326,7 @@ impl Peers {
             complained: AtomicBool::new(false),
             unfit: Mutex::default(),
             other_name: Mutex::default(),
+            knocking: tokio::sync::Mutex::default(),
         });
         links.insert(node.clone(), Arc::clone(&link));
         link

@@ -25,9 +25,19 @@ type ReadHere = Result<Found, Refusal>;
 impl Node {
     /// Reads a key for a client that depends on `payload`.
     pub async fn get(&self, key: &Key, payload: Payload) -> Result<Found, Refusal> {
+        self.get_within(key, payload, self.limits.causal_wait).await
+    }
+
+    /// The same, but waits for at most `wait` for what the client depends on.
+    pub(super) async fn get_within(
+        &self,
+        key: &Key,
+        payload: Payload,
+        wait: Duration,
+    ) -> Result<Found, Refusal> {
         let answered = match self.read_here(key, &payload) {
             Ok(answered) => answered,
-            Err(_) => self.get_elsewhere(key, payload).await,
+            Err(_) => self.get_elsewhere(key, payload, wait).await,
         };
         self.shorten_found(answered).await
     }
@@ -96,7 +106,7 @@ impl Node {
         }
     }
 
-    async fn get_elsewhere(&self, key: &Key, payload: Payload) -> Result<Found, Refusal> {
+    async fn get_elsewhere(&self, key: &Key, payload: Payload, wait: Duration) -> Result<Found, Refusal> {
         let began = Instant::now();
         loop {
             let published = self.me.published.count();
@@ -104,7 +114,7 @@ impl Node {
                 Round::Answered(answered) => return answered,
                 Round::Refused { refusal, may_pass } => (refusal, may_pass),
             };
-            if !may_pass || began.elapsed() + PATIENCE >= self.limits.causal_wait {
+            if !may_pass || began.elapsed() + PATIENCE >= wait {
                 return Err(refusal);
             }
             // Between two views everybody says no at once.

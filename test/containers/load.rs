@@ -2,8 +2,8 @@
 //! long the slowest answer took.
 
 use std::collections::BTreeMap;
-use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use crate::ask::{get, put};
 use crate::cluster::Cluster;
 use crate::http::{Reply, Request};
 use crate::patience::{HEALED, PROMPT, eventually};
+use crate::stopping::StopOnDrop;
 
 /// A client gives up on a frozen node after this; any other answer comes within a second.
 const GIVE_UP: Duration = Duration::from_millis(2500);
@@ -38,20 +39,23 @@ pub(crate) fn under_load(cluster: &Cluster, nodes: &[usize], keys: usize, distur
     let load = NEXT.fetch_add(1, Ordering::Relaxed);
     let clients: Vec<usize> = nodes.iter().chain(nodes).copied().collect();
     let each = keys.div_ceil(clients.len());
-    let (written, stop) = (Barrier::new(clients.len() + 1), AtomicBool::new(false));
+    let (written, all_written) = channel();
+    let stop = AtomicBool::new(false);
     thread::scope(|scope| {
-        let (written, stop) = (&written, &stop);
+        let (stop, count) = (&stop, clients.len());
         let clients: Vec<_> = clients
             .iter()
             .enumerate()
             .map(|(number, node)| {
+                let written = written.clone();
                 scope.spawn(move || {
                     let mut told = Told::default();
                     let name = |key: usize| format!("load{load}-{number}-{key}");
                     for key in 0..each {
                         told.write(cluster, *node, &name(key), 0);
                     }
-                    written.wait();
+                    let _ = written.send(());
+                    drop(written);
                     for turn in 1.. {
                         if stop.load(Ordering::Relaxed) {
                             break;
@@ -67,22 +71,15 @@ pub(crate) fn under_load(cluster: &Cluster, nodes: &[usize], keys: usize, distur
                 })
             })
             .collect();
-        written.wait();
         let stopping = StopOnDrop(stop);
+        drop(written);
+        // It ends with the last client, also if one panics before it has written.
+        assert_eq!(all_written.iter().count(), count, "every client writes its keys");
         disturb();
         drop(stopping);
         let told = clients.into_iter().map(|client| client.join());
         Books(told.map(|told| told.expect("no client panics")).collect())
     })
-}
-
-/// Stops clients also when what disturbs them panics: the scope waits for them.
-pub(crate) struct StopOnDrop<'a>(pub(crate) &'a AtomicBool);
-
-impl Drop for StopOnDrop<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
 }
 
 impl Told {

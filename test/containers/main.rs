@@ -28,6 +28,8 @@ mod patience;
 mod plan;
 mod restarts;
 mod startup;
+#[path = "../support/stopping.rs"]
+mod stopping;
 #[path = "../support/mod.rs"]
 mod support;
 mod two_processes;

@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 use crate::cluster::{Cluster, Disk, Start};
 use crate::docker::Corner;
 use crate::http::{Reply, Request};
-use crate::load::StopOnDrop;
 use crate::patience::{PATIENT, eventually, let_pass};
+use crate::stopping::StopOnDrop;
 
 /// The containers by number: two proxies, then three data servers, of which the proxies know two.
 const PROXIES: [usize; 2] = [0, 1];

@@ -10,6 +10,7 @@ use crate::ask::put;
 use crate::cluster::{Cluster, Disk};
 use crate::patience::{HEALED, PATIENT, PROMPT, eventually, let_pass};
 use crate::plan::Plan;
+use crate::stopping::StopOnDrop;
 
 /// What one writer was told: for each key the last value acknowledged, and the payload it holds now.
 #[derive(Debug, Default)]
@@ -45,8 +46,9 @@ fn write_until(cluster: &Cluster, stop: &AtomicBool, disturb: impl FnOnce()) -> 
         let writers: Vec<_> = (0..WRITERS)
             .map(|writer| scope.spawn(move || session(writer)))
             .collect();
+        let stopping = StopOnDrop(stop);
         disturb();
-        stop.store(true, Ordering::Relaxed);
+        drop(stopping);
         writers
             .into_iter()
             .map(|w| w.join().expect("no panic in a session"))

@@ -11,8 +11,8 @@ use tempfile::TempDir;
 use crate::cluster::{Cluster, Disk, Start};
 use crate::docker::Corner;
 use crate::http::{Reply, Request};
-use crate::load::StopOnDrop;
 use crate::patience::{HEALED, PATIENT, PROMPT, eventually, let_pass};
+use crate::stopping::StopOnDrop;
 
 /// Seconds after which a client asks a process again that did not take its write.
 const RETRY: f64 = 0.02;
@@ -261,5 +261,32 @@ fn a_machine_that_lost_its_disk_gets_everything_back() {
     two.cluster.kill(0);
     for key in &keys {
         two.assert_has(1, key, key.as_bytes());
+    }
+}
+
+#[test]
+fn a_machine_that_was_frozen_or_cut_off_sees_at_once_what_was_set_meanwhile() {
+    let two = Two::start();
+    for round in 0..6 {
+        let (away, stays) = (round % 2, 1 - round % 2);
+        let value = format!("round {round}");
+        if round < 4 {
+            two.cluster.pause(away);
+        } else {
+            two.cluster.cut_link(0, 1);
+        }
+        // Longer than either waits for the other, and long enough for TCP to send again rarely.
+        let_pass(1.5);
+        // The first is pushed to the other and waits for it; the second is not even sent.
+        two.set(stays, "k", b"old");
+        two.set(stays, "k", value.as_bytes());
+        if round < 4 {
+            two.cluster.unpause(away);
+        } else {
+            two.cluster.heal_links(0);
+        }
+        two.assert_has(away, "k", value.as_bytes());
+        two.set(away, "k", b"later");
+        two.assert_has(stays, "k", b"later");
     }
 }

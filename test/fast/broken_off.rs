@@ -13,7 +13,10 @@ use causeway::names::{Key, PartitionId};
 use causeway::node::{Node, Refusal, RequestKind, ViewRequest};
 use support::simulated::cluster::SimCluster;
 use support::simulated::simulate;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
+
+/// A node that was restarted serves within this.
+const RECOVERED: Duration = Duration::from_secs(30);
 
 /// More than one page holds, several times over.
 const LARGE: usize = 100_000;
@@ -197,7 +200,9 @@ fn overwritten_after_restart(silent_after: Duration) -> Option<(bool, Vec<u8>)> 
             cluster.network.heal();
             let owner = cluster.node(0).expect("runs").clone();
             // Before the writer finds the owner again, if that can be.
+            let began = Instant::now();
             let found = loop {
+                assert!(began.elapsed() < RECOVERED, "a restarted owner does not serve");
                 match owner.get(&key, Payload::default()).await {
                     Ok(found) => break found,
                     Err(Refusal::KeyNotFound { .. }) => return None,

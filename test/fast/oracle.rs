@@ -18,6 +18,8 @@ mod lines;
 mod malformed;
 #[path = "oracle/pace.rs"]
 mod pace;
+#[path = "oracle/register.rs"]
+mod register;
 #[path = "oracle/script.rs"]
 mod script;
 #[path = "oracle/soon.rs"]

@@ -18,6 +18,8 @@ mod program;
 mod running;
 #[path = "pairs/stage.rs"]
 mod stage;
+#[path = "../support/stopping.rs"]
+mod stopping;
 #[path = "pairs/vectors.rs"]
 mod vectors;
 #[path = "../support/waiting.rs"]

@@ -11,8 +11,9 @@ mod faults;
 mod support;
 
 use causeway::planted::Fault;
-use faults::{BY_CHANCE, BY_SCHEDULE, planted, seen_by};
+use faults::{BY_CHANCE, BY_PLAIN_CHANCE, BY_SCHEDULE, planted, seen_by};
 use support::simulated::panics;
+use support::simulated::plain::{self, PlainSetting};
 use support::simulated::run::{Setting, attempt};
 
 /// A fault is given this many seeds.
@@ -39,6 +40,11 @@ fn every_rule_that_is_switched_off_is_noticed() {
             .into_iter()
             .filter(|fault| tell(*fault, planted(*fault, seen_by_chance))),
     );
+    missed.extend(
+        BY_PLAIN_CHANCE
+            .into_iter()
+            .filter(|fault| tell(*fault, planted(*fault, seen_by_plain_chance))),
+    );
     panics::silence(false);
     assert!(missed.is_empty(), "nothing caught {missed:?}");
 }
@@ -62,4 +68,15 @@ fn seen_at(seed: u64) -> Option<String> {
     let ran = attempt(&setting, &setting.plan());
     let words: Vec<String> = ran.wrongs().into_iter().collect();
     (!ran.is_safe()).then(|| words.join(", "))
+}
+
+/// The same for clients that carry no payload.
+fn seen_by_plain_chance() -> Option<String> {
+    (1..=SEEDS).find_map(|seed| {
+        let outcomes = plain::run(&PlainSetting::of_seed(seed));
+        let wrong = outcomes.wrongs.first()?;
+        let first = wrong.to_string();
+        let line = first.lines().next().unwrap_or_default();
+        Some(format!("at plain seed {seed}: {line}"))
+    })
 }

@@ -136,11 +136,6 @@ fn what_cannot_be_reached_is_refused_and_the_rest_is_done() {
     assert!(refused.iter().all(is_unavailable), "{refused:?}");
 }
 
-/// What a client without a payload depends on.
-async fn recent(node: &Node, key: &Key) -> Payload {
-    node.recent(key).await.expect("all serve one cluster")
-}
-
 /// A sibling that was frozen has missed what was answered meanwhile. When it goes on, a client without a
 /// payload reads it there all the same, and its next write there wins although the clock there is behind.
 #[test]
@@ -152,19 +147,14 @@ fn who_carries_no_payload_reads_and_overwrites_what_was_answered_before() {
         for round in 0..20 {
             let (key, value) = (key("k"), |who: &str| format!("{who} {round}").into_bytes());
             cluster.nodes[1].gate.freeze();
-            let written = one.put(&key, value("one").into(), recent(one, &key).await).await;
+            let written = one.put_recent(&key, value("one").into()).await;
             assert_eq!(written.expect("is taken").replicas, 1, "round {round}");
             cluster.nodes[1].gate.thaw();
-            let found = other
-                .get(&key, recent(other, &key).await)
-                .await
-                .expect("is found");
+            let found = other.get_recent(&key).await.expect("is found");
             assert_eq!(found.record.value(), Some(value("one").as_slice()));
-            let written = other
-                .put(&key, value("other").into(), recent(other, &key).await)
-                .await;
+            let written = other.put_recent(&key, value("other").into()).await;
             written.expect("is taken");
-            let found = one.get(&key, recent(one, &key).await).await.expect("is found");
+            let found = one.get_recent(&key).await.expect("is found");
             assert_eq!(found.record.value(), Some(value("other").as_slice()));
         }
     });

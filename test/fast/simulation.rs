@@ -6,6 +6,8 @@
 
 #[path = "simulation/faults.rs"]
 mod faults;
+#[path = "simulation/plain.rs"]
+mod plain;
 #[path = "../support/mod.rs"]
 mod support;
 

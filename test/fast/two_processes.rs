@@ -1,12 +1,16 @@
 //! Two processes that replicate, started from configuration files as people start them: values as they
 //! are, fresh at the other process at once, whoever starts first and whoever is killed.
 
+#[path = "two_processes/frozen.rs"]
+mod frozen;
 #[path = "../support/ports.rs"]
 mod ports;
 #[path = "two_processes/process.rs"]
 mod process;
 #[path = "../support/running.rs"]
 mod running;
+#[path = "../support/stopping.rs"]
+mod stopping;
 #[path = "../support/waiting.rs"]
 mod waiting;
 
@@ -15,6 +19,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use process::{CAUSEWAY, Process, pair, serving, until};
+use stopping::StopOnDrop;
 
 #[test]
 fn values_come_back_as_they_are_at_the_other_process_at_once() {
@@ -136,8 +141,8 @@ fn two_that_became_strangers_say_so_until_one_starts_anew() {
 #[test]
 fn two_that_go_by_each_others_address_say_so_until_their_files_are_put_right() {
     let (_folder, mut one, mut other) = pair();
-    one.goes_by(other.port, one.port);
-    other.goes_by(one.port, other.port);
+    one.goes_by(other.port, &[one.port]);
+    other.goes_by(one.port, &[other.port]);
     one.start();
     other.start();
     for process in [&one, &other] {
@@ -152,8 +157,8 @@ fn two_that_go_by_each_others_address_say_so_until_their_files_are_put_right() {
     }
     one.kill();
     other.kill();
-    one.goes_by(one.port, other.port);
-    other.goes_by(other.port, one.port);
+    one.goes_by(one.port, &[other.port]);
+    other.goes_by(other.port, &[one.port]);
     one.start();
     other.start();
     one.until_serving();
@@ -217,13 +222,14 @@ fn what_was_answered_is_there_after_either_was_killed_under_load() {
                 scope.spawn(move || load.write(&to_be_killed, &format!("killed{round}-"))),
                 scope.spawn(move || load.write(stays, &format!("stays{round}-"))),
             ];
+            let stopping = StopOnDrop(&load.stop);
             load.until_answered(100);
             killed.kill();
             load.until_answered(50);
             killed.start();
             killed.until_serving();
             load.until_answered(50);
-            load.stop.store(true, Ordering::Relaxed);
+            drop(stopping);
             at_both.map(|writer| writer.join().expect("writes"))
         });
         for (key, (value, open)) in written.into_iter().flatten() {

@@ -42,6 +42,8 @@ pub(crate) fn work<T: Send>(
             });
         }
         drop(sender);
+        // Dropped by a panic in `take` too: nobody goes on to work or waits for room then.
+        let results = results;
         loop {
             let result = match results.recv_timeout(TICK) {
                 Ok(result) => Some(result),

@@ -8,9 +8,10 @@ use causeway::planted::Fault;
 
 use crate::arguments::Asked;
 use crate::crew::{Go, work};
-use crate::faults::{BY_CHANCE, BY_SCHEDULE, Schedule, planted, seen_by};
+use crate::faults::{BY_CHANCE, BY_PLAIN_CHANCE, BY_SCHEDULE, Schedule, planted, seen_by};
 use crate::progress::Progress;
 use crate::support::simulated::panics;
+use crate::support::simulated::plain::{self, PlainSetting};
 use crate::support::simulated::run::{Setting, attempt};
 
 /// True if every fault was noticed, and nothing without one.
@@ -41,6 +42,14 @@ pub(crate) fn soak(asked: &Asked) -> bool {
             .for_each(|alarm| println!("{} alarms with nothing planted: {alarm}", name(fault)));
         // What a schedule shows it shows every time; chance must show it at least once.
         all_caught &= alarms.is_empty() && caught >= if schedules.is_empty() { 1 } else { total };
+    }
+    for fault in BY_PLAIN_CHANCE {
+        let seeds = asked.seeds();
+        let total = seeds.end - seeds.start;
+        let caught = planted(fault, || count(seeds, &mut progress, fault, notices_plainly));
+        progress.clear();
+        println!("{} caught {caught}/{total} by plain runs", name(fault));
+        all_caught &= caught >= 1;
     }
     all_caught
 }
@@ -74,6 +83,13 @@ fn notices(schedules: &[Schedule], seed: u64) -> bool {
         return !attempt(&setting, &setting.plan()).is_safe();
     }
     schedules.iter().all(|schedule| seen_by(*schedule).is_some())
+}
+
+/// True if clients that carry no payload notice, in the run of this seed.
+fn notices_plainly(seed: u64) -> bool {
+    panics::count();
+    panics::silence(true);
+    !plain::run(&PlainSetting::of_seed(seed)).is_safe()
 }
 
 fn count(

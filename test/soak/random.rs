@@ -12,6 +12,7 @@ use crate::support::shrink::shrink;
 use crate::support::simulated::fault::Event;
 use crate::support::simulated::outcomes::Attempt;
 use crate::support::simulated::panics;
+use crate::support::simulated::plain::{self, PlainSetting};
 use crate::support::simulated::run::{Setting, attempt};
 use crate::tally::Tally;
 
@@ -22,6 +23,8 @@ const SHRINK_RUNS: usize = 150;
 struct Ran {
     setting: Setting,
     ran: Attempt,
+    /// Whether clients that carry no payload saw what they must, in a run of their own.
+    plain_is_clean: bool,
     /// What to say, if it failed.
     told: Option<String>,
 }
@@ -35,7 +38,7 @@ pub(crate) fn soak(asked: &Asked) -> ExitCode {
     let mut complaint = None;
     work(asked.seeds(), run_seed, |ran| {
         if let Some(ran) = ran {
-            tally.add(ran.setting.seed, &ran.ran);
+            tally.add(ran.setting.seed, &ran.ran, ran.plain_is_clean);
             if let Some(told) = &ran.told {
                 progress.clear();
                 println!("{told}");
@@ -63,7 +66,24 @@ fn run_seed(seed: u64) -> Ran {
     let plan = setting.plan();
     let ran = attempt(&setting, &plan);
     let told = (!ran.is_clean()).then(|| tell(&setting, &plan, &ran));
-    Ran { setting, ran, told }
+    let told_plainly = run_plain(seed);
+    Ran {
+        setting,
+        ran,
+        plain_is_clean: told_plainly.is_none(),
+        told: told
+            .into_iter()
+            .chain(told_plainly)
+            .reduce(|one, other| one + &other),
+    }
+}
+
+/// What to say of the seed's run of clients that carry no payload, if it failed.
+fn run_plain(seed: u64) -> Option<String> {
+    let setting = PlainSetting::of_seed(seed);
+    let plan = setting.plan();
+    let outcomes = plain::run_under(&setting, &plan);
+    (!outcomes.is_clean()).then(|| format!("FAILED: plain run\n{}", outcomes.tell(&setting, &plan)))
 }
 
 /// Everything about a run that failed, and the shortest plan under which the same goes wrong.
@@ -89,11 +109,11 @@ fn tell(setting: &Setting, plan: &[Event], ran: &Attempt) -> String {
     text
 }
 
-fn write_history(asked: &Asked, Ran { setting, ran, told }: &Ran) -> Result<(), String> {
+fn write_history(asked: &Asked, Ran { setting, ran, .. }: &Ran) -> Result<(), String> {
     let (Some(folder), Some(outcomes)) = (&asked.history, &ran.0) else {
         return Ok(());
     };
-    if told.is_none() && !asked.keep_histories {
+    if ran.is_clean() && !asked.keep_histories {
         return Ok(());
     }
     let Setting {

@@ -62,12 +62,13 @@ impl Waited {
 }
 
 impl Tally {
-    pub(crate) fn add(&mut self, seed: u64, ran: &Attempt) {
+    pub(crate) fn add(&mut self, seed: u64, ran: &Attempt, plain_is_clean: bool) {
         self.seeds += 1;
-        if !ran.is_clean() {
+        if !ran.is_clean() || !plain_is_clean {
             self.failed.push(seed);
         }
-        for wrong in ran.wrongs() {
+        let plain_wrong = (!plain_is_clean).then(|| "plain run".to_owned());
+        for wrong in ran.wrongs().into_iter().chain(plain_wrong) {
             *self.wrongs.entry(wrong).or_default() += 1;
         }
         ran.0.iter().for_each(|outcomes| self.add_outcomes(outcomes));

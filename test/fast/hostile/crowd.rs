@@ -1,10 +1,12 @@
 //! Ten thousand connections that are opened and left.
 
+use std::time::Instant;
+
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
-use crate::process::Process;
+use crate::process::{PATIENCE, Process};
 
 const CONNECTIONS: usize = 10_000;
 
@@ -71,7 +73,12 @@ async fn ten_thousand_connections_that_are_left_open_keep_nobody_waiting() {
         );
         drop(crowd);
         // Their memory is free again when the node has seen that they are gone.
+        let began = Instant::now();
         while process.descriptors() > alone + 10 {
+            assert!(
+                began.elapsed() < PATIENCE,
+                "descriptors of a crowd that left stay open"
+            );
             process.state().await;
         }
     }

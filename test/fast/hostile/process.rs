@@ -13,7 +13,7 @@ use crate::ports::free_ports;
 use crate::running::Running;
 
 /// Who waits longer waits for ever.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// An honest client's answer comes within milliseconds; on a machine that does other things too, within
 /// this. Who is kept out waits a minute for others to be hung up on.

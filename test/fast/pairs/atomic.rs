@@ -6,6 +6,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::stage::{Process, Stage, ask, keys, pairs, set_on, string};
+use crate::stopping::StopOnDrop;
 use crate::waiting::wait_for;
 
 const ROUNDS: usize = 12;
@@ -66,17 +67,19 @@ fn no_reader_sees_half_though_proxies_are_killed_in_the_middle() {
             let (all, over, reading) = (&all, &over, &reading);
             scope.spawn(move || read_on(&reading.address, all, over, listing))
         });
+        let ending = StopOnDrop(&over);
         for round in 0..ROUNDS {
             let stop = AtomicBool::new(false);
             let confirmed = std::thread::scope(|scope| {
                 let began = next.load(Ordering::Relaxed);
                 let writer = scope.spawn(|| set_on(&writing.address, ATOMIC, &all, &stop, &next));
+                let stopping = StopOnDrop(&stop);
                 let sets = 2 + round % 3;
                 wait_for("some sets", || {
                     (next.load(Ordering::Relaxed) > began + sets).then_some(())
                 });
                 writing.signal(Signal::KILL);
-                stop.store(true, Ordering::Relaxed);
+                drop(stopping);
                 writer.join().expect("the writer ends")
             });
             let found = wait_for("a whole answer", || seen(&reading.address, &all, false));
@@ -86,7 +89,7 @@ fn no_reader_sees_half_though_proxies_are_killed_in_the_middle() {
             );
             writing = restarted(&stage, writing);
         }
-        over.store(true, Ordering::Relaxed);
+        drop(ending);
         readers
             .into_iter()
             .map(|reader| reader.join().expect("saw no half"))
@@ -111,11 +114,11 @@ fn a_proxy_killed_in_the_middle_fails_no_set_of_another() {
         std::thread::scope(|scope| {
             let began = next.load(Ordering::Relaxed);
             scope.spawn(|| set_on(&killed.address, ATOMIC, &all, &stop, &next));
+            let _stopping = StopOnDrop(&stop);
             wait_for("some sets", || {
                 (next.load(Ordering::Relaxed) > began + 2 + round % 3).then_some(())
             });
             killed.signal(Signal::KILL);
-            stop.store(true, Ordering::Relaxed);
         });
         let way = if round % 2 == 0 {
             "/set?atomic=true"
@@ -147,11 +150,12 @@ fn a_server_killed_in_the_middle_comes_back_with_the_whole_or_nothing() {
         let confirmed = std::thread::scope(|scope| {
             let began = next.load(Ordering::Relaxed);
             let writer = scope.spawn(|| set_on(&proxy.address, ATOMIC, &all, &stop, &next));
+            let stopping = StopOnDrop(&stop);
             wait_for("some sets", || {
                 (next.load(Ordering::Relaxed) > began + 2 + round % 2).then_some(())
             });
             first.signal(Signal::KILL);
-            stop.store(true, Ordering::Relaxed);
+            drop(stopping);
             writer.join().expect("the writer ends")
         });
         first.kill();
@@ -177,12 +181,12 @@ fn two_writers_at_two_proxies_never_mix() {
         for proxy in &proxies {
             scope.spawn(|| set_on(&proxy.address, ATOMIC, &all, &stop, &next));
         }
+        let _stopping = StopOnDrop(&stop);
         let mut reads = 0;
         wait_for("many sets and reads", || {
             reads += usize::from(seen(&proxies[reads % 2].address, &all, false).is_some());
             (reads > 40 && next.load(Ordering::Relaxed) > 40).then_some(())
         });
-        stop.store(true, Ordering::Relaxed);
     });
     assert!(wait_for("a whole answer", || seen(&proxies[0].address, &all, true)) > 0);
 }

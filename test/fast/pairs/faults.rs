@@ -7,6 +7,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::stage::{Process, Stage, ask, keys, pairs, set_on, string};
+use crate::stopping::StopOnDrop;
 use crate::waiting::wait_for;
 
 /// What a request may take however many servers hang; on a machine that does other things too.
@@ -97,11 +98,12 @@ fn kill_amid_sets(victim: &Process, proxy: &str, keys: &[String], next: &AtomicU
     std::thread::scope(|scope| {
         let began = next.load(Ordering::Relaxed);
         let writer = scope.spawn(|| set_on(proxy, "/set", keys, &stop, next));
+        let stopping = StopOnDrop(&stop);
         wait_for("some sets", || {
             (next.load(Ordering::Relaxed) > began + 4).then_some(())
         });
         victim.signal(Signal::KILL);
-        stop.store(true, Ordering::Relaxed);
+        drop(stopping);
         writer.join().expect("the writer ends")
     })
 }

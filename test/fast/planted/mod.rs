@@ -8,6 +8,7 @@ mod judge;
 #[path = "../steps/model.rs"]
 mod model;
 mod overtaking;
+mod recent;
 #[path = "../steps/replica.rs"]
 mod replica;
 mod returning;
@@ -43,7 +44,7 @@ pub(crate) const BY_CHANCE: [Fault; 9] = [
 ];
 
 /// Faults that are too rare for chance, each with the schedule that shows it.
-pub(crate) const BY_SCHEDULE: [(Fault, Schedule); 26] = [
+pub(crate) const BY_SCHEDULE: [(Fault, Schedule); 33] = [
     (
         Fault::DependenciesLeftOut,
         schedules::an_effect_where_its_cause_is_missing,
@@ -100,6 +101,22 @@ pub(crate) const BY_SCHEDULE: [(Fault, Schedule); 26] = [
     (Fault::NotReadyServes, steps::a_new_owner_that_took_nothing),
     (Fault::NeverGivesUp, steps::a_reader_of_what_nobody_has),
     (Fault::OtherNamesBelieved, wrong_names::two_with_one_name),
+    (Fault::HeldNotAwaited, recent::a_process_that_was_dead),
+    (Fault::OneOwnerAsked, recent::two_of_three_that_were_frozen),
+    (Fault::AwayNotAsked, recent::a_pair_that_was_cut),
+    (Fault::PauseIsSilence, recent::a_process_that_is_frozen_again),
+    (Fault::SilentStreamKept, recent::a_stream_that_is_in_backoff),
+    (Fault::OwnLeftOut, recent::two_that_wrote_while_they_were_cut),
+    (Fault::UnheardNotAwaited, recent::a_member_that_was_passed_over),
+];
+
+/// Faults that random runs of clients without payloads notice.
+pub(crate) const BY_PLAIN_CHANCE: [Fault; 5] = [
+    Fault::HeldNotAwaited,
+    Fault::OneOwnerAsked,
+    Fault::AwayNotAsked,
+    Fault::PauseIsSilence,
+    Fault::SilentStreamKept,
 ];
 
 /// Does something with a fault planted in the whole process.

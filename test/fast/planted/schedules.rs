@@ -289,9 +289,12 @@ pub(crate) fn votes_on_disks() -> Seen {
             cluster.network.slow_down(&b, &a, 150);
             cluster.start(0).await;
             cluster.start(1).await;
-            while !knows(&cluster, 0, 1) && !knows(&cluster, 1, 1) {
-                sleep(Duration::from_millis(1)).await;
-            }
+            let first_known = async {
+                while !knows(&cluster, 0, 1) && !knows(&cluster, 1, 1) {
+                    sleep(Duration::from_millis(1)).await;
+                }
+            };
+            timeout(LONG, first_known).await.expect("a view is chosen");
             let votes = (0..2).filter(|number| knows(&cluster, *number, 1) || has_voted(&cluster, *number));
             match votes.count() {
                 2 => Ok(()),

@@ -60,6 +60,7 @@ mod end;
 mod ledger;
 mod order;
 mod past;
+pub mod register;
 
 use std::collections::BTreeSet;
 use std::fmt;

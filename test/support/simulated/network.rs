@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -21,6 +22,16 @@ use super::links::{Link, Links, Passes};
 /// A frame takes up to this long on a link with which nothing is wrong.
 const DELAY_US: u64 = 400;
 
+/// A stream that is silent for longer is given up.
+const BACK_OFF_US_MAX: u64 = 2_000_000;
+
+/// Since when a cut holds the first frame of a stream, and when that frame goes on.
+#[derive(Default)]
+struct Held {
+    since: Option<Instant>,
+    goes_on: Option<Instant>,
+}
+
 /// The network that all nodes of a simulation share.
 #[derive(Clone)]
 pub struct SimNetwork(Arc<Shared>);
@@ -29,6 +40,8 @@ struct Shared {
     dice: Dice,
     links: Mutex<Links>,
     running: Mutex<BTreeMap<NodeId, Weak<Node>>>,
+    /// Whether what a cut held goes on late, as TCP sends again less and less often.
+    backs_off: AtomicBool,
     /// Ticks whenever a link changes.
     changed: Notify,
 }
@@ -45,8 +58,15 @@ impl SimNetwork {
             dice,
             links: Mutex::new(Links::new(DELAY_US)),
             running: Mutex::default(),
+            backs_off: AtomicBool::new(false),
             changed: Notify::new(),
         }))
+    }
+
+    /// From now on what a cut holds, frames and dials, goes on some time after the link is whole again: up
+    /// to as long again as it was held. A stream that is opened then carries frames at once.
+    pub fn back_off(&self) {
+        self.0.backs_off.store(true, Ordering::Relaxed);
     }
 
     pub fn runs(&self, id: &NodeId, node: &Arc<Node>) {
@@ -106,6 +126,14 @@ impl SimNetwork {
         self.change(|links| both(a, b).iter().for_each(|link| links.mend(link)));
     }
 
+    /// True if frames pass both ways between two nodes at this moment.
+    pub fn is_whole(&self, a: &NodeId, b: &NodeId) -> bool {
+        let links = self.0.links.lock();
+        both(a, b)
+            .iter()
+            .all(|link| matches!(links.passes(link), Passes::Now))
+    }
+
     fn change(&self, change: impl FnOnce(&mut Links)) {
         change(&mut self.0.links.lock());
         self.0.changed.notify_waiters();
@@ -121,7 +149,34 @@ impl SimNetwork {
         matches!(passes, Passes::Now) && self.0.dice.chance(50)
     }
 
-    async fn until_whole(&self, link: &Link) {
+    /// Waits until frames pass. What a cut held may go on later than that.
+    async fn until_whole(&self, link: &Link, held: &mut Held) {
+        loop {
+            if !matches!(self.0.links.lock().passes(link), Passes::Now) {
+                held.since.get_or_insert_with(Instant::now);
+            }
+            self.until_passing(link).await;
+            let backs_off = self.0.backs_off.load(Ordering::Relaxed);
+            let Some(since) = held.since.filter(|_| backs_off) else {
+                return *held = Held::default();
+            };
+            let goes_on = *held.goes_on.get_or_insert_with(|| self.back_off_of(since));
+            sleep_until(goes_on).await;
+            held.goes_on = None;
+            if matches!(self.0.links.lock().passes(link), Passes::Now) {
+                return *held = Held::default();
+            }
+        }
+    }
+
+    /// When that goes on which was held since then, and may go on now.
+    fn back_off_of(&self, since: Instant) -> Instant {
+        let held_us = u64::try_from(since.elapsed().as_micros()).expect("a short simulation");
+        let most_us = (held_us * 9 / 10).min(BACK_OFF_US_MAX);
+        Instant::now() + Duration::from_micros(self.0.dice.between(0, most_us))
+    }
+
+    async fn until_passing(&self, link: &Link) {
         loop {
             let mut changed = std::pin::pin!(self.0.changed.notified());
             // Listen first, then look: no change is missed between the two.
@@ -140,12 +195,12 @@ impl SimNetwork {
     }
 
     /// Resolves when the next frame of a link is there; never if none is under way.
-    async fn arrival(&self, arrives: Option<Instant>, link: &Link) {
+    async fn arrival(&self, arrives: Option<Instant>, link: &Link, held: &mut Held) {
         let Some(arrives) = arrives else {
             return std::future::pending().await;
         };
         sleep_until(arrives).await;
-        self.until_whole(link).await;
+        self.until_whole(link, held).await;
     }
 
     /// The network as one node dials it.
@@ -159,8 +214,8 @@ impl SimNetwork {
     async fn dial(self, from: NodeId, address: NodeId) -> Result<Pipe, DialError> {
         let to = self.0.links.lock().reached_at(&address);
         let (there, back) = ((from.clone(), to.clone()), (to.clone(), from));
-        self.until_whole(&there).await;
-        self.until_whole(&back).await;
+        self.until_whole(&there, &mut Held::default()).await;
+        self.until_whole(&back, &mut Held::default()).await;
         sleep(self.delay(&there) + self.delay(&back)).await;
         let node = self.0.running.lock().get(&to).and_then(Weak::upgrade);
         let node = node.ok_or_else(|| DialError("connection refused".to_owned()))?;
@@ -209,7 +264,7 @@ impl SimNetwork {
         deliver: &mpsc::Sender<Bytes>,
         under_way: &mut VecDeque<(Instant, Bytes)>,
     ) {
-        let mut is_open = true;
+        let (mut is_open, mut held) = (true, Held::default());
         while is_open || !under_way.is_empty() {
             let arrives = under_way.front().map(|(arrives, _)| *arrives);
             tokio::select! {
@@ -224,7 +279,7 @@ impl SimNetwork {
                     }
                     None => is_open = false,
                 },
-                () = self.arrival(arrives, link) => {
+                () = self.arrival(arrives, link, &mut held) => {
                     let Some((_, frame)) = under_way.pop_front() else { return };
                     if deliver.send(frame).await.is_err() {
                         return;

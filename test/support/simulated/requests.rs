@@ -50,7 +50,11 @@ impl Cluster for Stage {
 
 impl Stage {
     /// Sends a node a request, and gives up in the end; if there is no answer, what that means.
-    async fn request<T>(&self, node: usize, ask: impl AsyncFnOnce(Arc<Node>) -> T) -> Result<T, Reply> {
+    pub(super) async fn request<T>(
+        &self,
+        node: usize,
+        ask: impl AsyncFnOnce(Arc<Node>) -> T,
+    ) -> Result<T, Reply> {
         let number = self.members.borrow().get(node).copied().unwrap_or(node);
         let Some((node, gate)) = self.asked(number) else {
             return Err(Reply::refused("connection refused"));

@@ -71,6 +71,14 @@ pub enum Fault {
     CopiesNotVouchedFor,
     /// Nobody waits for what a removed owner may bring back.
     RemovedNotAwaited,
+    /// Tombstones are dropped by a wall clock that is doubted.
+    DoubtedClockForgets,
+    /// What a removed node returns is judged by a wall clock that is doubted.
+    DoubtedClockRefuses,
+    /// A wall clock that is doubted is mixed into timestamps.
+    DoubtedClockDraws,
+    /// A hybrid clock is held against the wall clock, as if only a wall clock could raise it.
+    HybridHeldAgainstWall,
 }
 
 #[cfg(feature = "planted-faults")]

@@ -97,6 +97,7 @@ impl Node {
         });
         Gossip {
             epoch: facts.active,
+            time: self.me.shown(),
             held: facts.vector.clone(),
             stable,
             done_below: facts.done_below(),
@@ -105,6 +106,7 @@ impl Node {
     }
 
     pub(super) async fn hear_gossip(&self, from: &Member, gossip: &Gossip, answers_us: bool) {
+        self.me.hear_time(&from.node, gossip.time);
         let facts = self.me.facts();
         if facts.active == Epoch::NONE {
             return;

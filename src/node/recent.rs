@@ -31,7 +31,7 @@ impl Node {
         let answers = join_all(asked).await;
         let mut payload = Payload {
             // Every answer has raised it.
-            timestamp: self.me.clock.now(self.me.wall_ms()),
+            timestamp: self.me.now(),
             ..Payload::default()
         };
         for answer in answers {

@@ -86,6 +86,9 @@ pub struct Facts {
     pub outranked: bool,
     /// This node was a member once, and was removed: it waits to be added, whatever `VIEW` says.
     pub has_left: bool,
+    /// Removed members after whose removal this node dropped tombstones: they may hold what was deleted, and
+    /// nothing of theirs is taken any more, whatever time the clocks show by then.
+    pub too_late: Arc<BTreeSet<MemberId>>,
 }
 
 impl Region {
@@ -118,6 +121,7 @@ impl Facts {
             gone: SlotSet::default(),
             outranked: false,
             has_left: false,
+            too_late: Arc::default(),
         }
     }
 

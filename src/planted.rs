@@ -87,6 +87,14 @@ pub enum Fault {
     OwnLeftOut,
     /// `/get` does not wait for what other owners took in earlier epochs and have not handed over.
     UnheardNotAwaited,
+    /// Tombstones are dropped by a wall clock that is doubted.
+    DoubtedClockForgets,
+    /// What a removed node returns is judged by a wall clock that is doubted.
+    DoubtedClockRefuses,
+    /// A wall clock that is doubted is mixed into timestamps.
+    DoubtedClockDraws,
+    /// A hybrid clock is held against the wall clock, as if only a wall clock could raise it.
+    HybridHeldAgainstWall,
 }
 
 #[cfg(feature = "planted-faults")]

@@ -45,7 +45,18 @@ fn checks(situation: &Situation) -> Vec<Check> {
         check("view", waiting),
         check("data", lacking),
         check("storage", situation.storage_failure.clone()),
+        clock(situation),
     ]
+}
+
+/// Clocks that disagree are said, and keep nobody from being served.
+fn clock(situation: &Situation) -> Check {
+    let troubles = situation.clock_troubles();
+    let trouble = (!troubles.is_empty()).then(|| troubles.join("; "));
+    Check {
+        ok: true,
+        ..check("clock", trouble)
+    }
 }
 
 fn check(name: &str, trouble: Option<String>) -> Check {
@@ -73,7 +84,21 @@ mod tests {
         assert_eq!(body(false), r#"{"result":"success"}"#);
         let verbose: Health = serde_json::from_slice(&body(true)).expect("is health");
         let names: Vec<_> = verbose.checks.iter().map(|check| check.name.as_str()).collect();
-        assert_eq!(names, ["view", "data", "storage"]);
+        assert_eq!(names, ["view", "data", "storage", "clock"]);
+    }
+
+    #[test]
+    fn clocks_that_disagree_are_said_and_the_node_is_ready() {
+        let apart = Situation {
+            clock_doubt: Some("it jumped".into()),
+            clocks_apart: vec![("b:1".parse().expect("is a node"), -7_200_000)],
+            ..situation(Role::Proxy)
+        };
+        let verbose = ready(&apart, true).expect("is ready").into_body();
+        let verbose: Health = serde_json::from_slice(&verbose).expect("is health");
+        let said = "this node's wall clock is not trusted: it jumped; b:1 is 2 h behind this node";
+        assert_eq!(verbose.checks[3].detail, said);
+        assert!(verbose.checks[3].ok && verbose.checks[0].detail == "ok");
     }
 
     #[test]

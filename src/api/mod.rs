@@ -126,6 +126,8 @@ mod testing {
             keys: 17,
             slots_lost: 0,
             storage_failure: None,
+            clock_doubt: None,
+            clocks_apart: Vec::new(),
             change: None,
         }
     }

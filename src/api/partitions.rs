@@ -14,7 +14,7 @@ use super::view;
 use crate::names::{Incarnation, NodeId};
 use crate::node::{Role, Situation};
 use crate::wire::public::{
-    Home, NodeDetails, PartitionIdList, PartitionIdOf, PartitionMembers, Reason, Replicas, Status,
+    ClockApart, Home, NodeDetails, PartitionIdList, PartitionIdOf, PartitionMembers, Reason, Replicas, Status,
 };
 
 pub(super) fn answer(question: Question, situation: &Situation) -> Result<Response<Bytes>, ApiError> {
@@ -77,6 +77,7 @@ pub(super) fn home(situation: &Situation) -> Response<Bytes> {
         role,
         partition_id,
         endpoints: ENDPOINTS.map(String::from).into(),
+        clock_troubles: situation.clock_troubles(),
     })
 }
 
@@ -108,8 +109,17 @@ pub(super) fn status(situation: &Situation) -> Response<Bytes> {
         keys: situation.keys,
         slots_lost: situation.slots_lost,
         storage_failure: situation.storage_failure.clone(),
+        clock_doubt: situation.clock_doubt.clone(),
+        clocks_apart: situation.clocks_apart.iter().map(clock_apart).collect(),
         change: situation.change.as_ref().map(view::progress),
     })
+}
+
+fn clock_apart((node, ahead_ms): &(NodeId, i64)) -> ClockApart {
+    ClockApart {
+        node: node.to_string(),
+        ahead_ms: *ahead_ms,
+    }
 }
 
 /// The node's role, and its partition or -1.

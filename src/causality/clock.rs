@@ -15,8 +15,14 @@ impl Timestamp {
 
     const COUNTER_BITS: u32 = 16;
 
-    /// The first timestamp of a millisecond.
+    /// The latest wall time that a timestamp takes, some 4,000 years from now. The other half of the range is
+    /// out of reach of every wall clock, so a counter never comes to its end.
+    pub const WALL_MS_MAX: u64 = (1 << 47) - 1;
+
+    /// The first timestamp of a millisecond; of the last one, if the wall is beyond it.
     pub const fn from_wall_ms(wall_ms: u64) -> Self {
+        let is_beyond = wall_ms > Self::WALL_MS_MAX;
+        let wall_ms = if is_beyond { Self::WALL_MS_MAX } else { wall_ms };
         Self(wall_ms << Self::COUNTER_BITS)
     }
 
@@ -66,9 +72,12 @@ impl Clock {
         drawn
     }
 
-    /// Raises the clock to a timestamp that arrived: what is drawn next will be above it.
+    /// Raises the clock to a timestamp that arrived: what is drawn next will be above it. A time that no
+    /// clock can show is ignored: there would be nothing above it to draw.
     pub fn observe(&self, seen: Timestamp) {
-        self.latest.fetch_max(seen.0, Ordering::AcqRel);
+        if seen.wall_ms() <= Timestamp::WALL_MS_MAX {
+            self.latest.fetch_max(seen.0, Ordering::AcqRel);
+        }
     }
 
     /// The highest timestamp drawn or observed, or the wall if that is later.
@@ -101,6 +110,16 @@ mod tests {
     fn a_full_counter_carries_into_the_next_millisecond() {
         let full = Timestamp(Timestamp::from_wall_ms(8).0 - 1);
         assert_eq!((full.wall_ms(), full.next().wall_ms()), (7, 8));
+    }
+
+    #[test]
+    fn no_wall_and_no_message_leaves_a_clock_without_a_next_timestamp() {
+        let clock = Clock::default();
+        clock.observe(Timestamp(u64::MAX));
+        let drawn: Vec<_> = [5, u64::MAX, u64::MAX, 5].map(|wall| clock.tick(wall)).into();
+        assert_eq!(drawn[0].wall_ms(), 5);
+        assert!(drawn.windows(2).all(|pair| pair[0] < pair[1]), "{drawn:?}");
+        assert_eq!(drawn[1].wall_ms(), Timestamp::WALL_MS_MAX);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use super::arguments::Status as Arguments;
 use super::{Failure, Verdict, client, output, progress};
 use crate::client::Status;
+use crate::node::clock_difference;
 
 pub async fn status(arguments: Arguments) -> Result<Verdict, Failure> {
     let asking = arguments.asking;
@@ -73,6 +74,12 @@ fn troubles(status: &Status) -> impl Iterator<Item = String> {
         .storage_failure
         .as_ref()
         .map(|why| format!("refusing writes: {why}"));
+    let doubt = status.clock_doubt.as_ref();
+    let doubt = doubt.map(|why| format!("not trusting the wall clock of {}: {why}", status.node));
+    let apart = status.clocks_apart.iter().map(|(node, ahead_ms)| {
+        let apart = clock_difference(*ahead_ms);
+        format!("the clock of {node} is {apart} that of {}", status.node)
+    });
     let lost = (status.slots_lost > 0).then(|| {
         format!(
             "{} slots were lost with all their replicas; their keys are gone",
@@ -83,7 +90,8 @@ fn troubles(status: &Status) -> impl Iterator<Item = String> {
         .change
         .as_ref()
         .map(|change| format!("the view is changing: {}", progress::sentence(change)));
-    [waiting, storage, lost, change].into_iter().flatten()
+    let others = [waiting, storage, lost, change, doubt].into_iter().flatten();
+    others.chain(apart)
 }
 
 #[cfg(test)]
@@ -107,6 +115,8 @@ mod tests {
             keys: 3,
             slots_lost: 0,
             storage_failure: None,
+            clock_doubt: None,
+            clocks_apart: vec![],
             change: None,
             body: serde_json::Value::Null,
         }
@@ -132,6 +142,8 @@ view 1, K=2: 2 partitions, 1 proxy; 3 keys here; seen by n1:1
         status.waiting_for = Some("missing: n2:1".into());
         status.storage_failure = Some("disk full".into());
         status.slots_lost = 4;
+        status.clock_doubt = Some("it jumped".into());
+        status.clocks_apart = vec![("n2:1".into(), 7_200_900), ("n3:1".into(), -5_000)];
         status.change = Some(Change {
             epoch: 2,
             phase: "copy".into(),
@@ -146,6 +158,9 @@ view 1, K=2: 2 partitions, 1 proxy; 3 keys here; seen by n1:1
             "not serving keys: missing: n2:1",
             "refusing writes: disk full",
             "4 slots",
+            "not trusting the wall clock of n1:1: it jumped",
+            "the clock of n2:1 is 2 h ahead of that of n1:1",
+            "the clock of n3:1 is 5 s behind that of n1:1",
             "the view is changing: epoch 2: copy, 3 keys moved",
         ] {
             assert!(text.contains(part), "{part:?} in {text}");

@@ -28,6 +28,10 @@ pub struct Status {
     pub keys: u64,
     pub slots_lost: u64,
     pub storage_failure: Option<String>,
+    /// Why the node does not trust its wall clock, when it does not.
+    pub clock_doubt: Option<String>,
+    /// Nodes whose wall clocks differ too much, and how many milliseconds ahead of this one's they are.
+    pub clocks_apart: Vec<(String, i64)>,
     /// The view change that is under way, if one is.
     pub change: Option<Change>,
     /// All of it, as it was answered.
@@ -100,6 +104,8 @@ impl Status {
             keys: number("keys").unwrap_or_default(),
             slots_lost: number("slots_lost").unwrap_or_default(),
             storage_failure: text("storage_failure"),
+            clock_doubt: text("clock_doubt"),
+            clocks_apart: reply.body.get("clocks_apart").map_or_else(Vec::new, clocks),
             change: reply.body.get("change").and_then(Change::read),
             body: reply.body.clone(),
         })
@@ -125,6 +131,17 @@ pub(super) fn texts(list: &Value) -> Vec<String> {
     items.filter_map(Value::as_str).map(str::to_owned).collect()
 }
 
+fn clocks(list: &Value) -> Vec<(String, i64)> {
+    let items = list.as_array().into_iter().flatten();
+    let read = |item: &Value| {
+        Some((
+            item.get("node")?.as_str()?.to_owned(),
+            item.get("ahead_ms")?.as_i64()?,
+        ))
+    };
+    items.filter_map(read).collect()
+}
+
 fn reason(refusal: Option<&Value>) -> Option<String> {
     refusal?.get("error")?.as_str().map(str::to_owned)
 }
@@ -143,12 +160,14 @@ mod tests {
     fn a_status_is_read_and_unknown_fields_are_left_alone() {
         let body = r#"{"result":"success","node":"a:1","role":"replica","partition_id":1,"epoch":3,"k":2,
             "partitions":[["b:1"],["a:1","c:1"]],"proxies":["d:1"],"ready":true,"waiting_for":null,
-            "away":["c:1"],"keys":7,"slots_lost":0,"storage_failure":null,"new_field":[]}"#;
+            "away":["c:1"],"keys":7,"slots_lost":0,"storage_failure":null,
+            "clocks_apart":[{"node":"b:1","ahead_ms":-5}],"new_field":[]}"#;
         let status = Status::from_reply(&reply(body)).expect("is a status");
         assert_eq!((status.epoch, status.k, status.partition_id), (3, Some(2), 1));
         assert_eq!(status.partitions[1], ["a:1", "c:1"]);
         assert_eq!((status.away, status.waiting_for), (vec!["c:1".to_owned()], None));
-        assert_eq!(status.change, None);
+        assert_eq!((status.change, status.clock_doubt), (None, None));
+        assert_eq!(status.clocks_apart, [("b:1".to_owned(), -5)]);
     }
 
     #[test]

@@ -54,7 +54,7 @@ pub struct Limits {
     pub value_bytes_max: usize,
     /// How long a read waits for what it depends on (`CAUSAL_WAIT`).
     pub causal_wait: Duration,
-    /// How far a clock may be from this node's own (`CLOCK_LIMIT`).
+    /// How far wall clocks may differ before one of them is doubted (`CLOCK_LIMIT`).
     pub clock_limit: Duration,
     /// How long a tombstone is kept at the least (`FORGET_AFTER`).
     pub forget_after: Duration,

@@ -115,7 +115,7 @@ impl Node {
         let mut view = earlier.map_or_else(|| wanted.clone(), |earlier| (*earlier).clone());
         if raise_generation {
             view.generation = before.map_or(0, |before| before.generation) + 1;
-            view.raised_ms = self.me.wall_ms();
+            view.raised_ms = self.me.time().likely_ms;
         }
         let view = Arc::new(view);
         attempt.begin_accepting(Arc::clone(&view));

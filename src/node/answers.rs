@@ -2,6 +2,7 @@
 //!
 //! The edges turn these into status codes and bodies; nothing here knows of HTTP.
 
+use super::timekeeping::clock_difference;
 use super::view_request::ChangeProgress;
 use crate::causality::{Payload, Record, Timestamp};
 use crate::names::{ClusterId, Epoch, Incarnation, NodeId, PartitionId};
@@ -159,6 +160,22 @@ pub struct Situation {
     pub slots_lost: u32,
     /// Why writes are refused, when they are.
     pub storage_failure: Option<String>,
+    /// Why this node does not trust its wall clock, when it does not.
+    pub clock_doubt: Option<String>,
+    /// Members whose wall clocks differ too much, and how many milliseconds ahead of this node's they are.
+    pub clocks_apart: Vec<(NodeId, i64)>,
     /// The view change that is under way, if there is one.
     pub change: Option<ChangeProgress>,
+}
+
+impl Situation {
+    /// What is wrong with the clocks, a sentence each; none if they agree.
+    pub fn clock_troubles(&self) -> Vec<String> {
+        let doubt = self.clock_doubt.iter();
+        let doubt = doubt.map(|doubt| format!("this node's wall clock is not trusted: {doubt}"));
+        let apart = self.clocks_apart.iter();
+        let apart =
+            apart.map(|(node, ahead_ms)| format!("{node} is {} this node", clock_difference(*ahead_ms)));
+        doubt.chain(apart).collect()
+    }
 }

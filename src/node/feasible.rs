@@ -38,7 +38,8 @@ impl Node {
                     return Err(already(node, before));
                 }
                 let member = self.probe(node, before, deadline).await?;
-                let wanted = next::add(before, &member).map_err(|error| refused(error, node, before))?;
+                let mut wanted = next::add(before, &member).map_err(|error| refused(error, node, before))?;
+                self.correct_removals(&mut wanted);
                 Ok((wanted, 0))
             }
             RequestKind::Remove { force: true } if !before.lists(node) => {
@@ -50,10 +51,7 @@ impl Node {
             }
             RequestKind::Remove { force } => {
                 let mut wanted = next::remove(before, node).map_err(|error| refused(error, node, before))?;
-                let keep_ms = u64::try_from(self.limits.forget_after.as_millis()).unwrap_or(u64::MAX);
-                let facts = self.me.facts();
-                let open: Vec<&View> = facts.views_until(before.epoch).collect();
-                wanted.note_removals(&open, self.me.wall_ms(), keep_ms, force);
+                self.note_removals(&mut wanted, before, force);
                 let slots = self.slots_lost_in_the_end(node, before, &wanted).await;
                 if slots > 0 && !force && !request.dry_run {
                     let node = node.clone();
@@ -61,6 +59,31 @@ impl Node {
                 }
                 Ok((wanted, slots))
             }
+        }
+    }
+
+    /// Notes who is removed. Forgotten is what is old whatever the clocks show, and nothing while the own one is
+    /// doubted.
+    fn note_removals(&self, wanted: &mut View, before: &View, force: bool) {
+        self.correct_removals(wanted);
+        let time = self.me.time();
+        let forget_ms = u64::try_from(self.limits.forget_after.as_millis()).unwrap_or(u64::MAX);
+        let doubtful_ms = time.likely_ms.saturating_sub(time.low_ms);
+        let keep_ms = if time.is_doubted {
+            u64::MAX
+        } else {
+            forget_ms.saturating_add(doubtful_ms)
+        };
+        let facts = self.me.facts();
+        let open: Vec<&View> = facts.views_until(before.epoch).collect();
+        wanted.note_removals(&open, time.likely_ms, keep_ms, force);
+    }
+
+    /// Removals that were noted by a clock that was ahead, once the time is certain again.
+    fn correct_removals(&self, wanted: &mut View) {
+        let (time, limit_ms) = (self.me.time(), self.me.clock_limit_ms());
+        if !time.is_doubted && time.high_ms - time.low_ms <= limit_ms {
+            wanted.correct_removals(time.likely_ms, limit_ms);
         }
     }
 

@@ -127,6 +127,7 @@ impl Node {
         });
         Gossip {
             epoch: facts.active,
+            time: self.me.shown(),
             held: facts.vector.clone(),
             stable,
             done_below: facts.done_below(),
@@ -136,6 +137,7 @@ impl Node {
     }
 
     pub(super) async fn hear_gossip(&self, from: &Member, gossip: &Gossip, answers_us: bool) {
+        self.me.hear_time(&from.node, gossip.time);
         let facts = self.me.facts();
         if facts.active == Epoch::NONE {
             return;
@@ -176,6 +178,7 @@ mod tests {
     use crate::causality::VersionVector;
     use crate::names::{ClusterId, Incarnation, NodeId};
     use crate::placement::{View, next};
+    use crate::wire::peer::Shown;
 
     fn member(number: u64) -> Member {
         let node: NodeId = format!("n{number}:80").parse().expect("is a node");
@@ -207,6 +210,10 @@ mod tests {
     fn said_by(active: u64, done_below: u64, does_not_await: &[MemberId]) -> Gossip {
         Gossip {
             epoch: Epoch(active),
+            time: Shown {
+                wall_ms: 1,
+                believed_ms: 1,
+            },
             held: VersionVector::default(),
             stable: VersionVector::default(),
             done_below: Epoch(done_below),

@@ -52,8 +52,8 @@ pub(super) trait Identity: Send + Sync + std::fmt::Debug {
     /// Stamps an outgoing frame.
     fn frame(&self, id: u64, body: Body) -> Frame;
 
-    /// Takes note of the clock and the epoch of a frame that arrived; refuses a clock that is too far
-    /// ahead, and with it the stream.
+    /// Takes note of the clock and the epoch of a frame that arrived; refuses a time that no clock can show,
+    /// and with it the stream.
     fn observe(&self, from: &Member, frame: &Frame) -> Result<(), String>;
 
     /// The peer answers again after it was away.

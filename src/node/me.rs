@@ -9,11 +9,14 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use super::link::{Identity, Unfit};
 use super::signal::Signal;
+use super::walls::{Reading, Walls};
 use super::world::World;
 use crate::causality::{Clock, Timestamp};
+use crate::config::Limits;
 use crate::names::{ClusterId, Epoch, Member, NodeId};
 use crate::replication::Facts;
 use crate::wire::peer::{Body, Frame, Greeting};
@@ -25,7 +28,14 @@ pub(super) struct Me {
     pub clock: Clock,
     pub world: Arc<dyn World>,
     boot: u64,
+    pub(super) born: Instant,
     clock_limit: Duration,
+    pub(super) walls: Mutex<Walls>,
+    /// Up to here the wall clock may be mixed into timestamps: a little above its last judgement, so that a
+    /// jump between two judgements is not believed. 0 while the wall clock is doubted.
+    pub(super) trusted_up_to_ms: AtomicU64,
+    /// The latest wall time that was believed of a member, here or at a peer.
+    pub(super) believed_ms: AtomicU64,
     facts: ArcSwap<Facts>,
     activations: AtomicU64,
     /// Ticks whenever new facts are published.
@@ -38,13 +48,21 @@ pub(super) struct Me {
 }
 
 impl Me {
-    pub(super) fn new(facts: Facts, world: Arc<dyn World>, clock_limit: Duration) -> Self {
+    pub(super) fn new(facts: Facts, world: Arc<dyn World>, limits: &Limits) -> Self {
+        let reading = Reading {
+            wall_ms: world.wall_ms(),
+            monotonic_ms: 0,
+        };
         Self {
             node: facts.me.node.clone(),
             clock: Clock::default(),
             boot: world.random(),
             world,
-            clock_limit,
+            born: Instant::now(),
+            clock_limit: limits.clock_limit,
+            walls: Mutex::new(Walls::new(limits.clock_limit, limits.forget_after, reading)),
+            trusted_up_to_ms: AtomicU64::new(0),
+            believed_ms: AtomicU64::new(0),
             facts: ArcSwap::from_pointee(facts),
             activations: AtomicU64::default(),
             published: Signal::default(),
@@ -95,11 +113,6 @@ impl Me {
         self.world.wall_ms()
     }
 
-    /// True if a timestamp is too far ahead of the own wall clock to be anybody's honest time.
-    pub(super) fn is_too_far_ahead(&self, timestamp: Timestamp) -> bool {
-        timestamp.wall_ms() > self.wall_ms().saturating_add(self.clock_limit_ms())
-    }
-
     pub(super) fn clock_limit_ms(&self) -> u64 {
         u64::try_from(self.clock_limit.as_millis()).unwrap_or(u64::MAX)
     }
@@ -132,7 +145,8 @@ impl Identity for Me {
             member: self.member(),
             boot: self.boot,
             cluster: self.cluster(),
-            clock: self.clock.now(self.wall_ms()),
+            clock: self.now(),
+            time: self.shown(),
         }
     }
 
@@ -153,35 +167,25 @@ impl Identity for Me {
                 is_other_cluster: true,
             });
         }
-        let apart_ms = self.wall_ms().abs_diff(peer.clock.wall_ms());
-        if apart_ms > self.clock_limit_ms() {
-            let text = format!(
-                "its clock is {} s away from ours; set both, or raise CLOCK_LIMIT",
-                apart_ms / 1000
-            );
-            return Err(Unfit {
-                text,
-                is_other_cluster: false,
-            });
-        }
+        self.hear_clock(&peer.member, peer.clock);
+        self.hear_time(&peer.member.node, peer.time);
         Ok(())
     }
 
     fn frame(&self, id: u64, body: Body) -> Frame {
         Frame {
             id,
-            clock: self.clock.now(self.wall_ms()),
+            clock: self.now(),
             epoch: self.facts.load().active,
             body,
         }
     }
 
     fn observe(&self, from: &Member, frame: &Frame) -> Result<(), String> {
-        // A clock that jumps while the link is up: what such a node writes would drive ours away too.
-        if self.is_too_far_ahead(frame.clock) {
-            return Err(format!("the clock of {} is too far ahead of ours", from.node));
+        if frame.clock.wall_ms() > Timestamp::WALL_MS_MAX {
+            return Err(format!("{} sends a time that no clock can show", from.node));
         }
-        self.clock.observe(frame.clock);
+        self.hear_clock(from, frame.clock);
         let facts = self.facts.load();
         let newest = facts.newest();
         let is_unknown = frame.epoch > newest.map_or(Epoch::NONE, |view| view.epoch);

@@ -44,9 +44,11 @@ mod situation;
 mod start;
 mod storage;
 mod tasks;
+mod timekeeping;
 mod update;
 mod upkeep;
 mod view_request;
+mod walls;
 mod world;
 mod write;
 
@@ -64,6 +66,7 @@ pub use list::{Listed, PAGE_KEYS_MAX};
 pub use several::AllDone;
 pub use start::{Parts, StartError};
 pub use tasks::{Spawner, Tasks};
+pub use timekeeping::clock_difference;
 pub use view_request::{
     ChangeProgress, Changed, Preview, RequestKind, ViewOutcome, ViewRefusal, ViewRequest,
 };
@@ -129,8 +132,8 @@ pub struct Node {
 impl Node {
     /// What a client's payload text says; several texts joined by commas are joined. Empty is fine.
     ///
-    /// Refuses what does not parse, comes from another cluster, or claims a time that is further ahead
-    /// than any honest clock: a forged payload must not drive the clocks away.
+    /// Refuses what does not parse, comes from another cluster, or claims a time that nobody can have drawn:
+    /// a forged payload must not drive the clocks away.
     pub fn payload(&self, text: &str) -> Result<Payload, Refusal> {
         if text.is_empty() {
             return Ok(Payload::default());
@@ -142,7 +145,7 @@ impl Node {
         };
         let payload = Payload::from_text(text, view.cluster.into())
             .map_err(|error| Refusal::BadPayload(error.to_string()))?;
-        if self.me.is_too_far_ahead(payload.timestamp) {
+        if self.me.is_from_the_future(payload.timestamp) {
             let text = "the causal payload is from the future; check the clocks of the nodes, or start again without one";
             return Err(Refusal::BadPayload(text.to_owned()));
         }
@@ -244,6 +247,8 @@ impl Node {
         let steps = siblings
             .iter()
             .map(|member| (member.id(), step(self.peers.is_away(&member.node))));
+        // Whose clocks count changes with the view.
+        self.me.judge_wall();
         self.acks.begin(own, facts.vector.number(own), steps.collect());
         // A node that starts again between seal and activation goes on sealed (I11).
         if facts.is_sealed() {
@@ -291,6 +296,6 @@ impl Node {
 
     /// The highest timestamp that this node has drawn or seen.
     pub fn clock_now(&self) -> Timestamp {
-        self.me.clock.now(self.me.wall_ms())
+        self.me.now()
     }
 }

@@ -93,7 +93,7 @@ impl Node {
         let answers = join_all(owners.iter().map(|owner| self.held_by(owner))).await;
         let mut payload = Payload {
             // Every answer has raised it.
-            timestamp: self.me.clock.now(self.me.wall_ms()),
+            timestamp: self.me.now(),
             ..Payload::default()
         };
         let mut told = Vec::new();

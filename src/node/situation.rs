@@ -24,6 +24,7 @@ impl Node {
         let lists_both = |view: &Arc<View>, node: &NodeId| view.lists(&self.me.node) && view.lists(node);
         // Nor does a node wait for itself, where its own address does not lead back to it.
         away.retain(|node| *node != self.me.node && view.as_ref().is_some_and(|view| lists_both(view, node)));
+        let (doubt, clocks_apart) = self.me.disagreement();
         Situation {
             node: self.me.node.clone(),
             incarnation: self.me.member().incarnation,
@@ -39,6 +40,8 @@ impl Node {
             keys: u64::try_from(self.resident.live_len()).unwrap_or(u64::MAX),
             slots_lost: u32::try_from(facts.gone.len()).unwrap_or(u32::MAX),
             storage_failure: self.storage.failure(),
+            clock_doubt: doubt.map(|doubt| doubt.to_string()),
+            clocks_apart,
             change: self.change_progress(),
         }
     }

@@ -56,7 +56,7 @@ impl Node {
         } = parts;
         let recovered = engine.recover()?;
         let (facts, acceptors) = recall(config, world.as_ref(), engine.as_ref(), &recovered).await?;
-        let me = Arc::new(Me::new(facts.clone(), world, config.limits.clock_limit));
+        let me = Arc::new(Me::new(facts.clone(), world, &config.limits));
         let (resident, unstable) = fill(&me, &facts, recovered);
         let (queue, jobs) = mpsc::channel(QUEUE_JOBS);
         let node = Arc::new(Self {
@@ -107,6 +107,7 @@ impl Node {
         self.tasks.spawn(Arc::clone(self).watch_changes());
         self.tasks.spawn(Arc::clone(self).forget_tombstones());
         self.tasks.spawn(Arc::clone(self).expire_removals());
+        self.tasks.spawn(Arc::clone(self).watch_wall());
     }
 }
 
@@ -193,16 +194,17 @@ fn fill(me: &Me, facts: &Facts, recovered: Recovered) -> (Resident, Unstable) {
         }
         resident.put(record);
     }
+    me.recall_wall();
     (resident, unstable)
 }
 
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
-    use std::time::Duration;
 
     use super::*;
     use crate::causality::{Record, Timestamp, VersionVector};
+    use crate::config::Limits;
     use crate::names::{ClusterId, Dot, Key, Log};
     use crate::node::Machine;
     use crate::placement::{View, next};
@@ -241,10 +243,10 @@ mod tests {
             records: vec![record(1, latest), record(2, Timestamp(1))],
             ..Recovered::default()
         };
-        let me = Me::new(facts.clone(), Arc::new(Machine), Duration::ZERO);
+        let me = Me::new(facts.clone(), Arc::new(Machine), &Limits::default());
         let (resident, unstable) = fill(&me, &facts, recovered());
         assert_eq!((resident.len(), unstable.len()), (2, 2));
-        assert!(me.clock.tick(me.wall_ms()) > latest);
+        assert!(me.draw() > latest);
         facts.closed.below = Epoch(2);
         assert_eq!(fill(&me, &facts, recovered()).1.len(), 1);
     }

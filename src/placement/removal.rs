@@ -61,6 +61,17 @@ impl View {
         logs
     }
 
+    /// Removals that seem to come from the future were noted by a clock that has been set back since: they
+    /// count as of now, so that what waits for their age does not wait for years.
+    pub fn correct_removals(&mut self, now_ms: u64, limit_ms: u64) {
+        let times = self.removed.values_mut().map(|removal| &mut removal.at_ms);
+        for at_ms in times.chain([&mut self.raised_ms]) {
+            if *at_ms > now_ms.saturating_add(limit_ms) {
+                *at_ms = now_ms;
+            }
+        }
+    }
+
     /// Gives up what only this node had, which was removed. True if anybody may have waited for it.
     pub fn give_up(&mut self, node: &NodeId) -> bool {
         let of_node = self.removed.values_mut().filter(|removal| removal.node == *node);
@@ -113,6 +124,18 @@ mod tests {
         let mut later = next::admit(&without, &[]);
         later.note_removals(&[&without], 1501, 500, false);
         assert_eq!((later.left_ms(&gone), later.last_left_ms()), (None, 0));
+    }
+
+    #[test]
+    fn removals_from_the_future_count_as_of_now() {
+        let before = first(2, 4, 1);
+        let mut after = next::remove(&before, &node(1)).expect("is listed");
+        after.note_removals(&[&before], 1000, 500, false);
+        after.raised_ms = 1000;
+        after.correct_removals(900, 100);
+        assert_eq!(after.last_left_ms(), 1000);
+        after.correct_removals(100, 100);
+        assert_eq!(after.last_left_ms(), 100);
     }
 
     #[test]

@@ -90,6 +90,9 @@ pub struct Facts {
     pub expired: BTreeSet<MemberId>,
     /// Removed members that no owner waits for any more: their records say nothing that is not known.
     pub settled: BTreeSet<MemberId>,
+    /// Removed members after whose removal this node dropped tombstones: they may hold what was deleted, and
+    /// nothing of theirs is taken any more, whatever time the clocks show by then.
+    pub too_late: Arc<BTreeSet<MemberId>>,
 }
 
 impl Region {
@@ -124,6 +127,7 @@ impl Facts {
             has_left: false,
             expired: BTreeSet::new(),
             settled: BTreeSet::new(),
+            too_late: Arc::default(),
         }
     }
 

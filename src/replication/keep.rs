@@ -5,12 +5,13 @@
 //! nobody took from it, and returns it as new writes: its logs were given up meanwhile, so under their
 //! old dots the records would be at one owner only.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::Facts;
 use super::facts::{Kept, Region};
 use crate::causality::VersionVector;
-use crate::names::{Dot, Epoch, Member};
+use crate::names::{Dot, Epoch, Member, MemberId};
 use crate::placement::SlotSet;
 use crate::planted::{self, Fault};
 
@@ -138,6 +139,16 @@ impl Facts {
         }
     }
 
+    /// This node drops tombstones: what those return that are removed by now may be what was deleted. True if
+    /// that is news.
+    pub fn drops_tombstones(&mut self) -> bool {
+        let removed = self.view().map(|view| view.removed.keys().copied().collect());
+        let removed: BTreeSet<MemberId> = removed.unwrap_or_default();
+        let is_news = removed != *self.too_late;
+        self.too_late = Arc::new(removed);
+        is_news
+    }
+
     /// True if this node was a member and is none any more: it keeps what it had until others have it.
     pub fn is_leaving(&self) -> bool {
         self.active != Epoch::NONE && !self.is_member()
@@ -149,6 +160,7 @@ impl Facts {
         let view = self.view().filter(|_| self.is_member() && !self.is_sealed());
         let left_ms = view.ok_or(NoReturn::NotNow)?.left_ms(from);
         let in_time = left_ms.is_some_and(|left_ms| now_ms.saturating_sub(left_ms) <= limit_ms);
+        let in_time = in_time && !self.too_late.contains(&from.id());
         if in_time || planted::is(Fault::ReturnsForEver) {
             Ok(())
         } else {

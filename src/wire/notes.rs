@@ -19,6 +19,7 @@ const MEMBER: &str = "member";
 const STANDING: &str = "standing";
 const VECTOR: &str = "vector";
 const ACCEPTORS: &str = "acceptors";
+const TOO_LATE: &str = "too late";
 
 /// What a node has promised and accepted, by epoch.
 pub type Acceptors = BTreeMap<Epoch, Acceptor>;
@@ -61,7 +62,12 @@ pub fn acceptors_note(acceptors: &Acceptors) -> Note {
     note(ACCEPTORS, acceptors)
 }
 
-/// Everything of the facts but who we are and the vector.
+/// Whose returns are not taken any more.
+pub fn too_late_note(facts: &Facts) -> Note {
+    note(TOO_LATE, &*facts.too_late)
+}
+
+/// Everything of the facts but who we are, the vector, and what has a note of its own.
 pub fn standing_note(facts: &Facts) -> Note {
     let standing = Standing {
         views: facts
@@ -109,6 +115,7 @@ pub fn read(notes: &[(String, Vec<u8>)]) -> Result<Option<(Facts, Acceptors)>, U
         facts.settled = standing.settled;
     }
     facts.vector = find::<VersionVector>(notes, VECTOR)?.unwrap_or_default();
+    facts.too_late = Arc::new(find(notes, TOO_LATE)?.unwrap_or_default());
     let acceptors = find::<Acceptors>(notes, ACCEPTORS)?.unwrap_or_default();
     Ok(Some((facts, acceptors)))
 }
@@ -147,6 +154,7 @@ mod tests {
             standing_note(facts),
             vector_note(facts),
             acceptors_note(acceptors),
+            too_late_note(facts),
         ];
         notes
             .into_iter()
@@ -165,7 +173,7 @@ mod tests {
         #[test]
         fn a_damaged_note_is_named_or_other_facts_but_never_a_panic(
             (facts, acceptors) in (facts(), acceptors()),
-            at in 0usize..4,
+            at in 0usize..5,
             damage in damages(),
         ) {
             let mut notes = notes(&facts, &acceptors);
@@ -176,7 +184,7 @@ mod tests {
         }
 
         #[test]
-        fn any_bytes_are_read_without_a_panic(at in 0usize..4, bytes in any::<Vec<u8>>(), facts in facts()) {
+        fn any_bytes_are_read_without_a_panic(at in 0usize..5, bytes in any::<Vec<u8>>(), facts in facts()) {
             let mut notes = notes(&facts, &Acceptors::new());
             notes[at].1 = [&[VERSION], &bytes[..]].concat();
             let _ = read(&notes);

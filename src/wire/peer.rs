@@ -1,7 +1,8 @@
 //! What nodes say to each other: a greeting, then frames that ask and answer.
 //!
-//! Postcard behind a version byte. Every frame carries the sender's clock, which raises the receiver's,
-//! and its active epoch, so that whoever is behind notices on the next word.
+//! Postcard behind a version byte. Every frame carries the sender's hybrid clock, which raises the
+//! receiver's, and its active epoch, so that whoever is behind notices on the next word. Wall clocks travel
+//! in greetings and gossip only: pushes, which are many, stay small.
 
 use std::collections::BTreeSet;
 
@@ -35,8 +36,19 @@ pub struct Greeting {
     pub boot: u64,
     /// None until the sender knows a view.
     pub cluster: Option<ClusterId>,
-    /// The sender's clock: its wall, or the highest time that it has drawn or seen.
+    /// The sender's hybrid clock: its wall, if it trusts it, or the highest time that it has drawn or seen.
     pub clock: Timestamp,
+    pub time: Shown,
+}
+
+/// The times of its sender that a message shows, for the receiver to judge clocks by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shown {
+    /// The wall clock alone, to be compared with the receiver's.
+    pub wall_ms: u64,
+    /// The latest wall time that the sender ever believed of a member. Timestamps up to there are honest,
+    /// though the clocks were set back since.
+    pub believed_ms: u64,
 }
 
 /// Every frame after the greeting.
@@ -302,6 +314,8 @@ pub struct Push {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Gossip {
     pub epoch: Epoch,
+    /// The frame has its hybrid clock, which may be ahead of every wall.
+    pub time: Shown,
     /// What the sender holds of its partition's logs in the active epoch.
     pub held: VersionVector,
     /// The stable numbers that the sender knows of its own log and its siblings'.

@@ -197,6 +197,9 @@ pub struct Home {
     pub role: String,
     pub partition_id: i64,
     pub endpoints: Vec<String>,
+    /// Whose clocks disagree, and by how much; absent while all agree.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub clock_troubles: Vec<String>,
 }
 
 /// `GET /status`: what a node knows of itself and its cluster.
@@ -224,8 +227,21 @@ pub struct Status {
     pub keys: u64,
     pub slots_lost: u32,
     pub storage_failure: Option<String>,
+    /// Why the node does not trust its wall clock, when it does not.
+    pub clock_doubt: Option<String>,
+    /// Members whose wall clocks differ from the node's by more than `CLOCK_LIMIT`.
+    #[serde(default)]
+    pub clocks_apart: Vec<ClockApart>,
     /// The view change that is under way, if one is.
     pub change: Option<Progress>,
+}
+
+/// A member's wall clock, as the node that was asked sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClockApart {
+    pub node: String,
+    /// How far it is ahead of the clock of the node that was asked; less than 0 if it is behind.
+    pub ahead_ms: i64,
 }
 
 /// How far a view change is, as the node that was asked sees it.

@@ -212,9 +212,9 @@ pub(super) fn facts() -> BoxedStrategy<Facts> {
     let incoming =
         (epochs(), vec(regions(), 0..2)).prop_map(|(target, regions)| Incoming { target, regions });
     let slots = (vec(regions(), 0..3), vec(kept(), 0..3), option::of(incoming));
-    (who, how_far, slots)
+    (who, how_far, slots, btree_set(member_ids(), 0..3))
         .prop_map(
-            |((me, views, outranked, has_left), how_far, (regions, kept, incoming))| {
+            |((me, views, outranked, has_left), how_far, (regions, kept, incoming), too_late)| {
                 let (active, sealed, closed, vector, gone) = how_far;
                 Facts {
                     views: views.into_iter().map(|view| (view.0.epoch, view.0)).collect(),
@@ -228,6 +228,7 @@ pub(super) fn facts() -> BoxedStrategy<Facts> {
                     gone,
                     outranked,
                     has_left,
+                    too_late: Arc::new(too_late),
                     ..Facts::new(me)
                 }
             },

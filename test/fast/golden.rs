@@ -9,7 +9,7 @@
 //! cut n1 n2        cut n1 -> n2            holds what goes between two nodes; one way
 //! isolate n1       slow n1 n2 500ms        cuts off from all others; delays by up to this
 //! heal             heal n1 n2              every link; one
-//! clock n1 +30s    (-10m, right)           sets a wall clock ahead, behind, right
+//! clock n1 +30s    (-10m, right)           sets a wall clock ahead, behind, right; of all nodes: clock all +2d
 //! disk n1 full     (slow 50ms, well)       refuses writes; syncs slowly
 //! wait 2s          wait until serving [n1]  simulated time; until all, or these, serve
 //!
@@ -72,8 +72,12 @@ scripts! {
     behind_within_a_second
     cause_and_effect_over_partitions
     clock_hours_ahead
+    clock_of_1970
+    clock_of_a_lone_node_a_day_ahead
     clock_set_back
     clocks_far_apart_at_start
+    clocks_set_right
+    clocks_whoever_disagrees
     concurrent_writes_converge
     cut_one_way
     delete_and_concurrent_put

@@ -4,6 +4,8 @@
 //! `SEED=n cargo test --test simulation one_seed -- --nocapture --ignored` repeats one run with the logs of
 //! its nodes; `SEEDS=n FIRST=m` chooses how many runs the gate does and from which seed.
 
+#[path = "simulation/clocks.rs"]
+mod clocks;
 #[path = "simulation/faults.rs"]
 mod faults;
 #[path = "simulation/plain.rs"]

@@ -32,7 +32,7 @@ pub struct Serve {
     /// How long a read waits for what it depends on [default: 800ms]
     #[arg(long, env = "CAUSAL_WAIT", value_name = "DURATION")]
     pub causal_wait: Option<String>,
-    /// How far another clock may be from this node's own [default: 1h]
+    /// How far wall clocks may differ before nodes say so [default: 1h]
     #[arg(long, env = "CLOCK_LIMIT", value_name = "DURATION")]
     pub clock_limit: Option<String>,
     /// How long a deletion is remembered at the least [default: 24h]

@@ -164,6 +164,8 @@ mod tests {
             keys: 0,
             slots_lost: 0,
             storage_failure: None,
+            clock_doubt: None,
+            clocks_apart: vec![],
             change: None,
             body: Value::Null,
         };

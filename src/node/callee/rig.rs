@@ -266,6 +266,7 @@ pub(super) async fn ask_from(
         boot: 7,
         cluster: Some(cluster),
         clock,
+        time: node.me.shown(),
     };
     let frame = Frame {
         id: 1,

@@ -203,6 +203,7 @@ async fn gossip_counts_from_the_life_that_the_view_lists() {
         let stable = crate::names::Dot { log: own, number: 5 };
         let gossip = Gossip {
             epoch: Epoch(2),
+            time: node.me.shown(),
             held: [stable].into_iter().collect(),
             stable: [stable].into_iter().collect(),
             done_below: Epoch(2),

@@ -21,7 +21,7 @@ use crate::planted::{self, Fault};
 use crate::replication::{Ask, Facts, Given, NoReturn, may_write};
 use crate::store::{Batch, Resident};
 use crate::view_change::Vote;
-use crate::wire::notes::{Acceptors, acceptors_note, member_note, standing_note, vector_note};
+use crate::wire::notes::{Acceptors, acceptors_note, member_note, standing_note, too_late_note, vector_note};
 use crate::wire::peer::{Answer, Push};
 
 /// What becomes of a job.
@@ -55,6 +55,7 @@ pub(super) struct Draft<'a> {
     vector_changed: bool,
     standing_changed: bool,
     acceptors_changed: bool,
+    too_late_changed: bool,
     /// The node was removed and keeps nothing: another life of it begins.
     pub begins_anew: bool,
 }
@@ -83,6 +84,7 @@ impl<'a> Draft<'a> {
             vector_changed: false,
             standing_changed: false,
             acceptors_changed: false,
+            too_late_changed: false,
             begins_anew: false,
         }
     }
@@ -105,6 +107,9 @@ impl<'a> Draft<'a> {
         }
         if self.acceptors_changed || self.begins_anew {
             batch.notes.push(acceptors_note(&self.acceptors));
+        }
+        if self.too_late_changed || self.begins_anew {
+            batch.notes.push(too_late_note(&self.facts));
         }
         batch
     }
@@ -235,7 +240,7 @@ impl<'a> Draft<'a> {
         if !planted::is(Fault::ClockNotRaised) {
             self.me.clock.observe(payload.timestamp);
         }
-        let timestamp = self.me.clock.tick(self.me.wall_ms());
+        let timestamp = self.me.draw();
         let dot = self.facts.next_dot();
         let created = self
             .current(key.as_str())
@@ -337,9 +342,13 @@ impl<'a> Draft<'a> {
 
     fn forget(&mut self, tombstones: &[Record]) {
         // A view may have been chosen since they were found.
-        for tombstone in tombstones.iter().filter(|_| self.facts.is_settled()) {
+        if !self.facts.is_settled() {
+            return;
+        }
+        for tombstone in tombstones {
             if self.current(tombstone.key()).as_ref() == Some(tombstone) {
                 self.forgotten.insert(tombstone.key().into());
+                self.too_late_changed |= self.facts.drops_tombstones();
             }
         }
     }

@@ -5,6 +5,7 @@ use super::{Draft, millis};
 use crate::causality::Record;
 use crate::names::{Epoch, Member};
 use crate::node::jobs::{NotStored, Round};
+use crate::node::walls::Time;
 use crate::placement::SlotSet;
 use crate::planted::{self, Fault};
 use crate::replication::{Facts, Kept, NoReturn};
@@ -59,9 +60,7 @@ impl Draft<'_> {
         slots: &SlotSet,
         kept: &[Kept],
     ) -> Result<(), NoReturn> {
-        let forget_ms = millis(self.limits.forget_after);
-        let limit_ms = forget_ms.saturating_sub(3 * millis(self.limits.clock_limit));
-        self.facts.may_adopt(from, self.me.wall_ms(), limit_ms)?;
+        self.may_adopt(from)?;
         // By an older view some of them may be another's, who would wait for them in vain.
         let owned = self.facts.owned_slots();
         let all_are_ours = slots.difference(&owned).is_empty();
@@ -85,6 +84,23 @@ impl Draft<'_> {
             self.standing_changed |= self.facts.has_returned(from.id(), &one.sources, &returned);
         }
         Ok(())
+    }
+
+    /// Is it early enough for what a node returns? It is taken when it is in time by the likely time and no
+    /// tombstone was dropped here meanwhile, refused for good when it is late whatever the clocks show, and
+    /// asked for again otherwise.
+    fn may_adopt(&self, from: &Member) -> Result<(), NoReturn> {
+        let forget_ms = millis(self.limits.forget_after);
+        let limit_ms = forget_ms.saturating_sub(3 * millis(self.limits.clock_limit));
+        let mut time = self.me.time();
+        if planted::is(Fault::DoubtedClockRefuses) {
+            time = Time::certain(self.me.wall_ms());
+        }
+        let by = |now_ms| self.facts.may_adopt(from, now_ms, limit_ms);
+        match by(time.likely_ms) {
+            Err(NoReturn::TooLate) if time.is_doubted || by(time.low_ms).is_ok() => Err(NoReturn::NotNow),
+            judged => judged,
+        }
     }
 
     /// Waits no longer for what came back too late, nor for what others had handed over to its sender.

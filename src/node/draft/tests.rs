@@ -64,16 +64,14 @@ fn put(text: &str) -> Job {
 
 /// The batch of these jobs, at a node with these facts and records.
 fn batch_of(facts: Facts, records: &[Record], jobs: impl IntoIterator<Item = Job>) -> Batch {
-    let me = Me::new(
-        facts.clone(),
-        std::sync::Arc::new(Machine),
-        Duration::from_secs(1),
-    );
+    let limits = Limits::default();
+    let me = Me::new(facts.clone(), std::sync::Arc::new(Machine), &limits);
+    me.judge_wall();
     let resident = Resident::new();
     for record in records {
         resident.put(record.clone());
     }
-    let (limits, acceptors) = (Limits::default(), Acceptors::default());
+    let acceptors = Acceptors::default();
     let mut draft = Draft::new(&me, &resident, &limits, facts, acceptors, Round::default());
     for job in jobs {
         draft.decide(job);

@@ -245,6 +245,14 @@ fn what_a_removed_node_returns_is_taken_for_a_limited_time() {
 }
 
 #[test]
+fn what_a_removed_node_returns_is_not_taken_once_tombstones_were_dropped() {
+    let mut taker = after_a_removal();
+    assert!(taker.drops_tombstones() && !taker.drops_tombstones());
+    // The clock was set back: by what it shows, the removal was just now.
+    assert_eq!(taker.may_adopt(&member(2), 1000, 500), Err(NoReturn::TooLate));
+}
+
+#[test]
 fn what_a_removed_node_returns_is_taken_by_active_members_only() {
     let taker = after_a_removal();
     let refused = |change: fn(&mut Facts)| {

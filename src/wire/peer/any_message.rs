@@ -11,13 +11,21 @@ use crate::wire::samples::*;
 
 pub(super) fn greetings() -> BoxedStrategy<Greeting> {
     let cluster = option::of(numbers().prop_map(ClusterId));
-    (members(), numbers(), cluster, timestamps())
-        .prop_map(|(member, boot, cluster, clock)| Greeting {
+    (members(), numbers(), cluster, timestamps(), shown())
+        .prop_map(|(member, boot, cluster, clock, time)| Greeting {
             member,
             boot,
             cluster,
             clock,
+            time,
         })
+        .boxed()
+}
+
+fn shown() -> BoxedStrategy<Shown> {
+    let times = (numbers(), numbers());
+    times
+        .prop_map(|(wall_ms, believed_ms)| Shown { wall_ms, believed_ms })
         .boxed()
 }
 
@@ -39,10 +47,19 @@ fn known() -> BoxedStrategy<Known> {
 
 fn gossip() -> BoxedStrategy<Gossip> {
     let waits = proptest::collection::btree_set(member_ids(), 0..3);
-    (epochs(), vectors(), vectors(), epochs(), closings(), waits)
+    (
+        epochs(),
+        shown(),
+        vectors(),
+        vectors(),
+        epochs(),
+        closings(),
+        waits,
+    )
         .prop_map(
-            |(epoch, held, stable, done_below, closed, does_not_await)| Gossip {
+            |(epoch, time, held, stable, done_below, closed, does_not_await)| Gossip {
                 epoch,
+                time,
                 held,
                 stable,
                 done_below,

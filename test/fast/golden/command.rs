@@ -25,6 +25,8 @@ pub(crate) enum Command {
     HealLink(usize, usize),
     /// The node's clock, milliseconds ahead of the true time.
     Clock(usize, i64),
+    /// The clocks of all nodes.
+    Clocks(i64),
     Disk(usize, Disk),
     Wait(Duration),
     /// These nodes, or all that run.
@@ -122,6 +124,7 @@ impl Command {
             ["lead", address, "to", other] => Self::Lead(node(address)?, node(other)?),
             ["heal"] => Self::Heal,
             ["heal", a, b] => Self::HealLink(node(a)?, node(b)?),
+            ["clock", "all", offset] => Self::Clocks(clock_offset_ms(offset)?),
             ["clock", one, offset] => Self::Clock(node(one)?, clock_offset_ms(offset)?),
             ["disk", one, "well"] => Self::Disk(node(one)?, Disk::Well),
             ["disk", one, "full"] => Self::Disk(node(one)?, Disk::Full),
@@ -259,7 +262,7 @@ fn number<T: std::str::FromStr>(word: &str) -> Result<T, Slip> {
         .map_err(|_| format!("{word} is no number that fits here"))
 }
 
-/// `500ms`, `2s`, `5m`, `1h`.
+/// `500ms`, `2s`, `5m`, `1h`, `365d`.
 fn duration(word: &str) -> Result<Duration, Slip> {
     let unit = word.trim_start_matches(|digit: char| digit.is_ascii_digit());
     let count: u64 = number(&word[..word.len() - unit.len()])?;
@@ -268,6 +271,7 @@ fn duration(word: &str) -> Result<Duration, Slip> {
         "s" => 1000,
         "m" => 60_000,
         "h" => 3_600_000,
+        "d" => 86_400_000,
         _ => return Err(format!("{word} is no time, 500ms and 2s are")),
     };
     Ok(Duration::from_millis(count * ms))

@@ -82,6 +82,9 @@ impl Stage {
         if situation.slots_lost > 0 {
             line.push_str(", keys were lost");
         }
+        for trouble in situation.clock_troubles() {
+            line.push_str(&format!("; {trouble}"));
+        }
         Ok(self.short(&line))
     }
 

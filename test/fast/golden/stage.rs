@@ -18,6 +18,7 @@ use crate::churn::churn;
 use crate::command::{Command, Disk, Layout, View};
 use crate::support::simulated::SimCluster;
 use crate::support::simulated::cluster::{Given, SimNode};
+use crate::support::simulated::fault::Fault;
 use crate::told::within;
 
 /// How long a script waits until every node serves.
@@ -286,6 +287,7 @@ impl Stage {
             Command::Clock(node, offset_ms) => {
                 self.cluster_mut(node)?.nodes[node].world.set_offset_ms(offset_ms)
             }
+            Command::Clocks(offset_ms) => self.cluster_mut(0)?.suffer(Fault::Clocks(offset_ms)),
             Command::Disk(node, state) => {
                 let disk = &self.cluster_mut(node)?.nodes[node].disk;
                 disk.set_full(state == Disk::Full);

@@ -6,7 +6,7 @@ use causeway::names::{Epoch, Incarnation, Member};
 use causeway::net::stream::HttpDialer;
 use causeway::net::{Dialer, Pipe};
 use causeway::wire::peer::{
-    Body, Frame, Greeting, Question, decode_frame, decode_greeting, encode_frame, encode_greeting,
+    Body, Frame, Greeting, Question, Shown, decode_frame, decode_greeting, encode_frame, encode_greeting,
 };
 use tokio::time::timeout;
 
@@ -35,6 +35,10 @@ fn greeting(clock: Timestamp) -> Bytes {
         boot: 3,
         cluster: None,
         clock,
+        time: Shown {
+            wall_ms: clock.wall_ms(),
+            believed_ms: clock.wall_ms(),
+        },
     })
 }
 
@@ -46,7 +50,6 @@ async fn its_clock(process: &Process) -> Timestamp {
     let answer = timeout(SOON, pipe.receiver.recv()).await;
     let answer = answer.expect("answers or hangs up");
     let answer = decode_greeting(&answer.expect("greets before it judges")).expect("is a greeting");
-    to_the_end(pipe).await;
     answer.clock
 }
 

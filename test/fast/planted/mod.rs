@@ -1,5 +1,6 @@
 //! The faults that are planted, each with what must notice it: the gate and the soak go by these lists.
 
+mod clocks;
 mod facts;
 #[path = "../steps/heal.rs"]
 mod heal;
@@ -44,7 +45,7 @@ pub(crate) const BY_CHANCE: [Fault; 9] = [
 ];
 
 /// Faults that are too rare for chance, each with the schedule that shows it.
-pub(crate) const BY_SCHEDULE: [(Fault, Schedule); 33] = [
+pub(crate) const BY_SCHEDULE: [(Fault, Schedule); 37] = [
     (
         Fault::DependenciesLeftOut,
         schedules::an_effect_where_its_cause_is_missing,
@@ -108,6 +109,22 @@ pub(crate) const BY_SCHEDULE: [(Fault, Schedule); 33] = [
     (Fault::SilentStreamKept, recent::a_stream_that_is_in_backoff),
     (Fault::OwnLeftOut, recent::two_that_wrote_while_they_were_cut),
     (Fault::UnheardNotAwaited, recent::a_member_that_was_passed_over),
+    (
+        Fault::DoubtedClockForgets,
+        clocks::all_clocks_ahead_while_a_removed_node_is_away,
+    ),
+    (
+        Fault::DoubtedClockRefuses,
+        clocks::a_removed_node_returns_while_all_clocks_are_ahead,
+    ),
+    (
+        Fault::DoubtedClockDraws,
+        clocks::a_write_at_the_one_that_is_a_year_ahead,
+    ),
+    (
+        Fault::HybridHeldAgainstWall,
+        clocks::a_payload_of_a_clock_that_was_ahead,
+    ),
 ];
 
 /// Faults that random runs of clients without payloads notice.

@@ -40,7 +40,7 @@ pub(crate) fn a_removed_owner_that_comes_back_too_late() -> Seen {
 }
 
 /// Removes a node that nobody reaches, and waits until the others serve without it.
-async fn remove(cluster: &SimCluster, via: usize, node: usize) {
+pub(super) async fn remove(cluster: &SimCluster, via: usize, node: usize) {
     let request = ViewRequest {
         node: cluster.nodes[node].id.clone(),
         kind: RequestKind::Remove { force: false },

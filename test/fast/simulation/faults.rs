@@ -190,3 +190,24 @@ fn a_clock_drifts_from_where_it_stood() {
         assert!(passed.abs_diff(truly + truly / 20) <= 1);
     });
 }
+
+#[test]
+fn all_clocks_are_set_and_none_shows_a_time_before_1970() {
+    const YEAR_MS: i64 = 365 * 86_400_000;
+    simulate(async {
+        let mut cluster = SimCluster::serving(1, 2, 2).await;
+        let walls = |cluster: &SimCluster| {
+            cluster
+                .nodes
+                .iter()
+                .map(|node| node.world.wall_ms())
+                .collect::<Vec<_>>()
+        };
+        let right = walls(&cluster);
+        cluster.suffer(Fault::Clocks(YEAR_MS));
+        let ahead = right.iter().map(|wall_ms| wall_ms + YEAR_MS.unsigned_abs());
+        assert_eq!(walls(&cluster), ahead.collect::<Vec<_>>());
+        cluster.suffer(Fault::Clocks(-100 * YEAR_MS));
+        assert_eq!(walls(&cluster), [0, 0]);
+    });
+}

@@ -94,7 +94,8 @@ impl World for SimWorld {
     fn wall_ms(&self) -> u64 {
         let since_begin = i64::try_from(self.born.elapsed().as_millis()).expect("a short simulation");
         let now = BEGIN_MS + since_begin + self.hand.lock().offset_ms();
-        u64::try_from(now).expect("clocks stay after 1970")
+        // No machine shows an earlier time than 1970.
+        u64::try_from(now).unwrap_or(0)
     }
 
     fn random(&self) -> u64 {

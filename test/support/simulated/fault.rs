@@ -44,6 +44,8 @@ pub enum Fault {
     Thaw(usize),
     /// Sets a clock this many milliseconds off.
     Clock(usize, i64),
+    /// Sets the clocks of all nodes this many milliseconds off.
+    Clocks(i64),
     /// Lets a clock run so many millionths too fast, or too slowly.
     Drift(usize, i64),
     DiskFull(usize, bool),
@@ -86,7 +88,10 @@ impl Fault {
             Self::Kill(_) => "node killed",
             Self::Wipe(_) => "disk destroyed",
             Self::Freeze(_) => "node frozen",
+            Self::Clock(_, off_ms) if off_ms.unsigned_abs() > FAR_OFF_MS => "clock far off",
             Self::Clock(..) => "clock jumped",
+            Self::Clocks(off_ms) if off_ms.unsigned_abs() > FAR_OFF_MS => "all clocks far off",
+            Self::Clocks(..) => "all clocks jumped",
             Self::Drift(..) => "clock drifting",
             Self::DiskFull(_, true) => "disk full",
             Self::SlowDisk(_, sync_ms) if sync_ms > QUICK_SYNC_MS => "disk slow",
@@ -104,6 +109,9 @@ impl Fault {
         })
     }
 }
+
+/// Clocks that are further off than the default `CLOCK_LIMIT` count apart.
+pub const FAR_OFF_MS: u64 = 3_600_000;
 
 /// Syncs of more than this excuse slow answers.
 pub const QUICK_SYNC_MS: u64 = 25;

@@ -18,6 +18,8 @@ pub struct Severity {
     /// Whether links are only slow and clocks right: tombstones go soon, and what is on its way must
     /// not outlive them.
     pub gentle: bool,
+    /// How often somebody sets clocks by minutes, days or years.
+    pub clock_steps: u64,
 }
 
 /// Draws a plan. Whatever strikes a node or a link is mended a little later, so that faults overlap in
@@ -40,6 +42,9 @@ pub fn draw(dice: &Dice, nodes: usize, spares: usize, replicas: u32, severity: S
     }
     for _ in 0..severity.changes {
         draft.change();
+    }
+    for _ in 0..severity.clock_steps {
+        draft.clock_step();
     }
     draft.events.sort_by_key(|event| event.at_ms);
     draft.events
@@ -267,6 +272,33 @@ impl Draft<'_> {
             return self.node();
         }
         others[self.node() % others.len()]
+    }
+
+    /// The clock of one node, or of all, is set wrong, and mostly right again; some stay wrong to the end.
+    fn clock_step(&mut self) {
+        let at_ms = self.dice.between(0, self.severity.span_ms);
+        let right_ms = at_ms + self.dice.between(50, self.severity.span_ms / 2);
+        let (node, off_ms) = (self.node(), self.far_off());
+        let of_all = self.dice.chance(40);
+        let set = |off_ms| {
+            if of_all {
+                Fault::Clocks(off_ms)
+            } else {
+                Fault::Clock(node, off_ms)
+            }
+        };
+        self.at(at_ms, set(off_ms));
+        if self.dice.chance(80) {
+            self.at(right_ms, set(0));
+        }
+    }
+
+    /// Minutes to decades ahead or behind; far behind is 1970.
+    fn far_off(&self) -> i64 {
+        const UNITS_MS: [i64; 4] = [60_000, 3_600_000, 86_400_000, 365 * 86_400_000];
+        let unit_ms = UNITS_MS[usize::try_from(self.dice.between(0, 3)).expect("few")];
+        let off_ms = unit_ms * i64::try_from(self.dice.between(1, 60)).expect("few");
+        if self.dice.chance(50) { off_ms } else { -off_ms }
     }
 
     fn strike(&mut self, at_ms: u64, mended_ms: u64, fault: Fault, mending: Fault) {

@@ -71,6 +71,14 @@ pub enum Fault {
     CopiesNotVouchedFor,
     /// Nobody waits for what a removed owner may bring back.
     RemovedNotAwaited,
+    /// A write stores whatever its client claims to depend on.
+    ForgedStored,
+    /// A record keeps dependencies that no view allows, and replies mention them.
+    ForgedShown,
+    /// A payload of an epoch that nobody knows is waited for, for ever.
+    UnknownEpochAwaited,
+    /// What a cut-off member was claimed to have written is still claimed when it is back and denies it.
+    ClaimsNotCleared,
 }
 
 #[cfg(feature = "planted-faults")]

@@ -281,6 +281,7 @@ impl Committer {
             }
         }
         for record in records {
+            self.node.claims.note(&record);
             if let Some(superseded) = self.node.resident.put(record.clone()) {
                 self.unstable.remove(superseded.dot());
             }

@@ -110,6 +110,7 @@ impl Node {
             return;
         }
         self.reports.note(from.id(), gossip.epoch, gossip.done_below);
+        self.claims.hear(&gossip.held);
         if facts.view().is_some_and(|view| view.is_member(from)) {
             let mut stable = gossip.stable.clone();
             stable.retain(|dot| dot.log.epoch >= facts.closed.below);

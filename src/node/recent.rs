@@ -38,6 +38,7 @@ impl Node {
             if let Ok(Answer::Gossip(gossip)) = answer
                 && gossip.epoch != Epoch::NONE
             {
+                self.claims.hear(&gossip.held);
                 payload.epoch = payload.epoch.max(gossip.epoch);
                 payload.entries.merge(&gossip.held);
             }

@@ -11,6 +11,7 @@ mod moves;
 mod progress;
 mod quiescence;
 mod reads;
+mod vet;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

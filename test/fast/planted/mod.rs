@@ -1,6 +1,7 @@
 //! The faults that are planted, each with what must notice it: the gate and the soak go by these lists.
 
 mod facts;
+mod forged;
 #[path = "../steps/heal.rs"]
 mod heal;
 #[path = "../steps/judge.rs"]
@@ -29,7 +30,7 @@ pub(crate) type Seen = Result<(), String>;
 pub(crate) type Schedule = fn() -> Seen;
 
 /// Faults that random runs notice: the simulator's plans and clients must stay bad enough for that.
-pub(crate) const BY_CHANCE: [Fault; 9] = [
+pub(crate) const BY_CHANCE: [Fault; 10] = [
     Fault::NumberNotStored,
     Fault::SameIncarnation,
     Fault::ArrivalOrderWins,
@@ -39,10 +40,11 @@ pub(crate) const BY_CHANCE: [Fault; 9] = [
     Fault::AcknowledgedBeforeStored,
     Fault::WritesAfterTheSeal,
     Fault::StableByMajority,
+    Fault::ForgedStored,
 ];
 
 /// Faults that are too rare for chance, each with the schedule that shows it.
-pub(crate) const BY_SCHEDULE: [(Fault, Schedule); 25] = [
+pub(crate) const BY_SCHEDULE: [(Fault, Schedule); 29] = [
     (
         Fault::DependenciesLeftOut,
         schedules::an_effect_where_its_cause_is_missing,
@@ -98,6 +100,16 @@ pub(crate) const BY_SCHEDULE: [(Fault, Schedule); 25] = [
     ),
     (Fault::NotReadyServes, steps::a_new_owner_that_took_nothing),
     (Fault::NeverGivesUp, steps::a_reader_of_what_nobody_has),
+    (Fault::ForgedStored, forged::a_write_with_a_forged_payload),
+    (Fault::ForgedShown, forged::a_forged_record_on_disk),
+    (
+        Fault::UnknownEpochAwaited,
+        forged::a_payload_of_an_epoch_that_nobody_knows,
+    ),
+    (
+        Fault::ClaimsNotCleared,
+        forged::a_claim_about_a_member_that_was_cut_off,
+    ),
 ];
 
 /// Does something with a fault planted in the whole process.

@@ -95,6 +95,14 @@ pub enum Fault {
     DoubtedClockDraws,
     /// A hybrid clock is held against the wall clock, as if only a wall clock could raise it.
     HybridHeldAgainstWall,
+    /// A write stores whatever its client claims to depend on.
+    ForgedStored,
+    /// A record keeps dependencies that no view allows, and replies mention them.
+    ForgedShown,
+    /// A payload of an epoch that nobody knows is waited for, for ever.
+    UnknownEpochAwaited,
+    /// What a cut-off member was claimed to have written is still claimed when it is back and denies it.
+    ClaimsNotCleared,
 }
 
 #[cfg(feature = "planted-faults")]

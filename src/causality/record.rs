@@ -4,7 +4,7 @@
 //! copy or a recovery moves blocks and parses nothing but lengths. The block begins with a version byte:
 //!
 //! ```text
-//! version 1 | flags 1 | key length 2 | entries 2 | epoch 8 | member 8 | number 8 | timestamp 8
+//! version 1 | flags 1 (tombstone, vouched) | key length 2 | entries 2 | epoch 8 | member 8 | number 8 | timestamp 8
 //! | key | entries of the dependencies, 24 each: epoch, member, number | value
 //! ```
 
@@ -17,6 +17,8 @@ use crate::names::{Dot, Epoch, Key, Log, MemberId, Slot};
 
 const VERSION: u8 = 1;
 const TOMBSTONE: u8 = 1;
+const VOUCHED: u8 = 2;
+const FLAGS_AT: usize = 1;
 const HEADER_BYTES: usize = 38;
 const ENTRY_BYTES: usize = 24;
 const DOT_AT: usize = 6;
@@ -104,7 +106,7 @@ impl Record {
     }
 
     pub fn is_tombstone(&self) -> bool {
-        self.0[1] & TOMBSTONE != 0
+        self.0[FLAGS_AT] & TOMBSTONE != 0
     }
 
     pub fn dot(&self) -> Dot {
@@ -119,6 +121,35 @@ impl Record {
     pub fn dependencies(&self) -> impl Iterator<Item = Dot> + '_ {
         let start = HEADER_BYTES + self.key_len();
         (0..self.entries_len()).map(move |entry| dot_at(&self.0, start + entry * ENTRY_BYTES))
+    }
+
+    pub fn has_dependencies(&self) -> bool {
+        self.entries_len() > 0
+    }
+
+    /// True if some member is known to have taken each write that this one depends on. Of any other
+    /// dependency a client has merely claimed that it exists.
+    pub fn is_vouched(&self) -> bool {
+        self.0[FLAGS_AT] & VOUCHED != 0 || self.entries_len() == 0
+    }
+
+    /// The same record, of which each dependency is known to exist.
+    pub fn vouched(&self) -> Self {
+        let mut block = self.0.to_vec();
+        block[FLAGS_AT] |= VOUCHED;
+        Self(block.into())
+    }
+
+    /// The same write with those dependencies only that `keep` accepts.
+    pub fn with_dependencies(&self, mut keep: impl FnMut(Dot) -> bool) -> Self {
+        let start = HEADER_BYTES + self.key_len();
+        let mut block = self.0[..start].to_vec();
+        let kept: Vec<Dot> = self.dependencies().filter(|dot| keep(*dot)).collect();
+        let entries = u16::try_from(kept.len()).expect("no more than there were");
+        block[4..6].copy_from_slice(&entries.to_le_bytes());
+        kept.into_iter().for_each(|dot| put_dot(&mut block, dot));
+        block.extend_from_slice(&self.0[self.value_start()..]);
+        Self(block.into())
     }
 
     /// The same value, timestamp and dependencies as a write of another log.
@@ -247,6 +278,19 @@ mod tests {
         fn a_block_that_is_cut_is_refused_or_another_value_but_never_a_panic(record in records(), keep in 0usize..120) {
             let block = record.as_block();
             let _ = Record::from_block(&block[..keep.min(block.len())]);
+        }
+
+        #[test]
+        fn a_record_keeps_all_but_the_dependencies_that_are_taken_from_it(record in records()) {
+            let kept: Vec<Dot> = record.dependencies().filter(|dot| dot.number > 4).collect();
+            let vouched = record.vouched();
+            let less = vouched.with_dependencies(|dot| dot.number > 4);
+            prop_assert_eq!(less.dependencies().collect::<Vec<_>>(), kept);
+            prop_assert_eq!(less.value(), record.value());
+            prop_assert_eq!((less.dot(), less.timestamp()), (record.dot(), record.timestamp()));
+            prop_assert!(vouched.is_vouched() && less.is_vouched());
+            prop_assert_eq!(record.is_vouched(), record.dependencies().next().is_none());
+            prop_assert_eq!(Record::from_block(less.as_block()).expect("is a record"), less);
         }
 
         #[test]

@@ -110,6 +110,21 @@ pub enum Refusal {
     Overloaded,
 }
 
+impl Refusal {
+    /// The payload claims a write that no member has taken.
+    pub(super) fn impossible() -> Self {
+        let text = "the causal payload depends on a write that no node has taken; send back what the store answered, or start again without one";
+        Self::BadPayload(text.to_owned())
+    }
+
+    /// The payload claims an epoch of which no member has heard.
+    pub(super) fn unheard_of(epoch: Epoch) -> Self {
+        Self::BadPayload(format!(
+            "the causal payload is of epoch {epoch}, of which no node of the view has heard; send back what the store answered, or start again without one"
+        ))
+    }
+}
+
 fn starting_text(missing: &[NodeId], quarrel: &[String]) -> String {
     let missing: Vec<_> = missing.iter().map(NodeId::as_str).collect();
     let waits_for = match missing.as_slice() {

@@ -278,6 +278,7 @@ impl Committer {
     ) {
         for record in records {
             forgotten.remove(record.key());
+            self.node.claims.note(&record);
             if let Some(superseded) = self.node.resident.put(record.clone()) {
                 self.unstable.remove(superseded.dot());
             }

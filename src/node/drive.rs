@@ -39,6 +39,12 @@ impl Changes {
         *self.accepted.lock() = Some((Instant::now(), view));
     }
 
+    /// True if this member accepted a view of an epoch after this one: it may be chosen.
+    pub(super) fn may_be_chosen_after(&self, epoch: Epoch) -> bool {
+        let accepted = self.accepted.lock();
+        accepted.as_ref().is_some_and(|(_, view)| view.epoch > epoch)
+    }
+
     /// The view that was accepted for `epoch` at least `patience` ago, and of which nothing was heard
     /// since.
     pub(super) fn undecided(&self, epoch: Epoch, patience: Duration) -> Option<Arc<View>> {

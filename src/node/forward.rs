@@ -208,6 +208,9 @@ impl Node {
                     Ok(Answer::Declined(Declined::KeyNotFound { payload })) => {
                         return Forwarded::Answered(Err(Refusal::KeyNotFound { partition, payload }));
                     }
+                    Ok(Answer::Declined(Declined::BadPayload(reason))) => {
+                        return Forwarded::Answered(Err(Refusal::BadPayload(reason)));
+                    }
                     Ok(Answer::Declined(reason)) => declined.push(reason),
                     Ok(answer) => {
                         if let Some(done) = read(answer) {

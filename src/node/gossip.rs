@@ -143,6 +143,7 @@ impl Node {
             return;
         }
         self.reports.note(from.id(), gossip);
+        self.claims.hear(&gossip.held);
         let is_member = facts.view().is_some_and(|view| view.is_member(from));
         if is_member {
             let mut stable = gossip.stable.clone();

@@ -205,6 +205,7 @@ impl Node {
                 start,
             } => self.answer_accept(epoch, ballot, view.0, start).await,
             Question::Admit => self.answer_admit(peer),
+            Question::Vouch { epochs, logs } => Answer::Vouched(self.vouch(&epochs, &logs)),
             Question::Order { order, known } => Answer::Report(self.follow(order, known).await),
         };
         Some(answer)
@@ -281,6 +282,7 @@ fn not_taken_answer(reason: NotTaken) -> Option<Answer> {
         NotTaken::NotHere(not_here) => declined(&not_here),
         NotTaken::Refused(Refusal::KeyNotFound { payload, .. }) => Declined::KeyNotFound { payload },
         NotTaken::Refused(Refusal::StorageFailed(reason)) => Declined::StorageFailed(reason),
+        NotTaken::Refused(Refusal::BadPayload(reason)) => Declined::BadPayload(reason),
         NotTaken::Refused(_) => return None,
     };
     Some(Answer::Declined(declined))

@@ -52,6 +52,8 @@ pub(super) struct WriteJob {
     pub key: Key,
     pub value: Option<Bytes>,
     pub payload: Payload,
+    /// Every entry of the payload is known to exist.
+    pub vouched: bool,
     pub arrived: Instant,
     pub reply: Reply<Stored>,
 }
@@ -61,6 +63,8 @@ pub(super) struct WriteJob {
 pub(super) struct SeveralJob {
     pub operations: Vec<Operation>,
     pub payload: Payload,
+    /// Every entry of the payload is known to exist.
+    pub vouched: bool,
     /// What was known stable when they came.
     pub known_stable: Arc<VersionVector>,
     pub arrived: Instant,
@@ -82,6 +86,13 @@ pub(super) struct PushJob {
     pub push: Push,
     pub arrived: Instant,
     pub reply: oneshot::Sender<Answer>,
+}
+
+/// A record as it is stored, and the same without false dependencies.
+#[derive(Debug)]
+pub(super) struct Cleared {
+    pub found: Record,
+    pub cleared: Record,
 }
 
 /// Everything that changes what a node durably knows, or must see it between two changes.
@@ -170,6 +181,11 @@ pub(super) enum Job {
     Settle(BTreeSet<MemberId>),
     /// Drops tombstones that nobody needs any more.
     Forget(Vec<Record>),
+    /// Puts records in the place of those whose clients claimed dependencies that do not exist.
+    Clear {
+        records: Vec<Cleared>,
+        reply: Reply<()>,
+    },
 }
 
 impl Job {

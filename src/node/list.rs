@@ -6,6 +6,7 @@
 //! declines, and whoever owns it now is asked. Partitions are read each for itself, so a page is no snapshot
 //! of all of them: it may have an effect without its cause on another partition. Its payload has both.
 
+use std::borrow::Cow;
 use std::ops::Bound;
 use std::time::Duration;
 
@@ -57,6 +58,7 @@ impl Node {
     pub async fn list(&self, listing: &Listing, payload: &Payload) -> Result<Listed, Refusal> {
         self.route()?;
         let deadline = Instant::now() + self.limits.causal_wait;
+        let mut payload = Cow::Borrowed(payload);
         let mut parts = Vec::new();
         let mut open = SlotSet::all();
         loop {
@@ -64,7 +66,7 @@ impl Node {
             let asked = self.slots_by_partition(&open);
             let asking = asked
                 .iter()
-                .map(|(_, owners, slots)| self.part(owners, slots, listing, payload, deadline));
+                .map(|(_, owners, slots)| self.part(owners, slots, listing, &payload, deadline));
             let answers = join_all(asking).await;
             let mut refused = None;
             for ((partition, _, slots), answered) in asked.iter().zip(answers) {
@@ -77,7 +79,7 @@ impl Node {
                 }
             }
             let Some((partition, declined)) = refused else {
-                return Ok(joined(parts, listing, payload));
+                return Ok(joined(parts, listing, &payload));
             };
             if Instant::now() + PATIENCE >= deadline {
                 return Err(if declined.contains(&Declined::Behind) {
@@ -85,6 +87,9 @@ impl Node {
                 } else {
                     Refusal::Unavailable { partition }
                 });
+            }
+            if let Cow::Borrowed(asked) = payload {
+                payload = Cow::Owned(self.vetted(asked).await?.payload);
             }
             let news = self.me.published.beyond(published);
             let _ = timeout_at(Instant::now() + PATIENCE, news).await;

@@ -4,7 +4,8 @@
 //! (`read`); writes meet at the committer, which stores a batch with one sync and wakes each waiter
 //! (`write`, `committer`, `draft`); siblings hear of writes by pushes and of everything else by exchanges
 //! (`exchanges`); `gossip` spreads what is stable; `formation`, `agree`, `change`, `drive` and `follow` see to
-//! the view. `callee` and `peers` see to it that an answer counts only for the member that gave it.
+//! the view; `callee` and `peers` see to it that an answer counts only for the member that gave it; `claims`,
+//! `vouch` and `clear` keep what one client makes up from hurting others.
 //!
 //! The node knows nothing of HTTP, files or sockets: its world, network and disk are handed to it, which
 //! is how the simulator runs the very same code.
@@ -14,6 +15,8 @@ mod agree;
 mod answers;
 mod callee;
 mod change;
+mod claims;
+mod clear;
 mod committer;
 mod complaints;
 mod copy;
@@ -48,6 +51,7 @@ mod timekeeping;
 mod update;
 mod upkeep;
 mod view_request;
+mod vouch;
 mod walls;
 mod world;
 mod write;
@@ -74,6 +78,7 @@ pub use world::{Machine, World};
 
 use acks::Acks;
 use change::Admissions;
+use claims::Claims;
 use complaints::Complaints;
 use drive::Changes;
 use exchanges::Tickets;
@@ -123,6 +128,7 @@ pub struct Node {
     changes: Changes,
     following: Following,
     admissions: Admissions,
+    claims: Claims,
     /// Ends the loops that belong to the active epoch.
     epoch_stop: Mutex<CancellationToken>,
     /// Ends the streams on which this node goes by the name of its present life.
@@ -132,8 +138,9 @@ pub struct Node {
 impl Node {
     /// What a client's payload text says; several texts joined by commas are joined. Empty is fine.
     ///
-    /// Refuses what does not parse, comes from another cluster, or claims a time that nobody can have drawn:
-    /// a forged payload must not drive the clocks away.
+    /// Refuses what does not parse, comes from another cluster, claims a time that nobody can have drawn (a
+    /// forged payload must not drive the clocks away), or names a write that no view allows. Claims about
+    /// which only other members can tell are judged where they matter ([`vouch`]).
     pub fn payload(&self, text: &str) -> Result<Payload, Refusal> {
         if text.is_empty() {
             return Ok(Payload::default());
@@ -143,11 +150,21 @@ impl Node {
         let Some(view) = facts.newest() else {
             return Ok(Payload::default());
         };
-        let payload = Payload::from_text(text, view.cluster.into())
+        let mut payload = Payload::from_text(text, view.cluster.into())
             .map_err(|error| Refusal::BadPayload(error.to_string()))?;
         if self.me.is_from_the_future(payload.timestamp) {
             let text = "the causal payload is from the future; check the clocks of the nodes, or start again without one";
             return Err(Refusal::BadPayload(text.to_owned()));
+        }
+        for dot in payload.entries.iter() {
+            let epoch = dot.log.epoch;
+            if !facts.is_closed(epoch) && facts.is_no_dot(dot) {
+                return Err(Refusal::impossible());
+            }
+            // Nobody may store the entry before the view is known: this fences the payload (I5).
+            if !facts.knows_epoch(epoch) {
+                payload.epoch = payload.epoch.max(epoch);
+            }
         }
         Ok(payload)
     }

@@ -1,6 +1,7 @@
 //! The read path: answer here if the predicate allows it; else fetch what is missing, or hand the read
 //! to an owner that may answer; else say why not, within the bound.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
@@ -107,10 +108,32 @@ impl Node {
     }
 
     async fn get_elsewhere(&self, key: &Key, payload: Payload, wait: Duration) -> Result<Found, Refusal> {
+        self.route()?;
         let began = Instant::now();
+        let vetted = {
+            let mut rounds = pin!(self.get_in_rounds(key, &payload, began, wait));
+            tokio::select! {
+                biased;
+                answered = &mut rounds => return answered,
+                vetted = self.vetted(&payload) => match vetted? {
+                    vetted if vetted.shorter => vetted.payload,
+                    _ => return rounds.await,
+                }
+            }
+        };
+        self.get_in_rounds(key, &vetted, began, wait).await
+    }
+
+    async fn get_in_rounds(
+        &self,
+        key: &Key,
+        payload: &Payload,
+        began: Instant,
+        wait: Duration,
+    ) -> Result<Found, Refusal> {
         loop {
             let published = self.me.published.count();
-            let (refusal, may_pass) = match self.get_round(key, &payload).await {
+            let (refusal, may_pass) = match self.get_round(key, payload).await {
                 Round::Answered(answered) => return answered,
                 Round::Refused { refusal, may_pass } => (refusal, may_pass),
             };

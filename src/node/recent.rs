@@ -98,6 +98,7 @@ impl Node {
         };
         let mut told = Vec::new();
         for (owner, gossip) in answers.into_iter().flatten() {
+            self.claims.hear(&gossip.held);
             if gossip.epoch != Epoch::NONE && !planted::is(Fault::HeldNotAwaited) {
                 payload.epoch = payload.epoch.max(gossip.epoch);
                 payload.entries.merge(&gossip.held);

@@ -16,6 +16,7 @@ use super::answers::{Done, Found, Refusal, Written};
 use super::forward::{Forwarded, WRITE_LIMIT};
 use super::jobs::{Job, NotStored, SeveralJob};
 use super::read::PATIENCE;
+use super::vouch::Vetted;
 use super::write::{NotTaken, STORE_LIMIT};
 use crate::causality::{Payload, VersionVector};
 use crate::names::PartitionId;
@@ -107,6 +108,12 @@ impl Node {
         self.route().map_err(Undone::Refused)?;
         let began = Instant::now();
         let key = operations[0].key();
+        let payload = &self
+            .vetted_entries(payload)
+            .await
+            .map_err(Undone::Refused)?
+            .payload;
+        self.vet_epoch(payload).await.map_err(Undone::Refused)?;
         loop {
             let is_behind = match self.several_here_patiently(operations, payload, began).await {
                 Ok(outcomes) => return Ok(outcomes),
@@ -188,10 +195,12 @@ impl Node {
             return Err(NotTaken::Refused(Refusal::StorageFailed(reason)));
         }
         let known_stable = self.acks.stable();
+        let Vetted { payload, vouched, .. } = self.vetted_for_storing(payload).await?;
         let (reply, stored) = oneshot::channel();
         let job = SeveralJob {
             operations: operations.to_vec(),
-            payload: trimmed(&facts, &known_stable, payload),
+            payload,
+            vouched,
             known_stable,
             arrived: began,
             reply,

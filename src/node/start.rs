@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 
 use super::Node;
 use super::acks::Acks;
+use super::claims::Claims;
 use super::committer::{Committer, QUEUE_JOBS};
 use super::me::Me;
 use super::peers::Peers;
@@ -57,7 +58,8 @@ impl Node {
         let recovered = engine.recover()?;
         let (facts, acceptors) = recall(config, world.as_ref(), engine.as_ref(), &recovered).await?;
         let me = Arc::new(Me::new(facts.clone(), world, &config.limits));
-        let (resident, unstable) = fill(&me, &facts, recovered);
+        let claims = Claims::default();
+        let (resident, unstable) = fill(&me, &facts, recovered, &claims);
         let (queue, jobs) = mpsc::channel(QUEUE_JOBS);
         let node = Arc::new(Self {
             peers: Peers::new(Arc::clone(&me) as _, dialer, tasks.clone()),
@@ -82,6 +84,7 @@ impl Node {
             following: Default::default(),
             changes: Default::default(),
             admissions: Default::default(),
+            claims,
         });
         for acceptor in acceptors.values() {
             if let Some((_, view)) = &acceptor.accepted {
@@ -108,6 +111,7 @@ impl Node {
         self.tasks.spawn(Arc::clone(self).forget_tombstones());
         self.tasks.spawn(Arc::clone(self).expire_removals());
         self.tasks.spawn(Arc::clone(self).watch_wall());
+        self.tasks.spawn(Arc::clone(self).clear_claims());
     }
 }
 
@@ -184,11 +188,12 @@ pub(super) async fn recall(
     Ok((facts, BTreeMap::new()))
 }
 
-fn fill(me: &Me, facts: &Facts, recovered: Recovered) -> (Resident, Unstable) {
+fn fill(me: &Me, facts: &Facts, recovered: Recovered, claims: &Claims) -> (Resident, Unstable) {
     let resident = Resident::new();
     let mut unstable = Unstable::default();
     for record in recovered.records {
         me.clock.observe(record.timestamp());
+        claims.note(&record);
         if record.dot().log.epoch >= facts.closed.below {
             unstable.insert(record.clone());
         }
@@ -244,10 +249,10 @@ mod tests {
             ..Recovered::default()
         };
         let me = Me::new(facts.clone(), Arc::new(Machine), &Limits::default());
-        let (resident, unstable) = fill(&me, &facts, recovered());
+        let (resident, unstable) = fill(&me, &facts, recovered(), &Claims::default());
         assert_eq!((resident.len(), unstable.len()), (2, 2));
         assert!(me.draw() > latest);
         facts.closed.below = Epoch(2);
-        assert_eq!(fill(&me, &facts, recovered()).1.len(), 1);
+        assert_eq!(fill(&me, &facts, recovered(), &Claims::default()).1.len(), 1);
     }
 }

@@ -12,6 +12,7 @@ use super::answers::{Refusal, Written};
 use super::forward::{Forwarded, WRITE_LIMIT};
 use super::jobs::{Job, NotStored, WriteJob};
 use super::read::PATIENCE;
+use super::vouch::Vetted;
 use crate::causality::Payload;
 use crate::names::{Key, PartitionId};
 use crate::replication::{NotHere, trimmed};
@@ -40,6 +41,7 @@ impl Node {
                 // It has waited for the next view for as long as a client should.
                 Err(NotTaken::NotHere(NotHere::Sealed)) => Err(self.refusal(key, &[])),
                 Err(NotTaken::NotHere(_)) => {
+                    self.vet_epoch(&payload).await?;
                     match self
                         .forward_write(key, Some(value.clone()), &payload, began)
                         .await
@@ -63,6 +65,7 @@ impl Node {
                 Err(NotTaken::Refused(refusal)) => Err(refusal),
                 Err(NotTaken::NotHere(NotHere::Sealed)) => Err(self.refusal(key, &[])),
                 Err(NotTaken::NotHere(NotHere::NotOwner)) => {
+                    self.vet_epoch(&payload).await?;
                     match self.forward_write(key, None, &payload, began).await {
                         Forwarded::Answered(answered) => answered,
                         Forwarded::OursNow => continue,
@@ -83,6 +86,7 @@ impl Node {
         not_here: NotHere,
         began: Instant,
     ) -> Result<Written, Refusal> {
+        self.vet_epoch(payload).await?;
         let refusal = match self.forward_write(key, None, payload, began).await {
             Forwarded::Answered(Err(refusal @ (Refusal::Behind { .. } | Refusal::Unavailable { .. }))) => {
                 refusal
@@ -119,12 +123,13 @@ impl Node {
         if let Some(reason) = self.storage.stuck_reason() {
             return Err(NotTaken::Refused(Refusal::StorageFailed(reason)));
         }
-        let payload = trimmed(&facts, &self.acks.stable(), payload);
+        let Vetted { payload, vouched, .. } = self.vetted_for_storing(payload).await?;
         let (reply, stored) = oneshot::channel();
         let job = WriteJob {
             key: key.clone(),
             value,
             payload: payload.clone(),
+            vouched,
             arrived: began,
             reply,
         };
@@ -181,7 +186,8 @@ impl Node {
         patience: Duration,
         began: Instant,
     ) -> Result<Written, NotTaken> {
-        match self.read_here_patiently(key, payload, patience).await {
+        let vetted = self.vetted_entries(payload).await.map_err(NotTaken::Refused)?;
+        match self.read_here_patiently(key, &vetted.payload, patience).await {
             Ok(Ok(found)) => self.write_here(key, None, &found.payload, began).await,
             Ok(Err(refusal)) => Err(NotTaken::Refused(refusal)),
             Err(not_here) => Err(NotTaken::NotHere(not_here)),

@@ -41,6 +41,14 @@
 //! up. Where nobody else handed a slot over, its owners are not ready until it does: "no such key" would
 //! be a guess ([`Facts::has_returned`]). An operator who knows better gives it up by force.
 //!
+//! # Forged payloads
+//!
+//! A payload is a client's claim. A write stores it for all readers of the record, so the coordinator judges
+//! it first ([`Facts::judge`]): an entry names a member of a partition in the view of its epoch, which bounds
+//! payloads by members and open epochs. A number is denied only by the log's own member, an epoch only by all
+//! members of the newest view; `node::vouch` asks them. A record says whether its dependencies were vouched
+//! for. Those that were not are removed when their member denies them.
+//!
 //! # Left out on purpose
 //!
 //! No leader, no quorum for data, no visibility delay: a record is shown as soon as it is here, and the
@@ -57,6 +65,7 @@ mod take;
 #[cfg(test)]
 mod tests;
 mod unstable;
+mod vet;
 
 pub use activate::Activated;
 pub use exchange::{Ask, Copied, Given, NoExchange, Offered, Wanted};
@@ -65,6 +74,7 @@ pub use keep::{Confirm, NoReturn};
 pub use progress::{Progress, Step};
 pub use serve::{NotHere, answer, may_list, may_read, may_write, trimmed};
 pub use unstable::Unstable;
+pub use vet::{Claim, Extent};
 
 /// In coverage, the number of a log to which nothing can be added any more.
 pub const COMPLETE: u64 = u64::MAX;

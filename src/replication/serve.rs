@@ -211,6 +211,7 @@ pub fn answer<'a>(
         answer.entries.raise(record.dot());
         for dependency in record
             .dependencies()
+            .filter(|dot| facts.may_be_dependency(*dot) || planted::is(Fault::ForgedShown))
             .filter(|_| !planted::is(Fault::DependenciesLeftOut))
         {
             answer.entries.raise(dependency);

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::SharedView;
 use crate::causality::{Payload, Record, Timestamp, VersionVector};
-use crate::names::{ClusterId, Epoch, Key, Member, MemberId, NodeId};
+use crate::names::{ClusterId, Dot, Epoch, Key, Log, Member, MemberId, NodeId};
 use crate::placement::SlotSet;
 use crate::replication::{Ask, Closed, Confirm, Copied, Given, Kept};
 use crate::view_change::{Ballot, Order, Report, Vote};
@@ -147,6 +147,11 @@ pub enum Question {
         listing: Listing,
         payload: Payload,
     },
+    /// What does the receiver know of epochs and writes that clients claim to depend on?
+    Vouch {
+        epochs: Vec<Epoch>,
+        logs: Vec<Log>,
+    },
 }
 
 /// One of several operations by one client.
@@ -265,6 +270,20 @@ pub enum Answer {
         upto: Option<String>,
         payload: Payload,
     },
+    Vouched(Vouched),
+}
+
+/// What a member knows of what clients claim. What it does not mention, it cannot tell.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Vouched {
+    /// Writes up to these numbers exist.
+    pub exist: VersionVector,
+    /// Where the member's own logs end at this moment; 0 for one without writes.
+    pub ends: Vec<Dot>,
+    /// Up to where stored records claim to depend on these logs: their readers may carry such entries.
+    pub claimed: VersionVector,
+    /// The member knows no view of these epochs, and has voted for none.
+    pub unknown: Vec<Epoch>,
 }
 
 /// Why a question about a key was not answered here. All are definite: nothing was done.
@@ -279,6 +298,8 @@ pub enum Declined {
     StorageFailed(String),
     /// No such page, no such exchange, no copy: ask again from the start.
     Gone,
+    /// The payload claims what cannot be; the text says what.
+    BadPayload(String),
 }
 
 /// What became of records that a removed node returned.

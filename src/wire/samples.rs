@@ -60,7 +60,7 @@ pub(super) fn sets_of_members() -> BoxedStrategy<BTreeSet<MemberId>> {
     btree_set(member_ids(), 0..3).boxed()
 }
 
-fn dots() -> BoxedStrategy<Dot> {
+pub(super) fn dots() -> BoxedStrategy<Dot> {
     (epochs(), member_ids(), numbers())
         .prop_map(|(epoch, member, number)| Dot {
             log: Log { epoch, member },

@@ -19,6 +19,7 @@
 //! alice: get n2 x &     collect alice      goes on meanwhile; waits for it and tells what came
 //! bob: take payload of alice               joined to bob's own by a comma
 //! alice: forget payload                    alice: show payload
+//! mallory: forge epoch=9 n1:20 nobody:1    a payload that no node answered
 //! curl n1 PUT /kv-store/x val=1 causal_payload=$alice
 //! curl n1 PUT /kv-store/update_view type=add ip_port=n5 &     collect curl     the one that began first
 //! churn clients=4 operations=400 [at=n1,n2]  many at once, anywhere or at these nodes
@@ -88,6 +89,7 @@ scripts! {
     every_disk_lost_in_turn
     exact_replies
     fewer_nodes_than_k
+    forged_payloads
     fresh_everywhere
     isolated_proxy
     killed_replica

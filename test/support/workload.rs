@@ -162,6 +162,39 @@ impl Workload {
         steps
     }
 
+    /// One operation of a hostile client: a session of its own with a payload that was made up. It claims no
+    /// past, so nothing is held against the store but what others see of it.
+    pub fn hostile_step(&mut self, rng: &mut StdRng, nodes: usize, payload: String) -> Option<Step> {
+        if self.stopped {
+            return None;
+        }
+        let place = rng.random_range(0..self.shape.keys.len());
+        let action = match rng.random_range(0..10) {
+            0..=4 => Action::Put(format!("h{}", self.operations + 1)),
+            5 if place.is_multiple_of(2) => Action::Delete,
+            _ => Action::Get,
+        };
+        let key = self.shape.keys[place].clone();
+        let (session, node) = (self.fresh_session(), rng.random_range(0..nodes));
+        let known = Known {
+            payload,
+            after: Vec::new(),
+        };
+        let mut step = self.step(session, Phase::Run, node, Operation { key, action }, known, 0);
+        if rng.random_bool(0.2) {
+            let key = self.shape.keys[place ^ 1].clone();
+            let action = Action::Put(format!("h{}", self.operations + 1));
+            step.operations.push(Operation { key, action });
+            self.operations += 1;
+        }
+        Some(step)
+    }
+
+    /// The payload that some lane's session would hand in next.
+    pub fn stolen_payload(&self, rng: &mut StdRng) -> &str {
+        &self.lanes[rng.random_range(0..self.lanes.len())].known.payload
+    }
+
     fn fresh_session(&mut self) -> SessionId {
         self.sessions += 1;
         SessionId(self.sessions - 1)

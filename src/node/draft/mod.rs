@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::acks::Stored;
-use super::jobs::{After, Job, NotStored, Round};
+use super::jobs::{After, Cleared, Job, NotStored, Round};
 use super::me::Me;
 use crate::causality::{Payload, Record, Supersedes, VersionVector};
 use crate::config::Limits;
@@ -124,7 +124,8 @@ impl<'a> Draft<'a> {
                 }
                 Ok(()) => {
                     self.oldest = self.oldest.into_iter().chain([write.arrived]).min();
-                    let stored = self.write(&write.key, write.value.as_deref(), &write.payload);
+                    let stored =
+                        self.write(&write.key, write.value.as_deref(), &write.payload, write.vouched);
                     Decision::Then(After::Written(write.reply, stored))
                 }
             },
@@ -230,13 +231,22 @@ impl<'a> Draft<'a> {
                 self.forget(&tombstones);
                 Decision::Then(After::Nothing)
             }
+            Job::Clear { records, reply } => {
+                for Cleared { found, cleared } in records {
+                    // Another write may have taken its place since it was found.
+                    if self.current(found.key()).as_ref() == Some(&found) {
+                        self.winners.insert(found.key().into(), cleared);
+                    }
+                }
+                Decision::Then(After::Done(reply, Ok(())))
+            }
             Job::Give { .. } => unreachable!("given from published facts, before the batch is begun"),
         }
     }
 
     /// Takes a write as coordinator: a timestamp above all that the client depends on, the next number
     /// of our log.
-    fn write(&mut self, key: &Key, value: Option<&[u8]>, payload: &Payload) -> Stored {
+    fn write(&mut self, key: &Key, value: Option<&[u8]>, payload: &Payload, vouched: bool) -> Stored {
         if !planted::is(Fault::ClockNotRaised) {
             self.me.clock.observe(payload.timestamp);
         }
@@ -245,7 +255,10 @@ impl<'a> Draft<'a> {
         let created = self
             .current(key.as_str())
             .is_none_or(|record| record.is_tombstone());
-        let record = Record::new(key, value, dot, timestamp, &payload.entries);
+        let mut record = Record::new(key, value, dot, timestamp, &payload.entries);
+        if vouched && !payload.entries.is_empty() {
+            record = record.vouched();
+        }
         self.facts.vector.raise(dot);
         self.vector_changed |= !planted::is(Fault::NumberNotStored);
         self.own.push(record.clone());

@@ -2,12 +2,19 @@
 //! here or none, then carried out one after the other, each depending on those before.
 
 use super::{Decision, Draft};
-use crate::causality::{Payload, VersionVector};
+use crate::causality::{Payload, Record, VersionVector};
 use crate::node::acks::Stored;
 use crate::node::jobs::{After, Job, NotStored, SeveralJob};
 use crate::node::several::may_do;
 use crate::replication::{NotHere, answer};
 use crate::wire::peer::{Effect, Operation, Outcome};
+
+/// What the client depends on after the operations so far.
+struct Client {
+    payload: Payload,
+    /// All of it is known to exist.
+    vouched: bool,
+}
 
 impl Draft<'_> {
     pub(super) fn several(&mut self, job: SeveralJob) -> Decision {
@@ -19,9 +26,13 @@ impl Draft<'_> {
             }
             Ok(()) => {
                 self.oldest = self.oldest.into_iter().chain([job.arrived]).min();
-                let (mut payload, mut last) = (job.payload, None);
+                let mut client = Client {
+                    payload: job.payload,
+                    vouched: job.vouched,
+                };
+                let mut last = None;
                 let outcomes = job.operations.iter().map(|operation| {
-                    let (outcome, stored) = self.carry_out(operation, &mut payload, &job.known_stable);
+                    let (outcome, stored) = self.carry_out(operation, &mut client, &job.known_stable);
                     last = stored.or(last.take());
                     outcome
                 });
@@ -34,13 +45,15 @@ impl Draft<'_> {
     fn carry_out(
         &mut self,
         operation: &Operation,
-        payload: &mut Payload,
+        client: &mut Client,
         stable: &VersionVector,
     ) -> (Outcome, Option<Stored>) {
         let value = match operation {
             Operation::Put { value, .. } => Some(value.as_slice()),
             Operation::Get { key } | Operation::Delete { key } => {
                 let record = self.current(key.as_str());
+                client.vouched &= record.as_ref().is_none_or(Record::is_vouched);
+                let payload = &mut client.payload;
                 *payload = answer(&self.facts, stable, payload, &record);
                 let shown = payload.clone();
                 match record.filter(|record| !record.is_tombstone()) {
@@ -58,7 +71,8 @@ impl Draft<'_> {
                 }
             }
         };
-        let stored = self.write(operation.key(), value, payload);
+        let stored = self.write(operation.key(), value, &client.payload, client.vouched);
+        let payload = &mut client.payload;
         payload.depend_on(stored.dot, stored.timestamp);
         let outcome = Outcome::Written(Effect {
             created: stored.created,

@@ -57,6 +57,7 @@ fn put(text: &str) -> Job {
         key: key(text),
         value: Some("new".into()),
         payload: Payload::default(),
+        vouched: true,
         arrived: Instant::now(),
         reply: oneshot::channel().0,
     })

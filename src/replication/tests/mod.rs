@@ -12,6 +12,7 @@ mod progress;
 mod quiescence;
 mod reads;
 mod removed;
+mod vet;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

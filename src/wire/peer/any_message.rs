@@ -213,8 +213,23 @@ fn questions_about_many() -> BoxedStrategy<Question> {
             listing,
             payload,
         }),
+        (vec(epochs(), 0..3), vectors()).prop_map(|(epochs, entries)| Question::Vouch {
+            epochs,
+            logs: entries.iter().map(|dot| dot.log).collect(),
+        }),
     ]
     .boxed()
+}
+
+fn vouched() -> BoxedStrategy<Vouched> {
+    (vectors(), vec(dots(), 0..3), vectors(), vec(epochs(), 0..3))
+        .prop_map(|(exist, ends, claimed, unknown)| Vouched {
+            exist,
+            ends,
+            claimed,
+            unknown,
+        })
+        .boxed()
 }
 
 fn orders() -> BoxedStrategy<Question> {
@@ -302,6 +317,7 @@ fn declined() -> BoxedStrategy<Declined> {
     prop_oneof![
         payloads().prop_map(|payload| Declined::KeyNotFound { payload }),
         any::<String>().prop_map(Declined::StorageFailed),
+        any::<String>().prop_map(Declined::BadPayload),
         prop::sample::select(vec![
             Declined::Behind,
             Declined::NotReady,
@@ -371,6 +387,7 @@ fn answers() -> BoxedStrategy<Answer> {
         vec(outcomes(), 0..3).prop_map(Answer::Done),
         (vec(items(), 0..3), option::of(texts()), payloads())
             .prop_map(|(items, upto, payload)| { Answer::Listed { items, upto, payload } }),
+        vouched().prop_map(Answer::Vouched),
     ]
     .boxed()
 }

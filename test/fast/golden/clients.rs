@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use causeway::causality::{ClusterTag, Payload};
+use causeway::causality::{ClusterTag, Payload, Timestamp};
+use causeway::names::{Dot, Epoch, Log, MemberId};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use http::{Method, Request};
@@ -49,6 +50,10 @@ impl Stage {
                     .join(",");
                 return Ok(Vec::new());
             }
+            Action::Forge { epoch, entries } => {
+                self.client(&name).payload = self.forged(epoch, &entries)?;
+                return Ok(Vec::new());
+            }
             Action::ForgetPayload => {
                 self.client(&name).payload.clear();
                 return Ok(Vec::new());
@@ -77,6 +82,27 @@ impl Stage {
         }
         let turn = turn.await;
         Ok(self.tell(&name, turn))
+    }
+
+    /// A payload as a client could make it up. Its epoch is the active one, and each entry is of the epoch.
+    fn forged(&self, epoch: Option<u64>, entries: &[(String, u64)]) -> Result<String, Slip> {
+        let situation = self.any_situation()?;
+        let cluster = situation.cluster.ok_or("there is no cluster yet")?;
+        let epoch = epoch.map_or(situation.epoch, Epoch);
+        let entries = entries.iter().map(|(name, number)| {
+            let known = self.members.iter().find(|(_, known)| *known == name);
+            let member = known.map_or(MemberId(1), |(member, _)| *member);
+            Dot {
+                log: Log { epoch, member },
+                number: *number,
+            }
+        });
+        let payload = Payload {
+            epoch,
+            timestamp: Timestamp::ZERO,
+            entries: entries.collect(),
+        };
+        Ok(payload.to_text(ClusterTag::from(cluster)))
     }
 
     /// One request after the other, each with the payload of the one before.

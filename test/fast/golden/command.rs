@@ -92,6 +92,11 @@ pub(crate) enum Action {
     TakePayload(String),
     ForgetPayload,
     ShowPayload,
+    /// A payload that nobody answered: of this epoch or the active one, with entries as named.
+    Forge {
+        epoch: Option<u64>,
+        entries: Vec<(String, u64)>,
+    },
 }
 
 /// A key, or many at once: `k{1..9}`.
@@ -173,6 +178,7 @@ fn client_command(name: &str, words: &[&str]) -> Result<Command, Slip> {
         ["take", "payload", "of", other] => Action::TakePayload((*other).to_owned()),
         ["forget", "payload"] => Action::ForgetPayload,
         ["show", "payload"] => Action::ShowPayload,
+        ["forge", claims @ ..] => forge(claims)?,
         _ => return Err("no client does that".to_owned()),
     };
     Ok(Command::Client {
@@ -180,6 +186,19 @@ fn client_command(name: &str, words: &[&str]) -> Result<Command, Slip> {
         action,
         in_background,
     })
+}
+
+/// `epoch=7`, `n1:20` for a number in that node's log, `nobody:1` for one in the log of a stranger.
+fn forge(claims: &[&str]) -> Result<Action, Slip> {
+    let (mut epoch, mut entries) = (None, Vec::new());
+    for claim in claims {
+        match (claim.split_once('='), claim.split_once(':')) {
+            (Some(("epoch", text)), _) => epoch = Some(number(text)?),
+            (_, Some((name, text))) => entries.push((name.to_owned(), number(text)?)),
+            _ => return Err(format!("epoch= and n1:20 can be forged, not {claim}")),
+        }
+    }
+    Ok(Action::Forge { epoch, entries })
 }
 
 fn layout(settings: &[&str]) -> Result<Layout, Slip> {

@@ -2,6 +2,7 @@
 
 mod clocks;
 mod facts;
+mod forged;
 #[path = "../steps/heal.rs"]
 mod heal;
 #[path = "../steps/judge.rs"]
@@ -32,7 +33,7 @@ pub(crate) type Seen = Result<(), String>;
 pub(crate) type Schedule = fn() -> Seen;
 
 /// Faults that random runs notice: the simulator's plans and clients must stay bad enough for that.
-pub(crate) const BY_CHANCE: [Fault; 9] = [
+pub(crate) const BY_CHANCE: [Fault; 10] = [
     Fault::NumberNotStored,
     Fault::SameIncarnation,
     Fault::ArrivalOrderWins,
@@ -42,10 +43,11 @@ pub(crate) const BY_CHANCE: [Fault; 9] = [
     Fault::AcknowledgedBeforeStored,
     Fault::WritesAfterTheSeal,
     Fault::StableByMajority,
+    Fault::ForgedStored,
 ];
 
 /// Faults that are too rare for chance, each with the schedule that shows it.
-pub(crate) const BY_SCHEDULE: [(Fault, Schedule); 37] = [
+pub(crate) const BY_SCHEDULE: [(Fault, Schedule); 41] = [
     (
         Fault::DependenciesLeftOut,
         schedules::an_effect_where_its_cause_is_missing,
@@ -124,6 +126,16 @@ pub(crate) const BY_SCHEDULE: [(Fault, Schedule); 37] = [
     (
         Fault::HybridHeldAgainstWall,
         clocks::a_payload_of_a_clock_that_was_ahead,
+    ),
+    (Fault::ForgedStored, forged::a_write_with_a_forged_payload),
+    (Fault::ForgedShown, forged::a_forged_record_on_disk),
+    (
+        Fault::UnknownEpochAwaited,
+        forged::a_payload_of_an_epoch_that_nobody_knows,
+    ),
+    (
+        Fault::ClaimsNotCleared,
+        forged::a_claim_about_a_member_that_was_cut_off,
     ),
 ];
 

@@ -10,6 +10,7 @@ pub mod dice;
 pub mod disk;
 pub mod fault;
 pub mod gate;
+mod hostile;
 mod lasting;
 mod links;
 pub mod network;

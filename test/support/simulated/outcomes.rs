@@ -4,11 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::cluster::SimCluster;
-use super::fault::Event;
+use super::fault;
 use super::setting::Setting;
 use super::waits::Waits;
-use crate::support::history::History;
+use crate::support::history::{Event, History};
 use crate::support::oracle::Verdict;
+
+/// No payload is longer: some thirty characters for each member and open epoch, of which there are few.
+const PAYLOAD_CHARS_MAX: usize = 4_000;
 
 /// What came of a run.
 #[derive(Debug, Default)]
@@ -24,6 +27,8 @@ pub struct Outcomes {
     /// Epochs that have more than one view.
     pub rivals: Vec<String>,
     pub waits: Waits,
+    /// Replies whose payload is longer than any cluster of this size makes it, and that was not handed in.
+    pub swollen: Vec<String>,
     pub panics: u64,
     /// How often each kind of fault struck.
     pub struck: BTreeMap<&'static str, u64>,
@@ -53,7 +58,8 @@ impl Outcomes {
     pub fn is_safe(&self) -> bool {
         let recovered = self.stuck.is_none() && self.pending.is_none();
         let same = self.differences.is_empty() && self.rivals.is_empty();
-        self.verdict.is_clean() && self.panics == 0 && same && recovered
+        let bounded = self.swollen.is_empty();
+        self.verdict.is_clean() && self.panics == 0 && same && recovered && bounded
     }
 
     /// The kinds of what was wrong.
@@ -66,6 +72,7 @@ impl Outcomes {
             (!self.differences.is_empty(), "replicas differ"),
             (!self.rivals.is_empty(), "two views"),
             (!self.waits.late.is_empty(), "late answers"),
+            (!self.swollen.is_empty(), "payloads too long"),
             (self.panics > 0, "panic"),
         ];
         let listed = facts.into_iter().filter(|(is_so, _)| *is_so);
@@ -85,6 +92,7 @@ impl Outcomes {
             .iter()
             .map(|difference| format!("at the end {difference}"));
         let lines = told.chain(self.rivals.iter().chain(&self.waits.late).cloned());
+        let lines = lines.chain(self.swollen.iter().cloned());
         let lines = lines.chain(self.pending.clone());
         let stuck = self
             .stuck
@@ -95,6 +103,18 @@ impl Outcomes {
             text += &format!("{line}\n");
         }
         text
+    }
+
+    /// Looks for payloads that grew beyond what the members and the open epochs allow.
+    pub(super) fn find_swollen(&mut self) {
+        let was_short = |event: &&Event| event.payload_in.len() <= PAYLOAD_CHARS_MAX;
+        let events = self.history.events.iter().filter(was_short);
+        let swollen = events.filter(|event| event.payload_out.len() > PAYLOAD_CHARS_MAX);
+        let told = swollen.map(|event| {
+            let length = event.payload_out.len();
+            format!("a payload of {length} characters was answered to {}", event.id)
+        });
+        self.swollen = told.collect();
     }
 
     /// Adds what became of batches that a kill or a failing disk met.
@@ -134,7 +154,7 @@ impl Attempt {
     }
 
     /// Everything about a run that failed: what it was made of, what went wrong in it, how to repeat it.
-    pub fn tell(&self, setting: &Setting, plan: &[Event]) -> String {
+    pub fn tell(&self, setting: &Setting, plan: &[fault::Event]) -> String {
         let Setting {
             seed,
             nodes,

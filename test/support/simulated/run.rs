@@ -12,7 +12,7 @@ use super::fault::Event;
 use super::outcomes::{Attempt, Outcomes, Recovery};
 use super::stage::Stage;
 use super::waits::Waits;
-use super::{panics, simulate};
+use super::{hostile, panics, simulate};
 use crate::support::driver;
 use crate::support::oracle::{Rules, judge};
 use crate::support::workload::Workload;
@@ -59,10 +59,16 @@ async fn run_in_simulation(setting: &Setting, plan: &[Event]) -> Outcomes {
     let began_us = cluster.now_us();
     let stage = Stage::new(cluster);
     let workload = RefCell::new(Workload::new(setting.seed, setting.shape.clone()));
-    let (_, mut operators, _) = tokio::join!(
+    let attack = async {
+        if setting.hostile {
+            hostile::attack(&stage, &workload, setting).await;
+        }
+    };
+    let (_, mut operators, _, ()) = tokio::join!(
         driver::run(&stage, &workload),
         stage.strike(plan),
-        stage.watch_views()
+        stage.watch_views(),
+        attack
     );
     let mut outcomes = Outcomes {
         changes_under_fault: stage.views.borrow().changes(),
@@ -105,6 +111,7 @@ async fn run_in_simulation(setting: &Setting, plan: &[Event]) -> Outcomes {
     };
     outcomes.verdict = judge(&outcomes.history, &rules);
     outcomes.waits = Waits::of(&outcomes.history, plan, began_us);
+    outcomes.find_swollen();
     outcomes.changes = stage.changes.get();
     outcomes.struck = stage.struck.into_inner();
     outcomes.count_fates(&stage.cluster.borrow());

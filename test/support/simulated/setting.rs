@@ -27,6 +27,8 @@ pub struct Setting {
     pub replicas: u32,
     pub shape: Shape,
     pub severity: Severity,
+    /// Whether one client sends forged payloads.
+    pub hostile: bool,
 }
 
 impl Setting {
@@ -71,6 +73,7 @@ impl Setting {
             replicas,
             shape,
             severity,
+            hostile: seed % 8 == 3,
         }
     }
 

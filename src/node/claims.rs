@@ -1,0 +1,176 @@
+//! What a node knows of claims beyond its facts, and what members answer about them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use crate::causality::{Record, VersionVector};
+use crate::names::{Dot, Epoch, Log, Member, MemberId};
+use crate::replication::{Claim, Facts};
+use crate::wire::peer::Vouched;
+
+/// What this node knows of claims beyond its facts.
+#[derive(Debug, Default)]
+pub(super) struct Claims {
+    state: Mutex<State>,
+    /// A claim was noted that nobody has confirmed.
+    pub(super) arrived: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Writes up to these numbers exist: some member said so.
+    heard: VersionVector,
+    /// Up to where stored records claim to depend on logs, unvouched.
+    claimed: VersionVector,
+    /// Those of them that are neither confirmed nor cleared.
+    open: VersionVector,
+    /// How often a claim was noted.
+    noted: u64,
+}
+
+impl Claims {
+    /// Members hold writes up to these numbers.
+    pub(super) fn hear(&self, exist: &VersionVector) {
+        let mut state = self.state.lock();
+        if !state.heard.covers(exist) {
+            state.heard.merge(exist);
+        }
+    }
+
+    /// Takes note of what a record that is stored here claims to depend on.
+    pub(super) fn note(&self, record: &Record) {
+        if !record.has_dependencies() {
+            return;
+        }
+        let mut state = self.state.lock();
+        for dot in record.dependencies() {
+            if record.is_vouched() {
+                state.heard.raise(dot);
+            } else {
+                state.claimed.raise(dot);
+                state.open.raise(dot);
+            }
+        }
+        if !record.is_vouched() {
+            state.noted += 1;
+            self.arrived.notify_one();
+        }
+    }
+
+    /// The claims that are open, except those of closed epochs and stable writes; and how many were noted.
+    pub(super) fn open(&self, facts: &Facts, stable: &VersionVector) -> (VersionVector, u64) {
+        let mut state = self.state.lock();
+        let State {
+            heard,
+            claimed,
+            open,
+            noted,
+        } = &mut *state;
+        for vector in [heard, claimed, &mut *open] {
+            vector.retain(|dot| !facts.is_closed(dot.log.epoch));
+        }
+        open.retain(|dot| !stable.includes(dot));
+        (open.clone(), *noted)
+    }
+
+    /// Claims up to these numbers are confirmed.
+    pub(super) fn confirm(&self, exist: &VersionVector) {
+        self.state.lock().open.retain(|dot| !exist.includes(dot));
+    }
+
+    /// These claims were cleared from all records that were there when so many had been noted.
+    pub(super) fn cleared(&self, cleared: &VersionVector, noted: u64) {
+        let mut state = self.state.lock();
+        if state.noted == noted {
+            state.open.retain(|dot| !cleared.includes(dot));
+        }
+    }
+
+    pub(super) fn has_open(&self) -> bool {
+        !self.state.lock().open.is_empty()
+    }
+
+    /// True if a stored record claims to depend on this write, unvouched.
+    pub(super) fn is_claimed(&self, dot: Dot) -> bool {
+        self.state.lock().claimed.includes(dot)
+    }
+
+    /// The entries that this node cannot confirm, and the epochs of which it knows no view.
+    pub(super) fn doubts(&self, facts: &Facts, entries: &VersionVector) -> Doubts {
+        let mut doubts = Doubts::default();
+        if entries.is_empty() {
+            return doubts;
+        }
+        let state = self.state.lock();
+        for dot in entries.iter() {
+            match facts.judge(&state.heard, dot) {
+                Claim::Exists => {}
+                Claim::UnknownEpoch => drop(doubts.epochs.insert(dot.log.epoch)),
+                Claim::Impossible | Claim::Undecided => doubts.entries.raise(dot),
+            }
+        }
+        doubts
+    }
+
+    /// What a member is told that asks about these logs.
+    pub(super) fn vouch(&self, facts: &Facts, logs: &[Log]) -> Vouched {
+        let state = self.state.lock();
+        let mut vouched = Vouched::default();
+        for log in logs.iter().copied() {
+            let extent = facts.extent(&state.heard, log);
+            let dot = |number| Dot { log, number };
+            vouched.exist.raise(dot(extent.exist));
+            vouched.claimed.raise(dot(state.claimed.number(log)));
+            vouched.ends.extend(extent.end.map(dot));
+        }
+        vouched
+    }
+}
+
+/// What members have to be asked.
+#[derive(Debug, Default)]
+pub(super) struct Doubts {
+    pub entries: VersionVector,
+    pub epochs: BTreeSet<Epoch>,
+}
+
+/// What members answered.
+#[derive(Debug, Default)]
+pub(super) struct Told {
+    pub exist: VersionVector,
+    pub ends: BTreeMap<Log, u64>,
+    pub claimed: VersionVector,
+    /// Who does not know these epochs.
+    pub unknown: BTreeMap<Epoch, BTreeSet<MemberId>>,
+    pub answered: BTreeSet<MemberId>,
+    /// A member that is not known to be away has not answered in time.
+    pub waits: bool,
+}
+
+impl Told {
+    pub(super) fn hear(&mut self, by: &Member, vouched: Vouched) {
+        self.exist.merge(&vouched.exist);
+        self.claimed.merge(&vouched.claimed);
+        let own = vouched.ends.into_iter().filter(|end| end.log.member == by.id());
+        self.ends.extend(own.map(|end| (end.log, end.number)));
+        for epoch in vouched.unknown {
+            self.unknown.entry(epoch).or_default().insert(by.id());
+        }
+        self.answered.insert(by.id());
+    }
+
+    /// True if no answer that is still to come changes anything: all exists, and each epoch is known.
+    pub(super) fn settles(&self, doubts: &Doubts) -> bool {
+        let is_known = |epoch: &Epoch| {
+            let unknown_to = self.unknown.get(epoch).map_or(0, BTreeSet::len);
+            unknown_to < self.answered.len()
+        };
+        doubts.entries.iter().all(|dot| self.exist.includes(dot)) && doubts.epochs.iter().all(is_known)
+    }
+
+    pub(super) fn denies(&self, dot: Dot) -> bool {
+        !self.exist.includes(dot) && self.ends.get(&dot.log).is_some_and(|end| dot.number > *end)
+    }
+}

@@ -71,6 +71,10 @@ pub enum Fault {
     CopiesNotVouchedFor,
     /// Nobody waits for what a removed owner may bring back.
     RemovedNotAwaited,
+    /// Entries of a closed epoch are dropped though a removed member may return what they name.
+    RemovedForgottenAtClosing,
+    /// When the time of a removed member is up, siblings that may have taken its writes are not heard again.
+    TimeUpUnheard,
     /// A peer that greets by another name than the one that was called is taken for that one.
     OtherNamesBelieved,
     /// `/get` does not wait for what the other owners say they hold.

@@ -11,6 +11,7 @@ use super::COMPLETE;
 use crate::causality::VersionVector;
 use crate::names::{Dot, Epoch, Log, Member, MemberId, NodeId, PartitionId, Slot};
 use crate::placement::{Removal, SlotSet, View};
+use crate::planted::{self, Fault};
 
 /// How a replica stands with a set of slots that share their history.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -330,7 +331,7 @@ impl Facts {
     /// True if a removed member may return writes of this log that nobody else has: its entries outlive
     /// the closing of their epoch.
     pub(super) fn may_return(&self, log: Log) -> bool {
-        self.holders_of(log).next().is_some()
+        self.holders_of(log).next().is_some() && !planted::is(Fault::RemovedForgottenAtClosing)
     }
 
     /// The removed members that may return what they hold of a log, with the slots that it concerns.

@@ -145,7 +145,9 @@ impl Facts {
         self.expired.extend(news);
         let siblings: Vec<MemberId> = self.siblings().iter().map(Member::id).collect();
         for region in Arc::make_mut(&mut self.regions) {
-            region.heard.retain(|id| !siblings.contains(id));
+            region
+                .heard
+                .retain(|id| !siblings.contains(id) || planted::is(Fault::TimeUpUnheard));
         }
         self.settle();
         true

@@ -47,7 +47,7 @@ pub(crate) const BY_CHANCE: [Fault; 10] = [
 ];
 
 /// Faults that are too rare for chance, each with the schedule that shows it.
-pub(crate) const BY_SCHEDULE: [(Fault, Schedule); 41] = [
+pub(crate) const BY_SCHEDULE: [(Fault, Schedule); 43] = [
     (
         Fault::DependenciesLeftOut,
         schedules::an_effect_where_its_cause_is_missing,
@@ -103,6 +103,14 @@ pub(crate) const BY_SCHEDULE: [(Fault, Schedule); 41] = [
     ),
     (Fault::NotReadyServes, steps::a_new_owner_that_took_nothing),
     (Fault::NeverGivesUp, steps::a_reader_of_what_nobody_has),
+    (
+        Fault::RemovedForgottenAtClosing,
+        returning::a_reader_of_what_a_removed_member_has,
+    ),
+    (
+        Fault::TimeUpUnheard,
+        returning::a_removed_member_that_came_back_to_another_just_in_time,
+    ),
     (Fault::OtherNamesBelieved, wrong_names::two_with_one_name),
     (Fault::HeldNotAwaited, recent::a_process_that_was_dead),
     (Fault::OneOwnerAsked, recent::two_of_three_that_were_frozen),

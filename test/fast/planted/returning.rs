@@ -39,6 +39,60 @@ pub(crate) fn a_removed_owner_that_comes_back_too_late() -> Seen {
     })
 }
 
+/// n0 is removed with a write that nobody else has. When its epoch is closed, a client that depends on the
+/// write reads another key first.
+pub(crate) fn a_reader_of_what_a_removed_member_has() -> Seen {
+    simulate(async {
+        let cluster = SimCluster::serving(1, 4, 2).await;
+        put(&cluster, 0, "k", "old", "").await;
+        cluster.isolate(0);
+        let written = put(&cluster, 0, "k", "new", "").await;
+        remove(&cluster, 1, 0).await;
+        // Closing takes a round of gossip after the last exchange.
+        sleep(LONG).await;
+        let other = operate(&cluster, 2, "another", Action::Get, &written).await;
+        assert!(matches!(other.outcome, Outcome::Ok(_)), "another key: {other:?}");
+        let read = operate(&cluster, 2, "k", Action::Get, &other.payload).await;
+        match read.outcome {
+            Outcome::Ok(answer) => Err(format!(
+                "a reader of the removed member's write is told {answer:?}"
+            )),
+            _ => Ok(()),
+        }
+    })
+}
+
+/// n0 returns its write to n1 in time, while n2 is cut off from both. Then its time is up at n2.
+pub(crate) fn a_removed_member_that_came_back_to_another_just_in_time() -> Seen {
+    simulate(async {
+        let mut cluster = SimCluster::new(1, 4, 3);
+        cluster.limits.forget_after = Duration::from_secs(12);
+        cluster.limits.clock_limit = Duration::from_millis(500);
+        serving_with(&mut cluster, &[0, 1, 2, 3]).await;
+        put(&cluster, 0, "k", "old", "").await;
+        cluster.isolate(0);
+        let written = put(&cluster, 0, "k", "new", "").await;
+        remove(&cluster, 1, 0).await;
+        cluster.isolate(2);
+        cluster
+            .network
+            .heal_link(&cluster.nodes[0].id, &cluster.nodes[1].id);
+        let has_taken_it = || {
+            let records = cluster.nodes[1].disk.records();
+            records
+                .get("k")
+                .is_some_and(|record| record.value() == Some(b"new"))
+        };
+        cluster.until(LONG, "n1 has what came back", has_taken_it).await;
+        sleep(cluster.limits.forget_after).await;
+        let read = operate(&cluster, 2, "k", Action::Get, &written).await;
+        match read.outcome {
+            Outcome::Ok(answer) => Err(format!("a reader of the returned write is told {answer:?}")),
+            _ => Ok(()),
+        }
+    })
+}
+
 /// Removes a node that nobody reaches, and waits until the others serve without it.
 pub(super) async fn remove(cluster: &SimCluster, via: usize, node: usize) {
     let request = ViewRequest {

@@ -22,9 +22,7 @@ pub(super) struct Claims {
 struct State {
     /// Writes up to these numbers exist: some member said so.
     heard: VersionVector,
-    /// Up to where stored records claim to depend on logs, unvouched.
-    claimed: VersionVector,
-    /// Those of them that are neither confirmed nor cleared.
+    /// Up to where stored records claim to depend on logs, as far as that is neither confirmed nor cleared.
     open: VersionVector,
     /// How often a claim was noted.
     noted: u64,
@@ -49,7 +47,6 @@ impl Claims {
             if record.is_vouched() {
                 state.heard.raise(dot);
             } else {
-                state.claimed.raise(dot);
                 state.open.raise(dot);
             }
         }
@@ -62,13 +59,8 @@ impl Claims {
     /// The claims that are open, except those of closed epochs and stable writes; and how many were noted.
     pub(super) fn open(&self, facts: &Facts, stable: &VersionVector) -> (VersionVector, u64) {
         let mut state = self.state.lock();
-        let State {
-            heard,
-            claimed,
-            open,
-            noted,
-        } = &mut *state;
-        for vector in [heard, claimed, &mut *open] {
+        let State { heard, open, noted } = &mut *state;
+        for vector in [heard, &mut *open] {
             vector.retain(|dot| !facts.is_closed(dot.log.epoch));
         }
         open.retain(|dot| !stable.includes(dot));
@@ -90,11 +82,6 @@ impl Claims {
 
     pub(super) fn has_open(&self) -> bool {
         !self.state.lock().open.is_empty()
-    }
-
-    /// True if a stored record claims to depend on this write, unvouched.
-    pub(super) fn is_claimed(&self, dot: Dot) -> bool {
-        self.state.lock().claimed.includes(dot)
     }
 
     /// The entries that this node cannot confirm, and the epochs of which it knows no view.
@@ -122,7 +109,7 @@ impl Claims {
             let extent = facts.extent(&state.heard, log);
             let dot = |number| Dot { log, number };
             vouched.exist.raise(dot(extent.exist));
-            vouched.claimed.raise(dot(state.claimed.number(log)));
+            vouched.claimed.raise(dot(facts.claimed.number(log)));
             vouched.ends.extend(extent.end.map(dot));
         }
         vouched

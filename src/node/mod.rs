@@ -244,8 +244,9 @@ impl Node {
                 let answer = match begun {
                     Ok(pending) => pending.answer(deadline).await,
                     Err(_) => {
+                        // Rare, and large: it would make every push task larger.
                         let limit = deadline.saturating_duration_since(Instant::now());
-                        node.peers.call_member(&member, question, limit).await
+                        Box::pin(node.peers.call_member(&member, question, limit)).await
                     }
                 };
                 match answer {

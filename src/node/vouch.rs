@@ -81,8 +81,9 @@ impl Node {
     }
 
     fn judged(&self, mut payload: Payload, doubts: &Doubts, told: &Told) -> Result<Vetted, Refusal> {
+        let facts = self.me.facts();
         let is_claimed = |dot: Dot| {
-            let is_claimed = self.claims.is_claimed(dot) || told.claimed.includes(dot);
+            let is_claimed = facts.claimed.includes(dot) || told.claimed.includes(dot);
             is_claimed && !planted::is(Fault::ClaimsNotCleared)
         };
         let is_forged = |dot: Dot| told.denies(dot) && !told.waits && !is_claimed(dot);

@@ -3,14 +3,15 @@
 //! Each node activates for itself, and no step waits for another node: what an owner lacks afterwards
 //! shows only in its readiness and its coverage, slot by slot.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::facts::{Kept, Region, owners_of, partitions_of};
 use super::take::join_alike;
-use super::{Facts, Incoming};
+use super::{COMPLETE, Facts, Incoming};
 use crate::causality::VersionVector;
-use crate::names::Epoch;
-use crate::placement::{SlotSet, View};
+use crate::names::{Dot, Epoch, MemberId};
+use crate::placement::{Removal, SlotSet, View};
 use crate::planted::{self, Fault};
 
 /// What an activation did, for the log and for the store.
@@ -31,6 +32,7 @@ impl Facts {
             return Activated::default();
         }
         let before = self.owned_slots();
+        let removed_before = self.view().map(|view| view.removed.clone());
         self.cover_sealed_logs();
         self.forget_sources(self.active, target);
         self.walk_until(target);
@@ -53,12 +55,40 @@ impl Facts {
             self.expired.retain(|id| view.removed.contains_key(id));
             self.settled.retain(|id| view.removed.contains_key(id));
         }
+        if let Some(removed_before) = removed_before {
+            self.remember_closed(&removed_before);
+        }
         self.forget_closed();
         self.settle();
         let after = self.owned_slots();
         Activated {
             gained: after.difference(&before),
             lost: before.difference(&after),
+        }
+    }
+
+    /// A removal may name logs of epochs that were closed here before it, while the member still had its say:
+    /// nothing can be added to them, and what there is of them is here. Whoever proposed the removal had not
+    /// counted that closing yet. (A node in its first view was told of closings, and cannot say which was first.)
+    fn remember_closed(&mut self, removed_before: &BTreeMap<MemberId, Removal>) {
+        let Some(view) = self.view().filter(|view| self.closed.at < view.epoch).cloned() else {
+            return;
+        };
+        let new = view
+            .removed
+            .iter()
+            .filter(|(id, _)| !removed_before.contains_key(id));
+        let logs = new.flat_map(|(_, removal)| removal.logs.keys());
+        let complete: VersionVector = logs
+            .filter(|log| log.epoch < self.closed.below)
+            .map(|log| Dot {
+                log: *log,
+                number: COMPLETE,
+            })
+            .collect();
+        let regions = Arc::make_mut(&mut self.regions).iter_mut();
+        for region in regions.filter(|region| region.lacks == Epoch::NONE) {
+            region.coverage.merge(&complete);
         }
     }
 

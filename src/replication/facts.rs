@@ -94,6 +94,9 @@ pub struct Facts {
     /// Removed members after whose removal this node dropped tombstones: they may hold what was deleted, and
     /// nothing of theirs is taken any more, whatever time the clocks show by then.
     pub too_late: Arc<BTreeSet<MemberId>>,
+    /// Up to where records that were stored here claimed to depend on logs, when nobody had confirmed it. An
+    /// honest reader of such a record carries the claim, long after the record is gone.
+    pub claimed: VersionVector,
 }
 
 impl Region {
@@ -129,6 +132,7 @@ impl Facts {
             expired: BTreeSet::new(),
             settled: BTreeSet::new(),
             too_late: Arc::default(),
+            claimed: VersionVector::default(),
         }
     }
 
@@ -216,6 +220,11 @@ impl Facts {
     /// True if a past owner of slots of ours may have something that is not here: it has not handed them
     /// over while it and we were active in this view.
     pub fn has_not_heard(&self, member: MemberId) -> bool {
+        // Every peer that tells something is asked about here, so the common case must not walk the slots:
+        // with no other epoch open, nobody but siblings ever owned them.
+        if self.closed.below == self.active && !self.is_sibling(member) {
+            return false;
+        }
         self.regions.iter().any(|region| {
             !region.heard.contains(&member) && self.owners_then_and_now(&region.slots).contains(&member)
         })
@@ -442,6 +451,7 @@ impl Facts {
         for kept in Arc::make_mut(&mut self.kept) {
             kept.coverage.retain(&counts);
         }
+        self.claimed.retain(|dot| dot.log.epoch >= below);
         let active = self.active;
         self.views.retain(|epoch, _| *epoch >= below || *epoch >= active);
     }

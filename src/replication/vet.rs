@@ -6,7 +6,7 @@
 //! function of the facts and of numbers that are known to exist; `node::vouch` asks other members.
 
 use super::{COMPLETE, Facts};
-use crate::causality::VersionVector;
+use crate::causality::{Record, VersionVector};
 use crate::names::{Dot, Epoch, Log};
 
 /// What a node can say of an entry by itself.
@@ -82,6 +82,17 @@ impl Facts {
             exist: held.max(heard.number(log)),
             end: None,
         }
+    }
+
+    /// Takes note of what a record claims to depend on. True if that is news.
+    pub fn note_claims(&mut self, record: &Record) -> bool {
+        if record.is_vouched() {
+            return false;
+        }
+        let claims: VersionVector = record.dependencies().collect();
+        let is_news = !self.claimed.covers(&claims);
+        self.claimed.merge(&claims);
+        is_news
     }
 
     /// True if no write of an open epoch can have this name, by the known views alone: only members of a

@@ -20,6 +20,7 @@ const STANDING: &str = "standing";
 const VECTOR: &str = "vector";
 const ACCEPTORS: &str = "acceptors";
 const TOO_LATE: &str = "too late";
+const CLAIMS: &str = "claims";
 
 /// What a node has promised and accepted, by epoch.
 pub type Acceptors = BTreeMap<Epoch, Acceptor>;
@@ -60,6 +61,11 @@ pub fn vector_note(facts: &Facts) -> Note {
 
 pub fn acceptors_note(acceptors: &Acceptors) -> Note {
     note(ACCEPTORS, acceptors)
+}
+
+/// What stored records claimed; apart from the rest, because it changes with writes.
+pub fn claims_note(facts: &Facts) -> Note {
+    note(CLAIMS, &facts.claimed)
 }
 
 /// Whose returns are not taken any more.
@@ -116,6 +122,7 @@ pub fn read(notes: &[(String, Vec<u8>)]) -> Result<Option<(Facts, Acceptors)>, U
     }
     facts.vector = find::<VersionVector>(notes, VECTOR)?.unwrap_or_default();
     facts.too_late = Arc::new(find(notes, TOO_LATE)?.unwrap_or_default());
+    facts.claimed = find(notes, CLAIMS)?.unwrap_or_default();
     let acceptors = find::<Acceptors>(notes, ACCEPTORS)?.unwrap_or_default();
     Ok(Some((facts, acceptors)))
 }
@@ -155,6 +162,7 @@ mod tests {
             vector_note(facts),
             acceptors_note(acceptors),
             too_late_note(facts),
+            claims_note(facts),
         ];
         notes
             .into_iter()
@@ -173,7 +181,7 @@ mod tests {
         #[test]
         fn a_damaged_note_is_named_or_other_facts_but_never_a_panic(
             (facts, acceptors) in (facts(), acceptors()),
-            at in 0usize..5,
+            at in 0usize..6,
             damage in damages(),
         ) {
             let mut notes = notes(&facts, &acceptors);
@@ -184,7 +192,7 @@ mod tests {
         }
 
         #[test]
-        fn any_bytes_are_read_without_a_panic(at in 0usize..5, bytes in any::<Vec<u8>>(), facts in facts()) {
+        fn any_bytes_are_read_without_a_panic(at in 0usize..6, bytes in any::<Vec<u8>>(), facts in facts()) {
             let mut notes = notes(&facts, &Acceptors::new());
             notes[at].1 = [&[VERSION], &bytes[..]].concat();
             let _ = read(&notes);

@@ -212,9 +212,12 @@ pub(super) fn facts() -> BoxedStrategy<Facts> {
     let incoming =
         (epochs(), vec(regions(), 0..2)).prop_map(|(target, regions)| Incoming { target, regions });
     let slots = (vec(regions(), 0..3), vec(kept(), 0..3), option::of(incoming));
-    (who, how_far, slots, btree_set(member_ids(), 0..3))
+    let ids = || btree_set(member_ids(), 0..3);
+    let of_removed = (ids(), ids(), ids(), vectors());
+    (who, how_far, slots, of_removed)
         .prop_map(
-            |((me, views, outranked, has_left), how_far, (regions, kept, incoming), too_late)| {
+            |((me, views, outranked, has_left), how_far, (regions, kept, incoming), of_removed)| {
+                let (too_late, expired, settled, claimed) = of_removed;
                 let (active, sealed, closed, vector, gone) = how_far;
                 Facts {
                     views: views.into_iter().map(|view| (view.0.epoch, view.0)).collect(),
@@ -229,6 +232,9 @@ pub(super) fn facts() -> BoxedStrategy<Facts> {
                     outranked,
                     has_left,
                     too_late: Arc::new(too_late),
+                    expired,
+                    settled,
+                    claimed,
                     ..Facts::new(me)
                 }
             },

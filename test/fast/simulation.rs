@@ -113,6 +113,14 @@ fn runs_that_showed_a_fault_once_are_clean() {
             5_012_925,
             "who refuses what comes back too late waits for what others had handed over to its giver",
         ),
+        (
+            686,
+            "a removal names a log of an epoch that its proposer had not closed yet, and readers wait for it",
+        ),
+        (
+            403,
+            "a restarted node has forgotten that a record claimed what its writer made up, and refuses its reader",
+        ),
         (21_404, "a node that called its own address counts itself as away"),
     ];
     for (seed, fault) in shown {

@@ -21,7 +21,9 @@ use crate::planted::{self, Fault};
 use crate::replication::{Ask, Facts, Given, NoReturn, may_write};
 use crate::store::{Batch, Resident};
 use crate::view_change::Vote;
-use crate::wire::notes::{Acceptors, acceptors_note, member_note, standing_note, too_late_note, vector_note};
+use crate::wire::notes::{
+    Acceptors, acceptors_note, claims_note, member_note, standing_note, too_late_note, vector_note,
+};
 use crate::wire::peer::{Answer, Push};
 
 /// What becomes of a job.
@@ -56,6 +58,7 @@ pub(super) struct Draft<'a> {
     standing_changed: bool,
     acceptors_changed: bool,
     too_late_changed: bool,
+    claims_changed: bool,
     /// The node was removed and keeps nothing: another life of it begins.
     pub begins_anew: bool,
 }
@@ -85,6 +88,7 @@ impl<'a> Draft<'a> {
             standing_changed: false,
             acceptors_changed: false,
             too_late_changed: false,
+            claims_changed: false,
             begins_anew: false,
         }
     }
@@ -107,6 +111,9 @@ impl<'a> Draft<'a> {
         }
         if self.acceptors_changed || self.begins_anew {
             batch.notes.push(acceptors_note(&self.acceptors));
+        }
+        if self.claims_changed || self.begins_anew {
+            batch.notes.push(claims_note(&self.facts));
         }
         if self.too_late_changed || self.begins_anew {
             batch.notes.push(too_late_note(&self.facts));
@@ -372,6 +379,7 @@ impl<'a> Draft<'a> {
             .current(record.key())
             .is_none_or(|current| record.supersedes(&current) == Supersedes::Yes);
         if wins || planted::is(Fault::ArrivalOrderWins) {
+            self.claims_changed |= self.facts.note_claims(&record);
             self.winners.insert(record.key().into(), record);
         }
     }

@@ -153,6 +153,29 @@ fn the_wait_ends_at_each_owner_when_it_has_what_was_returned() {
 }
 
 #[test]
+fn a_log_of_an_epoch_that_was_closed_before_the_removal_is_complete() {
+    // Nodes 2 and 3 have counted the closing of epoch 1 in epoch 2, in which node 0 had its say. Whoever
+    // removes node 0 has not, and names its log of epoch 1.
+    let one = first(2, 4);
+    let two = same(&one);
+    let three = without(&[&one, &two], 0);
+    let mut owner = Replica::new(&member(2), &[&one, &two]);
+    close_first_epoch(&mut owner);
+    owner.learn(&[&three]);
+    owner.activate(3);
+    let slot = slot_in(&one.slots_of_node(&node(2)));
+    let its = first(2, 4).slots_of_node(&node(0));
+    let gained = owner.facts.owned_slots().intersection(&its);
+    assert!(read(&owner.facts, slot, &[dot(&member(0), 1, 9)]).is_ok());
+    // What it gains is not ready, and asks for everything.
+    let region = owner.facts.region_of(slot_in(&gained)).expect("is owned");
+    let complete = dot(&member(0), 1, crate::replication::COMPLETE);
+    assert!(region.lacks != Epoch::NONE && !region.coverage.includes(complete));
+    let kept = owner.facts.region_of(slot).expect("is owned");
+    assert!(kept.coverage.includes(complete));
+}
+
+#[test]
 fn nobody_waits_for_a_member_whose_hand_over_came_through_another() {
     // Node 0 is removed alive and hands over to node 1, which passes it on and is removed in turn.
     let [mut owner, _] = owners_after_the_removal(0);

@@ -1,5 +1,7 @@
 //! Schedules on the replicas of the model of a change's steps (`test/fast/steps.rs`), which found them.
 
+use std::collections::BTreeSet;
+
 use causeway::causality::VersionVector;
 use causeway::replication::may_read;
 
@@ -44,7 +46,8 @@ pub(crate) fn a_copy_whose_giver_is_passed_over() -> Seen {
     }
 }
 
-/// n0 is removed with a write that nobody else has: the others must not make its reader wait for ever.
+/// n0 is removed with a write that nobody else has, and does not return in time: the others must not make its
+/// reader wait for ever.
 pub(crate) fn a_reader_of_what_nobody_has() -> Seen {
     let steps = removal();
     let actions = [
@@ -55,7 +58,14 @@ pub(crate) fn a_reader_of_what_nobody_has() -> Seen {
         Exchange(1, 2),
         Exchange(2, 1),
     ];
-    let world = after(&steps, &actions);
+    let mut world = after(&steps, &actions);
+    let removed = BTreeSet::from([world.replicas[0].facts.id]);
+    for owner in [1, 2] {
+        world.replicas[owner].facts.expire(&removed);
+    }
+    for exchange in [Exchange(1, 2), Exchange(2, 1)] {
+        world.act(&steps, &exchange);
+    }
     let facts = &world.replicas[1].facts;
     match may_read(facts, &VersionVector::default(), steps.key.slot(), &world.payload) {
         Ok(_) => heal(&steps, &world),

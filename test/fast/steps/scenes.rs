@@ -20,7 +20,7 @@ fn key_of(owners: &[(&View, u64)]) -> Key {
 /// K = 2: the proxy takes the place of node 0, which is removed.
 pub(crate) fn removal() -> Steps {
     let one = first(2, 3);
-    let two = minus(&one, 0);
+    let two = minus(&[&one], 0);
     Steps {
         key: key_of(&[(&one, 0)]),
         views: vec![one, two],
@@ -36,7 +36,7 @@ pub(crate) fn removal() -> Steps {
 pub(crate) fn there_and_back() -> Steps {
     let one = first(1, 1);
     let two = plus(&one, 1);
-    let three = minus(&two, 1);
+    let three = minus(&[&one, &two], 1);
     Steps {
         key: key_of(&[(&one, 0), (&two, 1)]),
         views: vec![one, two, three],
@@ -51,7 +51,7 @@ pub(crate) fn there_and_back() -> Steps {
 /// K = 1: the same, but it is node 0 that is removed.
 pub(crate) fn first_removed() -> Steps {
     let mut steps = there_and_back();
-    steps.views[2] = minus(&steps.views[1], 0);
+    steps.views[2] = minus(&[&steps.views[0], &steps.views[1]], 0);
     steps
 }
 

@@ -35,9 +35,12 @@ pub(crate) fn first(replicas: u32, count: u64) -> Arc<View> {
     Arc::new(View::first(ClusterId(1), replicas, &nodes, &up.collect()))
 }
 
-pub(crate) fn minus(view: &Arc<View>, number: u64) -> Arc<View> {
+/// The view after these, whose epochs are open, without a node.
+pub(crate) fn minus(open: &[&Arc<View>], number: u64) -> Arc<View> {
+    let view = open.last().expect("there is a view before");
     let mut next = next::remove(view, &node(number)).expect("is listed");
-    next.note_removals(&[view], 1, u64::MAX, false);
+    let open: Vec<&View> = open.iter().map(|view| view.as_ref()).collect();
+    next.note_removals(&open, 1, u64::MAX, false);
     Arc::new(next)
 }
 

@@ -263,8 +263,10 @@ fn the_wait_ends_when_the_operator_gives_the_member_up() {
         replica.activate(3);
     }
     assert_eq!(read(&owner.facts, its, &[entry]), missing(&[entry]));
+    let is_awaited = |owner: &Replica| !owner.facts.does_not_await().contains(&member(0).id());
+    assert!(is_awaited(&owner), "a sibling may have taken something before");
     exchange_all(&mut owner, [&giver, &sibling]);
-    assert!(read(&owner.facts, its, &[entry]).is_ok());
+    assert!(read(&owner.facts, its, &[entry]).is_ok() && !is_awaited(&owner));
 }
 
 #[test]

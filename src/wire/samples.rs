@@ -212,9 +212,11 @@ pub(super) fn facts() -> BoxedStrategy<Facts> {
     let incoming =
         (epochs(), vec(regions(), 0..2)).prop_map(|(target, regions)| Incoming { target, regions });
     let slots = (vec(regions(), 0..3), vec(kept(), 0..3), option::of(incoming));
-    (who, how_far, slots, btree_set(member_ids(), 0..3))
+    let removed = [(); 3].map(|()| btree_set(member_ids(), 0..3));
+    (who, how_far, slots, removed)
         .prop_map(
-            |((me, views, outranked, has_left), how_far, (regions, kept, incoming), too_late)| {
+            |((me, views, outranked, has_left), how_far, (regions, kept, incoming), removed)| {
+                let [expired, settled, too_late] = removed;
                 let (active, sealed, closed, vector, gone) = how_far;
                 Facts {
                     views: views.into_iter().map(|view| (view.0.epoch, view.0)).collect(),
@@ -228,8 +230,11 @@ pub(super) fn facts() -> BoxedStrategy<Facts> {
                     gone,
                     outranked,
                     has_left,
+                    expired,
+                    settled,
                     too_late: Arc::new(too_late),
-                    ..Facts::new(me)
+                    id: me.id(),
+                    me,
                 }
             },
         )

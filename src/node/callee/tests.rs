@@ -7,7 +7,7 @@ use tokio::time::sleep;
 use super::rig::{Actor, SOON, dot, first_view, idle, life, listed_and_stranger, node_with, start};
 use crate::causality::{Payload, Record, Timestamp, VersionVector};
 use crate::names::{Epoch, Key, Log, Member};
-use crate::node::{RequestKind, ViewRefusal, ViewRequest};
+use crate::node::{Machine, RequestKind, ViewRefusal, ViewRequest, World};
 use crate::placement::{SlotSet, next};
 use crate::replication::{Closed, Facts, Given};
 use crate::view_change::{Electorate, Phase, Report, Vote};
@@ -257,6 +257,48 @@ async fn what_is_kept_is_returned_to_the_owner_that_the_view_lists() {
         cast.puts(Actor::new(&peer, settles), &peer.node);
         let returned = node.return_to(&life(1, 1), &SlotSet::all()).await;
         assert_eq!(returned == Some(Returned::Settled), settled, "by {peer:?}");
+    }
+}
+
+/// A keeper drops what is settled: the disk of the owner that took it may be lost a moment later.
+#[tokio::test(start_paused = true)]
+async fn what_was_returned_is_settled_when_the_siblings_hold_it_too() {
+    let gone = life(2, 1);
+    for (holds, said) in [(true, Returned::Settled), (false, Returned::NotYet)] {
+        let mut facts = first_view(4, 2);
+        let before = facts.view().expect("is active").clone();
+        let mut after = next::remove(&before, &gone.node).expect("is listed");
+        after.note_removals(&[&before], Machine.wall_ms(), u64::MAX, false);
+        facts.learn(&after.into());
+        facts.seal(Epoch(2));
+        facts.activate(Epoch(2));
+        let sibling = facts.siblings().pop().expect("has one");
+        let slots = facts
+            .owned_slots()
+            .intersection(&before.slots_of_node(&gone.node));
+        let mut keys = (0..).map(|number| format!("k{number}"));
+        let text = keys.find(|text| slots.contains(key(text).slot())).expect("some");
+        let taken = facts.next_dot();
+        let (node, cast) = node_with(facts).await;
+        let acknowledges = move |question: &Question| match question {
+            Question::Push(push) if holds => Some(Answer::Held {
+                epoch: push.epoch,
+                held: [taken].into_iter().collect(),
+            }),
+            other => idle(other),
+        };
+        cast.puts(Actor::new(&sibling, acknowledges), &sibling.node);
+        node.peers
+            .call(&sibling.node, Question::Ping, SOON)
+            .await
+            .expect("answers");
+        let answer = node
+            .answer_return(&gone, vec![record(&text, 1)], slots, Vec::new())
+            .await;
+        assert!(
+            matches!(answer, Answer::Returned(answer) if answer == said),
+            "{answer:?}"
+        );
     }
 }
 

@@ -252,3 +252,38 @@ impl Node {
 fn bytes_of(records: &[Record]) -> usize {
     records.iter().map(|record| record.as_block().len()).sum()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::causality::{Timestamp, VersionVector};
+    use crate::names::{Dot, Epoch, Key, Log, MemberId};
+
+    fn page(number: u64) -> Page {
+        let log = Log {
+            epoch: Epoch(1),
+            member: MemberId(1),
+        };
+        let key = Key::new("k").expect("is a key");
+        let dot = Dot { log, number };
+        vec![Record::new(
+            &key,
+            None,
+            dot,
+            Timestamp(number),
+            &VersionVector::default(),
+        )]
+    }
+
+    #[test]
+    fn each_exchange_has_pages_of_its_own_until_the_last_is_fetched() {
+        let tickets = Tickets::default();
+        let one = tickets.keep(vec![page(1), page(2)]);
+        let other = tickets.keep(vec![page(3)]);
+        assert_eq!(tickets.page(one, 1), Some(page(1)));
+        assert_eq!(tickets.page(other, 1), Some(page(3)));
+        assert_eq!(tickets.page(other, 1), None);
+        assert_eq!(tickets.page(one, 2), Some(page(2)));
+        assert_eq!(tickets.page(one, 1), None);
+    }
+}

@@ -268,5 +268,12 @@ mod tests {
         for other in [1, 3] {
             assert_eq!(concluded(&[(1, 2, 2), (2, other, 2)]), None, "epoch {other}");
         }
+        let mut behind = facts.clone();
+        Arc::make_mut(&mut behind.regions)[0].lacks = Epoch(2);
+        let reports = Reports::default();
+        for number in [1, 2] {
+            reports.note(member(number).id(), &said_by(2, 2, &[]));
+        }
+        assert_eq!(reports.conclude(&behind), None, "node 0 is not done itself");
     }
 }

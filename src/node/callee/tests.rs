@@ -7,7 +7,7 @@ use tokio::time::sleep;
 use super::rig::{Actor, SOON, dot, first_view, idle, life, listed_and_stranger, node_with, start};
 use crate::causality::{Payload, Record, Timestamp, VersionVector};
 use crate::names::{Epoch, Key, Log, Member};
-use crate::node::{RequestKind, ViewRefusal, ViewRequest};
+use crate::node::{Machine, RequestKind, ViewRefusal, ViewRequest, World};
 use crate::placement::{SlotSet, next};
 use crate::replication::{Closed, Facts, Given};
 use crate::view_change::{Electorate, Phase, Report, Vote};
@@ -174,6 +174,78 @@ async fn a_confirmation_counts_from_the_owner_that_the_view_lists() {
     }
 }
 
+/// Node 0 after a change in which slots of it moved to nodes 2 and 3.
+fn keeper_of_two() -> Facts {
+    let mut facts = first_view(2, 2);
+    for number in [2, 3] {
+        let view = next::add(facts.view().expect("is active"), &life(number, 1)).expect("is new");
+        let epoch = view.epoch;
+        facts.learn(&view.into());
+        facts.seal(epoch);
+        facts.activate(epoch);
+    }
+    assert!(!facts.kept.is_empty());
+    facts
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_kept_is_dropped_when_every_owner_has_confirmed_it() {
+    for (confirming, is_dropped) in [(&[2, 3][..], true), (&[2][..], false), (&[3][..], false)] {
+        let (node, cast) = node_with(keeper_of_two()).await;
+        let confirms_all = |question: &Question| match question {
+            Question::Confirm(_) => Some(Answer::Confirmed(SlotSet::all())),
+            other => idle(other),
+        };
+        for owner in confirming.iter().map(|number| life(*number, 1)) {
+            cast.puts(Actor::new(&owner, confirms_all), &owner.node);
+        }
+        sleep(SOON).await;
+        assert_eq!(node.me.facts().kept.is_empty(), is_dropped, "by {confirming:?}");
+    }
+}
+
+/// An owner that takes note of the end too soon answers readers before the rest has come.
+#[tokio::test(start_paused = true)]
+async fn what_is_kept_is_returned_causes_first_and_its_end_is_told_with_the_last_page() {
+    let facts = keeper();
+    let slots = facts.kept_slots();
+    let (node, cast) = node_with(facts).await;
+    let settles = |question: &Question| match question {
+        Question::Return { .. } => Some(Answer::Returned(Returned::Settled)),
+        other => idle(other),
+    };
+    cast.puts(Actor::new(&life(1, 1), settles), &life(1, 1).node);
+    let keys = (0..).map(|number| key(&format!("k{number}")));
+    let mut keys: Vec<Key> = keys.filter(|key| slots.contains(key.slot())).take(4).collect();
+    keys.sort_by_key(Key::slot);
+    // The later a slot is looked at, the earlier its record was written. Two of them fill a page.
+    for (key, number) in keys.iter().zip([4, 3, 2, 1]) {
+        let (value, none) = (vec![0; 200 * 1024], VersionVector::default());
+        let record = Record::new(
+            key,
+            Some(&value),
+            dot(&life(0, 1), number),
+            Timestamp(number),
+            &none,
+        );
+        node.resident.put(record);
+    }
+    let returned = node.return_to(&life(1, 1), &slots).await;
+    assert_eq!(returned, Some(Returned::Settled));
+    let asked = cast.asked.lock();
+    let pages: Vec<(Vec<u64>, bool)> = asked
+        .iter()
+        .filter_map(|question| match question {
+            Question::Return { records, kept, .. } => {
+                let written = records.iter().map(|record| record.timestamp().0);
+                Some((written.collect(), !kept.is_empty()))
+            }
+            _ => None,
+        })
+        .collect();
+    assert_eq!(pages, [(vec![1, 2], false), (vec![3, 4], true)]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_is_kept_is_returned_to_the_owner_that_the_view_lists() {
     for (peer, settled) in listed_and_stranger().into_iter().zip([true, false]) {
@@ -185,6 +257,48 @@ async fn what_is_kept_is_returned_to_the_owner_that_the_view_lists() {
         cast.puts(Actor::new(&peer, settles), &peer.node);
         let returned = node.return_to(&life(1, 1), &SlotSet::all()).await;
         assert_eq!(returned == Some(Returned::Settled), settled, "by {peer:?}");
+    }
+}
+
+/// A keeper drops what is settled: the disk of the owner that took it may be lost a moment later.
+#[tokio::test(start_paused = true)]
+async fn what_was_returned_is_settled_when_the_siblings_hold_it_too() {
+    let gone = life(2, 1);
+    for (holds, said) in [(true, Returned::Settled), (false, Returned::NotYet)] {
+        let mut facts = first_view(4, 2);
+        let before = facts.view().expect("is active").clone();
+        let mut after = next::remove(&before, &gone.node).expect("is listed");
+        after.note_removals(&[&before], Machine.wall_ms(), u64::MAX, false);
+        facts.learn(&after.into());
+        facts.seal(Epoch(2));
+        facts.activate(Epoch(2));
+        let sibling = facts.siblings().pop().expect("has one");
+        let slots = facts
+            .owned_slots()
+            .intersection(&before.slots_of_node(&gone.node));
+        let mut keys = (0..).map(|number| format!("k{number}"));
+        let text = keys.find(|text| slots.contains(key(text).slot())).expect("some");
+        let taken = facts.next_dot();
+        let (node, cast) = node_with(facts).await;
+        let acknowledges = move |question: &Question| match question {
+            Question::Push(push) if holds => Some(Answer::Held {
+                epoch: push.epoch,
+                held: [taken].into_iter().collect(),
+            }),
+            other => idle(other),
+        };
+        cast.puts(Actor::new(&sibling, acknowledges), &sibling.node);
+        node.peers
+            .call(&sibling.node, Question::Ping, SOON)
+            .await
+            .expect("answers");
+        let answer = node
+            .answer_return(&gone, vec![record(&text, 1)], slots, Vec::new())
+            .await;
+        assert!(
+            matches!(answer, Answer::Returned(answer) if answer == said),
+            "{answer:?}"
+        );
     }
 }
 

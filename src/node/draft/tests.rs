@@ -140,6 +140,56 @@ fn a_record_that_is_dropped_in_this_batch_stands_in_nobodys_way() {
 }
 
 #[test]
+fn what_came_in_this_batch_goes_with_the_slots_that_are_dropped_in_it() {
+    let taker = facts(2);
+    let others = taker.view().expect("is active").slots_of_node(&member(1).node);
+    let mut keys = (0..).map(|number| format!("k{number}"));
+    let text = keys.find(|text| others.contains(key(text).slot())).expect("some");
+    let take = Job::Take {
+        ask: taker.ask_steady(),
+        given: crate::replication::Given {
+            giver: member(1),
+            active: Epoch(1),
+            vector: VersionVector::default(),
+            offered: Vec::new(),
+        },
+        records: vec![record(&text, Some(b"v"), 3)],
+        round: None,
+        reply: oneshot::channel().0,
+    };
+    let unstage = Job::Unstage {
+        round: Round::default(),
+        slots: others,
+        reply: oneshot::channel().0,
+    };
+    assert!(batch_of(taker, &[], [take, unstage]).records.is_empty());
+}
+
+#[test]
+fn a_record_is_cleared_of_false_dependencies_unless_another_has_taken_its_place() {
+    let plain = record("k", Some(b"v"), 1);
+    let claimed = [Dot {
+        number: 9,
+        ..plain.dot()
+    }];
+    let claimed = claimed.into_iter().collect();
+    let found = Record::new(&key("k"), plain.value(), plain.dot(), plain.timestamp(), &claimed);
+    let clear = || Job::Clear {
+        records: vec![Cleared {
+            found: found.clone(),
+            cleared: plain.clone(),
+        }],
+        reply: oneshot::channel().0,
+    };
+    let cleared = batch_of(facts(1), std::slice::from_ref(&found), [clear()]);
+    assert_eq!(cleared.records, std::slice::from_ref(&plain));
+    let newer = batch_of(facts(1), &[record("k", Some(b"new"), 2)], [clear()]);
+    assert!(newer.records.is_empty());
+    let waiting = batch_of(facts(1), std::slice::from_ref(&found), [put("k"), clear()]);
+    assert_eq!(values(&waiting), [Some(&b"new"[..])]);
+}
+
+#[test]
 fn a_seal_is_stored_once() {
     let mut sealing = facts(1);
     let view = next::admit(sealing.view().expect("is active"), &[]);

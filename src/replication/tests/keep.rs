@@ -85,16 +85,20 @@ fn nobody_is_asked_for_what_closed_epochs_left() {
     let (mut keeper, _) = keeper(&views);
     let mut owner = owner(&views);
     owner.activate(2);
+    let mut lacking = owner.clone();
     for region in Arc::make_mut(&mut owner.facts.regions) {
         region.lacks = Epoch::NONE;
     }
     keeper.activate(2);
     assert!(confirmed(&owner, &keeper).is_empty());
-    owner.facts.closed = Closed {
-        below: Epoch(2),
-        at: Epoch(2),
-    };
+    for replica in [&mut owner, &mut lacking] {
+        replica.facts.closed = Closed {
+            below: Epoch(2),
+            at: Epoch(2),
+        };
+    }
     assert_eq!(confirmed(&owner, &keeper), moved(&views));
+    assert!(confirmed(&lacking, &keeper).is_empty(), "it lacks all of it");
 }
 
 #[test]

@@ -199,6 +199,23 @@ fn kept_slots_are_offered_with_the_epoch_in_which_they_were_owned_last() {
 }
 
 #[test]
+fn who_returned_something_of_kept_slots_is_told_and_known_when_they_come_back() {
+    let views = there_and_back();
+    let returned = member(7).id();
+    let mut zero = Replica::new(&member(0), &[&views[0], &views[1]]);
+    let mut one = Replica::new(&member(1), &[&views[0], &views[1]]);
+    Arc::make_mut(&mut zero.facts.kept)[0].sources.insert(returned);
+    one.exchange(&zero).expect("is exchanged");
+    let slot = slot_in(&moved(&views));
+    zero.learn(&[&views[2]]);
+    zero.activate(3);
+    for replica in [&one, &zero] {
+        let region = replica.facts.region_of(slot).expect("owns it");
+        assert!(region.sources.contains(&returned), "{:?}", replica.facts.me);
+    }
+}
+
+#[test]
 fn who_has_nothing_of_the_slots_says_so_and_is_not_waited_for() {
     let views = there_and_back();
     let mut zero = Replica::new(&member(0), &[&views[0], &views[1]]);

@@ -140,6 +140,47 @@ fn one_slot_of_a_log_is_complete_and_another_is_waited_for() {
 }
 
 #[test]
+fn a_hand_over_counts_for_a_slot_when_the_last_log_that_it_was_owned_in_is_complete() {
+    // Node 0 owned all of its slots in epoch 1, and the second half of them in epoch 2 as well.
+    let (one, gone) = (first(2, 4), member(0));
+    let slots = one.slots_of_node(&gone.node);
+    let later: SlotSet = slots.iter().skip(slots.len() / 2).collect();
+    let mut two = View::clone(&without(&[&one], 0));
+    let removal = two.removed.get_mut(&gone.id()).expect("was removed");
+    removal.logs = BTreeMap::from([(log(&gone, 1), slots.clone()), (log(&gone, 2), later.clone())]);
+    let owner = facts(&member(2), &[&one, &Arc::new(two)]);
+    let is_awaited = |slots: &SlotSet, complete: &[u64]| {
+        let complete = complete
+            .iter()
+            .map(|epoch| dot(&gone, *epoch, crate::replication::COMPLETE));
+        let mut region = crate::replication::Region::gained(slots.clone(), Epoch::NONE);
+        region.coverage = vector(complete);
+        owner.is_awaited(&region, gone.id())
+    };
+    assert!(!is_awaited(&later, &[2]) && is_awaited(&later, &[1]));
+    assert!(is_awaited(&slots, &[2]) && !is_awaited(&slots, &[1, 2]));
+}
+
+#[test]
+fn what_a_member_gave_before_it_took_more_does_not_end_the_wait_when_it_is_removed() {
+    let one = first(2, 3);
+    let [mut owner, gone, mut new] = [0, 1, 2].map(|number| Replica::new(&member(number), &[&one]));
+    owner.exchange(&gone).expect("are in one epoch");
+    let two = without(&[&one], 1);
+    for replica in [&mut owner, &mut new] {
+        replica.learn(&[&two]);
+        replica.seal(2);
+    }
+    new.take_over(&owner, 2).expect("is handed over");
+    for replica in [&mut owner, &mut new] {
+        replica.activate(2);
+    }
+    owner.exchange(&new).expect("are in one epoch");
+    let later = dot(&member(1), 1, 1);
+    assert_eq!(read(&owner.facts, Slot(0), &[later]), missing(&[later]));
+}
+
+#[test]
 fn the_wait_ends_at_each_owner_when_it_has_what_was_returned() {
     let [mut owner, mut sibling] = owners_after_the_removal(0);
     let (its, _) = slots();
@@ -286,8 +327,10 @@ fn the_wait_ends_when_the_operator_gives_the_member_up() {
         replica.activate(3);
     }
     assert_eq!(read(&owner.facts, its, &[entry]), missing(&[entry]));
+    let is_awaited = |owner: &Replica| !owner.facts.does_not_await().contains(&member(0).id());
+    assert!(is_awaited(&owner), "a sibling may have taken something before");
     exchange_all(&mut owner, [&giver, &sibling]);
-    assert!(read(&owner.facts, its, &[entry]).is_ok());
+    assert!(read(&owner.facts, its, &[entry]).is_ok() && !is_awaited(&owner));
 }
 
 #[test]

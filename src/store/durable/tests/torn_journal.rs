@@ -127,3 +127,20 @@ fn damage_before_a_stored_batch_is_an_error_and_never_a_silent_loss() {
     bytes[begin..end].fill(0);
     assert!(open_with(&journal, &bytes).is_err(), "a hole");
 }
+
+/// An older journal was synced before the newer one began: what is torn in it was acknowledged.
+#[test]
+fn a_torn_end_is_cut_off_the_newest_journal_only() {
+    let Journal { bytes, ends, .. } = journal();
+    let dir = TempDir::new().expect("a directory");
+    let mend = |newer: &[u8]| {
+        let torn = &bytes[..bytes.len() - 1];
+        fs::write(dir.path().join("0.jnl"), torn).expect("is written");
+        if !newer.is_empty() {
+            fs::write(dir.path().join("1.jnl"), newer).expect("is written");
+        }
+        crate::store::durable::journal::mend(dir.path())
+    };
+    assert_eq!(mend(&[]).expect("is mended"), ends[ends.len() - 2] as u64);
+    assert!(mend(&bytes[..ends[0]]).is_err());
+}

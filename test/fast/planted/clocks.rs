@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use causeway::node::World;
+use causeway::node::{Refusal, World};
 use tokio::time::sleep;
 
 use super::Seen;
@@ -70,6 +70,10 @@ pub(crate) fn a_removed_node_returns_while_all_clocks_are_ahead() -> Seen {
         cluster.suffer(Fault::Clocks(2 * DAY_MS));
         cluster.rejoin(0);
         sleep(Duration::from_secs(6)).await;
+        let told = cluster.node(0).expect("runs").situation().waiting_for;
+        if told == Some(Refusal::RemovedLongAgo) {
+            return Err("what a removed node brings back in time is refused for good".to_owned());
+        }
         cluster.suffer(Fault::Clocks(0));
         comes_back(&cluster).await
     })

@@ -148,11 +148,10 @@ pub(crate) const BY_SCHEDULE: [(Fault, Schedule); 43] = [
 ];
 
 /// Faults that random runs of clients without payloads notice.
-pub(crate) const BY_PLAIN_CHANCE: [Fault; 5] = [
+pub(crate) const BY_PLAIN_CHANCE: [Fault; 4] = [
     Fault::HeldNotAwaited,
     Fault::OneOwnerAsked,
     Fault::AwayNotAsked,
-    Fault::PauseIsSilence,
     Fault::SilentStreamKept,
 ];
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use causeway::names::{SLOTS, Slot};
 use causeway::node::{RequestKind, ViewRequest};
 use tokio::time::sleep;
 
@@ -50,7 +51,11 @@ pub(crate) fn a_reader_of_what_a_removed_member_has() -> Seen {
         remove(&cluster, 1, 0).await;
         // Closing takes a round of gossip after the last exchange.
         sleep(LONG).await;
-        let other = operate(&cluster, 2, "another", Action::Get, &written).await;
+        // The other partition has the upper half of the slots.
+        let mut keys = (0..).map(|number| format!("another{number}"));
+        let is_elsewhere = |key: &String| Slot::of(key).0 >= SLOTS / 2;
+        let another = keys.find(is_elsewhere).expect("half of all keys are there");
+        let other = operate(&cluster, 2, &another, Action::Get, &written).await;
         assert!(matches!(other.outcome, Outcome::Ok(_)), "another key: {other:?}");
         let read = operate(&cluster, 2, "k", Action::Get, &other.payload).await;
         match read.outcome {

@@ -210,22 +210,75 @@ impl fmt::Display for PartitionId {
     }
 }
 
-/// The number of a view. The first view that serves is epoch 1; 0 is "no view yet".
+/// The name of a view: the line of views that it belongs to, and its number on that line.
+///
+/// The first view that serves is epoch 1; 0 is "no view yet". Views of one line follow each other. A decision
+/// that passes over a quorum forks: it begins a line of a higher generation, and the numbers go on. Lines are
+/// ordered by generation, then by a number that was drawn when they began, so that of two lines every node
+/// picks the same one. The whole is one number whose order is that of the lines, then of the numbers:
+///
+/// ```text
+/// generation 12 bits | line 20 bits | number 32 bits
+/// ```
+///
+/// The line that a cluster begins with is 0 throughout, so an epoch of it is its number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Epoch(pub u64);
+
+/// A line of views that follow each other: its generation, and the number drawn when it began. Higher lines
+/// outrank lower ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Line(u32);
+
+impl Line {
+    const DRAWN_BITS: u32 = 20;
+
+    /// How often a quorum was passed over on the way to this line.
+    pub const fn generation(self) -> u32 {
+        self.0 >> Self::DRAWN_BITS
+    }
+}
 
 impl Epoch {
     pub const NONE: Self = Self(0);
     pub const FIRST: Self = Self(1);
 
-    pub fn next(self) -> Self {
+    const NUMBER_BITS: u32 = 32;
+
+    /// Its place among all views of its history, from 1.
+    pub const fn number(self) -> u64 {
+        self.0 & ((1 << Self::NUMBER_BITS) - 1)
+    }
+
+    pub const fn line(self) -> Line {
+        Line((self.0 >> Self::NUMBER_BITS) as u32)
+    }
+
+    /// The epoch of this number on a line.
+    pub const fn on(line: Line, number: u64) -> Self {
+        Self((line.0 as u64) << Self::NUMBER_BITS | number)
+    }
+
+    pub const fn next(self) -> Self {
         Self(self.0 + 1)
+    }
+
+    /// The epoch of the same number on a line of the next generation; `drawn` is random.
+    pub const fn forked(self, drawn: u64) -> Self {
+        let drawn = drawn as u32 & ((1 << Line::DRAWN_BITS) - 1);
+        let line = Line((self.line().generation() + 1) << Line::DRAWN_BITS | drawn);
+        Self::on(line, self.number())
     }
 }
 
+/// The number; on a line that was forked, also which line.
 impl fmt::Display for Epoch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        let Line(line) = self.line();
+        match line {
+            0 => self.number().fmt(f),
+            _ => write!(f, "{} of line {line:08x}", self.number()),
+        }
     }
 }
 
@@ -245,6 +298,22 @@ pub struct Log {
 pub struct Dot {
     pub log: Log,
     pub number: u64,
+}
+
+impl Dot {
+    /// The entry that stands for everything that was written up to an epoch of a line that was given up. No
+    /// member has the id 0, so it is no write.
+    pub const fn everything_of(epoch: Epoch) -> Self {
+        let log = Log {
+            epoch,
+            member: MemberId(0),
+        };
+        Self { log, number: 1 }
+    }
+
+    pub const fn is_everything(self) -> bool {
+        self.log.member.0 == 0 && self.number == 1
+    }
 }
 
 #[cfg(test)]
@@ -295,6 +364,18 @@ mod tests {
     }
 
     const PINNED: [u16; 3] = [3615, 9699, 3251];
+
+    #[test]
+    fn epochs_are_ordered_by_generation_then_line_then_number() {
+        let early = Epoch(7).forked(5);
+        let later = Epoch(7).next().forked(9);
+        assert_eq!((early.number(), early.line().generation()), (7, 1));
+        assert!(Epoch(900) < early && early < later && early.next() < later);
+        assert!(later < Epoch(2).forked(0).forked(0));
+        assert_eq!(Epoch::on(early.line(), 8), early.next());
+        assert_eq!(Epoch(7).to_string(), "7");
+        assert_eq!(early.next().to_string(), "8 of line 00100005");
+    }
 
     #[test]
     fn a_new_incarnation_is_another_member() {

@@ -107,6 +107,20 @@ pub enum Fault {
     UnknownEpochAwaited,
     /// What a cut-off member was claimed to have written is still claimed when it is back and denies it.
     ClaimsNotCleared,
+    /// Two lines of views go on beside each other: a higher one is not followed.
+    LinesNotCompared,
+    /// A payload keeps one epoch, though those of two lines say nothing of each other.
+    LostLinesCompared,
+    /// What a disk that went back in time returns is taken whatever its age.
+    OldCopiesReturn,
+    /// A disk that went back in time serves as if nothing had been.
+    OldDisksServe,
+    /// A life that is started again goes on with the numbers of its disk, whatever it drew before.
+    NumbersDrawnAgain,
+    /// What an old disk returns is refused for its age, though nobody else has its slots.
+    OnlyCopyRefused,
+    /// Where every life that a view lists has ended, nobody may decide on the next one.
+    LaterLivesDoNotVote,
 }
 
 #[cfg(feature = "planted-faults")]

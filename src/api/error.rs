@@ -148,7 +148,7 @@ fn with_view_facts(object: Object, refusal: &ViewRefusal) -> Object {
         ViewRefusal::NoMajority { silent } => list(object, "missing", silent),
         ViewRefusal::WouldLoseData { slots, .. } => object.bare("slots", slots),
         ViewRefusal::Unfinished { epoch, waits_for } => {
-            list(object.bare("epoch", epoch.0), "waits_for", waits_for)
+            list(object.bare("epoch", epoch.number()), "waits_for", waits_for)
         }
         ViewRefusal::NotHere(_)
         | ViewRefusal::Impossible(_)

@@ -124,6 +124,7 @@ mod testing {
             waiting_for: None,
             away: Vec::new(),
             keys: 17,
+            left_behind: 0,
             slots_lost: 0,
             storage_failure: None,
             clock_doubt: None,

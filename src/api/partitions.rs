@@ -92,7 +92,7 @@ pub(super) fn status(situation: &Situation) -> Response<Bytes> {
         role,
         partition_id,
         cluster: situation.cluster.map(|cluster| format!("{:016x}", cluster.0)),
-        epoch: situation.epoch.0,
+        epoch: situation.epoch.number(),
         k: situation.replicas,
         partitions: situation
             .partitions
@@ -107,6 +107,7 @@ pub(super) fn status(situation: &Situation) -> Response<Bytes> {
         }),
         away: names(&situation.away),
         keys: situation.keys,
+        left_behind: situation.left_behind,
         slots_lost: situation.slots_lost,
         storage_failure: situation.storage_failure.clone(),
         clock_doubt: situation.clock_doubt.clone(),

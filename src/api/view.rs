@@ -89,7 +89,7 @@ fn updated(request: &ViewRequest, changed: &Changed) -> ViewUpdated {
         partition_id: added.map(|partition| partition.map_or(-1, |id| i64::from(id.0))),
         number_of_partitions: count(&changed.view),
         role: added.map(|partition| if partition.is_some() { "replica" } else { "proxy" }.into()),
-        epoch: changed.view.epoch.0,
+        epoch: changed.view.epoch.number(),
         slots_given_up: (given_up > 0).then_some(given_up),
         warning: warning(request, changed),
     }
@@ -144,7 +144,7 @@ fn layout(view: &View) -> ViewLayout {
 /// How far a change is, as `GET /status` tells it.
 pub(super) fn progress(change: &ChangeProgress) -> Progress {
     Progress {
-        epoch: change.epoch.0,
+        epoch: change.epoch.number(),
         phase: phase(change.phase).into(),
         waits_for: names(&change.waits_for),
         keys_moved: change.keys_moved,

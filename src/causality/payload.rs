@@ -9,6 +9,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::{Timestamp, VersionVector};
 use crate::names::{ClusterId, Dot, Epoch, Log, MemberId};
+use crate::planted::{self, Fault};
 
 /// A client's dependencies. The default depends on nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -59,7 +60,7 @@ const ENTRIES_MAX: usize = 16_384;
 impl Payload {
     /// Nothing is lost by joining: the result depends on all that either depends on.
     pub fn join(&mut self, other: &Self) {
-        self.epoch = self.epoch.max(other.epoch);
+        self.raise_epoch(other.epoch);
         self.timestamp = self.timestamp.max(other.timestamp);
         self.entries.merge(&other.entries);
     }
@@ -68,7 +69,18 @@ impl Payload {
     pub fn depend_on(&mut self, dot: Dot, timestamp: Timestamp) {
         self.timestamp = self.timestamp.max(timestamp);
         self.entries.raise(dot);
-        self.epoch = self.epoch.max(dot.log.epoch);
+        self.raise_epoch(dot.log.epoch);
+    }
+
+    /// Depends on what every node knows that is active in this epoch. Of two lines of views neither speaks for
+    /// the other: one of them was given up, and everything that was seen there is depended upon by itself.
+    pub fn raise_epoch(&mut self, epoch: Epoch) {
+        let (lower, higher) = (self.epoch.min(epoch), self.epoch.max(epoch));
+        self.epoch = higher;
+        let are_apart = lower.line() != higher.line() && !planted::is(Fault::LostLinesCompared);
+        if are_apart && lower != Epoch::NONE {
+            self.entries.raise(Dot::everything_of(lower));
+        }
     }
 
     pub fn depends_on_nothing(&self) -> bool {
@@ -259,7 +271,13 @@ mod tests {
             joined.join(&b);
             prop_assert_eq!(joined.epoch, a.epoch.max(b.epoch));
             prop_assert_eq!(joined.timestamp, a.timestamp.max(b.timestamp));
-            prop_assert_eq!(joined.entries, a.entries.iter().chain(b.entries.iter()).collect());
+            let mut entries: VersionVector = a.entries.iter().chain(b.entries.iter()).collect();
+            // The epochs of two lines do not stand for each other.
+            let lower = a.epoch.min(b.epoch);
+            if lower != Epoch::NONE && lower.line() != joined.epoch.line() {
+                entries.raise(Dot::everything_of(lower));
+            }
+            prop_assert_eq!(joined.entries, entries);
         }
     }
 

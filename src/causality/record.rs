@@ -19,6 +19,7 @@ const VERSION: u8 = 1;
 const TOMBSTONE: u8 = 1;
 const VOUCHED: u8 = 2;
 const FLAGS_AT: usize = 1;
+const ENTRIES_AT: usize = 4;
 const HEADER_BYTES: usize = 38;
 const ENTRY_BYTES: usize = 24;
 const DOT_AT: usize = 6;
@@ -146,9 +147,28 @@ impl Record {
         let mut block = self.0[..start].to_vec();
         let kept: Vec<Dot> = self.dependencies().filter(|dot| keep(*dot)).collect();
         let entries = u16::try_from(kept.len()).expect("no more than there were");
-        block[4..6].copy_from_slice(&entries.to_le_bytes());
+        block[ENTRIES_AT..ENTRIES_AT + 2].copy_from_slice(&entries.to_le_bytes());
         kept.into_iter().for_each(|dot| put_dot(&mut block, dot));
         block.extend_from_slice(&self.0[self.value_start()..]);
+        Self(block.into())
+    }
+
+    /// The same write, which depends on one thing more and on those of its dependencies only that `keep` accepts.
+    pub fn depending_on(&self, dot: Dot, keep: impl FnMut(Dot) -> bool) -> Self {
+        let kept = self.with_dependencies(keep);
+        if kept.entries_len() == DEPENDENCIES_MAX {
+            return kept;
+        }
+        let mut block = kept.0.to_vec();
+        let mut entry = Vec::with_capacity(ENTRY_BYTES);
+        put_dot(&mut entry, dot);
+        let entries = u16::try_from(kept.entries_len() + 1).expect("there is room for one more");
+        block[ENTRIES_AT..ENTRIES_AT + 2].copy_from_slice(&entries.to_le_bytes());
+        let at = HEADER_BYTES + kept.key_len();
+        block.splice(at..at, entry);
+        if kept.is_vouched() {
+            block[FLAGS_AT] |= VOUCHED;
+        }
         Self(block.into())
     }
 
@@ -178,7 +198,7 @@ impl Record {
     }
 
     fn entries_len(&self) -> usize {
-        usize::from(u16_at(&self.0, 4))
+        usize::from(u16_at(&self.0, ENTRIES_AT))
     }
 
     fn value_start(&self) -> usize {

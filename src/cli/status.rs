@@ -86,11 +86,19 @@ fn troubles(status: &Status) -> impl Iterator<Item = String> {
             status.slots_lost
         )
     });
+    let left_behind = (status.left_behind > 0).then(|| {
+        format!(
+            "handing over {} keys that an earlier life of {} left behind",
+            status.left_behind, status.node
+        )
+    });
     let change = status
         .change
         .as_ref()
         .map(|change| format!("the view is changing: {}", progress::sentence(change)));
-    let others = [waiting, storage, lost, change, doubt].into_iter().flatten();
+    let others = [waiting, storage, lost, left_behind, change, doubt]
+        .into_iter()
+        .flatten();
     others.chain(apart)
 }
 
@@ -113,6 +121,7 @@ mod tests {
             waiting_for: None,
             away: nodes(&["n4:1"]),
             keys: 3,
+            left_behind: 0,
             slots_lost: 0,
             storage_failure: None,
             clock_doubt: None,

@@ -228,6 +228,7 @@ mod tests {
             waiting_for: None,
             away: vec![],
             keys: 0,
+            left_behind: 0,
             slots_lost: 0,
             storage_failure: None,
             clock_doubt: None,

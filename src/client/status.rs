@@ -26,6 +26,8 @@ pub struct Status {
     /// Nodes that do not answer this one at the moment.
     pub away: Vec<String>,
     pub keys: u64,
+    /// Records that an earlier life of the node left behind, and that it is about to hand over.
+    pub left_behind: u64,
     pub slots_lost: u64,
     pub storage_failure: Option<String>,
     /// Why the node does not trust its wall clock, when it does not.
@@ -102,6 +104,7 @@ impl Status {
             waiting_for: reason(reply.body.get("waiting_for")),
             away: reply.body.get("away").map_or_else(Vec::new, texts),
             keys: number("keys").unwrap_or_default(),
+            left_behind: number("left_behind").unwrap_or_default(),
             slots_lost: number("slots_lost").unwrap_or_default(),
             storage_failure: text("storage_failure"),
             clock_doubt: text("clock_doubt"),

@@ -38,7 +38,8 @@ pub(super) enum ProposeError {
 type Said = (NodeId, Option<(Answer, Option<Member>)>);
 
 impl Node {
-    /// Has a view chosen for `epoch`: `wanted`, or one that an earlier attempt may have had chosen.
+    /// Has a view chosen for `epoch`, which is the next one on the line of the view before: `wanted`, or one that
+    /// an earlier attempt may have had chosen. One that is decided without a quorum begins a line of its own.
     pub(super) async fn propose(
         &self,
         epoch: Epoch,
@@ -113,9 +114,10 @@ impl Node {
             return Ok(Err(BTreeSet::new()));
         };
         let mut view = earlier.map_or_else(|| wanted.clone(), |earlier| (*earlier).clone());
-        if raise_generation {
-            view.generation = before.map_or(0, |before| before.generation) + 1;
-            view.raised_ms = self.me.time().likely_ms;
+        // An earlier attempt may have forked already.
+        let line = before.map_or(Epoch::NONE, |before| before.epoch).line();
+        if raise_generation && view.epoch.line() == line {
+            view.fork(self.me.world.random(), self.me.time().likely_ms);
         }
         let view = Arc::new(view);
         attempt.begin_accepting(Arc::clone(&view));
@@ -157,7 +159,10 @@ impl Node {
                 }
                 // Only its own word counts, for a vote as for a lost disk.
                 (Answer::Voted { by, .. }, Some(peer)) if by != peer => Next::Wait,
-                (Answer::Voted { by, .. }, _) if before.is_some_and(|view| !view.is_member(&by)) => {
+                (Answer::Voted { by, .. }, _)
+                    if before
+                        .is_some_and(|view| view.is_member(&by) == attempt.electorate().of_later_lives) =>
+                {
                     attempt.lost_its_disk(node)
                 }
                 (Answer::Voted { vote, .. }, _) => attempt.voted(node, vote),
@@ -209,7 +214,7 @@ impl Node {
         view: Arc<View>,
         start: Option<Start>,
     ) -> Answer {
-        if view.epoch != epoch {
+        if view.epoch.number() != epoch.number() {
             return self.voted(Vote::NotVoting);
         }
         let (reply, vote) = oneshot::channel();
@@ -241,14 +246,20 @@ impl Node {
             return self.voted(Vote::NotVoting);
         }
         if self.me.facts().newest().is_some_and(|view| view.epoch >= epoch) {
-            return Answer::Met {
-                by: self.me.member(),
-                start: self.start.clone(),
-                known: self.known(),
-            };
+            return self.meet_answer();
         }
         self.enqueue(job).await;
         self.voted(vote.await.unwrap_or(Vote::NotVoting))
+    }
+
+    /// Who this node is, and what it knows.
+    pub(super) fn meet_answer(&self) -> Answer {
+        Answer::Met {
+            by: self.me.member(),
+            start: self.start.clone(),
+            known: self.known(),
+            left: self.left_behind(),
+        }
     }
 
     pub(super) fn voted(&self, vote: Vote) -> Answer {
@@ -268,6 +279,11 @@ impl Node {
             .collect();
         Known {
             views,
+            lost: facts
+                .lost
+                .values()
+                .map(|lost| SharedView(Arc::clone(&lost.view)))
+                .collect(),
             closed: facts.closed,
             active: facts.active,
         }

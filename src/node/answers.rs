@@ -171,6 +171,8 @@ pub struct Situation {
     pub away: Vec<NodeId>,
     /// Records resident here that have a value.
     pub keys: u64,
+    /// Records that an earlier life of this node left behind, and that it is about to hand over.
+    pub left_behind: u64,
     /// Slots that became ready with nobody to take them from: their keys are gone.
     pub slots_lost: u32,
     /// Why writes are refused, when they are.

@@ -1,7 +1,7 @@
 //! Watching over view changes: admitting nodes that came back empty, taking over when a driver falls
 //! silent, and catching up with a view that has moved on.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep};
 
 use super::Node;
 use crate::names::{Epoch, Member};
-use crate::placement::next;
+use crate::placement::{LeftBehind, View, next};
 use crate::planted::{self, Fault};
 use crate::view_change::Electorate;
 use crate::wire::peer::{Answer, Declined, Question};
@@ -27,7 +27,7 @@ const FOLLOW_PAUSE: Duration = Duration::from_millis(20);
 /// Nodes of the view that came back empty and wait to be listed.
 #[derive(Debug, Default)]
 pub(super) struct Admissions {
-    waiting: Mutex<BTreeSet<Member>>,
+    waiting: Mutex<BTreeMap<Member, Vec<LeftBehind>>>,
     arrived: Notify,
 }
 
@@ -47,9 +47,11 @@ impl Node {
                 () = sleep(DRIVER_SILENCE / 4) => {}
             }
             let facts = self.me.facts();
+            let is_alive = facts.ended.is_none() && !facts.is_unproven;
             let pending = facts
                 .newest()
-                .filter(|view| view.epoch > facts.active && (view.is_member(&facts.me) || facts.is_member()));
+                .filter(|view| view.epoch > facts.active && (view.is_member(&facts.me) || facts.is_member()))
+                .filter(|_| is_alive);
             if let Some(view) = pending.filter(|view| view.epoch != noticed.0) {
                 noticed = (view.epoch, Instant::now());
             }
@@ -68,12 +70,15 @@ impl Node {
     async fn finish_undecided(self: &Arc<Self>, patience: Duration) {
         let facts = self.me.facts();
         let undecided = self.changes.undecided(facts.active.next(), patience);
+        // It may have been accepted for a line that is left since.
+        let undecided = undecided.filter(|view| view.has(facts.active));
         let (Some(view), Some(before)) = (undecided, facts.view()) else {
             return;
         };
         tracing::info!(epoch = %view.epoch, "a view change was left undecided; finishing it");
+        let epoch = before.epoch.next();
         match self
-            .propose(view.epoch, Some(before), &Electorate::of(before), &view)
+            .propose(epoch, Some(before), &Electorate::of(before), &view)
             .await
         {
             Ok(view) => self.drive(view).await,
@@ -81,14 +86,16 @@ impl Node {
         }
     }
 
-    /// A new incarnation of a node of the view asks to be listed. Only its own word counts.
-    pub(super) fn answer_admit(&self, from: &Member) -> Answer {
+    /// A new incarnation of a node of the view asks to be listed, or some node announces what earlier lives of
+    /// it left behind. Only its own word counts.
+    pub(super) fn answer_admit(&self, from: &Member, left: Vec<LeftBehind>) -> Answer {
         let facts = self.me.facts();
-        let may_admit = facts.is_member() && facts.view().is_some_and(|view| view.lists(&from.node));
-        if !may_admit {
+        let is_own = left.iter().all(|left| left.by.node == from.node);
+        let may_admit = |view: &Arc<View>| view.lists(&from.node) || !left.is_empty();
+        if !(is_own && facts.is_member() && facts.view().is_some_and(may_admit)) {
             return Answer::Declined(Declined::NotOwner);
         }
-        self.admissions.waiting.lock().insert(from.clone());
+        self.admissions.waiting.lock().insert(from.clone(), left);
         self.admissions.arrived.notify_one();
         Answer::Noted
     }
@@ -126,17 +133,27 @@ impl Node {
             // A change is under way; they ask again.
             return;
         }
-        let strangers = waiting
+        let is_new = |member: &Member| view.lists(&member.node) && !view.is_member(member);
+        let has_news = |left: &[LeftBehind]| left.iter().any(|left| !view.removed.contains_key(&left.name));
+        let concerned = waiting
             .into_iter()
-            .filter(|member| view.lists(&member.node) && !view.is_member(member));
-        let asked = strangers.map(async |member| self.is_at_its_address(&member).await.then_some(member));
-        let missing: Vec<Member> = join_all(asked).await.into_iter().flatten().collect();
-        if missing.is_empty() {
+            .filter(|(member, left)| is_new(member) || has_news(left));
+        let asked = concerned.map(async |one| self.is_at_its_address(&one.0).await.then_some(one));
+        let there: Vec<_> = join_all(asked).await.into_iter().flatten().collect();
+        let missing: Vec<Member> = there
+            .iter()
+            .map(|(member, _)| member)
+            .filter(|member| is_new(member))
+            .cloned()
+            .collect();
+        let left: Vec<LeftBehind> = there.into_iter().flat_map(|(_, left)| left).collect();
+        let mut wanted = next::admit(view, &missing);
+        let notes = self.note_left_behind(&mut wanted, view, &left);
+        if missing.is_empty() && !notes {
             return;
         }
-        let wanted = next::admit(view, &missing);
         match self
-            .propose(wanted.epoch, Some(view), &Electorate::of(view), &wanted)
+            .propose(view.epoch.next(), Some(view), &Electorate::of(view), &wanted)
             .await
         {
             Ok(view) => self.drive(view).await,
@@ -163,7 +180,8 @@ impl Node {
                 .views
                 .get(&target)
                 .is_some_and(|view| view.is_member(&facts.me) || facts.is_member());
-            if target > facts.active && takes_part {
+            let is_alive = facts.ended.is_none() && !facts.is_unproven;
+            if target > facts.active && takes_part && is_alive {
                 self.seal(target).await;
                 self.activate(target).await;
                 if self.me.facts().active >= target {

@@ -167,7 +167,8 @@ impl Committer {
         let batch = draft.batch();
         if let Some(first) = draft.own.first().filter(|_| planted::is(Fault::SentBeforeStored)) {
             let deadline = push_deadline(draft.oldest);
-            node.push(&draft.facts, first.dot().number, draft.own.clone(), deadline);
+            let (first, after) = (first.dot().number, before.vector.number(before.own_log()));
+            node.push(&draft.facts, after, first, draft.own.clone(), deadline);
         }
         if let Err(reason) = self.store(&batch, &mut afters).await {
             for after in afters {
@@ -183,11 +184,15 @@ impl Committer {
             forgotten,
             stable,
             begins_anew,
+            pages,
+            handed_over,
             ..
         } = draft;
+        node.pages.change(pages, handed_over);
         self.publish(&before, facts, batch.records, forgotten);
         self.node.acks.learn_stable(&stable);
-        self.answer(own, push_deadline(oldest), afters);
+        let after = before.vector.number(node.me.facts().own_log());
+        self.answer(own, after, push_deadline(oldest), afters);
         self.settle_epoch(&before);
         if begins_anew {
             self.node.begin_life();
@@ -308,7 +313,14 @@ impl Committer {
         if facts.closed != before.closed {
             self.node.acks.forget_below(facts.closed.below);
         }
-        if facts.active == before.active && facts.is_leaving() == before.is_leaving() {
+        if before.is_run_new && !facts.is_run_new {
+            self.node.greet_anew();
+        }
+        if facts.lost.len() > before.lost.len() {
+            self.node.hear_owners_of_lost(before, &facts);
+        }
+        let place = |facts: &Facts| (facts.active, facts.is_leaving(), facts.ended, facts.is_unproven);
+        if place(&facts) == place(before) {
             if facts.is_sealed() && !before.is_sealed() {
                 self.node.acks.seal();
             }
@@ -326,7 +338,7 @@ impl Committer {
         });
     }
 
-    fn answer(&mut self, own: Vec<Record>, push_deadline: Instant, afters: Vec<After>) {
+    fn answer(&mut self, own: Vec<Record>, after: u64, push_deadline: Instant, afters: Vec<After>) {
         let facts = self.node.me.facts();
         let number = facts.vector.number(facts.own_log());
         let mut writers = Vec::new();
@@ -348,10 +360,10 @@ impl Committer {
         let first = own.first().map(|record| record.dot().number);
         self.node.acks.stored(number, writers);
         if let Some(first) = first {
-            self.node.push(&facts, first, own, push_deadline);
+            self.node.push(&facts, after, first, own, push_deadline);
         }
-        for after in others {
-            match after {
+        for other in others {
+            match other {
                 After::Nothing | After::Written(..) | After::Several(..) => {}
                 After::Answered(reply, answer) => drop(reply.send(answer)),
                 After::Done(reply, done) => drop(reply.send(done)),

@@ -50,7 +50,8 @@ impl Changes {
     pub(super) fn undecided(&self, epoch: Epoch, patience: Duration) -> Option<Arc<View>> {
         let accepted = self.accepted.lock();
         let (since, view) = accepted.as_ref()?;
-        (view.epoch == epoch && since.elapsed() >= patience).then(|| Arc::clone(view))
+        let is_next = view.epoch.number() == epoch.number();
+        (is_next && since.elapsed() >= patience).then(|| Arc::clone(view))
     }
 }
 

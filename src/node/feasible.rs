@@ -14,7 +14,7 @@ use super::view_request::{Preview, RequestKind, ViewRefusal, ViewRequest};
 use super::{ASK_LIMIT, Node};
 use crate::names::{Epoch, Member, NodeId};
 use crate::placement::next::ChangeError;
-use crate::placement::{Moves, SlotSet, View, next};
+use crate::placement::{LeftBehind, Moves, SlotSet, View, next};
 use crate::wire::peer::{Answer, Question, Start};
 
 /// How long a node that should be added may take to answer.
@@ -79,6 +79,20 @@ impl Node {
         wanted.note_removals(&open, time.likely_ms, keep_ms, force);
     }
 
+    /// Notes what lives left behind that ended. True if any of it is news and may still be taken.
+    pub(super) fn note_left_behind(&self, wanted: &mut View, before: &View, left: &[LeftBehind]) -> bool {
+        let time = self.me.time();
+        let forget_ms = u64::try_from(self.limits.forget_after.as_millis()).unwrap_or(u64::MAX);
+        let is_late = |left: &&LeftBehind| {
+            let since_ms = left.since_ms.unwrap_or(u64::MAX);
+            since_ms.saturating_add(forget_ms) < time.low_ms && !time.is_doubted
+        };
+        let in_time: Vec<LeftBehind> = left.iter().filter(|left| !is_late(left)).cloned().collect();
+        let facts = self.me.facts();
+        let open: Vec<&View> = facts.views_until(before.epoch).collect();
+        wanted.note_left_behind(&in_time, &open, time.likely_ms)
+    }
+
     /// Removals that were noted by a clock that was ahead, once the time is certain again.
     fn correct_removals(&self, wanted: &mut View) {
         let (time, limit_ms) = (self.me.time(), self.me.clock_limit_ms());
@@ -94,7 +108,7 @@ impl Node {
         loop {
             let answer = self.peers.call_known(node, Question::Meet, PROBE_LIMIT).await;
             let (known, start, member) = match answer {
-                Ok((Answer::Met { by, known, start }, answered)) if by == answered => (known, start, by),
+                Ok((Answer::Met { by, known, start, .. }, answered)) if by == answered => (known, start, by),
                 // It closes its links when another life of it begins.
                 Err(_) if self.peers.refusal(node).is_none() && heard.elapsed() < PROBE_LIMIT => {
                     sleep(LOOK_PAUSE).await;

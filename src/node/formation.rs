@@ -257,9 +257,11 @@ impl Node {
 
     /// A view is known that does not list this incarnation: asks one of its members after the other to
     /// have it listed.
-    async fn ask_for_admission(&self) {
+    async fn ask_for_admission(self: &Arc<Self>) {
         let facts = self.me.facts();
-        let Some(view) = facts.newest() else { return };
+        let Some(view) = facts.newest().cloned() else {
+            return;
+        };
         if view.is_member(&self.me.member()) {
             // Listed; whoever drives will come by.
             return sleep(MEET_PAUSE).await;
@@ -277,11 +279,11 @@ impl Node {
             return sleep(STRANGER_PAUSE).await;
         }
         for member in view.members().filter(|member| member.node != self.me.node) {
-            let admitted = self.peers.call(&member.node, Question::Admit, MEET_LIMIT).await;
-            if matches!(admitted, Ok(Answer::Noted)) {
+            if self.ask_to_admit(&member).await {
                 break;
             }
         }
+        self.decide_after_all_ended(&view).await;
         sleep(ADMIT_PAUSE).await;
         self.look_for_newer_views().await;
     }

@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep};
 
 use super::jobs::Job;
 use super::{Node, PUSH_LIMIT};
-use crate::names::{Epoch, Member, MemberId};
+use crate::names::{Epoch, Member, MemberId, NodeId};
 use crate::planted::{self, Fault};
 use crate::replication::{Closed, Facts};
 use crate::wire::peer::{Answer, Gossip, Question};
@@ -25,6 +25,9 @@ const OTHER_PAUSE: Duration = Duration::from_millis(500);
 /// The least time between two words on what became stable: under load, pushes carry it anyway.
 const SPREAD_PAUSE: Duration = Duration::from_millis(2);
 
+/// How often a removed node is asked.
+const REMOVED_PAUSE: Duration = Duration::from_secs(2);
+
 pub(super) const GOSSIP_LIMIT: Duration = Duration::from_millis(400);
 
 /// What members said that they are done with.
@@ -38,6 +41,8 @@ struct Report {
     done_below: Epoch,
     /// Removed members that it does not wait for.
     does_not_await: BTreeSet<MemberId>,
+    /// Epochs of lost lines of which it waits for nothing.
+    does_not_await_lost: BTreeSet<Epoch>,
 }
 
 impl Reports {
@@ -46,6 +51,12 @@ impl Reports {
             active: gossip.epoch,
             done_below: gossip.done_below,
             does_not_await: gossip.does_not_await.clone(),
+            does_not_await_lost: gossip
+                .lost
+                .iter()
+                .filter(|(_, done)| **done)
+                .map(|(epoch, _)| *epoch)
+                .collect(),
         };
         self.0.lock().insert(member, report);
     }
@@ -73,17 +84,35 @@ impl Reports {
         })
     }
 
-    /// Removed members that no owner waits for any more, as far as that is news.
-    fn conclude_removals(&self, facts: &Facts) -> Option<BTreeSet<MemberId>> {
+    /// Removed members that no owner waits for any more, and epochs of lost lines, if any of it is news.
+    fn conclude_removals(&self, facts: &Facts) -> Option<(BTreeSet<MemberId>, BTreeSet<Epoch>)> {
         let view = facts.view()?;
-        if view.removed.keys().all(|id| facts.settled.contains(id)) {
+        let are_settled = view.removed.keys().all(|id| facts.settled.contains(id));
+        if are_settled && facts.lost.values().all(|lost| lost.is_over) {
             return None;
         }
         let said = self.of_all(facts)?;
-        let mut settled = facts.does_not_await();
-        settled.retain(|id| said.iter().all(|report| report.does_not_await.contains(id)));
-        (!settled.is_subset(&facts.settled)).then_some(settled)
+        let mut removed = facts.does_not_await();
+        removed.retain(|id| said.iter().all(|report| report.does_not_await.contains(id)));
+        let mut lost: BTreeSet<Epoch> = facts.does_not_await_lost().collect();
+        lost.retain(|epoch| {
+            said.iter()
+                .all(|report| report.does_not_await_lost.contains(epoch))
+        });
+        let is_news =
+            !removed.is_subset(&facts.settled) || lost.iter().any(|epoch| !facts.lost[epoch].is_over);
+        is_news.then_some((removed, lost))
     }
+}
+
+/// The epochs of lost lines, and whether nothing of them is waited for.
+fn lost_lines(facts: &Facts) -> BTreeMap<Epoch, bool> {
+    if facts.lost.is_empty() {
+        return BTreeMap::new();
+    }
+    let done: BTreeSet<Epoch> = facts.does_not_await_lost().collect();
+    let known = facts.lost.keys();
+    known.map(|epoch| (*epoch, done.contains(epoch))).collect()
 }
 
 impl Node {
@@ -108,12 +137,41 @@ impl Node {
         }
     }
 
+    /// Asks nodes that were removed, one after the other, for as long as the epoch lasts. They may serve on
+    /// another line of views, with nobody there whom both lines list: whoever is on the lower line learns it from
+    /// the epoch of the frame. And one that answers in a later life, with nothing left of the one that was
+    /// removed, has lost what it kept.
+    pub(super) async fn look_for_the_removed(self: Arc<Self>) {
+        let facts = self.me.facts();
+        let Some(view) = facts.view() else { return };
+        let removed: BTreeSet<&NodeId> = view.removed.values().map(|removal| &removal.node).collect();
+        let removed: Vec<&NodeId> = removed.into_iter().filter(|node| !view.lists(node)).collect();
+        for node in removed.iter().cycle() {
+            sleep(REMOVED_PAUSE).await;
+            // Mostly nobody is there.
+            let met = self.peers.call_known(node, Question::Meet, GOSSIP_LIMIT).await;
+            let Ok((Answer::Met { by, left, .. }, answered)) = met else {
+                continue;
+            };
+            let is_lost = |id: MemberId| {
+                let is_kept = left.iter().any(|left| left.by.id() == id || left.name == id);
+                id != by.id() && !is_kept && !self.me.facts().expired.contains(&id)
+            };
+            let of_node = view.removed.iter().filter(|(_, removal)| removal.node == **node);
+            let lost: BTreeSet<MemberId> = of_node.map(|(id, _)| *id).filter(|id| is_lost(*id)).collect();
+            if by == answered && !lost.is_empty() {
+                let (removed, lost) = (lost, BTreeSet::new());
+                self.enqueue(Job::Expire { removed, lost }).await;
+            }
+        }
+    }
+
     /// Tells the siblings at once what became stable, where they cannot conclude it themselves: a push
     /// of no records. Readers of fresh writes then carry no entries, and payloads stay short.
     pub(super) async fn spread_stable(self: Arc<Self>) {
         loop {
             self.acks.moved.notified().await;
-            self.push(&self.me.facts(), 1, Vec::new(), Instant::now() + PUSH_LIMIT);
+            self.push(&self.me.facts(), 0, 1, Vec::new(), Instant::now() + PUSH_LIMIT);
             sleep(SPREAD_PAUSE).await;
         }
     }
@@ -133,6 +191,7 @@ impl Node {
             done_below: facts.done_below(),
             closed: facts.closed,
             does_not_await: facts.does_not_await(),
+            lost: lost_lines(&facts),
         }
     }
 
@@ -145,9 +204,17 @@ impl Node {
         self.reports.note(from.id(), gossip);
         self.claims.hear(&gossip.held);
         let is_member = facts.view().is_some_and(|view| view.is_member(from));
-        if is_member {
+        let knows_more = |epoch: &Epoch| !facts.has(*epoch) && !facts.lost.contains_key(epoch);
+        if gossip.lost.keys().any(knows_more) {
+            self.me.may_know_newer(&from.node);
+        }
+        // What is stable on another line says nothing of ours.
+        let newest = facts
+            .newest()
+            .filter(|newest| is_member && newest.has(gossip.epoch));
+        if let Some(newest) = newest {
             let mut stable = gossip.stable.clone();
-            stable.retain(|dot| dot.log.epoch >= facts.closed.below);
+            stable.retain(|dot| dot.log.epoch >= facts.closed.below && newest.has(dot.log.epoch));
             self.acks.learn_stable(&stable);
         }
         if gossip.epoch == facts.active && facts.has_not_heard(from.id()) {
@@ -167,8 +234,8 @@ impl Node {
         if let Some(closed) = announced.or_else(|| self.reports.conclude(&facts)) {
             self.enqueue(Job::Close(closed)).await;
         }
-        if let Some(settled) = self.reports.conclude_removals(&facts) {
-            self.enqueue(Job::Settle(settled)).await;
+        if let Some((removed, lost)) = self.reports.conclude_removals(&facts) {
+            self.enqueue(Job::Settle { removed, lost }).await;
         }
     }
 }
@@ -220,6 +287,7 @@ mod tests {
             done_below: Epoch(done_below),
             closed: Closed::default(),
             does_not_await: does_not_await.iter().copied().collect(),
+            lost: BTreeMap::new(),
         }
     }
 
@@ -238,7 +306,10 @@ mod tests {
         assert_eq!(reports.conclude_removals(&facts), None, "it waits itself");
         let owned = facts.owned_slots();
         facts.has_returned(removed, &BTreeSet::new(), &owned);
-        assert_eq!(reports.conclude_removals(&facts), Some(BTreeSet::from([removed])));
+        assert_eq!(
+            reports.conclude_removals(&facts),
+            Some((BTreeSet::from([removed]), BTreeSet::new()))
+        );
         reports.note(member(1).id(), &said_by(2, 0, &[removed]));
         assert_eq!(reports.conclude_removals(&facts), None, "said in another epoch");
         reports.note(member(1).id(), &said_by(3, 0, &[]));

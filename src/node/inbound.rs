@@ -9,7 +9,7 @@ use tokio::time::{Instant, timeout};
 
 use super::Node;
 use super::answers::Refusal;
-use super::jobs::{Job, PushJob};
+use super::jobs::{Job, PushJob, Return};
 use super::link::Identity;
 use super::remembered::Known as Request;
 use super::write::NotTaken;
@@ -48,8 +48,10 @@ impl Node {
             return Ok(());
         };
         let greeting = decode_greeting(&greeting).map_err(|error| error.to_string())?;
+        // Before the greeting: the stream ends with the life that greets.
+        let closed = self.life_stop.lock().clone();
         // Greet before judging: the peer must learn who we are to say why it cannot talk to us.
-        let ours = encode_greeting(&self.me.greeting());
+        let ours = encode_greeting(&self.me.greeting(&greeting.member.node));
         if pipe.sender.send(ours).await.is_err() {
             return Ok(());
         }
@@ -67,7 +69,6 @@ impl Node {
         let listed = facts.newest().and_then(|view| view.member(&peer.node));
         self.peers
             .greeted_by(&peer.node, listed.is_some_and(|listed| listed != peer));
-        let closed = self.life_stop.lock().clone();
         while let Some(Some(bytes)) = closed.run_until_cancelled(pipe.receiver.recv()).await {
             let frame = decode_frame(&bytes).map_err(|error| format!("{}: {error}", peer.node))?;
             self.me.observe(&peer, &frame)?;
@@ -142,11 +143,7 @@ impl Node {
     async fn answer(self: &Arc<Self>, peer: &Member, question: Question) -> Option<Answer> {
         let answer = match question {
             Question::Ping => Answer::Pong,
-            Question::Meet => Answer::Met {
-                by: self.me.member(),
-                start: self.start.clone(),
-                known: self.known(),
-            },
+            Question::Meet => self.meet_answer(),
             Question::Gossip(gossip) => {
                 self.hear_gossip(peer, &gossip, false).await;
                 Answer::Gossip(self.gossip())
@@ -163,7 +160,22 @@ impl Node {
                 from_slot,
             } => self.copy_page(peer, target, &slots, from_slot),
             Question::Confirm(confirm) => self.answer_confirm(confirm).await,
-            Question::Return { records, slots, kept } => self.answer_return(peer, records, slots, kept).await,
+            Question::Return {
+                left,
+                records,
+                slots,
+                kept,
+            } => {
+                let from = peer.clone();
+                self.answer_return(Return {
+                    from,
+                    left,
+                    records,
+                    slots,
+                    kept,
+                })
+                .await
+            }
             Question::Holdings(slots) => self.holdings(&slots),
             Question::Get {
                 key,
@@ -204,7 +216,7 @@ impl Node {
                 view,
                 start,
             } => self.answer_accept(epoch, ballot, view.0, start).await,
-            Question::Admit => self.answer_admit(peer),
+            Question::Admit { left } => self.answer_admit(peer, left),
             Question::Vouch { epochs, logs } => Answer::Vouched(self.vouch(&epochs, &logs)),
             Question::Order { order, known } => Answer::Report(self.follow(order, known).await),
         };

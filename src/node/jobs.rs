@@ -10,9 +10,10 @@ use tokio::time::Instant;
 use super::acks::Stored;
 use crate::causality::{Payload, Record, VersionVector};
 use crate::names::{Epoch, Key, Member, MemberId};
-use crate::placement::{SlotSet, View};
-use crate::replication::{Ask, Closed, Confirm, Given, Kept, NoExchange, NoReturn, NotHere};
+use crate::placement::{LeftBehind, SlotSet, View};
+use crate::replication::{Ask, Closed, Confirm, Ending, Given, Kept, NoExchange, NoReturn, NotHere};
 use crate::view_change::{Ballot, Vote};
+use crate::wire::notes::Marks;
 use crate::wire::peer::{Answer, Known, Operation, Outcome, Push};
 
 /// Why a job was not done.
@@ -88,6 +89,26 @@ pub(super) struct PushJob {
     pub reply: oneshot::Sender<Answer>,
 }
 
+/// Records of a member that is none any more, or that an earlier life of a node left behind.
+#[derive(Debug)]
+pub(super) struct Return {
+    pub from: Member,
+    pub left: Option<LeftBehind>,
+    pub records: Vec<Record>,
+    pub slots: SlotSet,
+    /// What was kept of the slots, when all of it has been returned.
+    pub kept: Vec<Kept>,
+}
+
+impl Return {
+    /// The name under which the view notes that something may be returned.
+    pub(super) fn name(&self) -> MemberId {
+        self.left
+            .as_ref()
+            .map_or_else(|| self.from.id(), |left| left.name)
+    }
+}
+
 /// A record as it is stored, and the same without false dependencies.
 #[derive(Debug)]
 pub(super) struct Cleared {
@@ -134,11 +155,7 @@ pub(super) enum Job {
     },
     /// Takes what a node returns that is no member any more, as new writes.
     Adopt {
-        from: Member,
-        records: Vec<Record>,
-        slots: SlotSet,
-        /// What it kept of them, when all of it has been returned.
-        kept: Vec<Kept>,
+        returned: Return,
         reply: oneshot::Sender<Result<(), NoReturn>>,
     },
     /// Confirms what a removed member keeps, and waits for that member no longer.
@@ -146,11 +163,36 @@ pub(super) enum Job {
         confirm: Confirm,
         reply: oneshot::Sender<Answer>,
     },
-    /// Waits no longer for what these removed members keep: their time is up.
-    Expire(BTreeSet<MemberId>),
-    /// Begins a new life with an empty store: nothing is kept any more.
+    /// Waits no longer for what these removed members keep, nor for what was written in these epochs of lost
+    /// lines: their time is up.
+    Expire {
+        removed: BTreeSet<MemberId>,
+        lost: BTreeSet<Epoch>,
+    },
+    /// Ends this life, whose disk went back in time.
+    End {
+        life: Member,
+        ending: Ending,
+    },
+    /// Nobody who answers knows this member further than its disk does.
+    Proven,
+    /// Lays the records of some slots aside, since this life has ended.
+    LayAside {
+        slots: SlotSet,
+        reply: Reply<()>,
+    },
+    /// Drops what an earlier life left behind: others have it.
+    HandedOver {
+        name: MemberId,
+        reply: Reply<()>,
+    },
+    /// Remembers how far others have been seen to come.
+    Marks(Marks),
+    /// Begins a new life with an empty store: nothing is kept any more but what is laid aside, which goes by
+    /// this name.
     Leave {
         life: Member,
+        name: MemberId,
         reply: Reply<()>,
     },
     Promise {
@@ -177,8 +219,11 @@ pub(super) enum Job {
         reply: Reply<()>,
     },
     Close(Closed),
-    /// No owner waits for these removed members any more.
-    Settle(BTreeSet<MemberId>),
+    /// No owner waits for these removed members any more, nor for these epochs of lost lines.
+    Settle {
+        removed: BTreeSet<MemberId>,
+        lost: BTreeSet<Epoch>,
+    },
     /// Drops tombstones that nobody needs any more.
     Forget(Vec<Record>),
     /// Puts records in the place of those whose clients claimed dependencies that do not exist.
@@ -202,7 +247,7 @@ impl Job {
     pub(super) fn is_bulky(&self) -> bool {
         matches!(
             self,
-            Self::Stage { .. } | Self::Unstage { .. } | Self::Drop { .. }
+            Self::Stage { .. } | Self::Unstage { .. } | Self::Drop { .. } | Self::LayAside { .. }
         )
     }
 }

@@ -9,17 +9,17 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep};
 
 use super::exchanges::pages;
-use super::jobs::Job;
+use super::jobs::{Job, Return};
 use super::{ASK_LIMIT, Node, PUSH_LIMIT};
 use crate::causality::Record;
-use crate::names::{Incarnation, Member, NodeId};
-use crate::placement::{SlotSet, View};
+use crate::names::{Incarnation, Member, MemberId, NodeId};
+use crate::placement::{LeftBehind, SlotSet, View};
 use crate::replication::{Confirm, Kept, NoReturn};
 use crate::wire::peer::{Answer, Question, Returned};
 
 /// How soon owners are asked again, at first and at last.
-const KEEP_PAUSE: Duration = Duration::from_millis(50);
-const KEEP_PAUSE_MAX: Duration = Duration::from_secs(1);
+pub(super) const KEEP_PAUSE: Duration = Duration::from_millis(50);
+pub(super) const KEEP_PAUSE_MAX: Duration = Duration::from_secs(1);
 
 /// How long a node that was removed waits for the owners to confirm what they took, before it returns it
 /// to them.
@@ -32,7 +32,7 @@ const RETURN_LIMIT: Duration = Duration::from_secs(2);
 const DROP_RECORDS: usize = 1024;
 
 /// The same at a node that is no member any more, where no write waits.
-const DROP_RECORDS_AT_THE_END: usize = 16 * 1024;
+pub(super) const DROP_RECORDS_AT_THE_END: usize = 16 * 1024;
 
 impl Node {
     /// Drops slots that moved away as their owners confirm them, for as long as the epoch lasts (I12).
@@ -62,10 +62,7 @@ impl Node {
                 return;
             };
             if facts.kept.is_empty() {
-                let (reply, done) = oneshot::channel();
-                let life = self.next_life();
-                self.enqueue(Job::Leave { life, reply }).await;
-                let _ = done.await;
+                self.leave().await;
             } else {
                 self.drop_confirmed(&view).await;
                 if began.elapsed() >= RETURN_AFTER {
@@ -77,14 +74,19 @@ impl Node {
         }
     }
 
-    fn next_life(&self) -> Member {
-        Member {
+    /// Ends this life, if nothing is left of it here.
+    pub(super) async fn leave(&self) {
+        let (reply, done) = oneshot::channel();
+        let life = Member {
             node: self.me.node.clone(),
             incarnation: Incarnation {
                 started_ms: self.me.wall_ms(),
                 random: self.me.world.random(),
             },
-        }
+        };
+        let name = MemberId(self.me.world.random());
+        self.enqueue(Job::Leave { life, name, reply }).await;
+        let _ = done.await;
     }
 
     /// Learns what the members of the newest view known have come to since.
@@ -131,7 +133,7 @@ impl Node {
     }
 
     /// The kept slots in pieces of about so many records.
-    fn kept_pieces(&self, records: usize) -> Vec<SlotSet> {
+    pub(super) fn kept_pieces(&self, records: usize) -> Vec<SlotSet> {
         let mut pieces = Vec::new();
         let (mut piece, mut in_piece) = (SlotSet::default(), 0);
         for slot in self.me.facts().kept_slots().iter() {
@@ -212,6 +214,19 @@ impl Node {
         let mut records = Vec::new();
         self.resident
             .for_each_in(slots.iter(), |record| records.push(record.clone()));
+        let kept = part_of(&self.me.facts().kept, slots);
+        self.return_records(owner, None, records, slots, kept).await
+    }
+
+    /// Returns records of some slots to an owner, page by page, and with the last page says what was kept.
+    pub(super) async fn return_records(
+        &self,
+        owner: &Member,
+        left: Option<&LeftBehind>,
+        mut records: Vec<Record>,
+        slots: &SlotSet,
+        kept: Vec<Kept>,
+    ) -> Option<Returned> {
         // Each page is there before the next. Causes are older than their effects, so that nobody sees one of
         // these without those of its causes that are among them.
         records.sort_unstable_by_key(Record::timestamp);
@@ -219,14 +234,32 @@ impl Node {
         let pages = pages(records);
         let last = pages.len() - 1;
         let ask = async |records, kept| {
-            let slots = slots.clone();
-            let question = Question::Return { records, slots, kept };
+            let (left, slots) = (left.cloned(), slots.clone());
+            if *owner == self.me.member() {
+                let from = owner.clone();
+                let returned = Return {
+                    from,
+                    left,
+                    records,
+                    slots,
+                    kept,
+                };
+                return match self.answer_return(returned).await {
+                    Answer::Returned(returned) => Some(returned),
+                    _ => None,
+                };
+            }
+            let question = Question::Return {
+                left,
+                records,
+                slots,
+                kept,
+            };
             match self.peers.call_member(owner, question, RETURN_LIMIT).await {
                 Ok(Answer::Returned(returned)) => Some(returned),
                 _ => None,
             }
         };
-        let kept = part_of(&self.me.facts().kept, slots);
         for (number, records) in pages.into_iter().enumerate() {
             let is_last = number == last;
             match ask(records, if is_last { kept.clone() } else { Vec::new() }).await? {
@@ -254,23 +287,9 @@ impl Node {
     }
 
     /// Takes returned records, and waits a little for the siblings to have them too.
-    pub(super) async fn answer_return(
-        &self,
-        from: &Member,
-        records: Vec<Record>,
-        slots: SlotSet,
-        kept: Vec<Kept>,
-    ) -> Answer {
+    pub(super) async fn answer_return(&self, returned: Return) -> Answer {
         let (reply, adopted) = oneshot::channel();
-        let from = from.clone();
-        self.enqueue(Job::Adopt {
-            from,
-            records,
-            slots,
-            kept,
-            reply,
-        })
-        .await;
+        self.enqueue(Job::Adopt { returned, reply }).await;
         match adopted.await {
             Ok(Ok(())) => {}
             Ok(Err(NoReturn::TooLate)) => return Answer::Returned(Returned::TooLate),
@@ -288,7 +307,7 @@ impl Node {
     }
 }
 
-fn part_of(kept: &[Kept], slots: &SlotSet) -> Vec<Kept> {
+pub(super) fn part_of(kept: &[Kept], slots: &SlotSet) -> Vec<Kept> {
     let part = kept.iter().map(|one| Kept {
         slots: one.slots.intersection(slots),
         ..one.clone()

@@ -15,7 +15,7 @@ use super::callee::check_name;
 use super::peers::CONNECT_LIMIT;
 use super::signal::Signal;
 use super::tasks::Tasks;
-use crate::names::{Member, NodeId};
+use crate::names::{Member, MemberId, NodeId};
 use crate::net::{Dialer, Pipe};
 use crate::wire::peer::{Answer, Body, Frame, Greeting, decode_frame, decode_greeting, encode_greeting};
 
@@ -44,10 +44,14 @@ pub(super) struct Unfit {
 /// What the links need from the node: how it greets, what it stamps frames with, what it makes of those
 /// that arrive.
 pub(super) trait Identity: Send + Sync + std::fmt::Debug {
-    fn greeting(&self) -> Greeting;
+    /// What this node says when it meets `peer`.
+    fn greeting(&self, peer: &NodeId) -> Greeting;
 
     /// Refuses a peer that this node cannot talk to, with the reason.
     fn check(&self, peer: &Greeting) -> Result<(), Unfit>;
+
+    /// The life in which this node speaks.
+    fn life(&self) -> MemberId;
 
     /// Stamps an outgoing frame.
     fn frame(&self, id: u64, body: Body) -> Frame;
@@ -165,12 +169,14 @@ impl Link {
 
     /// Replaces whatever the link leads through with a stream on which the peer has just greeted. Calls
     /// that wait for the replaced stream fail now; calls that wait for a dial go on with this stream.
+    ///
+    /// False if this node has begun another life since it greeted: it would go by a name that is gone.
     pub(super) fn goes_up(
         self: &Arc<Self>,
-        (pipe, greeting): (Pipe, Greeting),
+        Met { pipe, greeting, life }: Met,
         identity: Arc<dyn Identity>,
         tasks: &Tasks,
-    ) {
+    ) -> bool {
         let connection = Arc::new(Connection {
             peer: greeting.member,
             boot: greeting.boot,
@@ -179,7 +185,13 @@ impl Link {
             closed: tasks.child(),
         });
         // First up, then read: a stream that ends at once takes the link down again.
-        let before = std::mem::replace(&mut *self.state.lock(), State::Up(Arc::clone(&connection)));
+        let before = {
+            let mut state = self.state.lock();
+            if identity.life() != life {
+                return false;
+            }
+            std::mem::replace(&mut *state, State::Up(Arc::clone(&connection)))
+        };
         match before {
             State::Up(replaced) => replaced.hang_up(),
             State::Dialing(dialed) => dialed.happen(),
@@ -191,6 +203,7 @@ impl Link {
             pipe.receiver,
             identity,
         ));
+        true
     }
 
     /// Takes the link down, unless another stream has replaced the one that ended or never opened.
@@ -245,7 +258,11 @@ pub(super) async fn dial(
 ) {
     let opened = timeout(2 * CONNECT_LIMIT, open(&link, identity.as_ref(), dialer.as_ref())).await;
     match opened {
-        Ok(Ok(met)) => return link.goes_up(met, identity, &tasks),
+        Ok(Ok(met)) => {
+            if link.goes_up(met, Arc::clone(&identity), &tasks) {
+                return;
+            }
+        }
         Ok(Err(reason)) if !link.complained.swap(true, Ordering::Relaxed) => {
             tracing::debug!(peer = %link.node, %reason, "no link to peer");
         }
@@ -258,35 +275,38 @@ pub(super) async fn dial(
     dialed.happen();
 }
 
-pub(super) async fn open(
-    link: &Link,
-    identity: &dyn Identity,
-    dialer: &dyn Dialer,
-) -> Result<(Pipe, Greeting), String> {
+pub(super) async fn open(link: &Link, identity: &dyn Identity, dialer: &dyn Dialer) -> Result<Met, String> {
     let met = meet(&link.node, identity, dialer).await;
-    let (pipe, theirs) = met.inspect_err(|_| {
+    let met = met.inspect_err(|_| {
         link.judged(Ok(()));
         link.leads_to(None, "");
     })?;
-    let named = check_name(&link.node, &identity.greeting(), &theirs);
+    let theirs = &met.greeting;
+    let named = check_name(&link.node, &identity.greeting(&link.node), theirs);
     let why = named.as_ref().err().map_or("", |unfit| unfit.text.as_str());
     link.leads_to(Some(&theirs.member.node), why);
-    let fit = named.and_then(|()| identity.check(&theirs));
+    let fit = named.and_then(|()| identity.check(theirs));
     link.judged(fit.clone());
-    fit.map(|()| (pipe, theirs)).map_err(|unfit| unfit.text)
+    fit.map(|()| met).map_err(|unfit| unfit.text)
+}
+
+/// A stream on which both sides have greeted.
+#[derive(Debug)]
+pub(super) struct Met {
+    pub(super) pipe: Pipe,
+    pub(super) greeting: Greeting,
+    /// The life in which this node greeted, or the one before it.
+    life: MemberId,
 }
 
 /// Opens a stream and greets: who is there by its own word.
-pub(super) async fn meet(
-    node: &NodeId,
-    identity: &dyn Identity,
-    dialer: &dyn Dialer,
-) -> Result<(Pipe, Greeting), String> {
+pub(super) async fn meet(node: &NodeId, identity: &dyn Identity, dialer: &dyn Dialer) -> Result<Met, String> {
+    let life = identity.life();
     let mut pipe = dialer
         .dial(node.clone())
         .await
         .map_err(|error| error.to_string())?;
-    let ours = encode_greeting(&identity.greeting());
+    let ours = encode_greeting(&identity.greeting(node));
     pipe.sender
         .send(ours)
         .await
@@ -296,8 +316,8 @@ pub(super) async fn meet(
         .recv()
         .await
         .ok_or("the peer closed the stream without a greeting")?;
-    let theirs = decode_greeting(&theirs).map_err(|error| error.to_string())?;
-    Ok((pipe, theirs))
+    let greeting = decode_greeting(&theirs).map_err(|error| error.to_string())?;
+    Ok(Met { pipe, greeting, life })
 }
 
 /// Hands answers to those who wait, until the pipe ends; then nobody waits any longer.

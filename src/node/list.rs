@@ -56,6 +56,7 @@ struct Part {
 impl Node {
     /// The next page of keys for a client that depends on `payload`.
     pub async fn list(&self, listing: &Listing, payload: &Payload) -> Result<Listed, Refusal> {
+        self.proven().await;
         self.route()?;
         let deadline = Instant::now() + self.limits.causal_wait;
         let mut payload = Cow::Borrowed(payload);

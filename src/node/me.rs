@@ -12,12 +12,14 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::link::{Identity, Unfit};
+use super::proof::Remembered;
 use super::signal::Signal;
 use super::walls::{Reading, Walls};
 use super::world::World;
 use crate::causality::{Clock, Timestamp};
 use crate::config::Limits;
-use crate::names::{ClusterId, Epoch, Member, NodeId};
+use crate::names::{ClusterId, Epoch, Member, MemberId, NodeId};
+use crate::planted::{self, Fault};
 use crate::replication::Facts;
 use crate::wire::peer::{Body, Frame, Greeting};
 
@@ -43,6 +45,12 @@ pub(super) struct Me {
     /// Somebody who spoke of an epoch that is newer than any view known here.
     newer: Mutex<Option<NodeId>>,
     pub heard_newer: Notify,
+    /// When removals began to count here, of those that were news to this process.
+    removals: Mutex<BTreeMap<MemberId, Instant>>,
+    /// How far others have come.
+    pub(super) marks: Remembered,
+    /// Rings when a member has seen this one further than its disk knows.
+    pub(super) disk_is_old: Notify,
     /// Who wants to know at once when a peer answers again.
     returns: Mutex<BTreeMap<NodeId, Arc<Notify>>>,
 }
@@ -68,6 +76,9 @@ impl Me {
             published: Signal::default(),
             newer: Mutex::default(),
             heard_newer: Notify::new(),
+            removals: Mutex::default(),
+            marks: Remembered::default(),
+            disk_is_old: Notify::new(),
             returns: Mutex::default(),
         }
     }
@@ -94,6 +105,11 @@ impl Me {
         self.facts.load_full()
     }
 
+    /// True while nobody can say whether the disk went back in time.
+    pub(super) fn is_unproven(&self) -> bool {
+        self.facts.load().is_unproven
+    }
+
     /// How often this node has activated or left a view. While the number stays, no slot that it owns is
     /// dropped, and no record of a copy is put into one.
     pub(super) fn activations(&self) -> u64 {
@@ -105,8 +121,25 @@ impl Me {
         let before = self.facts.swap(Arc::clone(&facts));
         if (before.active, &before.me) != (facts.active, &facts.me) {
             self.activations.fetch_add(1, Ordering::AcqRel);
+            self.note_removals(&before, &facts);
         }
         self.published.happen();
+    }
+
+    fn note_removals(&self, before: &Facts, facts: &Facts) {
+        let (Some(before), Some(view)) = (before.view(), facts.view()) else {
+            return;
+        };
+        let mut removals = self.removals.lock();
+        removals.retain(|id, _| view.removed.contains_key(id));
+        for id in view.removed.keys().filter(|id| !before.removed.contains_key(id)) {
+            removals.insert(*id, Instant::now());
+        }
+    }
+
+    /// When a removal began to count here; none if that was before this process was started.
+    pub(super) fn removal_seen(&self, id: MemberId) -> Option<Instant> {
+        self.removals.lock().get(&id).copied()
     }
 
     pub(super) fn wall_ms(&self) -> u64 {
@@ -140,8 +173,10 @@ impl Me {
 }
 
 impl Identity for Me {
-    fn greeting(&self) -> Greeting {
+    fn greeting(&self, peer: &NodeId) -> Greeting {
         Greeting {
+            mark: self.facts.load().mark(),
+            remembers: self.marks.of_node(peer),
             member: self.member(),
             boot: self.boot,
             cluster: self.cluster(),
@@ -169,14 +204,35 @@ impl Identity for Me {
         }
         self.hear_clock(&peer.member, peer.clock);
         self.hear_time(&peer.member.node, peer.time);
+        let facts = self.facts.load();
+        let is_listed = facts.views.values().any(|view| view.lists(&peer.member.node));
+        self.marks.note(&peer.member, peer.mark, is_listed);
+        // Either fault would be mended here before anybody sees it.
+        let is_believed = || planted::is(Fault::OldDisksServe) || planted::is(Fault::SameIncarnation);
+        let of_ours = peer.remembers.iter().filter(|(life, _)| *life == facts.id);
+        if of_ours.clone().any(|(_, mark)| facts.went_back(mark)) && !is_believed() {
+            self.disk_is_old.notify_one();
+            return Err(Unfit {
+                text: "it has seen this node further than this node's disk knows; the disk went back in time, and \
+                       its node begins another life"
+                    .to_owned(),
+                is_other_cluster: false,
+            });
+        }
         Ok(())
     }
 
+    fn life(&self) -> MemberId {
+        self.facts.load().id
+    }
+
     fn frame(&self, id: u64, body: Body) -> Frame {
+        let facts = self.facts.load();
         Frame {
             id,
             clock: self.now(),
-            epoch: self.facts.load().active,
+            epoch: facts.active,
+            position: facts.position,
             body,
         }
     }
@@ -186,9 +242,14 @@ impl Identity for Me {
             return Err(format!("{} sends a time that no clock can show", from.node));
         }
         self.hear_clock(from, frame.clock);
+        self.marks.came_to(from, frame.position);
         let facts = self.facts.load();
+        if frame.epoch == facts.active {
+            return Ok(());
+        }
         let newest = facts.newest();
-        let is_unknown = frame.epoch > newest.map_or(Epoch::NONE, |view| view.epoch);
+        let is_known = |epoch: Epoch| newest.is_some_and(|view| view.has(epoch)) || facts.knows_epoch(epoch);
+        let is_unknown = !is_known(frame.epoch);
         // A node that no view lists has nothing to catch up with.
         let is_behind = frame.epoch > facts.active && newest.is_some_and(|view| view.lists(&self.node));
         if is_unknown || is_behind {

@@ -11,6 +11,7 @@
 //! is how the simulator runs the very same code.
 
 mod acks;
+mod admission;
 mod agree;
 mod answers;
 mod callee;
@@ -33,10 +34,12 @@ mod inbound;
 mod interleaved;
 mod jobs;
 mod keep;
+mod left_behind;
 mod link;
 mod list;
 mod me;
 mod peers;
+mod proof;
 mod read;
 mod recent;
 mod remembered;
@@ -86,6 +89,7 @@ use follow::Following;
 use formation::Formation;
 use gossip::Reports;
 use jobs::Job;
+use left_behind::Pages;
 use me::Me;
 use peers::Peers;
 use remembered::Remembered;
@@ -93,6 +97,7 @@ use storage::Storage;
 
 use crate::causality::{Payload, Record, Timestamp};
 use crate::config::Limits;
+use crate::names::Member;
 use crate::replication::{Facts, Step};
 use crate::store::Resident;
 use crate::wire::peer::{Answer, Push, Question, Start};
@@ -129,6 +134,7 @@ pub struct Node {
     following: Following,
     admissions: Admissions,
     claims: Claims,
+    pages: Pages,
     /// Ends the loops that belong to the active epoch.
     epoch_stop: Mutex<CancellationToken>,
     /// Ends the streams on which this node goes by the name of its present life.
@@ -213,18 +219,33 @@ impl Node {
         let _ = self.queue.send(job).await;
     }
 
-    /// Pushes our own writes to the siblings in step; called in the order of their numbers. A batch of
+    /// Pushes our own writes to the siblings in step, from number `first` on, which came `after` another; called
+    /// in the order of their numbers. A batch of
     /// large values takes several pushes: together they would be more than a frame may hold.
-    fn push(self: &Arc<Self>, facts: &Facts, first: u64, records: Vec<Record>, deadline: Instant) {
-        let mut first = first;
+    fn push(
+        self: &Arc<Self>,
+        facts: &Facts,
+        after: u64,
+        first: u64,
+        records: Vec<Record>,
+        deadline: Instant,
+    ) {
+        let (mut first, mut after) = (first, after);
         for page in exchanges::pages(records) {
             let next = first + page.len() as u64;
-            self.push_page(facts, first, &page, deadline);
-            first = next;
+            self.push_page(facts, after, first, &page, deadline);
+            (after, first) = (next - 1, next);
         }
     }
 
-    fn push_page(self: &Arc<Self>, facts: &Facts, first: u64, records: &[Record], deadline: Instant) {
+    fn push_page(
+        self: &Arc<Self>,
+        facts: &Facts,
+        after: u64,
+        first: u64,
+        records: &[Record],
+        deadline: Instant,
+    ) {
         let Some(view) = facts.view() else { return };
         let stable = self.acks.stable().number(facts.own_log());
         for sibling in self.acks.pushed_to() {
@@ -234,6 +255,7 @@ impl Node {
             let push = Push {
                 epoch: facts.active,
                 first,
+                after,
                 records: records.to_vec(),
                 stable,
             };
@@ -267,14 +289,22 @@ impl Node {
             .map(|member| (member.id(), step(self.peers.is_away(&member.node))));
         // Whose clocks count changes with the view.
         self.me.judge_wall();
-        self.acks.begin(own, facts.vector.number(own), steps.collect());
+        // Who is no member, or does not know yet whether it is, has no siblings that could tell what is stable.
+        let number = if facts.is_member() {
+            facts.vector.number(own)
+        } else {
+            0
+        };
+        self.acks.begin(own, number, steps.collect());
         // A node that starts again between seal and activation goes on sealed (I11).
-        if facts.is_sealed() {
+        if facts.is_sealed() || !facts.is_member() {
             self.acks.seal();
         }
         let stop = self.tasks.child();
         std::mem::replace(&mut *self.epoch_stop.lock(), stop.clone()).cancel();
-        if facts.is_leaving() {
+        if facts.ended.is_some() {
+            self.tasks.spawn_until(&stop, Arc::clone(self).lay_aside());
+        } else if facts.is_leaving() {
             self.tasks.spawn_until(&stop, Arc::clone(self).see_off());
         }
         let Some(view) = facts.view().filter(|_| facts.is_member()) else {
@@ -288,6 +318,8 @@ impl Node {
             role = facts.partition().map_or("proxy".to_owned(), |id| format!("replica of partition {id}")),
             "serving"
         );
+        self.tasks
+            .spawn_until(&stop, Arc::clone(self).look_for_the_removed());
         if siblings.len() > 1 {
             self.tasks.spawn_until(&stop, Arc::clone(self).spread_stable());
         }
@@ -296,20 +328,47 @@ impl Node {
             self.tasks
                 .spawn_until(&stop, Arc::clone(self).gossip_with(peer.clone(), is_sibling));
             if is_sibling || facts.has_not_heard(peer.id()) {
-                self.me.ring(&peer.node);
-                self.tasks
-                    .spawn_until(&stop, Arc::clone(self).exchange_with(peer, is_sibling));
+                self.hear(&stop, peer, is_sibling);
             }
         }
     }
 
-    /// Another life begins: this node was removed and keeps nothing.
+    /// Exchanges with a peer, from now on and for as long as it may have something.
+    fn hear(self: &Arc<Self>, stop: &CancellationToken, peer: Member, is_sibling: bool) {
+        self.me.ring(&peer.node);
+        self.tasks
+            .spawn_until(stop, Arc::clone(self).exchange_with(peer, is_sibling));
+    }
+
+    /// Hears those who may have served a lost line that this node has just heard of.
+    fn hear_owners_of_lost(self: &Arc<Self>, before: &Facts, facts: &Facts) {
+        let stop = self.epoch_stop.lock().clone();
+        let members = facts.view().into_iter().flat_map(|view| view.members());
+        let others = members.filter(|peer| facts.is_member() && *peer != facts.me);
+        for peer in others.filter(|peer| facts.has_not_heard(peer.id()) && !before.has_not_heard(peer.id())) {
+            if !facts.is_sibling(peer.id()) {
+                self.hear(&stop, peer, false);
+            }
+        }
+    }
+
+    /// Another life begins: this node was removed and keeps nothing, or its life has ended.
     fn begin_life(self: &Arc<Self>) {
-        tracing::info!("removed from the view, and nothing is left to hand over; waiting to be added");
+        let left_behind = self.me.facts().leftovers.len();
+        tracing::info!(
+            left_behind,
+            "this node begins another life, and waits for a view to list it"
+        );
+        self.pages.arrived.notify_one();
+        self.greet_anew();
+        self.tasks.spawn(Arc::clone(self).find_place());
+    }
+
+    /// Closes every stream: what this node said of itself when it greeted is not so any more.
+    fn greet_anew(&self) {
         let stop = self.tasks.child();
         std::mem::replace(&mut *self.life_stop.lock(), stop).cancel();
         self.peers.hang_up();
-        self.tasks.spawn(Arc::clone(self).find_place());
     }
 
     /// The highest timestamp that this node has drawn or seen.

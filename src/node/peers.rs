@@ -127,8 +127,8 @@ impl Peers {
     /// process that is gone.
     pub(super) async fn who_answers_at(&self, node: &NodeId) -> Option<Greeting> {
         let met = meet(node, self.identity.as_ref(), self.dialer.as_ref());
-        let (_, greeting) = timeout(2 * CONNECT_LIMIT, met).await.ok()?.ok()?;
-        Some(greeting)
+        let met = timeout(2 * CONNECT_LIMIT, met).await.ok()?.ok()?;
+        Some(met.greeting)
     }
 
     /// Which start of the process the link leads to, if it is up.
@@ -302,7 +302,9 @@ impl Peers {
         .await;
         match opened {
             Ok(Ok(met)) => {
-                link.goes_up(met, Arc::clone(&self.identity), &self.tasks);
+                if !link.goes_up(met, Arc::clone(&self.identity), &self.tasks) {
+                    return Knocked::Refused;
+                }
                 link.is_heard(self.born, self.identity.as_ref());
                 Knocked::Answered
             }

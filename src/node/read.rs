@@ -18,7 +18,7 @@ use crate::wire::peer::Declined;
 pub(super) const PATIENCE: Duration = Duration::from_millis(60);
 
 /// How long to wait for news before all are asked again.
-const NEWS_PAUSE: Duration = Duration::from_millis(10);
+pub(super) const NEWS_PAUSE: Duration = Duration::from_millis(10);
 
 /// A read that was answered here: found, or known not to exist.
 type ReadHere = Result<Found, Refusal>;
@@ -36,6 +36,7 @@ impl Node {
         payload: Payload,
         wait: Duration,
     ) -> Result<Found, Refusal> {
+        let wait = wait.saturating_sub(self.proven().await);
         let answered = match self.read_here(key, &payload) {
             Ok(answered) => answered,
             Err(_) => self.get_elsewhere(key, payload, wait).await,

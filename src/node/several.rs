@@ -15,7 +15,7 @@ use super::Node;
 use super::answers::{Done, Found, Refusal, Written};
 use super::forward::{Forwarded, WRITE_LIMIT};
 use super::jobs::{Job, NotStored, SeveralJob};
-use super::read::PATIENCE;
+use super::read::{NEWS_PAUSE, PATIENCE};
 use super::vouch::Vetted;
 use super::write::{NotTaken, STORE_LIMIT};
 use crate::causality::{Payload, VersionVector};
@@ -43,6 +43,7 @@ enum Undone {
 impl Node {
     /// Carries out operations on any keys for a client that depends on `payload`.
     pub async fn several(&self, operations: Vec<Operation>, payload: Payload) -> AllDone {
+        self.proven().await;
         let mut payload = payload;
         let mut results: Vec<Option<Result<Done, Refusal>>> = operations.iter().map(|_| None).collect();
         while let Some(first) = results.iter().position(Option::is_none) {
@@ -115,6 +116,7 @@ impl Node {
             .payload;
         self.vet_epoch(payload).await.map_err(Undone::Refused)?;
         loop {
+            let published = self.me.published.count();
             let is_behind = match self.several_here_patiently(operations, payload, began).await {
                 Ok(outcomes) => return Ok(outcomes),
                 Err(NotTaken::Refused(refusal)) => return Err(Undone::Refused(refusal)),
@@ -153,6 +155,8 @@ impl Node {
             if !may_come || began.elapsed() + PATIENCE >= WRITE_LIMIT {
                 return Err(Undone::Refused(refusal));
             }
+            // Where nobody else can be asked, everybody says no at once.
+            let _ = timeout(NEWS_PAUSE, self.me.published.beyond(published)).await;
         }
     }
 

@@ -38,6 +38,7 @@ impl Node {
             waiting_for: self.waiting_for(&facts),
             away,
             keys: u64::try_from(self.resident.live_len()).unwrap_or(u64::MAX),
+            left_behind: u64::try_from(self.pages.len()).unwrap_or(u64::MAX),
             slots_lost: u32::try_from(facts.gone.len()).unwrap_or(u32::MAX),
             storage_failure: self.storage.failure(),
             clock_doubt: doubt.map(|doubt| doubt.to_string()),

@@ -10,6 +10,7 @@ use super::Node;
 use super::acks::Acks;
 use super::claims::Claims;
 use super::committer::{Committer, QUEUE_JOBS};
+use super::left_behind::Pages;
 use super::me::Me;
 use super::peers::Peers;
 use super::tasks::Tasks;
@@ -18,7 +19,7 @@ use crate::config::Config;
 use crate::names::{Epoch, Incarnation, Member, NodeId, Slot};
 use crate::net::Dialer;
 use crate::planted::{self, Fault};
-use crate::replication::{Facts, Unstable};
+use crate::replication::{Facts, Runs, Unstable};
 use crate::store::{Batch, Engine, Recovered, Resident, StoreError};
 use crate::wire::notes::{self, Acceptors, UnreadableNote};
 use crate::wire::peer::Start;
@@ -57,7 +58,9 @@ impl Node {
         } = parts;
         let recovered = engine.recover()?;
         let (facts, acceptors) = recall(config, world.as_ref(), engine.as_ref(), &recovered).await?;
+        let pages = Pages::new(notes::read_pages(&recovered.notes)?);
         let me = Arc::new(Me::new(facts.clone(), world, &config.limits));
+        me.marks.recall(notes::read_marks(&recovered.notes)?);
         let claims = Claims::default();
         let (resident, unstable) = fill(&me, &facts, recovered, &claims);
         let (queue, jobs) = mpsc::channel(QUEUE_JOBS);
@@ -85,6 +88,7 @@ impl Node {
             changes: Default::default(),
             admissions: Default::default(),
             claims,
+            pages,
         });
         for acceptor in acceptors.values() {
             if let Some((_, view)) = &acceptor.accepted {
@@ -112,6 +116,9 @@ impl Node {
         self.tasks.spawn(Arc::clone(self).expire_removals());
         self.tasks.spawn(Arc::clone(self).watch_wall());
         self.tasks.spawn(Arc::clone(self).clear_claims());
+        self.tasks.spawn(Arc::clone(self).hand_over_left_behind());
+        self.tasks.spawn(Arc::clone(self).prove_disk());
+        self.tasks.spawn(Arc::clone(self).remember_others());
     }
 }
 
@@ -152,7 +159,8 @@ pub(super) async fn recall(
             });
         }
         tracing::info!(was = %facts.me.node, "the data directory was begun under another name, and nothing came into it; beginning anew");
-    } else if let Some((facts, acceptors)) = kept {
+    } else if let Some((mut facts, acceptors)) = kept {
+        begin_run(&mut facts, world, engine).await?;
         tracing::info!(node = %config.node, epoch = %facts.active, records = recovered.records.len(), "going on from disk");
         return Ok((facts, acceptors));
     }
@@ -171,9 +179,10 @@ pub(super) async fn recall(
             incarnation
         },
     };
-    let facts = Facts::new(member);
+    let mut facts = Facts::new(member);
+    facts.runs = Runs::of_new_life(world.random(), 0);
     let mut batch = Batch {
-        notes: vec![notes::member_note(&facts.me)],
+        notes: vec![notes::member_note(&facts.me), notes::runs_note(&facts)],
         ..Batch::default()
     };
     if !recovered.notes.is_empty() {
@@ -186,6 +195,23 @@ pub(super) async fn recall(
     engine.commit(&batch).await?;
     tracing::info!(node = %config.node, "starting with an empty store");
     Ok((facts, BTreeMap::new()))
+}
+
+/// Starts a life once more. Whether its disk is the one that it left is to be asked before it serves. If the disk
+/// does not take the run, reads are served all the same: it is stored with the first batch that is.
+async fn begin_run(facts: &mut Facts, world: &dyn World, engine: &dyn Engine) -> Result<(), StoreError> {
+    facts.runs = facts.runs.started_again(world.random(), facts.position);
+    let batch = Batch {
+        notes: vec![notes::runs_note(facts)],
+        ..Batch::default()
+    };
+    facts.is_run_new = match engine.commit(&batch).await {
+        Ok(()) => false,
+        Err(StoreError::Refused(_)) => true,
+        Err(unknown) => return Err(unknown),
+    };
+    facts.is_unproven = facts.active != Epoch::NONE && facts.ended.is_none();
+    Ok(())
 }
 
 fn fill(me: &Me, facts: &Facts, recovered: Recovered, claims: &Claims) -> (Resident, Unstable) {

@@ -59,6 +59,11 @@ impl Node {
             let chosen = self.choose(&request, &before, &wanted).await?;
             // When the view has moved on, it may be by this very change, which another driver carried through.
             let Some(chosen) = chosen.or_else(|| self.made_by_others(&wanted)) else {
+                // It may move on again and again; whoever asked is told in time.
+                if Instant::now() >= deadline {
+                    let (epoch, waits_for) = (before.epoch, self.waited_for());
+                    return Err(ViewRefusal::Unfinished { epoch, waits_for });
+                }
                 continue;
             };
             let is_ours = is_same_change(&chosen, &wanted);
@@ -133,8 +138,11 @@ impl Node {
 
     fn made_by_others(&self, wanted: &View) -> Option<Arc<View>> {
         let facts = self.me.facts();
-        let chosen = facts.views.get(&wanted.epoch);
-        chosen.filter(|chosen| is_same_change(chosen, wanted)).cloned()
+        let mut later = facts
+            .views
+            .values()
+            .filter(|view| view.epoch.number() == wanted.epoch.number());
+        later.find(|chosen| is_same_change(chosen, wanted)).cloned()
     }
 
     /// Drives a change; it goes on when the time is up.
@@ -197,11 +205,7 @@ impl Node {
     }
 }
 
-/// True if a view makes the change that was wanted; who noted when does not matter.
+/// True if a view makes the change that was wanted; who noted when, and whether it was forced, does not matter.
 fn is_same_change(chosen: &View, wanted: &View) -> bool {
-    let mut wanted = wanted.clone();
-    wanted.removed.clone_from(&chosen.removed);
-    wanted.generation = chosen.generation;
-    wanted.raised_ms = chosen.raised_ms;
-    *chosen == wanted
+    chosen.places_alike(wanted)
 }

@@ -11,7 +11,7 @@ use super::Node;
 use super::jobs::Job;
 use super::walls::Time;
 use crate::causality::{Record, Timestamp};
-use crate::names::{MemberId, Slot};
+use crate::names::{Epoch, MemberId, Slot};
 use crate::planted::{self, Fault};
 
 /// How often tombstones are looked through, at the most.
@@ -69,8 +69,15 @@ impl Node {
                 .filter(|(id, removal)| removal.at_ms < oldest_ms && !facts.expired.contains(id))
                 .map(|(id, _)| *id)
                 .collect();
-            if !late.is_empty() && !time.is_doubted {
-                self.enqueue(Job::Expire(late)).await;
+            let lost = facts.lost.iter();
+            let lost: BTreeSet<Epoch> = lost
+                .filter(|(_, lost)| lost.noted_ms < oldest_ms && !lost.is_over)
+                .map(|(epoch, _)| *epoch)
+                .collect();
+            let has_news = !late.is_empty() || !lost.is_empty();
+            if has_news && !time.is_doubted {
+                let removed = late;
+                self.enqueue(Job::Expire { removed, lost }).await;
             }
         }
     }

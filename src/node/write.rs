@@ -32,8 +32,9 @@ pub(super) enum NotTaken {
 impl Node {
     /// Stores a value for a client that depends on `payload`.
     pub async fn put(&self, key: &Key, value: Bytes, payload: Payload) -> Result<Written, Refusal> {
-        self.route()?;
         let began = Instant::now();
+        self.proven().await;
+        self.route()?;
         loop {
             let answered = match self.write_here(key, Some(value.clone()), &payload, began).await {
                 Ok(written) => Ok(written),
@@ -57,8 +58,9 @@ impl Node {
 
     /// Deletes a key that exists, as far as the client may know.
     pub async fn delete(&self, key: &Key, payload: Payload) -> Result<Written, Refusal> {
-        self.route()?;
         let began = Instant::now();
+        self.proven().await;
+        self.route()?;
         loop {
             let answered = match self.delete_here(key, &payload, PATIENCE, began).await {
                 Ok(written) => Ok(written),

@@ -18,7 +18,7 @@ pub(super) fn partition_count(nodes: usize, replicas: u32) -> usize {
 /// Whoever finishes a draft has seen to it that it keeps the promises of a view.
 pub(super) struct Draft {
     pub(super) epoch: Epoch,
-    pub(super) generation: u32,
+    pub(super) forks: Vec<Epoch>,
     pub(super) raised_ms: u64,
     pub(super) removed: BTreeMap<MemberId, Removal>,
     pub(super) cluster: ClusterId,
@@ -35,7 +35,7 @@ impl Draft {
         let partitions = view.partitions.iter();
         Self {
             epoch: view.epoch,
-            generation: view.generation,
+            forks: view.forks.clone(),
             raised_ms: view.raised_ms,
             removed: view.removed.clone(),
             cluster: view.cluster,
@@ -68,7 +68,7 @@ impl Draft {
         let numbered = || nodes.iter().enumerate();
         View {
             epoch: self.epoch,
-            generation: self.generation,
+            forks: self.forks,
             raised_ms: self.raised_ms,
             removed: self.removed,
             cluster: self.cluster,

@@ -22,6 +22,6 @@ mod view;
 pub use moves::Moves;
 pub use parts::{Inconsistent, ViewParts};
 pub use quorum::is_quorum_of;
-pub use removal::Removal;
+pub use removal::{LeftBehind, Removal};
 pub use slots::SlotSet;
 pub use view::{NODES_MAX, View};

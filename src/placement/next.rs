@@ -6,7 +6,7 @@
 //! With fewer than K nodes all are in one partition, which owns everything, so that no key moves while
 //! a cluster passes through K in either direction: nodes only join or leave the copies.
 //!
-//! The generation is kept; raising it is for whoever forces a change (`view_change`).
+//! The line is kept; forking is for whoever decides without a quorum (`view_change`).
 
 use std::collections::BTreeSet;
 

@@ -10,17 +10,18 @@ use super::draft::{Draft, partition_count};
 use super::removal::Removal;
 use super::table::SlotTable;
 use super::view::NODES_MAX;
-use crate::names::{ClusterId, Epoch, Incarnation, Member, MemberId, NodeId};
+use crate::names::{ClusterId, Epoch, Incarnation, Line, Member, MemberId, NodeId};
 
 /// Far beyond what changes can reach, and far enough from the end that counting on cannot overflow.
-const EPOCH_MAX: Epoch = Epoch(1 << 48);
-const GENERATION_MAX: u32 = 1 << 30;
+const NUMBER_MAX: u64 = 1 << 31;
+const GENERATION_MAX: u32 = 1 << 11;
 
 /// A view as plain values.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ViewParts {
     pub epoch: Epoch,
-    pub generation: u32,
+    /// The first epoch of each line that its history forked to.
+    pub forks: Vec<Epoch>,
     pub raised_ms: u64,
     /// Rising.
     pub removed: Vec<(MemberId, Removal)>,
@@ -52,7 +53,7 @@ impl View {
         }
         let draft = Draft {
             epoch: parts.epoch,
-            generation: parts.generation,
+            forks: parts.forks,
             raised_ms: parts.raised_ms,
             removed: parts.removed.into_iter().collect(),
             cluster: parts.cluster,
@@ -70,7 +71,7 @@ impl View {
         let listed = self.nodes.iter();
         ViewParts {
             epoch: self.epoch,
-            generation: self.generation,
+            forks: self.forks.clone(),
             raised_ms: self.raised_ms,
             removed: self
                 .removed
@@ -91,8 +92,20 @@ impl View {
 }
 
 fn check_numbers(parts: &ViewParts) -> Result<(), Inconsistent> {
-    if parts.epoch == Epoch::NONE || parts.epoch > EPOCH_MAX || parts.generation > GENERATION_MAX {
-        return Err(Inconsistent("the epoch or the generation is out of range"));
+    let (number, line) = (parts.epoch.number(), parts.epoch.line());
+    if !(1..=NUMBER_MAX).contains(&number) || line.generation() > GENERATION_MAX {
+        return Err(Inconsistent("the epoch is out of range"));
+    }
+    let rises = |a: &Epoch, b: &Epoch| a.number() < b.number() && a.line() < b.line();
+    let begins = parts
+        .forks
+        .first()
+        .is_none_or(|first| first.number() > 0 && first.line() > Line::default());
+    let ends = parts.forks.last().copied().unwrap_or(Epoch::NONE);
+    if !begins || !parts.forks.is_sorted_by(rises) || ends.number() > number || ends.line() != line {
+        return Err(Inconsistent(
+            "the epoch is not of the line that was forked to last",
+        ));
     }
     if parts.replicas == 0 {
         return Err(Inconsistent("K is 0"));
@@ -174,6 +187,7 @@ mod tests {
             node: node(9),
             at_ms: 1,
             given_up: false,
+            left_by: None,
             logs: BTreeMap::new(),
         };
         (MemberId(id), removal)
@@ -190,10 +204,15 @@ mod tests {
     #[test]
     fn parts_that_break_a_promise_are_refused() {
         type Spoil = fn(&mut ViewParts);
-        let spoiled: [(&str, Spoil); 17] = [
+        let spoiled: [(&str, Spoil); 19] = [
             ("out of range", |parts| parts.epoch = Epoch::NONE),
             ("out of range", |parts| parts.epoch = Epoch(u64::MAX)),
-            ("out of range", |parts| parts.generation = u32::MAX),
+            ("not of the line", |parts| parts.epoch = parts.epoch.forked(1)),
+            ("not of the line", |parts| parts.forks = vec![Epoch(9).forked(1)]),
+            ("not of the line", |parts| {
+                parts.epoch = Epoch(1).forked(2);
+                parts.forks = vec![Epoch(1).forked(3).forked(1), parts.epoch];
+            }),
             ("out of order", |parts| {
                 parts.removed = vec![removal(2), removal(2)]
             }),
@@ -240,7 +259,7 @@ mod tests {
             let listed = nodes.into_iter();
             ViewParts {
                 epoch: Epoch(epoch),
-                generation: 0,
+                forks: Vec::new(),
                 raised_ms: 0,
                 removed: Vec::new(),
                 cluster: ClusterId(1),

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use super::{SlotSet, View};
-use crate::names::{Log, Member, MemberId, NodeId};
+use crate::names::{Epoch, Log, Member, MemberId, NodeId};
 
 /// How a member was removed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,10 +17,27 @@ pub struct Removal {
     pub at_ms: u64,
     /// By force: nobody waits for what only this member had.
     pub given_up: bool,
+    /// The life that left this behind, if the node goes on in a later one and hands it over itself. The
+    /// removal then goes by the name of what was left behind, since one disk can be put back twice.
+    pub left_by: Option<MemberId>,
     /// The logs that this member may hold further than all who stay: those of the epochs that were not
     /// closed, by members that the new view does not list. With the slots that both owned, since one
     /// slot of a log may have been handed over and another not.
     pub logs: BTreeMap<Log, SlotSet>,
+}
+
+/// What a life that ended left behind on its disk, as a later life of its node announces it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct LeftBehind {
+    /// Its own name, drawn when the life ended.
+    pub name: MemberId,
+    /// The life that left it behind.
+    pub by: Member,
+    /// The last epoch that was active in that life.
+    pub epoch: Epoch,
+    /// Since when deletions may have been missed, by the wall clock; none if the time is not known, and each
+    /// record is judged by its own.
+    pub since_ms: Option<u64>,
 }
 
 impl View {
@@ -37,10 +54,32 @@ impl View {
                 node: member.node.clone(),
                 at_ms: now_ms,
                 given_up,
+                left_by: None,
                 logs: self.logs_held_by(&member, open),
             };
             self.removed.insert(member.id(), removal);
         }
+    }
+
+    /// Notes what lives that ended left behind, which later lives of their nodes are about to hand over. True
+    /// if any is news. `open` as in [`Self::note_removals`].
+    pub fn note_left_behind(&mut self, left_behind: &[LeftBehind], open: &[&View], now_ms: u64) -> bool {
+        let mut news = false;
+        for left in left_behind {
+            if self.is_member(&left.by) || self.removed.contains_key(&left.name) {
+                continue;
+            }
+            let removal = Removal {
+                node: left.by.node.clone(),
+                at_ms: left.since_ms.unwrap_or(now_ms).min(now_ms),
+                given_up: false,
+                left_by: Some(left.by.id()),
+                logs: self.logs_held_by(&left.by, open),
+            };
+            self.removed.insert(left.name, removal);
+            news = true;
+        }
+        news
     }
 
     /// What a member may hold of the logs of members that this view does not list, itself included.
@@ -80,17 +119,12 @@ impl View {
         })
     }
 
-    /// When a node left that is no member any more: it was removed, or, if it is listed, it followed a
-    /// line of views that was given up. None if that is so long ago that it was forgotten.
-    pub fn left_ms(&self, member: &Member) -> Option<u64> {
-        if self.is_member(member) {
-            Some(self.raised_ms).filter(|raised_ms| *raised_ms > 0)
-        } else {
-            self.removed.get(&member.id()).map(|removal| removal.at_ms)
-        }
+    /// When a member was removed; none if that is so long ago that it was forgotten.
+    pub fn left_ms(&self, id: MemberId) -> Option<u64> {
+        self.removed.get(&id).map(|removal| removal.at_ms)
     }
 
-    /// The last time that a member left.
+    /// The last time that a member left, by a removal or with a line of views that was given up.
     pub fn last_left_ms(&self) -> u64 {
         let removed = self.removed.values().map(|removal| removal.at_ms).max();
         removed.unwrap_or(0).max(self.raised_ms)
@@ -105,7 +139,8 @@ impl View {
 
 #[cfg(test)]
 mod tests {
-    use crate::names::{Epoch, Log, SLOTS};
+    use super::*;
+    use crate::names::SLOTS;
     use crate::placement::examples::{first, member, node, reborn};
     use crate::placement::next;
 
@@ -115,15 +150,18 @@ mod tests {
         let mut after = next::remove(&before, &node(1)).expect("is listed");
         after.note_removals(&[&before], 1000, 500, false);
         let gone = before.member(&node(1)).expect("was up");
-        assert_eq!(after.left_ms(&gone), Some(1000));
-        assert_eq!((after.left_ms(&reborn(1, 9)), after.last_left_ms()), (None, 1000));
+        assert_eq!(after.left_ms(gone.id()), Some(1000));
+        assert_eq!(
+            (after.left_ms(reborn(1, 9).id()), after.last_left_ms()),
+            (None, 1000)
+        );
         // Who never came up had nothing.
         let mut without = next::remove(&after, &node(3)).expect("is listed");
         without.note_removals(&[&after], 1500, 500, false);
         assert_eq!(without.removed.len(), 1);
         let mut later = next::admit(&without, &[]);
         later.note_removals(&[&without], 1501, 500, false);
-        assert_eq!((later.left_ms(&gone), later.last_left_ms()), (None, 0));
+        assert_eq!((later.left_ms(gone.id()), later.last_left_ms()), (None, 0));
     }
 
     #[test]
@@ -151,12 +189,27 @@ mod tests {
     }
 
     #[test]
-    fn a_member_that_is_listed_left_only_with_a_line_that_was_given_up() {
-        let mut view = first(2, 4, 0);
-        let member = view.member(&node(1)).expect("is up");
-        assert_eq!(view.left_ms(&member), None);
-        view.raised_ms = 700;
-        assert_eq!((view.left_ms(&member), view.last_left_ms()), (Some(700), 700));
+    fn what_a_life_left_behind_is_noted_once_under_its_own_name() {
+        let one = first(2, 4, 0);
+        let mut two = next::admit(&one, &[reborn(1, 7)]);
+        let left = LeftBehind {
+            name: crate::names::MemberId(5),
+            by: member(1),
+            epoch: one.epoch,
+            since_ms: None,
+        };
+        assert!(two.note_left_behind(std::slice::from_ref(&left), &[&one], 1000));
+        assert!(!two.note_left_behind(std::slice::from_ref(&left), &[&one], 2000));
+        let removal = &two.removed[&left.name];
+        assert_eq!((removal.at_ms, removal.left_by), (1000, Some(member(1).id())));
+        let own = Log {
+            epoch: one.epoch,
+            member: member(1).id(),
+        };
+        assert!(removal.logs.contains_key(&own));
+        // Whoever goes on in that life left nothing behind.
+        let mut other = next::admit(&one, &[]);
+        assert!(!other.note_left_behind(&[left], &[&one], 1000));
     }
 
     #[test]
@@ -167,7 +220,7 @@ mod tests {
         let mut three = next::remove(&two, &node(0)).expect("is listed");
         three.note_removals(&[&one, &two], 1000, 500, false);
         let removal = &three.removed[&member(0).id()];
-        let log = |member: &crate::names::Member, epoch| Log {
+        let log = |member: &Member, epoch| Log {
             epoch: Epoch(epoch),
             member: member.id(),
         };

@@ -6,11 +6,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use xxhash_rust::xxh3::xxh3_64;
+
 use super::SlotSet;
 use super::draft::{Draft, partition_count};
 use super::removal::Removal;
 use super::table::SlotTable;
-use crate::names::{ClusterId, Epoch, Incarnation, Member, MemberId, NodeId, PartitionId, SLOTS, Slot};
+use crate::names::{ClusterId, Epoch, Incarnation, Line, Member, MemberId, NodeId, PartitionId, SLOTS, Slot};
 
 /// As many nodes as there are slots: with more, K = 1 would make partitions that own nothing.
 pub const NODES_MAX: usize = SLOTS as usize;
@@ -21,9 +23,10 @@ pub const NODES_MAX: usize = SLOTS as usize;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct View {
     pub epoch: Epoch,
-    /// Raised by a decision that passed over a quorum; outranks the epoch.
-    pub generation: u32,
-    /// When the generation was raised last, by the wall clock of whoever proposed it; 0 for never.
+    /// The first epoch of each line that its history forked to, rising; all before them are of the line that
+    /// the cluster began with.
+    pub(super) forks: Vec<Epoch>,
+    /// When its line forked, by the wall clock of whoever proposed it; 0 for never.
     pub raised_ms: u64,
     /// Members that were removed lately.
     pub removed: BTreeMap<MemberId, Removal>,
@@ -75,7 +78,7 @@ impl View {
         let dealt = in_order.chunks(replicas as usize).take(partitions);
         Draft {
             epoch: Epoch::NONE.next(),
-            generation: 0,
+            forks: Vec::new(),
             raised_ms: 0,
             removed: BTreeMap::new(),
             cluster,
@@ -88,6 +91,36 @@ impl View {
             table: SlotTable::even(partitions),
         }
         .finish()
+    }
+
+    /// True if an epoch is that of this view, or of one that it follows. Of two views neither of which has the
+    /// other, each belongs to a line that the other knows nothing of.
+    pub fn has(&self, epoch: Epoch) -> bool {
+        epoch <= self.epoch && self.epoch_at(epoch.number()) == epoch
+    }
+
+    /// The epoch of this number in the history of this view.
+    pub fn epoch_at(&self, number: u64) -> Epoch {
+        let forked = self.forks.iter().rev().find(|fork| fork.number() <= number);
+        Epoch::on(forked.map_or(Line::default(), |fork| fork.line()), number)
+    }
+
+    /// Makes this the first view of a line of the next generation, because it is decided without a quorum:
+    /// it outranks whatever those who were passed over decide. `drawn` is random.
+    pub fn fork(&mut self, drawn: u64, now_ms: u64) {
+        self.epoch = self.epoch.forked(drawn);
+        self.forks.push(self.epoch);
+        self.raised_ms = now_ms;
+    }
+
+    /// True if the other view has the same members in the same places.
+    pub fn places_alike(&self, other: &Self) -> bool {
+        self.nodes == other.nodes && self.partitions == other.partitions && self.table == other.table
+    }
+
+    /// A number by which every node orders views of one epoch that differ.
+    pub fn fingerprint(&self) -> u64 {
+        xxh3_64(format!("{:?}", self.to_parts()).as_bytes())
     }
 
     pub fn partition_of_slot(&self, slot: Slot) -> PartitionId {
@@ -211,12 +244,30 @@ mod tests {
     #[test]
     fn the_first_view_deals_nodes_in_sorted_order() {
         let view = first(2, 4, 1);
-        assert_eq!((view.epoch, view.generation), (Epoch(1), 0));
+        assert_eq!(view.epoch, Epoch(1));
         assert_eq!(view.nodes_of(PartitionId(0)), [node(0), node(1)]);
         assert_eq!(view.nodes_of(PartitionId(1)), [node(2), node(3)]);
         assert_eq!(view.owners(Slot(SLOTS - 1)), [node(2), node(3)]);
         let lower_half = (0..SLOTS / 2).map(Slot).collect();
         assert_eq!(view.slots_of_node(&node(1)), lower_half);
+    }
+
+    #[test]
+    fn a_view_has_the_epochs_of_its_history_and_no_others() {
+        let one = first(2, 4, 0);
+        let two = crate::placement::next::admit(&one, &[]);
+        let mut forked = crate::placement::next::admit(&two, &[]);
+        forked.fork(5, 700);
+        let later = crate::placement::next::admit(&forked, &[]);
+        let other = crate::placement::next::admit(&two, &[]);
+        assert_eq!(
+            (forked.epoch, later.epoch),
+            (Epoch(3).forked(5), Epoch(3).forked(5).next())
+        );
+        assert!(later.has(one.epoch) && later.has(two.epoch) && later.has(forked.epoch));
+        assert!(!later.has(other.epoch) && !other.has(forked.epoch) && !forked.has(later.epoch));
+        assert!(!later.has(Epoch(2).forked(5)), "the line began later");
+        assert_eq!((later.epoch_at(2), later.raised_ms), (Epoch(2), 700));
     }
 
     #[test]

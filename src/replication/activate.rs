@@ -103,7 +103,8 @@ impl Facts {
         let known = self.views.get(&target);
         target > self.active
             && target >= self.closed.at
-            && !self.outranked
+            && self.ended.is_none()
+            && !self.is_unproven
             && known.is_some_and(|view| !begins_elsewhere(view))
     }
 
@@ -142,7 +143,7 @@ impl Facts {
             SlotSet::default()
         };
         let mut gained = coming.difference(&self.owned_slots());
-        let before = Epoch(view.epoch.0 - 1);
+        let before = view.epoch_at(view.epoch.number() - 1);
         let kept = Arc::make_mut(&mut self.kept);
         let regions = Arc::make_mut(&mut self.regions);
         for region in regions.iter_mut() {
@@ -160,7 +161,7 @@ impl Facts {
         }
         regions.retain(|region| !region.slots.is_empty());
         // The first view's owners lack nothing: nothing was before it.
-        let lacks = if view.epoch == Epoch::FIRST {
+        let lacks = if view.epoch.number() == Epoch::FIRST.number() {
             Epoch::NONE
         } else {
             view.epoch
@@ -254,7 +255,10 @@ impl Facts {
     /// the members: what a removed one keeps was not asked for, and may be nowhere else.
     pub fn close(&mut self, closed: super::Closed) -> bool {
         let is_behind = self.active < closed.at && !planted::is(Fault::ClosedByWhoIsBehind);
-        if !self.is_member() || closed.below <= self.closed.below || is_behind || closed.below > self.active {
+        // A closing of another line says nothing of ours.
+        let is_of_ours =
+            self.has(closed.below) && (self.has(closed.at) || planted::is(Fault::ClosedByWhoIsBehind));
+        if !self.is_member() || closed.below <= self.closed.below || is_behind || !is_of_ours {
             return false;
         }
         self.closed = closed;

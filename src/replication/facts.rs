@@ -5,13 +5,13 @@
 //! judges by facts that were true together.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::sync::Arc;
 
-use super::COMPLETE;
+use super::{COMPLETE, Ending, Leftover, Lost, Runs};
 use crate::causality::VersionVector;
 use crate::names::{Dot, Epoch, Log, Member, MemberId, NodeId, PartitionId, Slot};
-use crate::placement::{Removal, SlotSet, View};
-use crate::planted::{self, Fault};
+use crate::placement::{SlotSet, View};
 
 /// How a replica stands with a set of slots that share their history.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,9 +82,24 @@ pub struct Facts {
     /// Slots that became ready with nobody left to take them from: keys of theirs may be gone, and
     /// people must hear of it.
     pub gone: SlotSet,
-    /// A view of a higher generation took the place of the active one or of one before it: this node
-    /// followed a line that was given up. It serves no more, and hands over as a node no longer listed.
-    pub outranked: bool,
+    /// Views of lines that are not in the history of the active one: what was written there comes back as
+    /// new writes, or is given up.
+    pub lost: BTreeMap<Epoch, Lost>,
+    /// This life is over, though the node runs: it serves no more, lays aside what it has, and begins another.
+    pub ended: Option<Ending>,
+    /// Until members that may know better were asked, nobody can say whether this disk went back in time:
+    /// nothing of this life is done meanwhile.
+    pub is_unproven: bool,
+    /// The starts of this life.
+    pub runs: Runs,
+    /// The last of them is not stored yet, and nobody is told of it.
+    pub is_run_new: bool,
+    /// Raised with each commit.
+    pub position: u64,
+    /// Pages of records that this life has laid aside since it ended.
+    pub laid_aside: Range<u64>,
+    /// What earlier lives of this node left behind, to be handed over.
+    pub leftovers: Vec<Leftover>,
     /// This node was a member once, and was removed: it waits to be added, whatever `VIEW` says.
     pub has_left: bool,
     /// Removed members of which nothing is taken any more, because their time is up.
@@ -127,7 +142,14 @@ impl Facts {
             incoming: None,
             closed: Closed::default(),
             gone: SlotSet::default(),
-            outranked: false,
+            lost: BTreeMap::new(),
+            ended: None,
+            is_unproven: false,
+            runs: Runs::default(),
+            is_run_new: false,
+            position: 0,
+            laid_aside: 0..0,
+            leftovers: Vec::new(),
             has_left: false,
             expired: BTreeSet::new(),
             settled: BTreeSet::new(),
@@ -149,12 +171,20 @@ impl Facts {
     /// The view that requests are routed by: the active one; on a node that is not active yet, the
     /// newest it knows.
     pub fn routing(&self) -> Option<&Arc<View>> {
-        self.view().filter(|_| !self.outranked).or_else(|| self.newest())
+        self.view()
+            .filter(|_| self.ended.is_none())
+            .or_else(|| self.newest())
     }
 
-    /// True if the active view lists this node in this incarnation, and was not outranked.
+    /// True if the active view lists this node in this incarnation, which has not ended, and whose disk is
+    /// known to be the one that it left.
     pub fn is_member(&self) -> bool {
-        !self.outranked && self.view().is_some_and(|view| view.is_member(&self.me))
+        !self.is_unproven && self.is_listed()
+    }
+
+    /// The same, proven or not.
+    pub(super) fn is_listed(&self) -> bool {
+        self.ended.is_none() && self.view().is_some_and(|view| view.is_member(&self.me))
     }
 
     /// True between the seal and the activation of the next view: writes wait.
@@ -222,11 +252,17 @@ impl Facts {
     pub fn has_not_heard(&self, member: MemberId) -> bool {
         // Every peer that tells something is asked about here, so the common case must not walk the slots:
         // with no other epoch open, nobody but siblings ever owned them.
-        if self.closed.below == self.active && !self.is_sibling(member) {
+        if self.closed.below == self.active && !self.is_sibling(member) && self.lost.is_empty() {
             return false;
         }
         self.regions.iter().any(|region| {
-            !region.heard.contains(&member) && self.owners_then_and_now(&region.slots).contains(&member)
+            let may_bring = || {
+                let of_lost = self.lost.values().filter(|lost| !lost.is_over);
+                let mut of_lost = of_lost.flat_map(|lost| owners_of(&lost.view, &region.slots));
+                self.owners_then_and_now(&region.slots).contains(&member)
+                    || of_lost.any(|owner| owner.id() == member)
+            };
+            !region.heard.contains(&member) && may_bring()
         })
     }
 
@@ -297,12 +333,13 @@ impl Facts {
         news
     }
 
-    /// The next number of our own log.
+    /// The next number of our own log. Each start begins further up, so that numbers which were drawn after a
+    /// copy of the disk was made are not drawn again from the copy.
     pub fn next_dot(&self) -> Dot {
         let log = self.own_log();
         Dot {
             log,
-            number: self.vector.number(log) + 1,
+            number: self.vector.number(log).max(self.runs.first_number()) + 1,
         }
     }
 
@@ -337,136 +374,31 @@ impl Facts {
         self.owners_then_and_now(&region.slots).is_subset(&region.heard)
     }
 
-    /// True if a removed member may return writes of this log that nobody else has: its entries outlive
-    /// the closing of their epoch.
-    pub(super) fn may_return(&self, log: Log) -> bool {
-        self.holders_of(log).next().is_some() && !planted::is(Fault::RemovedForgottenAtClosing)
-    }
-
-    /// The removed members that may return what they hold of a log, with the slots that it concerns.
-    pub(super) fn holders_of(&self, log: Log) -> impl Iterator<Item = (MemberId, &SlotSet)> {
-        let holders = self.view().into_iter().flat_map(move |view| view.holders_of(log));
-        holders.filter(|(id, _)| !self.settled.contains(id))
-    }
-
-    /// The removed members that this one does not wait for: it owns nothing that they kept, or has it.
-    pub fn does_not_await(&self) -> BTreeSet<MemberId> {
-        let removed = self.view().into_iter().flat_map(|view| &view.removed);
-        let may_bring = |region: &Region, removal: &Removal| {
-            let mut kept = removal.logs.values();
-            kept.any(|slots| !slots.intersection(&region.slots).is_empty())
-        };
-        // Of one that is given up, other owners may have taken something before.
-        let awaits = |region: &Region, id: MemberId, removal: &Removal| {
-            if removal.given_up {
-                !self.has_heard_all(region)
-            } else {
-                self.is_awaited(region, id)
-            }
-        };
-        let is_done = |id: MemberId, removal: &Removal| {
-            let mut concerned = self.regions.iter().filter(|region| may_bring(region, removal));
-            !concerned.any(|region| awaits(region, id, removal))
-        };
-        let done = removed.filter(|(id, removal)| is_done(**id, removal));
-        done.map(|(id, _)| *id).collect()
-    }
-
-    /// Takes note that no owner waits for these removed members any more. True if that is news.
-    pub fn settle_removals(&mut self, removed: &BTreeSet<MemberId>) -> bool {
-        let news = !removed.is_subset(&self.settled);
-        self.settled.extend(removed);
-        if news {
-            self.forget_closed();
-        }
-        news
-    }
-
-    /// True if the node of a removed member is listed again: it came with an empty disk.
-    fn is_replaced(&self, removed: MemberId) -> bool {
-        let is_listed = |view: &Arc<View>| {
-            let removal = view.removed.get(&removed);
-            removal.is_some_and(|removal| view.lists(&removal.node))
-        };
-        self.view().is_some_and(is_listed)
-    }
-
-    /// True if a removed member handed these slots over after it was sealed for the view that took them
-    /// away, to this member or to others who passed them on: of each slot, the last log in which it owned
-    /// it is complete here.
-    fn was_handed_over(&self, region: &Region, removed: MemberId) -> bool {
-        let Some(removal) = self.view().and_then(|view| view.removed.get(&removed)) else {
-            return false;
-        };
-        let mut rest = region.slots.clone();
-        let own_logs = removal.logs.iter().filter(|(log, _)| log.member == removed);
-        for (log, owned) in own_logs.rev() {
-            let last_log = Dot {
-                log: *log,
-                number: COMPLETE,
-            };
-            if !rest.intersection(owned).is_empty() && !region.coverage.includes(last_log) {
-                return false;
-            }
-            rest = rest.difference(owned);
-        }
-        true
-    }
-
-    /// True if what a removed member keeps of these slots may still come. When its time is up, or another
-    /// life of its node is listed, siblings may have taken it just before: they are heard once more.
-    pub(super) fn is_awaited(&self, region: &Region, removed: MemberId) -> bool {
-        let was_handed_over = self.was_handed_over(region, removed);
-        let is_gone = self.expired.contains(&removed) || self.is_replaced(removed);
-        let is_over = is_gone && self.has_heard_all(region);
-        !(region.sources.contains(&removed) || was_handed_over || is_over)
-    }
-
     /// Nodes of this member's partition, this one included: who takes a request for its slots.
     pub fn owners(&self, slot: Slot) -> &[NodeId] {
         self.routing().map_or(&[], |view| view.owners(slot))
     }
 
-    /// Which entries of coverage say something: those of epochs that are not closed, and those of logs
-    /// that a removed member may return more of by any view known: one that is not active yet counts what
-    /// is handed over for it.
-    pub(super) fn counts(&self) -> impl Fn(Dot) -> bool + use<> {
-        let (below, views) = (self.closed.below, self.views.clone());
-        let settled = self.settled.clone();
-        move |dot| {
-            let may_return = |view: &Arc<View>| {
-                let mut holders = view.holders_of(dot.log);
-                holders.any(|(id, _)| !settled.contains(&id))
-            };
-            dot.log.epoch >= below || views.values().any(may_return)
-        }
-    }
-
-    /// Drops the entries of closed epochs, and the views that nothing refers to any more.
-    pub(super) fn forget_closed(&mut self) {
-        let (below, counts) = (self.closed.below, self.counts());
-        for region in Arc::make_mut(&mut self.regions) {
-            region.coverage.retain(&counts);
-        }
-        for kept in Arc::make_mut(&mut self.kept) {
-            kept.coverage.retain(&counts);
-        }
-        self.claimed.retain(|dot| dot.log.epoch >= below);
-        let active = self.active;
-        self.views.retain(|epoch, _| *epoch >= below || *epoch >= active);
-    }
-
     /// Our own log of each sealed epoch from the active one on: complete, since it is sealed.
     pub(super) fn own_sealed_logs(&self, target: Epoch) -> impl Iterator<Item = Dot> + '_ {
-        (self.active.0..target.0)
-            .filter(|epoch| *epoch != 0)
-            .map(|epoch| Dot {
-                log: Log {
-                    epoch: Epoch(epoch),
-                    member: self.id,
-                },
-                number: COMPLETE,
-            })
+        let numbers = self.active.number().max(1)..target.number();
+        let view = self.views.get(&target).filter(|_| target > self.active);
+        let epochs = view
+            .into_iter()
+            .flat_map(move |view| numbers.clone().map(|number| view.epoch_at(number)));
+        epochs.map(|epoch| self.complete_own_log(epoch))
+    }
+
+    /// Our own log of an epoch, to which nothing is added any more.
+    pub(super) fn complete_own_log(&self, epoch: Epoch) -> Dot {
+        let log = Log {
+            epoch,
+            member: self.id,
+        };
+        Dot {
+            log,
+            number: COMPLETE,
+        }
     }
 }
 

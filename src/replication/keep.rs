@@ -120,10 +120,10 @@ impl Facts {
         }
     }
 
-    /// A node that followed a line of views that was given up owns nothing in the one that counts.
-    pub fn keep_all(&mut self) {
+    /// Who ends owns nothing in the view that counts.
+    pub(super) fn keep_all(&mut self) {
         let (active, vector) = (self.active, self.vector.clone());
-        let complete: VersionVector = self.own_sealed_logs(active.next()).collect();
+        let complete: VersionVector = [self.complete_own_log(active)].into_iter().collect();
         let kept = Arc::make_mut(&mut self.kept);
         for region in std::mem::take(Arc::make_mut(&mut self.regions)) {
             let mut coverage = region.coverage;
@@ -151,16 +151,16 @@ impl Facts {
 
     /// True if this node was a member and is none any more: it keeps what it had until others have it.
     pub fn is_leaving(&self) -> bool {
-        self.active != Epoch::NONE && !self.is_member()
+        self.active != Epoch::NONE && !self.is_listed()
     }
 
     /// May what a node returns that is no member any more be taken? `limit_ms` after it left, deletions
     /// that it did not hear of may be forgotten.
-    pub fn may_adopt(&self, from: &Member, now_ms: u64, limit_ms: u64) -> Result<(), NoReturn> {
+    pub fn may_adopt(&self, from: MemberId, now_ms: u64, limit_ms: u64) -> Result<(), NoReturn> {
         let view = self.view().filter(|_| self.is_member() && !self.is_sealed());
         let left_ms = view.ok_or(NoReturn::NotNow)?.left_ms(from);
         let in_time = left_ms.is_some_and(|left_ms| now_ms.saturating_sub(left_ms) <= limit_ms);
-        let in_time = in_time && !self.too_late.contains(&from.id());
+        let in_time = in_time && !self.too_late.contains(&from);
         if in_time || planted::is(Fault::ReturnsForEver) {
             Ok(())
         } else {

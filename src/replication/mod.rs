@@ -31,8 +31,13 @@
 //! * **I11** Nothing is taken in a sealed epoch: pushes, exchanges and acknowledgements name their
 //!   epoch and are compared with the active one and the seal.
 //!
-//! A raised generation outranks every number: a node takes note of views of the highest line only, and
-//! one that finds itself on another is no member any more ([`Facts::learn`]).
+//! # Lines of views
+//!
+//! A decision that passes over a quorum begins another line of views, and for as long as the network is cut both
+//! lines serve. A node takes note of views of the highest line only. One that was active on another has lived
+//! its life: it lays its records aside, begins another life, and hands them over as new writes
+//! ([`Facts::learn`], [`Facts::end`]). A client that saw the lost line waits for them ([`Lost`]). A life whose
+//! disk went back in time ends in the same way ([`Facts::went_back`]).
 //!
 //! # Members that are removed
 //!
@@ -59,7 +64,11 @@ mod exchange;
 mod facts;
 mod keep;
 mod learn;
+mod leftover;
+mod lines;
 mod progress;
+mod removed;
+mod runs;
 mod serve;
 mod take;
 #[cfg(test)]
@@ -71,7 +80,10 @@ pub use activate::Activated;
 pub use exchange::{Ask, Copied, Given, NoExchange, Offered, Wanted};
 pub use facts::{Closed, Facts, Incoming, Kept, Region};
 pub use keep::{Confirm, NoReturn};
+pub use leftover::{Ending, Leftover};
+pub use lines::Lost;
 pub use progress::{Progress, Step};
+pub use runs::{Mark, Run, Runs};
 pub use serve::{NotHere, answer, may_list, may_read, may_write, trimmed};
 pub use unstable::Unstable;
 pub use vet::{Claim, Extent};

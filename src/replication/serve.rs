@@ -7,7 +7,7 @@
 use super::Facts;
 use super::facts::{Region, owners_of};
 use crate::causality::{Payload, Record, VersionVector};
-use crate::names::{Dot, Epoch, Log, PartitionId, Slot};
+use crate::names::{Dot, Epoch, Log, Member, PartitionId, Slot};
 use crate::placement::{SlotSet, View};
 use crate::planted::{self, Fault};
 
@@ -68,7 +68,7 @@ pub fn may_list(
 
 /// What is read: a key of one slot, or all keys of some.
 #[derive(Debug, Clone, Copy)]
-enum Scope<'a> {
+pub(super) enum Scope<'a> {
     Slot(Slot),
     Slots(&'a SlotSet),
 }
@@ -78,6 +78,14 @@ impl Scope<'_> {
         match self {
             Self::Slot(slot) => slots.contains(slot),
             Self::Slots(read) => !read.intersection(slots).is_empty(),
+        }
+    }
+
+    /// The members that owned any of it in that view.
+    pub(super) fn owners_in(self, then: &View) -> Vec<Member> {
+        match self {
+            Self::Slot(slot) => then.members_of(then.partition_of_slot(slot)).collect(),
+            Self::Slots(read) => owners_of(then, read).collect(),
         }
     }
 
@@ -135,10 +143,13 @@ pub fn trimmed(facts: &Facts, stable: &VersionVector, payload: &Payload) -> Payl
     if facts.active == Epoch::NONE {
         return trimmed;
     }
+    facts.name_lost(&mut trimmed);
+    let before = trimmed.entries.len();
     trimmed.entries.retain(|dot| {
-        (dot.log.epoch >= facts.closed.below || facts.may_return(dot.log)) && !stable.includes(dot)
+        let is_over = || facts.is_closed(dot.log.epoch) && !facts.may_return(dot.log);
+        !(stable.includes(dot) || is_over() || facts.is_past(dot))
     });
-    if trimmed.entries.len() < payload.entries.len() {
+    if trimmed.entries.len() < before {
         trimmed.epoch = trimmed.epoch.max(facts.active);
     }
     trimmed
@@ -153,6 +164,9 @@ fn owned_region(facts: &Facts, slot: Slot) -> Result<&Region, NotHere> {
 
 /// Whether what `dot` names, and all before it in its log, is here as far as it concerns what is read (I7).
 fn is_covered(facts: &Facts, region: &Region, dot: Dot, scope: Scope<'_>) -> bool {
+    if !facts.has(dot.log.epoch) {
+        return facts.is_through_with(region, dot.log.epoch, scope);
+    }
     let Some(then) = facts.views.get(&dot.log.epoch) else {
         return is_covered_of_closed(facts, region, dot, scope);
     };
@@ -202,10 +216,10 @@ pub fn answer<'a>(
     shown: impl IntoIterator<Item = &'a Record>,
 ) -> Payload {
     let mut answer = payload.clone();
-    answer.epoch = answer.epoch.max(facts.active);
+    answer.raise_epoch(facts.active);
     for record in shown {
         // A record is in the map a moment before the facts of the epoch in which it was written.
-        answer.epoch = answer.epoch.max(record.dot().log.epoch);
+        answer.raise_epoch(record.dot().log.epoch);
         // Above the record's own, so that a read's payload is higher than that of the write it returned.
         answer.timestamp = answer.timestamp.max(record.timestamp().next());
         answer.entries.raise(record.dot());
@@ -250,7 +264,9 @@ impl Facts {
         }
         let mut done = self.closed.below;
         while done < self.active && is_done(&done) {
-            done = done.next();
+            done = self
+                .view()
+                .map_or(self.active, |view| view.epoch_at(done.number() + 1));
         }
         done
     }

@@ -43,7 +43,7 @@ impl Facts {
         // given up as lost, and it would come back at one owner only.
         let before = self.views.range(..ask.target).next_back();
         let is_listed = before.is_some_and(|(_, view)| view.is_member(&given.giver));
-        if (!is_listed && !planted::is(Fault::OldDotsTaken)) || self.outranked {
+        if (!is_listed && !planted::is(Fault::OldDotsTaken)) || self.ended.is_some() {
             return Err(NoExchange::NotListed);
         }
         let incoming = self.incoming_for(ask);
@@ -104,14 +104,8 @@ impl Facts {
     /// True if a member was removed that had these slots, did not hand them over, and was not given up: it
     /// returns them when it is back, and until then nobody knows what there is.
     pub(super) fn awaits_a_removed_owner(&self, region: &Region) -> bool {
-        let Some(active) = self.view().filter(|_| !planted::is(Fault::RemovedNotAwaited)) else {
-            return false;
-        };
-        let is_awaited = |id: MemberId| {
-            let removal = active.removed.get(&id);
-            removal.is_some_and(|removal| !removal.given_up) && self.is_awaited(region, id)
-        };
-        self.lost_owners(region).any(|owner| is_awaited(owner.id()))
+        let mut lost = self.lost_owners(region);
+        !planted::is(Fault::RemovedNotAwaited) && lost.any(|owner| self.awaits_life(region, owner.id()))
     }
 
     /// True if a member that owned any of these slots in an epoch that is not closed is listed no
@@ -127,7 +121,7 @@ impl Facts {
         past.flat_map(|view| owners_of(view, &region.slots))
             .filter(|owner| {
                 let is_listed = self.view().is_some_and(|active| active.is_member(owner));
-                !is_listed && !region.sources.contains(&owner.id())
+                !is_listed && !self.is_back(region, owner.id())
             })
     }
 

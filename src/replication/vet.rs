@@ -38,6 +38,9 @@ impl Facts {
         if !self.is_closed(dot.log.epoch) && self.is_no_dot(dot) {
             return Claim::Impossible;
         }
+        if dot.is_everything() && self.knows_epoch(dot.log.epoch) {
+            return Claim::Exists;
+        }
         let extent = self.extent(heard, dot.log);
         if dot.number <= extent.exist {
             Claim::Exists
@@ -56,14 +59,15 @@ impl Facts {
             exist: COMPLETE,
             end: None,
         };
-        if self.is_closed(log.epoch) {
+        if self.is_closed(log.epoch) || self.lost.contains_key(&log.epoch) {
             return complete;
         }
         if log.member == self.id && log.epoch == self.active {
+            // A member whose disk may have gone back in time does not know where its log ended.
             let number = self.vector.number(log);
             return Extent {
                 exist: number,
-                end: Some(number),
+                end: self.is_member().then_some(number),
             };
         }
         // A member does not remember where its log of an earlier epoch ended. It is complete then: an entry
@@ -102,6 +106,9 @@ impl Facts {
         if epoch == Epoch::NONE || dot.number == COMPLETE {
             return true;
         }
+        if dot.is_everything() {
+            return false;
+        }
         self.views.get(&epoch).is_some_and(|view| {
             let writer = view.member_by_id(member);
             writer.is_none_or(|writer| view.partition_of_node(&writer.node).is_none())
@@ -111,16 +118,19 @@ impl Facts {
     /// True if a stored record may have this dependency. A record depends on writes of epochs that had begun
     /// where it was taken, so wherever it is shown, each of them is active or past.
     pub fn may_be_dependency(&self, dot: Dot) -> bool {
-        self.is_closed(dot.log.epoch) || (dot.log.epoch <= self.active && !self.is_no_dot(dot))
+        let epoch = dot.log.epoch;
+        self.is_closed(epoch)
+            || (epoch <= self.active || self.lost.contains_key(&epoch)) && !self.is_no_dot(dot)
     }
 
     /// True if this node can judge what was written in this epoch: it is closed, or its view is known.
     pub fn knows_epoch(&self, epoch: Epoch) -> bool {
-        epoch == Epoch::NONE || self.is_closed(epoch) || self.views.contains_key(&epoch)
+        let is_known = self.views.contains_key(&epoch) || self.lost.contains_key(&epoch);
+        epoch == Epoch::NONE || is_known || self.is_closed(epoch)
     }
 
     /// True if every member drops entries of this epoch.
     pub fn is_closed(&self, epoch: Epoch) -> bool {
-        self.active != Epoch::NONE && epoch < self.closed.below
+        self.active != Epoch::NONE && epoch < self.closed.below && self.has(epoch)
     }
 }

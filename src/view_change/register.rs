@@ -83,6 +83,9 @@ pub struct Electorate {
     pub nodes: BTreeSet<NodeId>,
     /// Those of them that are members, and so can vote at all.
     pub voters: BTreeSet<NodeId>,
+    /// Every life that the view before lists has ended: later lives of all these nodes vote, and only all of
+    /// them together can decide.
+    pub of_later_lives: bool,
 }
 
 impl Electorate {
@@ -91,6 +94,15 @@ impl Electorate {
         Self {
             nodes: view.nodes().cloned().collect(),
             voters: view.members().map(|member| member.node).collect(),
+            of_later_lives: false,
+        }
+    }
+
+    /// The nodes of the members of `view`, all of which have ended.
+    pub fn of_later_lives(view: &View) -> Self {
+        Self {
+            of_later_lives: true,
+            ..Self::of(view)
         }
     }
 
@@ -99,12 +111,16 @@ impl Electorate {
         Self {
             nodes: nodes.clone(),
             voters: nodes.clone(),
+            of_later_lives: false,
         }
     }
 
     /// True if `agreeing` can decide. A majority of the nodes, or half of them with the smallest; or,
     /// where lost disks make that impossible, all voters but the lost ones together.
     pub fn decides(&self, agreeing: &BTreeSet<NodeId>, lost: &BTreeSet<NodeId>) -> bool {
+        if self.of_later_lives {
+            return self.voters.is_subset(agreeing);
+        }
         is_quorum_of(agreeing, &self.nodes) || self.decides_without(agreeing, lost)
     }
 
@@ -116,6 +132,9 @@ impl Electorate {
     /// True if a decision is possible only because disks were lost: it must outrank whatever the lost
     /// ones may have decided, by a higher generation.
     pub fn needs_generation(&self, lost: &BTreeSet<NodeId>) -> bool {
+        if self.of_later_lives {
+            return true;
+        }
         let others: BTreeSet<_> = self.voters.difference(lost).cloned().collect();
         !is_quorum_of(&others, &self.nodes)
     }

@@ -11,8 +11,11 @@ use serde::ser::{Serialize, Serializer};
 
 use crate::causality::{DEPENDENCIES_MAX, Payload, Record, Timestamp, VersionVector};
 use crate::names::{ClusterId, Dot, Epoch, Incarnation, Key, Log, Member, MemberId, NodeId, PartitionId};
-use crate::placement::{Removal, SlotSet, View, ViewParts};
-use crate::replication::{Ask, Closed, Confirm, Copied, Given, Incoming, Kept, Offered, Region, Wanted};
+use crate::placement::{LeftBehind, Removal, SlotSet, View, ViewParts};
+use crate::replication::{
+    Ask, Closed, Confirm, Copied, Ending, Given, Incoming, Kept, Leftover, Lost, Mark, Offered, Region, Run,
+    Runs, Wanted,
+};
 use crate::roster::{Batch, Beat, Change, Layout, Server, Version};
 use crate::view_change::{Acceptor, Ballot, Order, Phase, Report, Vote};
 
@@ -79,11 +82,15 @@ by_fields! {
     Member { node, incarnation }
     Log { epoch, member }
     Dot { log, number }
-    Removal { node, at_ms, given_up, logs }
-    ViewParts { epoch, generation, raised_ms, removed, cluster, replicas, nodes, partitions, slots }
+    Removal { node, at_ms, given_up, left_by, logs }
+    LeftBehind { name, by, epoch, since_ms }
+    ViewParts { epoch, forks, raised_ms, removed, cluster, replicas, nodes, partitions, slots }
     Region { slots, lacks, coverage, sources, heard }
     Kept { slots, last_owned, lacks, coverage, sources }
     Incoming { target, regions }
+    Leftover { left, kept, pages }
+    Run { number, id, began_at }
+    Mark { run, id, position }
     Closed { below, at }
     Ask { taker, active, target, wanted }
     Wanted { slots, lacks, holds, closed_below }
@@ -120,6 +127,11 @@ by_form! {
     Acceptor as (Option<Ballot>, Option<(Ballot, SharedView)>):
         |acceptor| (acceptor.promised.clone(), shared(acceptor.accepted.clone())),
         |(promised, accepted)| Ok(Acceptor { promised, accepted: unshared(accepted) });
+    Ending as bool: |ending| *ending == Ending::WentBack,
+        |went_back| Ok(if went_back { Ending::WentBack } else { Ending::Outranked });
+    Runs as Vec<Run>: |runs| runs.iter().copied().collect(), |runs| Runs::from_stored(runs).ok_or("a life that never began");
+    Lost as (SharedView, u64, bool): |lost| (SharedView(Arc::clone(&lost.view)), lost.noted_ms, lost.is_over),
+        |(view, noted_ms, is_over)| Ok(Lost { view: view.0, noted_ms, is_over });
     Phase as u8: |phase| *phase as u8, |number| match number {
         0 => Ok(Phase::Copy),
         1 => Ok(Phase::Seal),

@@ -3,24 +3,31 @@
 //! The vector has a note of its own because it changes with every write; the rest changes with the view.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use super::SharedView;
-use crate::causality::VersionVector;
+use crate::causality::Record;
 use crate::names::{Epoch, Member, MemberId};
 use crate::placement::SlotSet;
-use crate::replication::{Closed, Facts, Incoming, Kept, Region};
+use crate::replication::{Closed, Ending, Facts, Incoming, Kept, Leftover, Lost, Mark, Region};
 use crate::view_change::Acceptor;
 
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 const MEMBER: &str = "member";
 const STANDING: &str = "standing";
 const VECTOR: &str = "vector";
 const ACCEPTORS: &str = "acceptors";
 const TOO_LATE: &str = "too late";
 const CLAIMS: &str = "claims";
+const RUNS: &str = "runs";
+const MARKS: &str = "marks";
+const PAGE: &str = "left behind ";
+
+/// How far members have been seen to come, by life.
+pub type Marks = BTreeMap<Member, Mark>;
 
 /// What a node has promised and accepted, by epoch.
 pub type Acceptors = BTreeMap<Epoch, Acceptor>;
@@ -42,7 +49,10 @@ struct Standing {
     incoming: Option<Incoming>,
     closed: Closed,
     gone: SlotSet,
-    outranked: bool,
+    lost: Vec<Lost>,
+    ended: Option<Ending>,
+    laid_aside: Range<u64>,
+    leftovers: Vec<Leftover>,
     has_left: bool,
     expired: BTreeSet<MemberId>,
     settled: BTreeSet<MemberId>,
@@ -55,8 +65,46 @@ pub fn member_note(member: &Member) -> Note {
     note(MEMBER, member)
 }
 
+/// The position and the vector, which change with every commit.
 pub fn vector_note(facts: &Facts) -> Note {
-    note(VECTOR, &facts.vector)
+    note(VECTOR, &(facts.position, &facts.vector))
+}
+
+/// The starts of this life; changes with each.
+pub fn runs_note(facts: &Facts) -> Note {
+    note(RUNS, &facts.runs)
+}
+
+/// How far other members have been seen to come.
+pub fn marks_note(marks: &Marks) -> Note {
+    note(MARKS, marks)
+}
+
+/// How far a node had seen others come when it stopped.
+pub fn read_marks(notes: &[(String, Vec<u8>)]) -> Result<Marks, UnreadableNote> {
+    Ok(find(notes, MARKS)?.unwrap_or_default())
+}
+
+/// A page of records that a life left behind.
+pub fn page_note(number: u64, records: &[Record]) -> Note {
+    note(&format!("{PAGE}{number}"), &records)
+}
+
+/// The same, handed over and not needed any more.
+pub fn no_page_note(number: u64) -> Note {
+    (format!("{PAGE}{number}"), None)
+}
+
+/// The pages that lives left behind, by number.
+pub fn read_pages(notes: &[(String, Vec<u8>)]) -> Result<BTreeMap<u64, Vec<Record>>, UnreadableNote> {
+    let numbered = notes.iter().filter_map(|(name, _)| name.strip_prefix(PAGE));
+    let mut pages = BTreeMap::new();
+    for number in numbered {
+        let name = format!("{PAGE}{number}");
+        let number = number.parse().map_err(|_| UnreadableNote(name.clone()))?;
+        pages.insert(number, find(notes, &name)?.unwrap_or_default());
+    }
+    Ok(pages)
 }
 
 pub fn acceptors_note(acceptors: &Acceptors) -> Note {
@@ -88,7 +136,10 @@ pub fn standing_note(facts: &Facts) -> Note {
         incoming: facts.incoming.clone(),
         closed: facts.closed,
         gone: facts.gone.clone(),
-        outranked: facts.outranked,
+        lost: facts.lost.values().cloned().collect(),
+        ended: facts.ended,
+        laid_aside: facts.laid_aside.clone(),
+        leftovers: facts.leftovers.clone(),
         has_left: facts.has_left,
         expired: facts.expired.clone(),
         settled: facts.settled.clone(),
@@ -115,12 +166,20 @@ pub fn read(notes: &[(String, Vec<u8>)]) -> Result<Option<(Facts, Acceptors)>, U
         facts.incoming = standing.incoming;
         facts.closed = standing.closed;
         facts.gone = standing.gone;
-        facts.outranked = standing.outranked;
+        facts.lost = standing
+            .lost
+            .into_iter()
+            .map(|lost| (lost.view.epoch, lost))
+            .collect();
+        facts.ended = standing.ended;
+        facts.laid_aside = standing.laid_aside;
+        facts.leftovers = standing.leftovers;
         facts.has_left = standing.has_left;
         facts.expired = standing.expired;
         facts.settled = standing.settled;
     }
-    facts.vector = find::<VersionVector>(notes, VECTOR)?.unwrap_or_default();
+    (facts.position, facts.vector) = find(notes, VECTOR)?.unwrap_or_default();
+    facts.runs = find(notes, RUNS)?.unwrap_or_default();
     facts.too_late = Arc::new(find(notes, TOO_LATE)?.unwrap_or_default());
     facts.claimed = find(notes, CLAIMS)?.unwrap_or_default();
     let acceptors = find::<Acceptors>(notes, ACCEPTORS)?.unwrap_or_default();
@@ -163,6 +222,7 @@ mod tests {
             acceptors_note(acceptors),
             too_late_note(facts),
             claims_note(facts),
+            runs_note(facts),
         ];
         notes
             .into_iter()
@@ -181,7 +241,7 @@ mod tests {
         #[test]
         fn a_damaged_note_is_named_or_other_facts_but_never_a_panic(
             (facts, acceptors) in (facts(), acceptors()),
-            at in 0usize..6,
+            at in 0usize..7,
             damage in damages(),
         ) {
             let mut notes = notes(&facts, &acceptors);
@@ -192,7 +252,7 @@ mod tests {
         }
 
         #[test]
-        fn any_bytes_are_read_without_a_panic(at in 0usize..6, bytes in any::<Vec<u8>>(), facts in facts()) {
+        fn any_bytes_are_read_without_a_panic(at in 0usize..7, bytes in any::<Vec<u8>>(), facts in facts()) {
             let mut notes = notes(&facts, &Acceptors::new());
             notes[at].1 = [&[VERSION], &bytes[..]].concat();
             let _ = read(&notes);

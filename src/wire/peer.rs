@@ -4,7 +4,7 @@
 //! receiver's, and its active epoch, so that whoever is behind notices on the next word. Wall clocks travel
 //! in greetings and gossip only: pushes, which are many, stay small.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -12,12 +12,12 @@ use serde::{Deserialize, Serialize};
 use super::SharedView;
 use crate::causality::{Payload, Record, Timestamp, VersionVector};
 use crate::names::{ClusterId, Dot, Epoch, Key, Log, Member, MemberId, NodeId};
-use crate::placement::SlotSet;
-use crate::replication::{Ask, Closed, Confirm, Copied, Given, Kept};
+use crate::placement::{LeftBehind, SlotSet};
+use crate::replication::{Ask, Closed, Confirm, Copied, Given, Kept, Mark};
 use crate::view_change::{Ballot, Order, Report, Vote};
 
 /// The version of everything in this file. Nodes of different versions do not talk.
-pub const VERSION: u8 = 2;
+pub const VERSION: u8 = 3;
 
 /// Bytes that are no message of this version.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -39,6 +39,10 @@ pub struct Greeting {
     /// The sender's hybrid clock: its wall, if it trusts it, or the highest time that it has drawn or seen.
     pub clock: Timestamp,
     pub time: Shown,
+    /// How far the sender has come itself.
+    pub mark: Mark,
+    /// How far the sender has seen the receiver's node come, in each life that it remembers.
+    pub remembers: Vec<(MemberId, Mark)>,
 }
 
 /// The times of its sender that a message shows, for the receiver to judge clocks by.
@@ -58,6 +62,8 @@ pub struct Frame {
     pub id: u64,
     pub clock: Timestamp,
     pub epoch: Epoch,
+    /// How far the sender has come ([`Mark::position`]).
+    pub position: u64,
     pub body: Body,
 }
 
@@ -99,6 +105,8 @@ pub enum Question {
     /// Records of an asker that is no member any more, to be taken as new writes. With the last of them
     /// all is said that it keeps of these slots.
     Return {
+        /// Set if an earlier life of the asker's node left them behind.
+        left: Option<LeftBehind>,
         records: Vec<Record>,
         slots: SlotSet,
         /// With the last page, what the sender kept of the slots.
@@ -128,8 +136,11 @@ pub enum Question {
         view: SharedView,
         start: Option<Start>,
     },
-    /// List the asker, which is a node of your view with this new incarnation.
-    Admit,
+    /// List the asker, if it is a node of your view in a new incarnation, and note what its earlier lives left
+    /// behind.
+    Admit {
+        left: Vec<LeftBehind>,
+    },
     Order {
         order: Order,
         /// Until the receiver knows the view.
@@ -221,6 +232,8 @@ pub enum Answer {
         by: Member,
         start: Start,
         known: Known,
+        /// What earlier lives of the sender left behind.
+        left: Vec<LeftBehind>,
     },
     Gossip(Gossip),
     /// What the receiver of a push holds now.
@@ -317,6 +330,8 @@ pub enum Returned {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Known {
     pub views: Vec<SharedView>,
+    /// Views of lines that were given up.
+    pub lost: Vec<SharedView>,
     pub closed: Closed,
     pub active: Epoch,
 }
@@ -326,6 +341,8 @@ pub struct Known {
 pub struct Push {
     pub epoch: Epoch,
     pub first: u64,
+    /// The number before the first: a start of the sender leaves numbers out.
+    pub after: u64,
     pub records: Vec<Record>,
     /// Up to which number of the sender's log everything is stable.
     pub stable: u64,
@@ -346,6 +363,8 @@ pub struct Gossip {
     pub closed: Closed,
     /// Removed members that the sender does not wait for.
     pub does_not_await: BTreeSet<MemberId>,
+    /// Every epoch of a lost line that the sender knows, and whether it waits for nothing of it.
+    pub lost: BTreeMap<Epoch, bool>,
 }
 
 /// A greeting in bytes.

@@ -225,6 +225,9 @@ pub struct Status {
     pub waiting_for: Option<Reason>,
     pub away: Vec<String>,
     pub keys: u64,
+    /// Records that an earlier life of the node left behind, and that it is about to hand over.
+    #[serde(default)]
+    pub left_behind: u64,
     pub slots_lost: u32,
     pub storage_failure: Option<String>,
     /// Why the node does not trust its wall clock, when it does not.

@@ -13,8 +13,8 @@ use proptest::prelude::*;
 use super::SharedView;
 use crate::causality::{Payload, Record, Timestamp, VersionVector};
 use crate::names::{ClusterId, Dot, Epoch, Incarnation, Key, Log, Member, MemberId, NodeId, SLOTS};
-use crate::placement::{Removal, SlotSet, View};
-use crate::replication::{Closed, Facts, Incoming, Kept, Region};
+use crate::placement::{LeftBehind, Removal, SlotSet, View};
+use crate::replication::{Closed, Ending, Facts, Incoming, Kept, Leftover, Lost, Mark, Region, Run, Runs};
 use crate::view_change::{Acceptor, Ballot};
 
 pub(super) fn numbers() -> BoxedStrategy<u64> {
@@ -118,10 +118,10 @@ pub(super) fn slot_sets() -> BoxedStrategy<SlotSet> {
 pub(super) fn views() -> BoxedStrategy<SharedView> {
     let nodes = (1u64..7, vec(option::of(incarnations()), 6));
     let removed = vec((member_ids(), node_ids(), numbers(), any::<bool>()), 0..3);
-    let numbers = (1u64..1 << 48, 0u32..1 << 30, numbers(), any::<u64>(), 1u32..5);
+    let numbers = (1u64..1 << 31, 0u64..3, numbers(), any::<u64>(), 1u32..5);
     (nodes, removed, numbers)
         .prop_map(|((count, lives), removed, numbers)| {
-            let (epoch, generation, raised_ms, cluster, replicas) = numbers;
+            let (epoch, forks, raised_ms, cluster, replicas) = numbers;
             let node = |number| -> NodeId { format!("n{number}:80").parse().expect("is a node") };
             let up = (0..count)
                 .zip(lives)
@@ -133,7 +133,12 @@ pub(super) fn views() -> BoxedStrategy<SharedView> {
                 &up.collect(),
             );
             let mut parts = first.to_parts();
-            (parts.epoch, parts.generation, parts.raised_ms) = (Epoch(epoch), generation, raised_ms);
+            for fork in 1..=forks {
+                let line = parts.forks.last().copied().unwrap_or(Epoch::NONE).line();
+                parts.forks.push(Epoch::on(line, fork).forked(cluster));
+            }
+            let line = parts.forks.last().copied().unwrap_or(Epoch::NONE).line();
+            (parts.epoch, parts.raised_ms) = (Epoch::on(line, epoch.max(forks)), raised_ms);
             let removed: BTreeMap<_, _> = removed
                 .into_iter()
                 .map(|(id, node, at_ms, given_up)| {
@@ -143,6 +148,7 @@ pub(super) fn views() -> BoxedStrategy<SharedView> {
                             node,
                             at_ms,
                             given_up,
+                            left_by: given_up.then_some(id),
                             logs: BTreeMap::new(),
                         },
                     )
@@ -206,17 +212,76 @@ pub(super) fn kept() -> BoxedStrategy<Kept> {
         .boxed()
 }
 
+fn endings() -> BoxedStrategy<Ending> {
+    prop_oneof![Just(Ending::Outranked), Just(Ending::WentBack)].boxed()
+}
+
+pub(super) fn marks() -> BoxedStrategy<Mark> {
+    (any::<u32>(), numbers(), numbers())
+        .prop_map(|(run, id, position)| Mark { run, id, position })
+        .boxed()
+}
+
+fn runs() -> BoxedStrategy<Run> {
+    (any::<u32>(), numbers(), numbers())
+        .prop_map(|(number, id, began_at)| Run { number, id, began_at })
+        .boxed()
+}
+
+fn lost() -> BoxedStrategy<Lost> {
+    (views(), numbers(), any::<bool>())
+        .prop_map(|(view, noted_ms, is_over)| Lost {
+            view: view.0,
+            noted_ms,
+            is_over,
+        })
+        .boxed()
+}
+
+pub(super) fn left_behind() -> BoxedStrategy<LeftBehind> {
+    (member_ids(), members(), epochs(), option::of(numbers()))
+        .prop_map(|(name, by, epoch, since_ms)| LeftBehind {
+            name,
+            by,
+            epoch,
+            since_ms,
+        })
+        .boxed()
+}
+
+fn leftovers() -> BoxedStrategy<Leftover> {
+    (left_behind(), vec(kept(), 0..2), numbers())
+        .prop_map(|(left, kept, page)| Leftover {
+            left,
+            kept,
+            pages: page..page.saturating_add(3),
+        })
+        .boxed()
+}
+
 pub(super) fn facts() -> BoxedStrategy<Facts> {
-    let who = (members(), vec(views(), 0..3), any::<bool>(), any::<bool>());
+    let who = (
+        members(),
+        vec(views(), 0..3),
+        option::of(endings()),
+        any::<bool>(),
+    );
+    let lives = (
+        vec(lost(), 0..2),
+        vec(leftovers(), 0..2),
+        numbers(),
+        vec(runs(), 1..3),
+    );
     let how_far = (epochs(), epochs(), closings(), vectors(), slot_sets());
     let incoming =
         (epochs(), vec(regions(), 0..2)).prop_map(|(target, regions)| Incoming { target, regions });
     let slots = (vec(regions(), 0..3), vec(kept(), 0..3), option::of(incoming));
     let ids = || btree_set(member_ids(), 0..3);
     let of_removed = (ids(), ids(), ids(), vectors());
-    (who, how_far, slots, of_removed)
+    (who, how_far, slots, of_removed, lives)
         .prop_map(
-            |((me, views, outranked, has_left), how_far, (regions, kept, incoming), of_removed)| {
+            |((me, views, ended, has_left), how_far, (regions, kept, incoming), of_removed, lives)| {
+                let (lost, leftovers, position, runs) = lives;
                 let (too_late, expired, settled, claimed) = of_removed;
                 let (active, sealed, closed, vector, gone) = how_far;
                 Facts {
@@ -229,7 +294,12 @@ pub(super) fn facts() -> BoxedStrategy<Facts> {
                     incoming,
                     closed,
                     gone,
-                    outranked,
+                    lost: lost.into_iter().map(|lost| (lost.view.epoch, lost)).collect(),
+                    ended,
+                    laid_aside: position..position.saturating_add(2),
+                    leftovers,
+                    position,
+                    runs: Runs::from_stored(runs).expect("one at least"),
                     has_left,
                     too_late: Arc::new(too_late),
                     expired,

@@ -49,7 +49,7 @@ async fn a_life_that_does_not_answer_at_its_address_is_not_admitted() {
     for (at_its_address, is_believed) in [(&listed, false), (&stranger, true)] {
         let (node, cast) = node_with(first_view(3, 3)).await;
         cast.puts(Actor::new(at_its_address, idle), &stranger.node);
-        let noted = ask(&node, &stranger, Question::Admit).await;
+        let noted = ask(&node, &stranger, Question::Admit { left: Vec::new() }).await;
         assert!(matches!(noted, Some(Answer::Noted)));
         sleep(SOON).await;
         let is_proposed = |asked: &Question| matches!(asked, Question::Promise { .. });

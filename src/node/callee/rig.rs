@@ -9,12 +9,14 @@ use futures_util::future::{BoxFuture, ready};
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
+use crate::causality::Record;
 use crate::config::{Config, Limits, StoreKind};
 use crate::names::{ClusterId, Dot, Epoch, Incarnation, Log, Member, NodeId};
 use crate::net::{DialError, Dialer, PIPE_FRAMES, Pipe};
+use crate::node::jobs::Return;
 use crate::node::{Machine, Node, Parts, Tasks};
-use crate::placement::View;
-use crate::replication::Facts;
+use crate::placement::{SlotSet, View};
+use crate::replication::{Facts, Mark};
 use crate::store::{Batch, Engine, Recovered, StoreError};
 use crate::view_change::Acceptor;
 use crate::wire::notes;
@@ -36,6 +38,17 @@ pub(super) fn life(number: u64, life: u64) -> Member {
             started_ms: 1,
             random: life,
         },
+    }
+}
+
+/// What a removed member returns: all of these slots is in one record.
+pub(super) fn returned(from: &Member, record: Record, slots: SlotSet) -> Return {
+    Return {
+        from: from.clone(),
+        left: None,
+        records: vec![record],
+        slots,
+        kept: Vec::new(),
     }
 }
 
@@ -242,6 +255,15 @@ pub(super) async fn node_with(facts: Facts) -> (Arc<Node>, Arc<Cast>) {
     };
     let started = Node::start(&config(&life(0, 1).node), parts).await;
     let (node, committer) = started.expect("its notes parse");
+    // Its peers come on the stage later: nobody is to be asked whether the disk is old.
+    let proven = Facts {
+        is_unproven: false,
+        ..(*node.me.facts()).clone()
+    };
+    node.me.publish(proven.clone());
+    if proven.active != Epoch::NONE {
+        node.begin_epoch(&proven);
+    }
     tasks.spawn(committer.run());
     (node, cast)
 }
@@ -267,11 +289,14 @@ pub(super) async fn ask_from(
         cluster: Some(cluster),
         clock,
         time: node.me.shown(),
+        mark: Mark::default(),
+        remembers: Vec::new(),
     };
     let frame = Frame {
         id: 1,
         clock,
         epoch: Epoch::NONE,
+        position: 0,
         body: Body::Ask(question),
     };
     let said: [Bytes; 2] = [encode_greeting(&greeting), encode_frame(&frame)];

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use tokio::time::sleep;
 
-use super::rig::{Actor, SOON, dot, first_view, idle, life, listed_and_stranger, node_with, start};
+use super::rig::{Actor, SOON, dot, first_view, idle, life, listed_and_stranger, node_with, returned, start};
 use crate::causality::{Payload, Record, Timestamp, VersionVector};
 use crate::names::{Epoch, Key, Log, Member};
 use crate::node::{Machine, RequestKind, ViewRefusal, ViewRequest, World};
@@ -63,7 +63,7 @@ async fn a_push_is_acknowledged_by_the_life_that_the_view_lists() {
         let holds_all = |question: &Question| match question {
             Question::Push(push) => Some(Answer::Held {
                 epoch: push.epoch,
-                held: [dot(&life(0, 1), 1)].into_iter().collect(),
+                held: [dot(&life(0, 1), push.first)].into_iter().collect(),
             }),
             other => idle(other),
         };
@@ -278,12 +278,17 @@ async fn what_was_returned_is_settled_when_the_siblings_hold_it_too() {
             .intersection(&before.slots_of_node(&gone.node));
         let mut keys = (0..).map(|number| format!("k{number}"));
         let text = keys.find(|text| slots.contains(key(text).slot())).expect("some");
-        let taken = facts.next_dot();
+        let log = facts.own_log();
         let (node, cast) = node_with(facts).await;
         let acknowledges = move |question: &Question| match question {
             Question::Push(push) if holds => Some(Answer::Held {
                 epoch: push.epoch,
-                held: [taken].into_iter().collect(),
+                held: [crate::names::Dot {
+                    log,
+                    number: push.first,
+                }]
+                .into_iter()
+                .collect(),
             }),
             other => idle(other),
         };
@@ -292,9 +297,7 @@ async fn what_was_returned_is_settled_when_the_siblings_hold_it_too() {
             .call(&sibling.node, Question::Ping, SOON)
             .await
             .expect("answers");
-        let answer = node
-            .answer_return(&gone, vec![record(&text, 1)], slots, Vec::new())
-            .await;
+        let answer = node.answer_return(returned(&gone, record(&text, 1), slots)).await;
         assert!(
             matches!(answer, Answer::Returned(answer) if answer == said),
             "{answer:?}"
@@ -326,6 +329,7 @@ async fn gossip_counts_from_the_life_that_the_view_lists() {
                 at: Epoch(2),
             },
             does_not_await: Default::default(),
+            lost: Default::default(),
         };
         let gossips = move |question: &Question| match question {
             Question::Gossip(_) => Some(Answer::Gossip(gossip.clone())),
@@ -432,9 +436,11 @@ fn met(by: &Member) -> Answer {
         start: start(),
         known: Known {
             views: Vec::new(),
+            lost: Vec::new(),
             closed: Closed::default(),
             active: Epoch::NONE,
         },
+        left: Vec::new(),
     }
 }
 

@@ -7,6 +7,7 @@ mod several;
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -22,7 +23,8 @@ use crate::replication::{Ask, Facts, Given, NoReturn, may_write};
 use crate::store::{Batch, Resident};
 use crate::view_change::Vote;
 use crate::wire::notes::{
-    Acceptors, acceptors_note, claims_note, member_note, standing_note, too_late_note, vector_note,
+    Acceptors, Marks, acceptors_note, claims_note, marks_note, member_note, no_page_note, page_note,
+    runs_note, standing_note, too_late_note, vector_note,
 };
 use crate::wire::peer::{Answer, Push};
 
@@ -59,8 +61,13 @@ pub(super) struct Draft<'a> {
     acceptors_changed: bool,
     too_late_changed: bool,
     claims_changed: bool,
-    /// The node was removed and keeps nothing: another life of it begins.
+    /// The node was removed and keeps nothing, or its life has ended: another life of it begins.
     pub begins_anew: bool,
+    /// Pages that are laid aside, by number.
+    pub pages: Vec<(u64, Vec<Record>)>,
+    /// The numbers of pages that are not needed any more.
+    pub handed_over: Range<u64>,
+    marks: Option<Marks>,
 }
 
 impl<'a> Draft<'a> {
@@ -90,21 +97,27 @@ impl<'a> Draft<'a> {
             too_late_changed: false,
             claims_changed: false,
             begins_anew: false,
+            pages: Vec::new(),
+            handed_over: 0..0,
+            marks: None,
         }
     }
 
-    /// What is to be stored.
-    pub(super) fn batch(&self) -> Batch {
+    /// What is to be stored. The position rises with it.
+    pub(super) fn batch(&mut self) -> Batch {
         let mut batch = Batch {
             records: self.winners.values().cloned().collect(),
             forgotten: self.forgotten.iter().map(|key| key_of(key)).collect(),
             notes: Vec::new(),
         };
-        if self.vector_changed || self.begins_anew {
-            batch.notes.push(vector_note(&self.facts));
-        }
+        batch
+            .notes
+            .extend(self.pages.iter().map(|(number, page)| page_note(*number, page)));
+        batch.notes.extend(self.handed_over.clone().map(no_page_note));
         if self.begins_anew {
-            batch.notes.push(member_note(&self.facts.me));
+            batch
+                .notes
+                .extend([member_note(&self.facts.me), runs_note(&self.facts)]);
         }
         if self.standing_changed || self.begins_anew {
             batch.notes.push(standing_note(&self.facts));
@@ -118,6 +131,16 @@ impl<'a> Draft<'a> {
         if self.too_late_changed || self.begins_anew {
             batch.notes.push(too_late_note(&self.facts));
         }
+        let is_stored = !batch.is_empty() && !planted::is(Fault::NumberNotStored);
+        if self.vector_changed || is_stored {
+            self.facts.position += 1;
+            batch.notes.push(vector_note(&self.facts));
+            if std::mem::take(&mut self.facts.is_run_new) {
+                batch.notes.push(runs_note(&self.facts));
+            }
+        }
+        // What was seen of others is nothing that they could have relied on.
+        batch.notes.extend(self.marks.as_ref().map(marks_note));
         batch
     }
 
@@ -169,16 +192,10 @@ impl<'a> Draft<'a> {
                 self.forget_slots(&dropped);
                 Decision::Then(After::Done(reply, Ok(())))
             }
-            Job::Adopt {
-                from,
-                records,
-                slots,
-                kept,
-                reply,
-            } => match self.adopt(&from, &records, &slots, &kept) {
+            Job::Adopt { returned, reply } => match self.adopt(&returned) {
                 Ok(()) => Decision::Then(After::Adopted(reply, Ok(()))),
                 Err(NoReturn::TooLate) => {
-                    self.give_up_on(&from, &kept);
+                    self.give_up_on(&returned);
                     Decision::Then(After::Adopted(reply, Err(NoReturn::TooLate)))
                 }
                 Err(reason) => {
@@ -191,12 +208,36 @@ impl<'a> Draft<'a> {
                 self.standing_changed |= self.facts.note_confirmed(&confirm, &confirmed);
                 Decision::Then(After::Answered(reply, Answer::Confirmed(confirmed)))
             }
-            Job::Expire(removed) => {
+            Job::Expire { removed, lost } => {
                 self.standing_changed |= self.facts.expire(&removed);
+                self.standing_changed |= self.facts.give_up_lost(lost);
                 Decision::Then(After::Nothing)
             }
-            Job::Leave { life, reply } => {
-                let left = self.leave(life);
+            Job::End { life, ending } => {
+                if self.facts.me == life && self.facts.ended.is_none() {
+                    self.facts.end(ending);
+                    self.standing_changed = true;
+                }
+                Decision::Then(After::Nothing)
+            }
+            Job::Proven => {
+                self.facts.is_unproven = false;
+                Decision::Then(After::Nothing)
+            }
+            Job::LayAside { slots, reply } => {
+                let laid_aside = self.lay_aside(&slots);
+                Decision::Then(After::Done(reply, laid_aside))
+            }
+            Job::HandedOver { name, reply } => {
+                self.forget_leftover(name);
+                Decision::Then(After::Done(reply, Ok(())))
+            }
+            Job::Marks(marks) => {
+                self.marks = Some(marks);
+                Decision::Then(After::Nothing)
+            }
+            Job::Leave { life, name, reply } => {
+                let left = self.leave(life, name);
                 Decision::Then(After::Done(reply, left))
             }
             Job::Promise { epoch, ballot, reply } => {
@@ -230,8 +271,9 @@ impl<'a> Draft<'a> {
                 self.standing_changed |= self.facts.close(closed);
                 Decision::Then(After::Nothing)
             }
-            Job::Settle(removed) => {
+            Job::Settle { removed, lost } => {
                 self.standing_changed |= self.facts.settle_removals(&removed);
+                self.standing_changed |= self.facts.give_up_lost(lost);
                 Decision::Then(After::Nothing)
             }
             Job::Forget(tombstones) => {
@@ -288,7 +330,7 @@ impl<'a> Draft<'a> {
             epoch: push.epoch,
             member: from,
         };
-        if push.first > self.facts.vector.number(log) + 1 && !planted::is(Fault::GapsTaken) {
+        if push.after > self.facts.vector.number(log) && !planted::is(Fault::GapsTaken) {
             return Decision::Later(Job::Push(job));
         }
         let answer = if self.take_push(from, push) {
@@ -353,7 +395,7 @@ impl<'a> Draft<'a> {
         let facts = &self.facts;
         let in_first = epoch == Epoch::FIRST && facts.active == Epoch::NONE && facts.views.is_empty();
         let in_next = facts.active != Epoch::NONE && epoch == facts.active.next() && facts.is_member();
-        if !(in_first || in_next) || facts.views.contains_key(&epoch) {
+        if !(in_first || in_next && !facts.is_between_views() || facts.votes_after_all_ended(epoch)) {
             return Vote::NotVoting;
         }
         self.acceptors_changed = !planted::is(Fault::VotesNotStored);

@@ -1,14 +1,17 @@
 //! What a batch does with whole slots and whole views: slots that come are staged, slots that went are
 //! dropped or returned, views are learned, activated, and left.
 
+use std::collections::BTreeSet;
+
 use super::{Draft, millis};
-use crate::causality::Record;
-use crate::names::{Epoch, Member};
-use crate::node::jobs::{NotStored, Round};
+use crate::causality::{Record, Timestamp};
+use crate::names::{Epoch, Member, MemberId};
+use crate::node::exchanges::pages;
+use crate::node::jobs::{NotStored, Return, Round};
 use crate::node::walls::Time;
-use crate::placement::SlotSet;
+use crate::placement::{LeftBehind, SlotSet};
 use crate::planted::{self, Fault};
-use crate::replication::{Facts, Kept, NoReturn};
+use crate::replication::{Leftover, NoReturn};
 use crate::wire::peer::Known;
 
 impl Draft<'_> {
@@ -53,35 +56,51 @@ impl Draft<'_> {
 
     /// Takes what wins against what is here, each as a write of our own: the same value, time and
     /// dependencies under a new dot.
-    pub(super) fn adopt(
-        &mut self,
-        from: &Member,
-        records: &[Record],
-        slots: &SlotSet,
-        kept: &[Kept],
-    ) -> Result<(), NoReturn> {
-        self.may_adopt(from)?;
+    pub(super) fn adopt(&mut self, returned: &Return) -> Result<(), NoReturn> {
+        let Return {
+            left,
+            records,
+            slots,
+            kept,
+            ..
+        } = returned;
+        self.may_adopt(returned)?;
         // By an older view some of them may be another's, who would wait for them in vain.
         let owned = self.facts.owned_slots();
         let all_are_ours = slots.difference(&owned).is_empty();
         if !all_are_ours || !records.iter().all(|record| slots.contains(record.slot())) {
             return Err(NoReturn::NotNow);
         }
-        for returned in records {
-            let current = self.current(returned.key());
-            if current.is_some_and(|current| current.timestamp() >= returned.timestamp()) {
+        let depends_on = match left {
+            Some(left) => self.facts.readers_depend_on(left)?,
+            None => None,
+        };
+        let latest = self.latest_forgotten(left.as_ref());
+        for record in records {
+            if self.is_too_old(record, latest)? {
+                continue;
+            }
+            let current = self.current(record.key());
+            if current.is_some_and(|current| current.timestamp() >= record.timestamp()) {
                 continue;
             }
             let dot = self.facts.next_dot();
-            let record = returned.renumbered(dot);
+            let record = match depends_on {
+                Some(everything) => record.depending_on(everything, |dot| self.facts.has(dot.log.epoch)),
+                None => record.clone(),
+            };
+            let record = record.renumbered(dot);
             self.facts.vector.raise(dot);
             self.vector_changed = true;
             self.own.push(record.clone());
             self.merge(record);
         }
+        let by = left.as_ref().map(|left| left.by.id());
+        let names: BTreeSet<MemberId> = by.into_iter().chain([returned.name()]).collect();
         for one in kept {
-            let returned = one.slots.intersection(slots);
-            self.standing_changed |= self.facts.has_returned(from.id(), &one.sources, &returned);
+            let slots = one.slots.intersection(slots);
+            let sources = one.sources.union(&names).copied().collect();
+            self.standing_changed |= self.facts.has_returned(returned.name(), &sources, &slots);
         }
         Ok(())
     }
@@ -89,40 +108,122 @@ impl Draft<'_> {
     /// Is it early enough for what a node returns? It is taken when it is in time by the likely time and no
     /// tombstone was dropped here meanwhile, refused for good when it is late whatever the clocks show, and
     /// asked for again otherwise.
-    fn may_adopt(&self, from: &Member) -> Result<(), NoReturn> {
-        let forget_ms = millis(self.limits.forget_after);
-        let limit_ms = forget_ms.saturating_sub(3 * millis(self.limits.clock_limit));
-        let mut time = self.me.time();
-        if planted::is(Fault::DoubtedClockRefuses) {
-            time = Time::certain(self.me.wall_ms());
+    fn may_adopt(&self, returned: &Return) -> Result<(), NoReturn> {
+        let limit_ms = self.return_limit_ms();
+        let time = self.time_of_returns();
+        // What was left behind is announced before it is handed over, unless it is too late for that.
+        let is_announced = |left: &LeftBehind| self.facts.awaits_return_of(left.name);
+        if let Some(left) = returned.left.as_ref().filter(|left| !is_announced(left)) {
+            let since_ms = left.since_ms.unwrap_or(u64::MAX);
+            let is_late = since_ms.saturating_add(limit_ms) < time.low_ms && !time.is_doubted;
+            return Err(if is_late {
+                NoReturn::TooLate
+            } else {
+                NoReturn::NotNow
+            });
         }
-        let by = |now_ms| self.facts.may_adopt(from, now_ms, limit_ms);
+        let name = returned.name();
+        let by = |now_ms| self.facts.may_adopt(name, now_ms, limit_ms);
+        // The removal may have been noted by a clock that was years off. But no tombstone goes anywhere until
+        // this owner is active in the view that notes it, so the time since then decides, if it is known.
+        let since_seen = self.time_since_seen(name);
+        if let Some(now_ms) = since_seen.filter(|_| !planted::is(Fault::DoubtedClockRefuses)) {
+            return by(now_ms);
+        }
         match by(time.likely_ms) {
             Err(NoReturn::TooLate) if time.is_doubted || by(time.low_ms).is_ok() => Err(NoReturn::NotNow),
             judged => judged,
         }
     }
 
+    /// What the clock that noted a removal would show by now, if this process saw the removal begin to count.
+    fn time_since_seen(&self, name: MemberId) -> Option<u64> {
+        let since = self.me.removal_seen(name)?;
+        let noted_ms = self.facts.view()?.left_ms(name)?;
+        Some(noted_ms.saturating_add(millis(since.elapsed())))
+    }
+
+    /// How long after its sender left, what comes back is taken.
+    fn return_limit_ms(&self) -> u64 {
+        let forget_ms = millis(self.limits.forget_after);
+        forget_ms.saturating_sub(3 * millis(self.limits.clock_limit))
+    }
+
+    fn time_of_returns(&self) -> Time {
+        if planted::is(Fault::DoubtedClockRefuses) {
+            Time::certain(self.me.wall_ms())
+        } else {
+            self.me.time()
+        }
+    }
+
+    /// Deletions may be forgotten of records that were written up to here. None where the time of the whole
+    /// says how late it is: who left at a known time missed nothing before.
+    fn latest_forgotten(&self, left: Option<&LeftBehind>) -> Option<Timestamp> {
+        left.filter(|left| left.since_ms.is_none())?;
+        let now_ms = self.time_of_returns().likely_ms;
+        Some(Timestamp::from_wall_ms(
+            now_ms.saturating_sub(self.return_limit_ms()),
+        ))
+    }
+
+    /// True if a record from a disk that went back in time may have been deleted since, and the deletion be
+    /// forgotten. Where no owner has its slot from elsewhere, nobody can have deleted it.
+    fn is_too_old(&self, record: &Record, latest: Option<Timestamp>) -> Result<bool, NoReturn> {
+        let Some(latest) = latest.filter(|_| !planted::is(Fault::OldCopiesReturn)) else {
+            return Ok(false);
+        };
+        let is_held_elsewhere = self
+            .facts
+            .is_held_elsewhere(record.slot())
+            .ok_or(NoReturn::NotNow)?;
+        Ok(is_held_elsewhere && record.timestamp() <= latest)
+    }
+
     /// Waits no longer for what came back too late, nor for what others had handed over to its sender.
-    pub(super) fn give_up_on(&mut self, from: &Member, kept: &[Kept]) {
-        let handed_over = kept.iter().flat_map(|one| &one.sources).copied();
-        let late = handed_over.chain([from.id()]).collect();
+    pub(super) fn give_up_on(&mut self, returned: &Return) {
+        let handed_over = returned.kept.iter().flat_map(|one| &one.sources).copied();
+        let late = handed_over.chain([returned.name()]).collect();
         self.standing_changed |= self.facts.expire(&late);
     }
 
-    /// Ends this life of the node: nothing of it is kept, or it does not end.
-    pub(super) fn leave(&mut self, life: Member) -> Result<(), NotStored> {
-        if !self.facts.is_leaving() || !self.facts.kept.is_empty() {
+    /// Lays the records of some slots aside: this life has ended, and another one will hand them over. What
+    /// came in a copy counts for nothing.
+    pub(super) fn lay_aside(&mut self, slots: &SlotSet) -> Result<(), NotStored> {
+        if self.facts.ended.is_none() {
             return Err(NotStored::Stopped);
         }
-        let newest = self.facts.newest().cloned();
-        self.facts = Facts::new(life);
-        self.facts.has_left = true;
-        // Others that left may ask for it; and a node that is listed still, in the life that ends, asks to
-        // be listed in the next.
-        if let Some(view) = newest {
-            self.facts.learn(&view);
+        let mut records = Vec::new();
+        self.resident
+            .for_each_in(slots.intersection(&self.facts.kept_slots()).iter(), |record| {
+                records.push(record.clone());
+            });
+        for page in pages(records).into_iter().filter(|page| !page.is_empty()) {
+            self.pages.push((self.facts.laid_aside.end, page));
+            self.facts.laid_aside.end += 1;
         }
+        self.forget_slots(slots);
+        self.standing_changed = true;
+        Ok(())
+    }
+
+    /// Drops what an earlier life left behind.
+    pub(super) fn forget_leftover(&mut self, name: MemberId) {
+        let is_it = |leftover: &Leftover| leftover.left.name == name;
+        if let Some(at) = self.facts.leftovers.iter().position(is_it) {
+            self.handed_over = self.facts.leftovers.remove(at).pages;
+            self.standing_changed = true;
+        }
+    }
+
+    /// Ends this life of the node: nothing of it is kept but what is laid aside, or it does not end.
+    pub(super) fn leave(&mut self, life: Member, name: MemberId) -> Result<(), NotStored> {
+        let is_laid_aside = self.facts.ended.is_some() && self.resident.is_empty() && self.winners.is_empty();
+        let keeps_nothing = self.facts.is_leaving() && self.facts.kept.is_empty();
+        if !(is_laid_aside || keeps_nothing) {
+            return Err(NotStored::Stopped);
+        }
+        self.facts = self.facts.next_life(life, name);
         self.acceptors.clear();
         self.forget_slots(&SlotSet::all());
         self.begins_anew = true;
@@ -132,12 +233,10 @@ impl Draft<'_> {
     pub(super) fn learn(&mut self, known: &Known) {
         let views: Vec<_> = known.views.iter().map(|view| view.0.clone()).collect();
         let mut news = self.facts.learn_past(&views, known.closed);
-        for view in &views {
+        for view in views.iter().chain(known.lost.iter().map(|lost| &lost.0)) {
             news |= self.facts.learn(view);
         }
-        if self.facts.outranked {
-            self.facts.keep_all();
-        }
+        self.facts.date_lost(self.me.time().likely_ms);
         if let Some(newest) = self.facts.newest().filter(|_| self.facts.is_passed_by()) {
             let target = newest.epoch;
             // What was copied for a view that was never served here is vouched for by nobody.

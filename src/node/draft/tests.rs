@@ -7,6 +7,7 @@ use tokio::sync::oneshot;
 use super::*;
 use crate::causality::Timestamp;
 use crate::names::{ClusterId, Incarnation, Member, NodeId};
+use crate::node::jobs::Return;
 use crate::node::{Machine, World};
 use crate::placement::{SlotSet, View, next};
 
@@ -201,7 +202,8 @@ fn a_seal_is_stored_once() {
     let batch = batch_of(sealing.clone(), &[], [seal(), seal()]);
     let mut sealed = sealing;
     sealed.seal(Epoch(2));
-    assert_eq!(batch.notes, [standing_note(&sealed)]);
+    sealed.position += 1;
+    assert_eq!(batch.notes, [standing_note(&sealed), vector_note(&sealed)]);
     assert!(batch_of(sealed, &[], [seal()]).is_empty());
 }
 
@@ -218,10 +220,13 @@ fn returned(removed_ms: u64, slots: impl Fn(&Facts) -> SlotSet) -> usize {
     let mut keys = (0..).map(|number| format!("k{number}"));
     let text = keys.find(|text| slots.contains(key(text).slot())).expect("some");
     let adopt = Job::Adopt {
-        from: member(2),
-        records: vec![record(&text, Some(b"v"), 1)],
-        slots,
-        kept: Vec::new(),
+        returned: Return {
+            from: member(2),
+            left: None,
+            records: vec![record(&text, Some(b"v"), 1)],
+            slots,
+            kept: Vec::new(),
+        },
         reply: oneshot::channel().0,
     };
     batch_of(owner, &[], [adopt]).records.len()

@@ -142,9 +142,14 @@ fn a_node_in_no_view_begins_with_one_that_lists_it() {
     assert_eq!(back.active, Epoch(2));
     // A member that was removed goes along, and knows then that it is none.
     let mut removed = facts(&member(1), &[&one]);
-    removed.learn(&two);
+    removed.learn(&minus(&one, 1));
     removed.activate(Epoch(2));
     assert!(removed.active == Epoch(2) && !removed.is_member() && removed.regions.is_empty());
+    // One that was replaced, because its disk seemed lost, has lived its life.
+    let mut replaced = facts(&member(1), &[&one]);
+    replaced.learn(&two);
+    replaced.activate(Epoch(2));
+    assert!(replaced.active == Epoch(1) && replaced.ended.is_some() && !replaced.kept.is_empty());
 }
 
 #[test]

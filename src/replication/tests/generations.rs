@@ -1,20 +1,22 @@
-//! Views of a raised generation: they outrank every number of the line that they left, and whoever
+//! Lines of views: a decision without a quorum begins one that outranks the line which it left, and whoever
 //! followed that line serves no more.
 
 use super::*;
-use crate::placement::ViewParts;
+use crate::replication::Ending;
 
-fn raised(view: &View, generation: u32) -> Arc<View> {
-    let parts = ViewParts {
-        generation,
-        ..view.to_parts()
-    };
-    Arc::new(View::from_parts(parts).expect("is a view"))
+/// The same change, decided without a quorum.
+fn forked(view: &View) -> Arc<View> {
+    let mut forked = view.clone();
+    forked.fork(1, 1000);
+    Arc::new(forked)
 }
 
+/// The number and the generation of each view that is known.
 fn known(facts: &Facts) -> Vec<(u64, u32)> {
-    let views = facts.views.values();
-    views.map(|view| (view.epoch.0, view.generation)).collect()
+    let epochs = facts.views.keys();
+    epochs
+        .map(|epoch| (epoch.number(), epoch.line().generation()))
+        .collect()
 }
 
 #[test]
@@ -27,39 +29,42 @@ fn a_view_is_news_once() {
 }
 
 #[test]
-fn a_raised_generation_takes_the_place_of_every_view_of_the_line_that_it_left() {
+fn a_line_takes_the_place_of_every_view_of_the_one_that_it_outranks() {
     let one = first(2, 3);
-    let (two, three) = (minus(&one, 2), same(&minus(&one, 2)));
+    let two = minus(&one, 2);
+    let three = same(&two);
     let mut facts = facts(&member(0), &[&one]);
     assert!(facts.learn(&two) && facts.learn(&three));
-    let other = raised(&minus(&one, 1), 1);
-    assert!(facts.learn(&other));
+    let other = forked(&minus(&one, 1));
+    assert!(facts.learn(&other) && facts.ended.is_none());
     assert_eq!(known(&facts), [(1, 0), (2, 1)]);
-    // Of that line nothing is taken any more, whatever its number.
-    assert!(!facts.learn(&two) && !facts.learn(&three) && !facts.learn(&same(&three)));
+    // Of the other line is remembered that it is lost, whatever its number.
+    assert!(facts.lost.keys().eq([&two.epoch, &three.epoch]));
+    assert!(!facts.learn(&two) && facts.learn(&same(&three)) && !facts.learn(&same(&three)));
     assert!(facts.learn(&same(&other)));
     assert_eq!(known(&facts), [(1, 0), (2, 1), (3, 1)]);
+    assert_eq!(facts.lost.len(), 3);
 }
 
 #[test]
-fn an_earlier_view_of_a_lower_generation_is_the_way_to_a_raised_one() {
+fn an_earlier_view_of_a_lower_line_is_the_way_to_one_that_was_forked() {
     let one = first(2, 3);
     let two = minus(&one, 2);
     let mut facts = Facts::new(member(0));
-    assert!(facts.learn(&raised(&same(&two), 1)) && facts.learn(&two) && facts.learn(&one));
+    assert!(facts.learn(&forked(&same(&two))) && facts.learn(&two) && facts.learn(&one));
     assert_eq!(known(&facts), [(1, 0), (2, 0), (3, 1)]);
 }
 
 #[test]
-fn who_follows_a_line_that_was_outranked_serves_no_more() {
+fn who_followed_a_line_that_was_outranked_serves_no_more() {
     let one = first(2, 3);
-    let (two, forced) = (minus(&one, 2), raised(&minus(&one, 1), 1));
+    let (two, won) = (minus(&one, 2), forked(&minus(&one, 1)));
     let [mut left, other] = [0, 1].map(|number| Replica::new(&member(number), &[&one, &two]));
     let slot = Slot(0);
     assert!(read(&left.facts, slot, &[]).is_ok());
     let ask = left.facts.ask_steady();
-    assert!(left.facts.learn(&forced) && !left.facts.learn(&forced));
-    assert!(left.facts.outranked && !left.facts.is_member());
+    assert!(left.facts.learn(&won) && !left.facts.learn(&won));
+    assert!(left.facts.ended == Some(Ending::Outranked) && !left.facts.is_member());
     assert_eq!(read(&left.facts, slot, &[]), Err(NotHere::NotOwner));
     let write = crate::replication::may_write(&left.facts, slot, Epoch(2));
     assert_eq!(write, Err(NotHere::NotOwner));
@@ -67,19 +72,9 @@ fn who_follows_a_line_that_was_outranked_serves_no_more() {
     assert_eq!(left.facts.take_steady(&ask, &given), Err(NoExchange::NotListed));
     assert_eq!(left.give(&ask).err(), Some(NoExchange::NotListed));
     // Nor does it take its place in the other line with what it has of this one.
-    let after = same(&forced);
+    let after = same(&won);
     assert!(left.facts.learn(&after));
-    left.activate(3);
+    left.facts.activate(after.epoch);
     assert_eq!(left.facts.active, Epoch(2));
     assert_eq!(left.facts.routing(), Some(&after));
-}
-
-#[test]
-fn the_same_view_decided_again_with_a_raised_generation_is_no_other_line() {
-    let one = first(2, 3);
-    let two = minus(&one, 2);
-    let mut facts = facts(&member(0), &[&one, &two]);
-    assert!(facts.learn(&raised(&two, 1)));
-    assert!(facts.is_member() && known(&facts) == [(1, 0), (2, 1)]);
-    assert!(!facts.learn(&raised(&two, 1)));
 }

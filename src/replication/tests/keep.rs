@@ -2,7 +2,7 @@
 //! node may bring it back (I12).
 
 use super::*;
-use crate::replication::{COMPLETE, Closed, Confirm, NoReturn};
+use crate::replication::{COMPLETE, Closed, Confirm, Ending, NoReturn};
 
 /// K = 1: node 1 takes half of the slots of node 0.
 fn moving() -> [Arc<View>; 2] {
@@ -167,7 +167,7 @@ fn confirming_is_for_members_that_are_active_in_the_epoch_they_are_asked_about()
     };
     assert!(owner.facts.confirms(&other).is_empty());
     assert!(!owner.facts.confirms(&confirm).is_empty());
-    owner.facts.outranked = true;
+    owner.facts.end(Ending::Outranked);
     assert!(owner.facts.confirms(&confirm).is_empty());
 }
 
@@ -216,15 +216,17 @@ fn who_followed_a_line_that_was_given_up_keeps_all_that_it_owned() {
     let one = first(2, 2);
     let mut left = Replica::new(&member(0), &[&one]);
     let written = left.put(&key_in(&SlotSet::all()), 1);
-    left.facts.outranked = true;
-    left.facts.keep_all();
+    left.facts.end(Ending::Outranked);
     let kept = &left.facts.kept[0];
     assert_eq!((kept.slots.clone(), kept.last_owned), (SlotSet::all(), Epoch(1)));
     assert!(kept.coverage.includes(written.dot()));
     assert!(kept.coverage.includes(dot(&member(0), 1, COMPLETE)));
     assert!(left.facts.is_leaving() && left.facts.regions.is_empty());
-    left.facts.keep_all();
-    assert_eq!(left.facts.kept.len(), 1);
+    left.facts.end(Ending::WentBack);
+    assert_eq!(
+        (left.facts.kept.len(), left.facts.ended),
+        (1, Some(Ending::Outranked))
+    );
 }
 
 /// Node 0 of two, in a view that says that node 2 was removed at 1000 ms.
@@ -238,7 +240,7 @@ fn after_a_removal() -> Facts {
 #[test]
 fn what_a_removed_node_returns_is_taken_for_a_limited_time() {
     let taker = after_a_removal();
-    let may = |from: &Member, now_ms| taker.may_adopt(from, now_ms, 500);
+    let may = |from: &Member, now_ms| taker.may_adopt(from.id(), now_ms, 500);
     assert_eq!(may(&member(2), 1500), Ok(()));
     assert_eq!(may(&member(2), 1501), Err(NoReturn::TooLate));
     // A clock that is behind does not make it later.
@@ -253,7 +255,7 @@ fn what_a_removed_node_returns_is_not_taken_once_tombstones_were_dropped() {
     let mut taker = after_a_removal();
     assert!(taker.drops_tombstones() && !taker.drops_tombstones());
     // The clock was set back: by what it shows, the removal was just now.
-    assert_eq!(taker.may_adopt(&member(2), 1000, 500), Err(NoReturn::TooLate));
+    assert_eq!(taker.may_adopt(member(2).id(), 1000, 500), Err(NoReturn::TooLate));
 }
 
 #[test]
@@ -262,9 +264,9 @@ fn what_a_removed_node_returns_is_taken_by_active_members_only() {
     let refused = |change: fn(&mut Facts)| {
         let mut facts = taker.clone();
         change(&mut facts);
-        facts.may_adopt(&member(2), 1000, 500) == Err(NoReturn::NotNow)
+        facts.may_adopt(member(2).id(), 1000, 500) == Err(NoReturn::NotNow)
     };
     assert!(refused(|facts| facts.sealed = Epoch(3)));
-    assert!(refused(|facts| facts.outranked = true));
+    assert!(refused(|facts| facts.end(Ending::Outranked)));
     assert!(refused(|facts| *facts = Facts::new(member(0))));
 }

@@ -11,14 +11,19 @@ use crate::wire::samples::*;
 
 pub(super) fn greetings() -> BoxedStrategy<Greeting> {
     let cluster = option::of(numbers().prop_map(ClusterId));
-    (members(), numbers(), cluster, timestamps(), shown())
-        .prop_map(|(member, boot, cluster, clock, time)| Greeting {
-            member,
-            boot,
-            cluster,
-            clock,
-            time,
-        })
+    let marks = (marks(), vec((member_ids(), marks()), 0..2));
+    (members(), numbers(), cluster, timestamps(), shown(), marks)
+        .prop_map(
+            |(member, boot, cluster, clock, time, (mark, remembers))| Greeting {
+                member,
+                boot,
+                cluster,
+                clock,
+                time,
+                mark,
+                remembers,
+            },
+        )
         .boxed()
 }
 
@@ -36,9 +41,10 @@ fn starts() -> BoxedStrategy<Start> {
 }
 
 fn known() -> BoxedStrategy<Known> {
-    (vec(views(), 0..2), closings(), epochs())
-        .prop_map(|(views, closed, active)| Known {
+    (vec(views(), 0..2), vec(views(), 0..2), closings(), epochs())
+        .prop_map(|(views, lost, closed, active)| Known {
             views,
+            lost,
             closed,
             active,
         })
@@ -55,9 +61,10 @@ fn gossip() -> BoxedStrategy<Gossip> {
         epochs(),
         closings(),
         waits,
+        proptest::collection::btree_map(epochs(), any::<bool>(), 0..2),
     )
         .prop_map(
-            |(epoch, time, held, stable, done_below, closed, does_not_await)| Gossip {
+            |(epoch, time, held, stable, done_below, closed, does_not_await, lost)| Gossip {
                 epoch,
                 time,
                 held,
@@ -65,6 +72,7 @@ fn gossip() -> BoxedStrategy<Gossip> {
                 done_below,
                 closed,
                 does_not_await,
+                lost,
             },
         )
         .boxed()
@@ -75,6 +83,7 @@ fn pushes() -> BoxedStrategy<Push> {
         .prop_map(|(epoch, first, records, stable)| Push {
             epoch,
             first,
+            after: first.saturating_sub(1),
             records,
             stable,
         })
@@ -261,8 +270,18 @@ fn questions() -> BoxedStrategy<Question> {
             from_slot,
         }),
         confirms().prop_map(Question::Confirm),
-        (vec(records(), 0..3), slot_sets(), vec(kept(), 0..3))
-            .prop_map(|(records, slots, kept)| { Question::Return { records, slots, kept } }),
+        (
+            option::of(left_behind()),
+            vec(records(), 0..3),
+            slot_sets(),
+            vec(kept(), 0..3)
+        )
+            .prop_map(|(left, records, slots, kept)| Question::Return {
+                left,
+                records,
+                slots,
+                kept,
+            }),
         slot_sets().prop_map(Question::Holdings),
         (keys(), payloads(), any::<u32>()).prop_map(|(key, payload, patience_ms)| Question::Get {
             key,
@@ -288,7 +307,7 @@ fn questions() -> BoxedStrategy<Question> {
             view,
             start,
         }),
-        Just(Question::Admit),
+        vec(left_behind(), 0..2).prop_map(|left| Question::Admit { left }),
         orders(),
         questions_about_many(),
     ]
@@ -364,7 +383,14 @@ fn answers() -> BoxedStrategy<Answer> {
     prop_oneof![
         prop::sample::select(plain),
         prop::sample::select(returned).prop_map(Answer::Returned),
-        (members(), starts(), known()).prop_map(|(by, start, known)| Answer::Met { by, start, known }),
+        (members(), starts(), known(), vec(left_behind(), 0..2)).prop_map(|(by, start, known, left)| {
+            Answer::Met {
+                by,
+                start,
+                known,
+                left,
+            }
+        }),
         gossip().prop_map(Answer::Gossip),
         (epochs(), vectors()).prop_map(|(epoch, held)| Answer::Held { epoch, held }),
         (given(), vec(records(), 0..3), numbers(), any::<u32>()).prop_map(
@@ -394,11 +420,12 @@ fn answers() -> BoxedStrategy<Answer> {
 
 pub(super) fn frames() -> BoxedStrategy<Frame> {
     let body = prop_oneof![questions().prop_map(Body::Ask), answers().prop_map(Body::Answer)];
-    (numbers(), timestamps(), epochs(), body)
-        .prop_map(|(id, clock, epoch, body)| Frame {
+    (numbers(), timestamps(), epochs(), numbers(), body)
+        .prop_map(|(id, clock, epoch, position, body)| Frame {
             id,
             clock,
             epoch,
+            position,
             body,
         })
         .boxed()

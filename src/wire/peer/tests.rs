@@ -59,8 +59,9 @@ proptest! {
 
 #[test]
 fn a_length_that_is_a_lie_asks_for_no_memory() {
-    // The id, the clock and the epoch; an answer that is records; so many of them that none can follow.
-    let records = postcard::to_allocvec(&(0u8, 0u8, 0u8, 1u8, 6u8)).expect("encodes");
+    // The id, the clock, the epoch and the position; an answer that is records; so many of them that none can
+    // follow.
+    let records = postcard::to_allocvec(&(0u8, 0u8, 0u8, 0u8, 1u8, 6u8)).expect("encodes");
     let lie = [&[VERSION], &records[..], &[0xff; 9], &[1]].concat();
     assert!(matches!(decode_frame(&lie), Err(Garbled::Unreadable)));
     let honest = [&[VERSION], &records[..], &[0]].concat();
@@ -88,6 +89,7 @@ fn a_payload_of_more_dependencies_than_a_record_can_have_is_refused() {
             id: 1,
             clock: Timestamp(1),
             epoch: Epoch(1),
+            position: 1,
             body: Body::Ask(Question::Write {
                 id: 1,
                 key: Key::new("k").expect("is a key"),
@@ -122,6 +124,7 @@ fn another_version_is_named() {
         id: 1,
         clock: Timestamp(1),
         epoch: Epoch(1),
+        position: 1,
         body: Body::Ask(Question::Ping),
     })
     .to_vec();

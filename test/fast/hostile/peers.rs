@@ -39,6 +39,8 @@ fn greeting(clock: Timestamp) -> Bytes {
             wall_ms: clock.wall_ms(),
             believed_ms: clock.wall_ms(),
         },
+        mark: Default::default(),
+        remembers: Vec::new(),
     })
 }
 
@@ -73,6 +75,7 @@ fn frame(clock: Timestamp, epoch: Epoch, question: Question) -> Bytes {
         id: 1,
         clock,
         epoch,
+        position: u64::MAX,
         body: Body::Ask(question),
     })
 }
@@ -140,6 +143,7 @@ async fn questions_about_the_end_of_the_numbers_are_answered() {
         Question::Push(causeway::wire::peer::Push {
             epoch: Epoch(1),
             first: u64::MAX,
+            after: u64::MAX,
             records: Vec::new(),
             stable: u64::MAX,
         }),
@@ -160,7 +164,7 @@ async fn questions_about_the_end_of_the_numbers_are_answered() {
             },
             patience_ms: 0,
         },
-        Question::Admit,
+        Question::Admit { left: Vec::new() },
     ];
     for question in questions {
         let mut pipe = dial(&process).await;

@@ -7,8 +7,10 @@ mod forged;
 mod heal;
 #[path = "../steps/judge.rs"]
 mod judge;
+mod lines;
 #[path = "../steps/model.rs"]
 mod model;
+mod old_disks;
 mod overtaking;
 mod recent;
 #[path = "../steps/replica.rs"]
@@ -47,7 +49,7 @@ pub(crate) const BY_CHANCE: [Fault; 10] = [
 ];
 
 /// Faults that are too rare for chance, each with the schedule that shows it.
-pub(crate) const BY_SCHEDULE: [(Fault, Schedule); 43] = [
+pub(crate) const BY_SCHEDULE: [(Fault, Schedule); 53] = [
     (
         Fault::DependenciesLeftOut,
         schedules::an_effect_where_its_cause_is_missing,
@@ -145,6 +147,19 @@ pub(crate) const BY_SCHEDULE: [(Fault, Schedule); 43] = [
         Fault::ClaimsNotCleared,
         forged::a_claim_about_a_member_that_was_cut_off,
     ),
+    (Fault::LinesNotCompared, lines::a_minority_that_forces),
+    (Fault::LinesNotCompared, lines::both_sides_that_force),
+    (
+        Fault::LinesNotCompared,
+        lines::a_partition_that_was_on_the_lost_line,
+    ),
+    (Fault::LostLinesCompared, lines::a_payload_that_saw_both_lines),
+    (Fault::LaterLivesDoNotVote, lines::a_view_of_which_nobody_is_left),
+    (Fault::OldDisksServe, old_disks::a_copy_of_a_disk),
+    (Fault::NumbersDrawnAgain, old_disks::a_number_that_is_drawn_again),
+    (Fault::OldCopiesReturn, old_disks::a_copy_from_before_a_deletion),
+    (Fault::OnlyCopyRefused, old_disks::the_only_disk_of_a_partition),
+    (Fault::LaterLivesDoNotVote, old_disks::all_disks_go_back),
 ];
 
 /// Faults that random runs of clients without payloads notice.

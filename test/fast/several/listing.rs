@@ -171,7 +171,10 @@ fn a_restarted_node_lists_what_is_on_its_disk() {
         cluster.kill(0);
         cluster.kill(1);
         cluster.start(0).await;
-        cluster.until_serving(Duration::from_secs(10)).await;
+        let serves = || cluster.node(0).is_some_and(|node| node.situation().ready);
+        cluster
+            .until(Duration::from_secs(10), "it serves alone", serves)
+            .await;
         list_all(cluster.node(0).expect("runs"), "k", 9, &written.payload)
             .await
             .0

@@ -211,3 +211,47 @@ fn all_clocks_are_set_and_none_shows_a_time_before_1970() {
         assert_eq!(walls(&cluster), [0, 0]);
     });
 }
+
+/// Nothing is promised of what they hold then, but that the replicas agree.
+#[test]
+fn copies_of_disks_from_different_moments_are_put_back_together() {
+    for seed in 1..=4 {
+        simulate(async move {
+            let mut cluster = SimCluster::serving(seed, 3, 3).await;
+            for number in 0..3 {
+                put(&cluster, number, &format!("v{number}"), LONG).await;
+                cluster.suffer(Fault::Copy(number));
+                sleep(Duration::from_millis(1500)).await;
+            }
+            put(&cluster, 0, "last", LONG).await;
+            for number in 0..3 {
+                cluster.kill(number);
+                assert!(cluster.nodes[number].disk.put_back(), "there is a copy");
+            }
+            for number in 0..3 {
+                cluster.start(number).await;
+            }
+            until_equal(&cluster).await;
+        });
+    }
+}
+
+/// A disk is believed lost, its node comes back without it, and then the disk is found.
+#[test]
+fn the_disk_of_an_earlier_life_is_put_back() {
+    for seed in 1..=4 {
+        simulate(async move {
+            let mut cluster = SimCluster::serving(seed, 3, 3).await;
+            put(&cluster, 1, "a", LONG).await;
+            cluster.suffer(Fault::Copy(1));
+            cluster.wipe(1);
+            cluster.start(1).await;
+            cluster.until_serving(LONG).await;
+            assert_eq!(replicas(put(&cluster, 0, "b", LONG).await.as_ref()), 3);
+            cluster.go_back(1);
+            cluster.start(1).await;
+            until_equal(&cluster).await;
+            assert_eq!(replicas(put(&cluster, 1, "c", LONG).await.as_ref()), 3);
+        });
+    }
+}

@@ -268,7 +268,7 @@ impl Replica {
 
     /// Takes what a removed node returns, as a write of its own if it wins. None if it does not take it.
     pub(crate) fn adopt(&mut self, from: &Self, slots: &SlotSet) -> Option<Option<Record>> {
-        self.facts.may_adopt(&from.facts.me, NOW_MS, LIMIT_MS).ok()?;
+        self.facts.may_adopt(from.facts.id, NOW_MS, LIMIT_MS).ok()?;
         let returned = from.valid().filter(|record| slots.contains(record.slot()));
         let owned = self.facts.owned_slots();
         if !slots.difference(&owned).is_empty() {

@@ -42,6 +42,9 @@ pub struct SimNode {
     pub running: Option<Arc<Node>>,
     pub has_run: bool,
     pub lost_disk: bool,
+    /// When it was started last, and when its disk was copied.
+    pub started: Option<Instant>,
+    pub copied: Option<Instant>,
     /// Cancelled when the node is killed, for those who wait for an answer of it.
     pub life: CancellationToken,
 }
@@ -70,6 +73,8 @@ impl SimCluster {
             running: None,
             has_run: false,
             lost_disk: false,
+            started: None,
+            copied: None,
             life: CancellationToken::new(),
         };
         let nodes = (0..count).map(node).collect();
@@ -173,6 +178,7 @@ impl SimCluster {
         self.network.runs(&node.id, &running);
         node.running = Some(running);
         node.has_run = true;
+        node.started = Some(Instant::now());
         node.life = CancellationToken::new();
     }
 
@@ -198,6 +204,37 @@ impl SimCluster {
             self.nodes[number].disk.wipe();
             self.nodes[number].lost_disk = true;
         }
+    }
+
+    /// Copies the disk of a node that runs, which a member may see further afterwards.
+    pub fn copy_disk(&mut self, number: usize) {
+        // One that was started with another's name is started anew.
+        let named = |node: &Arc<Node>| node.situation().node == self.nodes[number].id;
+        if !self.node(number).is_some_and(named) {
+            return;
+        }
+        self.nodes[number].disk.copy();
+        self.nodes[number].copied = Some(Instant::now());
+    }
+
+    /// True if whoever runs has run since the disk was copied: what this node did since is known somewhere.
+    pub fn is_known_since_copy(&self, number: usize) -> bool {
+        let Some(copied) = self.nodes[number].copied else {
+            return false;
+        };
+        let running = self.nodes.iter().filter(|node| node.running.is_some());
+        running
+            .filter_map(|node| node.started)
+            .all(|started| started < copied)
+    }
+
+    /// Kills a node, puts the copy of its disk back, and lets it reach all others.
+    pub fn go_back(&mut self, number: usize) {
+        self.kill(number);
+        self.nodes[number].disk.put_back();
+        self.nodes[number].copied = None;
+        self.rejoin(number);
+        self.nodes.iter().for_each(|node| node.gate.thaw());
     }
 
     /// Cuts a node off from all others.
@@ -252,9 +289,10 @@ impl SimCluster {
         situations.iter().all(|one| {
             if listed.contains(&&one.node) {
                 let reaches_all = !one.away.iter().any(|away| listed.contains(&away));
-                one.epoch == newest.epoch && one.ready && reaches_all && one.change.is_none()
+                let is_through = one.left_behind == 0 && one.change.is_none();
+                one.epoch == newest.epoch && one.ready && reaches_all && is_through
             } else {
-                let keeps_nothing = one.epoch == Epoch::NONE && one.keys == 0;
+                let keeps_nothing = one.epoch == Epoch::NONE && one.keys == 0 && one.left_behind == 0;
                 let too_late = one.waiting_for == Some(Refusal::RemovedLongAgo);
                 one.role == Role::Waiting && (keeps_nothing || too_late)
             }

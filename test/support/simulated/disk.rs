@@ -27,6 +27,9 @@ pub struct SimDisk {
     durable: bool,
 }
 
+/// Records and notes, by key and by name.
+type Contents = (BTreeMap<String, Record>, BTreeMap<String, Vec<u8>>);
+
 #[derive(Default)]
 struct State {
     records: BTreeMap<String, Record>,
@@ -39,6 +42,8 @@ struct State {
     doubted: Option<(String, bool)>,
     syncs: u64,
     fates: Fates,
+    /// What was on it when it was copied.
+    copy: Option<Contents>,
 }
 
 /// Batches to which something happened.
@@ -75,14 +80,33 @@ impl SimDisk {
         }
     }
 
-    /// Loses everything.
+    /// Loses everything but the copy, which lies elsewhere.
     pub fn wipe(&self) {
         let mut state = self.state.lock();
+        let copy = state.copy.take();
         *state = State {
             sync_ms: state.sync_ms,
             fates: state.fates,
+            copy,
             ..State::default()
         };
+    }
+
+    /// Remembers what is on it, to be put back.
+    pub fn copy(&self) {
+        let mut state = self.state.lock();
+        state.copy = Some((state.records.clone(), state.notes.clone()));
+    }
+
+    /// Goes back to the moment of the copy. False if there is none.
+    pub fn put_back(&self) -> bool {
+        let mut state = self.state.lock();
+        let copy = state.copy.take();
+        let is_there = copy.is_some();
+        if let Some((records, notes)) = copy {
+            (state.records, state.notes) = (records, notes);
+        }
+        is_there
     }
 
     /// Each sync takes up to this long.

@@ -63,6 +63,16 @@ pub enum Fault {
         node: usize,
         via: usize,
     },
+    /// The same for just this node, asked of just that one: on one side of a cut, with or without force.
+    RemoveHere {
+        node: usize,
+        via: usize,
+        force: bool,
+    },
+    /// Copies a disk, to be put back later.
+    Copy(usize),
+    /// Kills a node, puts the copy of its disk back, and starts it where it reaches all others.
+    GoBack(usize),
 }
 
 /// A fault and when it strikes, in milliseconds from the beginning of the run.
@@ -87,6 +97,8 @@ impl Fault {
             Self::Isolate(_) => "node cut off",
             Self::Kill(_) => "node killed",
             Self::Wipe(_) => "disk destroyed",
+            Self::GoBack(_) => "disk put back",
+            Self::RemoveHere { force: true, .. } => "view forced",
             Self::Freeze(_) => "node frozen",
             Self::Clock(_, off_ms) if off_ms.unsigned_abs() > FAR_OFF_MS => "clock far off",
             Self::Clock(..) => "clock jumped",
@@ -105,7 +117,9 @@ impl Fault {
             | Self::SlowDisk(..)
             | Self::DiskInDoubt(_, false)
             | Self::Add { .. }
-            | Self::Remove { .. } => return None,
+            | Self::Remove { .. }
+            | Self::RemoveHere { .. }
+            | Self::Copy(_) => return None,
         })
     }
 }

@@ -55,6 +55,9 @@ fn has_company(cluster: &SimCluster, number: usize) -> bool {
     let Some(node) = cluster.node(number) else {
         return false;
     };
+    if node.situation().left_behind > 0 {
+        return false;
+    }
     let Role::Replica(partition) = node.situation().role else {
         return true;
     };

@@ -22,7 +22,19 @@ impl Stage {
     /// Asks one node for a change, and waits for the answer or for the end of that node.
     pub(super) async fn change_view(&self, node: usize, via: usize, kind: RequestKind) {
         let wish = wish(&self.cluster.borrow(), node, via, kind);
-        let Some(Wish { via, node }) = wish else { return };
+        if let Some(wish) = wish {
+            self.ask_for(wish, kind).await;
+        }
+    }
+
+    /// Asks just this node to remove just that one.
+    pub(super) async fn remove_here(&self, node: usize, via: usize, force: bool) {
+        let node = self.cluster.borrow().nodes[node].id.clone();
+        self.ask_for(Wish { via, node }, RequestKind::Remove { force })
+            .await;
+    }
+
+    async fn ask_for(&self, Wish { via, node }: Wish, kind: RequestKind) {
         let Some((asked, gate)) = self.asked(via) else {
             return;
         };

@@ -75,6 +75,54 @@ pub fn draw_wrong_names(dice: &Dice, nodes: usize, spares: usize, severity: Seve
     draft.events
 }
 
+/// Draws cuts through the whole cluster, on one side of which a removal is forced, and on the other one perhaps
+/// another decided: two lines of views. Most seeds have none.
+pub fn draw_two_lines(dice: &Dice, nodes: usize, spares: usize, severity: Severity) -> Vec<Event> {
+    let mut draft = Draft {
+        dice,
+        nodes: nodes + spares,
+        replicas: 1,
+        severity,
+        events: Vec::new(),
+        wiped: Vec::new(),
+    };
+    if severity.gentle || severity.changes == 0 || !dice.chance(TWO_LINES) {
+        return draft.events;
+    }
+    for _ in 0..dice.between(1, 2) {
+        draft.two_lines(nodes);
+    }
+    draft.events
+}
+
+/// Draws disks of which a copy is put back. Most seeds have none.
+pub fn draw_old_disks(dice: &Dice, nodes: usize, severity: Severity) -> Vec<Event> {
+    let mut draft = Draft {
+        dice,
+        nodes,
+        replicas: 1,
+        severity,
+        events: Vec::new(),
+        wiped: Vec::new(),
+    };
+    if severity.gentle || !dice.chance(OLD_DISKS) {
+        return draft.events;
+    }
+    for _ in 0..dice.between(1, 3) {
+        let copied_ms = dice.between(200, severity.span_ms * 3 / 4);
+        let node = draft.node();
+        let back_ms = copied_ms + dice.between(300, severity.span_ms / 2);
+        draft.strike(copied_ms, back_ms, Fault::Copy(node), Fault::GoBack(node));
+    }
+    draft.events
+}
+
+/// Seeds of a hundred in which a removal is forced on one side of a cut, of those in which views change.
+const TWO_LINES: u64 = 40;
+
+/// Seeds of a hundred in which older copies of disks are put back.
+const OLD_DISKS: u64 = 25;
+
 /// Seeds of a hundred in which names are wrong.
 const WRONG_NAMES: u64 = 25;
 
@@ -185,6 +233,39 @@ impl Draft<'_> {
             }
         };
         self.strike(at_ms, mended_ms, fault, mending);
+    }
+
+    /// The network falls in two, and operators on both sides go by what they see.
+    fn two_lines(&mut self, listed: usize) {
+        let at_ms = self.dice.between(0, self.severity.span_ms);
+        let mended_ms = at_ms + self.dice.between(2_000, 9_000);
+        let mut sides = [Vec::new(), Vec::new()];
+        for node in 0..self.nodes {
+            let side = usize::from(self.dice.chance(50));
+            sides[side].push(node);
+        }
+        for one in 0..listed.min(2) {
+            // Nobody is alone on purpose only.
+            sides.iter_mut().for_each(|side| side.retain(|node| *node != one));
+            sides[one].push(one);
+        }
+        let [here, there] = sides;
+        for a in &here {
+            for b in &there {
+                self.strike(at_ms, mended_ms, Fault::Cut(*a, *b), Fault::HealLink(*a, *b));
+            }
+        }
+        let pick = |side: &[usize]| side[self.dice.between(0, side.len() as u64 - 1) as usize];
+        let (via, node) = (pick(&here), pick(&there));
+        let force = true;
+        let forced_ms = at_ms + self.dice.between(100, 2_000);
+        let other = (pick(&there), pick(&here), self.dice.chance(40));
+        let other_ms = at_ms + self.dice.between(100, 2_000);
+        self.at(forced_ms, Fault::RemoveHere { node, via, force });
+        if self.dice.chance(70) {
+            let (via, node, force) = other;
+            self.at(other_ms, Fault::RemoveHere { node, via, force });
+        }
     }
 
     /// A port leads to the wrong node, or two ports are swapped.

@@ -8,7 +8,7 @@ use futures_util::StreamExt;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::cluster::SimCluster;
-use super::fault::Event;
+use super::fault::{Event, Fault};
 use super::outcomes::{Attempt, Outcomes, Recovery};
 use super::stage::Stage;
 use super::waits::Waits;
@@ -100,8 +100,11 @@ async fn run_in_simulation(setting: &Setting, plan: &[Event]) -> Outcomes {
     let rules = Rules {
         // Each disk that is lost may have had the last copy but for others. What a member has that was
         // removed while it was away is waited for; it is refused where tombstones go soon.
+        // What only one had is given up by force, too, and by who puts an older disk back.
         lasting_replicas: 1
             + u32::from(setting.severity.wipes)
+            + u32::from(plan.iter().any(|event| is_forced(event.fault)))
+            + u32::from(plan.iter().any(|event| matches!(event.fault, Fault::GoBack(_))))
             + if setting.severity.gentle {
                 stage.left_behind.get()
             } else {
@@ -118,6 +121,10 @@ async fn run_in_simulation(setting: &Setting, plan: &[Event]) -> Outcomes {
     outcomes.rivals = stage.views.into_inner().into_rivals();
     outcomes.simulated = began.elapsed();
     outcomes
+}
+
+fn is_forced(fault: Fault) -> bool {
+    matches!(fault, Fault::RemoveHere { force: true, .. })
 }
 
 /// Mends everything, and gives the replicas their time. Answers how long it took until all nodes served,

@@ -6,7 +6,7 @@ use causeway::config::Limits;
 
 use super::dice::Dice;
 use super::fault::Event;
-use super::plan::{Severity, draw, draw_wrong_names};
+use super::plan::{Severity, draw, draw_old_disks, draw_two_lines, draw_wrong_names};
 use crate::support::workload::{Shape, spread_keys};
 
 /// In gentle runs tombstones go after this: longer than anything is on its way there.
@@ -86,6 +86,10 @@ impl Setting {
         let wrong_names = draw_wrong_names(&dice, self.nodes, self.spares, self.severity);
         // Before what strikes in the same moment: a node is started once.
         plan.splice(0..0, wrong_names);
+        let dice = Dice::new(self.seed ^ 0x21E5);
+        plan.extend(draw_two_lines(&dice, self.nodes, self.spares, self.severity));
+        let dice = Dice::new(self.seed ^ 0x01D);
+        plan.extend(draw_old_disks(&dice, self.nodes, self.severity));
         plan.sort_by_key(|event| event.at_ms);
         plan
     }

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use causeway::node::{Node, RequestKind};
-use futures_util::StreamExt;
+use futures_util::future::LocalBoxFuture;
 use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::cluster::SimCluster;
@@ -67,10 +68,10 @@ impl Stage {
     }
 
     /// Lets the plan happen. Gives back the requests of operators that are not answered yet.
-    pub async fn strike(&self, plan: &[Event]) -> FuturesUnordered<impl Future<Output = ()>> {
+    pub async fn strike(&self, plan: &[Event]) -> FuturesUnordered<LocalBoxFuture<'_, ()>> {
         let began = Instant::now();
         let mut destroyed = Destroyed::default();
-        let mut operators = FuturesUnordered::new();
+        let mut operators: FuturesUnordered<LocalBoxFuture<'_, ()>> = FuturesUnordered::new();
         for event in plan {
             let mut struck = std::pin::pin!(sleep_until(began + Duration::from_millis(event.at_ms)));
             loop {
@@ -81,9 +82,27 @@ impl Stage {
                 }
             }
             match event.fault {
-                Fault::Add { node, via } => operators.push(self.change_view(node, via, RequestKind::Add)),
+                Fault::Add { node, via } => {
+                    operators.push(self.change_view(node, via, RequestKind::Add).boxed_local())
+                }
                 Fault::Remove { node, via } => {
-                    operators.push(self.change_view(node, via, RequestKind::Remove { force: false }))
+                    let kind = RequestKind::Remove { force: false };
+                    operators.push(self.change_view(node, via, kind).boxed_local());
+                }
+                Fault::RemoveHere { node, via, force } => {
+                    event.fault.name().into_iter().for_each(|name| self.count(name));
+                    operators.push(self.remove_here(node, via, force).boxed_local());
+                }
+                Fault::GoBack(number) => {
+                    let may_go = {
+                        let cluster = self.cluster.borrow();
+                        cluster.is_known_since_copy(number) && destroyed.may_go(&cluster, number)
+                    };
+                    if may_go {
+                        self.count("disk put back");
+                        self.cluster.borrow_mut().go_back(number);
+                        self.start(number).await;
+                    }
                 }
                 Fault::Wipe(number) if !destroyed.may_go(&self.cluster.borrow(), number) => {}
                 fault => self.apply(fault).await,

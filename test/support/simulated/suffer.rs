@@ -30,7 +30,13 @@ impl SimCluster {
             Fault::DiskFull(a, full) => self.nodes[a].disk.set_full(full),
             Fault::SlowDisk(a, ms) => self.nodes[a].disk.set_sync_ms(ms),
             Fault::DiskInDoubt(a, in_doubt) => self.nodes[a].disk.set_in_doubt(in_doubt),
-            Fault::Start(_) | Fault::StartAs(..) | Fault::Add { .. } | Fault::Remove { .. } => {}
+            Fault::Copy(a) => self.copy_disk(a),
+            Fault::Start(_)
+            | Fault::StartAs(..)
+            | Fault::Add { .. }
+            | Fault::Remove { .. }
+            | Fault::RemoveHere { .. }
+            | Fault::GoBack(_) => {}
         }
     }
 }

@@ -1,7 +1,6 @@
-//! Watches the views that nodes keep on their disks: one view for an epoch, for ever (I10). A later
-//! generation may take the place of an earlier one.
+//! Watches the views that nodes keep on their disks: one view for an epoch, for ever (I10).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use causeway::names::{Epoch, NodeId};
@@ -14,7 +13,7 @@ use super::cluster::{SimCluster, SimNode};
 /// Every view that was seen, and those that should not exist.
 #[derive(Debug, Default)]
 pub struct Views {
-    seen: BTreeMap<(Epoch, u32), (NodeId, Arc<View>)>,
+    seen: BTreeMap<Epoch, (NodeId, Arc<View>)>,
     rivals: Vec<String>,
 }
 
@@ -29,10 +28,9 @@ impl Views {
     }
 
     fn note(&mut self, node: &NodeId, view: Arc<View>) {
-        let name = (view.epoch, view.generation);
         let (first, known) = self
             .seen
-            .entry(name)
+            .entry(view.epoch)
             .or_insert_with(|| (node.clone(), Arc::clone(&view)));
         if *known != view {
             let rivals = format!(
@@ -47,8 +45,9 @@ impl Views {
 
     /// How many views followed the first, as far as they were seen.
     pub fn changes(&self) -> u64 {
-        let epochs: BTreeSet<Epoch> = self.seen.keys().map(|(epoch, _)| *epoch).collect();
-        u64::try_from(epochs.len()).expect("few views").saturating_sub(1)
+        u64::try_from(self.seen.len())
+            .expect("few views")
+            .saturating_sub(1)
     }
 
     /// Epochs with more than one view, in words.

@@ -54,7 +54,7 @@ fn is_excused(event: &history::Event, plan: &[Event], began_us: u64) -> bool {
         ended_after_it_began || since_us.is_some_and(|since| since <= event.end_us)
     };
     let is_slow = plan.iter().any(|one| match one.fault {
-        Fault::Start(started) if started == node => {
+        Fault::Start(started) | Fault::GoBack(started) if started == node => {
             (at_us(one)..at_us(one) + STARTING_US).contains(&event.start_us)
         }
         Fault::SlowDisk(_, sync_ms) => sync_ms > QUICK_SYNC_MS && at_us(one) <= event.end_us,

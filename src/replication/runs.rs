@@ -1,0 +1,191 @@
+//! Whether this disk is the one that the node left: a copy that was put back, or a journal whose last bytes are
+//! gone, has forgotten what the node told others.
+//!
+//! Each start of a life is a run with a number and a random id, and each commit raises the position. Peers
+//! remember how far they have seen a member come, and say so when they greet it: a member that is told of a
+//! run or a position that its disk does not know went back in time.
+
+use std::sync::Arc;
+
+use super::Facts;
+use crate::planted::{self, Fault};
+
+/// One start of a life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Run {
+    /// From 0, by one with each start.
+    pub number: u32,
+    /// Drawn at the start: two starts from copies of one disk have the same number.
+    pub id: u64,
+    /// The position at which the run before it ended.
+    pub began_at: u64,
+}
+
+/// How far a member was seen to have come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Mark {
+    pub run: u32,
+    pub id: u64,
+    pub position: u64,
+}
+
+/// The last starts of a life, the present one at the end. Shared, because facts are copied with every commit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Runs(Arc<[Run]>);
+
+impl Default for Runs {
+    fn default() -> Self {
+        Self::of_new_life(0, 0)
+    }
+}
+
+impl Runs {
+    /// So many starts are remembered: whoever heard last of a member so many starts ago takes its word.
+    const REMEMBERED: usize = 32;
+
+    /// Numbers of one run in a log, at the most; far beyond what a disk can sync.
+    const NUMBERS_BITS: u32 = 40;
+
+    /// A life that begins in a process with this id.
+    pub fn of_new_life(id: u64, began_at: u64) -> Self {
+        Self(Arc::new([Run {
+            number: 0,
+            id,
+            began_at,
+        }]))
+    }
+
+    /// Runs as they were stored; none if there are none.
+    pub fn from_stored(runs: Vec<Run>) -> Option<Self> {
+        (!runs.is_empty()).then(|| Self(runs.into()))
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &Run> {
+        self.0.iter()
+    }
+
+    /// The present one.
+    pub fn current(&self) -> Run {
+        *self.0.last().expect("a life has been started")
+    }
+
+    /// The same life, started again at this position.
+    pub fn started_again(&self, id: u64, began_at: u64) -> Self {
+        let next = Run {
+            number: self.current().number.saturating_add(1),
+            id,
+            began_at,
+        };
+        let skipped = (self.0.len() + 1).saturating_sub(Self::REMEMBERED);
+        Self(self.0.iter().skip(skipped).copied().chain([next]).collect())
+    }
+
+    /// The numbers of writes of this run are above this one, whatever was drawn before.
+    pub fn first_number(&self) -> u64 {
+        if planted::is(Fault::NumbersDrawnAgain) || planted::is(Fault::NumberNotStored) {
+            return 0;
+        }
+        u64::from(self.current().number) << Self::NUMBERS_BITS
+    }
+}
+
+impl Facts {
+    /// How far this member has come.
+    pub fn mark(&self) -> Mark {
+        let told = self.runs.0.iter().rev().nth(usize::from(self.is_run_new));
+        let Run { number, id, .. } = *told.unwrap_or(&self.runs.0[0]);
+        Mark {
+            run: number,
+            id,
+            position: self.position,
+        }
+    }
+
+    /// True if somebody saw this member further than its disk knows: the disk went back in time.
+    pub fn went_back(&self, seen: &Mark) -> bool {
+        let runs = &self.runs.0;
+        let Some(at) = runs.iter().position(|run| run.number == seen.run) else {
+            // Of starts that are forgotten here, the first that is remembered tells where they ended.
+            return seen.run > self.runs.current().number || seen.position > runs[0].began_at;
+        };
+        let ended_at = runs.get(at + 1).map_or(self.position, |next| next.began_at);
+        runs[at].id != seen.id || seen.position > ended_at
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::names::{Incarnation, Member};
+
+    fn facts(runs: Runs, position: u64) -> Facts {
+        let me = Member {
+            node: "n:1".parse().expect("is a node"),
+            incarnation: Incarnation {
+                started_ms: 1,
+                random: 1,
+            },
+        };
+        Facts {
+            runs,
+            position,
+            ..Facts::new(me)
+        }
+    }
+
+    fn seen(run: u32, id: u64, position: u64) -> Mark {
+        Mark { run, id, position }
+    }
+
+    #[test]
+    fn who_was_seen_where_it_is_or_before_did_not_go_back() {
+        let runs = Runs::of_new_life(7, 0).started_again(8, 100);
+        let facts = facts(runs, 150);
+        for honest in [seen(0, 7, 3), seen(0, 7, 100), seen(1, 8, 100), seen(1, 8, 150)] {
+            assert!(!facts.went_back(&honest), "{honest:?}");
+        }
+    }
+
+    #[test]
+    fn a_disk_that_forgot_something_went_back() {
+        // Started once more from a copy that was made at position 100.
+        let facts = facts(Runs::of_new_life(7, 0).started_again(8, 100), 150);
+        let further = [
+            // It had gone on in the run of the copy,
+            seen(0, 7, 101),
+            // was started again before the copy was put back,
+            seen(1, 9, 100),
+            seen(2, 10, 120),
+            // or lost the end of its journal while it ran.
+            seen(1, 8, 151),
+        ];
+        for mark in further {
+            assert!(facts.went_back(&mark), "{mark:?}");
+        }
+    }
+
+    #[test]
+    fn old_starts_are_forgotten_and_still_tell_where_they_ended() {
+        let runs = (1..=40).fold(Runs::of_new_life(0, 0), |runs, start| {
+            runs.started_again(start, start * 10)
+        });
+        assert_eq!(
+            (runs.iter().count(), runs.current().number),
+            (Runs::REMEMBERED, 40)
+        );
+        let facts = facts(runs, 1000);
+        assert!(!facts.went_back(&seen(3, 3, 40)) && facts.went_back(&seen(3, 3, 91)));
+    }
+
+    #[test]
+    fn each_start_numbers_its_writes_further_up() {
+        let mut facts = facts(Runs::default(), 0);
+        let first = facts.next_dot();
+        facts.vector.raise(first);
+        facts.runs = facts.runs.started_again(1, 1);
+        let second = facts.next_dot();
+        assert!(first.number == 1 && second.number > 1 << 39);
+        facts.vector.raise(second);
+        assert_eq!(facts.next_dot().number, second.number + 1);
+    }
+}

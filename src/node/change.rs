@@ -47,11 +47,10 @@ impl Node {
                 () = sleep(DRIVER_SILENCE / 4) => {}
             }
             let facts = self.me.facts();
-            let is_alive = facts.ended.is_none() && !facts.is_unproven;
             let pending = facts
                 .newest()
                 .filter(|view| view.epoch > facts.active && (view.is_member(&facts.me) || facts.is_member()))
-                .filter(|_| is_alive);
+                .filter(|_| facts.may_act());
             if let Some(view) = pending.filter(|view| view.epoch != noticed.0) {
                 noticed = (view.epoch, Instant::now());
             }
@@ -180,8 +179,7 @@ impl Node {
                 .views
                 .get(&target)
                 .is_some_and(|view| view.is_member(&facts.me) || facts.is_member());
-            let is_alive = facts.ended.is_none() && !facts.is_unproven;
-            if target > facts.active && takes_part && is_alive {
+            if target > facts.active && takes_part && facts.may_act() {
                 self.seal(target).await;
                 self.activate(target).await;
                 if self.me.facts().active >= target {

@@ -123,8 +123,8 @@ impl Node {
             .views
             .get(&order.target)
             .is_some_and(|view| view.is_member(&facts.me));
-        let is_alive = facts.ended.is_none() && !facts.is_unproven;
-        let takes_part = is_alive && facts.views.contains_key(&order.target) && (listed || facts.is_member());
+        let takes_part =
+            facts.may_act() && facts.views.contains_key(&order.target) && (listed || facts.is_member());
         if facts.active < order.target && takes_part && !self.is_overtaken(order.target) {
             self.following.begin(&order);
             match order.phase {

@@ -103,8 +103,7 @@ impl Facts {
         let known = self.views.get(&target);
         target > self.active
             && target >= self.closed.at
-            && self.ended.is_none()
-            && !self.is_unproven
+            && self.may_act()
             && known.is_some_and(|view| !begins_elsewhere(view))
     }
 

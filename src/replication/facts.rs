@@ -182,7 +182,12 @@ impl Facts {
         !self.is_unproven && self.is_listed()
     }
 
-    /// The same, proven or not.
+    /// True unless this life has ended, or may turn out to have: only then may it take part in changes.
+    pub fn may_act(&self) -> bool {
+        self.ended.is_none() && !self.is_unproven
+    }
+
+    /// True if the active view lists this node in this incarnation, which has not ended; proven or not.
     pub(super) fn is_listed(&self) -> bool {
         self.ended.is_none() && self.view().is_some_and(|view| view.is_member(&self.me))
     }

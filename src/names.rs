@@ -68,8 +68,8 @@ pub struct Slot(pub u16);
 
 impl Slot {
     /// The slot of a key: xxh3 of its bytes, modulo the number of slots.
-    pub fn of(key: &str) -> Self {
-        let slot = xxh3_64(key.as_bytes()) % u64::from(SLOTS);
+    pub fn of(key: impl AsRef<[u8]>) -> Self {
+        let slot = xxh3_64(key.as_ref()) % u64::from(SLOTS);
         Self(u16::try_from(slot).expect("a remainder of SLOTS fits"))
     }
 

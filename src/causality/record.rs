@@ -93,12 +93,13 @@ impl Record {
         &self.0
     }
 
+    /// The key as text, which is checked again: where keys are only compared, their bytes do.
     pub fn key(&self) -> &str {
         std::str::from_utf8(self.key_bytes()).expect("checked when the record was made")
     }
 
     pub fn slot(&self) -> Slot {
-        Slot::of(self.key())
+        Slot::of(self.key_bytes())
     }
 
     /// The value; none for a tombstone.
@@ -135,10 +136,9 @@ impl Record {
     }
 
     /// The same record, of which each dependency is known to exist.
-    pub fn vouched(&self) -> Self {
-        let mut block = self.0.to_vec();
-        block[FLAGS_AT] |= VOUCHED;
-        Self(block.into())
+    pub fn vouched(mut self) -> Self {
+        Arc::make_mut(&mut self.0)[FLAGS_AT] |= VOUCHED;
+        self
     }
 
     /// The same write with those dependencies only that `keep` accepts.
@@ -205,7 +205,7 @@ impl Record {
         HEADER_BYTES + self.key_len() + self.entries_len() * ENTRY_BYTES
     }
 
-    fn key_bytes(&self) -> &[u8] {
+    pub fn key_bytes(&self) -> &[u8] {
         &self.0[HEADER_BYTES..HEADER_BYTES + self.key_len()]
     }
 }
@@ -303,7 +303,7 @@ mod tests {
         #[test]
         fn a_record_keeps_all_but_the_dependencies_that_are_taken_from_it(record in records()) {
             let kept: Vec<Dot> = record.dependencies().filter(|dot| dot.number > 4).collect();
-            let vouched = record.vouched();
+            let vouched = record.clone().vouched();
             let less = vouched.with_dependencies(|dot| dot.number > 4);
             prop_assert_eq!(less.dependencies().collect::<Vec<_>>(), kept);
             prop_assert_eq!(less.value(), record.value());

@@ -36,10 +36,12 @@ impl Node {
         payload: Payload,
         wait: Duration,
     ) -> Result<Found, Refusal> {
-        let wait = wait.saturating_sub(self.proven().await);
         let answered = match self.read_here(key, &payload) {
             Ok(answered) => answered,
-            Err(_) => self.get_elsewhere(key, payload, wait).await,
+            Err(_) => {
+                let wait = wait.saturating_sub(self.proven().await);
+                self.get_elsewhere(key, payload, wait).await
+            }
         };
         self.shorten_found(answered).await
     }
@@ -52,7 +54,8 @@ impl Node {
             let facts = self.me.facts();
             let stable = self.acks.stable();
             let payload = may_read(&facts, &stable, slot, payload)?;
-            let partition = facts.partition().ok_or(NotHere::NotOwner)?;
+            let view = facts.view().ok_or(NotHere::NotOwner)?;
+            let partition = view.partition_of_slot(slot);
             #[cfg(test)]
             super::interleaved::happen_now();
             let record = self.resident.get(key.as_str());

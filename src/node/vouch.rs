@@ -10,7 +10,6 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use futures_util::future::join_all;
 use futures_util::stream::FuturesUnordered;
 use tokio::time::{Instant, timeout_at};
 
@@ -47,7 +46,9 @@ impl Node {
         let deadline = Instant::now() + VOUCH_LIMIT;
         let (mut payload, mut doubts) = self.doubts(&self.me.facts(), payload);
         if !doubts.entries.is_empty() {
-            self.hear_writers(&doubts.entries, deadline).await;
+            // Mostly that is all.
+            let writers = writers_of(&self.me.facts(), &doubts.entries);
+            self.ask_each(writers, &doubts, deadline - VOUCH_LIMIT / 2).await;
             (payload, doubts) = self.doubts(&self.me.facts(), &payload);
         }
         if doubts.entries.is_empty() && doubts.epochs.is_empty() {
@@ -63,21 +64,6 @@ impl Node {
             return Err(Refusal::unheard_of(epoch));
         }
         self.judged(payload, &doubts, &told)
-    }
-
-    /// What the members that took writes hold by now, and what is stable of it. Mostly that is all.
-    async fn hear_writers(&self, entries: &VersionVector, deadline: Instant) {
-        let facts = self.me.facts();
-        let writers: BTreeSet<Member> = entries
-            .iter()
-            .filter_map(|dot| facts.views.get(&dot.log.epoch)?.member_by_id(dot.log.member))
-            .filter(|writer| writer.node != self.me.node && !self.peers.is_away(&writer.node))
-            .collect();
-        let asked = writers
-            .iter()
-            .map(|writer| self.gossip_once(writer, GOSSIP_LIMIT));
-        // Given up, not timed out: a peer is not away because it takes longer than this.
-        let _ = timeout_at(deadline - VOUCH_LIMIT / 2, join_all(asked)).await;
     }
 
     fn judged(&self, mut payload: Payload, doubts: &Doubts, told: &Told) -> Result<Vetted, Refusal> {
@@ -197,6 +183,13 @@ impl Node {
     /// Asks the members of the newest view, and those whose logs are in doubt, until all doubts are settled
     /// or the time is up.
     pub(super) async fn ask_members(&self, facts: &Facts, doubts: &Doubts, deadline: Instant) -> Told {
+        let listed = facts.newest().into_iter().flat_map(|view| view.members());
+        let members = listed.chain(writers_of(facts, &doubts.entries)).collect();
+        self.ask_each(members, doubts, deadline).await
+    }
+
+    async fn ask_each(&self, members: BTreeSet<Member>, doubts: &Doubts, deadline: Instant) -> Told {
+        let facts = self.me.facts();
         let logs: Vec<Log> = doubts.entries.iter().map(|dot| dot.log).collect();
         let mut told = Told::default();
         told.hear(&facts.me, self.vouch(&[], &logs));
@@ -204,11 +197,6 @@ impl Node {
         for dot in doubts.entries.iter().filter(|dot| facts.is_no_dot(*dot)) {
             told.ends.insert(dot.log, 0);
         }
-        let listed = facts.newest().into_iter().flat_map(|view| view.members());
-        let writers = logs
-            .iter()
-            .filter_map(|log| facts.views.get(&log.epoch)?.member_by_id(log.member));
-        let members: BTreeSet<Member> = listed.chain(writers).collect();
         let others = members
             .into_iter()
             .filter(|member| member.node != self.me.node && !self.peers.is_away(&member.node));
@@ -241,4 +229,10 @@ impl Node {
         self.claims.hear(&told.exist);
         told
     }
+}
+
+/// The members to whose logs the entries belong, as far as the views are known.
+fn writers_of(facts: &Facts, entries: &VersionVector) -> BTreeSet<Member> {
+    let member = |dot: Dot| facts.views.get(&dot.log.epoch)?.member_by_id(dot.log.member);
+    entries.iter().filter_map(member).collect()
 }

@@ -30,7 +30,7 @@ impl Index {
     /// no more. All are seen as they are at one moment; nothing is written while they are shown.
     pub fn visit_from(&self, from: Bound<&str>, mut visit: impl FnMut(&Record) -> bool) {
         let records = self.records.read();
-        for ByKey(record) in records.range::<str, _>((from, Bound::Unbounded)) {
+        for ByKey(record) in records.range::<[u8], _>((from.map(str::as_bytes), Bound::Unbounded)) {
             if !visit(record) {
                 return;
             }
@@ -47,7 +47,7 @@ impl Index {
     }
 
     pub(super) fn remove(&self, record: &Record) {
-        self.records.write().remove(record.key());
+        self.records.write().remove(record.key_bytes());
     }
 
     pub(super) fn is_complete(&self) -> bool {
@@ -63,15 +63,15 @@ impl fmt::Debug for Index {
     }
 }
 
-impl Borrow<str> for ByKey {
-    fn borrow(&self) -> &str {
-        self.0.key()
+impl Borrow<[u8]> for ByKey {
+    fn borrow(&self) -> &[u8] {
+        self.0.key_bytes()
     }
 }
 
 impl PartialEq for ByKey {
     fn eq(&self, other: &Self) -> bool {
-        self.0.key() == other.0.key()
+        self.0.key_bytes() == other.0.key_bytes()
     }
 }
 
@@ -85,7 +85,7 @@ impl PartialOrd for ByKey {
 
 impl Ord for ByKey {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.0.key().cmp(other.0.key())
+        self.0.key_bytes().cmp(other.0.key_bytes())
     }
 }
 

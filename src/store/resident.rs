@@ -41,8 +41,8 @@ struct Place {
 }
 
 impl Place {
-    fn of(key: &str) -> Self {
-        let hash = xxh3_64(key.as_bytes());
+    fn of(key: &[u8]) -> Self {
+        let hash = xxh3_64(key);
         Self {
             slot: slot_of(hash),
             hash: table_hash(hash),
@@ -62,7 +62,7 @@ fn table_hash(hash: u64) -> u64 {
 }
 
 fn rehash(record: &Record) -> u64 {
-    table_hash(xxh3_64(record.key().as_bytes()))
+    table_hash(xxh3_64(record.key_bytes()))
 }
 
 impl Default for Resident {
@@ -83,25 +83,25 @@ impl Resident {
 
     /// The record of a key; a tombstone is a record too.
     pub fn get(&self, key: &str) -> Option<Record> {
-        let place = Place::of(key);
+        let place = Place::of(key.as_bytes());
         let table = self.slots[place.slot.index()].read();
         table
             .records
-            .find(place.hash, |record| record.key() == key)
+            .find(place.hash, |record| record.key_bytes() == key.as_bytes())
             .cloned()
     }
 
     /// Puts a record in the place of the one under its key, whichever of them would win, and returns
     /// the one that was there.
     pub fn put(&self, record: Record) -> Option<Record> {
-        let place = Place::of(record.key());
+        let place = Place::of(record.key_bytes());
         self.count_in(&record);
         let mut table = self.slots[place.slot.index()].write();
         if table.is_indexed {
             self.index.put(record.clone());
         }
         let records = &mut table.records;
-        let replaced = match records.find_mut(place.hash, |other| other.key() == record.key()) {
+        let replaced = match records.find_mut(place.hash, |other| other.key_bytes() == record.key_bytes()) {
             Some(other) => Some(std::mem::replace(other, record)),
             None => {
                 records.insert_unique(place.hash, record, rehash);
@@ -114,11 +114,11 @@ impl Resident {
 
     /// Drops the record of a key and returns it.
     pub fn remove(&self, key: &str) -> Option<Record> {
-        let place = Place::of(key);
+        let place = Place::of(key.as_bytes());
         let mut table = self.slots[place.slot.index()].write();
         let entry = table
             .records
-            .find_entry(place.hash, |record| record.key() == key)
+            .find_entry(place.hash, |record| record.key_bytes() == key.as_bytes())
             .ok()?;
         let (removed, _) = entry.remove();
         if table.is_indexed {

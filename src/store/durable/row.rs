@@ -48,7 +48,7 @@ fn decode_block(key: &[u8], row: &[u8]) -> Result<Record, &'static str> {
         return Err("its checksum does not match");
     }
     let record = Record::from_block(block).map_err(|_| "it is no record")?;
-    if record.key().as_bytes() != key {
+    if record.key_bytes() != key {
         return Err("it belongs to another key");
     }
     Ok(record)

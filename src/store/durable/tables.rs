@@ -216,10 +216,15 @@ fn missing_file_of(keyspace: &Keyspace) -> Option<PathBuf> {
 
 /// What a batch does to each key. One line a key, since the database must not see a key twice in one
 /// batch: it could not tell which of them is the later.
-fn rows(batch: &Batch) -> BTreeMap<&str, Option<Vec<u8>>> {
-    let forgotten = batch.forgotten.iter().map(|key| (key.as_str(), None));
+fn rows(batch: &Batch) -> BTreeMap<&[u8], Option<Vec<u8>>> {
+    let forgotten = batch.forgotten.iter().map(|key| (key.as_str().as_bytes(), None));
     let newest: BTreeMap<_, _> = forgotten
-        .chain(batch.records.iter().map(|record| (record.key(), Some(record))))
+        .chain(
+            batch
+                .records
+                .iter()
+                .map(|record| (record.key_bytes(), Some(record))),
+        )
         .collect();
     newest
         .into_iter()
@@ -238,7 +243,7 @@ fn note_key(name: &str) -> Vec<u8> {
 pub(super) fn bytes_of(batch: &Batch) -> u64 {
     const BATCH_BYTES: usize = 128;
     const ITEM_BYTES: usize = 21;
-    let record = |record: &Record| record.key().len() + row::len(record);
+    let record = |record: &Record| record.key_bytes().len() + row::len(record);
     let note = |(name, value): &(String, Option<Vec<u8>>)| name.len() + value.as_ref().map_or(0, Vec::len);
     let records = batch.records.iter().map(record);
     let forgotten = batch.forgotten.iter().map(|key| key.as_str().len());

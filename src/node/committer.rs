@@ -14,6 +14,7 @@ use tokio::time::{Instant, sleep};
 use super::draft::{Decision, Draft};
 use super::forward::WRITE_LIMIT;
 use super::jobs::{After, Job, NotStored, PushJob, SeveralStored};
+use super::pace::rest_after;
 use super::{LATE_PUSH_LIMIT, Node, PUSH_LIMIT};
 use crate::causality::Record;
 use crate::names::{Epoch, MemberId, SLOTS};
@@ -57,6 +58,8 @@ pub struct Committer {
     parked: Vec<Job>,
     /// Jobs about whole slots. A batch takes one of them, so that no write waits behind several.
     bulky: VecDeque<Job>,
+    /// When the next of them may be taken.
+    bulky_after: Instant,
 }
 
 impl Committer {
@@ -76,6 +79,7 @@ impl Committer {
             held: Vec::new(),
             parked: Vec::new(),
             bulky: VecDeque::new(),
+            bulky_after: Instant::now(),
         }
     }
 
@@ -83,9 +87,13 @@ impl Committer {
         let mut jobs = Vec::with_capacity(BATCH_JOBS);
         while self.next_jobs(&mut jobs).await {
             self.refuse_held();
-            self.spread_bulky(&mut jobs);
+            let has_bulky = self.spread_bulky(&mut jobs);
             self.give(&mut jobs);
+            let began = has_bulky.then(Instant::now);
             self.commit(std::mem::take(&mut jobs)).await;
+            if let Some(began) = began {
+                self.bulky_after = Instant::now() + rest_after(began.elapsed());
+            }
         }
     }
 
@@ -98,15 +106,19 @@ impl Committer {
             biased;
             () = node.tasks.stopping() => false,
             received = self.queue.recv_many(jobs, BATCH_JOBS) => received > 0,
-            () = std::future::ready(()), if !self.bulky.is_empty() => true,
+            () = sleep_until(Some(self.bulky_after)), if !self.bulky.is_empty() => true,
             () = sleep_until(until) => true,
         }
     }
 
-    /// Leaves one job about whole slots in the batch, the one that has waited longest.
-    fn spread_bulky(&mut self, jobs: &mut Vec<Job>) {
+    /// Leaves one job about whole slots in the batch, the one that has waited longest; none while the disk has to
+    /// recover from the last one. True if it leaves one.
+    fn spread_bulky(&mut self, jobs: &mut Vec<Job>) -> bool {
         self.bulky.extend(jobs.extract_if(.., |job| job.is_bulky()));
-        jobs.extend(self.bulky.pop_front());
+        let next = self.bulky.pop_front_if(|_| self.bulky_after <= Instant::now());
+        let takes_one = next.is_some();
+        jobs.extend(next);
+        takes_one
     }
 
     /// Writes that have waited long enough for the next view: nothing was done with them.
@@ -247,6 +259,7 @@ impl Committer {
             let began = Instant::now();
             let stored = self.engine.commit(batch).await;
             self.node.storage.took(began.elapsed(), batch);
+            self.node.pace.took(began.elapsed());
             match stored {
                 Ok(()) => {
                     self.node.storage.well();

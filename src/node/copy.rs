@@ -140,15 +140,29 @@ impl Node {
         }
     }
 
+    /// Stores a page, in pieces that clients' writes do not wait long for.
     async fn stage(&self, round: Round, records: Vec<Record>) -> bool {
-        let (reply, done) = oneshot::channel();
-        self.enqueue(Job::Stage {
-            round,
-            records,
-            reply,
-        })
-        .await;
-        matches!(done.await, Ok(Ok(())))
+        let mut records = records.into_iter().peekable();
+        while records.peek().is_some() {
+            let mut room = self.pace.budget();
+            let piece = std::iter::from_fn(|| {
+                let fits = room > 0;
+                let record = records.next_if(|_| fits)?;
+                room = room.saturating_sub(record.as_block().len());
+                Some(record)
+            });
+            let (records, (reply, done)) = (piece.collect(), oneshot::channel());
+            self.enqueue(Job::Stage {
+                round,
+                records,
+                reply,
+            })
+            .await;
+            if !matches!(done.await, Ok(Ok(()))) {
+                return false;
+            }
+        }
+        true
     }
 
     fn count(&self, round: Round, giver: MemberId, moved: usize, to_go: u64) {

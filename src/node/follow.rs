@@ -328,22 +328,19 @@ impl Node {
 
     async fn copy_gained(&self, round: Round) {
         let target = round.target;
-        // Slots that come back soon after they moved away are copied like any others, if those who have
-        // them can do without what is kept here.
-        if let Some(view) = self
-            .me
-            .facts()
-            .view()
-            .filter(|_| !self.me.facts().kept.is_empty())
-        {
-            self.drop_confirmed(view).await;
-        }
         let facts = self.me.facts();
         let (Some(view), Some((_, before))) =
             (facts.views.get(&target), facts.views.range(..target).next_back())
         else {
             return;
         };
+        // Slots that come back soon after they moved away are copied like any others, if those who have
+        // them can do without what is kept here.
+        let comes_back = view.slots_of_member(&facts.me).intersection(&facts.kept_slots());
+        if let Some(active) = facts.view().filter(|_| !comes_back.is_empty()) {
+            self.drop_confirmed(active, &comes_back).await;
+        }
+        let facts = self.me.facts();
         // What is kept all the same is brought up to date by the hand-over alone.
         let here = facts.owned_slots().union(&facts.kept_slots());
         let gained = view

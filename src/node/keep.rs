@@ -43,7 +43,10 @@ impl Node {
             let Some(view) = facts.view().filter(|_| !facts.kept.is_empty()).cloned() else {
                 return;
             };
-            self.drop_confirmed(&view).await;
+            // The disk has enough to do with a copy.
+            if !facts.is_between_views() {
+                self.drop_confirmed(&view, &SlotSet::all()).await;
+            }
             sleep(pause).await;
             pause = KEEP_PAUSE_MAX.min(2 * pause);
         }
@@ -64,7 +67,7 @@ impl Node {
             if facts.kept.is_empty() {
                 self.leave().await;
             } else {
-                self.drop_confirmed(&view).await;
+                self.drop_confirmed(&view, &SlotSet::all()).await;
                 if began.elapsed() >= RETURN_AFTER {
                     self.return_kept(&view).await;
                 }
@@ -103,15 +106,16 @@ impl Node {
         }
     }
 
-    /// Goes through what is kept, a piece after the other: asks, and drops at once what is confirmed.
-    pub(super) async fn drop_confirmed(&self, view: &View) {
+    /// Goes through what is kept of some slots, a piece after the other: asks, and drops at once what is confirmed.
+    pub(super) async fn drop_confirmed(&self, view: &View, slots: &SlotSet) {
         let serves = !self.me.facts().is_leaving();
         let records = if serves {
             DROP_RECORDS
         } else {
             DROP_RECORDS_AT_THE_END
         };
-        for slots in self.kept_pieces(records) {
+        let kept = self.me.facts().kept_slots().intersection(slots);
+        for slots in self.pieces_of(&kept, records) {
             let confirmed = self.confirmed_by_all(view, &slots).await;
             if confirmed.is_empty() {
                 continue;
@@ -132,11 +136,11 @@ impl Node {
         let _ = done.await;
     }
 
-    /// The kept slots in pieces of about so many records.
-    pub(super) fn kept_pieces(&self, records: usize) -> Vec<SlotSet> {
+    /// Slots in pieces of about so many records.
+    pub(super) fn pieces_of(&self, slots: &SlotSet, records: usize) -> Vec<SlotSet> {
         let mut pieces = Vec::new();
         let (mut piece, mut in_piece) = (SlotSet::default(), 0);
-        for slot in self.me.facts().kept_slots().iter() {
+        for slot in slots.iter() {
             piece.insert(slot);
             in_piece += self.resident.len_of(slot);
             if in_piece >= records {

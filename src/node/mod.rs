@@ -38,6 +38,7 @@ mod left_behind;
 mod link;
 mod list;
 mod me;
+mod pace;
 mod peers;
 mod proof;
 mod read;
@@ -91,6 +92,7 @@ use gossip::Reports;
 use jobs::Job;
 use left_behind::Pages;
 use me::Me;
+use pace::Pace;
 use peers::Peers;
 use remembered::Remembered;
 use storage::Storage;
@@ -125,6 +127,7 @@ pub struct Node {
     tasks: Tasks,
     queue: mpsc::Sender<Job>,
     storage: Storage,
+    pace: Pace,
     tickets: Tickets,
     remembered: Remembered,
     complaints: Complaints,

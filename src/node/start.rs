@@ -79,6 +79,7 @@ impl Node {
             tasks,
             queue,
             storage: Default::default(),
+            pace: Default::default(),
             tickets: Default::default(),
             remembered: Default::default(),
             complaints: Default::default(),

@@ -11,7 +11,7 @@ use rand::{RngExt, SeedableRng};
 use tokio::time::Instant;
 
 use super::history::{Asked, History, Told, is_unknown};
-use super::measure::{Measure, Request};
+use super::measure::Measure;
 use crate::cli::arguments::Bench;
 use crate::client::{Client, ClientError, Session};
 use crate::names::Key;
@@ -119,11 +119,7 @@ impl BenchClient {
     }
 
     fn measure(&mut self, asked: Instant, failure: Option<String>) {
-        let request = Request {
-            at: asked - self.began,
-            took: asked.elapsed(),
-        };
-        self.measure.note(request, failure);
+        self.measure.note(asked - self.began, asked.elapsed(), failure);
     }
 
     fn write_down(&mut self, asked: Instant, key: &Key, write: Option<&str>, payload: &str, told: &Told<'_>) {

@@ -8,9 +8,6 @@ use serde_json::{Value, json};
 use super::measure::{Measure, Waits};
 use crate::cli::output;
 
-/// A node answers or refuses within this.
-const SLOW: Duration = Duration::from_secs(1);
-
 /// One part of a bench.
 pub(super) struct Report {
     name: &'static str,
@@ -23,7 +20,7 @@ impl Report {
     }
 
     pub(super) fn failed(&self) -> u64 {
-        self.measure.failed
+        self.measure.waits().failed
     }
 
     pub(super) fn text(&self, each_second: bool) -> String {
@@ -34,13 +31,13 @@ impl Report {
             waits.requests,
             self.measure.took.as_secs_f64(),
             self.rate(waits),
-            self.measure.failed,
-            self.measure.over(SLOW),
+            waits.failed,
+            waits.slow,
         );
         for reason in &self.measure.reasons {
             let _ = write!(text, "\n  failed: {reason}");
         }
-        let mut table = output::table(&["", "REQUESTS", "P50 MS", "P99 MS", "MOST MS"]);
+        let mut table = output::table(&["", "REQUESTS", "P50 MS", "P99 MS", "MOST MS", "FAILED", "OVER 1 S"]);
         if each_second {
             let seconds = self.measure.seconds();
             table.add_rows(
@@ -60,8 +57,8 @@ impl Report {
             "part": self.name,
             "seconds": self.measure.took.as_secs_f64(),
             "requests_a_second": self.rate(waits),
-            "failed": self.measure.failed,
-            "over_a_second": self.measure.over(SLOW),
+            "failed": waits.failed,
+            "over_a_second": waits.slow,
             "reasons": self.measure.reasons,
             "waits": waits_json(waits),
         });
@@ -78,7 +75,7 @@ impl Report {
     }
 }
 
-fn row(name: &str, waits: Waits) -> [String; 5] {
+fn row(name: &str, waits: Waits) -> [String; 7] {
     let shown = |wait| format!("{:.2}", ms(wait));
     [
         name.to_owned(),
@@ -86,6 +83,8 @@ fn row(name: &str, waits: Waits) -> [String; 5] {
         shown(waits.p50),
         shown(waits.p99),
         shown(waits.most),
+        waits.failed.to_string(),
+        waits.slow.to_string(),
     ]
 }
 
@@ -95,6 +94,8 @@ fn waits_json(waits: Waits) -> Value {
         "p50_ms": ms(waits.p50),
         "p99_ms": ms(waits.p99),
         "most_ms": ms(waits.most),
+        "failed": waits.failed,
+        "over_a_second": waits.slow,
     })
 }
 

@@ -1,6 +1,8 @@
 //! Is this process alive, and may it be sent requests? Liveness asks nothing of the node: a node that
 //! waits for others must not be restarted for it.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::Response;
 
@@ -8,6 +10,9 @@ use super::error::ApiError;
 use super::partitions::{json, success};
 use crate::node::Situation;
 use crate::wire::public::{Check, Health};
+
+/// Clients' writes wait for the next view for about as long.
+const SEAL_LIMIT: Duration = Duration::from_secs(1);
 
 /// `GET /livez`.
 pub(super) fn alive() -> Response<Bytes> {
@@ -45,8 +50,35 @@ fn checks(situation: &Situation) -> Vec<Check> {
         check("view", waiting),
         check("data", lacking),
         check("storage", situation.storage_failure.clone()),
+        links(situation),
+        writes(situation),
         clock(situation),
     ]
+}
+
+/// A partition that this node cannot reach is said. Others cannot reach it either, as far as anybody knows, so the
+/// node stays in use for all other keys, unless it has no link at all or has only just begun to open them.
+fn links(situation: &Situation) -> Check {
+    let partitions: Vec<_> = situation.out_of_reach.iter().map(ToString::to_string).collect();
+    let trouble = match situation.is_cut_off {
+        true => "no link yet to any owner of the keys of partition",
+        false => "no owner answers for the keys of partition",
+    };
+    let trouble = (!partitions.is_empty()).then(|| format!("{trouble} {}", partitions.join(", ")));
+    Check {
+        ok: !situation.is_cut_off,
+        ..check("links", trouble)
+    }
+}
+
+/// Each view change has writes wait for a moment.
+fn writes(situation: &Situation) -> Check {
+    let wait = situation.sealed_for;
+    let trouble = wait.map(|wait| format!("they have waited {} ms for the next view", wait.as_millis()));
+    Check {
+        ok: wait.is_none_or(|wait| wait < SEAL_LIMIT),
+        ..check("writes", trouble)
+    }
 }
 
 /// Clocks that disagree are said, and keep nobody from being served.
@@ -75,6 +107,7 @@ fn describe(check: &Check) -> String {
 mod tests {
     use super::*;
     use crate::api::testing::situation;
+    use crate::names::PartitionId;
     use crate::node::{Refusal, Role};
 
     #[test]
@@ -84,7 +117,44 @@ mod tests {
         assert_eq!(body(false), r#"{"result":"success"}"#);
         let verbose: Health = serde_json::from_slice(&body(true)).expect("is health");
         let names: Vec<_> = verbose.checks.iter().map(|check| check.name.as_str()).collect();
-        assert_eq!(names, ["view", "data", "storage", "clock"]);
+        assert_eq!(names, ["view", "data", "storage", "links", "writes", "clock"]);
+    }
+
+    #[test]
+    fn a_node_without_links_is_not_ready_and_one_that_misses_a_partition_says_so() {
+        let detail = |situation: &Situation, name| {
+            let verbose = ready(situation, true).expect("is ready").into_body();
+            let verbose: Health = serde_json::from_slice(&verbose).expect("is health");
+            let check = verbose.checks.into_iter().find(|check| check.name == name);
+            check.expect("is checked").detail
+        };
+        let missing = Situation {
+            out_of_reach: vec![PartitionId(1)],
+            ..situation(Role::Proxy)
+        };
+        assert_eq!(
+            detail(&missing, "links"),
+            "no owner answers for the keys of partition 1"
+        );
+        let cut_off = Situation {
+            is_cut_off: true,
+            ..missing
+        };
+        assert!(
+            ready(&cut_off, false)
+                .expect_err("is cut off")
+                .to_string()
+                .contains("links: no link yet")
+        );
+        let sealed = |ms| Situation {
+            sealed_for: Some(Duration::from_millis(ms)),
+            ..situation(Role::Replica(PartitionId(0)))
+        };
+        assert_eq!(
+            detail(&sealed(999), "writes"),
+            "they have waited 999 ms for the next view"
+        );
+        assert!(ready(&sealed(1000), false).is_err());
     }
 
     #[test]
@@ -97,8 +167,8 @@ mod tests {
         let verbose = ready(&apart, true).expect("is ready").into_body();
         let verbose: Health = serde_json::from_slice(&verbose).expect("is health");
         let said = "this node's wall clock is not trusted: it jumped; b:1 is 2 h behind this node";
-        assert_eq!(verbose.checks[3].detail, said);
-        assert!(verbose.checks[3].ok && verbose.checks[0].detail == "ok");
+        assert_eq!(verbose.checks[5].detail, said);
+        assert!(verbose.checks[5].ok && verbose.checks[0].detail == "ok");
     }
 
     #[test]

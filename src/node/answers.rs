@@ -2,6 +2,8 @@
 //!
 //! The edges turn these into status codes and bodies; nothing here knows of HTTP.
 
+use std::time::Duration;
+
 use super::timekeeping::clock_difference;
 use super::view_request::ChangeProgress;
 use crate::causality::{Payload, Record, Timestamp};
@@ -111,6 +113,14 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// The same from a node that can do it itself, once it has caught up.
+    pub(super) fn of_who_is_behind(self) -> Self {
+        match self {
+            Self::Unavailable { partition } => Self::Behind { partition },
+            other => other,
+        }
+    }
+
     /// The payload claims a write that no member has taken.
     pub(super) fn impossible() -> Self {
         let text = "the causal payload depends on a write that no node has taken; send back what the store answered, or start again without one";
@@ -169,6 +179,12 @@ pub struct Situation {
     pub waiting_for: Option<Refusal>,
     /// Peers that do not answer at the moment.
     pub away: Vec<NodeId>,
+    /// Partitions no owner of which this node has a link to.
+    pub out_of_reach: Vec<PartitionId>,
+    /// Links are still being opened, or there are none at all though other nodes own every key.
+    pub is_cut_off: bool,
+    /// For how long writes have waited for the next view, if they do.
+    pub sealed_for: Option<Duration>,
     /// Records resident here that have a value.
     pub keys: u64,
     /// Records that an earlier life of this node left behind, and that it is about to hand over.

@@ -21,6 +21,9 @@ use crate::wire::peer::{Answer, Declined, Question};
 /// whoever notices.
 const DRIVER_SILENCE: Duration = Duration::from_secs(1);
 
+/// The same for a change that was under way when this node was stopped: writes wait for it, and nobody drives.
+const RESUME_AFTER: Duration = Duration::from_millis(50);
+
 /// How soon the others are asked again for a view that could not be followed.
 const FOLLOW_PAUSE: Duration = Duration::from_millis(20);
 
@@ -38,30 +41,43 @@ impl Node {
         // When the change that is under way was noticed. How long the drivers of earlier ones have been
         // silent says nothing about it: a view is learned a moment before its driver's first order.
         let mut noticed = (Epoch::NONE, Instant::now());
+        // Who drove the change that was under way when this node stopped has most likely stopped, too.
+        let mut resumed = self.pending_change().map(|view| view.epoch);
         loop {
-            let patience = DRIVER_SILENCE + Duration::from_millis(self.me.world.random() % 1000);
+            let silence = match resumed {
+                Some(_) => RESUME_AFTER,
+                None => DRIVER_SILENCE,
+            };
+            let patience = silence + silence.mul_f64((self.me.world.random() % 1000) as f64 / 1000.0);
             tokio::select! {
                 biased;
                 () = self.admissions.arrived.notified() => self.admit_waiting().await,
                 () = self.me.heard_newer.notified() => self.catch_up().await,
-                () = sleep(DRIVER_SILENCE / 4) => {}
+                () = sleep(silence / 4) => {}
             }
-            let facts = self.me.facts();
-            let pending = facts
-                .newest()
-                .filter(|view| view.epoch > facts.active && (view.is_member(&facts.me) || facts.is_member()))
-                .filter(|_| facts.may_act());
-            if let Some(view) = pending.filter(|view| view.epoch != noticed.0) {
-                noticed = (view.epoch, Instant::now());
+            let pending = self.pending_change();
+            let epoch = pending.as_ref().map(|view| view.epoch);
+            resumed = resumed.filter(|_| resumed == epoch);
+            if let Some(epoch) = epoch.filter(|epoch| *epoch != noticed.0) {
+                noticed = (epoch, Instant::now());
             }
             let undriven = self.following.driver_silence().min(noticed.1.elapsed());
-            if let Some(view) = pending.filter(|_| undriven >= patience) {
+            let is_due = undriven >= patience && !self.me.is_unproven();
+            if let Some(view) = pending.filter(|_| is_due) {
                 tracing::info!(epoch = %view.epoch, "nobody drives the view change; driving it");
-                self.drive(Arc::clone(view)).await;
-            } else if facts.is_member() && pending.is_none() {
+                self.drive(view).await;
+            } else if epoch.is_none() && self.me.facts().is_member() {
                 self.finish_undecided(patience).await;
             }
         }
+    }
+
+    /// The view that this node is on its way to, or will be when its disk is proven.
+    fn pending_change(&self) -> Option<Arc<View>> {
+        let facts = self.me.facts();
+        let newest = facts.newest().filter(|view| view.epoch > facts.active)?;
+        let concerns_us = newest.is_member(&facts.me) || facts.is_listed();
+        (concerns_us && facts.ended.is_none()).then(|| Arc::clone(newest))
     }
 
     /// A view that was accepted here may be chosen, and its proposer gone before it could say so: then

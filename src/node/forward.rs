@@ -108,7 +108,7 @@ impl Node {
                 }
                 else => return Round::Refused {
                     refusal: self.refusal(key, &declined),
-                    may_pass: self.may_pass(&declined),
+                    may_pass: self.may_pass(&declined) || self.is_owner_on_its_way(key),
                 },
             }
         }
@@ -139,6 +139,13 @@ impl Node {
     fn may_pass(&self, declined: &[Declined]) -> bool {
         let passes = |reason: &Declined| matches!(reason, Declined::Behind | Declined::NotOwner);
         declined.iter().any(passes) || self.me.facts().is_between_views()
+    }
+
+    /// True if an owner that does not answer may do so in a moment: after a restart of many, or on a busy machine,
+    /// links take a while.
+    fn is_owner_on_its_way(&self, key: &Key) -> bool {
+        let mut owners = self.other_owners(key).into_iter();
+        owners.any(|owner| self.peers.is_on_its_way(&owner))
     }
 
     /// What to tell a client whose request nobody took.
@@ -223,7 +230,9 @@ impl Node {
                     }
                 }
             }
-            if !self.may_pass(&declined) || Instant::now() + PATIENCE >= deadline {
+            // Who owns the key waits for what it lacks rather than for others.
+            let may_pass = self.may_pass(&declined) || !owned_before && self.is_owner_on_its_way(key);
+            if !may_pass || Instant::now() + PATIENCE >= deadline {
                 return Forwarded::Answered(Err(self.refusal(key, &declined)));
             }
             sleep(PATIENCE).await;
@@ -238,8 +247,7 @@ impl Node {
 
     pub(super) async fn is_alive(&self, node: &NodeId, limit: Duration) -> bool {
         // A peer that came to us may not have been called yet.
-        let is_up = self.peers.boot(node).is_some() && !self.peers.is_away(node);
-        let fresh = is_up && self.peers.silence(node) < FRESH;
+        let fresh = self.peers.is_up(node) && self.peers.silence(node) < FRESH;
         fresh || self.peers.call(node, Question::Ping, limit).await.is_ok()
     }
 

@@ -40,6 +40,8 @@ pub(super) struct Me {
     pub(super) believed_ms: AtomicU64,
     facts: ArcSwap<Facts>,
     activations: AtomicU64,
+    /// Since when writes have waited for the next view, while they do.
+    sealed_since: Mutex<Option<Instant>>,
     /// Ticks whenever new facts are published.
     pub(super) published: Signal,
     /// Somebody who spoke of an epoch that is newer than any view known here.
@@ -71,6 +73,7 @@ impl Me {
             walls: Mutex::new(Walls::new(limits.clock_limit, limits.forget_after, reading)),
             trusted_up_to_ms: AtomicU64::new(0),
             believed_ms: AtomicU64::new(0),
+            sealed_since: Mutex::new(facts.is_sealed().then(Instant::now)),
             facts: ArcSwap::from_pointee(facts),
             activations: AtomicU64::default(),
             published: Signal::default(),
@@ -123,7 +126,15 @@ impl Me {
             self.activations.fetch_add(1, Ordering::AcqRel);
             self.note_removals(&before, &facts);
         }
+        if before.is_sealed() != facts.is_sealed() {
+            *self.sealed_since.lock() = facts.is_sealed().then(Instant::now);
+        }
         self.published.happen();
+    }
+
+    /// For how long writes have waited for the next view, if they do.
+    pub(super) fn sealed_for(&self) -> Option<Duration> {
+        self.sealed_since.lock().map(|since| since.elapsed())
     }
 
     fn note_removals(&self, before: &Facts, facts: &Facts) {

@@ -29,6 +29,9 @@ const REDIAL_PAUSE: Duration = Duration::from_millis(100);
 /// The time for one knock. A caller that waits twice as long makes or shares one that began after it came.
 const KNOCK_LIMIT: Duration = Duration::from_millis(50);
 
+/// A peer that was heard or first called within this time may be on its way: it starts, or the machine is busy.
+pub(super) const ON_ITS_WAY_FOR: Duration = Duration::from_secs(2);
+
 /// Peers greet several times in this time, if they are there.
 const ESTRANGED_FOR: Duration = Duration::from_secs(3);
 
@@ -265,6 +268,16 @@ impl Peers {
     /// True if the peer did not answer the last time it was asked.
     pub(super) fn is_away(&self, node: &NodeId) -> bool {
         self.link(node).away.load(Ordering::Acquire)
+    }
+
+    /// True if the peer does not answer, and has not been silent for long enough to be given up.
+    pub(super) fn is_on_its_way(&self, node: &NodeId) -> bool {
+        self.is_away(node) && self.silence(node) < ON_ITS_WAY_FOR
+    }
+
+    /// True if the link to the peer is up, and it answered the last time it was asked.
+    pub(super) fn is_up(&self, node: &NodeId) -> bool {
+        self.boot(node).is_some() && !self.is_away(node)
     }
 
     pub(super) fn outstanding(&self, node: &NodeId) -> usize {

@@ -13,9 +13,9 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::Node;
 use super::answers::{Done, Found, Refusal, Written};
-use super::forward::{Forwarded, WRITE_LIMIT};
+use super::forward::Forwarded;
 use super::jobs::{Job, NotStored, SeveralJob};
-use super::read::{NEWS_PAUSE, PATIENCE};
+use super::read::PATIENCE;
 use super::vouch::Vetted;
 use super::write::{NotTaken, STORE_LIMIT};
 use crate::causality::{Payload, VersionVector};
@@ -139,10 +139,7 @@ impl Node {
             };
             let refusal = match self.forward(key, question, outcomes, began).await {
                 Forwarded::Answered(Ok(outcomes)) => return Ok(outcomes),
-                // Nobody else can be asked, and this replica can, later.
-                Forwarded::Answered(Err(Refusal::Unavailable { partition })) if is_behind => {
-                    Refusal::Behind { partition }
-                }
+                Forwarded::Answered(Err(refusal)) if is_behind => refusal.of_who_is_behind(),
                 Forwarded::Answered(Err(refusal)) => refusal,
                 Forwarded::OursNow => continue,
             };
@@ -151,12 +148,9 @@ impl Node {
             if operations.iter().any(elsewhere) {
                 return Err(Undone::Scattered);
             }
-            let may_come = matches!(refusal, Refusal::Behind { .. });
-            if !may_come || began.elapsed() + PATIENCE >= WRITE_LIMIT {
+            if !self.may_catch_up(&refusal, published, began).await {
                 return Err(Undone::Refused(refusal));
             }
-            // Where nobody else can be asked, everybody says no at once.
-            let _ = timeout(NEWS_PAUSE, self.me.published.beyond(published)).await;
         }
     }
 

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use super::Node;
 use super::answers::{Refusal, Role, Situation};
-use crate::names::{ClusterId, NodeId};
+use super::peers::ON_ITS_WAY_FOR;
+use crate::names::{ClusterId, NodeId, PartitionId};
 use crate::placement::View;
 use crate::replication::Facts;
 
@@ -25,6 +26,7 @@ impl Node {
         // Nor does a node wait for itself, where its own address does not lead back to it.
         away.retain(|node| *node != self.me.node && view.as_ref().is_some_and(|view| lists_both(view, node)));
         let (doubt, clocks_apart) = self.me.disagreement();
+        let out_of_reach = facts.view().map_or_else(Vec::new, |view| self.out_of_reach(view));
         Situation {
             node: self.me.node.clone(),
             incarnation: self.me.member().incarnation,
@@ -37,6 +39,9 @@ impl Node {
             ready: facts.is_member() && facts.is_ready(),
             waiting_for: self.waiting_for(&facts),
             away,
+            is_cut_off: self.is_cut_off(&facts, &out_of_reach),
+            out_of_reach,
+            sealed_for: self.me.sealed_for(),
             keys: u64::try_from(self.resident.live_len()).unwrap_or(u64::MAX),
             left_behind: u64::try_from(self.pages.len()).unwrap_or(u64::MAX),
             slots_lost: u32::try_from(facts.gone.len()).unwrap_or(u32::MAX),
@@ -45,6 +50,21 @@ impl Node {
             clocks_apart,
             change: self.change_progress(),
         }
+    }
+
+    fn out_of_reach(&self, view: &View) -> Vec<PartitionId> {
+        let reaches = |owner: &NodeId| *owner == self.me.node || self.peers.is_up(owner);
+        let partitions = view.partitions();
+        let lost = partitions.filter(|(_, owners)| !owners.iter().any(reaches));
+        lost.map(|(partition, _)| partition).collect()
+    }
+
+    /// True until links had time to open after the start, and for a proxy as long as it has none: it could answer
+    /// for no key, whoever else can.
+    fn is_cut_off(&self, facts: &Facts, out_of_reach: &[PartitionId]) -> bool {
+        let is_young = self.me.born.elapsed() < ON_ITS_WAY_FOR;
+        let partitions = facts.view().map_or(0, |view| view.partitions().count());
+        !out_of_reach.is_empty() && (is_young || out_of_reach.len() == partitions)
     }
 
     fn role(&self, view: Option<&View>) -> Role {

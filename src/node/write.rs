@@ -11,7 +11,7 @@ use super::acks::Stored;
 use super::answers::{Refusal, Written};
 use super::forward::{Forwarded, WRITE_LIMIT};
 use super::jobs::{Job, NotStored, WriteJob};
-use super::read::PATIENCE;
+use super::read::{NEWS_PAUSE, PATIENCE};
 use super::vouch::Vetted;
 use crate::causality::Payload;
 use crate::names::{Key, PartitionId};
@@ -36,24 +36,43 @@ impl Node {
         self.proven().await;
         self.route()?;
         loop {
+            let published = self.me.published.count();
             let answered = match self.write_here(key, Some(value.clone()), &payload, began).await {
                 Ok(written) => Ok(written),
                 Err(NotTaken::Refused(refusal)) => Err(refusal),
                 // It has waited for the next view for as long as a client should.
                 Err(NotTaken::NotHere(NotHere::Sealed)) => Err(self.refusal(key, &[])),
-                Err(NotTaken::NotHere(_)) => {
+                Err(NotTaken::NotHere(not_here)) => {
                     self.vet_epoch(&payload).await?;
-                    match self
+                    let forwarded = self
                         .forward_write(key, Some(value.clone()), &payload, began)
-                        .await
-                    {
-                        Forwarded::Answered(answered) => answered,
+                        .await;
+                    match forwarded {
                         Forwarded::OursNow => continue,
+                        Forwarded::Answered(Err(refusal)) if matches!(not_here, NotHere::EpochAhead(_)) => {
+                            let refusal = refusal.of_who_is_behind();
+                            if self.may_catch_up(&refusal, published, began).await {
+                                continue;
+                            }
+                            Err(refusal)
+                        }
+                        Forwarded::Answered(answered) => answered,
                     }
                 }
             };
             return self.shorten_written(answered).await;
         }
+    }
+
+    /// This owner is behind and nobody else took the write: waits for news since `published`. False if there is no
+    /// time for another attempt, or no hope.
+    pub(super) async fn may_catch_up(&self, refusal: &Refusal, published: u64, began: Instant) -> bool {
+        if !matches!(refusal, Refusal::Behind { .. }) || began.elapsed() + PATIENCE >= WRITE_LIMIT {
+            return false;
+        }
+        // Where nobody else can be asked, everybody says no at once.
+        let _ = timeout(NEWS_PAUSE, self.me.published.beyond(published)).await;
+        true
     }
 
     /// Deletes a key that exists, as far as the client may know.

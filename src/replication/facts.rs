@@ -188,7 +188,7 @@ impl Facts {
     }
 
     /// True if the active view lists this node in this incarnation, which has not ended; proven or not.
-    pub(super) fn is_listed(&self) -> bool {
+    pub fn is_listed(&self) -> bool {
         self.ended.is_none() && self.view().is_some_and(|view| view.is_member(&self.me))
     }
 

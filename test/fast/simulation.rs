@@ -8,6 +8,8 @@
 mod clocks;
 #[path = "simulation/faults.rs"]
 mod faults;
+#[path = "simulation/on_the_way.rs"]
+mod on_the_way;
 #[path = "simulation/plain.rs"]
 mod plain;
 #[path = "../support/mod.rs"]

@@ -37,6 +37,10 @@ impl Node {
         if !self.me.facts().votes_after_all_ended(view.epoch.next()) {
             return;
         }
+        // Another process may go by this node's name, and nobody else is there to see it.
+        if view.members().count() == 1 && !self.formation.is_reached() {
+            return;
+        }
         let later = view.members().map(|listed| self.later_life_of(listed, view));
         let Some(later) = join_all(later).await.into_iter().collect::<Option<Vec<_>>>() else {
             return;

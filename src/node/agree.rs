@@ -194,8 +194,13 @@ impl Node {
         (node, said.map(|(answer, member)| (answer, Some(member))))
     }
 
-    /// True if a call to the proposer's name reaches the proposer. The first view lists a proposer by its own
-    /// word, and another process may have that name.
+    /// True if the view of this epoch lists the proposer by its own word: no view lists its life yet.
+    pub(super) fn takes_proposers_word(&self, epoch: Epoch) -> bool {
+        let facts = self.me.facts();
+        facts.newest().is_none() || facts.votes_after_all_ended(epoch)
+    }
+
+    /// True if a call to the proposer's name reaches the proposer: another process may have that name.
     pub(super) async fn is_reached_by_its_name(&self, proposer: &Member) -> bool {
         let answer = self.peers.call_member(proposer, Question::Ping, ASK_LIMIT).await;
         answer.is_ok()

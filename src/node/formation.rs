@@ -70,6 +70,11 @@ impl Formation {
 }
 
 impl Formation {
+    /// True if this node's own address has led to this process.
+    pub(super) fn is_reached(&self) -> bool {
+        self.0.lock().is_reached
+    }
+
     /// This node was a member, and waits to be added again.
     pub(super) fn has_left(&self) {
         self.0.lock().stranger = true;
@@ -127,7 +132,7 @@ impl Node {
             }
             let round = self.meet(&nodes).await;
             let alike: BTreeSet<NodeId> = round.alike.keys().cloned().collect();
-            let may_be_alone = nodes.len() == 1 || self.formation.0.lock().is_reached;
+            let may_be_alone = nodes.len() == 1 || self.formation.is_reached();
             let is_quorum = is_quorum_of(&alike, &nodes) && (alike.len() > 1 || may_be_alone);
             if !is_quorum || !alike.contains(&self.me.node) {
                 quorum_since = None;
@@ -189,7 +194,7 @@ impl Node {
     /// What to do about another process that answers at this node's own address. Nobody may answer there:
     /// not every network leads a node to itself.
     async fn other_at_own_address(&self) -> Option<String> {
-        if self.formation.0.lock().is_reached {
+        if self.formation.is_reached() {
             return None;
         }
         let there = self.peers.who_answers_at(&self.me.node).await?;

@@ -204,8 +204,8 @@ impl Node {
                 listing,
                 payload,
             } => self.answer_list(&slots, &listing, &payload),
-            Question::Promise { start: Some(_), .. } | Question::Accept { start: Some(_), .. }
-                if self.me.facts().newest().is_none() && !self.is_reached_by_its_name(peer).await =>
+            Question::Promise { epoch, .. } | Question::Accept { epoch, .. }
+                if self.takes_proposers_word(epoch) && !self.is_reached_by_its_name(peer).await =>
             {
                 self.voted(Vote::NotVoting)
             }

@@ -80,6 +80,33 @@ async fn a_first_view_is_voted_for_if_its_proposer_answers_at_its_address() {
     }
 }
 
+/// Every life that the view lists has ended: the later lives of its nodes vote, and list each other by their
+/// own word.
+#[tokio::test(start_paused = true)]
+async fn a_later_life_is_voted_for_if_it_answers_at_its_address() {
+    let [listed, later] = listed_and_stranger();
+    for (at_its_address, is_believed) in [(&later, true), (&listed, false)] {
+        let mut facts = Facts::new(life(0, 2));
+        facts.learn(first_view(2, 2).view().expect("is active"));
+        let (node, cast) = node_with(facts).await;
+        cast.puts(Actor::new(at_its_address, idle), &later.node);
+        let ballot = Ballot {
+            round: 1,
+            proposer: later.node.clone(),
+            attempt: 1,
+        };
+        let promise = Question::Promise {
+            epoch: Epoch(2),
+            ballot,
+            start: None,
+        };
+        let Some(Answer::Voted { vote, .. }) = ask(&node, &later, promise).await else {
+            panic!("a vote is answered");
+        };
+        assert_eq!(vote == Vote::Promised { accepted: None }, is_believed, "{vote:?}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_greeting_by_a_members_name_does_not_bring_the_member_back() {
     let [listed, stranger] = listed_and_stranger();

@@ -14,6 +14,9 @@ use crate::names::{Dot, Epoch, Member, MemberId, Slot};
 use crate::placement::{LeftBehind, SlotSet, View};
 use crate::planted::{self, Fault};
 
+/// A time at which nothing was stored yet; 0 stands for none.
+const LONG_AGO_MS: u64 = 1;
+
 /// Why a life ended though its node runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ending {
@@ -153,6 +156,10 @@ impl Facts {
             return None;
         }
         let ours = self.view()?;
+        // Removals are forgotten when nothing of them may be taken any more.
+        if !ours.lists(&self.me.node) && ours.left_ms(self.id).is_none() {
+            return Some(LONG_AGO_MS);
+        }
         let removed = ours.removed.iter();
         let since_fork = removed.filter(|(id, _)| !winner.removed.contains_key(id));
         let since_fork = since_fork.map(|(_, removal)| removal.at_ms);

@@ -4,13 +4,6 @@
 use super::*;
 use crate::replication::Ending;
 
-/// The same change, decided without a quorum.
-fn forked(view: &View) -> Arc<View> {
-    let mut forked = view.clone();
-    forked.fork(1, 1000);
-    Arc::new(forked)
-}
-
 /// The number and the generation of each view that is known.
 fn known(facts: &Facts) -> Vec<(u64, u32)> {
     let epochs = facts.views.keys();

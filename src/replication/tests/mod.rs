@@ -7,6 +7,8 @@ mod exchanges;
 mod generations;
 mod keep;
 mod lacks;
+mod leftover;
+mod lines;
 mod moves;
 mod progress;
 mod quiescence;
@@ -67,6 +69,13 @@ fn plus(view: &View, number: u64) -> Arc<View> {
 
 fn minus(view: &View, number: u64) -> Arc<View> {
     Arc::new(next::remove(view, &node(number)).expect("is listed"))
+}
+
+/// The same change, decided without a quorum.
+fn forked(view: &View) -> Arc<View> {
+    let mut forked = view.clone();
+    forked.fork(1, 1000);
+    Arc::new(forked)
 }
 
 fn log(member: &Member, epoch: u64) -> Log {

@@ -32,6 +32,6 @@ pub(super) fn check_name(called: &NodeId, ours: &Greeting, theirs: &Greeting) ->
 #[cfg(test)]
 mod callers;
 #[cfg(test)]
-mod rig;
+pub(super) mod rig;
 #[cfg(test)]
 mod tests;

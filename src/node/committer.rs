@@ -4,6 +4,9 @@
 //! The order is the safety argument: nothing is sent, answered or shown before it is stored (I8), and a
 //! reader never sees a vector whose records are not in the map yet, or not any more.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;

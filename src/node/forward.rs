@@ -4,6 +4,9 @@
 //! one owner at a time, and only to one that has just shown that it is alive, because a write that was
 //! sent to a node that froze may still happen, and its outcome is then unknown.
 
+#[cfg(test)]
+mod tests;
+
 use std::time::Duration;
 
 use bytes::Bytes;

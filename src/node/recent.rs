@@ -15,6 +15,9 @@
 //!   own socket. So patience is counted in slices, and a pause costs one slice at most.
 //! - A connection that breaks proves nothing either: the owner may have been restarted. It is called again.
 
+#[cfg(test)]
+mod tests;
+
 use std::time::Duration;
 
 use bytes::Bytes;

@@ -13,6 +13,7 @@ use crate::causality::Record;
 use crate::config::{Config, Limits, StoreKind};
 use crate::names::{ClusterId, Dot, Epoch, Incarnation, Log, Member, NodeId};
 use crate::net::{DialError, Dialer, PIPE_FRAMES, Pipe};
+use crate::node::committer::Committer;
 use crate::node::jobs::Return;
 use crate::node::{Machine, Node, Parts, Tasks};
 use crate::placement::{SlotSet, View};
@@ -28,10 +29,10 @@ use crate::wire::peer::{
 const CLUSTER: ClusterId = ClusterId(1);
 
 /// Long enough for whatever a node does by itself.
-pub(super) const SOON: Duration = Duration::from_secs(3);
+pub(in crate::node) const SOON: Duration = Duration::from_secs(3);
 
 /// Node `number` in one of its lives.
-pub(super) fn life(number: u64, life: u64) -> Member {
+pub(in crate::node) fn life(number: u64, life: u64) -> Member {
     Member {
         node: format!("n{number}:80").parse().expect("is a node"),
         incarnation: Incarnation {
@@ -53,7 +54,7 @@ pub(super) fn returned(from: &Member, record: Record, slots: SlotSet) -> Return 
 }
 
 /// The first `number` of a member's log in the first epoch.
-pub(super) fn dot(member: &Member, number: u64) -> Dot {
+pub(in crate::node) fn dot(member: &Member, number: u64) -> Dot {
     let log = Log {
         epoch: Epoch::FIRST,
         member: member.id(),
@@ -62,7 +63,7 @@ pub(super) fn dot(member: &Member, number: u64) -> Dot {
 }
 
 /// What node 0 knows in the first view of so many nodes, all in their first life.
-pub(super) fn first_view(count: u64, replicas: u32) -> Facts {
+pub(in crate::node) fn first_view(count: u64, replicas: u32) -> Facts {
     let members: Vec<Member> = (0..count).map(|number| life(number, 1)).collect();
     let nodes: BTreeSet<NodeId> = members.iter().map(|member| member.node.clone()).collect();
     let up = members
@@ -88,7 +89,7 @@ pub(super) fn start() -> Start {
 }
 
 /// It answers, and knows nothing.
-pub(super) fn idle(question: &Question) -> Option<Answer> {
+pub(in crate::node) fn idle(question: &Question) -> Option<Answer> {
     match question {
         Question::Ping => Some(Answer::Pong),
         _ => None,
@@ -99,34 +100,42 @@ pub(super) fn idle(question: &Question) -> Option<Answer> {
 type Words = Box<dyn Fn(&Question) -> Option<Answer> + Send + Sync>;
 
 /// A peer that greets in some life, and answers every question in the same way.
-pub(super) struct Actor {
+pub(in crate::node) struct Actor {
     pub(super) greets_as: Member,
     pub(super) boot: u64,
-    /// The process ends once it has answered an exchange.
-    pub(super) hangs_up_after_an_exchange: bool,
+    /// After which questions the stream breaks, answered or not.
+    hangs_up_after: Box<dyn Fn(&Question) -> bool + Send + Sync>,
     words: Words,
 }
 
 impl Actor {
-    pub(super) fn new(
+    pub(in crate::node) fn new(
         greets_as: &Member,
         words: impl Fn(&Question) -> Option<Answer> + Send + Sync + 'static,
     ) -> Self {
         Self {
             greets_as: greets_as.clone(),
             boot: 7,
-            hangs_up_after_an_exchange: false,
+            hangs_up_after: Box::new(|_| false),
             words: Box::new(words),
         }
+    }
+
+    pub(in crate::node) fn hangs_up_after(
+        mut self,
+        is_last: impl Fn(&Question) -> bool + Send + Sync + 'static,
+    ) -> Self {
+        self.hangs_up_after = Box::new(is_last);
+        self
     }
 }
 
 /// Who answers at each address.
 #[derive(Default)]
-pub(super) struct Cast {
+pub(in crate::node) struct Cast {
     tasks: Mutex<Option<Tasks>>,
     actors: Mutex<BTreeMap<NodeId, Arc<Actor>>>,
-    pub(super) asked: Mutex<Vec<Question>>,
+    pub(in crate::node) asked: Mutex<Vec<Question>>,
 }
 
 impl std::fmt::Debug for Cast {
@@ -136,7 +145,7 @@ impl std::fmt::Debug for Cast {
 }
 
 impl Cast {
-    pub(super) fn puts(&self, actor: Actor, at: &NodeId) {
+    pub(in crate::node) fn puts(&self, actor: Actor, at: &NodeId) {
         self.actors.lock().insert(at.clone(), Arc::new(actor));
     }
 }
@@ -195,7 +204,7 @@ async fn play(cast: &Cast, actor: &Actor, mut pipe: Pipe) -> Option<()> {
                 .await
                 .ok()?;
         }
-        if actor.hangs_up_after_an_exchange && matches!(question, Question::Exchange(_)) {
+        if (actor.hangs_up_after)(&question) {
             return None;
         }
     }
@@ -243,7 +252,14 @@ pub(super) fn config(node: &NodeId) -> Config {
 }
 
 /// Starts node 0 with these facts. Its peers are put in place later.
-pub(super) async fn node_with(facts: Facts) -> (Arc<Node>, Arc<Cast>) {
+pub(in crate::node) async fn node_with(facts: Facts) -> (Arc<Node>, Arc<Cast>) {
+    let (node, cast, committer) = node_without_committer(facts).await;
+    node.tasks.spawn(committer.run());
+    (node, cast)
+}
+
+/// The same, with a committer that does nothing by itself.
+pub(in crate::node) async fn node_without_committer(facts: Facts) -> (Arc<Node>, Arc<Cast>, Committer) {
     let cast = Arc::<Cast>::default();
     let tasks = Tasks::on_this_runtime();
     *cast.tasks.lock() = Some(tasks.clone());
@@ -251,7 +267,7 @@ pub(super) async fn node_with(facts: Facts) -> (Arc<Node>, Arc<Cast>) {
         world: Arc::new(Machine),
         dialer: Arc::new(Stage(Arc::clone(&cast))),
         engine: Arc::new(Disk(facts)),
-        tasks: tasks.clone(),
+        tasks,
     };
     let started = Node::start(&config(&life(0, 1).node), parts).await;
     let (node, committer) = started.expect("its notes parse");
@@ -264,8 +280,7 @@ pub(super) async fn node_with(facts: Facts) -> (Arc<Node>, Arc<Cast>) {
     if proven.active != Epoch::NONE {
         node.begin_epoch(&proven);
     }
-    tasks.spawn(committer.run());
-    (node, cast)
+    (node, cast, committer)
 }
 
 /// Greets the node as this member, and asks it one question; nothing if it hangs up.

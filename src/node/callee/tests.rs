@@ -136,8 +136,8 @@ async fn pages_come_from_the_process_that_answered_the_exchange() {
             }
             other => idle(other),
         };
-        let mut first = Actor::new(&listed, gives);
-        first.hangs_up_after_an_exchange = true;
+        let first = Actor::new(&listed, gives);
+        let first = first.hangs_up_after(|question| matches!(question, Question::Exchange(_)));
         cast.puts(first, &listed.node);
         // It exchanges by itself as soon as it serves.
         sleep(SOON).await;

@@ -10,6 +10,7 @@ use crate::names::{ClusterId, Incarnation, Member, NodeId};
 use crate::node::jobs::Return;
 use crate::node::{Machine, World};
 use crate::placement::{SlotSet, View, next};
+use crate::wire::peer::Operation;
 
 fn member(number: u64) -> Member {
     let incarnation = Incarnation {
@@ -83,6 +84,38 @@ fn batch_of(facts: Facts, records: &[Record], jobs: impl IntoIterator<Item = Job
 
 fn values(batch: &Batch) -> Vec<Option<&[u8]>> {
     batch.records.iter().map(Record::value).collect()
+}
+
+/// What is stored when a client reads this record and writes on, in one batch.
+fn written_after(read: &Record) -> Batch {
+    let job = crate::node::jobs::SeveralJob {
+        operations: vec![
+            Operation::Get { key: key("k") },
+            Operation::Put {
+                key: key("other"),
+                value: b"v".to_vec(),
+            },
+        ],
+        payload: Payload::default(),
+        vouched: true,
+        known_stable: Default::default(),
+        arrived: Instant::now(),
+        reply: oneshot::channel().0,
+    };
+    batch_of(facts(1), std::slice::from_ref(read), [Job::Several(job)])
+}
+
+#[test]
+fn what_is_written_after_a_record_that_nobody_vouched_for_is_not_vouched_for() {
+    let claimed = [record("k", None, 9).dot()].into_iter().collect();
+    let plain = record("k", Some(b"v"), 1);
+    let found = Record::new(&key("k"), plain.value(), plain.dot(), plain.timestamp(), &claimed);
+    assert!(!found.is_vouched());
+    for (read, is_vouched) in [(found.clone().vouched(), true), (found, false)] {
+        let batch = written_after(&read);
+        let stored: Vec<bool> = batch.records.iter().map(Record::is_vouched).collect();
+        assert_eq!(stored, [is_vouched]);
+    }
 }
 
 #[test]

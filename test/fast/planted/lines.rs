@@ -7,7 +7,7 @@ use causeway::node::{RequestKind, ViewOutcome, ViewRefusal, ViewRequest};
 use tokio::time::sleep;
 
 use super::Seen;
-use super::schedules::{LONG, found, operate, put, serve};
+use super::schedules::{LONG, found, operate, put, serve, until_whole};
 use crate::support::history::{Action, Answer, Outcome, Reply};
 use crate::support::simulated::cluster::SimCluster;
 use crate::support::simulated::simulate;
@@ -49,18 +49,6 @@ async fn get(cluster: &SimCluster, node: usize, key: &str, payload: &str) -> Rep
     operate(cluster, node, key, Action::Get, payload).await
 }
 
-/// Waits until one line is left and everything that the other one took has come back.
-async fn meet(cluster: &SimCluster) -> Seen {
-    let healed = tokio::time::Instant::now();
-    while healed.elapsed() < MET {
-        if cluster.is_serving() && cluster.differences().is_empty() {
-            return Ok(());
-        }
-        sleep(Duration::from_millis(10)).await;
-    }
-    Err(format!("two lines did not become one:\n{}", cluster.describe()))
-}
-
 /// What was written on both lines is found at every node that serves.
 async fn finds_all(cluster: &SimCluster, keys: &[&str]) -> Seen {
     for number in cluster.members() {
@@ -97,7 +85,7 @@ pub(crate) fn a_minority_that_forces() -> Seen {
                 }
                 sleep(Duration::from_millis(5)).await;
             }
-            meet(&cluster).await?;
+            until_whole(&cluster, MET).await?;
             finds_all(&cluster, &["before", "won", "lost"]).await
         })?;
     }
@@ -124,7 +112,7 @@ pub(crate) fn both_sides_that_force() -> Seen {
             for number in 0..4 {
                 cluster.start(number).await;
             }
-            meet(&cluster).await?;
+            until_whole(&cluster, MET).await?;
             finds_all(&cluster, &["before", "one", "other"]).await
         })?;
     }
@@ -154,7 +142,7 @@ pub(crate) fn a_payload_that_saw_both_lines() -> Seen {
                 ));
             }
         }
-        meet(&cluster).await
+        until_whole(&cluster, MET).await
     })
 }
 
@@ -175,7 +163,7 @@ pub(crate) fn a_partition_that_was_on_the_lost_line() -> Seen {
             put(&cluster, 1, key, "new", "").await;
         }
         heal(&cluster, &[2, 3]);
-        meet(&cluster).await?;
+        until_whole(&cluster, MET).await?;
         for key in &keys {
             let reply = get(&cluster, 2, key, "").await;
             if found(&reply) != Some("new") {
@@ -203,7 +191,7 @@ pub(crate) fn a_view_of_which_nobody_is_left() -> Seen {
             let _ = remove(&cluster, 2, 0, true).await;
             cluster.rejoin(0);
             cluster.start(1).await;
-            meet(&cluster).await
+            until_whole(&cluster, MET).await
         })?;
     }
     Ok(())

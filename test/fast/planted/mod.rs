@@ -49,7 +49,7 @@ pub(crate) const BY_CHANCE: [Fault; 10] = [
 ];
 
 /// Faults that are too rare for chance, each with the schedule that shows it.
-pub(crate) const BY_SCHEDULE: [(Fault, Schedule); 53] = [
+pub(crate) const BY_SCHEDULE: [(Fault, Schedule); 55] = [
     (
         Fault::DependenciesLeftOut,
         schedules::an_effect_where_its_cause_is_missing,
@@ -114,6 +114,10 @@ pub(crate) const BY_SCHEDULE: [(Fault, Schedule); 53] = [
         returning::a_removed_member_that_came_back_to_another_just_in_time,
     ),
     (Fault::OtherNamesBelieved, wrong_names::two_with_one_name),
+    (
+        Fault::OtherNamesBelieved,
+        wrong_names::a_last_member_whose_name_another_has,
+    ),
     (Fault::HeldNotAwaited, recent::a_process_that_was_dead),
     (Fault::OneOwnerAsked, recent::two_of_three_that_were_frozen),
     (Fault::AwayNotAsked, recent::a_pair_that_was_cut),
@@ -158,6 +162,10 @@ pub(crate) const BY_SCHEDULE: [(Fault, Schedule); 53] = [
     (Fault::OldDisksServe, old_disks::a_copy_of_a_disk),
     (Fault::NumbersDrawnAgain, old_disks::a_number_that_is_drawn_again),
     (Fault::OldCopiesReturn, old_disks::a_copy_from_before_a_deletion),
+    (
+        Fault::OldCopiesReturn,
+        old_disks::a_copy_that_lagged_behind_a_deletion,
+    ),
     (Fault::OnlyCopyRefused, old_disks::the_only_disk_of_a_partition),
     (Fault::LaterLivesDoNotVote, old_disks::all_disks_go_back),
 ];

@@ -6,7 +6,7 @@ use causeway::names::Epoch;
 use tokio::time::sleep;
 
 use super::Seen;
-use super::schedules::{LONG, found, operate, put};
+use super::schedules::{LONG, found, operate, put, until_whole};
 use crate::support::history::{Action, Answer, Outcome};
 use crate::support::simulated::cluster::SimCluster;
 use crate::support::simulated::simulate;
@@ -16,17 +16,6 @@ async fn put_back(cluster: &mut SimCluster, number: usize) {
     cluster.kill(number);
     assert!(cluster.nodes[number].disk.put_back(), "there is a copy");
     cluster.start(number).await;
-}
-
-async fn recovers(cluster: &SimCluster) -> Seen {
-    let began = tokio::time::Instant::now();
-    while began.elapsed() < LONG {
-        if cluster.is_serving() && cluster.differences().is_empty() {
-            return Ok(());
-        }
-        sleep(Duration::from_millis(10)).await;
-    }
-    Err(format!("the cluster did not recover:\n{}", cluster.describe()))
 }
 
 async fn value(cluster: &SimCluster, node: usize, key: &str, payload: &str) -> Option<String> {
@@ -49,7 +38,7 @@ pub(crate) fn a_copy_of_a_disk() -> Seen {
             {
                 return Err("a disk that went back in time answers from before what was seen".to_owned());
             }
-            recovers(&cluster).await?;
+            until_whole(&cluster, LONG).await?;
             put(&cluster, 1, "later", "v", "").await;
             let everywhere = |key| {
                 let disks = cluster.nodes.iter().map(|node| node.disk.records());
@@ -80,7 +69,7 @@ pub(crate) fn a_number_that_is_drawn_again() -> Seen {
             return Err("a number was drawn twice, and covers another write".to_owned());
         }
         cluster.rejoin(0);
-        recovers(&cluster).await?;
+        until_whole(&cluster, LONG).await?;
         match value(&cluster, 1, "b", &payload).await {
             Some(_) => Ok(()),
             None => Err("what only the old disk took did not come back".to_owned()),
@@ -108,10 +97,39 @@ pub(crate) fn a_copy_from_before_a_deletion() -> Seen {
         };
         cluster.until(LONG, "the tombstone is gone", is_forgotten).await;
         put_back(&mut cluster, 1).await;
-        recovers(&cluster).await?;
+        until_whole(&cluster, LONG).await?;
         match value(&cluster, 0, "w", "").await {
             None => Ok(()),
             Some(_) => Err("a deleted key came back with an old disk".to_owned()),
+        }
+    })
+}
+
+/// Trace 2.7: the copy is new, and has a record whose deletion had not come yet.
+pub(crate) fn a_copy_that_lagged_behind_a_deletion() -> Seen {
+    simulate(async {
+        let mut cluster = SimCluster::new(1, 2, 2);
+        cluster.limits.forget_after = Duration::from_millis(1500);
+        cluster.limits.clock_limit = Duration::from_millis(150);
+        cluster.start_all().await;
+        put(&cluster, 0, "w", "v", "").await;
+        let is_there = || cluster.nodes[1].disk.records().contains_key("w");
+        cluster.until(LONG, "n1 has it", is_there).await;
+        cluster.cut(0, 1);
+        operate(&cluster, 0, "w", Action::Delete, "").await;
+        sleep(Duration::from_secs(3)).await;
+        cluster.nodes[1].disk.copy();
+        cluster.rejoin(1);
+        let is_forgotten = || {
+            let mut disks = cluster.nodes.iter().map(|node| node.disk.records());
+            disks.all(|records| !records.contains_key("w"))
+        };
+        cluster.until(LONG, "the tombstone is gone", is_forgotten).await;
+        put_back(&mut cluster, 1).await;
+        until_whole(&cluster, LONG).await?;
+        match value(&cluster, 0, "w", "").await {
+            None => Ok(()),
+            Some(_) => Err("a deleted key came back with a copy that had not heard of it".to_owned()),
         }
     })
 }
@@ -133,7 +151,7 @@ pub(crate) fn the_only_disk_of_a_partition() -> Seen {
         }
         sleep(Duration::from_secs(4)).await;
         put_back(&mut cluster, 1).await;
-        recovers(&cluster).await?;
+        until_whole(&cluster, LONG).await?;
         for key in &keys {
             if value(&cluster, 0, key, "").await.is_none() {
                 return Err(format!("{key} was on the disk that was put back, and is gone"));
@@ -162,7 +180,7 @@ pub(crate) fn all_disks_go_back() -> Seen {
             cluster.rejoin(0);
             assert!(cluster.nodes[0].disk.put_back(), "there is a copy");
             cluster.start(0).await;
-            recovers(&cluster).await?;
+            until_whole(&cluster, LONG).await?;
             match value(&cluster, 0, "first", "").await {
                 Some(_) => Ok(()),
                 None => Err("what every copy had is gone".to_owned()),

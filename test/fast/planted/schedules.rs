@@ -70,6 +70,18 @@ pub(super) fn serve(cluster: &SimCluster, numbers: &[usize], epoch: u64) -> bool
     })
 }
 
+/// Waits until every member serves and all replicas agree.
+pub(super) async fn until_whole(cluster: &SimCluster, limit: Duration) -> Seen {
+    let began = tokio::time::Instant::now();
+    while began.elapsed() < limit {
+        if cluster.is_serving() && cluster.differences().is_empty() {
+            return Ok(());
+        }
+        sleep(Duration::from_millis(10)).await;
+    }
+    Err(format!("not whole after {limit:?}:\n{}", cluster.describe()))
+}
+
 /// n1 does not reach n0, which took the cause; the effect comes to it from n2. Its reader knows nothing of
 /// the cause but by the reply.
 pub(crate) fn an_effect_where_its_cause_is_missing() -> Seen {

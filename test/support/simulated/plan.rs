@@ -25,14 +25,7 @@ pub struct Severity {
 /// Draws a plan. Whatever strikes a node or a link is mended a little later, so that faults overlap in
 /// changing ways; the end of a run mends the rest.
 pub fn draw(dice: &Dice, nodes: usize, spares: usize, replicas: u32, severity: Severity) -> Vec<Event> {
-    let mut draft = Draft {
-        dice,
-        nodes: nodes + spares,
-        replicas: replicas as usize,
-        severity,
-        events: Vec::new(),
-        wiped: Vec::new(),
-    };
+    let mut draft = Draft::new(dice, nodes + spares, replicas as usize, severity);
     draft.weather();
     if severity.rough_birth {
         draft.birth();
@@ -53,14 +46,7 @@ pub fn draw(dice: &Dice, nodes: usize, spares: usize, replicas: u32, severity: S
 /// Draws wrong names: addresses that lead to other nodes for a while, and at rough births a node that is
 /// started with another's name, until its operator notices. Most seeds have none.
 pub fn draw_wrong_names(dice: &Dice, nodes: usize, spares: usize, severity: Severity) -> Vec<Event> {
-    let mut draft = Draft {
-        dice,
-        nodes: nodes + spares,
-        replicas: 1,
-        severity,
-        events: Vec::new(),
-        wiped: Vec::new(),
-    };
+    let mut draft = Draft::new(dice, nodes + spares, 1, severity);
     if severity.gentle || !dice.chance(WRONG_NAMES) {
         return draft.events;
     }
@@ -78,14 +64,7 @@ pub fn draw_wrong_names(dice: &Dice, nodes: usize, spares: usize, severity: Seve
 /// Draws cuts through the whole cluster, on one side of which a removal is forced, and on the other one perhaps
 /// another decided: two lines of views. Most seeds have none.
 pub fn draw_two_lines(dice: &Dice, nodes: usize, spares: usize, severity: Severity) -> Vec<Event> {
-    let mut draft = Draft {
-        dice,
-        nodes: nodes + spares,
-        replicas: 1,
-        severity,
-        events: Vec::new(),
-        wiped: Vec::new(),
-    };
+    let mut draft = Draft::new(dice, nodes + spares, 1, severity);
     if severity.gentle || severity.changes == 0 || !dice.chance(TWO_LINES) {
         return draft.events;
     }
@@ -97,14 +76,7 @@ pub fn draw_two_lines(dice: &Dice, nodes: usize, spares: usize, severity: Severi
 
 /// Draws disks of which a copy is put back. Most seeds have none.
 pub fn draw_old_disks(dice: &Dice, nodes: usize, severity: Severity) -> Vec<Event> {
-    let mut draft = Draft {
-        dice,
-        nodes,
-        replicas: 1,
-        severity,
-        events: Vec::new(),
-        wiped: Vec::new(),
-    };
+    let mut draft = Draft::new(dice, nodes, 1, severity);
     if severity.gentle || !dice.chance(OLD_DISKS) {
         return draft.events;
     }
@@ -135,7 +107,18 @@ struct Draft<'a> {
     wiped: Vec<usize>,
 }
 
-impl Draft<'_> {
+impl<'a> Draft<'a> {
+    fn new(dice: &'a Dice, nodes: usize, replicas: usize, severity: Severity) -> Self {
+        Self {
+            dice,
+            nodes,
+            replicas,
+            severity,
+            events: Vec::new(),
+            wiped: Vec::new(),
+        }
+    }
+
     /// What is so from the beginning of every run: links that lag, so that reads meet replicas that are
     /// behind; disks that take their time; clocks that are wrong.
     fn weather(&mut self) {

@@ -54,6 +54,7 @@ fn deletions_may_be_missed_since_the_first_view_of_either_line_or_the_own_remova
     let without_me = Arc::new(removed_at(&one, 1, 1000));
     let added_to = same(&without_me);
     let won_without_me = forked_at(&without_me, 2, 5000);
+    let won_removed_later = forked_at(&removed_at(&one, 1, 4000), 2, 5000);
     let mut forgot = (*without_me).clone();
     forgot.removed.clear();
     let forgot = Arc::new(forgot);
@@ -73,6 +74,7 @@ fn deletions_may_be_missed_since_the_first_view_of_either_line_or_the_own_remova
             &won,
             1000,
         ),
+        ("both lines removed it", &added_to, &won_removed_later, 1000),
         (
             "it was removed so long ago that it is forgotten",
             &forgot,

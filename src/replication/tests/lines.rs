@@ -243,6 +243,11 @@ fn a_reader_of_a_lost_line_waits_until_each_owner_there_can_bring_nothing_more()
             &hears(&plain, &[2]),
             false,
         ),
+        (
+            "all were heard, and of what 3 left nobody has heard",
+            &hears(&plain, &[0, 2]),
+            false,
+        ),
         ("2 handed over, 3 is gone", &of_two, false),
         (
             "both handed over in those lives",

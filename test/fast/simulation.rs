@@ -124,6 +124,10 @@ fn runs_that_showed_a_fault_once_are_clean() {
             "a restarted node has forgotten that a record claimed what its writer made up, and refuses its reader",
         ),
         (21_404, "a node that called its own address counts itself as away"),
+        (
+            3268,
+            "a process with the name of the last member decides alone while that member is dead",
+        ),
     ];
     for (seed, fault) in shown {
         let outcomes = run(&Setting::of_seed(seed));

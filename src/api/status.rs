@@ -93,7 +93,9 @@ fn sharder_verdict(error: &SharderError) -> Verdict {
         SharderError::AlreadyUp => lasting(S::CONFLICT, "already_up"),
         SharderError::PortInUse(_) => lasting(S::CONFLICT, "port_in_use"),
         SharderError::NotInstalled { .. } => lasting(S::INTERNAL_SERVER_ERROR, "not_installed"),
-        SharderError::CannotStart { .. } => lasting(S::INTERNAL_SERVER_ERROR, "cannot_start"),
+        SharderError::CannotRun { .. } | SharderError::CannotStart { .. } => {
+            lasting(S::INTERNAL_SERVER_ERROR, "cannot_start")
+        }
         // No Retry-After: a dead server does not come back.
         SharderError::TooFewServers { .. } => lasting(S::SERVICE_UNAVAILABLE, "too_few_servers"),
         SharderError::CapacityExceeded => lasting(S::INSUFFICIENT_STORAGE, "capacity_exceeded"),

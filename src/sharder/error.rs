@@ -21,6 +21,9 @@ pub enum SharderError {
         program: &'static str,
         package: &'static str,
     },
+    /// A program is there and is none that could be started.
+    #[error("{path} cannot be run: {reason}; mend or remove it, or set PATH so that another one comes first")]
+    CannotRun { path: String, reason: &'static str },
     /// A server does not start for another reason.
     #[error("the redis-server for port {port} does not start: {reason}")]
     CannotStart { port: u16, reason: String },

@@ -205,7 +205,7 @@ impl Fleet {
                 tracing::warn!(port, lost, "a server has died");
                 return;
             }
-            if let Some(link) = Link::open(port, server.process.pid()).await {
+            if let Ok(link) = Link::open(port, server.process.pid()).await {
                 server.link = link;
                 return;
             }

@@ -40,6 +40,15 @@ pub(super) enum Fault {
     Gone,
 }
 
+/// Why there is no link to a server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Unopened {
+    /// Nobody answers on its port, or not as a Redis.
+    Silent,
+    /// Another process does; its id, as it says.
+    Stranger(String),
+}
+
 /// What became of a pair.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Written {
@@ -54,7 +63,17 @@ pub(super) struct Link(MultiplexedConnection);
 
 impl Link {
     /// Connects to the server on this port, if it is the process `pid`: a stranger's Redis is none.
-    pub(super) async fn open(port: u16, pid: u32) -> Option<Self> {
+    pub(super) async fn open(port: u16, pid: u32) -> Result<Self, Unopened> {
+        let (link, theirs) = Self::to(port).await.ok_or(Unopened::Silent)?;
+        if theirs == pid.to_string() {
+            Ok(link)
+        } else {
+            Err(Unopened::Stranger(theirs))
+        }
+    }
+
+    /// The link to whoever answers on this port, and its process id.
+    async fn to(port: u16) -> Option<(Self, String)> {
         let client = Client::open(("127.0.0.1", port)).ok()?;
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(CONNECT_DEADLINE))
@@ -63,8 +82,10 @@ impl Link {
         let link = Self(connection.ok()?);
         link.ping().await.ok()?;
         let about: String = link.ask(redis::cmd("INFO").arg("server")).await.ok()?;
-        let own = format!("process_id:{pid}");
-        about.lines().any(|line| line.trim() == own).then_some(link)
+        let mut pid = about
+            .lines()
+            .filter_map(|line| line.trim().strip_prefix("process_id:"));
+        Some((link, pid.next()?.to_owned()))
     }
 
     pub(super) async fn ping(&self) -> Result<(), Fault> {

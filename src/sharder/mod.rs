@@ -43,6 +43,7 @@ mod layout;
 mod link;
 mod owner;
 mod process;
+mod program;
 mod put;
 mod repair;
 mod start;

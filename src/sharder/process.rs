@@ -5,22 +5,26 @@
 //! is one process id all the way. The signal comes when the *thread* that started the server ends, so all
 //! are started by the thread that owns them.
 
-use std::fs::{self, OpenOptions};
-use std::io;
+use std::fs::OpenOptions;
+use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
+use rustix::process::{Pid, Signal, kill_process_group};
 use tempfile::TempDir;
 
 use super::SharderError;
+use super::program::Programs;
 
-/// Given the parent's process id and the arguments: becomes a redis-server, unless the parent is gone.
-const UNLESS_ORPHANED: &str = r#"[ "$PPID" = "$0" ] && exec redis-server "$@""#;
+/// Given the parent's process id, and a program with its arguments: becomes that program, unless the parent is
+/// gone.
+const UNLESS_ORPHANED: &str = r#"[ "$PPID" = "$0" ] && exec "$@""#;
 
 const LOG: &str = "redis.log";
-/// Lines of the log that are shown when a server does not start.
+/// Of the log, the last lines are shown when a server does not start.
 const TAIL_LINES: usize = 4;
+const TAIL_BYTES: u64 = 2048;
 
 /// A child that is killed when this is dropped, and its directory, which is removed then.
 #[derive(Debug)]
@@ -32,7 +36,7 @@ pub(super) struct Process {
 
 impl Process {
     /// Starts a server that will listen on this port.
-    pub(super) fn start(port: u16) -> Result<Self, SharderError> {
+    pub(super) fn start(port: u16, programs: &Programs) -> Result<Self, SharderError> {
         let failed = |error: io::Error| SharderError::CannotStart {
             port,
             reason: error.to_string(),
@@ -48,9 +52,10 @@ impl Process {
             .append(true)
             .open(folder.path().join(LOG))
             .map_err(failed)?;
-        let child = Command::new("setpriv")
+        let child = Command::new(&programs.setpriv)
             .args(["--pdeathsig", "KILL", "/bin/sh", "-c", UNLESS_ORPHANED])
             .arg(std::process::id().to_string())
+            .arg(&programs.redis)
             .args(arguments(port, folder.path()))
             .current_dir(folder.path())
             // Ctrl-C in a terminal is for the sharder, which then ends its servers.
@@ -59,11 +64,11 @@ impl Process {
             .stdout(log.try_clone().map_err(failed)?)
             .stderr(log)
             .spawn();
-        match child {
-            Ok(child) => Ok(Self { port, child, folder }),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(missing("setpriv", "util-linux")),
-            Err(error) => Err(failed(error)),
-        }
+        let child = child.map_err(|error| SharderError::CannotStart {
+            port,
+            reason: format!("{}: {error}", programs.setpriv.display()),
+        })?;
+        Ok(Self { port, child, folder })
     }
 
     /// The process id, which is the server's own.
@@ -76,21 +81,43 @@ impl Process {
         !matches!(self.child.try_wait(), Ok(None))
     }
 
-    /// Sends SIGKILL. The number is surely its own: until it has been waited for, nobody else gets it.
-    pub(super) fn kill(&mut self) {
-        let _ = self.child.kill();
+    /// How it ended, if it has.
+    pub(super) fn how_it_ended(&mut self) -> Option<String> {
+        match self.child.try_wait() {
+            Ok(None) => None,
+            Ok(Some(status)) => Some(status.to_string()),
+            Err(error) => Some(error.to_string()),
+        }
     }
 
-    /// The last lines that it logged.
+    /// Sends SIGKILL to it and to what it has started: a script may go by its name. The number is surely its
+    /// own: until it has been waited for, nobody else gets it.
+    pub(super) fn kill(&mut self) {
+        if !self.has_ended() {
+            let _ = kill_process_group(Pid::from_child(&self.child), Signal::KILL);
+        }
+    }
+
+    /// The last lines that it logged, on one line.
     pub(super) fn last_words(&self) -> String {
-        let text = fs::read(self.folder.path().join(LOG)).unwrap_or_default();
+        let text = self.tail().unwrap_or_default();
         let text = String::from_utf8_lossy(&text);
-        let lines: Vec<&str> = text
-            .lines()
-            .map(str::trim)
+        let printable = |line: &str| line.replace(|c: char| c.is_control(), " ").trim().to_owned();
+        let lines: Vec<String> = text
+            .split(['\n', '\r'])
+            .map(printable)
             .filter(|line| !line.is_empty())
             .collect();
         lines[lines.len().saturating_sub(TAIL_LINES)..].join(" / ")
+    }
+
+    fn tail(&self) -> io::Result<Vec<u8>> {
+        let mut log = OpenOptions::new().read(true).open(self.folder.path().join(LOG))?;
+        let length = log.metadata()?.len();
+        log.seek(SeekFrom::Start(length.saturating_sub(TAIL_BYTES)))?;
+        let mut tail = Vec::new();
+        log.take(TAIL_BYTES).read_to_end(&mut tail)?;
+        Ok(tail)
     }
 }
 
@@ -99,22 +126,6 @@ impl Drop for Process {
         self.kill();
         let _ = self.child.wait();
     }
-}
-
-/// Whether there is a `redis-server` to be started.
-pub(super) fn find_redis() -> Result<(), SharderError> {
-    let version = Command::new("redis-server")
-        .arg("--version")
-        .stdin(Stdio::null())
-        .output();
-    match version {
-        Ok(output) if output.status.success() => Ok(()),
-        _ => Err(missing("redis-server", "redis-server")),
-    }
-}
-
-fn missing(program: &'static str, package: &'static str) -> SharderError {
-    SharderError::NotInstalled { program, package }
 }
 
 /// Memory only, this machine only, one database, and never a key dropped to make room.

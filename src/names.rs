@@ -3,10 +3,11 @@
 //! They stand on the lowest floor because every other floor speaks of them. Nothing here knows what
 //! the named things do.
 
-use std::fmt;
-use std::str::FromStr;
-use std::sync::Arc;
+mod node_id;
 
+use std::fmt;
+
+pub use node_id::{NodeId, NodeIdError};
 use xxhash_rust::xxh3::xxh3_64;
 
 /// Keys move between partitions by whole slots; there are this many.
@@ -80,87 +81,6 @@ impl Slot {
     /// Every slot, in order.
     pub fn all() -> impl Iterator<Item = Self> {
         (0..SLOTS).map(Self)
-    }
-}
-
-/// A node as the view lists it: `host:port`. The host is an address or a name.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct NodeId(Arc<str>);
-
-/// Why a text is not the address of a node.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum NodeIdError {
-    #[error("{0:?} has no port; write host:port, such as 10.0.0.21:8080")]
-    NoPort(String),
-    #[error("{0:?} has a port that is not a number from 1 to 65535; write host:port, such as 10.0.0.21:8080")]
-    BadPort(String),
-    #[error("{0:?} has no host that could be an address or a name; write host:port, such as 10.0.0.21:8080")]
-    BadHost(String),
-}
-
-impl NodeId {
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
-    pub fn host(&self) -> &str {
-        self.split().0
-    }
-
-    pub fn port(&self) -> u16 {
-        self.split().1
-    }
-
-    fn split(&self) -> (&str, u16) {
-        let (host, port) = self.0.rsplit_once(':').expect("parsed with a port");
-        (host, port.parse().expect("parsed with a numeric port"))
-    }
-}
-
-impl FromStr for NodeId {
-    type Err = NodeIdError;
-
-    fn from_str(text: &str) -> Result<Self, NodeIdError> {
-        let text = text.trim();
-        let (host, port) = text
-            .rsplit_once(':')
-            .ok_or_else(|| NodeIdError::NoPort(text.into()))?;
-        let port = port
-            .parse::<u16>()
-            .ok()
-            .filter(|port| *port != 0)
-            .ok_or_else(|| NodeIdError::BadPort(text.into()))?;
-        if !is_host(host) {
-            return Err(NodeIdError::BadHost(text.into()));
-        }
-        // One spelling for one node: "LOCALHOST:080" and "localhost:80" must not be two members.
-        Ok(Self(format!("{}:{port}", host.to_ascii_lowercase()).into()))
-    }
-}
-
-fn is_host(host: &str) -> bool {
-    if let Some(inner) = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
-        return inner.parse::<std::net::Ipv6Addr>().is_ok();
-    }
-    let named = !host.is_empty()
-        && host.len() <= 253
-        && host
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b));
-    // Four numbers with a slip in one of them are a mistyped address, never a name.
-    let numeric = host.bytes().all(|b| b.is_ascii_digit() || b == b'.');
-    named && (!numeric || host.parse::<std::net::Ipv4Addr>().is_ok())
-}
-
-impl fmt::Debug for NodeId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl fmt::Display for NodeId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
     }
 }
 
@@ -319,36 +239,6 @@ impl Dot {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn addresses_and_names_are_nodes() {
-        for text in [
-            "10.0.0.21:8080",
-            "localhost:1",
-            "node-1.example:65535",
-            "[::1]:80",
-            " a_b:9 ",
-        ] {
-            assert!(text.parse::<NodeId>().is_ok(), "{text}");
-        }
-        assert_eq!(
-            "LocalHost:080".parse::<NodeId>().expect("parses").as_str(),
-            "localhost:80"
-        );
-    }
-
-    #[test]
-    fn slips_are_named() {
-        let parse = |text: &str| text.parse::<NodeId>().expect_err("is refused");
-        assert!(matches!(parse("10.0.0.21"), NodeIdError::NoPort(_)));
-        assert!(matches!(parse("10.0.0.21:"), NodeIdError::BadPort(_)));
-        assert!(matches!(parse("10.0.0.21:0"), NodeIdError::BadPort(_)));
-        assert!(matches!(parse("10.0.0.21:70000"), NodeIdError::BadPort(_)));
-        assert!(matches!(parse(":8080"), NodeIdError::BadHost(_)));
-        assert!(matches!(parse("10.0.0:8080"), NodeIdError::BadHost(_)));
-        assert!(matches!(parse("10.0.0.256:8080"), NodeIdError::BadHost(_)));
-        assert!(matches!(parse("a b:8080"), NodeIdError::BadHost(_)));
-    }
 
     #[test]
     fn keys_have_one_to_two_hundred_characters() {

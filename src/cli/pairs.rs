@@ -1,5 +1,6 @@
 //! `causeway proxy` and `causeway data-server`: what they are started with, or every mistake in it.
 
+use std::error::Error;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -8,7 +9,6 @@ use clap::Args;
 use super::Failure;
 use super::logging::Logging;
 use crate::config;
-use crate::names::NodeId;
 
 const PROXY_LISTEN: &str = "127.0.0.1:8080";
 const DATA_SERVER_LISTEN: &str = "127.0.0.1:9001";
@@ -67,25 +67,23 @@ fn listen(text: Option<&str>, default: &str) -> Result<SocketAddr, String> {
 }
 
 fn servers(text: Option<&str>) -> Result<Vec<String>, Vec<String>> {
-    let entries = text.unwrap_or_default().split(',').map(str::trim);
-    let entries: Vec<&str> = entries.filter(|entry| !entry.is_empty()).collect();
-    if entries.is_empty() {
-        return Err(vec![
-            "--servers: no data server is named; write host:port,…".to_owned(),
-        ]);
-    }
-    let (mut servers, mut mistakes) = (Vec::new(), Vec::new());
-    for entry in entries {
-        match entry.parse::<NodeId>() {
-            Ok(server) => servers.push(server.as_str().to_owned()),
-            Err(error) => mistakes.push(format!("--servers: {error}")),
-        }
+    let (servers, mut mistakes) = config::addresses(text.unwrap_or_default(), config::address);
+    if servers.is_empty() && mistakes.is_empty() {
+        mistakes.push("no data server is named; write host:port,…".to_owned());
     }
     if mistakes.is_empty() {
-        Ok(servers)
+        Ok(servers.iter().map(ToString::to_string).collect())
     } else {
-        Err(mistakes)
+        Err(mistakes
+            .iter()
+            .map(|mistake| format!("--servers: {mistake}"))
+            .collect())
     }
+}
+
+/// A mistake that only the data servers could show.
+pub fn mistaken(mistake: &dyn Error) -> String {
+    list("proxy", &[mistake.to_string()])
 }
 
 fn list(what: &str, mistakes: &[String]) -> String {
@@ -109,5 +107,12 @@ mod tests {
             assert_eq!(servers(nothing).expect_err("names nobody").len(), 1);
         }
         assert_eq!(servers(Some("a,b:2,c:0")).expect_err("two are wrong").len(), 2);
+        let twice = servers(Some("[::1]:9001,a:1,[0:0:0:0:0:0:0:1]:9001")).expect_err("names one twice");
+        assert_eq!(
+            twice,
+            [
+                "--servers: [::1]:9001 and [0:0:0:0:0:0:0:1]:9001 are one address, [::1]:9001; list each address once"
+            ]
+        );
     }
 }

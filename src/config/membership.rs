@@ -6,6 +6,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use super::addresses::{address, addresses};
 use super::{Config, ConfigError, Settings};
 use crate::names::NodeId;
 
@@ -89,7 +90,7 @@ fn own_address(text: Option<&str>, here: Option<&NodeId>) -> Result<NodeId, Conf
 }
 
 fn parse_node(text: &str) -> Result<NodeId, String> {
-    let node: NodeId = text.parse().map_err(|error| format!("{error}"))?;
+    let node = address(text)?;
     match ip(&node) {
         Some(ip) if ip.is_unspecified() => Err(format!(
             "{text:?} means every address, so no other node could reach it; write the node's own, such as 10.0.0.21:8080"
@@ -99,18 +100,14 @@ fn parse_node(text: &str) -> Result<NodeId, String> {
 }
 
 fn listed(text: &str) -> Listed {
-    let mut listed = Listed::default();
-    let mut wrong = |problem: String| listed.mistakes.push(ConfigError::new("VIEW", problem));
-    let entries = text.split(|c: char| c == ',' || c.is_whitespace());
-    for entry in entries.filter(|entry| !entry.is_empty()) {
-        match parse_node(entry) {
-            Ok(node) if listed.nodes.contains(&node) => {
-                wrong(format!("{node} stands in it more than once; list each node once"));
-            }
-            Ok(node) => listed.nodes.push(node),
-            Err(problem) => wrong(problem),
-        }
-    }
+    let (nodes, mistakes) = addresses(text, parse_node);
+    let mistakes = mistakes
+        .into_iter()
+        .map(|problem| ConfigError::new("VIEW", problem));
+    let mut listed = Listed {
+        nodes,
+        mistakes: mistakes.collect(),
+    };
     if listed.nodes.is_empty() && listed.mistakes.is_empty() {
         let problem = format!("{text:?} names no node; write host:port,host:port, or leave VIEW out to wait");
         listed.mistakes.push(ConfigError::new("VIEW", problem));

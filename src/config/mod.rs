@@ -5,6 +5,7 @@
 //! is an argument. All mistakes are reported at once, each with its fix, because whoever starts a
 //! cluster by pasting commands would otherwise meet them one container at a time.
 
+mod addresses;
 mod file;
 mod membership;
 mod pair_file;
@@ -14,6 +15,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use addresses::{address, addresses};
 pub use file::settings_from_toml;
 pub use membership::warnings;
 
@@ -188,7 +190,13 @@ pub fn listen(text: Option<&str>) -> Result<SocketAddr, ConfigError> {
     let text = text.unwrap_or(LISTEN_DEFAULT);
     let full = match text.strip_prefix(':').unwrap_or(text).parse::<u16>() {
         Ok(port) => format!("0.0.0.0:{port}"),
-        Err(_) => text.replace("localhost:", "127.0.0.1:"),
+        Err(_) => address(text).map_or_else(
+            |_| text.to_owned(),
+            |node| match node.host() {
+                "localhost" => format!("127.0.0.1:{}", node.port()),
+                _ => node.to_string(),
+            },
+        ),
     };
     match full.parse::<SocketAddr>() {
         Ok(address) if address.port() != 0 => Ok(address),

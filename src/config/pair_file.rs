@@ -4,7 +4,7 @@
 use toml::{Table, Value};
 
 use super::{ConfigError, Settings};
-use crate::names::NodeId;
+use crate::names::{NodeId, NodeIdError};
 
 pub(super) const NAMES: [&str; 4] = ["port", "peers", "replication_factor", "address"];
 
@@ -80,10 +80,10 @@ fn peers_of(value: Option<Value>, mistakes: &mut Vec<ConfigError>) -> Vec<String
     };
     let mut peers = Vec::new();
     for peer in listed.into_iter().map(by_name) {
-        match peer.parse::<NodeId>() {
+        match peer {
             Err(error) => mistakes.push(mistake(format!("peers: {error}"))),
-            Ok(_) if peers.contains(&peer) => {}
-            Ok(_) => peers.push(peer),
+            Ok(peer) if peers.contains(&peer) => {}
+            Ok(peer) => peers.push(peer),
         }
     }
     peers
@@ -107,8 +107,9 @@ fn address_of(
     let advice = || mistake("address must be host:port, such as address = \"host-a:4455\"");
     if let Some(value) = value {
         let address = by_name(value.as_str().ok_or_else(advice)?);
-        let is_address = address.parse::<NodeId>().is_ok();
-        return is_address.then_some(Some(address)).ok_or_else(advice);
+        return address
+            .map(Some)
+            .map_err(|error| mistake(format!("address: {error}")));
     }
     if let Some(far) = peers.iter().find(|peer| !peer.starts_with("localhost:")) {
         let text = format!(
@@ -120,11 +121,12 @@ fn address_of(
 }
 
 /// One spelling for this machine: all processes must list the same nodes.
-fn by_name(node: &str) -> String {
-    match node.trim().rsplit_once(':') {
-        Some(("127.0.0.1" | "[::1]", port)) => format!("localhost:{port}"),
-        _ => node.trim().to_owned(),
-    }
+fn by_name(text: &str) -> Result<String, NodeIdError> {
+    let node: NodeId = text.parse()?;
+    Ok(match node.host() {
+        "127.0.0.1" | "[::1]" => format!("localhost:{}", node.port()),
+        _ => node.to_string(),
+    })
 }
 
 #[cfg(test)]
@@ -158,8 +160,9 @@ mod tests {
 
     #[test]
     fn peers_may_be_a_list_of_all_and_name_one_twice() {
-        let all = "peers = [\"localhost:4455\", \"127.0.0.1:4466\", \"localhost:4466\"]";
-        let (settings, mistakes) = read(&format!("port = 4455\n{all}"));
+        let all = "\"localhost:4455\", \"127.0.0.1:4466\", \"localhost:4466\"";
+        let spelt = "\"LocalHost.:04466\", \"[0:0:0:0:0:0:0:1]:4466\", \"[::ffff:127.0.0.1]:4455\"";
+        let (settings, mistakes) = read(&format!("port = 4455\npeers = [{all}, {spelt}]"));
         assert_eq!(mistakes, Vec::<String>::new());
         assert_eq!(settings.view.as_deref(), Some("localhost:4466,localhost:4455"));
         assert_eq!(settings.k.as_deref(), Some("2"));
@@ -201,7 +204,10 @@ mod tests {
                 vec!["address is missing, and host-b:4455"],
             ),
             ("port = 1\naddress = 7", vec!["address must be"]),
-            ("port = 1\naddress = \"host\"", vec!["address must be"]),
+            (
+                "port = 1\naddress = \"host\"",
+                vec!["address: \"host\" has no port"],
+            ),
             (
                 "port = 1\npeers = [\"localhost\", \"http://a:1\"]",
                 vec!["peers: \"localhost\"", "peers: \"http://a:1\""],

@@ -139,6 +139,29 @@ fn a_view_may_have_spaces_trailing_commas_names_and_any_order() {
 }
 
 #[test]
+fn an_address_is_one_node_however_it_is_spelt() {
+    let view = "[::1]:8081,[::ffff:10.0.0.1]:8080,NODE-A.:08080";
+    for ipport in [
+        "[0:0:0:0:0:0:0:1]:8081",
+        "10.0.0.1:08080",
+        "node-a:8080",
+        "[::ffff:a00:1]:8080",
+    ] {
+        let config = understand(&settings(ipport, view, "2"), &nowhere).expect("is listed");
+        let names: Vec<&str> = config.view.iter().flatten().map(NodeId::as_str).collect();
+        assert_eq!(names, ["10.0.0.1:8080", "[::1]:8081", "node-a:8080"]);
+        assert!(names.contains(&config.node.as_str()));
+    }
+    let twice = settings("[::1]:8081", "[::1]:8081,[0:0::1]:08081", "2");
+    assert_mistakes(
+        &mistakes(&twice, &nowhere),
+        &[&["VIEW", "[::1]:8081 and [0:0::1]:08081 are one address"]],
+    );
+    let everywhere = settings("[::ffff:0.0.0.0]:8080", VIEW, "2");
+    assert!(mistakes(&everywhere, &nowhere)[0].contains("every address"));
+}
+
+#[test]
 fn without_view_a_node_waits() {
     let mut alone = settings("10.0.0.25:8080", "", "");
     let config = understand(&alone, &nowhere).expect("is sound");
@@ -215,7 +238,10 @@ fn listen_takes_an_address_a_port_or_localhost() {
         (Some("9000"), "0.0.0.0:9000"),
         (Some(":9000"), "0.0.0.0:9000"),
         (Some("localhost:9000"), "127.0.0.1:9000"),
+        (Some("LocalHost.:09000"), "127.0.0.1:9000"),
         (Some("[::]:9000"), "[::]:9000"),
+        (Some("[0:0:0:0:0:0:0:1]:9000"), "[::1]:9000"),
+        (Some("[::ffff:127.0.0.1]:9000"), "127.0.0.1:9000"),
     ] {
         assert_eq!(listen(text).expect("is an address").to_string(), expected);
     }

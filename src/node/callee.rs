@@ -11,7 +11,7 @@ use crate::wire::peer::Greeting;
 /// Refuses a peer that greets by another name than the one that was called.
 pub(super) fn check_name(called: &NodeId, ours: &Greeting, theirs: &Greeting) -> Result<(), Unfit> {
     let other = &theirs.member.node;
-    if other == called || planted::is(Fault::OtherNamesBelieved) {
+    if other.is_same_address(called) || planted::is(Fault::OtherNamesBelieved) {
         return Ok(());
     }
     let text = if theirs.boot == ours.boot {

@@ -154,7 +154,9 @@ impl Link {
     /// The address leads to this node. Another name than the one that was called is logged once, until
     /// something else is found there.
     fn leads_to(&self, theirs: Option<&NodeId>, why: &str) {
-        let other = theirs.filter(|theirs| **theirs != self.node).cloned();
+        let other = theirs
+            .filter(|theirs| !theirs.is_same_address(&self.node))
+            .cloned();
         let before = std::mem::replace(&mut *self.other_name.lock(), other.clone());
         if let Some(other) = other.filter(|other| before.as_ref() != Some(other)) {
             tracing::error!(called = %self.node, answers_as = %other, "closed the stream to a peer: {why}");

@@ -105,7 +105,9 @@ impl Node {
         if facts.active == Epoch::NONE {
             self.tasks.spawn(Arc::clone(self).find_place());
         } else {
-            let listed: Option<Vec<NodeId>> = facts.view().map(|view| view.nodes().cloned().collect());
+            let listed = facts
+                .view()
+                .map(|view| view.nodes().map(NodeId::canonical).collect());
             if config.view.is_some() && sorted(config.view.clone()) != sorted(listed) {
                 tracing::info!("VIEW differs from the view on disk; going on with the one on disk");
             }
@@ -152,8 +154,13 @@ pub(super) async fn recall(
     recovered: &Recovered,
 ) -> Result<(Facts, Acceptors), StartError> {
     let kept = notes::read(&recovered.notes)?;
-    if let Some((facts, _)) = kept.as_ref().filter(|(facts, _)| facts.me.node != config.node) {
-        if !recovered.records.is_empty() || !facts.is_unused() {
+    let is_unused = |facts: &Facts| recovered.records.is_empty() && facts.is_unused();
+    // A life goes on by the spelling of its address that it began with: the ids of members depend on it.
+    let is_other = |facts: &Facts| {
+        facts.me.node != config.node && (is_unused(facts) || !facts.me.node.is_same_address(&config.node))
+    };
+    if let Some((facts, _)) = kept.as_ref().filter(|(facts, _)| is_other(facts)) {
+        if !is_unused(facts) {
             return Err(StartError::OtherNode {
                 found: facts.me.node.clone(),
                 expected: config.node.clone(),
@@ -162,7 +169,7 @@ pub(super) async fn recall(
         tracing::info!(was = %facts.me.node, "the data directory was begun under another name, and nothing came into it; beginning anew");
     } else if let Some((mut facts, acceptors)) = kept {
         begin_run(&mut facts, world, engine).await?;
-        tracing::info!(node = %config.node, epoch = %facts.active, records = recovered.records.len(), "going on from disk");
+        tracing::info!(node = %facts.me.node, epoch = %facts.active, records = recovered.records.len(), "going on from disk");
         return Ok((facts, acceptors));
     }
     let incarnation = Incarnation {

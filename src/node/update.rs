@@ -50,6 +50,7 @@ impl Node {
         loop {
             self.route()?;
             let before = self.settled_view(deadline).await?;
+            let request = as_listed(request.clone(), &before);
             let (wanted, slots_given_up) = self.check(&request, &before, deadline).await?;
             if request.dry_run {
                 return Ok(ViewOutcome::Preview(
@@ -202,6 +203,19 @@ impl Node {
             all_left &= has_left;
         }
         all_left
+    }
+}
+
+/// The request with the name that the view has for its node, if that is another spelling of the address.
+fn as_listed(request: ViewRequest, view: &View) -> ViewRequest {
+    let removed = view.removed.values().map(|removal| &removal.node);
+    let mut listed = view.nodes().chain(removed);
+    match listed
+        .find(|listed| listed.is_same_address(&request.node))
+        .cloned()
+    {
+        Some(node) => ViewRequest { node, ..request },
+        None => request,
     }
 }
 

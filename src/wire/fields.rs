@@ -109,7 +109,9 @@ by_fields! {
 }
 
 by_form! {
-    NodeId as String: |node| node.as_str().to_owned(), |text| text.parse().map_err(|_| "no node address");
+    NodeId as String: |node| node.as_str().to_owned(), |text| {
+        NodeId::as_stored(&text).map_err(|_| "no node address")
+    };
     Key as String: |key| key.as_str().to_owned(), |text| Key::new(&text).map_err(|_| "no key");
     Payload as (Epoch, Timestamp, VersionVector): |payload| {
         let Payload { epoch, timestamp, entries } = payload.clone();

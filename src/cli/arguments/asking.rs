@@ -15,12 +15,18 @@ impl FromStr for Nodes {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let entries = text.split(',').map(str::trim).filter(|entry| !entry.is_empty());
-        let nodes: Result<Vec<NodeId>, _> = entries.map(str::parse).collect();
-        match nodes {
-            Ok(nodes) if nodes.is_empty() => Err("no node is named; write host:port".into()),
-            Ok(nodes) => Ok(Self(nodes)),
-            Err(error) => Err(error.to_string()),
+        let mut nodes: Vec<NodeId> = Vec::new();
+        for entry in entries {
+            let node = entry.parse().map_err(|error| format!("{error}"))?;
+            // Asking one twice would change nothing.
+            if !nodes.contains(&node) {
+                nodes.push(node);
+            }
         }
+        if nodes.is_empty() {
+            return Err("no node is named; write host:port".into());
+        }
+        Ok(Self(nodes))
     }
 }
 
@@ -47,7 +53,7 @@ mod tests {
 
     #[test]
     fn several_nodes_keep_their_order() {
-        let nodes: Nodes = "b:2, a:1,".parse().expect("two nodes");
+        let nodes: Nodes = "b:2, a:1,B.:02,".parse().expect("two nodes");
         let texts: Vec<&str> = nodes.0.iter().map(NodeId::as_str).collect();
         assert_eq!(texts, ["b:2", "a:1"]);
         assert!(" , ".parse::<Nodes>().is_err());

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use crate::config;
+
 /// A sharder over Redis servers, and its shell.
 #[derive(Debug, Args)]
 pub struct Redis {
@@ -25,10 +27,12 @@ pub struct Redis {
 fn http_address(text: &str) -> Result<SocketAddr, String> {
     let full = match text.strip_prefix(':').unwrap_or(text).parse::<u16>() {
         Ok(port) => format!("127.0.0.1:{port}"),
-        Err(_) => text.replace("localhost:", "127.0.0.1:"),
+        Err(_) => text.to_owned(),
     };
-    full.parse()
-        .map_err(|_| "write ip:port, such as 127.0.0.1:8080".into())
+    let address = config::listen(Some(&full))
+        .ok()
+        .filter(|_| !text.trim().is_empty());
+    address.ok_or_else(|| "write ip:port, such as 127.0.0.1:8080".into())
 }
 
 #[cfg(test)]
@@ -43,6 +47,8 @@ mod tests {
             ("localhost:8080", Some("127.0.0.1:8080")),
             ("0.0.0.0:8080", Some("0.0.0.0:8080")),
             ("[::1]:8080", Some("[::1]:8080")),
+            ("LocalHost.:08080", Some("127.0.0.1:8080")),
+            ("0", None),
             ("65536", None),
             ("nowhere", None),
             ("", None),

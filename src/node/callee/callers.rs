@@ -6,7 +6,7 @@ use tokio::time::sleep;
 use super::rig::{
     Actor, Disk, SOON, ask, ask_from, config, first_view, idle, life, listed_and_stranger, node_with, start,
 };
-use crate::names::{ClusterId, Epoch, Member};
+use crate::names::{ClusterId, Epoch, Member, NodeId};
 use crate::node::start::recall;
 use crate::node::{Machine, StartError};
 use crate::replication::{Confirm, Facts};
@@ -159,5 +159,24 @@ async fn a_data_directory_is_taken_over_under_another_name_while_nothing_depends
     for used in [first_view(2, 2), has_left] {
         let refused = renamed(used).await.expect_err("belongs to another node");
         assert!(matches!(refused, StartError::OtherNode { .. }), "{refused}");
+    }
+}
+
+#[tokio::test]
+async fn a_life_goes_on_by_the_spelling_of_its_address_that_it_began_with() {
+    let old = NodeId::as_stored("[0:0:0:0:0:0:0:1]:80").expect("was a name once");
+    let new: NodeId = "[::1]:80".parse().expect("is a name");
+    let me = Member {
+        node: old.clone(),
+        ..life(9, 1)
+    };
+    for (has_left, node) in [(true, &old), (false, &new)] {
+        let mut facts = Facts::new(me.clone());
+        facts.has_left = has_left;
+        let disk = Disk(facts);
+        let recovered = disk.recover().expect("reads");
+        let recalled = recall(&config(&new), &Machine, &disk, &recovered).await;
+        let (facts, _) = recalled.expect("starts");
+        assert_eq!(facts.me.node, *node, "only an unused life begins anew");
     }
 }

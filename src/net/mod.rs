@@ -32,8 +32,14 @@ pub struct Pipe {
 
 /// Why a peer could not be reached.
 #[derive(Debug, Clone, thiserror::Error)]
-#[error("{0}")]
-pub struct DialError(pub String);
+pub enum DialError {
+    /// Its machine says that nobody listens at the address: the process is dead, or has not begun.
+    #[error("{0}")]
+    Refused(String),
+    /// Anything else, which says nothing about the process.
+    #[error("{0}")]
+    Failed(String),
+}
 
 /// Opens pipes to peers.
 pub trait Dialer: Send + Sync + fmt::Debug {

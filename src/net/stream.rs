@@ -62,13 +62,19 @@ impl Dialer for HttpDialer {
     fn dial(&self, node: NodeId) -> BoxFuture<'static, Result<Pipe, DialError>> {
         let carriers = self.carriers.clone();
         Box::pin(async move {
-            let (socket, read) = call(&node)
-                .await
-                .map_err(|error| DialError(format!("{node} cannot be reached: {error}")))?;
+            let (socket, read) = call(&node).await.map_err(|error| not_reached(&node, &error))?;
             let (pipe, carrier) = carry(socket, read);
             carriers.spawn(carrier);
             Ok(pipe)
         })
+    }
+}
+
+fn not_reached(node: &NodeId, error: &io::Error) -> DialError {
+    let text = format!("{node} cannot be reached: {error}");
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => DialError::Refused(text),
+        _ => DialError::Failed(text),
     }
 }
 

@@ -47,14 +47,16 @@ impl Node {
         electorate: &Electorate,
         wanted: &View,
     ) -> Result<Arc<View>, ProposeError> {
-        self.propose_without(&BTreeSet::new(), epoch, before, electorate, wanted)
+        self.propose_by_force(&BTreeSet::new(), None, epoch, before, electorate, wanted)
             .await
     }
 
-    /// The same, with nodes given up whose disks count as lost: by force.
-    pub(super) async fn propose_without(
+    /// The same by force: with nodes given up whose disks count as lost. Nobody waits for the return of the node
+    /// that is removed, if it is the only one that does not vote.
+    pub(super) async fn propose_by_force(
         &self,
         given_up: &BTreeSet<NodeId>,
+        removed: Option<&NodeId>,
         epoch: Epoch,
         before: Option<&View>,
         electorate: &Electorate,
@@ -73,11 +75,12 @@ impl Node {
             for node in given_up {
                 attempt.lost_its_disk(node.clone());
             }
-            let silent = match self.attempt(&mut attempt, before, wanted).await? {
+            let silent = match self.attempt(&mut attempt, removed, before, wanted).await? {
                 Ok(view) => return Ok(view),
                 Err(silent) => silent,
             };
-            if Instant::now() >= deadline {
+            let is_outbid = attempt.outbid_by().is_some();
+            if Instant::now() >= deadline || self.is_only_gone(&silent, removed) && !is_outbid {
                 return Err(ProposeError::NoMajority(silent));
             }
             round = attempt
@@ -89,10 +92,16 @@ impl Node {
         }
     }
 
+    /// True if nobody is silent but the node that is to be removed, and it is gone.
+    fn is_only_gone(&self, silent: &BTreeSet<NodeId>, removed: Option<&NodeId>) -> bool {
+        silent.len() == 1 && removed.is_some_and(|node| silent.contains(node) && self.is_gone(node))
+    }
+
     /// One attempt: both phases, or who did not answer.
     async fn attempt(
         &self,
         attempt: &mut Proposal,
+        removed: Option<&NodeId>,
         before: Option<&View>,
         wanted: &View,
     ) -> Result<Result<Arc<View>, BTreeSet<NodeId>>, ProposeError> {
@@ -102,7 +111,7 @@ impl Node {
             ballot: ballot.clone(),
             start,
         };
-        let next = match self.ask_voters(attempt, before, ask).await? {
+        let next = match self.ask_voters(attempt, removed, before, ask).await? {
             Ok(next) => next,
             Err(silent) => return Ok(Err(silent)),
         };
@@ -127,7 +136,7 @@ impl Node {
             view: SharedView(Arc::clone(&view)),
             start,
         };
-        Ok(match self.ask_voters(attempt, before, ask).await? {
+        Ok(match self.ask_voters(attempt, removed, before, ask).await? {
             Ok(Next::Chosen(view)) => Ok(view),
             Ok(_) => Err(BTreeSet::new()),
             Err(silent) => Err(silent),
@@ -138,6 +147,7 @@ impl Node {
     async fn ask_voters(
         &self,
         attempt: &mut Proposal,
+        removed: Option<&NodeId>,
         before: Option<&View>,
         question: impl Fn(Option<Start>) -> Question,
     ) -> Result<Result<Next, BTreeSet<NodeId>>, ProposeError> {
@@ -149,7 +159,9 @@ impl Node {
             .into_iter()
             .map(|node| self.ask_voter(node, question(start.clone())))
             .collect();
-        while let Ok(Some((node, said))) = timeout_at(deadline, asked.next()).await {
+        while !self.is_only_gone(&silent, removed)
+            && let Ok(Some((node, said))) = timeout_at(deadline, asked.next()).await
+        {
             let Some((answer, member)) = said else { continue };
             silent.remove(&node);
             let next = match (answer, member) {

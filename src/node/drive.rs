@@ -149,9 +149,13 @@ impl Node {
                     _ => None,
                 }
             };
-            if let Some(report) = report {
-                knows = report.knows;
-                change.lock().heard(&node, report, elapsed_ms(began));
+            match report {
+                Some(report) => {
+                    knows = report.knows;
+                    change.lock().heard(&node, report, elapsed_ms(began));
+                }
+                None if self.peers.is_dead(&node) => change.lock().refused(&node),
+                None => {}
             }
             sleep(ORDER_PAUSE).await;
         }

@@ -16,7 +16,7 @@ use super::peers::CONNECT_LIMIT;
 use super::signal::Signal;
 use super::tasks::Tasks;
 use crate::names::{Member, MemberId, NodeId};
-use crate::net::{Dialer, Pipe};
+use crate::net::{DialError, Dialer, Pipe};
 use crate::wire::peer::{Answer, Body, Frame, Greeting, decode_frame, decode_greeting, encode_greeting};
 
 /// Why a call has no answer.
@@ -73,6 +73,8 @@ pub(super) struct Link {
     /// When the peer last answered, in milliseconds since the node was born.
     pub(super) heard_ms: AtomicU64,
     pub(super) away: AtomicBool,
+    /// The last attempt to open a stream was refused: nobody listens at the address.
+    pub(super) is_refused: AtomicBool,
     pub(super) outstanding: AtomicUsize,
     /// Complaints are logged once, until the peer is well again.
     pub(super) complained: AtomicBool,
@@ -221,6 +223,7 @@ impl Link {
             u64::try_from(born.elapsed().as_millis()).unwrap_or(u64::MAX),
             Ordering::Release,
         );
+        self.is_refused.store(false, Ordering::Release);
         if self.away.swap(false, Ordering::AcqRel) {
             self.complained.store(false, Ordering::Relaxed);
             identity.returned(&self.node);
@@ -278,10 +281,15 @@ pub(super) async fn dial(
 }
 
 pub(super) async fn open(link: &Link, identity: &dyn Identity, dialer: &dyn Dialer) -> Result<Met, String> {
+    // An attempt that is dropped because it takes too long was not refused.
+    link.is_refused.store(false, Ordering::Release);
     let met = meet(&link.node, identity, dialer).await;
-    let met = met.inspect_err(|_| {
+    let met = met.map_err(|error| {
+        let is_refused = matches!(error, DialError::Refused(_));
+        link.is_refused.store(is_refused, Ordering::Release);
         link.judged(Ok(()));
         link.leads_to(None, "");
+        error.to_string()
     })?;
     let theirs = &met.greeting;
     let named = check_name(&link.node, &identity.greeting(&link.node), theirs);
@@ -302,23 +310,25 @@ pub(super) struct Met {
 }
 
 /// Opens a stream and greets: who is there by its own word.
-pub(super) async fn meet(node: &NodeId, identity: &dyn Identity, dialer: &dyn Dialer) -> Result<Met, String> {
+pub(super) async fn meet(
+    node: &NodeId,
+    identity: &dyn Identity,
+    dialer: &dyn Dialer,
+) -> Result<Met, DialError> {
+    let failed = |reason: &str| DialError::Failed(reason.to_owned());
     let life = identity.life();
-    let mut pipe = dialer
-        .dial(node.clone())
-        .await
-        .map_err(|error| error.to_string())?;
+    let mut pipe = dialer.dial(node.clone()).await?;
     let ours = encode_greeting(&identity.greeting(node));
     pipe.sender
         .send(ours)
         .await
-        .map_err(|_| "the peer closed the stream".to_owned())?;
+        .map_err(|_| failed("the peer closed the stream"))?;
     let theirs = pipe
         .receiver
         .recv()
         .await
-        .ok_or("the peer closed the stream without a greeting")?;
-    let greeting = decode_greeting(&theirs).map_err(|error| error.to_string())?;
+        .ok_or_else(|| failed("the peer closed the stream without a greeting"))?;
+    let greeting = decode_greeting(&theirs).map_err(|error| failed(&error.to_string()))?;
     Ok(Met { pipe, greeting, life })
 }
 

@@ -280,6 +280,12 @@ impl Peers {
         self.boot(node).is_some() && !self.is_away(node)
     }
 
+    /// True if the peer is away and its address refuses connections: its process is dead.
+    pub(super) fn is_dead(&self, node: &NodeId) -> bool {
+        let link = self.link(node);
+        link.away.load(Ordering::Acquire) && link.is_refused.load(Ordering::Acquire)
+    }
+
     pub(super) fn outstanding(&self, node: &NodeId) -> usize {
         self.link(node).outstanding.load(Ordering::Relaxed)
     }
@@ -337,6 +343,7 @@ impl Peers {
             next_id: AtomicU64::new(1),
             heard_ms: AtomicU64::new(u64::try_from(self.born.elapsed().as_millis()).unwrap_or(u64::MAX)),
             away: AtomicBool::new(false),
+            is_refused: AtomicBool::new(false),
             outstanding: AtomicUsize::new(0),
             complained: AtomicBool::new(false),
             unfit: Mutex::default(),

@@ -7,6 +7,7 @@
 //!                             ask the owners           finish that, begin anew
 //! ```
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,7 +25,7 @@ use crate::wire::peer::{Answer, Question};
 /// How often it is looked again whether something that is waited for has happened.
 pub(super) const LOOK_PAUSE: Duration = Duration::from_millis(10);
 
-/// How long a node that was removed may stay silent before nobody waits for it any more.
+/// How long a node that is removed may stay silent before nobody waits for it any more.
 const GONE_AFTER: Duration = Duration::from_secs(2);
 
 impl Node {
@@ -115,18 +116,22 @@ impl Node {
     ) -> Result<Option<Arc<View>>, ViewRefusal> {
         let electorate = Electorate::of(before);
         let epoch = wanted.epoch;
-        let silent = match self.propose(epoch, Some(before), &electorate, wanted).await {
+        let is_forced = request.kind == RequestKind::Remove { force: true };
+        let removed = is_forced.then_some(&request.node);
+        let nobody = BTreeSet::new();
+        let proposed = self.propose_by_force(&nobody, removed, epoch, Some(before), &electorate, wanted);
+        let silent = match proposed.await {
             Ok(view) => return Ok(Some(view)),
             Err(ProposeError::MovedOn) => return Ok(None),
             Err(ProposeError::NoMajority(silent)) => silent,
         };
-        if request.kind != (RequestKind::Remove { force: true }) {
+        if !is_forced {
             let silent = silent.into_iter().collect();
             return Err(ViewRefusal::NoMajority { silent });
         }
         tracing::warn!(?silent, "the view is changed by force, without these nodes");
         match self
-            .propose_without(&silent, epoch, Some(before), &electorate, wanted)
+            .propose_by_force(&silent, removed, epoch, Some(before), &electorate, wanted)
             .await
         {
             Ok(view) => Ok(Some(view)),
@@ -192,6 +197,7 @@ impl Node {
                         break;
                     }
                     Some(_) => heard = Instant::now(),
+                    None if self.is_gone(&member.node) => break,
                     None => {}
                 }
                 let is_hindered = after.nodes().any(|node| self.peers.is_away(node));
@@ -203,6 +209,12 @@ impl Node {
             all_left &= has_left;
         }
         all_left
+    }
+
+    /// True if nobody waits for a node that is being removed: it is dead, or was silent for long enough.
+    pub(super) fn is_gone(&self, node: &NodeId) -> bool {
+        let is_silent = self.peers.is_away(node) && self.peers.silence(node) >= GONE_AFTER;
+        is_silent || self.peers.is_dead(node)
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Any node may drive: every step is idempotent, and goes from what the nodes themselves report. The
 //! driver never blocks on a silent node: it is passed over, seals itself when it hears of the view, and
-//! hands over late.
+//! hands over late. A dead node that is being removed is passed over at once: nobody waits for its return.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -83,6 +83,8 @@ struct Participant {
     heard_ms: u64,
     /// When it last reported something new.
     moved_ms: u64,
+    /// Its address refuses connections, and it has not answered since.
+    is_dead: bool,
     report: Option<Report>,
 }
 
@@ -115,6 +117,7 @@ impl Change {
             taker: after.member(node).map(|member| member.id()),
             heard_ms: now_ms.saturating_sub(silence_ms(node)),
             moved_ms: now_ms,
+            is_dead: false,
             report: None,
         };
         let is_member = |one: &Participant| one.giver.is_some() || one.taker.is_some();
@@ -167,10 +170,18 @@ impl Change {
     pub fn heard(&mut self, node: &NodeId, report: Report, now_ms: u64) {
         if let Some(participant) = self.participants.get_mut(node) {
             participant.heard_ms = now_ms;
+            participant.is_dead = false;
             if participant.report.as_ref() != Some(&report) {
                 participant.moved_ms = now_ms;
             }
             participant.report = Some(report);
+        }
+    }
+
+    /// The node's address refuses connections.
+    pub fn refused(&mut self, node: &NodeId) {
+        if let Some(participant) = self.participants.get_mut(node) {
+            participant.is_dead = true;
         }
     }
 
@@ -214,6 +225,10 @@ impl Change {
     /// Once members are sealed, silence counts from the beginning of the phase: a node that answered a
     /// moment before still has its time.
     fn is_silent(&self, one: &Participant, now_ms: u64) -> bool {
+        // A member that stays may be starting again, and takes its part if it has the time for it.
+        if one.is_dead && one.taker.is_none() {
+            return true;
+        }
         let silence_ms = now_ms.saturating_sub(one.heard_ms);
         match self.phase {
             Phase::Copy => silence_ms >= SILENCE_MS,

@@ -158,7 +158,7 @@ impl Dialer for Stage {
     fn dial(&self, node: NodeId) -> BoxFuture<'static, Result<Pipe, DialError>> {
         let actor = self.0.actors.lock().get(&node).cloned();
         let Some(actor) = actor else {
-            return Box::pin(ready(Err(DialError("connection refused".to_owned()))));
+            return Box::pin(ready(Err(DialError::Refused("connection refused".to_owned()))));
         };
         let (ours, theirs) = pipes();
         let tasks = self.0.tasks.lock().clone().expect("the node has begun");

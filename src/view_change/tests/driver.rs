@@ -146,6 +146,23 @@ fn a_node_that_was_silent_before_the_change_is_not_waited_for() {
 }
 
 #[test]
+fn a_dead_node_that_is_removed_is_not_waited_for_unless_it_comes_back() {
+    let mut change = change();
+    // Node 2 stays, and may be starting again at this moment.
+    for dead in [1, 2] {
+        change.refused(&node(dead));
+    }
+    hear(&mut change, [0, 3].map(copied), BEGIN_MS);
+    assert_eq!(change.waits_for(BEGIN_MS), [node(2)]);
+    hear(&mut change, [copied(2)], BEGIN_MS);
+    assert!(change.step(BEGIN_MS));
+    hear(&mut change, [0, 2, 3].map(sealed), BEGIN_MS);
+    assert!(change.waits_for(BEGIN_MS).is_empty());
+    hear(&mut change, [copied(1)], BEGIN_MS);
+    assert_eq!(change.waits_for(BEGIN_MS), [node(1)]);
+}
+
+#[test]
 fn a_node_that_is_not_up_is_not_asked() {
     let before = first(3, 1);
     let after = next::admit(&before, &[]);

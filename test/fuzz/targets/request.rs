@@ -26,7 +26,7 @@ struct Nobody;
 
 impl Dialer for Nobody {
     fn dial(&self, node: NodeId) -> BoxFuture<'static, Result<Pipe, DialError>> {
-        Box::pin(async move { Err(DialError(format!("{node} is not there"))) })
+        Box::pin(async move { Err(DialError::Failed(format!("{node} is not there"))) })
     }
 }
 

@@ -218,7 +218,7 @@ impl SimNetwork {
         self.until_whole(&back, &mut Held::default()).await;
         sleep(self.delay(&there) + self.delay(&back)).await;
         let node = self.0.running.lock().get(&to).and_then(Weak::upgrade);
-        let node = node.ok_or_else(|| DialError("connection refused".to_owned()))?;
+        let node = node.ok_or_else(|| DialError::Refused("connection refused".to_owned()))?;
         let (caller, there_receiver) = self.one_way(there);
         let (back_sender, back_receiver) = self.one_way(back);
         node.serve_peer(Pipe {

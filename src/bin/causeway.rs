@@ -10,6 +10,7 @@ use causeway::cli::program::{self, USAGE, served, wait_for};
 use causeway::cli::redis::Shell;
 use causeway::cli::redis::arguments::Redis;
 use causeway::cli::{self, Failure, Verdict};
+use causeway::server::RunError;
 use causeway::telemetry::LogFormat;
 use causeway::{config, server, telemetry};
 
@@ -70,7 +71,10 @@ fn redis(arguments: Redis) -> Result<Verdict, Failure> {
 fn proxy(arguments: &Proxy) -> Result<Verdict, Failure> {
     let (listen, servers) = cli::pairs::proxy(arguments)?;
     begin(&arguments.logging)?;
-    served(server::serve_proxy(listen, &servers))
+    match server::serve_proxy(listen, &servers) {
+        Err(RunError::Start(twice)) => Err(Failure::Usage(cli::pairs::mistaken(&twice))),
+        outcome => served(outcome),
+    }
 }
 
 fn data_server(arguments: &DataServer) -> Result<Verdict, Failure> {

@@ -48,12 +48,22 @@ pub(super) enum Trouble {
     UnknownOutcome,
     #[error("{0} is a server already")]
     AlreadyThere(String),
+    #[error("{name} leads to {server}, which is a server already")]
+    SameServer { name: String, server: String },
+    #[error(
+        "{one} and {other} lead to one data server, or to copies of one folder; name each server once, by the same name at every proxy"
+    )]
+    NamedTwice { one: String, other: String },
+    #[error(
+        "{name} leads to {server}, so the list cannot be changed; make {name} lead to its own server again, or give up what only that had with DELETE /servers/{name}?force=true"
+    )]
+    Misled { name: String, server: String },
     #[error("{0} serves another list of servers; its keys would be lost")]
     OtherStore(String),
     #[error("{0} is the last server; its keys have nowhere to go")]
     LastServer(String),
-    #[error("{0} does not answer and its keys would be lost; start it, or give them up with ?force=true")]
-    WouldLoseKeys(String),
+    #[error("{server} {why} and its keys would be lost; start it, or give them up with ?force=true")]
+    WouldLoseKeys { server: String, why: String },
     #[error("{0} is no server of this list")]
     NotThere(String),
     #[error("the change is not finished: {0}; it goes on by itself")]

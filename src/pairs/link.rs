@@ -13,6 +13,9 @@ use crate::wire::pairs::{Answer, Call};
 /// Where a data server is called. Clients have no business there.
 pub(super) const CALL_PATH: &str = "/pairs-call";
 
+/// The header of an answer that tells which life of a data server gave it.
+pub(super) const LIFE_HEADER: &str = "causeway-data-server";
+
 /// Why there is no answer.
 #[derive(Debug, Clone, thiserror::Error)]
 pub(super) enum NoAnswer {
@@ -37,7 +40,16 @@ impl fmt::Debug for Link {
 
 impl Link {
     pub(super) async fn call(&self, call: &Call, limit: Duration) -> Result<Answer, NoAnswer> {
-        let node: NodeId = call.to.parse().map_err(not_asked)?;
+        Ok(self.call_known(call, limit).await?.0)
+    }
+
+    /// The same, and which life of a server answered, if the server tells.
+    pub(super) async fn call_known(
+        &self,
+        call: &Call,
+        limit: Duration,
+    ) -> Result<(Answer, Option<String>), NoAnswer> {
+        let node = NodeId::as_stored(&call.to).map_err(not_asked)?;
         let body = serde_json::to_vec(call).expect("these types have names and texts only");
         let request = Request::post(CALL_PATH).body(Bytes::from(body));
         let request = request.expect("this is a request");
@@ -46,8 +58,11 @@ impl Link {
             SendError::NotSent { .. } => not_asked(error),
             SendError::NoReply { .. } => NoAnswer::NoReply(error.to_string()),
         })?;
-        serde_json::from_slice(reply.body())
-            .map_err(|_| not_asked(format!("{node} is no data server, or it is overloaded")))
+        let answer = serde_json::from_slice(reply.body())
+            .map_err(|_| not_asked(format!("{node} is no data server, or it is overloaded")))?;
+        let life = reply.headers().get(LIFE_HEADER);
+        let life = life.and_then(|life| life.to_str().ok()).map(str::to_owned);
+        Ok((answer, life))
     }
 }
 

@@ -26,6 +26,8 @@
 //!   list before, which takes one only.
 //! * P4. A change is two versions: `previous -> servers`, under way; then `servers` alone. Both are on the
 //!   disks of the servers, and each step between them may be repeated, so any proxy finishes it.
+//!   Each step waits for a server that is starting or paused, and each name must lead to a server of its own:
+//!   a server that goes by one name of the list answers to no other, whatever a resolver says later.
 //! * P5. No key is used at its new owner before its old owner follows the version under way (`fence`).
 //!   Otherwise a proxy that has not heard of the change could write it at the old owner, be confirmed,
 //!   and be overwritten by what the new one has. This is why every change needs every server.
@@ -71,5 +73,5 @@ mod reply;
 mod server;
 mod server_list;
 
-pub use proxy::Proxy;
+pub use proxy::{NamedTwice, Proxy};
 pub use server::{DataServer, OpenError, config, limits};

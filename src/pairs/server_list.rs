@@ -6,6 +6,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::face::Servers;
 use super::rendezvous;
+use crate::names::NodeId;
 use crate::wire::pairs::{Datum, ServerList, Stamp};
 
 /// Why a list cannot be changed as it was asked for.
@@ -59,6 +60,15 @@ impl ServerList {
             addresses: self.servers.clone(),
             moving: !self.is_settled(),
         }
+    }
+
+    /// The name that the list has for an address, however that is spelt.
+    pub(super) fn name_of(&self, address: &str) -> Option<&String> {
+        let same = |one: &str| match (NodeId::as_stored(one), NodeId::as_stored(address)) {
+            (Ok(one), Ok(address)) => one.is_same_address(&address),
+            _ => one == address,
+        };
+        self.servers.iter().find(|one| same(one))
     }
 
     pub(super) fn is_settled(&self) -> bool {
@@ -199,6 +209,18 @@ mod tests {
             let old = before.owner(&key).filter(|old| *old == "a:1");
             let moved = without.owner(&key).filter(|owner| *owner == "c:1");
             assert_eq!(without.old_owner(&key), old.filter(|_| moved.is_some()));
+        }
+    }
+
+    #[test]
+    fn a_server_is_found_by_any_spelling_of_its_address() {
+        let list = first(&names(&["[0:0:0:0:0:0:0:1]:1", "b:1"]));
+        for (address, name) in [
+            ("[::1]:1", Some("[0:0:0:0:0:0:0:1]:1")),
+            ("B.:01", Some("b:1")),
+            ("b:2", None),
+        ] {
+            assert_eq!(list.name_of(address).map(String::as_str), name);
         }
     }
 

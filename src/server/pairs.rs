@@ -12,7 +12,7 @@ use super::{Bounds, Host, RunError, ServeError, run};
 use crate::config::Limits;
 use crate::net::Pipe;
 use crate::node::Tasks;
-use crate::pairs::{self, DataServer, OpenError, Proxy};
+use crate::pairs::{self, DataServer, NamedTwice, OpenError, Proxy};
 
 /// Why a data server does not serve.
 #[derive(Debug, thiserror::Error)]
@@ -39,9 +39,10 @@ pub fn serve_data(listen: SocketAddr, data_dir: &Path) -> Result<(), RunError<Da
 }
 
 /// Runs a proxy of `servers` until SIGTERM or SIGINT.
-pub fn serve_proxy(listen: SocketAddr, servers: &[String]) -> Result<(), RunError<std::convert::Infallible>> {
+pub fn serve_proxy(listen: SocketAddr, servers: &[String]) -> Result<(), RunError<NamedTwice>> {
     run(listen, bounds(1), async |_| {
         let proxy = Proxy::new(servers);
+        proxy.check_servers().await?;
         let tasks = Tasks::on_this_runtime();
         tasks.spawn(Arc::clone(&proxy).keep_going());
         Ok(Arc::new(ProxyHost { proxy, tasks }))

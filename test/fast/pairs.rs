@@ -12,6 +12,8 @@ mod atomic;
 mod changes;
 #[path = "pairs/faults.rs"]
 mod faults;
+#[path = "pairs/names.rs"]
+mod names;
 #[path = "pairs/program.rs"]
 mod program;
 #[path = "../support/running.rs"]

@@ -5,11 +5,13 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::Proxy;
-use super::following::{Following, Unanswered};
+use super::following::{Following, Unanswered, named_once};
+use super::met::Met;
 use crate::pairs::face::Trouble;
+use crate::pairs::link::NoAnswer;
 use crate::pairs::server_list::NoChange;
 use crate::wire::pairs::{Answer, Ask, Datum, Fate, Pair, ServerList, StoredPair};
 
@@ -18,6 +20,9 @@ const MOVE_LIMIT: Duration = Duration::from_secs(60);
 
 /// For one step of a move.
 const STEP_LIMIT: Duration = Duration::from_secs(5);
+
+/// Between two attempts to reach a server that is starting.
+const MEET_PAUSE: Duration = Duration::from_millis(50);
 
 impl From<NoChange> for Trouble {
     fn from(reason: NoChange) -> Self {
@@ -42,44 +47,64 @@ impl Proxy {
     /// Adds a server; how many keys moved.
     pub(super) async fn add(&self, server: &str) -> Result<u64, Trouble> {
         let _changing = self.changing.lock().await;
-        let list = self.look_around().await?.list.clone();
-        let next = list.with(server)?;
-        let joining = self.membership_of(server).await;
+        let list = self.newest_list().await?;
+        if let Some(name) = list.name_of(server) {
+            return Err(Trouble::AlreadyThere(name.clone()));
+        }
+        let joining = self.meet_patiently(server).await;
         let joining = joining.map_err(|error| Trouble::Unavailable(error.to_string()))?;
-        if let Some(other) = joining.filter(|other| other.list.concerned().contains(&other.name)) {
-            if other.list.store != list.store {
+        if let Some(own) = joining.own_name() {
+            let is_of_this_store = joining.membership.iter().all(|own| own.list.store == list.store);
+            if !is_of_this_store {
                 return Err(Trouble::OtherStore(server.to_owned()));
             }
-            if other.name != server && list.servers.contains(&other.name) {
-                return Err(Trouble::AlreadyThere(other.name));
+            if list.servers.iter().any(|listed| listed == own) {
+                let (name, server) = (server.to_owned(), own.to_owned());
+                return Err(Trouble::SameServer { name, server });
             }
         }
-        if list.is_settled() {
-            return self.begin(&list, next).await;
-        }
-        let following = self.settle_first().await?;
-        self.begin(&following, following.with(server)?).await
+        let list = self.settle_first(list).await?;
+        self.begin(&list, list.with(server)?).await
     }
 
     /// Removes a server; how many keys moved.
     pub(super) async fn remove(&self, server: &str, force: bool) -> Result<u64, Trouble> {
         let _changing = self.changing.lock().await;
-        let list = self.look_around().await?.list.clone();
+        let list = self.newest_list().await?;
+        let server = list.name_of(server).map_or(server, String::as_str);
         list.without(server, false)?;
-        let answers = self.membership_of(server).await.is_ok();
-        match (answers, force) {
-            (false, false) => Err(Trouble::WouldLoseKeys(server.to_owned())),
+        let met = self.meet_patiently(server).await;
+        let why = match met.as_ref().map(|met| met.instead_of(server)) {
+            Ok(None) => None,
+            Ok(Some(other)) => Some(format!("leads to {other}")),
+            Err(_) => Some("does not answer".to_owned()),
+        };
+        match (why, force) {
+            (Some(why), false) => {
+                let server = server.to_owned();
+                Err(Trouble::WouldLoseKeys { server, why })
+            }
             // A change that it has a part in would never end, so this one goes over it.
-            (false, true) => self.begin(&list, list.without(server, true)?).await,
-            (true, _) => {
-                let list = self.settle_first().await?;
+            (Some(_), true) => self.begin(&list, list.without(server, true)?).await,
+            (None, _) => {
+                let list = self.settle_first(list.clone()).await?;
                 self.begin(&list, list.without(server, false)?).await
             }
         }
     }
 
+    /// The list that is followed, as new as any server has it; waited for while the servers are starting.
+    async fn newest_list(&self) -> Result<ServerList, Trouble> {
+        self.following(Instant::now() + STEP_LIMIT).await?;
+        Ok(self.look_around().await?.list.clone())
+    }
+
     /// The list when no change is under way any more.
-    async fn settle_first(&self) -> Result<ServerList, Trouble> {
+    async fn settle_first(&self, list: ServerList) -> Result<ServerList, Trouble> {
+        if list.is_settled() {
+            return Ok(list);
+        }
+        self.meet_all(&list).await?;
         let following = self.look_around().await?;
         if !following.list.is_settled() {
             self.carry_on(&following).await?;
@@ -87,18 +112,45 @@ impl Proxy {
         Ok(self.following(Instant::now()).await?.list.clone())
     }
 
-    /// Begins a change, once everybody that it needs answers. The first server of the list before takes
-    /// only one list as the next, so two proxies never go different ways.
-    async fn begin(&self, before: &ServerList, next: ServerList) -> Result<u64, Trouble> {
-        let concerned = next.concerned();
-        let answers = join_all(concerned.iter().map(|server| self.membership_of(server))).await;
+    /// Who a server is. One that is starting or paused has the time that every step of a move has.
+    async fn meet_patiently(&self, server: &str) -> Result<Met, NoAnswer> {
+        let deadline = Instant::now() + STEP_LIMIT;
+        loop {
+            let rest = deadline.saturating_duration_since(Instant::now());
+            match self.meet(server, rest).await {
+                Err(_) if Instant::now() + MEET_PAUSE < deadline => sleep(MEET_PAUSE).await,
+                met => return met,
+            }
+        }
+    }
+
+    /// Waits until everybody answers that a list needs, each as the server that its name stands for.
+    async fn meet_all(&self, list: &ServerList) -> Result<(), Trouble> {
+        let concerned = list.concerned();
+        let answers = join_all(concerned.iter().map(|server| self.meet_patiently(server))).await;
+        let mut met = Vec::new();
         for (server, answer) in concerned.iter().zip(answers) {
-            answer.map_err(|error| {
+            let answer = answer.map_err(|error| {
                 Trouble::Unavailable(format!(
                     "a change needs every server, and {server} does not answer: {error}"
                 ))
             })?;
+            met.push((server.as_str(), answer));
         }
+        for (name, met) in &met {
+            let joins = list.joining.iter().any(|(joining, _)| joining == name);
+            if let Some(server) = met.instead_of(name).filter(|_| !joins) {
+                let (name, server) = ((*name).to_owned(), server.to_owned());
+                return Err(Trouble::Misled { name, server });
+            }
+        }
+        named_once(&met.iter().map(|(name, met)| (*name, met)).collect::<Vec<_>>())
+    }
+
+    /// Begins a change, once everybody that it needs answers. The first server of the list before takes
+    /// only one list as the next, so two proxies never go different ways.
+    async fn begin(&self, before: &ServerList, next: ServerList) -> Result<u64, Trouble> {
+        self.meet_all(&next).await?;
         let arbiter = before
             .arbiter(&next.lost)
             .expect("a list never becomes empty")

@@ -9,10 +9,11 @@ use parking_lot::Mutex;
 use tokio::time::{Instant, sleep};
 
 use super::Proxy;
+use super::met::{Met, two_of_one};
 use crate::pairs::face::Trouble;
 use crate::pairs::link::NoAnswer;
 use crate::pairs::server_list;
-use crate::wire::pairs::{Answer, Ask, Call, Datum, Membership, ServerList};
+use crate::wire::pairs::{Answer, Ask, Call, Datum, ServerList};
 
 /// How long a server may take to say which list it follows.
 pub(super) const LOOK_LIMIT: Duration = Duration::from_millis(400);
@@ -99,18 +100,23 @@ impl Proxy {
         servers.extend(known.iter().flat_map(|following| following.list.concerned()));
         servers.sort();
         servers.dedup();
-        let asked = servers.iter().map(|server| self.membership_of(server));
+        let asked = servers.iter().map(|server| self.meet(server, LOOK_LIMIT));
         let answers = join_all(asked).await;
         if known.is_none() && answers.iter().all(Result::is_err) {
             return Err(nobody_answers(answers.into_iter().filter_map(Result::err)));
         }
-        let memberships = answers.into_iter().flatten().flatten();
-        let lists: Vec<ServerList> = memberships.map(|own| own.list).collect();
+        let met = servers.iter().map(String::as_str).zip(&answers);
+        let met: Vec<(&str, &Met)> = met
+            .filter_map(|(name, met)| Some((name, met.as_ref().ok()?)))
+            .collect();
+        let memberships = met.iter().filter_map(|(_, met)| met.membership.as_ref());
+        let lists: Vec<ServerList> = memberships.map(|own| own.list.clone()).collect();
         if known.is_none() && lists.iter().any(|list| list.store != lists[0].store) {
             let text = "the data servers belong to different lists; name those of one list in --servers";
             return Err(Trouble::Unavailable(text.to_owned()));
         }
         if known.is_none() && lists.is_empty() {
+            named_once(&met)?;
             self.learn(server_list::first(&self.seeds));
         }
         for list in lists {
@@ -120,17 +126,19 @@ impl Proxy {
         Ok(following.expect("a list was learned above, or known"))
     }
 
-    /// Which list a server follows.
-    pub(super) async fn membership_of(&self, server: &str) -> Result<Option<Membership>, NoAnswer> {
+    /// Who a server is, and which list it follows.
+    pub(super) async fn meet(&self, server: &str, limit: Duration) -> Result<Met, NoAnswer> {
         let call = Call {
             to: server.to_owned(),
             stamp: None,
             ask: Ask::ServerList,
         };
-        match self.link.call(&call, LOOK_LIMIT).await? {
-            Answer::Membership(membership) => Ok(membership),
-            _ => Ok(None),
-        }
+        let (answer, life) = self.link.call_known(&call, limit).await?;
+        let membership = match answer {
+            Answer::Membership(membership) => membership,
+            _ => None,
+        };
+        Ok(Met { life, membership })
     }
 
     /// Follows a list from now on, if it is newer; whether it is.
@@ -221,6 +229,17 @@ impl Proxy {
         let told = untold.iter().map(|server| self.tell(following, server, limit));
         // Keys of those that do not answer are not usable, as they will see.
         join_all(told).await;
+    }
+}
+
+/// Refuses names of which two lead to one server.
+pub(super) fn named_once(met: &[(&str, &Met)]) -> Result<(), Trouble> {
+    match two_of_one(met) {
+        None => Ok(()),
+        Some((one, other)) => Err(Trouble::NamedTwice {
+            one: one.to_owned(),
+            other: other.to_owned(),
+        }),
     }
 }
 

@@ -5,20 +5,23 @@ mod atomic;
 mod change;
 mod everything;
 mod following;
+mod met;
 mod read;
 mod told;
 mod write;
 
+use std::mem::discriminant;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::future::join_all;
 use http::{Request, Response};
 use parking_lot::RwLock;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use self::following::Following;
+use self::following::{Following, LOOK_LIMIT, named_once};
 use super::face::{self, Everything, Pairs, Seen, Servers, Trouble};
 use super::link::Link;
 use super::server_list;
@@ -71,26 +74,42 @@ impl Proxy {
     pub async fn keep_going(self: Arc<Self>) {
         let mut pause = tokio::time::interval(LOOK_PAUSE);
         pause.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut lamented = false;
+        let mut lamented = None;
         loop {
             pause.tick().await;
-            match self.look_around().await {
-                Ok(following) if !following.list.is_settled() => {
-                    if let Err(trouble) = self.finish_change(&following).await {
-                        tracing::debug!(%trouble, "a change of the servers is not finished yet");
-                    }
+            let (what, trouble) = match self.look_around().await {
+                Ok(following) if following.list.is_settled() => {
+                    lamented = None;
+                    continue;
                 }
-                Ok(_) => {}
-                // Until there is a list, this is why every request fails; once is enough.
-                Err(trouble) if !lamented => {
-                    tracing::warn!(%trouble, "no list of servers yet");
-                    lamented = true;
-                }
-                Err(_) => {}
+                Ok(following) => match self.finish_change(&following).await {
+                    Ok(_) => continue,
+                    Err(trouble) => ("a change of the servers is not finished yet", trouble),
+                },
+                // Until there is a list, this is why every request fails.
+                Err(trouble) => ("no list of servers yet", trouble),
+            };
+            // Each kind of trouble once in a row.
+            if lamented.replace(discriminant(&trouble)) != Some(discriminant(&trouble)) {
+                tracing::warn!(%trouble, "{what}");
             }
         }
     }
+
+    /// Refuses to begin with servers of which two are one, as far as they answer by now.
+    pub async fn check_servers(&self) -> Result<(), NamedTwice> {
+        let asked = self.seeds.iter().map(|server| self.meet(server, LOOK_LIMIT));
+        let answers = join_all(asked).await;
+        let met = self.seeds.iter().map(String::as_str).zip(&answers);
+        let met = met.filter_map(|(name, met)| Some((name, met.as_ref().ok()?)));
+        named_once(&met.collect::<Vec<_>>()).map_err(NamedTwice)
+    }
 }
+
+/// Two of the names that a proxy was started with lead to one server.
+#[derive(Debug, thiserror::Error)]
+#[error("--servers: {0}")]
+pub struct NamedTwice(Trouble);
 
 /// When a request about so many pairs with so many bytes must have been answered.
 fn deadline(pairs: usize, bytes: usize) -> Instant {
@@ -128,6 +147,7 @@ impl Pairs for Proxy {
         // Another proxy may have changed it a moment ago.
         Ok(match self.look_around().await {
             Ok(following) => following.list.to_client(),
+            Err(trouble @ Trouble::NamedTwice { .. }) => return Err(trouble),
             Err(_) => server_list::first(&self.seeds).to_client(),
         })
     }

@@ -73,11 +73,16 @@ fn settled_already(state: &State, name: &str, list: &ServerList) -> Option<Answe
     if own.list.store != list.store && !is_member(own) {
         return None;
     }
-    if own.list.store != list.store || own.list.version >= list.version {
-        return Some(Answer::OtherServerList(own.list.clone()));
+    if own.list.store == list.store && own.list.version <= list.version && own.name != name {
+        // One that was given up in the meantime may join under another name, with nothing of what it had.
+        let is_listed = list.concerned().contains(&own.name);
+        let joins = list.joining.iter().any(|(server, _)| *server == name);
+        if is_listed || is_member(own) && !joins {
+            return Some(Answer::Failed(format!("{name} leads to {}", own.name)));
+        }
     }
-    let is_same_server = own.name != name && list.concerned().contains(&own.name);
-    is_same_server.then(|| Answer::Failed(format!("{name} and {} are one server", own.name)))
+    let is_news = own.list.store == list.store && own.list.version < list.version;
+    (!is_news).then(|| Answer::OtherServerList(own.list.clone()))
 }
 
 /// This server believes itself a member since before it began to join: it was given up in between.
@@ -129,6 +134,26 @@ mod tests {
             Some(Answer::Failed(_))
         ));
         assert_eq!(settled_already(&State::default(), "a:1", &one), None);
+    }
+
+    #[test]
+    fn a_server_goes_by_one_name() {
+        let first = server_list::first(&names(&["a:1", "b:1"]));
+        let state = following("a:1", &first);
+        let led_to_a = |name: &str, list: &ServerList| {
+            let told = settled_already(&state, name, list);
+            told == Some(Answer::Failed(format!("{name} leads to a:1")))
+        };
+        assert!(led_to_a("b:1", &first) && led_to_a("b:1", &first.settled()));
+        // Its folder was put in the place of the other server's.
+        let without = first.settled().without("a:1", true).expect("another is left");
+        assert!(led_to_a("b:1", &without) && led_to_a("b:1", &without.settled()));
+        let again = without.settled().with("c:1").expect("is new");
+        assert_eq!(
+            settled_already(&state, "c:1", &again),
+            None,
+            "it joins with nothing"
+        );
     }
 
     #[test]

@@ -19,14 +19,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{HeaderValue, Request, Response};
 use tokio::sync::{RwLock, oneshot};
 
 pub use self::open::{OpenError, config, limits};
 use self::shelf::{Shelf, ShelfError};
 use self::transactions::Transactions;
 use super::face::{self, Everything, Pairs, Seen, Servers, Trouble};
-use super::link::{CALL_PATH, Link};
+use super::link::{CALL_PATH, LIFE_HEADER, Link};
 use crate::node::{Refusal, Tasks};
 use crate::wire::pairs::{Answer, Ask, Call, Datum, Doomed, Fate, Known, Membership, Pair, Stamp};
 
@@ -44,6 +44,8 @@ const HELD_PAUSE: Duration = Duration::from_millis(5);
 pub struct DataServer {
     /// Where it listens; its name as long as no list has it.
     address: String,
+    /// The life of its store: two names that lead to one life lead to one server.
+    life: HeaderValue,
     shelf: Shelf,
     state: RwLock<State>,
     link: Link,
@@ -74,6 +76,14 @@ impl State {
         }
     }
 
+    /// What a caller is told that means another server: its name leads here by mistake, and what is known here
+    /// says nothing about that server's keys and decisions.
+    fn misled(&self, call: &Call) -> Option<Answer> {
+        let own = self.membership.as_ref().filter(|own| is_member(own))?;
+        let is_meant = own.name == call.to || matches!(call.ask, Ask::ServerList | Ask::Adopt(_));
+        (!is_meant).then(|| Answer::Failed(format!("{} leads to {}", call.to, own.name)))
+    }
+
     /// Whether a key may be written here. A server that is in no list takes every key.
     fn takes(&self, key: &Datum) -> bool {
         self.membership
@@ -100,11 +110,19 @@ impl DataServer {
             return face::respond(self, request).await;
         }
         let answer = match serde_json::from_slice::<Call>(request.body()) {
-            Ok(call) => self.answer(call).await,
+            Ok(call) => {
+                let misled = self.state.read().await.misled(&call);
+                match misled {
+                    Some(answer) => answer,
+                    None => self.answer(call).await,
+                }
+            }
             Err(error) => Answer::Failed(format!("this is no call to a data server: {error}")),
         };
         let text = serde_json::to_vec(&answer).expect("these types have names and texts only");
-        Response::new(text.into())
+        let mut response = Response::new(Bytes::from(text));
+        response.headers_mut().insert(LIFE_HEADER, self.life.clone());
+        response
     }
 
     /// Answers a call; whoever waits for the answer may go away.

@@ -5,13 +5,14 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::HeaderValue;
 use tokio::sync::RwLock;
 use tokio::time::{Instant, sleep};
 
 use super::shelf::{Shelf, ShelfError};
 use super::{DataServer, State};
 use crate::config::{Config, Limits, StoreKind};
-use crate::names::NodeId;
+use crate::names::{Incarnation, NodeId};
 use crate::node::{Node, Refusal, Tasks};
 use crate::pairs::body::PAIR_BYTES_MAX;
 use crate::pairs::place;
@@ -61,6 +62,7 @@ pub fn limits() -> Limits {
 impl DataServer {
     /// Takes up what the node kept, once the node serves.
     pub async fn open(address: String, node: Arc<Node>, tasks: Tasks) -> Result<Arc<Self>, OpenError> {
+        let life = node.situation().incarnation;
         let shelf = Shelf::new(node);
         let began = Instant::now();
         let state = loop {
@@ -73,6 +75,7 @@ impl DataServer {
         };
         let server = Arc::new(Self {
             address,
+            life: life_header(life),
             shelf,
             state: RwLock::new(state),
             link: Default::default(),
@@ -81,6 +84,11 @@ impl DataServer {
         server.tasks.spawn(Arc::clone(&server).keep_tidy());
         Ok(server)
     }
+}
+
+fn life_header(life: Incarnation) -> HeaderValue {
+    let Incarnation { started_ms, random } = life;
+    HeaderValue::from_str(&format!("{started_ms:016x}{random:016x}")).expect("digits are a header value")
 }
 
 async fn recall(shelf: &Shelf) -> Result<State, ShelfError> {

@@ -24,12 +24,12 @@ fn hold(proxy: &Process, keys: &[String], value: &str) -> bool {
     values.iter().all(|found| found.as_deref() == Some(value))
 }
 
-fn add(proxy: &Process, server: &str) -> (u16, Value) {
+pub(crate) fn add(proxy: &Process, server: &str) -> (u16, Value) {
     let reply = proxy.ask("POST", "/servers", &json!({"server": server}));
     (reply.status, reply.body)
 }
 
-fn remove(proxy: &Process, server: &str) -> (u16, Value) {
+pub(crate) fn remove(proxy: &Process, server: &str) -> (u16, Value) {
     let reply = proxy.ask("DELETE", &format!("/servers/{server}"), &json!({}));
     (reply.status, reply.body)
 }

@@ -51,11 +51,31 @@ impl Stage {
 
     /// Starts a data server, or starts it again with what it kept.
     pub(crate) fn data_server(&self, port: u16) -> Process {
-        let dir = self.folder.path().join(port.to_string());
+        self.data_server_with(port, port)
+    }
+
+    /// Starts a data server with what the one on another port kept.
+    pub(crate) fn data_server_with(&self, port: u16, kept: u16) -> Process {
+        self.data_server_on(&self.address(port), port, kept)
+    }
+
+    /// Starts a data server that is reached by every address of this machine.
+    pub(crate) fn data_server_everywhere(&self, port: u16) -> Process {
+        self.data_server_on(&format!("0.0.0.0:{port}"), port, port)
+    }
+
+    fn data_server_on(&self, listen: &str, port: u16, kept: u16) -> Process {
+        let dir = self.folder.path().join(kept.to_string());
         let dir = dir.to_str().expect("is text").to_owned();
-        let process = self.start(port, &["data-server", "--data-dir", &dir]);
+        let process = self.start(listen, port, &["data-server", "--data-dir", &dir]);
         process.wait_until_alive();
         process
+    }
+
+    /// What a process said on standard error, over all its starts.
+    pub(crate) fn said_on(&self, port: u16) -> String {
+        let log = self.folder.path().join(format!("{port}.log"));
+        std::fs::read_to_string(log).expect("is text")
     }
 
     pub(crate) fn data_servers<const COUNT: usize>(&self) -> [Process; COUNT] {
@@ -65,12 +85,17 @@ impl Stage {
     /// Starts a proxy of the data servers with these numbers.
     pub(crate) fn proxy(&self, port: u16, servers: &[usize]) -> Process {
         let servers: Vec<String> = servers.iter().map(|n| self.address(self::port(*n))).collect();
-        let process = self.start(port, &["proxy", "--servers", &servers.join(",")]);
+        let process = self.start_proxy(port, &servers.join(","));
         process.wait_until_alive();
         process
     }
 
-    fn start(&self, port: u16, arguments: &[&str]) -> Process {
+    /// Starts a proxy of the servers with these names, which may refuse them.
+    pub(crate) fn start_proxy(&self, port: u16, servers: &str) -> Process {
+        self.start(&self.address(port), port, &["proxy", "--servers", servers])
+    }
+
+    fn start(&self, listen: &str, port: u16, arguments: &[&str]) -> Process {
         let address = self.address(port);
         let log = File::options()
             .create(true)
@@ -79,7 +104,7 @@ impl Stage {
         let child = Command::new(env!("CARGO_BIN_EXE_causeway"))
             .env_clear()
             .args(arguments)
-            .args(["--listen", &address, "--exit-with-parent"])
+            .args(["--listen", listen, "--exit-with-parent"])
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(log.expect("is opened"))
@@ -98,7 +123,7 @@ pub(crate) fn port(number: usize) -> u16 {
 }
 
 impl Process {
-    fn wait_until_alive(&self) {
+    pub(crate) fn wait_until_alive(&self) {
         wait_for("a process that answers", || {
             self.try_ask("GET", "/livez", "")
                 .filter(|reply| reply.status == 200)

@@ -62,7 +62,7 @@ pub(super) enum Trouble {
     OtherStore(String),
     #[error("{0} is the last server; its keys have nowhere to go")]
     LastServer(String),
-    #[error("{server} {why} and its keys would be lost; start it, or give them up with ?force=true")]
+    #[error("{server} {why}, or give up what only that has with ?force=true")]
     WouldLoseKeys { server: String, why: String },
     #[error("{0} is no server of this list")]
     NotThere(String),

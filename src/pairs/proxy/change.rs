@@ -76,8 +76,10 @@ impl Proxy {
         let met = self.meet_patiently(server).await;
         let why = match met.as_ref().map(|met| met.instead_of(server)) {
             Ok(None) => None,
-            Ok(Some(other)) => Some(format!("leads to {other}")),
-            Err(_) => Some("does not answer".to_owned()),
+            Ok(Some(other)) => Some(format!(
+                "leads to {other}, and its keys would be lost; make it lead to its own server again"
+            )),
+            Err(_) => Some("does not answer, and its keys would be lost; start it".to_owned()),
         };
         match (why, force) {
             (Some(why), false) => {

@@ -205,10 +205,15 @@ pub(super) async fn recall(
     Ok((facts, BTreeMap::new()))
 }
 
+const MINUTE_MS: u64 = 60_000;
+
 /// Starts a life once more. Whether its disk is the one that it left is to be asked before it serves. If the disk
 /// does not take the run, reads are served all the same: it is stored with the first batch that is.
 async fn begin_run(facts: &mut Facts, world: &dyn World, engine: &dyn Engine) -> Result<(), StoreError> {
-    facts.runs = facts.runs.started_again(world.random(), facts.position);
+    let age_ms = world.wall_ms().saturating_sub(facts.me.incarnation.started_ms);
+    facts.runs = facts
+        .runs
+        .started_again(world.random(), facts.position, age_ms / MINUTE_MS);
     let batch = Batch {
         notes: vec![notes::runs_note(facts)],
         ..Batch::default()

@@ -13,7 +13,7 @@ use crate::planted::{self, Fault};
 /// One start of a life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Run {
-    /// From 0, by one with each start.
+    /// From 0, higher with each start.
     pub number: u32,
     /// Drawn at the start: two starts from copies of one disk have the same number.
     pub id: u64,
@@ -43,6 +43,9 @@ impl Runs {
     /// So many starts are remembered: whoever heard last of a member so many starts ago takes its word.
     const REMEMBERED: usize = 32;
 
+    /// Sixteen years. A clock that shows a later time leaves numbers for as many starts.
+    const BY_TIME_MAX: u32 = 1 << 23;
+
     /// Numbers of one run in a log, at the most; far beyond what a disk can sync.
     const NUMBERS_BITS: u32 = 40;
 
@@ -69,10 +72,14 @@ impl Runs {
         *self.0.last().expect("a life has been started")
     }
 
-    /// The same life, started again at this position.
-    pub fn started_again(&self, id: u64, began_at: u64) -> Self {
+    /// The same life, started again at this position, so many minutes after it began.
+    ///
+    /// A copy of a disk that is put back where nobody can be asked draws numbers of its own: the minutes take it past
+    /// the starts that the life had after the copy was made.
+    pub fn started_again(&self, id: u64, began_at: u64, minutes: u64) -> Self {
+        let by_time = u32::try_from(minutes).map_or(Self::BY_TIME_MAX, |by| by.min(Self::BY_TIME_MAX));
         let next = Run {
-            number: self.current().number.saturating_add(1),
+            number: self.current().number.saturating_add(1).max(by_time),
             id,
             began_at,
         };
@@ -106,7 +113,7 @@ impl Facts {
         let runs = &self.runs.0;
         let Some(at) = runs.iter().position(|run| run.number == seen.run) else {
             // Of starts that are forgotten here, the first that is remembered tells where they ended.
-            return seen.run > self.runs.current().number || seen.position > runs[0].began_at;
+            return seen.run > runs[0].number || seen.position > runs[0].began_at;
         };
         let ended_at = runs.get(at + 1).map_or(self.position, |next| next.began_at);
         runs[at].id != seen.id || seen.position > ended_at
@@ -139,7 +146,7 @@ mod tests {
 
     #[test]
     fn who_was_seen_where_it_is_or_before_did_not_go_back() {
-        let runs = Runs::of_new_life(7, 0).started_again(8, 100);
+        let runs = Runs::of_new_life(7, 0).started_again(8, 100, 0);
         let facts = facts(runs, 150);
         for honest in [seen(0, 7, 3), seen(0, 7, 100), seen(1, 8, 100), seen(1, 8, 150)] {
             assert!(!facts.went_back(&honest), "{honest:?}");
@@ -149,7 +156,7 @@ mod tests {
     #[test]
     fn a_disk_that_forgot_something_went_back() {
         // Started once more from a copy that was made at position 100.
-        let facts = facts(Runs::of_new_life(7, 0).started_again(8, 100), 150);
+        let facts = facts(Runs::of_new_life(7, 0).started_again(8, 100, 0), 150);
         let further = [
             // It had gone on in the run of the copy,
             seen(0, 7, 101),
@@ -165,9 +172,24 @@ mod tests {
     }
 
     #[test]
+    fn a_copy_that_is_put_back_later_numbers_its_writes_above_the_starts_since() {
+        let copied = Runs::of_new_life(7, 0);
+        let went_on = copied.started_again(8, 100, 3).started_again(9, 120, 5);
+        let put_back = copied.started_again(10, 50, 9);
+        assert!(put_back.first_number() > went_on.first_number());
+        let facts = facts(put_back, 60);
+        for unknown in [seen(3, 8, 100), seen(5, 9, 120), seen(3, 8, 0)] {
+            assert!(facts.went_back(&unknown), "{unknown:?}");
+        }
+        // A clock that is ages ahead leaves room.
+        let far = copied.started_again(11, 0, u64::MAX);
+        assert!(far.started_again(12, 0, u64::MAX).first_number() > far.first_number());
+    }
+
+    #[test]
     fn old_starts_are_forgotten_and_still_tell_where_they_ended() {
         let runs = (1..=40).fold(Runs::of_new_life(0, 0), |runs, start| {
-            runs.started_again(start, start * 10)
+            runs.started_again(start, start * 10, 0)
         });
         assert_eq!(
             (runs.iter().count(), runs.current().number),
@@ -182,7 +204,7 @@ mod tests {
         let mut facts = facts(Runs::default(), 0);
         let first = facts.next_dot();
         facts.vector.raise(first);
-        facts.runs = facts.runs.started_again(1, 1);
+        facts.runs = facts.runs.started_again(1, 1, 0);
         let second = facts.next_dot();
         assert!(first.number == 1 && second.number > 1 << 39);
         facts.vector.raise(second);

@@ -99,7 +99,11 @@ mod tests {
     fn noted(requests: &[(u64, u64)]) -> Measure {
         let mut measure = Measure::default();
         for (at_ms, took_ms) in requests {
-            measure.note(Duration::from_millis(*at_ms), Duration::from_millis(*took_ms), None);
+            measure.note(
+                Duration::from_millis(*at_ms),
+                Duration::from_millis(*took_ms),
+                None,
+            );
         }
         measure
     }
@@ -129,7 +133,11 @@ mod tests {
     #[test]
     fn a_request_belongs_to_the_second_in_which_it_was_sent() {
         let mut measure = noted(&[(10, 5), (990, 1500)]);
-        measure.note(Duration::from_secs(3), Duration::from_millis(7), Some("refused".into()));
+        measure.note(
+            Duration::from_secs(3),
+            Duration::from_millis(7),
+            Some("refused".into()),
+        );
         let seconds = measure.seconds();
         let told = seconds
             .iter()

@@ -37,7 +37,9 @@ impl Report {
         for reason in &self.measure.reasons {
             let _ = write!(text, "\n  failed: {reason}");
         }
-        let mut table = output::table(&["", "REQUESTS", "P50 MS", "P99 MS", "MOST MS", "FAILED", "OVER 1 S"]);
+        let mut table = output::table(&[
+            "", "REQUESTS", "P50 MS", "P99 MS", "MOST MS", "FAILED", "OVER 1 S",
+        ]);
         if each_second {
             let seconds = self.measure.seconds();
             table.add_rows(

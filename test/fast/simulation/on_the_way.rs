@@ -48,7 +48,10 @@ async fn key_of(cluster: &SimCluster, number: usize) -> String {
 }
 
 fn is_done(reply: &Reply) -> bool {
-    matches!(reply.outcome, Outcome::Ok(Answer::Written { .. } | Answer::Found { .. }))
+    matches!(
+        reply.outcome,
+        Outcome::Ok(Answer::Written { .. } | Answer::Found { .. })
+    )
 }
 
 #[test]
@@ -65,7 +68,11 @@ fn a_request_waits_for_an_owner_that_is_being_restarted() {
                 cluster.start(1).await;
             };
             let (reply, ()) = join!(asking, restart);
-            assert!(is_done(&reply) && began.elapsed() < WRITE_LIMIT, "{action:?}: {:?}", reply.outcome);
+            assert!(
+                is_done(&reply) && began.elapsed() < WRITE_LIMIT,
+                "{action:?}: {:?}",
+                reply.outcome
+            );
         });
     }
 }
@@ -81,7 +88,11 @@ fn nobody_waits_for_an_owner_that_has_been_dead_for_long() {
             let began = Instant::now();
             let reply = asked(&cluster, 0, &key, action, "").await;
             assert!(!is_done(&reply));
-            assert!(began.elapsed() < Duration::from_millis(600), "{:?}", began.elapsed());
+            assert!(
+                began.elapsed() < Duration::from_millis(600),
+                "{:?}",
+                began.elapsed()
+            );
         }
     });
 }
@@ -98,7 +109,11 @@ fn nodes_that_were_killed_between_seal_and_activation_go_on_at_once() {
                 dry_run: false,
             });
             let sealed = async {
-                let is_sealed = |number| cluster.node(number).is_some_and(|node| node.situation().sealed_for.is_some());
+                let is_sealed = |number| {
+                    cluster
+                        .node(number)
+                        .is_some_and(|node| node.situation().sealed_for.is_some())
+                };
                 while !(0..4).all(is_sealed) {
                     sleep(Duration::from_micros(200)).await;
                 }
@@ -150,6 +165,10 @@ fn an_owner_that_is_behind_a_payload_takes_the_write_when_it_has_caught_up() {
             cluster.rejoin(2);
         };
         let (reply, ()) = join!(asking, healing);
-        assert!(is_done(&reply) && began.elapsed() < WRITE_LIMIT, "{:?}", reply.outcome);
+        assert!(
+            is_done(&reply) && began.elapsed() < WRITE_LIMIT,
+            "{:?}",
+            reply.outcome
+        );
     });
 }

@@ -40,8 +40,9 @@ pub mod view_change;
 pub mod causality;
 pub mod placement;
 
-// names: what everything is called
+// names: what everything is called, and how people write it
 pub mod names;
+pub mod text;
 
 // planted: rules that a test can switch off; nothing without the feature `planted-faults`
 pub mod planted;

@@ -4,15 +4,15 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use causeway::cli::arguments::{Arguments, Command, Health, Serve};
-use causeway::cli::logging::Logging;
+use causeway::cli::logging::{Lines, Logging};
 use causeway::cli::pairs::{DataServer, Proxy};
 use causeway::cli::program::{self, USAGE, served, wait_for};
 use causeway::cli::redis::Shell;
 use causeway::cli::redis::arguments::Redis;
+use causeway::cli::settings::Start;
 use causeway::cli::{self, Failure, Verdict};
 use causeway::server::RunError;
-use causeway::telemetry::LogFormat;
-use causeway::{config, server, telemetry};
+use causeway::{config, server};
 
 fn main() -> ExitCode {
     program::run(USAGE, |arguments: Arguments| {
@@ -44,8 +44,12 @@ fn run(command: Command) -> Result<Verdict, Failure> {
 }
 
 fn serve(arguments: &Serve) -> Result<Verdict, Failure> {
-    let (config, warnings) = cli::settings::read(arguments)?;
-    begin(&arguments.logging)?;
+    let Start {
+        config,
+        lines,
+        warnings,
+    } = cli::settings::read(arguments)?;
+    begin(&arguments.logging, &lines)?;
     // Once it is sure that it runs, so that a start that fails says one thing only.
     let started = || {
         warnings
@@ -56,8 +60,10 @@ fn serve(arguments: &Serve) -> Result<Verdict, Failure> {
 }
 
 fn redis(arguments: Redis) -> Result<Verdict, Failure> {
-    telemetry::start("warn,causeway::server=info", LogFormat::Human)
-        .map_err(|mistake| Failure::Usage(mistake.to_string()))?;
+    let lines = Lines::understand(Some("warn,causeway::server=info"), None);
+    lines
+        .map_err(|mistakes| Failure::Usage(mistakes.join("; ")))?
+        .start()?;
     let Some(address) = arguments.http else {
         return wait_for(cli::redis::redis(arguments));
     };
@@ -69,8 +75,8 @@ fn redis(arguments: Redis) -> Result<Verdict, Failure> {
 }
 
 fn proxy(arguments: &Proxy) -> Result<Verdict, Failure> {
-    let (listen, servers) = cli::pairs::proxy(arguments)?;
-    begin(&arguments.logging)?;
+    let (listen, servers, lines) = cli::pairs::proxy(arguments)?;
+    begin(&arguments.logging, &lines)?;
     match server::serve_proxy(listen, &servers) {
         Err(RunError::Start(twice)) => Err(Failure::Usage(cli::pairs::mistaken(&twice))),
         outcome => served(outcome),
@@ -78,17 +84,17 @@ fn proxy(arguments: &Proxy) -> Result<Verdict, Failure> {
 }
 
 fn data_server(arguments: &DataServer) -> Result<Verdict, Failure> {
-    let (listen, data_dir) = cli::pairs::data_server(arguments)?;
-    begin(&arguments.logging)?;
+    let (listen, data_dir, lines) = cli::pairs::data_server(arguments)?;
+    begin(&arguments.logging, &lines)?;
     served(server::serve_data(listen, &data_dir))
 }
 
 /// What every server does before it serves.
-fn begin(logging: &Logging) -> Result<(), Failure> {
+fn begin(logging: &Logging, lines: &Lines) -> Result<(), Failure> {
     if logging.exit_with_parent {
         cli::parent::stop_with_parent();
     }
-    telemetry::start(&logging.log, logging.log_format).map_err(|mistake| Failure::Usage(mistake.to_string()))
+    lines.start()
 }
 
 fn health(arguments: &Health) -> Result<Verdict, Failure> {

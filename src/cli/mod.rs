@@ -20,6 +20,7 @@ pub mod view;
 
 pub mod parent;
 
+mod given;
 mod output;
 mod progress;
 mod session_file;

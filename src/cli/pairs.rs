@@ -7,7 +7,8 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::Failure;
-use super::logging::Logging;
+use super::given::unquoted;
+use super::logging::{Lines, Logging};
 use crate::config;
 
 const PROXY_LISTEN: &str = "127.0.0.1:8080";
@@ -18,10 +19,10 @@ const DATA_DIR: &str = "causeway-pairs";
 #[derive(Debug, Args)]
 pub struct Proxy {
     /// Where to accept connections; 0.0.0.0:8080 takes them from other machines too [default: 127.0.0.1:8080]
-    #[arg(long, value_name = "IP:PORT")]
+    #[arg(long, env = "LISTEN", value_name = "IP:PORT")]
     pub listen: Option<String>,
     /// The data servers to begin with, in any order; a list that they have already goes over it
-    #[arg(long, value_name = "HOST:PORT,…")]
+    #[arg(long, env = "SERVERS", value_name = "HOST:PORT,…")]
     pub servers: Option<String>,
     #[command(flatten)]
     pub logging: Logging,
@@ -31,34 +32,48 @@ pub struct Proxy {
 #[derive(Debug, Args)]
 pub struct DataServer {
     /// Where to accept connections [default: 127.0.0.1:9001]
-    #[arg(long, value_name = "IP:PORT")]
+    #[arg(long, env = "LISTEN", value_name = "IP:PORT")]
     pub listen: Option<String>,
     /// The folder where pairs are kept [default: causeway-pairs]
-    #[arg(long, value_name = "FOLDER")]
-    pub data_dir: Option<PathBuf>,
+    #[arg(long, env = "DATA_DIR", value_name = "FOLDER")]
+    pub data_dir: Option<String>,
     #[command(flatten)]
     pub logging: Logging,
 }
 
-/// Where a proxy listens and which servers it begins with.
-pub fn proxy(arguments: &Proxy) -> Result<(SocketAddr, Vec<String>), Failure> {
+/// Where a proxy listens, which servers it begins with, and how it logs.
+pub fn proxy(arguments: &Proxy) -> Result<(SocketAddr, Vec<String>, Lines), Failure> {
     let listen = listen(arguments.listen.as_deref(), PROXY_LISTEN);
-    match (listen, servers(arguments.servers.as_deref())) {
-        (Ok(listen), Ok(servers)) => Ok((listen, servers)),
-        (listen, servers) => {
+    let servers = servers(arguments.servers.as_deref());
+    match (listen, servers, lines(&arguments.logging)) {
+        (Ok(listen), Ok(servers), Ok(lines)) => Ok((listen, servers, lines)),
+        (listen, servers, lines) => {
             let mut mistakes: Vec<String> = listen.err().into_iter().collect();
             mistakes.extend(servers.err().unwrap_or_default());
+            mistakes.extend(lines.err().unwrap_or_default());
             Err(Failure::Usage(list("proxy", &mistakes)))
         }
     }
 }
 
-/// Where a data server listens and where it keeps its pairs.
-pub fn data_server(arguments: &DataServer) -> Result<(SocketAddr, PathBuf), Failure> {
+/// Where a data server listens, where it keeps its pairs, and how it logs.
+pub fn data_server(arguments: &DataServer) -> Result<(SocketAddr, PathBuf, Lines), Failure> {
     let listen = listen(arguments.listen.as_deref(), DATA_SERVER_LISTEN);
-    let listen = listen.map_err(|mistake| Failure::Usage(list("data server", &[mistake])))?;
-    let data_dir = arguments.data_dir.clone();
-    Ok((listen, data_dir.unwrap_or_else(|| PathBuf::from(DATA_DIR))))
+    let data_dir = unquoted(arguments.data_dir.as_deref().unwrap_or(DATA_DIR));
+    let data_dir = data_dir.map_err(|mistake| format!("--data-dir: {mistake}"));
+    match (listen, data_dir, lines(&arguments.logging)) {
+        (Ok(listen), Ok(data_dir), Ok(lines)) => Ok((listen, PathBuf::from(data_dir), lines)),
+        (listen, data_dir, lines) => {
+            let mut mistakes: Vec<String> = listen.err().into_iter().collect();
+            mistakes.extend(data_dir.err());
+            mistakes.extend(lines.err().unwrap_or_default());
+            Err(Failure::Usage(list("data server", &mistakes)))
+        }
+    }
+}
+
+fn lines(logging: &Logging) -> Result<Lines, Vec<String>> {
+    Lines::understand(logging.log.as_deref(), logging.log_format.as_deref())
 }
 
 fn listen(text: Option<&str>, default: &str) -> Result<SocketAddr, String> {
@@ -67,7 +82,8 @@ fn listen(text: Option<&str>, default: &str) -> Result<SocketAddr, String> {
 }
 
 fn servers(text: Option<&str>) -> Result<Vec<String>, Vec<String>> {
-    let (servers, mut mistakes) = config::addresses(text.unwrap_or_default(), config::address);
+    let text = unquoted(text.unwrap_or_default()).map_err(|mistake| vec![format!("--servers: {mistake}")])?;
+    let (servers, mut mistakes) = config::addresses(text, config::address);
     if servers.is_empty() && mistakes.is_empty() {
         mistakes.push("no data server is named; write host:port,…".to_owned());
     }

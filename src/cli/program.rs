@@ -11,6 +11,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+use super::given::prepare;
 use super::{Failure, Verdict};
 
 const FAILED: u8 = 1;
@@ -21,7 +22,10 @@ pub const USAGE: u8 = 64;
 
 /// Reads the arguments, does the work, and says on standard error why it was not done.
 pub fn run<A: Parser>(usage: u8, work: impl FnOnce(A) -> Result<Verdict, Failure>) -> ExitCode {
-    let arguments = match A::try_parse() {
+    let variable = |name: &str| std::env::var_os(name);
+    let (command, arguments) = prepare(A::command(), std::env::args_os().collect(), &variable);
+    let matches = command.try_get_matches_from(arguments);
+    let arguments = match matches.and_then(|matches| A::from_arg_matches(&matches)) {
         Ok(arguments) => arguments,
         Err(message) => {
             // Also --help and --version; whoever closed the pipe does not want the rest.

@@ -6,32 +6,65 @@ use std::net::{IpAddr, UdpSocket};
 
 use super::Failure;
 use super::arguments::Serve;
+use super::logging::Lines;
 use crate::config::{self, Config, ConfigError, Settings};
+use crate::text;
 
-/// What a node starts with, and what to warn of; or every mistake in it.
-pub fn read(serve: &Serve) -> Result<(Config, Vec<String>), Failure> {
-    let path = serve.config.as_deref().filter(|path| !path.trim().is_empty());
-    let (file, mut mistakes) = path.map(from_file).unwrap_or_default();
-    match config::understand(&serve.settings().over(file), &is_own) {
-        Ok(config) if mistakes.is_empty() => {
-            let warnings = config::warnings(&config, &is_own);
-            Ok((config, warnings))
-        }
-        understood => {
-            mistakes.extend(understood.err().unwrap_or_default());
+/// What a node starts with.
+#[derive(Debug)]
+pub struct Start {
+    pub config: Config,
+    pub lines: Lines,
+    /// What is allowed and rarely meant.
+    pub warnings: Vec<String>,
+}
+
+/// What a node starts with, or every mistake in it.
+pub fn read(serve: &Serve) -> Result<Start, Failure> {
+    let (settings, mistakes) = all_settings(serve.settings(), serve.config.as_deref());
+    let mut mistakes: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
+    let lines = Lines::understand(settings.log.as_deref(), settings.log_format.as_deref());
+    match (config::understand(&settings, &is_own), lines) {
+        (Ok(config), Ok(lines)) if mistakes.is_empty() => Ok(Start {
+            warnings: config::warnings(&config, &is_own),
+            config,
+            lines,
+        }),
+        (config, lines) => {
+            let wrong = config.err().unwrap_or_default();
+            mistakes.extend(wrong.iter().map(ToString::to_string));
+            // Quotes around these two are found by both.
+            let wrong = lines.err().unwrap_or_default();
+            mistakes.extend(
+                wrong
+                    .into_iter()
+                    .filter(|text| !mistakes.contains(text))
+                    .collect::<Vec<_>>(),
+            );
             Err(Failure::Usage(list(&mistakes)))
         }
     }
 }
 
+/// The given settings, over those of a file if one is named.
+pub(super) fn all_settings(given: Settings, path: Option<&str>) -> (Settings, Vec<ConfigError>) {
+    let path = path.and_then(text::setting);
+    let (file, mistakes) = path.map(from_file).unwrap_or_default();
+    (given.over(file), mistakes)
+}
+
 fn from_file(path: &str) -> (Settings, Vec<ConfigError>) {
-    match fs::read_to_string(path) {
+    let read = fs::read(path).map_err(|error| format!("cannot be read: {error}"));
+    let decoded = read.and_then(|bytes| match text::decode(&bytes) {
+        Ok(text) => Ok(text.into_owned()),
+        Err(error) => Err(format!("cannot be read: {error}")),
+    });
+    match decoded {
         Ok(text) => config::settings_from_toml(&text),
-        Err(error) => {
-            let problem = format!("{path:?} cannot be read: {error}");
+        Err(problem) => {
             let mistake = ConfigError {
                 setting: "--config",
-                problem,
+                problem: format!("{path:?} {problem}"),
             };
             (Settings::stand_in(), vec![mistake])
         }
@@ -43,7 +76,7 @@ fn is_own(ip: IpAddr) -> bool {
     UdpSocket::bind((ip, 0)).is_ok()
 }
 
-fn list(mistakes: &[ConfigError]) -> String {
+fn list(mistakes: &[String]) -> String {
     let headline = match mistakes.len() {
         1 => "this node cannot start; there is a mistake in its settings:".to_owned(),
         many => format!("this node cannot start; there are {many} mistakes in its settings:"),

@@ -7,8 +7,8 @@ use std::os::unix::ffi::OsStringExt as _;
 use bytes::Bytes;
 use clap::{Parser, ValueEnum};
 
+use super::logging::Lines;
 use super::{Failure, Verdict};
-use crate::telemetry::{self, LogFormat};
 use crate::trio::{Answer, Ask, Operation, Whom, ask};
 
 /// `master-svr`: knows the servers, and which of them owns a key.
@@ -66,7 +66,10 @@ impl Log {
     /// Logs to standard error, if that was asked for.
     pub fn start(&self) -> Result<(), Failure> {
         let Some(filter) = &self.filter else { return Ok(()) };
-        telemetry::start(filter, LogFormat::Human).map_err(|mistake| Failure::Usage(mistake.to_string()))
+        let lines = Lines::understand(Some(filter), None);
+        lines
+            .map_err(|mistakes| Failure::Usage(mistakes.join("; ")))?
+            .start()
     }
 }
 
@@ -77,7 +80,7 @@ const CLT_AFTER: &str = "Exit codes: 0 done, 1 failed, 2 no such key, or with -d
 #[command(name = "clt", version, about = "Reads or writes one key, and ends", after_help = CLT_AFTER)]
 pub struct Clt {
     /// What to do
-    #[arg(short, value_name = "OPERATION")]
+    #[arg(short, value_name = "OPERATION", ignore_case = true)]
     operation: Verb,
     /// The key, an integer of 64 bits
     #[arg(short, value_name = "KEY", allow_hyphen_values = true)]

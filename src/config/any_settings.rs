@@ -25,31 +25,39 @@ fn settings() -> BoxedStrategy<Settings> {
     );
     let store = (written("durable|memory| Memory|tape"), written("[ /a-z]{0,9}"));
     let limits = [(); 6].map(|()| written(AMOUNT));
-    (place, store, limits)
-        .prop_map(|((ipport, view, k, listen), (store, data_dir), limits)| {
-            let [
-                max_value,
-                causal_wait,
-                clock_limit,
-                forget_after,
-                view_change_timeout,
-                max_requests,
-            ] = limits;
-            Settings {
-                ipport,
-                view,
-                k,
-                listen,
-                store,
-                data_dir,
-                max_value,
-                causal_wait,
-                clock_limit,
-                forget_after,
-                view_change_timeout,
-                max_requests,
-            }
-        })
+    let logging = (
+        written("Info|warning|causeway=debug"),
+        written("JSON|human| tape"),
+    );
+    (place, store, limits, logging)
+        .prop_map(
+            |((ipport, view, k, listen), (store, data_dir), limits, (log, log_format))| {
+                let [
+                    max_value,
+                    causal_wait,
+                    clock_limit,
+                    forget_after,
+                    view_change_timeout,
+                    max_requests,
+                ] = limits;
+                Settings {
+                    ipport,
+                    view,
+                    k,
+                    listen,
+                    store,
+                    data_dir,
+                    max_value,
+                    causal_wait,
+                    clock_limit,
+                    forget_after,
+                    view_change_timeout,
+                    max_requests,
+                    log,
+                    log_format,
+                }
+            },
+        )
         .boxed()
 }
 

@@ -6,11 +6,13 @@
 use toml::{Table, Value};
 
 use super::{ConfigError, Settings, pair_file};
+use crate::text;
 
 /// The settings that a file gives, and what in it is none.
 pub fn settings_from_toml(text: &str) -> (Settings, Vec<ConfigError>) {
     let mut settings = Settings::default();
-    let mut table: Table = match text.parse::<Table>() {
+    let lines: Vec<&str> = text::lines(text).collect();
+    let mut table: Table = match lines.join("\n").parse::<Table>() {
         Ok(table) => table,
         Err(error) => {
             let mistake = mistake(error.to_string().trim_end().to_owned());
@@ -20,14 +22,14 @@ pub fn settings_from_toml(text: &str) -> (Settings, Vec<ConfigError>) {
     let (of_a_pair, mut mistakes) = pair_file::settings_from(&mut table);
     for (name, value) in table {
         match (settings.slot(&name), written(&value)) {
+            (Some(Some(_)), _) => mistakes.push(mistake(format!(
+                "{name} is given twice, in capitals and in small letters; give it once"
+            ))),
             (Some(slot), Some(text)) => *slot = Some(text),
             (Some(_), None) => mistakes.push(mistake(format!(
                 "{name} must be a text, a number or a list of texts"
             ))),
-            (None, _) => mistakes.push(mistake(format!(
-                "{name} is no setting; there are {}",
-                known_names()
-            ))),
+            (None, _) => mistakes.push(mistake(unknown(&name))),
         }
     }
     if of_a_pair != Settings::default() {
@@ -48,10 +50,18 @@ fn mistake(problem: String) -> ConfigError {
     ConfigError::new("configuration file", problem)
 }
 
-fn known_names() -> String {
-    let mut settings = Settings::default();
-    let names = settings.by_name().map(|(name, _)| name.to_ascii_lowercase());
-    format!("{}; or {}", names.join(", "), pair_file::NAMES.join(", "))
+fn unknown(name: &str) -> String {
+    let names = Settings::default()
+        .by_name()
+        .map(|(name, _)| name.to_ascii_lowercase());
+    let all: Vec<&str> = names.iter().map(String::as_str).chain(pair_file::NAMES).collect();
+    match text::nearest(name, &all) {
+        Some(meant) => format!("{name} is no setting; did you mean {meant}?"),
+        None => {
+            let (names, of_a_pair) = (names.join(", "), pair_file::NAMES.join(", "));
+            format!("{name} is no setting; there are {names}; or {of_a_pair}")
+        }
+    }
 }
 
 /// A value as it would be written in the environment.
@@ -89,16 +99,45 @@ mod tests {
 
     #[test]
     fn unknown_names_and_odd_values_are_all_reported() {
-        let (settings, mistakes) = settings_from_toml("k = 1\nkk = 2\nlisten = true\nview = [1]");
+        let (settings, mistakes) =
+            settings_from_toml("k = 1\nkeys = 2\nlisten = true\nview = [1]\nlogformat = \"json\"");
         assert_eq!(settings.k.as_deref(), Some("1"));
         let texts: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
-        assert_eq!(texts.len(), 3);
+        assert_eq!(texts.len(), 4, "{texts:?}");
         assert!(
-            texts[0].contains("kk is no setting; there are ipport, view, k, listen"),
+            texts[0].contains("keys is no setting; there are ipport, view, k, listen"),
             "{}",
             texts[0]
         );
+        assert!(texts[2].contains("did you mean log_format?"), "{}", texts[2]);
         assert!(texts[1].contains("listen must be"), "{}", texts[1]);
+    }
+
+    #[test]
+    fn line_ends_of_any_system_end_lines() {
+        for text in [
+            "k = 2\r\nlog = \"debug\"\r\n",
+            "k = 2\rlog = \"debug\"",
+            "k = 2\nlog = \"debug\"",
+        ] {
+            let (settings, mistakes) = settings_from_toml(text);
+            assert_eq!(mistakes, [], "{text:?}");
+            assert_eq!(
+                (settings.k.as_deref(), settings.log.as_deref()),
+                (Some("2"), Some("debug"))
+            );
+        }
+    }
+
+    #[test]
+    fn one_setting_in_two_spellings_is_a_mistake() {
+        let (_, mistakes) = settings_from_toml("K = 1\nk = 2");
+        assert_eq!(mistakes.len(), 1);
+        assert!(
+            mistakes[0].problem.contains("k is given twice"),
+            "{}",
+            mistakes[0]
+        );
     }
 
     #[test]

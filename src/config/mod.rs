@@ -20,6 +20,7 @@ pub use file::settings_from_toml;
 pub use membership::warnings;
 
 use crate::names::NodeId;
+use crate::text;
 
 /// Where a node listens unless told otherwise: what the assignment's container does.
 pub const LISTEN_DEFAULT: &str = "0.0.0.0:8080";
@@ -94,6 +95,9 @@ pub struct Settings {
     pub forget_after: Option<String>,
     pub view_change_timeout: Option<String>,
     pub max_requests: Option<String>,
+    /// What is logged and how lines look, which `telemetry` understands.
+    pub log: Option<String>,
+    pub log_format: Option<String>,
 }
 
 impl Settings {
@@ -108,20 +112,36 @@ impl Settings {
         }
     }
 
-    /// These settings, and `below` for those that are not given here.
+    /// These settings, and `below` for those that are not given here. Every setting of a node comes through
+    /// here, so [`text::setting`] is the one rule for what stands around a value: `-e VIEW=` means "not given".
     #[must_use]
     pub fn over(mut self, mut below: Self) -> Self {
+        let given = |written: &Option<String>| Some(text::setting(written.as_deref()?)?.to_owned());
         for ((_, mine), (_, theirs)) in self.by_name().into_iter().zip(below.by_name()) {
-            // `-e VIEW=` and a variable that a script left empty mean "not given".
-            if mine.as_deref().is_none_or(|text| text.trim().is_empty()) {
-                *mine = theirs.take();
-            }
+            *mine = given(mine).or_else(|| given(theirs));
         }
         self
     }
 
+    /// Takes quotes off, and says where there were any, so that the other mistakes are found as well.
+    fn unquoted(&mut self) -> Vec<ConfigError> {
+        let mut mistakes = Vec::new();
+        for (name, written) in self.by_name() {
+            let Some((quoted, inside)) = written
+                .as_deref()
+                .and_then(|text| Some((text, text::quoted(text)?)))
+            else {
+                continue;
+            };
+            let problem = text::quotes_refused(quoted, &format!("{name}={inside}"));
+            mistakes.push(ConfigError::new(name, problem));
+            *written = text::setting(inside).map(str::to_owned);
+        }
+        mistakes
+    }
+
     /// Each setting under its name: the environment's, and in lower case the file's.
-    fn by_name(&mut self) -> [(&'static str, &mut Option<String>); 12] {
+    fn by_name(&mut self) -> [(&'static str, &mut Option<String>); 14] {
         [
             ("IPPORT", &mut self.ipport),
             ("VIEW", &mut self.view),
@@ -135,6 +155,8 @@ impl Settings {
             ("FORGET_AFTER", &mut self.forget_after),
             ("VIEW_CHANGE_TIMEOUT", &mut self.view_change_timeout),
             ("MAX_REQUESTS", &mut self.max_requests),
+            ("LOG", &mut self.log),
+            ("LOG_FORMAT", &mut self.log_format),
         ]
     }
 }
@@ -160,13 +182,14 @@ impl ConfigError {
 ///
 /// `is_own` tells whether an address belongs to this machine; it may say no when it does not know.
 pub fn understand(settings: &Settings, is_own: &dyn Fn(IpAddr) -> bool) -> Result<Config, Vec<ConfigError>> {
-    let settings = settings.clone().over(Settings::default());
+    let mut settings = settings.clone().over(Settings::default());
+    let quoted = settings.unquoted();
     let listen = listen(settings.listen.as_deref());
     let place = membership::understand(&settings, listen.as_ref().ok().copied(), is_own);
     let store = store(settings.store.as_deref(), settings.data_dir.as_deref());
     let limits = limits(&settings);
     match (place, listen, store, limits) {
-        (Ok(place), Ok(listen), Ok(store), Ok(limits)) => Ok(Config {
+        (Ok(place), Ok(listen), Ok(store), Ok(limits)) if quoted.is_empty() => Ok(Config {
             node: place.node,
             listen,
             replicas: place.replicas,
@@ -175,7 +198,8 @@ pub fn understand(settings: &Settings, is_own: &dyn Fn(IpAddr) -> bool) -> Resul
             limits,
         }),
         (place, listen, store, limits) => {
-            let mut mistakes = place.err().unwrap_or_default();
+            let mut mistakes = quoted;
+            mistakes.extend(place.err().unwrap_or_default());
             mistakes.extend(listen.err());
             mistakes.extend(store.err());
             mistakes.extend(limits.err().unwrap_or_default());
@@ -186,8 +210,10 @@ pub fn understand(settings: &Settings, is_own: &dyn Fn(IpAddr) -> bool) -> Resul
 
 /// The address that `LISTEN` means; a port alone is that port on every interface.
 pub fn listen(text: Option<&str>) -> Result<SocketAddr, ConfigError> {
-    let text = text.map(str::trim).filter(|text| !text.is_empty());
-    let text = text.unwrap_or(LISTEN_DEFAULT);
+    let text = text.and_then(text::setting).unwrap_or(LISTEN_DEFAULT);
+    if let Some(inside) = text::quoted(text) {
+        return Err(ConfigError::new("LISTEN", text::quotes_refused(text, inside)));
+    }
     let full = match text.strip_prefix(':').unwrap_or(text).parse::<u16>() {
         Ok(port) => format!("0.0.0.0:{port}"),
         Err(_) => address(text).map_or_else(
@@ -208,9 +234,9 @@ pub fn listen(text: Option<&str>) -> Result<SocketAddr, ConfigError> {
 }
 
 fn store(kind: Option<&str>, data_dir: Option<&str>) -> Result<StoreKind, ConfigError> {
-    match kind.unwrap_or("durable").trim().to_ascii_lowercase().as_str() {
+    match kind.unwrap_or("durable").to_ascii_lowercase().as_str() {
         "durable" => Ok(StoreKind::Durable {
-            data_dir: data_dir.unwrap_or(DATA_DIR_DEFAULT).trim().into(),
+            data_dir: data_dir.unwrap_or(DATA_DIR_DEFAULT).into(),
         }),
         "memory" => Ok(StoreKind::Memory),
         other => Err(ConfigError::new(

@@ -5,13 +5,19 @@ use toml::{Table, Value};
 
 use super::{ConfigError, Settings};
 use crate::names::{NodeId, NodeIdError};
+use crate::text;
 
 pub(super) const NAMES: [&str; 4] = ["port", "peers", "replication_factor", "address"];
 
 /// What the words of such a file come to, taken out of the table; nothing if there are none.
 pub(super) fn settings_from(table: &mut Table) -> (Settings, Vec<ConfigError>) {
     let mut mistakes = Vec::new();
-    let given = NAMES.map(|name| table.remove(name));
+    let is_empty = |value: &Value| {
+        value
+            .as_str()
+            .is_some_and(|written| text::setting(written).is_none())
+    };
+    let given = NAMES.map(|name| table.remove(name).filter(|value| !is_empty(value)));
     if given.iter().all(Option::is_none) {
         return (Settings::default(), mistakes);
     }

@@ -270,3 +270,57 @@ fn what_is_not_given_above_comes_from_below() {
         (Some(VIEW), Some("3"))
     );
 }
+
+#[test]
+fn what_shells_env_files_and_editors_leave_around_a_value_does_no_harm() {
+    for around in ["{}", " {} ", "{}\r", "{}\r\n", "\u{feff}{}", "\t{}\n"] {
+        let written = |text: &str| Some(around.replace("{}", text));
+        let given = Settings {
+            ipport: written("10.0.0.21:8080"),
+            view: written("10.0.0.21:8080"),
+            k: written("1"),
+            listen: written("LOCALHOST:8080"),
+            store: written("Durable"),
+            data_dir: written("/data"),
+            max_value: written("1MIB"),
+            causal_wait: written("1S"),
+            max_requests: written("9"),
+            ..Settings::default()
+        };
+        let config = understand(&given, &nowhere).expect("is sound");
+        let data_dir = "/data".into();
+        assert_eq!(config.store, StoreKind::Durable { data_dir }, "{around:?}");
+        assert_eq!(config.listen.to_string(), "127.0.0.1:8080");
+        assert_eq!((config.replicas, config.limits.requests_max), (Some(1), 9));
+    }
+    let blank = || Some(" \r\n".to_owned());
+    let given = Settings {
+        listen: blank(),
+        store: blank(),
+        max_value: blank(),
+        ..settings("a:1", "a:1", "1")
+    };
+    let config = understand(&given, &nowhere).expect("blanks are not given");
+    assert_eq!(
+        (config.listen.to_string(), config.limits),
+        (LISTEN_DEFAULT.to_owned(), Limits::default())
+    );
+}
+
+#[test]
+fn quotes_that_an_env_file_keeps_are_named_beside_all_other_mistakes() {
+    let given = Settings {
+        store: Some("tape".into()),
+        ..settings("\"10.0.0.21:8080\"", "'10.0.0.21:8080'", "\"2\"")
+    };
+    let found = mistakes(&given, &nowhere);
+    assert_mistakes(
+        &found,
+        &[
+            &["IPPORT: ", "in quotes", "write IPPORT=10.0.0.21:8080"],
+            &["VIEW: ", "in quotes", "write VIEW=10.0.0.21:8080"],
+            &["K: ", "in quotes", "write K=2"],
+            &["STORE: "],
+        ],
+    );
+}

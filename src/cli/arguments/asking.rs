@@ -4,6 +4,7 @@ use std::str::FromStr;
 
 use clap::Args;
 
+use crate::cli::given::unquoted;
 use crate::names::NodeId;
 
 /// One or more nodes to ask, in this order.
@@ -14,6 +15,7 @@ impl FromStr for Nodes {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
+        let text = unquoted(text)?;
         let entries = text.split(',').map(str::trim).filter(|entry| !entry.is_empty());
         let mut nodes: Vec<NodeId> = Vec::new();
         for entry in entries {
@@ -30,6 +32,9 @@ impl FromStr for Nodes {
     }
 }
 
+/// The node that is asked if none is named.
+pub(in crate::cli) const NODE_DEFAULT: &str = "127.0.0.1:8080";
+
 /// Whom to ask, and how to print what it says.
 #[derive(Debug, Args)]
 pub struct Asking {
@@ -37,7 +42,7 @@ pub struct Asking {
     #[arg(
         long,
         env = "CAUSEWAY_NODE",
-        default_value = "127.0.0.1:8080",
+        default_value = NODE_DEFAULT,
         value_name = "HOST:PORT,…",
         global = true
     )]

@@ -5,13 +5,14 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::Asking;
+use crate::cli::given::unquoted;
 use crate::names::Key;
 
 /// What an operation on a key depends on.
 #[derive(Debug, Args)]
 pub struct Causal {
     /// A file that carries what this session has seen from one command to the next
-    #[arg(long, env = "CAUSEWAY_SESSION", value_name = "FILE")]
+    #[arg(long, env = "CAUSEWAY_SESSION", value_name = "FILE", value_parser = file)]
     pub session: Option<PathBuf>,
     /// A causal payload to depend on; --json prints the one to go on with
     #[arg(long, value_name = "PAYLOAD")]
@@ -83,6 +84,10 @@ The file has a line for each operation, or is a JSON array as POST /kv-store tak
   delete greeting
 
 Exit codes: 0 all done (a key that does not exist is an answer), 1 some were not.";
+
+fn file(text: &str) -> Result<PathBuf, String> {
+    unquoted(text).map(PathBuf::from)
+}
 
 fn key(text: &str) -> Result<Key, String> {
     Key::new(text).map_err(|error| error.to_string())

@@ -67,6 +67,8 @@ impl Serve {
             forget_after: self.forget_after.clone(),
             view_change_timeout: self.view_change_timeout.clone(),
             max_requests: self.max_requests.clone(),
+            log: self.logging.log.clone(),
+            log_format: self.logging.log_format.clone(),
         }
     }
 }

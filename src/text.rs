@@ -1,0 +1,224 @@
+//! Reads text that people hand in: settings, files and JSON bodies, as shells, env files and the editors of
+//! every system write them.
+//!
+//! One rule for every setting and one for every text, on the lowest floor, because the configuration, HTTP
+//! and the terminal all read such text.
+
+use std::borrow::Cow;
+
+/// Why bytes are no text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NotText {
+    #[error("it is not UTF-8; save it as UTF-8")]
+    NotUtf8,
+    #[error("it looks like UTF-16 or UTF-32; save it as UTF-8")]
+    Wide,
+}
+
+const BYTE_ORDER_MARK: char = '\u{feff}';
+
+/// The bytes of a byte order mark in UTF-8.
+const UTF8_MARK: &[u8] = b"\xEF\xBB\xBF";
+
+/// What a setting says without what stands around it: blanks, line ends, a byte order mark, characters that
+/// nobody sees. Nothing is left of a setting that is not given.
+pub fn setting(written: &str) -> Option<&str> {
+    let is_around = |c: char| c.is_whitespace() || c.is_control() || is_unseen(c);
+    Some(written.trim_matches(is_around)).filter(|text| !text.is_empty())
+}
+
+fn is_unseen(c: char) -> bool {
+    c == BYTE_ORDER_MARK || ('\u{200b}'..='\u{200f}').contains(&c) || c == '\u{2060}'
+}
+
+/// What stands between quotes; nothing if the text is not quoted. A shell takes quotes off, an env file of
+/// docker keeps them.
+pub fn quoted(text: &str) -> Option<&str> {
+    const QUOTES: [(char, char); 6] = [
+        ('"', '"'),
+        ('\'', '\''),
+        ('`', '`'),
+        ('\u{201c}', '\u{201d}'),
+        ('\u{201e}', '\u{201c}'),
+        ('\u{2018}', '\u{2019}'),
+    ];
+    let inside = |(open, close)| text.strip_prefix(open)?.strip_suffix(close);
+    QUOTES.into_iter().find_map(inside)
+}
+
+/// Why a quoted setting is refused; `example` is how to write it.
+pub fn quotes_refused(written: &str, example: &str) -> String {
+    format!("{written} stands in quotes, which an env file keeps as part of the value; write {example}")
+}
+
+/// The text of a file or a body. A byte order mark is left out, and UTF-16 that has one is decoded.
+pub fn decode(bytes: &[u8]) -> Result<Cow<'_, str>, NotText> {
+    match bytes {
+        [0xFF, 0xFE, 0, 0, ..] | [0, 0, 0xFE, 0xFF, ..] => Err(NotText::Wide),
+        [0xFF, 0xFE, rest @ ..] => utf16(rest, u16::from_le_bytes),
+        [0xFE, 0xFF, rest @ ..] => utf16(rest, u16::from_be_bytes),
+        // No text of ours begins with a zero byte, nor has one in the second place.
+        [0, _, ..] | [_, 0, ..] => Err(NotText::Wide),
+        _ => {
+            let text = std::str::from_utf8(without_mark(bytes)).map_err(|_| NotText::NotUtf8)?;
+            Ok(Cow::Borrowed(text))
+        }
+    }
+}
+
+/// Bytes of UTF-8 without a byte order mark in front.
+pub fn without_mark(bytes: &[u8]) -> &[u8] {
+    bytes.strip_prefix(UTF8_MARK).unwrap_or(bytes)
+}
+
+fn utf16(bytes: &[u8], unit: fn([u8; 2]) -> u16) -> Result<Cow<'static, str>, NotText> {
+    let pairs = bytes.chunks_exact(2);
+    if !pairs.remainder().is_empty() {
+        return Err(NotText::Wide);
+    }
+    let units = pairs.map(|pair| unit([pair[0], pair[1]]));
+    let text: Result<String, _> = char::decode_utf16(units).collect();
+    text.map(Cow::Owned).map_err(|_| NotText::Wide)
+}
+
+/// The lines of a text, whichever system's line ends it has, and whether or not the last line has one.
+pub fn lines(text: &str) -> impl Iterator<Item = &str> {
+    text.split('\n')
+        .flat_map(|line| line.strip_suffix('\r').unwrap_or(line).split('\r'))
+}
+
+/// The one of the known words that was probably meant: the same letters in another spelling, or a slip or
+/// two away.
+pub fn nearest<'a>(written: &str, known: &[&'a str]) -> Option<&'a str> {
+    let folded = fold(written);
+    let distances = known.iter().map(|word| (distance(&folded, &fold(word)), *word));
+    let (distance, word) = distances.min_by_key(|(distance, _)| *distance)?;
+    let slips_max = match fold(word).len() {
+        0..=2 => 0,
+        3..=4 => 1,
+        _ => 2,
+    };
+    (distance <= slips_max).then_some(word)
+}
+
+/// Small letters and digits alone: `dry-run`, `dryRun` and `DRY_RUN` are one word.
+fn fold(word: &str) -> Vec<char> {
+    let letters = word.chars().filter(|c| c.is_alphanumeric()).take(64);
+    letters.flat_map(char::to_lowercase).collect()
+}
+
+/// How many letters are exchanged, left out, added, or swapped with their neighbours (optimal string
+/// alignment).
+fn distance(a: &[char], b: &[char]) -> usize {
+    let mut rows = [Vec::new(), (0..=b.len()).collect::<Vec<_>>()];
+    for (i, from) in a.iter().enumerate() {
+        let mut row = vec![i + 1];
+        for (j, to) in b.iter().enumerate() {
+            let [before, last] = &rows;
+            let exchanged = last[j] + usize::from(from != to);
+            let mut least = exchanged.min(last[j + 1] + 1).min(row[j] + 1);
+            if i > 0 && j > 0 && *from == b[j - 1] && a[i - 1] == *to {
+                least = least.min(before[j - 1] + 1);
+            }
+            row.push(least);
+        }
+        rows = [std::mem::take(&mut rows[1]), row];
+    }
+    rows[1][b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn what_stands_around_a_setting_does_no_harm() {
+        for written in ["2", " 2", "2\r\n", "\u{feff}2", "\t2 \n", "\u{a0}2\u{200b}"] {
+            assert_eq!(setting(written), Some("2"), "{written:?}");
+        }
+        for written in ["", " ", "\r\n", "\u{feff}", "\t \u{a0}"] {
+            assert_eq!(setting(written), None, "{written:?}");
+        }
+        assert_eq!(setting(" a  b "), Some("a  b"));
+    }
+
+    #[test]
+    fn quotes_are_found_where_they_stand_on_both_sides() {
+        for written in ["\"2\"", "'2'", "\u{201c}2\u{201d}", "\u{2018}2\u{2019}"] {
+            assert_eq!(quoted(written), Some("2"), "{written}");
+        }
+        for written in ["2", "\"2", "2'", "", "\"", "'2\""] {
+            assert_eq!(quoted(written), None, "{written}");
+        }
+    }
+
+    #[test]
+    fn the_encodings_of_all_editors_are_read_or_named() {
+        let wide = |text: &str, bytes: fn(u16) -> [u8; 2]| -> Vec<u8> {
+            text.encode_utf16().flat_map(bytes).collect()
+        };
+        for bytes in [
+            "a é 𝄞\r\n".as_bytes().to_vec(),
+            "\u{feff}a é 𝄞\r\n".as_bytes().to_vec(),
+            wide("\u{feff}a é 𝄞\r\n", u16::to_le_bytes),
+            wide("\u{feff}a é 𝄞\r\n", u16::to_be_bytes),
+        ] {
+            assert_eq!(decode(&bytes).as_deref(), Ok("a é 𝄞\r\n"), "{bytes:?}");
+        }
+        for (bytes, why) in [
+            (wide("put a 1", u16::to_le_bytes), NotText::Wide),
+            (wide("put a 1", u16::to_be_bytes), NotText::Wide),
+            (vec![0xFF, 0xFE, b'a'], NotText::Wide),
+            (vec![0xFF, 0xFE, 0, 0, b'a', 0, 0, 0], NotText::Wide),
+            (vec![b'a', 0xE9], NotText::NotUtf8),
+        ] {
+            assert_eq!(decode(&bytes), Err(why), "{bytes:?}");
+        }
+        assert_eq!(decode(b"").as_deref(), Ok(""));
+    }
+
+    #[test]
+    fn lines_end_as_on_any_system() {
+        for text in ["a\nb\n", "a\r\nb\r\n", "a\rb\r", "a\nb", "a\r\nb"] {
+            let found: Vec<&str> = lines(text).filter(|line| !line.is_empty()).collect();
+            assert_eq!(found, ["a", "b"], "{text:?}");
+        }
+        assert_eq!(lines("a\r\n\r\nb").nth(2), Some("b"), "lines keep their numbers");
+    }
+
+    #[test]
+    fn a_slip_is_recognised_and_another_word_is_not() {
+        let known = ["type", "ip_port", "dry_run", "force"];
+        for (written, meant) in [
+            ("dryrun", Some("dry_run")),
+            ("dry-run", Some("dry_run")),
+            ("DryRun", Some("dry_run")),
+            ("dry_rn", Some("dry_run")),
+            ("ipport", Some("ip_port")),
+            ("ip-prot", Some("ip_port")),
+            ("Type", Some("type")),
+            ("tpye", Some("type")),
+            ("forced", Some("force")),
+            ("", None),
+            ("x", None),
+            ("val", None),
+            ("timeout", None),
+        ] {
+            assert_eq!(nearest(written, &known), meant, "{written}");
+        }
+        assert_eq!(nearest("v", &["val"]), None);
+        assert_eq!(nearest("vla", &["val"]), Some("val"));
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_text_or_not(bytes in any::<Vec<u8>>(), word in any::<String>()) {
+            if let Ok(text) = decode(&bytes) {
+                prop_assert!(lines(&text).all(|line| !line.contains(['\r', '\n'])));
+            }
+            let _ = nearest(&word, &["val", "causal_payload"]);
+        }
+    }
+}

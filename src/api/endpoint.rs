@@ -4,14 +4,14 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 use http::Method;
-use http::header::ACCEPT;
 use http::request::Parts;
 
+use super::accept::wanted_form;
 use super::error::ApiError;
 use super::parameters::{Parameters, media_type};
 use super::path::{decode_key, normalise};
 use super::routes::{Route, find};
-use super::{listing, plain, several, view};
+use super::{listing, meant, plain, several, view};
 use crate::names::Key;
 use crate::node::ViewRequest;
 use crate::wire::peer::{self, Listing};
@@ -89,7 +89,10 @@ pub(super) fn parse(parts: &Parts, body: &Bytes, value_bytes_max: usize) -> Resu
         });
     }
     let path = normalise(parts.uri.path());
-    let (route, segment) = find(&path)?;
+    let (mut route, segment) = find(&path)?;
+    if path == "/kv-store/" && is_about_all_keys(parts, body) {
+        route = Route::Keys;
+    }
     if !route.takes(&parts.method) {
         let method = parts.method.to_string();
         return Err(ApiError::BadMethod {
@@ -101,10 +104,13 @@ pub(super) fn parse(parts: &Parts, body: &Bytes, value_bytes_max: usize) -> Resu
     match route {
         route if parts.method == Method::OPTIONS => Ok(Operation::Options { allow: route.allow() }),
         Route::Key => parse_key_operation(decode_key(segment)?, parts, body, value_bytes_max),
-        Route::PlainGet => Ok(Operation::PlainGet {
-            key: plain::key(segment, "/get/")?,
-        }),
+        Route::PlainGet => {
+            meant::on_key(&in_query(parts)?)?;
+            let key = plain::key(segment, "/get/")?;
+            Ok(Operation::PlainGet { key })
+        }
         Route::PlainSet => {
+            meant::on_key(&in_query(parts)?)?;
             let key = plain::key(segment, "/set/")?;
             Ok(Operation::PlainSet {
                 key,
@@ -113,12 +119,32 @@ pub(super) fn parse(parts: &Parts, body: &Bytes, value_bytes_max: usize) -> Resu
         }
         Route::Keys if parts.method == Method::POST => {
             // Of the body, no form is made: it is JSON whatever it says.
-            let nothing = Bytes::new();
-            let parameters = Parameters::read(parts, &nothing)?;
+            let parameters = in_query(parts)?;
+            meant::only(&parameters, &["causal_payload"], ApiError::BadRequest)?;
             let (operations, payload) = several::parse(&parameters, body, value_bytes_max)?;
             Ok(Operation::Several { operations, payload })
         }
         route => parse_question(route, parts, body),
+    }
+}
+
+static NOTHING: Bytes = Bytes::new();
+
+/// The parameters of a request whose body has none.
+fn in_query(parts: &Parts) -> Result<Parameters<'_>, ApiError> {
+    Parameters::read(parts, &NOTHING)
+}
+
+/// Whether a request to `/kv-store/` means `/kv-store`, and not a key that is missing.
+fn is_about_all_keys(parts: &Parts, body: &Bytes) -> bool {
+    let lists = || {
+        let parameters = Parameters::read(parts, body).ok();
+        parameters.is_some_and(|parameters| listing::PARAMETERS.iter().any(|name| parameters.has(name)))
+    };
+    match parts.method {
+        Method::POST => true,
+        Method::GET | Method::HEAD => lists(),
+        _ => false,
     }
 }
 
@@ -129,6 +155,7 @@ fn parse_key_operation(
     value_bytes_max: usize,
 ) -> Result<Operation, ApiError> {
     let parameters = Parameters::read(parts, body)?;
+    meant::on_key(&parameters)?;
     let payload = parameters.payload();
     match parts.method {
         Method::PUT => {
@@ -143,7 +170,7 @@ fn parse_key_operation(
             Ok(Operation::Get {
                 key,
                 payload,
-                form: wanted_form(parts),
+                form: wanted_form(&parts.headers),
             })
         }
     }
@@ -152,7 +179,12 @@ fn parse_key_operation(
 /// The value to store: the body as it is, or the parameter `val`, which may be empty.
 fn value(parts: &Parts, body: &Bytes, parameters: &Parameters<'_>) -> Result<Bytes, ApiError> {
     if media_type(parts) == BYTES {
-        return Ok(body.clone());
+        return match parameters.has("val") {
+            true => Err(ApiError::BadRequest(format!(
+                "val was given, and a body of type {BYTES}, which is a value too; send one of them"
+            ))),
+            false => Ok(body.clone()),
+        };
     }
     let Some(value) = parameters.one("val")? else {
         let hint = parameters
@@ -177,22 +209,6 @@ fn bounded(value: Bytes, bytes_max: usize) -> Result<Bytes, ApiError> {
     Ok(value)
 }
 
-fn wanted_form(parts: &Parts) -> Form {
-    let accepted = parts
-        .headers
-        .get_all(ACCEPT)
-        .into_iter()
-        .filter_map(|value| value.to_str().ok());
-    let mut types = accepted
-        .flat_map(|list| list.split(','))
-        .filter_map(|entry| entry.split(';').next());
-    if types.any(|kind| kind.trim().eq_ignore_ascii_case(BYTES)) {
-        Form::Bytes
-    } else {
-        Form::Json
-    }
-}
-
 fn parse_question(route: Route, parts: &Parts, body: &Bytes) -> Result<Operation, ApiError> {
     Ok(match route {
         Route::Keys => {
@@ -212,7 +228,7 @@ fn parse_question(route: Route, parts: &Parts, body: &Bytes) -> Result<Operation
         Route::Status => Operation::Status,
         Route::Alive => Operation::Alive,
         Route::Ready => Operation::Ready {
-            verbose: Parameters::read(parts, body)?.one("verbose")?.is_some(),
+            verbose: is_asked_for(Parameters::read(parts, body)?.one("verbose")?),
         },
         Route::Key | Route::PlainGet | Route::PlainSet => {
             unreachable!("operations on one key are parsed above")
@@ -220,11 +236,20 @@ fn parse_question(route: Route, parts: &Parts, body: &Bytes) -> Result<Operation
     })
 }
 
+/// `?verbose` and `?verbose=true`, not `?verbose=false`.
+fn is_asked_for(given: Option<&Cow<'_, str>>) -> bool {
+    given.is_some_and(|text| !["false", "0"].iter().any(|no| text.eq_ignore_ascii_case(no)))
+}
+
 fn partition_id(parameters: &Parameters<'_>) -> Result<i64, ApiError> {
     let text = parameters.one("partition_id")?;
     let Some(text) = text else {
         parameters.require_read()?;
-        return Err(ApiError::BadPartitionId("is missing".into()));
+        let text = match meant::slip(parameters, "partition_id") {
+            Some(slip) => format!("is missing, and {slip} is no parameter here; did you mean partition_id?"),
+            None => "is missing".into(),
+        };
+        return Err(ApiError::BadPartitionId(text));
     };
     text.trim()
         .parse()

@@ -42,6 +42,16 @@ pub(super) enum ApiError {
     /// Anything wrong that has no word of its own.
     #[error("{0}")]
     BadRequest(String),
+    /// Something that other stores do.
+    #[error("{0}")]
+    NotOffered(String),
+    #[error(
+        "the body is coded as {0:?}, which is not undone here; send it as it is, without Content-Encoding"
+    )]
+    BadEncoding(String),
+    /// What the HTTP library does not take for a request.
+    #[error("{0}")]
+    BadHead(HeadFault),
     #[error("partition_id {0}; give a number, such as partition_id=0")]
     BadPartitionId(String),
     #[error("there is no partition {asked}; {}", ids_text(.partitions))]
@@ -71,6 +81,21 @@ pub(super) enum ApiError {
     NoSuchPair,
     #[error("the key was stored, and every server that had a copy of it has died")]
     PairLost,
+}
+
+/// What is wrong with the head of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum HeadFault {
+    #[error(
+        "this is no request of HTTP/1.1; speak HTTP without TLS, and check the request line and the headers"
+    )]
+    NoRequest,
+    #[error(
+        "the headers of the request are more than 100, or take more than 64 KiB; send fewer or shorter ones"
+    )]
+    HeadersTooLarge,
+    #[error("the path and query of the request are too long; send parameters in the body")]
+    PathTooLong,
 }
 
 fn ids_text(partitions: &usize) -> String {
@@ -247,6 +272,23 @@ mod tests {
                 final_(refused(Refusal::StorageFailed("disk full".into()))),
             ),
             (503, "overloaded", retry(refused(Refusal::Overloaded))),
+            (400, "not_offered", final_(ApiError::NotOffered("x".into()))),
+            (415, "bad_encoding", final_(ApiError::BadEncoding("gzip".into()))),
+            (
+                400,
+                "bad_request",
+                final_(ApiError::BadHead(HeadFault::NoRequest)),
+            ),
+            (
+                431,
+                "head_too_large",
+                final_(ApiError::BadHead(HeadFault::HeadersTooLarge)),
+            ),
+            (
+                414,
+                "head_too_large",
+                final_(ApiError::BadHead(HeadFault::PathTooLong)),
+            ),
             (
                 400,
                 "bad_view_change",

@@ -44,7 +44,7 @@ pub(super) fn ready(situation: &Situation, verbose: bool) -> Result<Response<Byt
 }
 
 fn checks(situation: &Situation) -> Vec<Check> {
-    let waiting = situation.waiting_for.as_ref().map(ToString::to_string);
+    let waiting = situation.why_not();
     let lacking = (!situation.ready).then(|| "keys that this node owns are still on their way to it".into());
     vec![
         check("view", waiting),
@@ -186,7 +186,10 @@ mod tests {
             ..situation(Role::Proxy)
         };
         for (situation, why) in [
-            (waiting, "view: "),
+            (
+                waiting,
+                "view: this node is in no view and waits to be added: causeway view add a:1 --node",
+            ),
             (lacking, "data: "),
             (full, "storage: disk full"),
         ] {

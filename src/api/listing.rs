@@ -7,6 +7,7 @@ use http::Response;
 
 use super::error::ApiError;
 use super::keys::{read_payload, refused, with_payload};
+use super::meant;
 use super::parameters::Parameters;
 use crate::node::{Listed, Node, PAGE_KEYS_MAX};
 use crate::wire::cursor::Cursor;
@@ -16,9 +17,14 @@ use crate::wire::public::{KeyItem, KeyPage};
 /// Keys on a page when nothing else is asked for.
 const PAGE_KEYS: u32 = 100;
 
+/// What a listing takes, beside the payload.
+pub(super) const PARAMETERS: [&str; 4] = ["prefix", "after", "limit", "keys_only"];
+
 /// Which page is wanted, and what the client depends on.
 pub(super) fn parse(parameters: &Parameters<'_>) -> Result<(Listing, String), ApiError> {
     parameters.require_read()?;
+    let known = [&PARAMETERS[..], &["causal_payload"]].concat();
+    meant::only(parameters, &known, ApiError::BadRequest)?;
     let mut payload = parameters.payload();
     let cursor = parameters.one("after")?.filter(|text| !text.is_empty());
     let cursor = cursor.map(|text| Cursor::parse(text)).transpose();
@@ -184,6 +190,10 @@ mod tests {
             ("after=somekey", "the page before"),
             ("after=Yg.P&prefix=c", "another prefix"),
             ("prefix=a&prefix=b", "once"),
+            ("prefx=a", "did you mean prefix?"),
+            ("keysonly=true", "did you mean keys_only?"),
+            ("cursor=x", "did you mean after?"),
+            ("recursive=true", "there are prefix, after"),
         ] {
             let error = parse_query(query).expect_err(query);
             assert!(matches!(error, ApiError::BadRequest(_)), "{query}: {error:?}");

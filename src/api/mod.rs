@@ -8,12 +8,14 @@
 //!
 //! Parsing and rendering are pure and tested by tables; asking the node is a line between them.
 
+mod accept;
 mod endpoint;
 mod error;
 mod health;
 mod json;
 mod keys;
 mod listing;
+mod meant;
 mod parameters;
 mod partitions;
 mod path;
@@ -22,6 +24,7 @@ mod routes;
 mod several;
 mod sharder;
 mod status;
+mod unoffered;
 mod view;
 
 use std::sync::Arc;
@@ -32,7 +35,9 @@ use http::{Request, Response};
 
 use self::endpoint::Operation;
 use self::error::ApiError;
+pub use self::error::HeadFault;
 pub use self::sharder::respond_for_sharder;
+pub use self::unoffered::refuse_unoffered;
 use crate::node::{Node, Refusal};
 
 /// Answers one request. To HEAD the reply is that to GET; the connection leaves out its body.
@@ -83,6 +88,7 @@ pub enum Unheard {
     BodyTooSlow,
     /// The client hung up in the middle, or its chunks are no chunks.
     BodyBroken,
+    BadHead(HeadFault),
 }
 
 /// The reply to a request that was not heard out.
@@ -93,6 +99,7 @@ pub fn turn_away(reason: Unheard) -> Response<Bytes> {
             bytes_max: value_bytes_max,
         },
         Unheard::BodyTooSlow => ApiError::BodyTooSlow,
+        Unheard::BadHead(fault) => ApiError::BadHead(fault),
         Unheard::BodyBroken => {
             ApiError::BadRequest("the request's body is broken off or badly chunked".into())
         }

@@ -11,10 +11,12 @@ use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::request::Parts;
 use percent_encoding::percent_decode;
-use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde::de::IgnoredAny;
 use serde_json::Value;
 
 use super::error::{ApiError, CAUSAL_PAYLOAD, JSON_SENT_AS_FORM};
+use crate::text;
+use crate::wire::json;
 
 /// All that was said, in the order of query, body.
 #[derive(Debug)]
@@ -36,7 +38,9 @@ impl<'a> Parameters<'a> {
             "" | "application/x-www-form-urlencoded" if is_json_object(body) => {
                 Some(JSON_SENT_AS_FORM.into())
             }
-            "" | "application/x-www-form-urlencoded" => read_form(body, &mut pairs).map(|()| None)?,
+            "" | "application/x-www-form-urlencoded" => {
+                read_form(text::without_mark(body), &mut pairs).map(|()| None)?
+            }
             "application/json" => read_json(body, &mut pairs).map(|()| None)?,
             "application/octet-stream" => None,
             other => Some(format!(
@@ -85,8 +89,8 @@ impl<'a> Parameters<'a> {
     ) -> Result<Option<bool>, ApiError> {
         match self.one(name)?.map(|text| text.trim()) {
             None => Ok(None),
-            Some("true") => Ok(Some(true)),
-            Some("false") => Ok(Some(false)),
+            Some(text) if text.eq_ignore_ascii_case("true") => Ok(Some(true)),
+            Some(text) if text.eq_ignore_ascii_case("false") => Ok(Some(false)),
             Some(other) => Err(wrong(format!(
                 "{name} is {other:?}; write {name}=true or {name}=false"
             ))),
@@ -96,13 +100,24 @@ impl<'a> Parameters<'a> {
     /// Everything that the client depends on, in one text.
     pub(super) fn payload(&self) -> String {
         let mut joined = self.payload_header.clone();
-        for text in self.all("causal_payload").filter(|text| !text.is_empty()) {
+        // A payload that comes from a file brings the end of its line.
+        let given = self.all("causal_payload").map(|text| text.trim());
+        for text in given.filter(|text| !text.is_empty()) {
             if !joined.is_empty() {
                 joined.push(',');
             }
             joined.push_str(text);
         }
         joined
+    }
+
+    /// The names that were given, in the order of query, body.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.pairs.iter().map(|(name, _)| name.as_ref())
+    }
+
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.all(name).next().is_some()
     }
 
     fn all(&self, name: &str) -> impl Iterator<Item = &Cow<'a, str>> {
@@ -181,53 +196,23 @@ fn decode(text: &[u8]) -> Result<Cow<'_, str>, ApiError> {
 }
 
 fn is_json_object(body: &[u8]) -> bool {
-    body.trim_ascii_start().first() == Some(&b'{') && serde_json::from_slice::<IgnoredAny>(body).is_ok()
+    let body = text::without_mark(body).trim_ascii_start();
+    body.first() == Some(&b'{') && serde_json::from_slice::<IgnoredAny>(body).is_ok()
 }
 
 fn read_json(body: &[u8], pairs: &mut Vec<Pair<'_>>) -> Result<(), ApiError> {
-    let Fields(fields) = serde_json::from_slice(body).map_err(|error| {
-        ApiError::BadRequest(format!("the body is not a JSON object of parameters: {error}"))
-    })?;
+    let wrong =
+        |why: String| ApiError::BadRequest(format!("the body is not a JSON object of parameters: {why}"));
+    let Value::Object(fields) = json::read(body).map_err(|error| wrong(error.to_string()))? else {
+        return Err(wrong("write an object such as {\"val\": \"...\"}".into()));
+    };
     for (name, value) in fields {
-        let text = match value {
-            Value::Null => continue,
-            Value::String(text) => text,
-            Value::Bool(flag) => flag.to_string(),
-            // Other numbers would come back in another spelling than they were sent.
-            Value::Number(number) if !number.is_f64() => number.to_string(),
-            _ => {
-                let advice = format!("{name} must be a JSON string; write {{\"{name}\": \"...\"}}");
-                return Err(ApiError::BadRequest(advice));
-            }
-        };
-        pairs.push((Cow::Owned(name), Cow::Owned(text)));
+        let text = json::as_text(value).map_err(|_| {
+            ApiError::BadRequest(format!(
+                "{name} must be a JSON string; write {{\"{name}\": \"...\"}}"
+            ))
+        })?;
+        pairs.extend(text.map(|text| (Cow::Owned(name), Cow::Owned(text))));
     }
     Ok(())
-}
-
-/// A JSON object with every field it has, the repeated ones too.
-struct Fields(Vec<(String, Value)>);
-
-impl<'de> Deserialize<'de> for Fields {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(FieldsVisitor)
-    }
-}
-
-struct FieldsVisitor;
-
-impl<'de> Visitor<'de> for FieldsVisitor {
-    type Value = Fields;
-
-    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("an object such as {\"val\": \"...\"}")
-    }
-
-    fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Fields, M::Error> {
-        let mut fields = Vec::new();
-        while let Some(field) = map.next_entry()? {
-            fields.push(field);
-        }
-        Ok(Fields(fields))
-    }
 }

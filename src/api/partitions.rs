@@ -87,6 +87,7 @@ pub(super) fn status(situation: &Situation) -> Response<Bytes> {
     let Incarnation { started_ms, random } = situation.incarnation;
     json(&Status {
         result: success(),
+        version: env!("CARGO_PKG_VERSION").into(),
         node: situation.node.to_string(),
         incarnation: format!("{started_ms}-{random:016x}"),
         role,
@@ -103,7 +104,7 @@ pub(super) fn status(situation: &Situation) -> Response<Bytes> {
         ready: situation.ready,
         waiting_for: situation.waiting_for.as_ref().map(|refusal| Reason {
             code: word(refusal).into(),
-            error: refusal.to_string(),
+            error: situation.why_not().unwrap_or_default(),
         }),
         away: names(&situation.away),
         keys: situation.keys,
@@ -224,6 +225,7 @@ mod tests {
         );
         assert_eq!(read.cluster.as_deref(), Some("0000000000000abc"));
         assert_eq!(read.incarnation, "1000-000000000000002a");
+        assert_eq!(read.version, env!("CARGO_PKG_VERSION"));
         assert_eq!(read.proxies, ["e:1"]);
         assert_eq!(read.change, None);
         let home: Home = serde_json::from_slice(home(&situation(Role::Proxy)).body()).expect("is a home");

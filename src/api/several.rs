@@ -6,7 +6,6 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::{Response, StatusCode};
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::error::{ApiError, JSON_ARRAY};
@@ -15,6 +14,7 @@ use super::parameters::Parameters;
 use super::status::{MIXED, REPLACED, is_definite};
 use crate::names::Key;
 use crate::node::{AllDone, Done, Node, Refusal};
+use crate::wire::json::{self, JsonError};
 use crate::wire::peer::Operation;
 use crate::wire::public::{OperationAsked, OperationsAsked};
 
@@ -32,17 +32,13 @@ pub(super) fn parse(
     value_bytes_max: usize,
 ) -> Result<(Vec<Operation>, String), ApiError> {
     let mut payload = parameters.payload();
-    let asked = match body.trim_ascii_start().first() {
-        Some(b'{') => {
-            let asked: OperationsAsked = json(body)?;
-            if !payload.is_empty() && !asked.causal_payload.is_empty() {
-                payload.push(',');
-            }
-            payload.push_str(&asked.causal_payload);
-            asked.operations
-        }
-        _ => json(body)?,
-    };
+    let asked = OperationsAsked::from_json(body).map_err(|error| mistake(body, &error))?;
+    let claimed = asked.causal_payload.trim();
+    if !payload.is_empty() && !claimed.is_empty() {
+        payload.push(',');
+    }
+    payload.push_str(claimed);
+    let asked = asked.operations;
     if asked.len() > OPERATIONS_MAX {
         let text = format!(
             "{} operations are too many; send at most {OPERATIONS_MAX} at once",
@@ -68,13 +64,9 @@ pub(super) fn parse(
     Ok((operations, payload))
 }
 
-fn json<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
-    serde_json::from_slice(body).map_err(|error| mistake(body, &error))
-}
-
 /// What is wrong with a body: in an operation if all around it is right.
-fn mistake(body: &[u8], error: &serde_json::Error) -> ApiError {
-    let whole: Value = serde_json::from_slice(body).unwrap_or_default();
+fn mistake(body: &[u8], error: &JsonError) -> ApiError {
+    let whole: Value = json::read(body).unwrap_or_default();
     let operations = whole.get("operations").unwrap_or(&whole);
     let mut operations = operations.as_array().into_iter().flatten().enumerate();
     let wrong = operations.find_map(|(index, asked)| {
@@ -224,7 +216,16 @@ mod tests {
         assert_eq!(parse_body(array), Ok((expected.clone(), "q".into())));
         let object = format!(r#" {{"operations":{array},"causal_payload":"p"}}"#);
         assert_eq!(parse_body(&object), Ok((expected, "q,p".into())));
+        let with_mark = format!("\u{feff}{object}\r\n");
+        assert_eq!(parse_body(&with_mark), parse_body(&object));
         assert_eq!(parse_body("[]"), Ok((vec![], "q".into())));
+        let bare =
+            r#"{"operations":[{"op":"put","key":"a","val":7,"val_base64":null}],"causal_payload":null}"#;
+        let put = Operation::Put {
+            key: key("a"),
+            value: b"7".to_vec(),
+        };
+        assert_eq!(parse_body(bare), Ok((vec![put], "q".into())));
     }
 
     #[test]
@@ -241,6 +242,16 @@ mod tests {
                 "operation 1",
             ),
             (r#"[{"op":"get","key":""}]"#, "bad_key", "operation 0"),
+            (
+                r#"[{"op":"put","key":"a","val":1.5}]"#,
+                "bad_request",
+                "operation 0: val must be a JSON string",
+            ),
+            (
+                r#"[{"op":"put","key":"a","val":"1","value":"1"}]"#,
+                "bad_request",
+                "duplicate field",
+            ),
             (r#"[{"op":"put","key":"a"}]"#, "missing_val", "operation 0"),
             (
                 r#"[{"op":"get","key":"a","val":"1"}]"#,

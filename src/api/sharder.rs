@@ -7,18 +7,21 @@ use http::{Method, Request, Response};
 use serde::Serialize;
 
 use super::error::ApiError;
+use super::health;
+use super::meant;
 use super::parameters::Parameters;
 use super::partitions::json;
 use super::path::normalise;
 use crate::sharder::{Found, Sharder, SharderError};
 use crate::wire::sharder::{BroughtUp, Home, NodeFailed, PairRead, PairStored, Success};
 
-const ENDPOINTS: [&str; 5] = [
+const ENDPOINTS: [&str; 6] = [
     "POST /bringUp?n=<servers>&capacity=<pairs on each>&level=<copies of each key>",
     "POST /failNode?port=<port>",
     "PUT /put?key=<integer>&value=<integer>",
     "GET /get?key=<integer>",
     "GET /status",
+    "GET /livez",
 ];
 
 /// What a client asks for.
@@ -29,6 +32,7 @@ enum Operation {
     Put { key: i64, value: i64 },
     Get { key: i64 },
     Status,
+    Alive,
     Home,
 }
 
@@ -47,6 +51,17 @@ fn parse(parts: &Parts, body: &Bytes) -> Result<Operation, ApiError> {
     require_route(&path, &parts.method)?;
     let parameters = Parameters::read(parts, body)?;
     parameters.require_read()?;
+    let bad = |text| ApiError::Sharder(SharderError::BadArgument(text));
+    match &*path {
+        "/bringUp" => {
+            let known = ["n", "N", "capacity", "level", "reliabilityLevel"];
+            meant::only(&parameters, &known, bad)?;
+        }
+        "/failNode" => meant::only(&parameters, &["port"], bad)?,
+        "/put" => meant::only(&parameters, &["key", "value"], bad)?,
+        "/get" => meant::only(&parameters, &["key"], bad)?,
+        _ => {}
+    }
     let number = |names: &[&str]| number(&parameters, names);
     Ok(match &*path {
         "/bringUp" => Operation::BringUp {
@@ -65,6 +80,7 @@ fn parse(parts: &Parts, body: &Bytes) -> Result<Operation, ApiError> {
             key: number(&["key"])?,
         },
         "/status" => Operation::Status,
+        "/livez" => Operation::Alive,
         _ => Operation::Home,
     })
 }
@@ -75,7 +91,7 @@ fn require_route(path: &str, method: &Method) -> Result<(), ApiError> {
         "/bringUp" | "/failNode" | "/put" => (&[Method::POST, Method::PUT][..], "POST, PUT"),
         // POST for clients that send no body with GET.
         "/get" => (&[Method::GET, Method::HEAD, Method::POST][..], "GET, HEAD, POST"),
-        "/status" | "/" => (&[Method::GET, Method::HEAD][..], "GET, HEAD"),
+        "/status" | "/livez" | "/" => (&[Method::GET, Method::HEAD][..], "GET, HEAD"),
         _ => return Err(ApiError::NotFound(path.into())),
     };
     if methods.contains(method) {
@@ -132,6 +148,7 @@ async fn act(sharder: &Sharder, operation: Operation) -> Result<Response<Bytes>,
             Found::Lost => return Err(ApiError::PairLost),
         },
         Operation::Status => success(sharder.status().await?),
+        Operation::Alive => health::alive(),
         Operation::Home => success(Home {
             endpoints: ENDPOINTS.map(String::from).into(),
         }),
@@ -204,6 +221,7 @@ mod tests {
                 Operation::FailNode { port: 9001 },
             ),
             ("GET", "/status", "", Operation::Status),
+            ("GET", "/livez", "", Operation::Alive),
             ("GET", "/", "", Operation::Home),
         ] {
             assert_eq!(
@@ -225,6 +243,8 @@ mod tests {
             ("DELETE", "/get?key=1", "does not take DELETE"),
             ("GET", "/bringup", "nothing at /bringup"),
             ("POST", "/failNode", "port is missing"),
+            ("PUT", "/put?key=1&value=2&ttl=3", "ttl is no parameter here"),
+            ("POST", "/failNode?prot=9000", "did you mean port?"),
         ] {
             let error = parsed(method, target, "").expect_err("is a mistake").to_string();
             assert!(error.contains(part), "{error}");

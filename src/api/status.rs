@@ -2,7 +2,7 @@
 
 use http::StatusCode;
 
-use super::error::ApiError;
+use super::error::{ApiError, HeadFault};
 use crate::node::{Refusal, ViewRefusal};
 use crate::sharder::SharderError;
 
@@ -38,6 +38,13 @@ pub(super) fn verdict(error: &ApiError) -> Verdict {
         ApiError::ValueTooLarge { .. } => lasting(S::PAYLOAD_TOO_LARGE, "value_too_large"),
         ApiError::TooLarge(_) => lasting(S::PAYLOAD_TOO_LARGE, "too_large"),
         ApiError::BadRequest(_) => lasting(S::BAD_REQUEST, "bad_request"),
+        ApiError::NotOffered(_) => lasting(S::BAD_REQUEST, "not_offered"),
+        ApiError::BadEncoding(_) => lasting(S::UNSUPPORTED_MEDIA_TYPE, "bad_encoding"),
+        ApiError::BadHead(HeadFault::NoRequest) => lasting(S::BAD_REQUEST, "bad_request"),
+        ApiError::BadHead(HeadFault::HeadersTooLarge) => {
+            lasting(S::REQUEST_HEADER_FIELDS_TOO_LARGE, "head_too_large")
+        }
+        ApiError::BadHead(HeadFault::PathTooLong) => lasting(S::URI_TOO_LONG, "head_too_large"),
         ApiError::BadPartitionId(_) => lasting(S::BAD_REQUEST, "bad_partition_id"),
         ApiError::NoPartition { .. } => lasting(S::NOT_FOUND, "no_partition"),
         ApiError::NotFound(_) => lasting(S::NOT_FOUND, "not_found"),

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use http::Response;
 
 use super::error::ApiError;
+use super::meant;
 use super::parameters::Parameters;
 use super::partitions::{json, names, success};
 use crate::names::{NodeId, SLOTS};
@@ -17,8 +18,12 @@ use crate::placement::View;
 use crate::view_change::Phase;
 use crate::wire::public::{Progress, ViewLayout, ViewPreview, ViewUpdated};
 
+/// What a change takes. A payload changes nothing here, and clients may send it with everything.
+const PARAMETERS: [&str; 5] = ["type", "ip_port", "dry_run", "force", "causal_payload"];
+
 /// The change that is wanted, or what is wrong with it and how to write it.
 pub(super) fn parse(parameters: &Parameters<'_>) -> Result<ViewRequest, ApiError> {
+    meant::only(parameters, &PARAMETERS, ApiError::BadViewChange)?;
     let kind = kind(parameters)?;
     let node = node(parameters)?;
     let dry_run = parameters
@@ -43,8 +48,8 @@ pub(super) fn parse(parameters: &Parameters<'_>) -> Result<ViewRequest, ApiError
 fn kind(parameters: &Parameters<'_>) -> Result<RequestKind, ApiError> {
     let advice = "write update_view?type=add or update_view?type=remove";
     match required(parameters, "type", advice)?.trim() {
-        "add" => Ok(RequestKind::Add),
-        "remove" => Ok(RequestKind::Remove { force: false }),
+        text if text.eq_ignore_ascii_case("add") => Ok(RequestKind::Add),
+        text if text.eq_ignore_ascii_case("remove") => Ok(RequestKind::Remove { force: false }),
         other => Err(ApiError::BadViewChange(format!("type is {other:?}; {advice}"))),
     }
 }

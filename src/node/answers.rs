@@ -86,7 +86,10 @@ pub enum Refusal {
         "the outcome of this write is unknown: the node that was asked to take it did not confirm it; the write may still appear"
     )]
     UnknownOutcome { partition: PartitionId },
-    #[error("this node is in no view yet; add it through a member with PUT /kv-store/update_view?type=add")]
+    #[error(
+        "this node is in no view and waits to be added: causeway view add <its IPPORT> --node <a member>, or PUT \
+         /kv-store/update_view?type=add with ip_port=<its IPPORT> at a member"
+    )]
     NotInView,
     /// It was removed, and what it keeps came back too late.
     #[error(
@@ -133,6 +136,14 @@ impl Refusal {
             "the causal payload is of epoch {epoch}, of which no node of the view has heard; send back what the store answered, or start again without one"
         ))
     }
+}
+
+/// What a node says that waits to be added.
+pub(super) fn how_to_add(node: &NodeId) -> String {
+    format!(
+        "this node is in no view and waits to be added: causeway view add {node} --node <a member>, or PUT \
+         /kv-store/update_view?type=add with ip_port={node} at a member"
+    )
 }
 
 fn starting_text(missing: &[NodeId], quarrel: &[String]) -> String {
@@ -202,6 +213,14 @@ pub struct Situation {
 }
 
 impl Situation {
+    /// Why keys are not served, in words that name this node.
+    pub fn why_not(&self) -> Option<String> {
+        Some(match self.waiting_for.as_ref()? {
+            Refusal::NotInView => how_to_add(&self.node),
+            other => other.to_string(),
+        })
+    }
+
     /// What is wrong with the clocks, a sentence each; none if they agree.
     pub fn clock_troubles(&self) -> Vec<String> {
         let doubt = self.clock_doubt.iter();

@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use tokio::time::{Instant, sleep};
 
 use super::Node;
-use super::answers::Refusal;
+use super::answers::{Refusal, how_to_add};
 use crate::names::{ClusterId, Epoch, Incarnation, NodeId};
 use crate::placement::{View, is_quorum_of};
 use crate::planted::{self, Fault};
@@ -114,6 +114,9 @@ impl Node {
             .filter(|node| **node != self.me.node)
             .cloned()
             .collect();
+        if nodes.is_empty() {
+            tracing::info!("{}", how_to_add(&self.me.node));
+        }
         let mut quorum_since = None;
         loop {
             let published = self.me.published.count();
@@ -271,7 +274,11 @@ impl Node {
             // Listed; whoever drives will come by.
             return sleep(MEET_PAUSE).await;
         }
-        self.formation.0.lock().stranger = !view.lists(&self.me.node);
+        let was_stranger =
+            std::mem::replace(&mut self.formation.0.lock().stranger, !view.lists(&self.me.node));
+        if !was_stranger && !view.lists(&self.me.node) {
+            tracing::info!("{}", how_to_add(&self.me.node));
+        }
         if !view.lists(&self.me.node) {
             self.look_for_newer_views().await;
             return sleep(STRANGER_PAUSE).await;

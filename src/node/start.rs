@@ -111,6 +111,16 @@ impl Node {
             if config.view.is_some() && sorted(config.view.clone()) != sorted(listed) {
                 tracing::info!("VIEW differs from the view on disk; going on with the one on disk");
             }
+            let on_disk = facts.view().map(|view| view.replicas);
+            if let (Some(given), Some(on_disk)) = (config.replicas, on_disk)
+                && given != on_disk
+            {
+                tracing::info!(
+                    given,
+                    on_disk,
+                    "K differs from that of the view on disk; going on with the one on disk"
+                );
+            }
             self.begin_epoch(facts);
         }
         self.tasks.spawn(Arc::clone(self).fill_index());

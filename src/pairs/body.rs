@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
+use crate::wire::json;
 use crate::wire::pairs::{Datum, Encoding, Given, Pair};
 
 /// The largest pair, key and value together, in bytes.
@@ -95,8 +96,7 @@ pub(super) fn keys(body: &[u8]) -> Result<Vec<AskedKey>, String> {
 
 /// The address in `{"server":"host:port"}`.
 pub(super) fn server(body: &[u8]) -> Result<String, String> {
-    let body: Value =
-        serde_json::from_slice(body).map_err(|error| format!("the body is not JSON: {error}"))?;
+    let body = json::read(body).map_err(|error| format!("the body is not JSON: {error}"))?;
     let server = body.get("server").and_then(Value::as_str);
     server
         .map(str::to_owned)
@@ -104,7 +104,7 @@ pub(super) fn server(body: &[u8]) -> Result<String, String> {
 }
 
 fn elements(body: &[u8]) -> Result<Vec<Value>, String> {
-    match serde_json::from_slice(body) {
+    match json::read(body) {
         Ok(Value::Array(elements)) => Ok(elements),
         Ok(_) => Err("the body is JSON, but not an array".to_owned()),
         Err(error) => Err(format!("the body is not JSON: {error}")),
@@ -139,7 +139,7 @@ mod tests {
     fn a_body_of_the_wrong_shape_is_refused_whole() {
         let good = json!({"key": string("a"), "value": string("1")});
         for body in [
-            "", "{", "null", "{}", "7", "\"x\"", "[", "[1]", "[[]]", "[null]", "\u{fffd}",
+            "", "{", "null", "{}", "7", "\"x\"", "[", "[1]", "[[]]", "[null]", "\u{fffd}", "[],", "[,]",
         ] {
             assert!(pairs(body.as_bytes()).is_err(), "{body}");
             assert!(keys(body.as_bytes()).is_err(), "{body}");
@@ -215,6 +215,15 @@ mod tests {
                 .is_some()
         };
         assert!(fits(PAIR_BYTES_MAX - 1) && !fits(PAIR_BYTES_MAX));
+    }
+
+    #[test]
+    fn a_body_from_any_editor_is_read_and_one_that_can_be_read_in_two_ways_is_not() {
+        let body = json!([{"key": string("a"), "value": string("1")}]).to_string();
+        let plain = pairs(body.as_bytes());
+        assert_eq!(pairs(format!("\u{feff}{body}\r\n").as_bytes()), plain);
+        let twice = r#"[{"key":{"encoding":"string","data":"a","data":"b"},"value":{}}]"#;
+        assert!(pairs(twice.as_bytes()).is_err_and(|why| why.contains("more than once")));
     }
 
     #[test]

@@ -8,6 +8,7 @@ use percent_encoding::percent_decode_str;
 use super::body::{self, AskedKey};
 use super::reply::{self, Misunderstood};
 use crate::names::NodeId;
+use crate::text;
 use crate::wire::pairs::{Datum, Fate, Pair};
 
 /// What a reader learns of a key.
@@ -150,9 +151,13 @@ fn parse(method: &Method, path: &str, query: &str, body: &[u8]) -> Result<Operat
         ("/fetch", "GET") => Ok(Operation::FetchAll),
         ("/fetch", "POST") => body::keys(body).map(Operation::Fetch).map_err(bad_body),
         ("/query", "POST") => body::keys(body).map(Operation::Query).map_err(bad_body),
-        ("/delete", "POST") => body::keys(body).map(Operation::Delete).map_err(bad_body),
+        ("/delete", "POST") => {
+            only(query, &[])?;
+            body::keys(body).map(Operation::Delete).map_err(bad_body)
+        }
         ("/servers", "GET") => Ok(Operation::Servers),
         ("/servers", "POST") => {
+            only(query, &[])?;
             let server = body::server(body).map_err(bad_body)?;
             address(&server).map(Operation::AddServer)
         }
@@ -180,18 +185,46 @@ fn address(text: &str) -> Result<String, Misunderstood> {
         .map_err(|error| Misunderstood::Body(error.to_string()))
 }
 
-/// A parameter that is on, off or not there.
+/// A parameter that is on, off or not there, and the only one: a slip in its name would be passed over.
 fn flag(query: &str, name: &str) -> Result<bool, Misunderstood> {
+    let values = only(query, &[name])?;
+    let bad = |text: String| Err(Misunderstood::Parameter(text));
+    let mut meanings = values.iter().map(|value| meaning(value));
+    let first = meanings.next().unwrap_or(Some(false));
+    match first {
+        Some(_) if meanings.any(|meaning| meaning != first) => bad(format!(
+            "{name} was given more than once with different values; give it once"
+        )),
+        Some(is_on) => Ok(is_on),
+        None => bad(format!("{name}={}: write true or false", values[0])),
+    }
+}
+
+fn meaning(value: &str) -> Option<bool> {
+    match value.trim().to_ascii_lowercase().as_str() {
+        "false" | "0" => Some(false),
+        "true" | "1" | "" => Some(true),
+        _ => None,
+    }
+}
+
+/// The values of the parameters, which have these names and no other.
+fn only(query: &str, known: &[&str]) -> Result<Vec<String>, Misunderstood> {
     let parameters: Vec<(String, String)> = serde_urlencoded::from_str(query)
         .map_err(|error| Misunderstood::Parameter(format!("the query cannot be read: {error}")))?;
-    let value = parameters.into_iter().rev().find(|(found, _)| found == name);
-    match value.as_ref().map(|(_, value)| value.as_str()) {
-        None | Some("false" | "0") => Ok(false),
-        Some("true" | "1" | "") => Ok(true),
-        Some(other) => Err(Misunderstood::Parameter(format!(
-            "{name}={other}: write true or false"
-        ))),
+    let stranger = parameters
+        .iter()
+        .find(|(name, _)| !known.contains(&name.as_str()));
+    if let Some((name, _)) = stranger {
+        let advice = match text::nearest(name, known) {
+            Some(meant) => format!("did you mean {meant}?"),
+            None if known.is_empty() => "this path takes none".to_owned(),
+            None => format!("there is {}", known.join(", ")),
+        };
+        let text = format!("{name} is no parameter here; {advice}");
+        return Err(Misunderstood::Parameter(text));
     }
+    Ok(parameters.into_iter().map(|(_, value)| value).collect())
 }
 
 async fn act(pairs: &impl Pairs, operation: Operation) -> Response<Bytes> {
@@ -279,5 +312,44 @@ async fn changed(pairs: &impl Pairs, outcome: Result<u64, Trouble>) -> Response<
     match (outcome, pairs.servers().await) {
         (Ok(keys_moved), Ok(servers)) => reply::changed(&servers, keys_moved),
         (Err(trouble), _) | (_, Err(trouble)) => reply::trouble(&trouble),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(method: &str, target: &str) -> Result<Operation, String> {
+        let (path, query) = target.split_once('?').unwrap_or((target, ""));
+        let method = method.parse().expect("is a method");
+        parse(&method, path, query, b"[]").map_err(|why| format!("{why:?}"))
+    }
+
+    #[test]
+    fn a_slip_in_a_parameter_is_not_passed_over() {
+        for (method, target, part) in [
+            ("PUT", "/set?atmoic=true", "did you mean atomic?"),
+            ("PUT", "/set?Atomic=true", "did you mean atomic?"),
+            (
+                "PUT",
+                "/set?dry_run=true",
+                "dry_run is no parameter here; there is atomic",
+            ),
+            ("PUT", "/set?atomic=perhaps", "write true or false"),
+            ("PUT", "/set?atomic=true&atomic=false", "more than once"),
+            ("POST", "/delete?dry_run=true", "this path takes none"),
+            ("POST", "/servers?dryrun=1", "this path takes none"),
+            ("DELETE", "/servers/a:1?forced=true", "did you mean force?"),
+        ] {
+            let why = told(method, target).expect_err(target);
+            assert!(why.contains(part), "{target}: {why}");
+        }
+        let atomic = Ok(Operation::Set {
+            pairs: Vec::new(),
+            atomic: true,
+        });
+        for query in ["atomic", "atomic=true", "atomic=TRUE", "atomic=1&atomic=true"] {
+            assert_eq!(told("PUT", &format!("/set?{query}")), atomic, "{query}");
+        }
     }
 }

@@ -58,6 +58,7 @@ impl Master {
     pub async fn respond(&self, request: Request<Bytes>) -> Response<Bytes> {
         let path = request.uri().path();
         match (request.method(), path.strip_prefix("/owner/")) {
+            (&Method::GET, None) if path == "/livez" => reply(DONE, "alive\n"),
             (&Method::GET, Some(key)) => key
                 .parse()
                 .map_or_else(|_| nonsense(), |key| self.desk.owner(key)),

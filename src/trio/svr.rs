@@ -85,6 +85,7 @@ impl Svr {
             (Method::GET, Some(Ok(key))) => self.shelf.get(key).await,
             (Method::PUT, Some(Ok(key))) => self.shelf.put(key, body).await,
             (Method::POST, None) if path == "/pairs" => self.shelf.take(&body),
+            (Method::GET, None) if path == "/livez" => reply(DONE, "alive\n"),
             (Method::GET, None) if path == "/run" => {
                 reply(DONE, self.shelf.holder.lock().me().run.to_string())
             }

@@ -2,6 +2,7 @@
 
 pub mod cursor;
 mod fields;
+pub mod json;
 pub mod notes;
 pub mod pairs;
 pub mod peer;

@@ -6,6 +6,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::json::{self, JsonError};
+use crate::text;
+
 /// What `GET /kv-store/<key>` found. One of `value` and `value_base64` is there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeyRead {
@@ -79,7 +82,12 @@ pub struct OperationAsked {
     #[serde(alias = "method")]
     pub op: String,
     pub key: String,
-    #[serde(default, alias = "value", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        alias = "value",
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "json::text"
+    )]
     pub val: Option<String>,
     #[serde(default, alias = "value_base64", skip_serializing_if = "Option::is_none")]
     pub val_base64: Option<String>,
@@ -90,8 +98,22 @@ pub struct OperationAsked {
 #[serde(deny_unknown_fields)]
 pub struct OperationsAsked {
     pub operations: Vec<OperationAsked>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "json::absent_if_null")]
     pub causal_payload: String,
+}
+
+impl OperationsAsked {
+    /// Reads either form.
+    pub fn from_json(body: &[u8]) -> Result<Self, JsonError> {
+        let text = text::decode(body)?;
+        if text.trim_start().starts_with('{') {
+            return Ok(serde_json::from_str(&text)?);
+        }
+        Ok(Self {
+            operations: serde_json::from_str(&text)?,
+            causal_payload: String::new(),
+        })
+    }
 }
 
 /// Any refusal.
@@ -206,6 +228,9 @@ pub struct Home {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
     pub result: String,
+    /// Of the program that this node runs.
+    #[serde(default)]
+    pub version: String,
     pub node: String,
     /// Start time in milliseconds and a random number, the latter in hexadecimal.
     pub incarnation: String,

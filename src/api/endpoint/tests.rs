@@ -102,6 +102,12 @@ fn every_request_of_the_contract_is_understood() {
         GET /livez                                           => Alive
         GET /readyz                                          => Ready { verbose: false }
         GET /readyz?verbose                                  => Ready { verbose: true }
+        GET /readyz?verbose=false                            => Ready { verbose: false }
+        PUT /kv-store/update_view?type=ADD&dry_run=True | form | ip_port=a:1&causal_payload=p => dry add a:1
+        GET /kv-store/x?causal_payload=p%0D%0A               => get x "p"
+        GET /kv-store/x?_=17&pretty                          => get x ""
+        PUT /kv-store/x | form | <BOM>val=a                  => put x "" "a"
+        PUT /kv-store/x | json | <BOM>{"val":"a"}            => put x "" "a"
         OPTIONS /livez                                       => Options { allow: "GET, HEAD, OPTIONS" }
         OPTIONS *                => Options { allow: "GET, HEAD, PUT, DELETE, OPTIONS" }
         PUT /kv-store/update%5Fview?type=add | form | ip_port=a:1 => add a:1
@@ -109,7 +115,20 @@ fn every_request_of_the_contract_is_understood() {
         GET /kv-store/%C3%A9%2F                              => get é/ ""
     "#;
     for (request, operation) in rows(table) {
-        assert_eq!(ask(request).map(show), Ok(operation.into()), "{request}");
+        let request = request.replace("<BOM>", "\u{feff}");
+        assert_eq!(ask(&request).map(show), Ok(operation.into()), "{request}");
+    }
+}
+
+#[test]
+fn a_slash_behind_kv_store_lists_keys_if_a_listing_is_asked_for() {
+    for (short, long) in [
+        ("GET /kv-store?prefix=", "GET /kv-store/?prefix="),
+        ("GET /kv-store?limit=5", "GET /kv-store/ | form | limit=5"),
+        ("POST /kv-store | json | []", "POST /kv-store/ | json | []"),
+    ] {
+        assert_eq!(ask(long), ask(short), "{long}");
+        assert!(ask(long).is_ok(), "{long}");
     }
 }
 
@@ -183,7 +202,8 @@ fn bytes_are_given_to_those_who_ask_for_them() {
 fn what_is_wrong_is_said() {
     let table = r#"
         PUT /kv-store/x                                      => missing_val: val is missing
-        PUT /kv-store/x | form | value=a                     => missing_val: val is missing
+        PUT /kv-store/x | form | value=a                     => missing_val: did you mean val?
+        PUT /kv-store/x | json | {"Val":"a"}                 => missing_val: did you mean val?
         PUT /kv-store/x | form | {"val":"a"}                 => missing_val: Content-Type: application/json
         PUT /kv-store/x?val=a | form | {"val":"a"}           => bad_request: Content-Type: application/json
         GET /kv-store/x | form | {"causal_payload":"p"}      => bad_request: Content-Type: application/json
@@ -206,7 +226,33 @@ fn what_is_wrong_is_said() {
         GET /kv-store/get_partition_members                  => bad_partition_id: missing
         GET /kv-store/get_partition_members?partition_id=x   => bad_partition_id: not a number
         PUT /kv-store/update_view                            => bad_view_change: type is missing; write update_view?type=add or
-        PUT /kv-store/update_view | form | val=a             => bad_view_change: type is missing
+        PUT /kv-store/update_view | form | val=a             => bad_view_change: val is no parameter here; there are type, ip_port
+        PUT /kv-store/update_view?type=add&dryrun=true | form | ip_port=a:1 => bad_view_change: dryrun is no parameter here; did you mean dry_run?
+        PUT /kv-store/update_view?type=add&dry-run=true&ip_port=a:1 => bad_view_change: did you mean dry_run?
+        PUT /kv-store/update_view?type=remove&ip_port=a:1&DRY_RUN=true => bad_view_change: did you mean dry_run?
+        PUT /kv-store/update_view?type=remove&ip_port=a:1 | json | {"dryRun":true} => bad_view_change: did you mean dry_run?
+        PUT /kv-store/update_view?type=remove&ip_port=a:1&preview=1 => bad_view_change: did you mean dry_run?
+        PUT /kv-store/update_view?type=remove&ip_port=a:1&forced=true => bad_view_change: did you mean force?
+        PUT /kv-store/update_view?type=remove&address=a:1    => bad_view_change: did you mean ip_port?
+        PUT /kv-store/update_view?type=remove&ip_port=a:1&timeout=5 => bad_view_change: timeout is no parameter here
+        PUT /kv-store/x?cas=0 | form | val=a                 => not_offered: cas is not offered: writes are never conditional
+        PUT /kv-store/x | form | val=a&ttl=5                 => not_offered: ttl is not offered: keys do not expire
+        PUT /kv-store/x?prevValue=b | form | val=a           => not_offered: prevValue is not offered
+        PUT /kv-store/x | json | {"val":"a","NX":true}       => not_offered: NX is not offered
+        GET /kv-store/x?wait=true                            => not_offered: wait is not offered: changes of a key
+        GET /kv-store/x?index=7                              => not_offered: index is not offered
+        GET /kv-store/x?watch                                => not_offered: watch is not offered
+        DELETE /kv-store/x?dry_run=true                      => not_offered: only update_view can be tried
+        DELETE /kv-store/x?cas=5                             => not_offered: cas is not offered
+        PUT /set/x?ttl=5                                     => not_offered: ttl is not offered
+        GET /kv-store/x?payload=p                            => bad_request: payload is no parameter here; did you mean causal_payload?
+        GET /kv-store/x | form | causal-payload=p            => bad_request: did you mean causal_payload?
+        PUT /kv-store/x | form | val=a&value=b               => bad_request: did you mean val?
+        PUT /kv-store/x?val=a | bytes | b                    => bad_request: send one of them
+        PUT /kv-store/x?val=a | bytes                        => bad_request: send one of them
+        GET /kv-store?prefx=a                                => bad_request: did you mean prefix?
+        POST /kv-store?dry_run=true | json | []              => bad_request: dry_run is no parameter here
+        GET /kv-store/get_partition_members?partitionId=1    => bad_partition_id: did you mean partition_id?
         PUT /kv-store/update_view?type=swap | form | ip_port=a:1 => bad_view_change: type is "swap"; write update_view?type=add or
         PUT /kv-store/update_view?type=add                   => bad_view_change: ip_port is missing; name the node
         PUT /kv-store/update_view?type=add | form | ip_port= => bad_view_change: has no port; write host:port

@@ -1,0 +1,143 @@
+//! Refuses parameters that would be passed over and mean something to whoever sent them: a slip in a name, and
+//! what other stores offer and this one does not.
+//!
+//! Where a slip would do something else than was asked (`dryrun=true` would change the view), every unknown
+//! name is refused. On keys, where clients may send fields of their own, these two kinds are.
+
+use super::error::ApiError;
+use super::parameters::Parameters;
+use crate::text;
+
+/// What a key's routes take.
+const KEY_PARAMETERS: [&str; 2] = ["val", "causal_payload"];
+
+/// Other names under which people look for a parameter.
+const SYNONYMS: [(&str, &[&str]); 8] = [
+    ("val", &["value", "values"]),
+    (
+        "causal_payload",
+        &["payload", "causal", "causal_context", "context"],
+    ),
+    (
+        "ip_port",
+        &[
+            "ip", "port", "node", "address", "addr", "host", "member", "server",
+        ],
+    ),
+    ("dry_run", &["preview", "simulate", "what_if", "no_op", "plan"]),
+    ("force", &["forced"]),
+    ("type", &["action", "op", "operation", "kind"]),
+    (
+        "after",
+        &["cursor", "next", "from", "start", "start_after", "marker"],
+    ),
+    ("limit", &["count", "max", "size", "page_size", "max_keys"]),
+];
+
+/// What other stores take with a key, and what a client can do here instead.
+const NOT_OFFERED: [(&str, &[&str]); 4] = [
+    (
+        "writes are never conditional here; read the key, and hand the causal_payload of the answer to the write",
+        &[
+            "cas",
+            "if_match",
+            "if_none_match",
+            "prev_value",
+            "prev_index",
+            "prev_exist",
+            "prev_kv",
+            "nx",
+            "xx",
+            "version",
+            "revision",
+            "lock",
+            "acquire",
+            "release",
+        ],
+    ),
+    (
+        "keys do not expire here; delete them",
+        &[
+            "ttl", "expire", "expires", "expiry", "ex", "px", "exat", "pxat", "max_age", "lease",
+        ],
+    ),
+    (
+        "changes of a key cannot be waited for here; read it again",
+        &[
+            "index",
+            "wait",
+            "wait_index",
+            "watch",
+            "stream",
+            "recursive",
+            "recurse",
+        ],
+    ),
+    (
+        "only update_view can be tried without effect",
+        &["dry_run", "preview", "simulate", "what_if"],
+    ),
+];
+
+/// Refuses every parameter but these, as the error that `wrong` makes of it.
+pub(super) fn only(
+    parameters: &Parameters<'_>,
+    known: &[&str],
+    wrong: impl Fn(String) -> ApiError,
+) -> Result<(), ApiError> {
+    let Some(name) = parameters.names().find(|name| !known.contains(name)) else {
+        return Ok(());
+    };
+    Err(wrong(match nearest(name, known) {
+        Some(meant) => format!("{name} is no parameter here; did you mean {meant}?"),
+        None => format!("{name} is no parameter here; there are {}", known.join(", ")),
+    }))
+}
+
+/// Refuses what a client would miss on a key: a payload under another name, a condition, a time to live.
+pub(super) fn on_key(parameters: &Parameters<'_>) -> Result<(), ApiError> {
+    let mut others = parameters.names().filter(|name| !KEY_PARAMETERS.contains(name));
+    others.try_for_each(|name| unknown_on_key(name, parameters))
+}
+
+fn unknown_on_key(name: &str, parameters: &Parameters<'_>) -> Result<(), ApiError> {
+    if let Some(instead) = not_offered(name) {
+        return Err(ApiError::NotOffered(format!("{name} is not offered: {instead}")));
+    }
+    match nearest(name, &KEY_PARAMETERS) {
+        Some("val") if !parameters.has("val") => Err(ApiError::MissingVal(format!(
+            "val is missing, and {name} is no parameter here; did you mean val?"
+        ))),
+        Some(meant) => Err(ApiError::BadRequest(format!(
+            "{name} is no parameter here; did you mean {meant}?"
+        ))),
+        None => Ok(()),
+    }
+}
+
+/// The name among those that were given that was meant for `known`.
+pub(super) fn slip<'a>(parameters: &'a Parameters<'_>, known: &'static str) -> Option<&'a str> {
+    parameters.names().find(|name| nearest(name, &[known]).is_some())
+}
+
+fn not_offered(name: &str) -> Option<&'static str> {
+    let names_it = |names: &[&str]| names.iter().any(|known| is_same(name, known));
+    let row = NOT_OFFERED.iter().find(|(_, names)| names_it(names));
+    row.map(|(instead, _)| *instead)
+}
+
+fn nearest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
+    let is_synonym = |names: &[&str]| names.iter().any(|synonym| is_same(name, synonym));
+    let meant = SYNONYMS.iter().find(|(_, names)| is_synonym(names));
+    let synonym = meant.and_then(|(meant, _)| known.iter().copied().find(|known| known == meant));
+    synonym.or_else(|| text::nearest(name, known))
+}
+
+/// One word, whatever separates its parts: `prevValue`, `prev-value`.
+fn is_same(a: &str, b: &str) -> bool {
+    let letters = |word: &str| {
+        let letters = word.chars().filter(|c| c.is_alphanumeric());
+        letters.map(|c| c.to_ascii_lowercase()).collect::<String>()
+    };
+    letters(a) == letters(b)
+}

@@ -13,11 +13,14 @@
     reason = "the door to the peers: sockets are opened here"
 )]
 
+use std::collections::BTreeMap;
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::future::BoxFuture;
+use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -33,6 +36,12 @@ pub const PEER_PATH: &str = "/causeway/peer";
 
 /// What the connection becomes. A version that cannot talk to this one has another name.
 pub const PEER_PROTOCOL: &str = "causeway-peer/1";
+
+/// The header in which both sides say which version of the program they run.
+pub const PEER_VERSION: &str = "causeway-version";
+
+/// The version of this program.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// The most that is read of an answer to the upgrade before it is taken for nonsense.
 const ANSWER_BYTES_MAX: usize = 4096;
@@ -50,19 +59,35 @@ const LINGER: Duration = Duration::from_millis(500);
 #[derive(Debug, Default)]
 pub struct HttpDialer {
     carriers: TaskTracker,
+    told: Arc<Told>,
+}
+
+/// What was logged of the version of each peer last, since peers are dialled again and again.
+#[derive(Debug, Default)]
+struct Told(Mutex<BTreeMap<NodeId, String>>);
+
+impl Told {
+    fn is_news(&self, node: &NodeId, text: &str) -> bool {
+        self.0.lock().insert(node.clone(), text.to_owned()).as_deref() != Some(text)
+    }
 }
 
 impl HttpDialer {
     pub fn new(carriers: TaskTracker) -> Self {
-        Self { carriers }
+        Self {
+            carriers,
+            told: Arc::default(),
+        }
     }
 }
 
 impl Dialer for HttpDialer {
     fn dial(&self, node: NodeId) -> BoxFuture<'static, Result<Pipe, DialError>> {
-        let carriers = self.carriers.clone();
+        let (carriers, told) = (self.carriers.clone(), Arc::clone(&self.told));
         Box::pin(async move {
-            let (socket, read) = call(&node).await.map_err(|error| not_reached(&node, &error))?;
+            let (socket, read) = call(&node, &told)
+                .await
+                .map_err(|error| not_reached(&node, &error))?;
             let (pipe, carrier) = carry(socket, read);
             carriers.spawn(carrier);
             Ok(pipe)
@@ -79,11 +104,12 @@ fn not_reached(node: &NodeId, error: &io::Error) -> DialError {
 }
 
 /// Connects and upgrades; gives what arrived behind the answer beside the socket.
-async fn call(node: &NodeId) -> io::Result<(TcpStream, BytesMut)> {
+async fn call(node: &NodeId, told: &Told) -> io::Result<(TcpStream, BytesMut)> {
     let mut socket = TcpStream::connect(node.as_str()).await?;
     socket.set_nodelay(true)?;
     let request = format!(
-        "GET {PEER_PATH} HTTP/1.1\r\nHost: {node}\r\nConnection: Upgrade\r\nUpgrade: {PEER_PROTOCOL}\r\n\r\n"
+        "GET {PEER_PATH} HTTP/1.1\r\nHost: {node}\r\nConnection: Upgrade\r\nUpgrade: {PEER_PROTOCOL}\r\n\
+         {PEER_VERSION}: {VERSION}\r\n\r\n"
     );
     socket.write_all(request.as_bytes()).await?;
     let mut read = BytesMut::with_capacity(ANSWER_BYTES_MAX);
@@ -96,14 +122,42 @@ async fn call(node: &NodeId) -> io::Result<(TcpStream, BytesMut)> {
         }
     };
     let answer = read.split_to(end);
-    if !answer.starts_with(b"HTTP/1.1 101 ") {
-        let line = answer[..].split(|byte| *byte == b'\r').next().unwrap_or_default();
-        let line = String::from_utf8_lossy(line);
+    let answer = String::from_utf8_lossy(&answer);
+    let version = header(&answer, PEER_VERSION);
+    if !answer.starts_with("HTTP/1.1 101 ") {
+        if let Some(why) = other_protocol(&answer, version) {
+            if told.is_news(node, &why) {
+                tracing::warn!(%node, "no stream to this peer: {why}");
+            }
+            return Err(io::Error::other(why));
+        }
+        let line = answer.lines().next().unwrap_or_default();
         return Err(io::Error::other(format!(
             "it answered {line:?} instead of opening a stream"
         )));
     }
+    if let Some(version) = version.filter(|version| *version != VERSION)
+        && told.is_news(node, version)
+    {
+        tracing::info!(%node, version, own_version = VERSION, "this peer runs another version");
+    }
     Ok((socket, read))
+}
+
+/// What a peer says that cannot talk to this node.
+fn other_protocol(answer: &str, version: Option<&str>) -> Option<String> {
+    let protocol = header(answer, "upgrade").filter(|protocol| *protocol != PEER_PROTOCOL)?;
+    let version = version.unwrap_or("unknown");
+    Some(format!(
+        "it runs version {version} and speaks {protocol}, this node runs {VERSION} and speaks {PEER_PROTOCOL}; run \
+         versions that speak the same"
+    ))
+}
+
+fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
+    let fields = head.lines().filter_map(|line| line.split_once(':'));
+    let mut found = fields.filter(|(found, _)| found.eq_ignore_ascii_case(name));
+    found.next().map(|(_, value)| value.trim())
 }
 
 /// A pipe over an upgraded socket, of which `read` has been read already, and the task that carries it.
@@ -206,5 +260,29 @@ impl Writer {
         }
         self.batch.push(frame);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_peer_of_another_version_is_named_with_both_versions() {
+        let answer =
+            "HTTP/1.1 426 Upgrade Required\r\nUpgrade: causeway-peer/2\r\nCauseway-Version: 9.9\r\n\r\n";
+        let told = other_protocol(answer, header(answer, PEER_VERSION)).expect("speaks another one");
+        for part in ["version 9.9", "causeway-peer/2", VERSION, PEER_PROTOCOL] {
+            assert!(told.contains(part), "{part} in {told}");
+        }
+        let stranger = "HTTP/1.1 404 Not Found\r\n\r\n";
+        assert_eq!(other_protocol(stranger, None), None);
+    }
+
+    #[test]
+    fn a_peer_is_told_of_once_until_it_changes() {
+        let (told, node) = (Told::default(), "a:1".parse().expect("is a node"));
+        let news = ["2", "2", "3"].map(|version| told.is_news(&node, version));
+        assert_eq!(news, [true, false, true]);
     }
 }

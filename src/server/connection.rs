@@ -30,8 +30,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::Host;
 use super::accept::{BodyRoom, Bounds};
-use crate::api::{Unheard, turn_away};
-use crate::net::stream::{PEER_PATH, PEER_PROTOCOL, carry};
+use super::refusal::{Guard, Socket};
+use crate::api::{Unheard, refuse_unoffered, turn_away};
+use crate::net::stream::{PEER_PATH, PEER_PROTOCOL, PEER_VERSION, VERSION, carry};
 
 /// The longest spelling of a byte: a JSON escape, such as `\u0000`.
 const SPELLING_BYTES_MAX: usize = 6;
@@ -52,6 +53,7 @@ pub(super) struct Visit<H> {
     requests: AtomicU64,
     is_busy: AtomicBool,
     upgrade: Mutex<Option<OnUpgrade>>,
+    guard: Guard,
 }
 
 impl<H: Host> Visit<H> {
@@ -62,6 +64,7 @@ impl<H: Host> Visit<H> {
             requests: AtomicU64::new(0),
             is_busy: AtomicBool::new(false),
             upgrade: Mutex::new(None),
+            guard: Guard::default(),
         })
     }
 
@@ -76,7 +79,7 @@ impl<H: Host> Visit<H> {
             // the same, holds a reply back while the next request is still arriving.)
             .writev(false)
             .max_header_size(self.bounds.head_bytes_max)
-            .serve_connection(TokioIo::new(socket), service)
+            .serve_connection(TokioIo::new(Socket::new(socket, self.guard.clone())), service)
             .with_upgrades();
         let mut connection = pin!(connection);
         let mut stopped = pin!(stop.cancelled());
@@ -113,12 +116,15 @@ impl<H: Host> Visit<H> {
     ) -> Result<Response<Full<Bytes>>, Infallible> {
         self.is_busy.store(true, Ordering::Relaxed);
         self.requests.fetch_add(1, Ordering::Relaxed);
-        let reply = if asks_for_stream(&request) {
-            *self.upgrade.lock() = Some(hyper::upgrade::on(request));
-            switching_protocols()
-        } else {
-            self.respond(request).await
+        let reply = match is_own_stream(&request) {
+            None => self.respond(request).await,
+            Some(true) => {
+                *self.upgrade.lock() = Some(hyper::upgrade::on(request));
+                switching_protocols()
+            }
+            Some(false) => other_version(),
         };
+        self.guard.note_reply(reply.body());
         self.is_busy.store(false, Ordering::Relaxed);
         Ok(reply.map(Full::new))
     }
@@ -131,7 +137,10 @@ impl<H: Host> Visit<H> {
         let waits_for_continue = parts.headers.contains_key(EXPECT);
         let mut room = BodyRoom::none(&self.bounds);
         match read_body(body, waits_for_continue, &self.bounds, &mut room).await {
-            Ok(body) => self.host.respond(Request::from_parts(parts, body)).await,
+            Ok(body) => match refuse_unoffered(&parts, !body.is_empty()) {
+                Some(refusal) => refusal,
+                None => self.host.respond(Request::from_parts(parts, body)).await,
+            },
             Err(reason) => {
                 let mut reply = turn_away(reason);
                 reply
@@ -149,9 +158,9 @@ impl<H: Host> Visit<H> {
         };
         let Ok(upgraded) = upgrade.await else { return };
         let parts = upgraded
-            .downcast::<TokioIo<TcpStream>>()
+            .downcast::<TokioIo<Socket>>()
             .expect("every connection is made of this");
-        let (pipe, carrier) = carry(parts.io.into_inner(), parts.read_buf);
+        let (pipe, carrier) = carry(parts.io.into_inner().into_inner(), parts.read_buf);
         self.bounds.carriers.spawn(carrier);
         self.host.meet(pipe);
     }
@@ -163,12 +172,18 @@ fn log_end(ended: hyper::Result<()>) {
     }
 }
 
-fn asks_for_stream(request: &Request<Incoming>) -> bool {
-    let wanted = request
-        .headers()
-        .get(UPGRADE)
-        .is_some_and(|value| value == PEER_PROTOCOL);
-    wanted && request.uri().path() == PEER_PATH && request.method() == Method::GET
+/// Whether the stream that a peer asks for, if it asks for one, is one of this version.
+fn is_own_stream(request: &Request<Incoming>) -> Option<bool> {
+    let wanted = request.headers().get(UPGRADE)?;
+    let is_asked = request.uri().path() == PEER_PATH && request.method() == Method::GET;
+    is_asked.then(|| wanted == PEER_PROTOCOL)
+}
+
+/// Tells a peer of another version which one this is; both say so in their logs.
+fn other_version() -> Response<Bytes> {
+    let mut reply = switching_protocols();
+    *reply.status_mut() = StatusCode::UPGRADE_REQUIRED;
+    reply
 }
 
 fn switching_protocols() -> Response<Bytes> {
@@ -177,6 +192,7 @@ fn switching_protocols() -> Response<Bytes> {
     let headers = reply.headers_mut();
     headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
     headers.insert(UPGRADE, HeaderValue::from_static(PEER_PROTOCOL));
+    headers.insert(PEER_VERSION, HeaderValue::from_static(VERSION));
     reply
 }
 

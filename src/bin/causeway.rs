@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use causeway::cli::arguments::{Arguments, Command, Health, Serve};
+use causeway::cli::arguments::{Arguments, Command, Serve};
 use causeway::cli::logging::{Lines, Logging};
 use causeway::cli::pairs::{DataServer, Proxy};
 use causeway::cli::program::{self, USAGE, served, wait_for};
@@ -11,8 +11,7 @@ use causeway::cli::redis::Shell;
 use causeway::cli::redis::arguments::Redis;
 use causeway::cli::settings::Start;
 use causeway::cli::{self, Failure, Verdict};
-use causeway::server::RunError;
-use causeway::{config, server};
+use causeway::server::{self, RunError};
 
 fn main() -> ExitCode {
     program::run(USAGE, |arguments: Arguments| {
@@ -39,7 +38,7 @@ fn run(command: Command) -> Result<Verdict, Failure> {
         Command::Redis(arguments) => redis(arguments),
         Command::Proxy(arguments) => proxy(&arguments),
         Command::DataServer(arguments) => data_server(&arguments),
-        Command::Health(arguments) => health(&arguments),
+        Command::Health(arguments) => wait_for(cli::health::health(arguments)),
     }
 }
 
@@ -95,11 +94,4 @@ fn begin(logging: &Logging, lines: &Lines) -> Result<(), Failure> {
         cli::parent::stop_with_parent();
     }
     lines.start()
-}
-
-fn health(arguments: &Health) -> Result<Verdict, Failure> {
-    let listen = config::listen(arguments.listen.as_deref());
-    wait_for(cli::health(
-        listen.map_err(|mistake| Failure::Usage(mistake.to_string()))?,
-    ))
 }

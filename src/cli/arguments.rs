@@ -6,19 +6,16 @@ mod serve;
 mod view;
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
 use super::pairs::{DataServer, Proxy};
 use super::redis::arguments::Redis;
+pub(super) use asking::NODE_DEFAULT;
 pub use asking::{Asking, Nodes};
 pub use keys::{Batch, Causal, Ls, OneKey, Put};
 pub use serve::Serve;
 pub use view::{AddNode, RemoveNode, View, ViewCommand};
-
-/// Shorter than the interval at which Docker asks.
-pub(super) const HEALTH_TIMEOUT: Duration = Duration::from_secs(1);
 
 const ABOUT: &str = "A partitioned, replicated, causally consistent key-value store";
 
@@ -73,7 +70,7 @@ pub enum Command {
     Proxy(Proxy),
     /// Run a data server: pairs over HTTP, alone or behind proxies
     DataServer(DataServer),
-    /// Ask the node of this machine whether it is alive; for Docker's HEALTHCHECK
+    /// Ask the program of this container whether it is alive; for Docker's HEALTHCHECK
     Health(Health),
 }
 
@@ -152,9 +149,16 @@ pub struct Bench {
 
 #[derive(Debug, Args)]
 pub struct Health {
-    /// Where the node accepts connections [default: 0.0.0.0:8080]
-    #[arg(long, env = "LISTEN", value_name = "IP:PORT")]
+    /// Where the program accepts connections [default: where the program of this container listens; if there is
+    /// none, what LISTEN or the configuration file says, or 0.0.0.0:8080]
+    #[arg(long, value_name = "IP:PORT")]
     pub listen: Option<String>,
+    /// What the variable says, which a program that got a flag does not follow
+    #[arg(long, hide = true, env = "LISTEN")]
+    pub listen_variable: Option<String>,
+    /// The configuration file of the node
+    #[arg(long, env = "CAUSEWAY_CONFIG", value_name = "FILE")]
+    pub config: Option<String>,
 }
 
 #[cfg(test)]

@@ -113,7 +113,7 @@ pub(super) fn unquoted(written: &str) -> Result<&str, String> {
 
 #[cfg(test)]
 mod tests {
-    use clap::{CommandFactory as _, FromArgMatches as _};
+    use clap::{CommandFactory, FromArgMatches as _};
 
     use super::*;
     use crate::cli::arguments::{Arguments, Command as Asked};
@@ -124,7 +124,11 @@ mod tests {
             found.map(|(_, value)| OsString::from(value))
         };
         let words = std::iter::once(&"causeway").chain(words).map(OsString::from);
-        let (command, words) = prepare(Arguments::command(), words.collect(), &variable);
+        let (command, words) = prepare(
+            <Arguments as CommandFactory>::command(),
+            words.collect(),
+            &variable,
+        );
         let matches = command
             .try_get_matches_from(words)
             .map_err(|error| error.to_string())?;

@@ -1,18 +1,20 @@
 //! `causeway get`, `put`, `delete`: one operation on a key, as part of a session if one is named.
 
 use std::io::{Read, stdin};
+use std::path::Path;
 
 use super::arguments::{Asking, Causal, OneKey, Put};
-use super::{Failure, Verdict, client, output, session_file};
+use super::{Failure, Verdict, both, client, output, session_file};
 use crate::client::{ClientError, Found, Reply, Session, Written};
 
 pub async fn get(arguments: OneKey) -> Result<Verdict, Failure> {
     let OneKey { key, asking, causal } = arguments;
     let mut sitting = Sitting::open(&causal)?;
     let outcome = client(&asking.node).get(&key, &mut sitting.session).await;
-    let outcome = sitting.close(outcome)?;
+    let kept = sitting.close(&outcome, "the value was read");
     finish(
         outcome,
+        kept,
         &asking,
         |found: &Found| &found.reply,
         |found| {
@@ -42,9 +44,10 @@ pub async fn put(arguments: Put) -> Result<Verdict, Failure> {
     let outcome = client(&asking.node)
         .put(&key, value.into(), &mut sitting.session)
         .await;
-    let outcome = sitting.close(outcome)?;
+    let kept = sitting.close(&outcome, "the value was stored");
     finish(
         outcome,
+        kept,
         &asking,
         |written: &Written| &written.reply,
         |written| {
@@ -58,9 +61,10 @@ pub async fn delete(arguments: OneKey) -> Result<Verdict, Failure> {
     let OneKey { key, asking, causal } = arguments;
     let mut sitting = Sitting::open(&causal)?;
     let outcome = client(&asking.node).delete(&key, &mut sitting.session).await;
-    let outcome = sitting.close(outcome)?;
+    let kept = sitting.close(&outcome, "the key was deleted");
     finish(
         outcome,
+        kept,
         &asking,
         |written: &Written| &written.reply,
         |written| output::print_line(&sentence("deleted", written)),
@@ -88,7 +92,7 @@ pub(super) struct Sitting<'a> {
 impl<'a> Sitting<'a> {
     pub(super) fn open(causal: &'a Causal) -> Result<Self, Failure> {
         let before = match &causal.session {
-            Some(path) => session_file::read(path)?,
+            Some(path) => session_file::open(path)?,
             None => Session::default(),
         };
         let mut session = before.clone();
@@ -103,23 +107,38 @@ impl<'a> Sitting<'a> {
         })
     }
 
-    /// Writes down what was seen: also that there is no such key, which later reads depend on too.
-    pub(super) fn close<T>(self, outcome: Result<T, ClientError>) -> Result<Result<T, ClientError>, Failure> {
-        let seen = matches!(&outcome, Ok(_) | Err(ClientError::NoSuchKey(_)));
-        if let (true, Some(path)) = (seen, &self.causal.session) {
-            session_file::add(path, &self.before, &self.session)?;
+    /// Writes down what was seen: also that there is no such key, which later reads depend on too. `done` says
+    /// what the command did, should that fail.
+    pub(super) fn close<T>(self, outcome: &Result<T, ClientError>, done: &str) -> Result<(), Failure> {
+        match (outcome, &self.causal.session) {
+            (Ok(_), Some(path)) => self.write(path).map_err(|failure| failure.after(done)),
+            (Err(ClientError::NoSuchKey(_)), Some(path)) => self
+                .write(path)
+                .map_err(|failure| failure.after("there is no such key")),
+            _ => Ok(()),
         }
-        Ok(outcome)
+    }
+
+    fn write(&self, path: &Path) -> Result<(), Failure> {
+        session_file::add(path, &self.before, &self.session).map_err(|failure| {
+            let payload = self.session.payload();
+            Failure::Failed(format!(
+                "{failure}; to go on with what was seen, use --payload {payload}"
+            ))
+        })
     }
 }
 
-/// Prints what came out, for a person or for a program.
+/// Prints what came out, for a person or for a program; then says what is wrong with the session file, which
+/// is another matter.
 fn finish<T>(
     outcome: Result<T, ClientError>,
+    kept: Result<(), Failure>,
     asking: &Asking,
     reply: impl Fn(&T) -> &Reply,
     show: impl FnOnce(&T) -> Result<(), Failure>,
 ) -> Result<Verdict, Failure> {
+    let mut printed = Ok(());
     if asking.json
         && let Some(reply) = match &outcome {
             Ok(done) => Some(reply(done)),
@@ -127,12 +146,15 @@ fn finish<T>(
             Err(_) => None,
         }
     {
-        output::print_json(&reply.body)?;
+        printed = output::print_json(&reply.body);
     }
     match outcome {
-        Ok(done) if !asking.json => show(&done).map(|()| Verdict::Done),
-        Ok(_) => Ok(Verdict::Done),
-        Err(ClientError::NoSuchKey(_)) => Ok(Verdict::NoSuchKey),
+        Ok(done) => {
+            let printed = if asking.json { printed } else { show(&done) };
+            let printed = printed.map_err(|failure| failure.after("it was done"));
+            both(printed, kept).map(|()| Verdict::Done)
+        }
+        Err(ClientError::NoSuchKey(_)) => both(printed, kept).map(|()| Verdict::NoSuchKey),
         Err(error) => Err(error.into()),
     }
 }

@@ -4,10 +4,11 @@ use std::fs;
 
 use super::arguments::{Batch, Ls};
 use super::keys::{Sitting, sentence, standard_input};
-use super::{Failure, Verdict, client, output};
-use crate::client::{Client, OperationDone, PageAsked};
+use super::{Failure, Verdict, both, client, output};
+use crate::client::{Client, OperationDone, PageAsked, Session};
 use crate::names::Key;
-use crate::wire::public::OperationAsked;
+use crate::text;
+use crate::wire::public::{OperationAsked, OperationsAsked};
 
 /// Keys that are asked for at once.
 const PAGE_KEYS: u32 = 1000;
@@ -37,7 +38,7 @@ pub async fn ls(arguments: Ls) -> Result<Verdict, Failure> {
         left = left.saturating_sub(page.items.len() as u64);
         asked.after = page.next;
         if asked.after.is_none() || left == 0 {
-            sitting.close(Ok(()))??;
+            sitting.close(&Ok(()), "the keys were listed")?;
             return Ok(Verdict::Done);
         }
     }
@@ -65,26 +66,34 @@ fn printable(text: &str) -> String {
 
 /// Does the operations of a file.
 pub async fn batch(arguments: Batch) -> Result<Verdict, Failure> {
-    let text = match arguments.file.as_str() {
+    let bytes = match arguments.file.as_str() {
         "-" => standard_input()?,
         path => fs::read(path).map_err(|error| Failure::Failed(format!("cannot read {path}: {error}")))?,
     };
-    let text = String::from_utf8(text).map_err(|_| {
-        Failure::Usage("the operations are not UTF-8; write other values as val_base64 in JSON".into())
+    let text = text::decode(&bytes).map_err(|error| {
+        let advice = "write values of other bytes as val_base64 in JSON";
+        Failure::Usage(format!("the operations cannot be read: {error}, and {advice}"))
     })?;
-    let operations = read(&text).map_err(Failure::Usage)?;
+    let OperationsAsked {
+        operations,
+        causal_payload,
+    } = read(&text).map_err(Failure::Usage)?;
     let mut sitting = Sitting::open(&arguments.causal)?;
+    let given = Session::from_payload(&causal_payload);
+    let given = given.map_err(|error| Failure::Usage(format!("causal_payload: {error}")))?;
+    sitting.session.join(&given);
     let client = client(&arguments.asking.node);
     let undone = carry_out(&client, &operations, &mut sitting, arguments.asking.json).await;
     // What was done before a failure is seen, too.
-    sitting.close(Ok(()))??;
-    match undone? {
-        0 => Ok(Verdict::Done),
+    let kept = sitting.close(&Ok(()), "the operations were sent");
+    let done = undone.and_then(|undone| match undone {
+        0 => Ok(()),
         undone => Err(Failure::Failed(format!(
             "{undone} of {} operations were not done",
             operations.len()
         ))),
-    }
+    });
+    both(done, kept).map(|()| Verdict::Done)
 }
 
 /// How many were not done.
@@ -128,44 +137,50 @@ fn told(asked: &OperationAsked, outcome: &OperationDone) -> String {
 }
 
 /// The operations that a text asks for.
-fn read(text: &str) -> Result<Vec<OperationAsked>, String> {
-    if text.trim_start().starts_with('[') {
-        let operations: Result<Vec<OperationAsked>, _> = serde_json::from_str(text);
-        let mut operations =
-            operations.map_err(|error| format!("this is no JSON array of operations: {error}"))?;
-        for (asked, number) in operations.iter_mut().zip(0..) {
+fn read(text: &str) -> Result<OperationsAsked, String> {
+    if text.trim_start().starts_with(['[', '{']) {
+        let asked = OperationsAsked::from_json(text.as_bytes());
+        let mut asked = asked.map_err(|error| format!("this is no JSON array of operations: {error}"))?;
+        for (asked, number) in asked.operations.iter_mut().zip(0..) {
             asked.op.make_ascii_lowercase();
             check(&asked.key).map_err(|reason| format!("operation {number}: {reason}"))?;
         }
-        return Ok(operations);
+        return Ok(asked);
     }
-    let lines = text.lines().zip(1..);
+    let lines = text::lines(text).zip(1..);
     let lines = lines.filter(|(line, _)| !line.trim().is_empty() && !line.trim_start().starts_with('#'));
-    lines
-        .map(|(line, number)| operation(line).map_err(|reason| format!("line {number}: {reason}")))
-        .collect()
+    let operations =
+        lines.map(|(line, number)| operation(line).map_err(|reason| format!("line {number}: {reason}")));
+    Ok(OperationsAsked {
+        operations: operations.collect::<Result<_, _>>()?,
+        causal_payload: String::new(),
+    })
 }
 
+/// What stands between the words of a line.
+const BLANKS: [char; 2] = [' ', '\t'];
+
 fn operation(line: &str) -> Result<OperationAsked, String> {
-    let (op, rest) = line.trim_start().split_once(' ').unwrap_or((line.trim(), ""));
+    let (op, rest) = line.trim_start().split_once(BLANKS).unwrap_or((line.trim(), ""));
+    let op = op.to_ascii_lowercase();
     let rest = rest.trim_start();
-    let (key, val) = match op {
+    let (key, val) = match op.as_str() {
         "put" => {
-            let parts = rest.split_once(' ');
+            let parts = rest.split_once(BLANKS);
             let (key, val) = parts.ok_or("put takes a key and a value, such as: put greeting hello")?;
             (key, Some(val.to_owned()))
         }
         "get" | "delete" => (rest.trim_end(), None),
         other => return Err(format!("{other:?} is no operation; write put, get or delete")),
     };
-    if key.is_empty() || key.contains(' ') {
+    if key.is_empty() || key.contains(BLANKS) {
         return Err(format!(
             "{op} takes one key, and no blanks in it; a JSON array takes any key"
         ));
     }
     check(key)?;
     Ok(OperationAsked {
-        op: op.to_owned(),
+        op,
         key: key.to_owned(),
         val,
         val_base64: None,
@@ -199,11 +214,54 @@ mod tests {
             asked("put", "c", Some("")),
         ];
         let lines = "# two words\nput a 1 and  2 \n\n  get a\ndelete b \nput c \n";
+        let read = |text: &str| read(text).map(|asked| asked.operations);
         assert_eq!(read(lines), Ok(expected.clone()));
+        for ends in ["\r\n", "\r"] {
+            let lines = lines.replace('\n', ends);
+            assert_eq!(read(&lines), Ok(expected.clone()), "{lines:?}");
+            assert_eq!(
+                read(lines.trim_end_matches(['\r', '\n'])),
+                Ok(expected.clone()),
+                "{lines:?}"
+            );
+        }
+        assert_eq!(
+            read("PUT\ta\t1 and  2 \nGet\ta\nDELETE b\nput c "),
+            Ok(expected.clone())
+        );
         let json = r#" [{"op":"PUT","key":"a","val":"1 and  2 "},{"op":"get","key":"a"},
             {"op":"delete","key":"b"},{"op":"put","key":"c","val":""}]"#;
-        assert_eq!(read(json), Ok(expected));
+        assert_eq!(read(json), Ok(expected.clone()));
+        assert_eq!(read(&format!("{{\"operations\":{json}}}")), Ok(expected));
         assert_eq!(read(""), Ok(vec![]));
+    }
+
+    #[test]
+    fn json_means_what_it_means_to_a_node() {
+        let asked =
+            read(r#"{"operations":[{"op":"put","key":"a","val":7,"val_base64":null}],"causal_payload":"p"}"#);
+        let asked = asked.expect("is understood");
+        assert_eq!(
+            asked.operations,
+            [OperationAsked {
+                op: "put".into(),
+                key: "a".into(),
+                val: Some("7".into()),
+                val_base64: None
+            }]
+        );
+        assert_eq!(asked.causal_payload, "p");
+        for (json, reason) in [
+            (r#"[{"op":"put","key":"a","val":1.5}]"#, "must be a JSON string"),
+            (
+                r#"[{"op":"put","key":"a","val":"1","val":"1"}]"#,
+                "duplicate field",
+            ),
+            (r#"[{"op":"get","key":"a"},]"#, "trailing comma"),
+        ] {
+            let error = read(json).expect_err(json);
+            assert!(error.contains(reason), "{json}: {error}");
+        }
     }
 
     #[test]

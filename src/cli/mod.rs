@@ -6,6 +6,7 @@
 
 pub mod arguments;
 pub mod bench;
+pub mod health;
 pub mod keys;
 pub mod lab;
 pub mod logging;
@@ -23,14 +24,14 @@ pub mod parent;
 mod given;
 mod output;
 mod progress;
+mod running;
 mod session_file;
 mod stop;
-
-use std::net::SocketAddr;
+mod user_file;
 
 use crate::client::{Client, ClientError};
-use crate::names::NodeId;
-use arguments::Nodes;
+use crate::net::http_client::SendError;
+use arguments::{NODE_DEFAULT, Nodes};
 
 /// How a command ended that did what it could.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,30 +51,33 @@ pub enum Failure {
     Failed(String),
 }
 
-impl From<ClientError> for Failure {
-    fn from(error: ClientError) -> Self {
-        Self::Failed(error.to_string())
+impl Failure {
+    /// The failure of something that came after the work: what was done stays done.
+    fn after(self, done: &str) -> Self {
+        Self::Failed(format!("{done}, but {self}"))
     }
 }
 
-/// What Docker asks every few seconds: whether the process that listens there answers. Quick, so that
-/// a hung process is found out and not waited for.
-pub async fn health(listen: SocketAddr) -> Result<Verdict, Failure> {
-    let ip = match listen.ip() {
-        ip if !ip.is_unspecified() => ip.to_string(),
-        ip if ip.is_ipv6() => "[::1]".into(),
-        _ => "127.0.0.1".into(),
-    };
-    let node: NodeId = format!("{ip}:{}", listen.port())
-        .parse()
-        .map_err(|error| Failure::Usage(format!("LISTEN: {error}")))?;
-    let client = Client::new(vec![node.clone()]).with_timeout(arguments::HEALTH_TIMEOUT);
-    match client.alive(&node).await {
-        Ok(true) => Ok(Verdict::Done),
-        Ok(false) => Err(Failure::Failed(format!(
-            "{node} answers, but not that it is alive"
-        ))),
-        Err(error) => Err(Failure::Failed(error.to_string())),
+/// The first failure of two steps; if both failed, both are told.
+fn both(first: Result<(), Failure>, second: Result<(), Failure>) -> Result<(), Failure> {
+    match (first, second) {
+        (Err(first), Err(second)) => Err(Failure::Failed(format!("{first}; {second}"))),
+        (first, second) => first.and(second),
+    }
+}
+
+impl From<ClientError> for Failure {
+    fn from(error: ClientError) -> Self {
+        let is_default = |error: &SendError| match error {
+            SendError::NotSent { node, .. } => node.as_str() == NODE_DEFAULT,
+            SendError::NoReply { .. } => false,
+        };
+        match &error {
+            ClientError::NoAnswer(errors) if errors.iter().all(is_default) => Self::Failed(format!(
+                "{error}; name another node with --node HOST:PORT or the variable CAUSEWAY_NODE"
+            )),
+            _ => Self::Failed(error.to_string()),
+        }
     }
 }
 

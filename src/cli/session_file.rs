@@ -1,63 +1,81 @@
 //! The file that carries a shell session's causal payload from one command to the next.
 //!
 //! Several commands may share one at a time (`causeway put … & causeway put …`): each adds what it has
-//! learnt to what the file says by then, under a lock, and replaces the file by rename, so that a
-//! reader finds the old text or the new one and no dependency is lost.
+//! learnt to what the file says by then, under a lock, so that no dependency is lost. How the file is written
+//! is `user_file`'s business.
 #![expect(
     clippy::disallowed_types,
     reason = "the one file that the client commands keep"
 )]
 
 use std::fs::{self, File};
-use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
+use std::io::{self, ErrorKind, Read as _};
+use std::path::Path;
 
-use super::Failure;
-use crate::client::Session;
+use super::{Failure, user_file};
+use crate::client::{PAYLOAD_CHARS_MAX, Session};
+use crate::text;
 
-/// What the file says; a file that is not there yet says nothing.
-pub(super) fn read(path: &Path) -> Result<Session, Failure> {
-    let text = match fs::read_to_string(path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
-        Err(error) => return Err(failed(path, "cannot be read", &error)),
-    };
-    Session::from_payload(&text).map_err(|error| {
-        Failure::Failed(format!(
-            "session file {}: {error}; use another file",
-            path.display()
-        ))
-    })
+/// What the file says; a file that is not there yet says nothing. Also says what would keep it from being
+/// written later, as long as nothing has been done.
+pub(super) fn open(path: &Path) -> Result<Session, Failure> {
+    let session = read(path).map_err(|problem| failed(path, &problem))?;
+    let writable = user_file::check(path);
+    writable.map_err(|error| failed(path, &format!("cannot be written: {error}")))?;
+    Ok(session)
 }
 
 /// Lets the file depend on `now`, which a command that started from `before` has come to.
 pub(super) fn add(path: &Path, before: &Session, now: &Session) -> Result<(), Failure> {
-    let folder = folder(path);
-    // The folder is locked and not the file: the file is another one after each rename.
-    let lock = File::open(&folder).map_err(|error| failed(path, "has no folder", &error))?;
-    lock.lock()
-        .map_err(|error| failed(path, "cannot be locked", &error))?;
-    let mut current = read(path)?;
+    let lock = lock(path).map_err(|error| failed(path, &format!("cannot be locked: {error}")))?;
+    let mut current = read(path).map_err(|problem| failed(path, &problem))?;
     if current == *before {
         current = now.clone();
     } else {
         current.join(now);
     }
-    let fresh = folder.join(format!(".{}.new", path.file_name().unwrap_or_default().display()));
-    fs::write(&fresh, format!("{}\n", current.payload()))
-        .and_then(|()| fs::rename(&fresh, path))
-        .map_err(|error| failed(path, "cannot be written", &error))
+    let written = user_file::write(path, format!("{}\n", current.payload()).as_bytes());
+    drop(lock);
+    written.map_err(|error| failed(path, &format!("cannot be written: {error}")))
 }
 
-fn folder(path: &Path) -> PathBuf {
-    match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
-        _ => PathBuf::from("."),
+/// The folder is locked and not the file: the file is another one after each rename. What is no file is
+/// shared by nobody.
+fn lock(path: &Path) -> io::Result<Option<File>> {
+    if is_special(path) {
+        return Ok(None);
     }
+    let target = user_file::followed(path)?;
+    let folder = File::open(user_file::folder(&target))?;
+    folder.lock()?;
+    Ok(Some(folder))
 }
 
-fn failed(path: &Path, what: &str, error: &std::io::Error) -> Failure {
-    Failure::Failed(format!("session file {} {what}: {error}", path.display()))
+/// A device or a pipe.
+fn is_special(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|known| !known.is_file() && !known.is_dir())
+}
+
+fn read(path: &Path) -> Result<Session, String> {
+    let bytes = match read_some(path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
+        Err(error) => return Err(format!("cannot be read: {error}")),
+    };
+    let text = text::decode(&bytes).map_err(|error| format!("cannot be read: {error}"))?;
+    Session::from_payload(&text).map_err(|error| format!("is none: {error}; use another file"))
+}
+
+/// No more than a session can have: a device may never end.
+fn read_some(path: &Path) -> io::Result<Vec<u8>> {
+    let most = 2 * PAYLOAD_CHARS_MAX as u64 + 16;
+    let mut bytes = Vec::new();
+    File::open(path)?.take(most).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+fn failed(path: &Path, problem: &str) -> Failure {
+    Failure::Failed(format!("session file {} {problem}", path.display()))
 }
 
 #[cfg(test)]
@@ -72,7 +90,7 @@ mod tests {
     fn a_session_is_carried_from_command_to_command() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("s");
-        let before = read(&path).expect("is not there yet");
+        let before = open(&path).expect("is not there yet");
         assert!(before.is_fresh());
         add(&path, &before, &session("a")).expect("is written");
         add(&path, &session("a"), &session("b")).expect("is written");
@@ -112,6 +130,44 @@ mod tests {
         let mut expected: Vec<&str> = names.iter().map(String::as_str).collect();
         expected.sort_unstable();
         assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn what_editors_leave_in_the_file_does_no_harm() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("s");
+        let wide: Vec<u8> = "\u{feff}a,b\r\n"
+            .encode_utf16()
+            .flat_map(u16::to_le_bytes)
+            .collect();
+        for bytes in ["\u{feff}a,b\r\n".as_bytes(), b"a,b", b"a,b\r\n", &wide] {
+            fs::write(&path, bytes).expect("is written");
+            assert_eq!(open(&path).expect("is read").payload(), "a,b", "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn devices_are_read_and_written_as_what_they_are() {
+        let null = Path::new("/dev/null");
+        assert!(open(null).expect("is empty").is_fresh());
+        add(null, &Session::default(), &session("a")).expect("takes everything");
+        assert!(is_special(null));
+        assert!(
+            open(Path::new("/dev/zero")).is_err(),
+            "it never ends, and is none"
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_written_is_said_before_anything_is_done() {
+        let folder = tempfile::tempdir().expect("a folder");
+        for path in [folder.path().to_owned(), folder.path().join("no/folder")] {
+            let said = open(&path).expect_err("cannot be written").to_string();
+            assert!(
+                said.contains("session file") && said.contains("cannot be"),
+                "{said}"
+            );
+        }
     }
 
     #[test]

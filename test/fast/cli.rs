@@ -178,6 +178,158 @@ fn a_nodes_variables_do_not_disturb_the_client_commands() {
     );
 }
 
+#[test]
+fn settings_are_read_alike_wherever_they_come_from() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("node.toml");
+    std::fs::write(
+        &file,
+        "\u{feff}k = 0\r\nlog = \"warning\"\r\nlog_format = \"xml\"\r\n",
+    )
+    .expect("is written");
+    let file = file.to_str().expect("is text");
+    // What a script leaves empty is not given; what an editor leaves around a value does no harm.
+    let variables = [
+        ("K", " \r\n"),
+        ("IPPORT", "a:1\r"),
+        ("VIEW", "\u{feff}a:1 "),
+        ("LISTEN", ""),
+    ];
+    let output = causeway(&variables, &["serve", "--config", file, "--store", ""]);
+    let mistakes = [
+        "3 mistakes",
+        "K: \"0\"",
+        "LOG: \"warning\" is no level; did you mean warn?",
+        "LOG_FORMAT: \"xml\"",
+    ];
+    assert_ends(&output, 64, &mistakes);
+    let quoted = [
+        ("K", "\"2\""),
+        ("IPPORT", "'a:1'"),
+        ("VIEW", "a:1"),
+        ("LOG", "\"info\""),
+    ];
+    let mistakes = ["3 mistakes", "write K=2", "write IPPORT=a:1", "write LOG=info"];
+    assert_ends(&causeway(&quoted, &[]), 64, &mistakes);
+    for words in [
+        &["proxy", "--servers", "127.0.0.1:2"][..],
+        &["data-server", "--data-dir", file],
+    ] {
+        assert_ends(
+            &causeway(&[("LOG", "WARNING")], words),
+            64,
+            &["did you mean warn?"],
+        );
+    }
+}
+
+#[test]
+fn where_nothing_listens_the_message_says_how_to_name_a_node() {
+    let names = ["--node", "CAUSEWAY_NODE"];
+    // The default port is somebody's on some machines; then there is nothing to see.
+    if TcpStream::connect("127.0.0.1:8080").is_err() {
+        assert_ends(&causeway(&[], &["get", "x"]), 1, &names);
+        assert_ends(&causeway(&[("CAUSEWAY_NODE", " ")], &["status"]), 1, &names);
+    }
+    let output = causeway(&[], &["get", "x", "--node", "127.0.0.1:2"]);
+    assert!(!String::from_utf8_lossy(&output.stderr).contains("CAUSEWAY_NODE"));
+}
+
+#[test]
+fn a_bench_of_nothing_ends_at_once() {
+    let began = std::time::Instant::now();
+    let bench = [
+        "bench",
+        "--node",
+        "127.0.0.1:2,127.0.0.1:3",
+        "--seconds",
+        "300",
+        "--fill",
+    ];
+    assert_ends(
+        &causeway(&[], &bench),
+        1,
+        &["127.0.0.1:2 cannot be reached", "127.0.0.1:3"],
+    );
+    assert!(
+        began.elapsed().as_secs() < 100,
+        "it went on for {:?}",
+        began.elapsed()
+    );
+}
+
+/// Answers one request with this reply.
+fn answer_once(status: &str, body: &str, command: impl FnOnce(&str) -> Output) -> Output {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let node = listener.local_addr().expect("has an address").to_string();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let (mut client, _) = listener.accept().expect("a client comes");
+            let head = BufReader::new(&client).lines().map(|line| line.expect("is text"));
+            head.take_while(|line| !line.is_empty()).for_each(drop);
+            answer(&mut client, status, body);
+        });
+        let output = command(&node);
+        drop(TcpStream::connect(&node));
+        output
+    })
+}
+
+#[test]
+fn what_was_done_and_what_went_wrong_with_the_session_file_are_two_statements() {
+    let done = r#"{"result":"success","partition_id":1,"causal_payload":"P","replicas":2}"#;
+    let put = |session: &'static str| {
+        answer_once("201 Created", done, move |node| {
+            causeway(&[], &["put", "x", "1", "--node", node, "--session", session])
+        })
+    };
+    let output = put("/dev/full");
+    let said = [
+        "the value was stored, but session file /dev/full cannot be written",
+        "--payload P",
+    ];
+    assert_ends(&output, 1, &said);
+    let told = "created in partition 1, on 2 replicas\n";
+    assert_eq!(String::from_utf8_lossy(&output.stdout), told);
+    // A device stays one, whoever writes.
+    assert_ends(&put("/dev/null"), 0, &[]);
+    assert!(std::fs::write("/dev/null", "x").is_ok_and(|()| !std::path::Path::new("/dev/null").is_file()));
+    // What can be known before is said before: nobody is asked.
+    let nowhere = causeway(
+        &[],
+        &[
+            "put",
+            "x",
+            "1",
+            "--node",
+            "127.0.0.1:2",
+            "--session",
+            "/no/such/folder/s",
+        ],
+    );
+    assert_ends(&nowhere, 1, &["session file /no/such/folder/s cannot be written"]);
+}
+
+#[test]
+fn health_reads_the_settings_of_the_node() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("node.toml");
+    std::fs::write(&file, "port = 2\npeers = [\"localhost:3\"]\n").expect("is written");
+    let file = file.to_str().expect("is text");
+    for (variables, arguments) in [
+        (&[][..], &["health", "--config", file][..]),
+        (&[("CAUSEWAY_CONFIG", file)], &["health"]),
+        (&[("LISTEN", "2\r\n")], &["health"]),
+        (&[("LISTEN", "9")], &["health", "--listen", "127.0.0.1:2"]),
+    ] {
+        assert_ends(
+            &causeway(variables, arguments),
+            1,
+            &["127.0.0.1:2 cannot be reached"],
+        );
+    }
+}
+
 /// A node that is asked for a view change, and answers when it has been asked often enough how far it is.
 /// Returns the first line of each request, in order.
 fn change_slowly(listener: &TcpListener, outcome: &str) -> Vec<String> {

@@ -7,23 +7,18 @@
 //! operation whose payload was handed in, `in` and `out` are the payloads. `outcome` is `found` (`value`,
 //! `stamp`), `missing`, `written` (`created`, `replicas`, `stamp`), `refused` or `unknown` (`reason`);
 //! `stamp` is the reply's timestamp. A session ends with a write of unknown outcome.
-#![expect(
-    clippy::disallowed_types,
-    reason = "a file that the person at the terminal named"
-)]
-
 use std::fmt::{Display, Write as _};
-use std::fs::File;
-use std::io::{self, BufWriter, Write as _};
+use std::io::{self, BufWriter, IntoInnerError, Write as _};
 use std::path::Path;
 
 use tokio::time::Instant;
 
+use crate::cli::user_file::{self, UserFile};
 use crate::client::{ClientError, Found, Reply, Written};
 
 /// The file, and the next numbers. The first error is kept for the end.
 pub(super) struct History {
-    file: BufWriter<File>,
+    file: BufWriter<UserFile>,
     began: Instant,
     operations: u32,
     sessions: u32,
@@ -52,7 +47,7 @@ pub(super) enum Told<'a> {
 impl History {
     pub(super) fn create(path: &Path) -> io::Result<Self> {
         Ok(Self {
-            file: BufWriter::new(File::create(path)?),
+            file: BufWriter::new(user_file::create(path)?),
             began: Instant::now(),
             operations: 0,
             sessions: 0,
@@ -83,7 +78,11 @@ impl History {
     pub(super) fn finish(mut self) -> io::Result<()> {
         match self.error.take() {
             Some(error) => Err(error),
-            None => self.file.flush(),
+            None => self
+                .file
+                .into_inner()
+                .map_err(IntoInnerError::into_error)?
+                .finish(),
         }
     }
 }

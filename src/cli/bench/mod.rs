@@ -23,7 +23,8 @@ use self::measure::Measure;
 use self::report::Report;
 use super::arguments::Bench;
 use super::stop::Stop;
-use super::{Failure, Verdict, output};
+use super::{Failure, Verdict, both, client, output};
+use crate::client::ClientError;
 
 #[derive(Debug, Clone, Copy)]
 enum Part {
@@ -47,26 +48,40 @@ pub async fn bench(arguments: Bench) -> Result<Verdict, Failure> {
 }
 
 async fn measure(arguments: &Bench, is_over: &Cell<bool>) -> Result<Verdict, Failure> {
+    reach_any(arguments).await?;
     let notes = open_history(arguments)?;
     let mut failed = 0;
     if arguments.fill {
-        let clients = clients(arguments, Part::Fill, &notes);
+        let clients = all_clients(arguments, Part::Fill, &notes);
         let report = Report::new("fill", fill(arguments.keys, clients, is_over).await);
         print(&report, arguments)?;
         failed += report.failed();
     }
     if arguments.seconds > 0 && !is_over.get() {
-        let clients = clients(arguments, Part::Run, &notes);
+        let clients = all_clients(arguments, Part::Run, &notes);
         let report = Report::new("run", run(arguments, clients, is_over).await);
         print(&report, arguments)?;
         failed += report.failed();
     }
-    close_history(arguments, notes)?;
-    if failed == 0 {
-        Ok(Verdict::Done)
-    } else {
-        Err(Failure::Failed(format!("{failed} requests failed")))
+    let kept = close_history(arguments, notes);
+    let done = match failed {
+        0 => Ok(()),
+        failed => Err(Failure::Failed(format!("{failed} requests failed"))),
+    };
+    both(done, kept).map(|()| Verdict::Done)
+}
+
+/// A load on nothing measures nothing. Nodes that are not there, beside others that are, count as failures.
+async fn reach_any(arguments: &Bench) -> Result<(), Failure> {
+    let client = client(&arguments.asking.node);
+    let mut errors = Vec::new();
+    for node in &arguments.asking.node.0 {
+        match client.alive(node).await {
+            Ok(_) => return Ok(()),
+            Err(error) => errors.push(error),
+        }
     }
+    Err(ClientError::NoAnswer(errors).into())
 }
 
 fn open_history(arguments: &Bench) -> Result<Notes, Failure> {
@@ -88,7 +103,12 @@ fn close_history(arguments: &Bench, notes: Notes) -> Result<(), Failure> {
     };
     let history = Rc::into_inner(notes).expect("no client is left").into_inner();
     let written = history.finish();
-    written.map_err(|error| Failure::Failed(format!("{} is incomplete: {error}", path.display())))
+    written.map_err(|error| {
+        Failure::Failed(format!(
+            "the bench ran, but {} cannot be written: {error}",
+            path.display()
+        ))
+    })
 }
 
 fn print(report: &Report, arguments: &Bench) -> Result<(), Failure> {
@@ -130,7 +150,7 @@ async fn run(arguments: &Bench, clients: Vec<BenchClient>, is_over: &Cell<bool>)
 }
 
 /// The clients of one part; none has the number of another, so that no two write the same.
-fn clients(arguments: &Bench, part: Part, notes: &Notes) -> Vec<BenchClient> {
+fn all_clients(arguments: &Bench, part: Part, notes: &Notes) -> Vec<BenchClient> {
     let count = usize::from(arguments.clients) * arguments.asking.node.0.len();
     let first = match part {
         Part::Fill => 0,

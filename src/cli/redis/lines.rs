@@ -11,6 +11,7 @@ use std::thread;
 use tokio::sync::mpsc;
 
 use crate::cli::Failure;
+use crate::text;
 
 /// Commands are short; this keeps out what is no text at all.
 const LINE_BYTES_MAX: u64 = 64 * 1024;
@@ -54,12 +55,28 @@ impl Lines {
 }
 
 fn send_all(mut input: impl BufRead, lines: &mpsc::Sender<io::Result<Line>>) {
+    if let Err(error) = skip_mark(&mut input) {
+        let _ = lines.blocking_send(Err(error));
+        return;
+    }
     while let Some(line) = next_line(&mut input).transpose() {
         let is_last = line.is_err();
         if lines.blocking_send(line).is_err() || is_last {
             return;
         }
     }
+}
+
+/// Editors may begin a file with a byte order mark. That of UTF-16 is named: lines of it are not cut at their
+/// ends.
+fn skip_mark(input: &mut impl BufRead) -> io::Result<()> {
+    let begin = input.fill_buf()?;
+    if begin.starts_with(b"\xFF\xFE") || begin.starts_with(b"\xFE\xFF") {
+        return Err(io::Error::other("they are UTF-16; save them as UTF-8"));
+    }
+    let mark = begin.len() - text::without_mark(begin).len();
+    input.consume(mark);
+    Ok(())
 }
 
 fn next_line(input: &mut impl BufRead) -> io::Result<Option<Line>> {
@@ -82,6 +99,21 @@ fn next_line(input: &mut impl BufRead) -> io::Result<Option<Line>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_byte_order_mark_is_left_out_or_named() {
+        let mut input = io::Cursor::new("\u{feff}get(1)\r\n".as_bytes());
+        skip_mark(&mut input).expect("is UTF-8");
+        let line = next_line(&mut input).expect("reads");
+        assert_eq!(line, Some(Line::Text("get(1)\r\n".to_owned())));
+        let wide: Vec<u8> = "\u{feff}get(1)"
+            .encode_utf16()
+            .flat_map(u16::to_le_bytes)
+            .collect();
+        let error = skip_mark(&mut io::Cursor::new(wide)).expect_err("is named");
+        assert!(error.to_string().contains("UTF-16"));
+        skip_mark(&mut io::Cursor::new(b"")).expect("is empty");
+    }
 
     #[test]
     fn lines_end_at_a_line_feed_or_at_the_end_and_are_never_too_long() {

@@ -106,6 +106,92 @@ async fn what_is_no_request_is_refused_or_hung_up_on_and_the_next_one_served() {
     );
 }
 
+/// The body of the last reply.
+fn error(replies: &str) -> serde_json::Value {
+    let (head, body) = replies.rsplit_once("\r\n\r\n").expect("has a head");
+    assert!(
+        head.contains(&format!("content-length: {}", body.len())),
+        "{replies}"
+    );
+    assert!(head.contains("content-type: application/json"), "{replies}");
+    serde_json::from_str(body).unwrap_or_else(|_| panic!("is no JSON: {replies}"))
+}
+
+#[tokio::test]
+async fn what_is_no_request_is_answered_as_every_error_is() {
+    let rig = Rig::start().await;
+    let long_header = format!("GET / HTTP/1.1\r\nx: {}\r\n\r\n", "x".repeat(70_000));
+    let many_headers = format!("GET / HTTP/1.1\r\n{}\r\n", "x: y\r\n".repeat(200));
+    for (request, status, code) in [
+        ("nonsense\r\n\r\n", "HTTP/1.1 400 ", "bad_request"),
+        (
+            "GET / HTTP/1.1\r\nno colon\r\n\r\n",
+            "HTTP/1.1 400 ",
+            "bad_request",
+        ),
+        (&long_header, "HTTP/1.1 431 ", "head_too_large"),
+        (&many_headers, "HTTP/1.1 431 ", "head_too_large"),
+    ] {
+        let replies = rig.told(request.as_bytes()).await;
+        assert!(replies.starts_with(status), "{replies}");
+        let told = error(&replies);
+        assert_eq!(
+            (&told["result"], &told["code"]),
+            (&"error".into(), &code.into()),
+            "{replies}"
+        );
+        // Behind a right one, on the same connection.
+        let both = format!("GET /a HTTP/1.1\r\nHost: x\r\n\r\n{request}");
+        let replies = rig.told(both.as_bytes()).await;
+        assert!(
+            replies.contains("GET /a ") && replies.contains(status),
+            "{replies}"
+        );
+        assert_eq!(error(&replies)["code"], code);
+    }
+}
+
+#[tokio::test]
+async fn a_value_that_looks_like_a_refusal_is_handed_out_as_it_is() {
+    let rig = Rig::start().await;
+    let value = "HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n";
+    let request = format!(
+        "PUT /x HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n{value}",
+        value.len()
+    );
+    for count in 1..4 {
+        let replies = rig.tell(request.repeat(count)).await;
+        let echoed = format!("PUT /x {value}");
+        assert_eq!(replies.matches(&echoed).count(), count, "{replies}");
+        assert!(replies.ends_with(&echoed), "{replies}");
+    }
+}
+
+#[tokio::test]
+async fn what_would_be_passed_over_never_comes_to_the_host() {
+    let rig = Rig::start().await;
+    for (method, header, body, code) in [
+        ("PUT", "If-Match: x", "v", "not_offered"),
+        ("PUT", "If-None-Match: *", "v", "not_offered"),
+        ("DELETE", "If-Match: x", "", "not_offered"),
+        ("PUT", "Content-Range: bytes 0-1/2", "v", "not_offered"),
+        ("PUT", "Content-Encoding: gzip", "v", "bad_encoding"),
+        ("POST", "Content-Encoding: br", "v", "bad_encoding"),
+    ] {
+        let request = format!(
+            "{method} /x HTTP/1.1\r\nHost: x\r\n{header}\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        let replies = rig.tell(&request).await;
+        assert_eq!(error(&replies)["code"], code, "{header}: {replies}");
+    }
+    assert_eq!(rig.host.begun.available_permits(), 0);
+    let coded = "PUT /x HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip, chunked\r\n\r\n1\r\nv\r\n0\r\n\r\n";
+    assert!(rig.tell(coded).await.starts_with("HTTP/1.1 4"));
+    let plain = "PUT /x HTTP/1.1\r\nHost: x\r\nContent-Encoding: identity\r\nContent-Length: 1\r\n\r\nv";
+    assert!(rig.tell(plain).await.ends_with("PUT /x v"));
+}
+
 #[tokio::test]
 async fn a_client_that_vanishes_in_the_middle_leaves_the_server_serving() {
     let rig = Rig::start().await;

@@ -20,6 +20,9 @@ use crate::placement::{SlotSet, View};
 use crate::replication::{Ending, Leftover};
 use crate::wire::peer::Returned;
 
+/// Bytes that are laid aside in one commit, except for the last slot.
+const LAID_ASIDE_BYTES: usize = 8 * 1024 * 1024;
+
 /// The records that were laid aside, as they lie on disk.
 #[derive(Debug, Default)]
 pub(super) struct Pages {
@@ -100,18 +103,20 @@ impl Node {
     /// The slots that have records, in pieces of about as many as fit into a commit.
     fn occupied_pieces(&self) -> Vec<SlotSet> {
         let mut pieces = vec![SlotSet::default()];
-        let mut in_piece = 0;
+        let (mut records, mut bytes) = (0, 0);
         for slot in Slot::all() {
-            let records = self.resident.len_of(slot);
-            if records == 0 {
+            if self.resident.len_of(slot) == 0 {
                 continue;
             }
-            if in_piece >= DROP_RECORDS_AT_THE_END {
+            if records >= DROP_RECORDS_AT_THE_END || bytes >= LAID_ASIDE_BYTES {
                 pieces.push(SlotSet::default());
-                in_piece = 0;
+                (records, bytes) = (0, 0);
             }
             pieces.last_mut().expect("begins with one piece").insert(slot);
-            in_piece += records;
+            self.resident.for_each_in([slot], |record| {
+                records += 1;
+                bytes += record.as_block().len();
+            });
         }
         pieces.retain(|piece| !piece.is_empty());
         pieces

@@ -43,6 +43,9 @@ pub struct Bounds {
     pub bodies_bytes_max: usize,
     /// How long a body may take to arrive.
     pub body_deadline: Duration,
+    /// A client that takes nothing of a long reply for this long is cut off by twice of it: the reply takes room
+    /// that others need.
+    pub reply_deadline: Duration,
     /// A connection on which no request arrives whole in this time is closed by twice of it.
     pub quiet_max: Duration,
     /// How long requests may take to finish once the listener stops.
@@ -64,6 +67,7 @@ impl Bounds {
             head_bytes_max: HEAD_BYTES_MAX,
             bodies_bytes_max: BODIES_BYTES_MAX,
             body_deadline: Duration::from_secs(20),
+            reply_deadline: Duration::from_secs(20),
             quiet_max: Duration::from_secs(60),
             // An end within a second is promised, and the node needs some of it to flush.
             drain_deadline: Duration::from_millis(400),

@@ -17,7 +17,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use http::header::{CONNECTION, EXPECT, HeaderValue, UPGRADE};
 use http::{Method, Request, Response, StatusCode};
-use http_body_util::{BodyExt as _, Full};
+use http_body_util::BodyExt as _;
 use hyper::body::{Body as _, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -30,6 +30,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Host;
 use super::accept::{BodyRoom, Bounds};
+use super::pieces::{Pieces, Sending};
 use super::refusal::{Guard, Socket};
 use crate::api::{Unheard, refuse_unoffered, turn_away};
 use crate::net::stream::{PEER_PATH, PEER_PROTOCOL, PEER_VERSION, VERSION, carry};
@@ -52,6 +53,7 @@ pub(super) struct Visit<H> {
     bounds: Arc<Bounds>,
     requests: AtomicU64,
     is_busy: AtomicBool,
+    sending: Arc<Sending>,
     upgrade: Mutex<Option<OnUpgrade>>,
     guard: Guard,
 }
@@ -63,6 +65,7 @@ impl<H: Host> Visit<H> {
             bounds,
             requests: AtomicU64::new(0),
             is_busy: AtomicBool::new(false),
+            sending: Arc::default(),
             upgrade: Mutex::new(None),
             guard: Guard::default(),
         })
@@ -84,8 +87,9 @@ impl<H: Host> Visit<H> {
         let mut connection = pin!(connection);
         let mut stopped = pin!(stop.cancelled());
         let mut is_stopping = false;
-        let mut look = pin!(tokio::time::sleep(self.bounds.quiet_max));
-        let mut seen = 0;
+        let pause = self.bounds.quiet_max.min(self.bounds.reply_deadline);
+        let mut look = pin!(tokio::time::sleep(pause));
+        let (mut seen, mut quiet_since, mut taken) = (0, Instant::now(), None);
         loop {
             tokio::select! {
                 biased;
@@ -99,21 +103,26 @@ impl<H: Host> Visit<H> {
                 }
                 () = &mut look => {
                     let requests = self.requests.load(Ordering::Relaxed);
-                    if requests == seen && !self.is_busy.load(Ordering::Relaxed) {
+                    let is_quiet = requests == seen && !self.is_busy.load(Ordering::Relaxed);
+                    if is_quiet && quiet_since.elapsed() >= self.bounds.quiet_max {
                         return;
                     }
-                    seen = requests;
-                    look.as_mut().reset(Instant::now() + self.bounds.quiet_max);
+                    if !is_quiet {
+                        (seen, quiet_since) = (requests, Instant::now());
+                    }
+                    let taken_before = std::mem::replace(&mut taken, self.sending.taken());
+                    if taken.is_some() && taken == taken_before {
+                        tracing::debug!("a client takes nothing of its reply");
+                        return;
+                    }
+                    look.as_mut().reset(Instant::now() + pause);
                 }
             }
         }
         self.open_stream().await;
     }
 
-    async fn answer(
-        self: Arc<Self>,
-        request: Request<Incoming>,
-    ) -> Result<Response<Full<Bytes>>, Infallible> {
+    async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Result<Response<Pieces>, Infallible> {
         self.is_busy.store(true, Ordering::Relaxed);
         self.requests.fetch_add(1, Ordering::Relaxed);
         let reply = match is_own_stream(&request) {
@@ -126,7 +135,7 @@ impl<H: Host> Visit<H> {
         };
         self.guard.note_reply(reply.body());
         self.is_busy.store(false, Ordering::Relaxed);
-        Ok(reply.map(Full::new))
+        Ok(reply.map(|body| Pieces::of(body, &self.sending)))
     }
 
     async fn respond(&self, request: Request<Incoming>) -> Response<Bytes> {

@@ -13,6 +13,7 @@ mod connection;
 mod descriptors;
 mod listen;
 mod pairs;
+mod pieces;
 mod refusal;
 mod run;
 mod serve;

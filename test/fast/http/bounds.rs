@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::rig::{Client, Rig, patiently};
+use crate::rig::{Client, LONG_BYTES, Rig, patiently};
 
 const GET: &str = "GET /x HTTP/1.1\r\nHost: x\r\n\r\n";
 const HELD: &str = "GET /held HTTP/1.1\r\nHost: x\r\n\r\n";
@@ -167,6 +167,19 @@ async fn a_client_that_asks_for_ever_and_reads_no_answer_is_hung_up_on() {
     // Its own side of the connection is full sooner or later; then nothing moves until the end.
     until_hung_up(&mut client, &many, Duration::ZERO).await;
     assert!(rig.tell(GET).await.ends_with("GET /x "));
+}
+
+/// The room that a long reply takes is not held for ever by a client that reads nothing of it.
+#[tokio::test]
+async fn a_client_that_takes_nothing_of_a_long_reply_is_hung_up_on() {
+    let rig = Rig::with(|bounds| bounds.reply_deadline = SOON).await;
+    const ASK: &str = "GET /long HTTP/1.1\r\nHost: x\r\n\r\n";
+    let mut client = rig.client().await;
+    client.send(ASK).await;
+    until_hung_up(&mut client, "x", SOON / 6).await;
+    assert!(client.rest().await.len() < LONG_BYTES);
+    let patient = Rig::start().await;
+    assert!(patient.tell(ASK).await.len() > LONG_BYTES);
 }
 
 #[tokio::test]

@@ -18,6 +18,9 @@ use tokio_util::sync::CancellationToken;
 /// Everything here takes milliseconds; who waits longer waits for ever.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
+/// What `/long` answers: more than the buffers of a connection hold.
+pub(crate) const LONG_BYTES: usize = 64 * 1024 * 1024;
+
 /// Answers with the method, the path and the body. Requests to `/held` wait until they are let go.
 #[derive(Debug)]
 pub(crate) struct Echo {
@@ -32,6 +35,9 @@ impl Host for Echo {
         self.begun.add_permits(1);
         if request.uri().path() == "/held" {
             self.held.acquire().await.expect("is never closed").forget();
+        }
+        if request.uri().path() == "/long" {
+            return Response::new(vec![b'x'; LONG_BYTES].into());
         }
         let (parts, body) = request.into_parts();
         let shown = if body.len() > 80 {

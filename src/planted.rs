@@ -121,6 +121,8 @@ pub enum Fault {
     OnlyCopyRefused,
     /// Where every life that a view lists has ended, nobody may decide on the next one.
     LaterLivesDoNotVote,
+    /// A long message is sent as one frame, which no stream carries.
+    AnswersUncut,
 }
 
 #[cfg(feature = "planted-faults")]

@@ -289,6 +289,7 @@ mod tests {
                 "head_too_large",
                 final_(ApiError::BadHead(HeadFault::PathTooLong)),
             ),
+            (413, "answer_too_large", final_(refused(Refusal::AnswerTooLarge))),
             (
                 400,
                 "bad_view_change",

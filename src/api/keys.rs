@@ -15,6 +15,9 @@ use crate::causality::{Payload, Timestamp};
 use crate::names::{Key, PartitionId};
 use crate::node::{Found, Node, Refusal, Written};
 
+/// From here on a reply counts among the answers that are being sent.
+const LONG_BYTES: usize = 64 * 1024;
+
 pub(super) async fn get(
     node: &Node,
     key: &Key,
@@ -26,14 +29,29 @@ pub(super) async fn get(
         .get(key, payload)
         .await
         .map_err(|refusal| refused(node, refusal))?;
-    Ok(match form {
+    let reply = match form {
         Form::Json => found_reply(node, &found),
         Form::Bytes => with_payload(
             Bytes::copy_from_slice(found.record.value().unwrap_or_default()),
             "application/octet-stream",
             &node.payload_text(&found.payload),
         ),
-    })
+    };
+    with_room(node, reply)
+}
+
+/// The reply, which keeps its room until it is sent. A short one takes none: the connection has a buffer that
+/// is as long.
+pub(super) fn with_room(node: &Node, reply: Response<Bytes>) -> Result<Response<Bytes>, ApiError> {
+    let bytes = reply.body().len();
+    if bytes < LONG_BYTES {
+        return Ok(reply);
+    }
+    let mut room = node.room();
+    if !room.resize(bytes) {
+        return Err(ApiError::Refused(Refusal::Overloaded));
+    }
+    Ok(reply.map(|body| room.hold(body)))
 }
 
 pub(super) async fn put(

@@ -75,23 +75,23 @@ pub(super) async fn list(node: &Node, listing: &Listing, payload: &str) -> Resul
     let listed = node.list(listing, &payload).await;
     let listed = listed.map_err(|refusal| refused(node, refusal))?;
     let payload = node.payload_text(&listed.payload);
-    Ok(with_payload(
-        page(listed, listing.keys_only, &payload),
-        "application/json",
-        &payload,
-    ))
+    let Listed {
+        items, next, room, ..
+    } = listed;
+    let body = room.hold(page(items, next, listing.keys_only, &payload));
+    Ok(with_payload(body, "application/json", &payload))
 }
 
-fn page(listed: Listed, keys_only: bool, payload: &str) -> Bytes {
-    let next = listed.next.map(|after| {
+fn page(items: Vec<Item>, next: Option<String>, keys_only: bool, payload: &str) -> Bytes {
+    let next = next.map(|after| {
         let payload = payload.to_owned();
         Cursor { after, payload }.to_text()
     });
     let (keys, items) = if keys_only {
-        let keys = listed.items.into_iter().map(|item| item.key.as_str().to_owned());
+        let keys = items.into_iter().map(|item| item.key.as_str().to_owned());
         (Some(keys.collect()), None)
     } else {
-        (None, Some(listed.items.into_iter().map(shown).collect()))
+        (None, Some(items.into_iter().map(shown).collect()))
     };
     let page = KeyPage {
         result: "success".into(),
@@ -134,17 +134,13 @@ mod tests {
         parse(&Parameters::read(&parts, &body)?)
     }
 
-    fn listed(next: Option<&str>) -> Listed {
+    fn items() -> Vec<Item> {
         let item = |key: &str, value: &[u8]| Item {
             key: Key::new(key).expect("is a key"),
             value: Some(value.to_vec()),
             timestamp: Timestamp::from_wall_ms(1_256_953_732_123),
         };
-        Listed {
-            items: vec![item("a", b"1"), item("b", &[0xFF])],
-            next: next.map(str::to_owned),
-            payload: Payload::default(),
-        }
+        vec![item("a", b"1"), item("b", &[0xFF])]
     }
 
     #[test]
@@ -205,11 +201,11 @@ mod tests {
     fn a_page_has_items_or_keys_and_says_how_to_go_on() {
         let text = |bytes: Bytes| String::from_utf8(bytes.to_vec()).expect("is text");
         assert_eq!(
-            text(page(listed(None), false, "P")),
+            text(page(items(), None, false, "P")),
             r#"{"result":"success","msg":"success","items":[{"key":"a","value":"1","timestamp":"1256953732.12300000"},{"key":"b","value_base64":"/w==","timestamp":"1256953732.12300000"}],"next":null,"causal_payload":"P"}"#
         );
         assert_eq!(
-            text(page(listed(Some("b")), true, "P")),
+            text(page(items(), Some("b".into()), true, "P")),
             r#"{"result":"success","msg":"success","keys":["a","b"],"next":"Yg.P","causal_payload":"P"}"#
         );
     }

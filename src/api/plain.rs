@@ -10,7 +10,7 @@ use percent_encoding::percent_decode_str;
 use serde::de::IgnoredAny;
 
 use super::error::ApiError;
-use super::keys::refused;
+use super::keys::{refused, with_room};
 use crate::names::Key;
 use crate::node::Node;
 
@@ -38,7 +38,7 @@ pub(super) async fn get(node: &Node, key: &Key) -> Result<Response<Bytes>, ApiEr
     let found = node.get_recent(key).await;
     let found = found.map_err(|refusal| refused(node, refusal))?;
     let value = found.record.value().unwrap_or_default();
-    Ok(reply(Bytes::copy_from_slice(value), kind(value)))
+    with_room(node, reply(Bytes::copy_from_slice(value), kind(value)))
 }
 
 fn kind(value: &[u8]) -> &'static str {

@@ -4,7 +4,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use http::{Response, StatusCode};
+use http::Response;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -12,8 +12,9 @@ use super::error::{ApiError, JSON_ARRAY};
 use super::keys::{deleted_reply, found_reply, put_reply, read_payload, refused, with_payload};
 use super::parameters::Parameters;
 use super::status::{MIXED, REPLACED, is_definite};
+use crate::causality::Payload;
 use crate::names::Key;
-use crate::node::{AllDone, Done, Node, Refusal};
+use crate::node::{ANSWER_BYTES_MAX, AllDone, Done, Node, Refusal, Room};
 use crate::wire::json::{self, JsonError};
 use crate::wire::peer::Operation;
 use crate::wire::public::{OperationAsked, OperationsAsked};
@@ -21,8 +22,11 @@ use crate::wire::public::{OperationAsked, OperationsAsked};
 /// Operations in one request at the most.
 const OPERATIONS_MAX: usize = 10_000;
 
-/// Bytes of their keys and values together: they travel between nodes in one frame.
+/// Bytes of their keys and values together.
 const BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// Bytes of the payloads in their results, about.
+const RESULTS_BYTES_MAX: usize = 48 * 1024 * 1024;
 
 /// The operations that a body asks for, and what the client depends on. Whatever type the body says that it
 /// has, nothing else than JSON comes here.
@@ -133,12 +137,38 @@ pub(super) async fn several(
         .iter()
         .map(|operation| matches!(operation, Operation::Delete { .. }))
         .collect();
-    let AllDone { results, payload } = node.several(operations, payload).await;
-    let replies = results.into_iter().zip(deletes);
-    let replies: Vec<_> = replies
-        .map(|(result, deletes)| reply(node, result, deletes))
-        .collect();
-    Ok(all_replies(&replies, &node.payload_text(&payload)))
+    check_results(operations.len(), &payload)?;
+    let AllDone {
+        results,
+        payload,
+        mut room,
+    } = node.several(operations, payload).await;
+    let mut body = Body::new();
+    for (result, deletes) in results.into_iter().zip(deletes) {
+        let is_read = matches!(result, Ok(Done::Found(_)) | Err(Refusal::KeyNotFound { .. })) && !deletes;
+        let reply = reply(node, result, deletes);
+        match body.refusal(&reply, &mut room).filter(|_| is_read) {
+            Some(refusal) => body.push(&ApiError::Refused(refusal).into_reply()),
+            None => body.push(&reply),
+        }
+    }
+    let reply = body.finish(&node.payload_text(&payload));
+    Ok(reply.map(|body| room.hold(body)))
+}
+
+/// Refuses operations whose results would be too long: the result of each write has a payload, and is given
+/// whatever it takes.
+fn check_results(operations: usize, payload: &Payload) -> Result<(), ApiError> {
+    let bytes = operations * payload.about_bytes();
+    if bytes <= RESULTS_BYTES_MAX {
+        return Ok(());
+    }
+    let fit = RESULTS_BYTES_MAX / payload.about_bytes();
+    Err(ApiError::TooLarge(format!(
+        "each of {operations} results would have your causal payload, which has {} entries; \
+         send at most {fit} operations at once",
+        payload.entries.len()
+    )))
 }
 
 fn reply(node: &Node, result: Result<Done, Refusal>, deletes: bool) -> Response<Bytes> {
@@ -150,28 +180,58 @@ fn reply(node: &Node, result: Result<Done, Refusal>, deletes: bool) -> Response<
     }
 }
 
-fn all_replies(replies: &[Response<Bytes>], payload: &str) -> Response<Bytes> {
-    let mut body = br#"{"result":"success","msg":"success","results":["#.to_vec();
-    for (index, reply) in replies.iter().enumerate() {
-        if index > 0 {
-            body.push(b',');
-        }
-        body.extend_from_slice(format!("{{\"status\":{},", reply.status().as_u16()).as_bytes());
-        // Every reply is an object with fields: what stands behind its first brace goes on.
-        body.extend_from_slice(&reply.body()[1..]);
-    }
-    body.extend_from_slice(format!("],\"causal_payload\":\"{payload}\"}}").as_bytes());
-    let mut reply = with_payload(body.into(), "application/json", payload);
-    *reply.status_mut() = status_of_all(replies.iter().map(Response::status));
-    reply
+/// The body of the answer in the making.
+struct Body {
+    text: Vec<u8>,
+    /// The length without any result.
+    empty_bytes: usize,
+    all_definite: bool,
 }
 
-/// Whoever looks at the status alone must notice that something was not done.
-fn status_of_all(mut statuses: impl Iterator<Item = StatusCode>) -> StatusCode {
-    if statuses.all(is_definite) {
-        REPLACED
-    } else {
-        MIXED
+impl Body {
+    fn new() -> Self {
+        let text = br#"{"result":"success","msg":"success","results":["#.to_vec();
+        Self {
+            empty_bytes: text.len(),
+            all_definite: true,
+            text,
+        }
+    }
+
+    /// Why a value is not shown, if it is not: as text it may be several times as long as it is.
+    fn refusal(&self, reply: &Response<Bytes>, room: &mut Room) -> Option<Refusal> {
+        let is_first = self.text.len() == self.empty_bytes;
+        if self.text.len() >= ANSWER_BYTES_MAX {
+            return Some(Refusal::AnswerTooLarge);
+        }
+        if room.resize(self.text.len() + reply.body().len()) {
+            return None;
+        }
+        Some(if is_first {
+            Refusal::Overloaded
+        } else {
+            Refusal::AnswerTooLarge
+        })
+    }
+
+    fn push(&mut self, reply: &Response<Bytes>) {
+        if self.text.len() > self.empty_bytes {
+            self.text.push(b',');
+        }
+        let status = format!("{{\"status\":{},", reply.status().as_u16());
+        self.text.extend_from_slice(status.as_bytes());
+        // Every reply is an object with fields: what stands behind its first brace goes on.
+        self.text.extend_from_slice(&reply.body()[1..]);
+        self.all_definite &= is_definite(reply.status());
+    }
+
+    fn finish(mut self, payload: &str) -> Response<Bytes> {
+        let end = format!("],\"causal_payload\":\"{payload}\"}}");
+        self.text.extend_from_slice(end.as_bytes());
+        let mut reply = with_payload(self.text.into(), "application/json", payload);
+        // Whoever looks at the status alone must notice that something was not done.
+        *reply.status_mut() = if self.all_definite { REPLACED } else { MIXED };
+        reply
     }
 }
 
@@ -311,13 +371,45 @@ mod tests {
     }
 
     #[test]
+    fn operations_whose_results_would_repeat_a_long_payload_are_refused() {
+        use crate::names::{Dot, Epoch, Log, MemberId};
+        let entry = |member| {
+            let (epoch, member) = (Epoch(1), MemberId(member));
+            let log = Log { epoch, member };
+            Dot { log, number: 1 }
+        };
+        let payload = |entries: u64| Payload {
+            entries: (0..entries).map(entry).collect(),
+            ..Payload::default()
+        };
+        assert_eq!(check_results(OPERATIONS_MAX, &payload(100)), Ok(()));
+        assert_eq!(check_results(10, &payload(16_000)), Ok(()));
+        let refused = check_results(OPERATIONS_MAX, &payload(16_000));
+        let text = refused.expect_err("gigabytes").to_string();
+        assert!(text.contains("send at most 131 operations at once"), "{text}");
+    }
+
+    /// A value of zeros is six times as long in JSON.
+    #[test]
+    fn an_answer_is_bounded_as_the_text_that_it_is() {
+        let reply = |bytes: usize| Response::new(Bytes::from(vec![b' '; bytes]));
+        let (mut body, mut room) = (Body::new(), crate::node::Room::default());
+        assert_eq!(body.refusal(&reply(ANSWER_BYTES_MAX), &mut room), None);
+        body.push(&reply(ANSWER_BYTES_MAX));
+        assert_eq!(body.refusal(&reply(1), &mut room), Some(Refusal::AnswerTooLarge));
+    }
+
+    #[test]
     fn each_result_is_the_reply_that_it_would_have_had_alone() {
         let refused = ApiError::Refused(Refusal::Overloaded).into_reply();
         let missing = ApiError::KeyNotFound {
             partition: crate::names::PartitionId(1),
             payload: "p".into(),
         };
-        let all = all_replies(&[missing.into_reply(), refused], "P");
+        let mut body = Body::new();
+        body.push(&missing.into_reply());
+        body.push(&refused);
+        let all = body.finish("P");
         let body: OperationsDone = serde_json::from_slice(all.body()).expect("is JSON");
         assert_eq!(body.causal_payload, "P");
         assert_eq!(body.results[0]["status"], 404);
@@ -332,10 +424,13 @@ mod tests {
     #[test]
     fn what_was_answered_is_a_success_and_what_was_not_is_told() {
         let all = |codes: &[u16]| {
-            let statuses = codes
-                .iter()
-                .map(|code| StatusCode::from_u16(*code).expect("is a status"));
-            status_of_all(statuses).as_u16()
+            let mut body = Body::new();
+            for code in codes {
+                let mut reply = Response::new(Bytes::from_static(b"{}"));
+                *reply.status_mut() = http::StatusCode::from_u16(*code).expect("is a status");
+                body.push(&reply);
+            }
+            body.finish("").status().as_u16()
         };
         assert_eq!(
             (all(&[]), all(&[200, 201, 404]), all(&[200, 503]), all(&[507])),

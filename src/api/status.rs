@@ -73,6 +73,7 @@ fn refusal_verdict(refusal: &Refusal) -> Verdict {
         Refusal::Starting { .. } => passing("starting"),
         Refusal::StorageFailed(_) => lasting(S::INSUFFICIENT_STORAGE, "storage_failed"),
         Refusal::Overloaded => passing("overloaded"),
+        Refusal::AnswerTooLarge => lasting(S::PAYLOAD_TOO_LARGE, "answer_too_large"),
     }
 }
 

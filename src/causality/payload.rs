@@ -83,6 +83,13 @@ impl Payload {
         }
     }
 
+    /// About how long it is in bytes.
+    pub fn about_bytes(&self) -> usize {
+        const FIXED_BYTES: usize = 16;
+        const ENTRY_BYTES: usize = 24;
+        FIXED_BYTES + self.entries.len() * ENTRY_BYTES
+    }
+
     pub fn depends_on_nothing(&self) -> bool {
         *self == Self::default()
     }

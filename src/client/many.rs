@@ -71,24 +71,63 @@ impl Client {
         })
     }
 
-    /// Several operations, carried out in order; one outcome for each, and the reply to all of them.
+    /// Several operations, carried out in order; one outcome for each, and the reply to all of them. Values for
+    /// which the answer had no room are read in further requests, and stand in the reply as if it had them.
     pub async fn several(
         &self,
         operations: &[OperationAsked],
         session: &mut Session,
     ) -> Result<(Vec<OperationDone>, Reply), ClientError> {
-        let body = serde_json::to_vec(operations).expect("plain fields always encode");
-        let request = request(Method::POST, "/kv-store", session, body.into());
-        let reply = go_on(self.write(&request, self.timeout).await?, session)?;
-        let done: OperationsDone =
-            serde_json::from_value(reply.body.clone()).map_err(|error| reply.garbled(error))?;
-        if done.results.len() != operations.len() {
-            return Err(reply.garbled("another number of results than operations"));
+        let (mut done, mut reply) = self.several_at_once(operations, session).await?;
+        loop {
+            let left: Vec<usize> = (0..operations.len())
+                .filter(|at| has_no_room(&done.results[*at]))
+                .collect();
+            let rest: Vec<_> = left.iter().map(|at| operations[*at].clone()).collect();
+            if rest.is_empty() {
+                break;
+            }
+            // What was done before is told in any case.
+            let Ok((later, _)) = self.several_at_once(&rest, session).await else {
+                break;
+            };
+            let gets_on = !later.results.iter().all(has_no_room);
+            for (at, result) in left.into_iter().zip(later.results) {
+                done.results[at] = result;
+            }
+            session.payload().clone_into(&mut done.causal_payload);
+            if !gets_on {
+                break;
+            }
         }
+        reply.body = serde_json::to_value(&done).expect("plain fields always encode");
         let outcomes = operations.iter().zip(done.results);
         let outcomes = outcomes.map(|(asked, result)| outcome(&reply.node, asked, result));
         Ok((outcomes.collect::<Result<_, _>>()?, reply))
     }
+
+    /// One request for several operations: the result of each, and the reply without its body.
+    async fn several_at_once(
+        &self,
+        operations: &[OperationAsked],
+        session: &mut Session,
+    ) -> Result<(OperationsDone, Reply), ClientError> {
+        let body = serde_json::to_vec(operations).expect("plain fields always encode");
+        let request = request(Method::POST, "/kv-store", session, body.into());
+        let mut reply = go_on(self.write(&request, self.timeout).await?, session)?;
+        let body = reply.body.take();
+        let done: OperationsDone = serde_json::from_value(body).map_err(|error| reply.garbled(error))?;
+        if done.results.len() != operations.len() {
+            return Err(reply.garbled("another number of results than operations"));
+        }
+        Ok((done, reply))
+    }
+}
+
+/// True for a read for whose value the answer had no room.
+fn has_no_room(result: &serde_json::Value) -> bool {
+    let code = result.get("code").and_then(serde_json::Value::as_str);
+    code == Some("answer_too_large")
 }
 
 /// Each result is the reply that the operation would have had alone.

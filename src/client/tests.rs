@@ -10,6 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
+use crate::wire::public::OperationAsked;
 
 /// What a scripted node does with one request.
 #[derive(Debug, Clone, Copy)]
@@ -316,4 +317,60 @@ async fn a_view_change_that_may_have_begun_is_not_repeated() {
     let outcome = while_playing(&[&good], asking.change_view(&add)).await;
     assert!(matches!(outcome, Err(ClientError::Refused(_))), "{outcome:?}");
     assert_eq!((lost.asked.borrow().len(), good.asked.borrow().len()), (1, 1));
+}
+
+fn get_of(key: &str) -> OperationAsked {
+    OperationAsked {
+        op: "get".into(),
+        key: key.into(),
+        val: None,
+        val_base64: None,
+    }
+}
+
+/// Each answer has room for one of three values.
+#[tokio::test]
+async fn values_for_which_an_answer_had_no_room_are_asked_for_again() {
+    const TOO_LARGE: &str =
+        r#"{"status":413,"result":"error","error":"no room","msg":"","code":"answer_too_large"}"#;
+    let found = |value: &str| format!(r#"{{"status":200,"result":"success","msg":"","value":"{value}"}}"#);
+    let reply = |results: &[&str], payload: &str| -> &'static str {
+        let results = results.join(",");
+        format!(r#"{{"result":"success","msg":"","results":[{results}],"causal_payload":"{payload}"}}"#)
+            .leak()
+    };
+    let (a, b) = (found("1"), found("2"));
+    let node = Node::with(&[
+        Act::Answer("207 Multi-Status", reply(&[&a, TOO_LARGE, TOO_LARGE], "AQ_1")),
+        Act::Answer("207 Multi-Status", reply(&[&b, TOO_LARGE], "AQ_2")),
+        // One that gets no further does not keep its client.
+        Act::Answer("207 Multi-Status", reply(&[TOO_LARGE], "AQ_3")),
+    ])
+    .await;
+    let client = Client::new(vec![node.id.clone()]);
+    let mut session = Session::default();
+    let operations = [get_of("a"), get_of("b"), get_of("c")];
+    let done = tokio::select! {
+        done = client.several(&operations, &mut session) => done,
+        () = node.play() => unreachable!("plays on"),
+    };
+    let (outcomes, reply) = done.expect("is answered");
+    let told: Vec<String> = outcomes
+        .iter()
+        .map(|one| match one {
+            OperationDone::Found(found) => String::from_utf8_lossy(&found.value).into_owned(),
+            OperationDone::Refused(reply) => reply.code().unwrap_or_default().to_owned(),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(told, ["1", "2", "answer_too_large"]);
+    let asked = node.asked.borrow();
+    assert_eq!(asked.len(), 3);
+    assert!(
+        asked[1].contains("AQ_1") && asked[2].contains("AQ_2"),
+        "{asked:?}"
+    );
+    assert_eq!(reply.body["results"][1]["value"], "2");
+    assert_eq!(reply.body["causal_payload"], "AQ_3");
+    assert_eq!(session.payload(), "AQ_3");
 }

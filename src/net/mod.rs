@@ -15,13 +15,17 @@ use futures_util::future::BoxFuture;
 use tokio::sync::mpsc;
 
 use crate::names::NodeId;
+use crate::wire::pieces::PIECE_FRAME_BYTES;
 
 /// Frames waiting in a pipe, each way. Enough to keep a link busy for a round trip; when it is full
 /// the sender waits, so a slow peer slows its sender and nothing grows.
 pub const PIPE_FRAMES: usize = 64;
 
-/// The largest frame that is accepted, so that a peer that speaks nonsense cannot ask for memory.
-pub const FRAME_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// The largest frame that is accepted, so that a full pipe takes little memory and a peer that speaks nonsense
+/// cannot ask for more. Longer messages travel in pieces.
+pub const FRAME_BYTES_MAX: usize = 512 * 1024;
+
+const _: () = assert!(PIECE_FRAME_BYTES <= FRAME_BYTES_MAX);
 
 /// Both ends of a conversation with a peer, frame by frame. Dropping either half ends it.
 #[derive(Debug)]

@@ -113,6 +113,11 @@ pub enum Refusal {
     StorageFailed(String),
     #[error("too many requests in flight; try again shortly")]
     Overloaded,
+    /// One read of several, whose value the answer has no room for.
+    #[error(
+        "the answer to these operations has no room for this value; read the key again, in another request"
+    )]
+    AnswerTooLarge,
 }
 
 impl Refusal {

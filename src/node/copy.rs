@@ -9,11 +9,11 @@ use tokio::time::{Instant, sleep};
 use super::Node;
 use super::jobs::{Job, Round};
 use crate::causality::Record;
-use crate::names::{Epoch, Member, MemberId};
+use crate::names::{Epoch, Member, MemberId, SLOTS};
 use crate::placement::SlotSet;
 use crate::planted::{self, Fault};
 use crate::replication::Copied;
-use crate::wire::peer::{Answer, Question};
+use crate::wire::peer::{Answer, CopyPlace, Question};
 
 /// The time for one page; the giver serves clients beside it.
 const COPY_LIMIT: Duration = Duration::from_secs(1);
@@ -27,7 +27,7 @@ const UNKNOWN_PAUSE: Duration = Duration::from_millis(20);
 struct Page {
     records: Vec<Record>,
     copied: Vec<Copied>,
-    next_slot: Option<u16>,
+    next: Option<CopyPlace>,
     keys_to_go: u64,
 }
 
@@ -66,28 +66,37 @@ impl Node {
     async fn copy_from(&self, giver: &Member, round: Round, slots: &SlotSet) -> Vec<Copied> {
         let target = round.target;
         let mut offered = Vec::new();
-        let mut next = self.first_page_from(giver, target, slots).await;
-        let mut done = 0;
-        while let Some(page) = next {
+        let mut following = self.first_page_from(giver, target, slots).await;
+        let mut done = CopyPlace::default();
+        while let Some(page) = following {
             if offered.is_empty() || planted::is(Fault::CopyClaimsItsEnd) {
                 offered = page.copied;
             }
             self.count(round, giver.id(), page.records.len(), page.keys_to_go);
             let store = self.stage(round, page.records);
-            let following = async {
-                match page.next_slot {
-                    Some(from_slot) => self.copy_page_from(giver, target, slots, from_slot).await.ok(),
+            let fetch = async {
+                match &page.next {
+                    Some(from) => self.copy_page_from(giver, target, slots, from).await.ok(),
                     None => None,
                 }
             };
-            let (stored, following) = tokio::join!(store, following);
+            let (stored, fetched) = tokio::join!(store, fetch);
             if !stored {
                 break;
             }
-            done = page.next_slot.unwrap_or(crate::names::SLOTS);
-            next = following;
+            done = page.next.unwrap_or(CopyPlace {
+                slot: SLOTS,
+                after: None,
+            });
+            following = fetched;
         }
-        let begun = slots.difference(&slots.from(done));
+        // A partly copied slot does not count. The next owner copies it from its beginning, and nobody would
+        // vouch for records that only this owner had.
+        if done.after.is_some() {
+            let broken_off = slots.from(done.slot).difference(&slots.from(done.slot + 1));
+            self.unstage(round, broken_off).await;
+        }
+        let begun = slots.difference(&slots.from(done.slot));
         for one in &mut offered {
             one.slots = one.slots.intersection(&begun);
         }
@@ -100,7 +109,10 @@ impl Node {
     async fn first_page_from(&self, giver: &Member, target: Epoch, slots: &SlotSet) -> Option<Page> {
         let deadline = Instant::now() + COPY_LIMIT;
         loop {
-            match self.copy_page_from(giver, target, slots, 0).await {
+            match self
+                .copy_page_from(giver, target, slots, &CopyPlace::default())
+                .await
+            {
                 Ok(page) => return Some(page),
                 Err(NoPage::Declined) if Instant::now() < deadline => sleep(UNKNOWN_PAUSE).await,
                 Err(_) => return None,
@@ -113,26 +125,26 @@ impl Node {
         giver: &Member,
         target: Epoch,
         slots: &SlotSet,
-        from_slot: u16,
+        from: &CopyPlace,
     ) -> Result<Page, NoPage> {
         let question = Question::Copy {
             target,
             slots: slots.clone(),
-            from_slot,
+            from: from.clone(),
         };
         match self.peers.call_known(&giver.node, question, COPY_LIMIT).await {
             Ok((
                 Answer::Copied {
                     records,
                     copied,
-                    next_slot,
+                    next,
                     keys_to_go,
                 },
                 answered,
             )) if answered == *giver => Ok(Page {
                 records,
                 copied,
-                next_slot,
+                next,
                 keys_to_go,
             }),
             Ok((Answer::Declined(_), answered)) if answered == *giver => Err(NoPage::Declined),

@@ -14,16 +14,15 @@ use super::Node;
 use super::jobs::{Job, NotStored, Round};
 use super::link::CallError;
 use crate::causality::Record;
-use crate::names::{Epoch, Member, SLOTS};
+use crate::names::{Epoch, Member, SLOTS, Slot};
 use crate::placement::SlotSet;
 use crate::replication::{Ask, NoExchange};
-use crate::wire::peer::{Answer, Declined, Question};
+use crate::wire::peer::{Answer, CopyPlace, Declined, Question};
 
 /// How often siblings exchange when nothing hurries them.
 pub(super) const EXCHANGE_PAUSE: Duration = Duration::from_secs(1);
 
-/// A page holds this much at the most, plus one record; of a copy, plus one slot. It is stored in one
-/// commit, and writes wait behind it.
+/// A page holds this much at the most, plus one record. It is stored in one commit, and writes wait behind it.
 const PAGE_BYTES: usize = 256 * 1024;
 
 /// The time for one page.
@@ -195,10 +194,16 @@ impl Node {
         }
     }
 
-    /// A block of a copy: records of the slots that the asker gains, from `from_slot` on, and what was
+    /// A page of a copy: records of the slots that the asker gains, from a place on, and what was
     /// held before the first of them was read. Read beside the committer: whatever changes meanwhile is
     /// in the hand-over that ends the copy.
-    pub(super) fn copy_page(&self, taker: &Member, target: Epoch, slots: &SlotSet, from_slot: u16) -> Answer {
+    pub(super) fn copy_page(
+        &self,
+        taker: &Member,
+        target: Epoch,
+        slots: &SlotSet,
+        from: &CopyPlace,
+    ) -> Answer {
         let activations = self.me.activations();
         let copied = self.me.facts().offer_copy(taker, target);
         if copied.is_empty() {
@@ -209,31 +214,18 @@ impl Node {
             .fold(SlotSet::default(), |all, one| all.union(&one.slots));
         #[cfg(test)]
         super::interleaved::happen_now();
-        let (mut records, mut bytes, mut next_slot) = (Vec::new(), 0, None);
-        let mut rest = slots.intersection(&ours);
-        for slot in slots
-            .intersection(&ours)
-            .iter()
-            .filter(|slot| slot.0 >= from_slot)
-        {
-            if bytes >= PAGE_BYTES {
-                next_slot = Some(slot.0);
-                break;
-            }
-            let before = records.len();
-            records.extend(self.resident.records_in(slot));
-            bytes += bytes_of(&records[before..]);
-        }
+        let asked = slots.intersection(&ours);
+        let (records, next) = copied_page(&asked, from, |slot| self.resident.records_in(slot));
         // Slots that were dropped meanwhile were not empty.
         if self.me.activations() != activations {
             return Answer::Declined(Declined::Gone);
         }
-        rest = rest.from(next_slot.unwrap_or(SLOTS));
+        let rest = asked.from(next.as_ref().map_or(SLOTS, |next| next.slot));
         let to_go: usize = rest.iter().map(|slot| self.resident.len_of(slot)).sum();
         Answer::Copied {
             records,
             copied,
-            next_slot,
+            next,
             keys_to_go: u64::try_from(to_go).unwrap_or(u64::MAX),
         }
     }
@@ -247,6 +239,40 @@ impl Node {
             .for_each_in(ready.iter(), |record| keys += u64::from(!record.is_tombstone()));
         Answer::Holdings { ready, keys }
     }
+}
+
+/// The records of one page of a copy, and where the next page begins. A slot that is longer than what is left of
+/// the page is copied in the order of its keys: what is written meanwhile on either side of the place comes with
+/// the hand-over.
+fn copied_page(
+    slots: &SlotSet,
+    from: &CopyPlace,
+    records_in: impl Fn(Slot) -> Vec<Record>,
+) -> (Vec<Record>, Option<CopyPlace>) {
+    let (mut page, mut bytes) = (Vec::new(), 0);
+    for slot in slots.iter().filter(|slot| slot.0 >= from.slot) {
+        let mut records = records_in(slot);
+        if let Some(after) = from.after.as_deref().filter(|_| slot.0 == from.slot) {
+            records.retain(|record| record.key() > after);
+        }
+        if bytes + bytes_of(&records) <= PAGE_BYTES {
+            bytes += bytes_of(&records);
+            page.append(&mut records);
+            continue;
+        }
+        records.sort_unstable_by(|a, b| a.key().cmp(b.key()));
+        let mut after = from.after.clone().filter(|_| slot.0 == from.slot);
+        for record in records {
+            if bytes >= PAGE_BYTES {
+                let slot = slot.0;
+                return (page, Some(CopyPlace { slot, after }));
+            }
+            bytes += record.as_block().len();
+            after = Some(record.key().to_owned());
+            page.push(record);
+        }
+    }
+    (page, None)
 }
 
 fn bytes_of(records: &[Record]) -> usize {
@@ -285,5 +311,54 @@ mod tests {
         assert_eq!(tickets.page(other, 1), None);
         assert_eq!(tickets.page(one, 2), Some(page(2)));
         assert_eq!(tickets.page(one, 1), None);
+    }
+
+    /// A slot of many long records among short ones: each page fits, and together they are everything once, also
+    /// what was there all the time while others came and went.
+    #[test]
+    fn a_slot_longer_than_a_page_is_copied_in_pieces() {
+        let record = |name: &str, bytes: usize| {
+            let log = Log {
+                epoch: Epoch(1),
+                member: MemberId(1),
+            };
+            let (key, none) = (Key::new(name).expect("is a key"), VersionVector::default());
+            let dot = Dot { log, number: 1 };
+            Record::new(&key, Some(&vec![0; bytes]), dot, Timestamp(1), &none)
+        };
+        let name = |slot: Slot, number: usize| format!("{:05}-{number:03}", slot.0);
+        let mut slots: BTreeMap<Slot, Vec<Record>> = BTreeMap::new();
+        for (slot, count, bytes) in [(1, 3, 10), (2, 50, 40_000), (3, 2, 2 * PAGE_BYTES), (7, 1, 10)] {
+            let records = (0..count).map(|number| record(&name(Slot(slot), number), bytes));
+            // As they lie in a table: in no order.
+            slots.insert(Slot(slot), records.rev().collect());
+        }
+        let expected: Vec<String> = slots
+            .values()
+            .flatten()
+            .map(|record| record.key().to_owned())
+            .collect();
+        let (mut next, mut copied, mut pages) = (Some(CopyPlace::default()), Vec::new(), 0);
+        while let Some(from) = next.take() {
+            let found = copied_page(&SlotSet::all(), &from, |slot| {
+                slots.get(&slot).cloned().unwrap_or_default()
+            });
+            assert!(!found.0.is_empty(), "every page gets on");
+            let but_the_last = &found.0[..found.0.len() - 1];
+            assert!(bytes_of(but_the_last) < PAGE_BYTES);
+            copied.extend(found.0.iter().map(|record| record.key().to_owned()));
+            next = found.1;
+            pages += 1;
+            // What comes and goes meanwhile changes nothing for the rest.
+            let slot = slots.get_mut(&Slot(2)).expect("is there");
+            slot.retain(|record| !record.key().ends_with('x'));
+            slot.push(record(&format!("{}x", name(Slot(2), pages)), 10));
+        }
+        copied.retain(|name| !name.ends_with('x'));
+        copied.sort_unstable();
+        let mut all = expected;
+        all.sort_unstable();
+        assert_eq!(copied, all);
+        assert!(pages >= 10, "{pages}");
     }
 }

@@ -303,7 +303,7 @@ impl Node {
     }
 
     /// Drops what was copied of slots for which nobody vouches.
-    async fn unstage(&self, round: Round, slots: SlotSet) {
+    pub(super) async fn unstage(&self, round: Round, slots: SlotSet) {
         let (reply, done) = oneshot::channel();
         self.enqueue(Job::Unstage { round, slots, reply }).await;
         let _ = done.await;

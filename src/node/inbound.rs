@@ -3,14 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout};
 
 use super::Node;
 use super::answers::Refusal;
 use super::jobs::{Job, PushJob, Return};
-use super::link::Identity;
+use super::link::{Identity, hear};
+use super::outbox::Outbox;
 use super::remembered::Known as Request;
 use super::write::NotTaken;
 use crate::causality::Payload;
@@ -19,9 +19,9 @@ use crate::net::Pipe;
 use crate::replication::NotHere;
 use crate::view_change::Vote;
 use crate::wire::peer::{
-    Answer, Body, Declined, Operation, Push, Question, decode_frame, decode_greeting, encode_frame,
-    encode_greeting,
+    Answer, Body, Declined, Operation, Push, Question, decode_greeting, encode_frame, encode_greeting,
 };
+use crate::wire::pieces::Joiner;
 
 /// A stream that does not greet in this time is closed.
 const GREETING_LIMIT: Duration = Duration::from_secs(2);
@@ -69,11 +69,14 @@ impl Node {
         let listed = facts.newest().and_then(|view| view.member(&peer.node));
         self.peers
             .greeted_by(&peer.node, listed.is_some_and(|listed| listed != peer));
+        let (outbox, mut joiner) = (Arc::new(Outbox::new(pipe.sender.clone())), Joiner::default());
         while let Some(Some(bytes)) = closed.run_until_cancelled(pipe.receiver.recv()).await {
-            let frame = decode_frame(&bytes).map_err(|error| format!("{}: {error}", peer.node))?;
-            self.me.observe(&peer, &frame)?;
+            let heard = hear(&mut joiner, bytes, &peer, self.me.as_ref());
+            let Some(frame) = heard.map_err(|reason| format!("{}: {reason}", peer.node))? else {
+                continue;
+            };
             if let Body::Ask(question) = frame.body {
-                self.take_question(&peer, frame.id, question, &pipe.sender).await;
+                self.take_question(&peer, frame.id, question, &outbox).await;
             }
         }
         Ok(())
@@ -84,10 +87,9 @@ impl Node {
         peer: &Member,
         id: u64,
         question: Question,
-        sender: &mpsc::Sender<Bytes>,
+        outbox: &Arc<Outbox>,
     ) {
-        let node = Arc::clone(self);
-        let sender = sender.clone();
+        let (node, outbox) = (Arc::clone(self), Arc::clone(outbox));
         let peer = peer.clone();
         match question {
             // Pushes enter the queue in the order in which they came.
@@ -95,21 +97,22 @@ impl Node {
                 let answer = self.enqueue_push(&peer, push).await;
                 self.tasks.spawn(async move {
                     let answer = answer.await.unwrap_or(Answer::NotTaken);
-                    node.reply(id, answer, &sender).await;
+                    node.reply(id, answer, &outbox).await;
                 });
             }
             question => self.tasks.spawn(async move {
                 if let Some(answer) = node.answer(&peer, question).await {
-                    node.reply(id, answer, &sender).await;
+                    node.reply(id, answer, &outbox).await;
                 }
             }),
         }
     }
 
-    async fn reply(&self, id: u64, answer: Answer, sender: &mpsc::Sender<Bytes>) {
-        let frame = encode_frame(&self.me.frame(id, Body::Answer(answer)));
+    async fn reply(&self, id: u64, answer: Answer, outbox: &Outbox) {
+        let about_bytes = answer.about_bytes();
+        let encode = || encode_frame(&self.me.frame(id, Body::Answer(answer)));
         // The peer may have closed the stream; it asks again if it still wants to know.
-        let _ = sender.send(frame).await;
+        let _ = outbox.send(about_bytes, encode).await;
     }
 
     async fn enqueue_push(&self, peer: &Member, push: Push) -> oneshot::Receiver<Answer> {
@@ -154,11 +157,7 @@ impl Node {
             Question::Confirm(confirm) if confirm.keeper != *peer => Answer::Declined(Declined::Gone),
             Question::Exchange(ask) => self.give(ask).await,
             Question::Page { ticket, page } => self.page(ticket, page),
-            Question::Copy {
-                target,
-                slots,
-                from_slot,
-            } => self.copy_page(peer, target, &slots, from_slot),
+            Question::Copy { target, slots, from } => self.copy_page(peer, target, &slots, &from),
             Question::Confirm(confirm) => self.answer_confirm(confirm).await,
             Question::Return {
                 left,
@@ -195,15 +194,17 @@ impl Node {
                 id,
                 operations,
                 payload,
+                room,
             } => {
-                let taken = self.take_forwarded_several(operations, payload);
+                let taken = self.take_forwarded_several(operations, payload, room);
                 return self.once(id, taken).await;
             }
             Question::List {
                 slots,
                 listing,
                 payload,
-            } => self.answer_list(&slots, &listing, &payload),
+                value_bytes,
+            } => self.answer_list(&slots, &listing, &payload, value_bytes),
             Question::Promise { epoch, .. } | Question::Accept { epoch, .. }
                 if self.takes_proposers_word(epoch) && !self.is_reached_by_its_name(peer).await =>
             {
@@ -268,8 +269,17 @@ impl Node {
         }
     }
 
-    async fn take_forwarded_several(&self, operations: Vec<Operation>, payload: Payload) -> Option<Answer> {
-        match self.several_here(&operations, &payload, Instant::now()).await {
+    async fn take_forwarded_several(
+        &self,
+        operations: Vec<Operation>,
+        payload: Payload,
+        room: u32,
+    ) -> Option<Answer> {
+        let room = usize::try_from(room).unwrap_or(usize::MAX);
+        let done = self
+            .several_here(&operations, &payload, room, Instant::now())
+            .await;
+        match done {
             Ok(outcomes) => Some(Answer::Done(outcomes)),
             Err(not_taken) => not_taken_answer(not_taken),
         }

@@ -18,7 +18,7 @@ use crate::net::{DialError, Dialer, Pipe};
 use crate::placement::{SlotSet, View, next};
 use crate::replication::NotHere;
 use crate::store::MemoryEngine;
-use crate::wire::peer::{Declined, Listing};
+use crate::wire::peer::{CopyPlace, Declined, Listing};
 
 thread_local! {
     static MEANWHILE: Cell<Option<Box<dyn FnOnce()>>> = const { Cell::new(None) };
@@ -198,7 +198,7 @@ async fn a_listing_whose_slots_move_while_the_thread_is_preempted_is_judged_anew
         let mut stage = stage().await;
         let node = Arc::clone(&stage.node);
         meanwhile(move || happens(&mut stage));
-        match node.answer_list(&SlotSet::all(), &all_keys(), &Payload::default()) {
+        match node.answer_list(&SlotSet::all(), &all_keys(), &Payload::default(), u32::MAX) {
             Answer::Declined(Declined::NotOwner) => assert!(listed_elsewhere),
             Answer::Listed { items, payload, .. } => {
                 assert!(!listed_elsewhere);
@@ -217,12 +217,16 @@ async fn a_page_of_a_copy_whose_slots_are_dropped_meanwhile_is_declined() {
         facts.learn(&next.into());
         facts
     };
-    let page = |stage: &Stage| stage.node.copy_page(&member(1), Epoch(2), &SlotSet::all(), 0);
+    let page = |stage: &Stage| {
+        stage
+            .node
+            .copy_page(&member(1), Epoch(2), &SlotSet::all(), &CopyPlace::default())
+    };
     let mut stage = Stage::new(kept(), &[record("k", 9)]).await;
     assert!(matches!(page(&stage), Answer::Copied { .. }));
     let node = Arc::clone(&stage.node);
     meanwhile(move || DROPPED(&mut stage));
-    let page = node.copy_page(&member(1), Epoch(2), &SlotSet::all(), 0);
+    let page = node.copy_page(&member(1), Epoch(2), &SlotSet::all(), &CopyPlace::default());
     assert!(matches!(page, Answer::Declined(Declined::Gone)), "{page:?}");
 }
 
@@ -257,7 +261,7 @@ async fn no_moment_of_publishing_shows_a_slot_half_dropped() {
         };
         let list = || {
             while !is_over.load(Ordering::Relaxed) {
-                let listed = node.answer_list(&SlotSet::all(), &all_keys(), &Payload::default());
+                let listed = node.answer_list(&SlotSet::all(), &all_keys(), &Payload::default(), u32::MAX);
                 if let Answer::Listed { items, .. } = listed {
                     assert_eq!(items.len(), records.len());
                 }

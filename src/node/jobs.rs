@@ -66,6 +66,8 @@ pub(super) struct SeveralJob {
     pub payload: Payload,
     /// Every entry of the payload is known to exist.
     pub vouched: bool,
+    /// How many bytes of what is read the answer may show, except for the last value.
+    pub room: usize,
     /// What was known stable when they came.
     pub known_stable: Arc<VersionVector>,
     pub arrived: Instant,

@@ -12,12 +12,14 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::callee::check_name;
+use super::outbox::Outbox;
 use super::peers::CONNECT_LIMIT;
 use super::signal::Signal;
 use super::tasks::Tasks;
 use crate::names::{Member, MemberId, NodeId};
 use crate::net::{DialError, Dialer, Pipe};
 use crate::wire::peer::{Answer, Body, Frame, Greeting, decode_frame, decode_greeting, encode_greeting};
+use crate::wire::pieces::Joiner;
 
 /// Why a call has no answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -97,7 +99,7 @@ pub(super) enum State {
 pub(super) struct Connection {
     pub(super) peer: Member,
     pub(super) boot: u64,
-    pub(super) sender: mpsc::Sender<Bytes>,
+    pub(super) outbox: Outbox,
     pub(super) pending: Mutex<BTreeMap<u64, oneshot::Sender<Answer>>>,
     /// Cancelled when this side closes the link.
     pub(super) closed: CancellationToken,
@@ -184,7 +186,7 @@ impl Link {
         let connection = Arc::new(Connection {
             peer: greeting.member,
             boot: greeting.boot,
-            sender: pipe.sender,
+            outbox: Outbox::new(pipe.sender),
             pending: Mutex::default(),
             closed: tasks.child(),
         });
@@ -339,10 +341,11 @@ async fn read_answers(
     mut frames: mpsc::Receiver<Bytes>,
     identity: Arc<dyn Identity>,
 ) {
+    let mut joiner = Joiner::default();
     while let Some(Some(bytes)) = connection.closed.run_until_cancelled(frames.recv()).await {
-        let frame = decode_frame(&bytes).map_err(|error| error.to_string());
-        let frame = match frame.and_then(|frame| identity.observe(&connection.peer, &frame).map(|()| frame)) {
-            Ok(frame) => frame,
+        let frame = match hear(&mut joiner, bytes, &connection.peer, identity.as_ref()) {
+            Ok(Some(frame)) => frame,
+            Ok(None) => continue,
             Err(reason) => {
                 link.complain(&reason);
                 break;
@@ -357,4 +360,18 @@ async fn read_answers(
     let is_current = |state: &State| matches!(state, State::Up(current) if Arc::ptr_eq(current, &connection));
     link.goes_down(is_current, None);
     connection.pending.lock().clear();
+}
+
+/// The frame that arrived, once its last piece did, and noted.
+pub(super) fn hear(
+    joiner: &mut Joiner,
+    bytes: Bytes,
+    from: &Member,
+    identity: &dyn Identity,
+) -> Result<Option<Frame>, String> {
+    let message = joiner.take(bytes).map_err(|error| error.to_string())?;
+    let Some(message) = message else { return Ok(None) };
+    let frame = decode_frame(&message).map_err(|error| error.to_string())?;
+    identity.observe(from, &frame)?;
+    Ok(Some(frame))
 }

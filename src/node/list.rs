@@ -17,6 +17,7 @@ use super::Node;
 use super::answers::Refusal;
 use super::inbound::declined;
 use super::read::PATIENCE;
+use super::room::Room;
 use crate::causality::{Payload, Record};
 use crate::names::{Key, NodeId, PartitionId};
 use crate::placement::SlotSet;
@@ -26,8 +27,11 @@ use crate::wire::peer::{Answer, Declined, Item, Listing, Question};
 /// The most keys on a page.
 pub const PAGE_KEYS_MAX: u32 = 1000;
 
-/// The most bytes of values on a page, but for one value.
+/// The most bytes of values on a page, except for the last value. The partitions share it equally.
 const PAGE_BYTES: usize = 1024 * 1024;
+
+/// What a partition may show at least, however many there are.
+const PART_BYTES_MIN: usize = 16 * 1024;
 
 /// How many records an owner looks at for a page. Records that it keeps for others, deleted keys and keys of
 /// slots that others are asked for are passed over, and no write is taken while it looks.
@@ -44,6 +48,17 @@ pub struct Listed {
     pub next: Option<String>,
     /// What the reader depends on from now on.
     pub payload: Payload,
+    /// What the items take.
+    pub room: Room,
+}
+
+/// What one owner is asked.
+#[derive(Clone, Copy)]
+struct PartAsked<'a> {
+    slots: &'a SlotSet,
+    listing: &'a Listing,
+    payload: &'a Payload,
+    value_bytes: u32,
 }
 
 /// What one owner says of some slots.
@@ -53,6 +68,12 @@ struct Part {
     payload: Payload,
 }
 
+impl Part {
+    fn about_bytes(&self) -> usize {
+        self.items.iter().map(Item::about_bytes).sum()
+    }
+}
+
 impl Node {
     /// The next page of keys for a client that depends on `payload`.
     pub async fn list(&self, listing: &Listing, payload: &Payload) -> Result<Listed, Refusal> {
@@ -60,14 +81,21 @@ impl Node {
         self.route()?;
         let deadline = Instant::now() + self.limits.causal_wait;
         let mut payload = Cow::Borrowed(payload);
-        let mut parts = Vec::new();
+        let (mut parts, mut room) = (Vec::new(), self.room());
         let mut open = SlotSet::all();
         loop {
             let published = self.me.published.count();
             let asked = self.slots_by_partition(&open);
-            let asking = asked
-                .iter()
-                .map(|(_, owners, slots)| self.part(owners, slots, listing, &payload, deadline));
+            let value_bytes = value_bytes_of_a_part(asked.len());
+            let asking = asked.iter().map(|(_, owners, slots)| {
+                let question = PartAsked {
+                    slots,
+                    listing,
+                    payload: &payload,
+                    value_bytes,
+                };
+                self.part(owners, question, deadline)
+            });
             let answers = join_all(asking).await;
             let mut refused = None;
             for ((partition, _, slots), answered) in asked.iter().zip(answers) {
@@ -79,8 +107,11 @@ impl Node {
                     Err(declined) => refused = Some((*partition, declined)),
                 }
             }
+            if !room.resize(parts.iter().map(Part::about_bytes).sum()) {
+                return Err(Refusal::Overloaded);
+            }
             let Some((partition, declined)) = refused else {
-                return Ok(joined(parts, listing, &payload));
+                return Ok(joined(parts, listing, &payload, room));
             };
             if Instant::now() + PATIENCE >= deadline {
                 return Err(if declined.contains(&Declined::Behind) {
@@ -115,15 +146,19 @@ impl Node {
     async fn part(
         &self,
         owners: &[NodeId],
-        slots: &SlotSet,
-        listing: &Listing,
-        payload: &Payload,
+        asked: PartAsked<'_>,
         deadline: Instant,
     ) -> Result<Part, Vec<Declined>> {
+        let PartAsked {
+            slots,
+            listing,
+            payload,
+            value_bytes,
+        } = asked;
         let mut reasons = Vec::new();
         for owner in owners {
             if *owner == self.me.node {
-                match self.list_here(slots, listing, payload) {
+                match self.list_here(slots, listing, payload, value_bytes) {
                     Ok(part) => return Ok(part),
                     Err(not_here) => {
                         self.fetch_what_is_missing(&not_here);
@@ -136,6 +171,7 @@ impl Node {
                 slots: slots.clone(),
                 listing: listing.clone(),
                 payload: payload.clone(),
+                value_bytes,
             };
             let rest = deadline.saturating_duration_since(Instant::now());
             match self.peers.call(owner, question, LIST_LIMIT.min(rest)).await {
@@ -147,8 +183,14 @@ impl Node {
         Err(reasons)
     }
 
-    pub(super) fn answer_list(&self, slots: &SlotSet, listing: &Listing, payload: &Payload) -> Answer {
-        match self.list_here(slots, listing, payload) {
+    pub(super) fn answer_list(
+        &self,
+        slots: &SlotSet,
+        listing: &Listing,
+        payload: &Payload,
+        value_bytes: u32,
+    ) -> Answer {
+        match self.list_here(slots, listing, payload, value_bytes) {
             Ok(Part { items, upto, payload }) => Answer::Listed { items, upto, payload },
             Err(not_here) => {
                 self.fetch_what_is_missing(&not_here);
@@ -157,7 +199,14 @@ impl Node {
         }
     }
 
-    fn list_here(&self, slots: &SlotSet, listing: &Listing, payload: &Payload) -> Result<Part, NotHere> {
+    fn list_here(
+        &self,
+        slots: &SlotSet,
+        listing: &Listing,
+        payload: &Payload,
+        value_bytes: u32,
+    ) -> Result<Part, NotHere> {
+        let value_bytes = usize::try_from(value_bytes).unwrap_or(usize::MAX).min(PAGE_BYTES);
         let index = self.resident.index_if_complete().ok_or(NotHere::NotReady)?;
         loop {
             let activations = self.me.activations();
@@ -165,7 +214,7 @@ impl Node {
             let trimmed = may_list(&facts, &stable, slots, payload)?;
             #[cfg(test)]
             super::interleaved::happen_now();
-            let mut look = Look::new(slots, listing);
+            let mut look = Look::new(slots, listing, value_bytes);
             index.visit_from(look.begin(), |record| look.at(record));
             // Slots may have moved away, and been dropped, before their keys were looked at.
             if self.me.activations() == activations {
@@ -185,6 +234,7 @@ struct Look<'a> {
     listing: &'a Listing,
     looks: usize,
     bytes: usize,
+    bytes_max: usize,
     /// What was there and what is deleted: the reader depends on both.
     seen: Vec<Record>,
     shown: u32,
@@ -192,12 +242,13 @@ struct Look<'a> {
 }
 
 impl<'a> Look<'a> {
-    fn new(slots: &'a SlotSet, listing: &'a Listing) -> Self {
+    fn new(slots: &'a SlotSet, listing: &'a Listing, bytes_max: usize) -> Self {
         Self {
             slots,
             listing,
             looks: 0,
             bytes: 0,
+            bytes_max,
             seen: Vec::new(),
             shown: 0,
             upto: None,
@@ -236,7 +287,7 @@ impl<'a> Look<'a> {
     }
 
     fn is_full(&self) -> bool {
-        self.shown >= self.listing.limit.min(PAGE_KEYS_MAX) || self.bytes >= PAGE_BYTES
+        self.shown >= self.listing.limit.min(PAGE_KEYS_MAX) || self.bytes >= self.bytes_max
     }
 
     fn items(&self) -> Vec<Item> {
@@ -254,7 +305,7 @@ impl<'a> Look<'a> {
 }
 
 /// The page that parts make together: up to the least of their ends, and no more than was asked for.
-fn joined(parts: Vec<Part>, listing: &Listing, payload: &Payload) -> Listed {
+fn joined(parts: Vec<Part>, listing: &Listing, payload: &Payload, room: Room) -> Listed {
     let mut payload = payload.clone();
     let mut next = parts.iter().filter_map(|part| part.upto.clone()).min();
     let mut items = Vec::new();
@@ -276,13 +327,24 @@ fn joined(parts: Vec<Part>, listing: &Listing, payload: &Payload) -> Listed {
         items.truncate(fits);
         next = items.last().map(|item| item.key.as_str().to_owned());
     }
-    Listed { items, next, payload }
+    Listed {
+        items,
+        next,
+        payload,
+        room,
+    }
+}
+
+fn value_bytes_of_a_part(parts: usize) -> u32 {
+    let bytes = (PAGE_BYTES / parts.max(1)).max(PART_BYTES_MIN);
+    u32::try_from(bytes).expect("a small constant")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::causality::Timestamp;
+    use crate::node::room::Rooms;
 
     fn item(key: &str) -> Item {
         Item {
@@ -307,7 +369,8 @@ mod tests {
             limit,
             keys_only: true,
         };
-        let listed = joined(parts, &listing, &Payload::default());
+        let room = Rooms::default().open();
+        let listed = joined(parts, &listing, &Payload::default(), room);
         let keys = listed.items.iter().map(|item| item.key.as_str().to_owned());
         (keys.collect(), listed.next)
     }

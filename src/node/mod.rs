@@ -38,12 +38,14 @@ mod left_behind;
 mod link;
 mod list;
 mod me;
+mod outbox;
 mod pace;
 mod peers;
 mod proof;
 mod read;
 mod recent;
 mod remembered;
+mod room;
 mod several;
 mod shorten;
 mod signal;
@@ -71,6 +73,7 @@ use tokio_util::sync::CancellationToken;
 pub use answers::{Done, Found, Refusal, Role, Situation, Written};
 pub use committer::Committer;
 pub use list::{Listed, PAGE_KEYS_MAX};
+pub use room::{ANSWER_BYTES_MAX, Room};
 pub use several::AllDone;
 pub use start::{Parts, StartError};
 pub use tasks::{Spawner, Tasks};
@@ -95,6 +98,7 @@ use me::Me;
 use pace::Pace;
 use peers::Peers;
 use remembered::Remembered;
+use room::Rooms;
 use storage::Storage;
 
 use crate::causality::{Payload, Record, Timestamp};
@@ -130,6 +134,7 @@ pub struct Node {
     pace: Pace,
     tickets: Tickets,
     remembered: Remembered,
+    rooms: Rooms,
     complaints: Complaints,
     reports: Reports,
     formation: Formation,
@@ -184,6 +189,11 @@ impl Node {
         facts
             .newest()
             .map_or_else(String::new, |view| payload.to_text(view.cluster.into()))
+    }
+
+    /// Room for an answer that a client is about to get.
+    pub fn room(&self) -> Room {
+        self.rooms.open()
     }
 
     pub fn limits(&self) -> &Limits {

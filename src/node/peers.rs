@@ -11,14 +11,16 @@ use std::time::Duration;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::link::{CallError, Connection, Identity, Link, Pending, State, Unfit, dial, meet, open};
+use super::outbox::Closed;
 use super::signal::Signal;
 use super::tasks::Tasks;
 use crate::names::{Member, NodeId};
 use crate::net::Dialer;
 use crate::wire::peer::{Answer, Body, Greeting, Question, encode_frame};
+use crate::wire::pieces::count;
 
 /// A peer that does not take a connection in this time counts as unreachable.
 pub(super) const CONNECT_LIMIT: Duration = Duration::from_millis(250);
@@ -166,11 +168,8 @@ impl Peers {
         };
         leads_to(&connection, member)?;
         let (pending, frame) = self.prepare(link, connection, question);
-        pending
-            .connection
-            .sender
-            .try_send(frame)
-            .map_err(|_| CallError::Unreachable)?;
+        let sent = pending.connection.outbox.try_send(frame);
+        sent.map_err(|Closed| CallError::Unreachable)?;
         Ok(pending)
     }
 
@@ -182,15 +181,35 @@ impl Peers {
         deadline: Instant,
     ) -> Result<Pending, CallError> {
         let (pending, frame) = self.prepare(self.link(node), connection, question);
-        let sent = tokio::time::timeout_at(deadline, pending.connection.sender.send(frame)).await;
+        let is_long = count(frame.len()) > 1;
+        let sent = if is_long {
+            timeout_at(deadline, self.send_long(&pending, frame)).await
+        } else {
+            timeout_at(deadline, pending.connection.outbox.send(0, || frame)).await
+        };
         match sent {
             Ok(Ok(())) => return Ok(pending),
             // It takes nothing any more, even if nobody has closed the way back yet.
-            Ok(Err(_)) => pending.connection.hang_up(),
+            Ok(Err(Closed)) => pending.connection.hang_up(),
             Err(_) => {}
         }
         pending.link.fell_silent();
-        Err(CallError::Unreachable)
+        // The rest of a long question may still arrive.
+        Err(if is_long && sent.is_err() {
+            CallError::Silent
+        } else {
+            CallError::Unreachable
+        })
+    }
+
+    /// Sends a long question in a task of its own: once begun, it goes on to its end.
+    async fn send_long(&self, pending: &Pending, frame: Bytes) -> Result<(), Closed> {
+        let connection = Arc::clone(&pending.connection);
+        let (reply, sent) = oneshot::channel();
+        self.tasks.spawn(async move {
+            let _ = reply.send(connection.outbox.send(frame.len(), || frame).await);
+        });
+        sent.await.unwrap_or(Err(Closed))
     }
 
     fn prepare(&self, link: Arc<Link>, connection: Arc<Connection>, question: Question) -> (Pending, Bytes) {

@@ -5,6 +5,9 @@
 //! operations first name them, and each gets the payload of those before. So an operation depends on all
 //! earlier ones of its own partition and on all of the partitions before it; it does not depend on an
 //! earlier one of a partition that is named later than its own.
+//!
+//! An answer has room for so many bytes of what is read (`room`). A read that no longer fits is refused, and its
+//! client asks again; a write keeps its result.
 
 use std::time::Duration;
 
@@ -16,6 +19,7 @@ use super::answers::{Done, Found, Refusal, Written};
 use super::forward::Forwarded;
 use super::jobs::{Job, NotStored, SeveralJob};
 use super::read::PATIENCE;
+use super::room::{Budget, Room};
 use super::vouch::Vetted;
 use super::write::{NotTaken, STORE_LIMIT};
 use crate::causality::{Payload, VersionVector};
@@ -31,6 +35,8 @@ const OPERATIONS_A_SECOND: f64 = 5000.0;
 pub struct AllDone {
     pub results: Vec<Result<Done, Refusal>>,
     pub payload: Payload,
+    /// What the values in the results take.
+    pub room: Room,
 }
 
 /// Why operations on one partition came to nothing.
@@ -44,7 +50,7 @@ impl Node {
     /// Carries out operations on any keys for a client that depends on `payload`.
     pub async fn several(&self, operations: Vec<Operation>, payload: Payload) -> AllDone {
         self.proven().await;
-        let mut payload = payload;
+        let (mut payload, mut budget) = (payload, Budget::new(self.room()));
         let mut results: Vec<Option<Result<Done, Refusal>>> = operations.iter().map(|_| None).collect();
         while let Some(first) = results.iter().position(Option::is_none) {
             let partition = self.partition_of(operations[first].key());
@@ -52,7 +58,7 @@ impl Node {
             let open = (first..operations.len()).filter(|index| results[*index].is_none());
             let indices: Vec<usize> = open.filter(of_it).collect();
             let group: Vec<Operation> = indices.iter().map(|index| operations[*index].clone()).collect();
-            let done = match self.group(&group, &payload, partition).await {
+            let done = match self.group(&group, &payload, partition, &mut budget).await {
                 Ok(done) => done,
                 Err(Undone::Refused(refusal)) => vec![Err(refusal); group.len()],
                 Err(Undone::Scattered) => continue,
@@ -66,7 +72,11 @@ impl Node {
         }
         let payload = trimmed(&self.me.facts(), &self.acks.stable(), &payload);
         let results = results.into_iter().flatten().collect();
-        AllDone { results, payload }
+        AllDone {
+            results,
+            payload,
+            room: budget.into_room(),
+        }
     }
 
     async fn group(
@@ -74,24 +84,44 @@ impl Node {
         operations: &[Operation],
         payload: &Payload,
         partition: PartitionId,
+        budget: &mut Budget,
     ) -> Result<Vec<Result<Done, Refusal>>, Undone> {
         if operations.iter().all(Operation::is_read) {
-            return Ok(self.reads(operations, payload.clone()).await);
+            return Ok(self.reads(operations, payload.clone(), budget).await);
         }
-        let outcomes = self.several_of_partition(operations, payload).await?;
-        let done = outcomes.into_iter().map(|outcome| done(outcome, partition));
+        let outcomes = self
+            .several_of_partition(operations, payload, budget.left())
+            .await?;
+        let outcomes = operations.iter().zip(outcomes);
+        let done = outcomes.map(|(operation, outcome)| match outcome {
+            Outcome::NoRoom => Err(budget.refusal()),
+            outcome if operation.is_read() => {
+                let room = budget.take(outcome.about_bytes());
+                room.and_then(|()| done(outcome, partition))
+            }
+            outcome => done(outcome, partition),
+        });
         Ok(done.collect())
     }
 
     /// Reads keys of one partition, each with the payload of those before: where this replica cannot answer,
     /// any other may, and not always the same one. Where one read is refused, so would the next be.
-    async fn reads(&self, operations: &[Operation], mut payload: Payload) -> Vec<Result<Done, Refusal>> {
+    async fn reads(
+        &self,
+        operations: &[Operation],
+        mut payload: Payload,
+        budget: &mut Budget,
+    ) -> Vec<Result<Done, Refusal>> {
         let mut results: Vec<Result<Done, Refusal>> = Vec::with_capacity(operations.len());
         for read in operations {
             let refused = results.last().filter(|last| seen(last).is_none());
             let result = match refused {
                 Some(refused) => refused.clone(),
-                None => self.get(read.key(), payload.clone()).await.map(Done::Found),
+                None if budget.left() == 0 => Err(budget.refusal()),
+                None => {
+                    let read = self.get(read.key(), payload.clone()).await;
+                    budget.take(about_bytes(&read)).and(read.map(Done::Found))
+                }
             };
             if let Some(seen) = seen(&result) {
                 payload.join(seen);
@@ -105,6 +135,7 @@ impl Node {
         &self,
         operations: &[Operation],
         payload: &Payload,
+        room: usize,
     ) -> Result<Vec<Outcome>, Undone> {
         self.route().map_err(Undone::Refused)?;
         let began = Instant::now();
@@ -117,7 +148,8 @@ impl Node {
         self.vet_epoch(payload).await.map_err(Undone::Refused)?;
         loop {
             let published = self.me.published.count();
-            let is_behind = match self.several_here_patiently(operations, payload, began).await {
+            let done_here = self.several_here_patiently(operations, payload, room, began);
+            let is_behind = match done_here.await {
                 Ok(outcomes) => return Ok(outcomes),
                 Err(NotTaken::Refused(refusal)) => return Err(Undone::Refused(refusal)),
                 // They have waited for the next view for as long as a client should.
@@ -128,10 +160,12 @@ impl Node {
                     matches!(not_here, NotHere::Missing(_) | NotHere::EpochAhead(_))
                 }
             };
+            let awaited = self.rooms.await_one();
             let question = |id| Question::Several {
                 id,
                 operations: operations.to_vec(),
                 payload: payload.clone(),
+                room: awaited.share_of(room),
             };
             let outcomes = |answer| match answer {
                 Answer::Done(outcomes) if outcomes.len() == operations.len() => Some(outcomes),
@@ -159,6 +193,7 @@ impl Node {
         &self,
         operations: &[Operation],
         payload: &Payload,
+        room: usize,
         began: Instant,
     ) -> Result<Vec<Outcome>, NotTaken> {
         let deadline = Instant::now() + PATIENCE;
@@ -166,7 +201,7 @@ impl Node {
             let published = self.me.published.count();
             let not_here = match may_do(&self.me.facts(), &self.acks.stable(), operations, payload) {
                 Ok(()) | Err(NotHere::NotOwner | NotHere::Sealed) => {
-                    return self.several_here(operations, payload, began).await;
+                    return self.several_here(operations, payload, room, began).await;
                 }
                 Err(not_here) => not_here,
             };
@@ -184,6 +219,7 @@ impl Node {
         &self,
         operations: &[Operation],
         payload: &Payload,
+        room: usize,
         began: Instant,
     ) -> Result<Vec<Outcome>, NotTaken> {
         let facts = self.me.facts();
@@ -199,6 +235,7 @@ impl Node {
             operations: operations.to_vec(),
             payload,
             vouched,
+            room,
             known_stable,
             arrived: began,
             reply,
@@ -229,6 +266,7 @@ impl Node {
                     effect.replicas = held_by;
                     &mut effect.payload
                 }
+                Outcome::NoRoom => continue,
             };
             *payload = trimmed(&facts, &stable, payload);
         }
@@ -270,6 +308,16 @@ fn done(outcome: Outcome, partition: PartitionId) -> Result<Done, Refusal> {
         })),
         Outcome::Missing { payload } => Err(Refusal::KeyNotFound { partition, payload }),
         Outcome::Written(effect) => Ok(Done::Written(Written::new(partition, effect))),
+        Outcome::NoRoom => Err(Refusal::AnswerTooLarge),
+    }
+}
+
+/// About how long the answer to a read is in bytes.
+fn about_bytes(read: &Result<Found, Refusal>) -> usize {
+    match read {
+        Ok(found) => found.record.as_block().len() + found.payload.about_bytes(),
+        Err(Refusal::KeyNotFound { payload, .. }) => payload.about_bytes(),
+        Err(_) => 0,
     }
 }
 

@@ -82,6 +82,7 @@ impl Node {
             pace: Default::default(),
             tickets: Default::default(),
             remembered: Default::default(),
+            rooms: Default::default(),
             complaints: Default::default(),
             reports: Default::default(),
             formation: Default::default(),

@@ -6,6 +6,7 @@ pub mod json;
 pub mod notes;
 pub mod pairs;
 pub mod peer;
+pub mod pieces;
 pub mod public;
 pub mod roster;
 #[cfg(test)]

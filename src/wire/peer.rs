@@ -10,6 +10,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::SharedView;
+use super::pieces::MESSAGE_BYTES_MAX;
 use crate::causality::{Payload, Record, Timestamp, VersionVector};
 use crate::names::{ClusterId, Dot, Epoch, Key, Log, Member, MemberId, NodeId};
 use crate::placement::{LeftBehind, SlotSet};
@@ -17,7 +18,7 @@ use crate::replication::{Ask, Closed, Confirm, Copied, Given, Kept, Mark};
 use crate::view_change::{Ballot, Order, Report, Vote};
 
 /// The version of everything in this file. Nodes of different versions do not talk.
-pub const VERSION: u8 = 3;
+pub const VERSION: u8 = 4;
 
 /// Bytes that are no message of this version.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -26,6 +27,8 @@ pub enum Garbled {
     OtherVersion(u8),
     #[error("a frame does not parse")]
     Unreadable,
+    #[error("the messages that the peer began are longer than {MESSAGE_BYTES_MAX} bytes")]
+    TooLong,
 }
 
 /// The first frame of each side.
@@ -94,11 +97,11 @@ pub enum Question {
         ticket: u64,
         page: u32,
     },
-    /// Records of these slots, which the asker gains in the view of epoch `target`, from this one on.
+    /// Records of these slots, which the asker gains in the view of epoch `target`, from this place on.
     Copy {
         target: Epoch,
         slots: SlotSet,
-        from_slot: u16,
+        from: CopyPlace,
     },
     /// Do the owners have everything that the asker keeps of slots that moved away?
     Confirm(Confirm),
@@ -151,12 +154,16 @@ pub enum Question {
         id: u128,
         operations: Vec<Operation>,
         payload: Payload,
+        /// How many bytes the answer may show of what is read, except for the last value.
+        room: u32,
     },
     /// The keys of these slots, in order.
     List {
         slots: SlotSet,
         listing: Listing,
         payload: Payload,
+        /// How many bytes of values the answer may show, except for the last one.
+        value_bytes: u32,
     },
     /// What does the receiver know of epochs and writes that clients claim to depend on?
     Vouch {
@@ -188,9 +195,29 @@ impl Operation {
 /// What became of one of several operations, and what its client depends on after it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub enum Outcome {
-    Found { record: Record, payload: Payload },
-    Missing { payload: Payload },
+    Found {
+        record: Record,
+        payload: Payload,
+    },
+    Missing {
+        payload: Payload,
+    },
     Written(Effect),
+    /// A read that the answer has no room for.
+    NoRoom,
+}
+
+impl Outcome {
+    /// About how long it is in bytes.
+    pub fn about_bytes(&self) -> usize {
+        let (value, payload) = match self {
+            Self::Found { record, payload } => (record.as_block().len(), payload),
+            Self::Missing { payload } => (0, payload),
+            Self::Written(effect) => (0, &effect.payload),
+            Self::NoRoom => return 1,
+        };
+        value + payload.about_bytes()
+    }
 }
 
 /// What a write did.
@@ -217,12 +244,27 @@ pub struct Listing {
     pub keys_only: bool,
 }
 
+/// Where a page of a copy begins: with this slot, or in its middle, behind a key. A slot that is longer than a
+/// page is copied in the order of its keys.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct CopyPlace {
+    pub slot: u16,
+    pub after: Option<String>,
+}
+
 /// A key that was listed; its value unless keys alone were asked for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Item {
     pub key: Key,
     pub value: Option<Vec<u8>>,
     pub timestamp: Timestamp,
+}
+
+impl Item {
+    /// About how long it is in bytes.
+    pub fn about_bytes(&self) -> usize {
+        self.key.as_str().len() + self.value.as_ref().map_or(0, Vec::len)
+    }
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -254,7 +296,8 @@ pub enum Answer {
         records: Vec<Record>,
         /// What the giver holds of the slots that were asked for and are its own.
         copied: Vec<Copied>,
-        next_slot: Option<u16>,
+        /// None after the last page.
+        next: Option<CopyPlace>,
         /// Keys that follow after these.
         keys_to_go: u64,
     },
@@ -284,6 +327,22 @@ pub enum Answer {
         payload: Payload,
     },
     Vouched(Vouched),
+}
+
+impl Answer {
+    /// About how long it is in bytes, where records and values make it long.
+    pub fn about_bytes(&self) -> usize {
+        match self {
+            Self::Exchanged { records, .. } | Self::Records(records) | Self::Copied { records, .. } => {
+                records.iter().map(|record| record.as_block().len()).sum()
+            }
+            Self::Found { record, payload } => record.as_block().len() + payload.about_bytes(),
+            Self::Written(effect) => effect.payload.about_bytes(),
+            Self::Done(outcomes) => outcomes.iter().map(Outcome::about_bytes).sum(),
+            Self::Listed { items, .. } => items.iter().map(Item::about_bytes).sum(),
+            _ => 0,
+        }
+    }
 }
 
 /// What a member knows of what clients claim. What it does not mention, it cannot tell.

@@ -1,6 +1,8 @@
 //! Several operations at once on a simulated cluster: what they promise together with cuts and stale
-//! replicas. Listings, beside them, promise the same.
+//! replicas, and with values that no answer has room for. Listings, beside them, promise the same.
 
+#[path = "several/large.rs"]
+mod large;
 #[path = "several/listing.rs"]
 mod listing;
 #[path = "../support/mod.rs"]

@@ -25,6 +25,7 @@ use crate::wire::peer::{
     Answer, Body, Frame, Greeting, Question, Start, decode_frame, decode_greeting, encode_frame,
     encode_greeting,
 };
+use crate::wire::pieces::Joiner;
 
 const CLUSTER: ClusterId = ClusterId(1);
 
@@ -191,8 +192,12 @@ async fn play(cast: &Cast, actor: &Actor, mut pipe: Pipe) -> Option<()> {
         }))
         .await
         .ok()?;
+    let mut joiner = Joiner::default();
     loop {
-        let frame = decode_frame(&pipe.receiver.recv().await?).ok()?;
+        let Some(message) = joiner.take(pipe.receiver.recv().await?).ok()? else {
+            continue;
+        };
+        let frame = decode_frame(&message).ok()?;
         let Body::Ask(question) = frame.body else {
             return None;
         };

@@ -14,6 +14,15 @@ struct Client {
     payload: Payload,
     /// All of it is known to exist.
     vouched: bool,
+    /// Bytes that the answer may still show of what is read.
+    room: usize,
+}
+
+impl Client {
+    fn shown(&mut self, outcome: Outcome) -> Outcome {
+        self.room = self.room.saturating_sub(outcome.about_bytes());
+        outcome
+    }
 }
 
 impl Draft<'_> {
@@ -29,6 +38,7 @@ impl Draft<'_> {
                 let mut client = Client {
                     payload: job.payload,
                     vouched: job.vouched,
+                    room: job.room,
                 };
                 let mut last = None;
                 let outcomes = job.operations.iter().map(|operation| {
@@ -50,6 +60,7 @@ impl Draft<'_> {
     ) -> (Outcome, Option<Stored>) {
         let value = match operation {
             Operation::Put { value, .. } => Some(value.as_slice()),
+            Operation::Get { .. } if client.room == 0 => return (Outcome::NoRoom, None),
             Operation::Get { key } | Operation::Delete { key } => {
                 let record = self.current(key.as_str());
                 client.vouched &= record.as_ref().is_none_or(Record::is_vouched);
@@ -57,15 +68,10 @@ impl Draft<'_> {
                 *payload = answer(&self.facts, stable, payload, &record);
                 let shown = payload.clone();
                 match record.filter(|record| !record.is_tombstone()) {
-                    None => return (Outcome::Missing { payload: shown }, None),
+                    None => return (client.shown(Outcome::Missing { payload: shown }), None),
                     Some(record) if operation.is_read() => {
-                        return (
-                            Outcome::Found {
-                                record,
-                                payload: shown,
-                            },
-                            None,
-                        );
+                        let payload = shown;
+                        return (client.shown(Outcome::Found { record, payload }), None);
                     }
                     Some(_) => None,
                 }

@@ -186,6 +186,7 @@ fn outcomes() -> BoxedStrategy<Outcome> {
         (records(), payloads()).prop_map(|(record, payload)| Outcome::Found { record, payload }),
         payloads().prop_map(|payload| Outcome::Missing { payload }),
         effects().prop_map(Outcome::Written),
+        Just(Outcome::NoRoom),
     ]
     .boxed()
 }
@@ -210,18 +211,22 @@ fn questions_about_many() -> BoxedStrategy<Question> {
         keys_only,
     });
     prop_oneof![
-        (any::<u128>(), vec(operations(), 0..3), payloads()).prop_map(|(id, operations, payload)| {
-            Question::Several {
+        (any::<u128>(), vec(operations(), 0..3), payloads(), any::<u32>()).prop_map(
+            |(id, operations, payload, room)| Question::Several {
                 id,
                 operations,
                 payload,
+                room,
             }
-        }),
-        (slot_sets(), listings, payloads()).prop_map(|(slots, listing, payload)| Question::List {
-            slots,
-            listing,
-            payload,
-        }),
+        ),
+        (slot_sets(), listings, payloads(), any::<u32>()).prop_map(
+            |(slots, listing, payload, value_bytes)| Question::List {
+                slots,
+                listing,
+                payload,
+                value_bytes,
+            }
+        ),
         (vec(epochs(), 0..3), vectors()).prop_map(|(epochs, entries)| Question::Vouch {
             epochs,
             logs: entries.iter().map(|dot| dot.log).collect(),
@@ -264,10 +269,10 @@ fn questions() -> BoxedStrategy<Question> {
         pushes().prop_map(Question::Push),
         asks().prop_map(Question::Exchange),
         (numbers(), any::<u32>()).prop_map(|(ticket, page)| Question::Page { ticket, page }),
-        (epochs(), slot_sets(), any::<u16>()).prop_map(|(target, slots, from_slot)| Question::Copy {
+        (epochs(), slot_sets(), copy_places()).prop_map(|(target, slots, from)| Question::Copy {
             target,
             slots,
-            from_slot,
+            from
         }),
         confirms().prop_map(Question::Confirm),
         (
@@ -314,6 +319,12 @@ fn questions() -> BoxedStrategy<Question> {
     .boxed()
 }
 
+fn copy_places() -> BoxedStrategy<CopyPlace> {
+    (any::<u16>(), option::of(texts()))
+        .prop_map(|(slot, after)| CopyPlace { slot, after })
+        .boxed()
+}
+
 fn copied() -> BoxedStrategy<Answer> {
     let copied = (slot_sets(), vectors(), epochs());
     let copied = copied.prop_map(|(slots, holds, closed_below)| Copied {
@@ -321,12 +332,12 @@ fn copied() -> BoxedStrategy<Answer> {
         holds,
         closed_below,
     });
-    let rest = (option::of(any::<u16>()), numbers());
+    let rest = (option::of(copy_places()), numbers());
     (vec(records(), 0..3), vec(copied, 0..2), rest)
-        .prop_map(|(records, copied, (next_slot, keys_to_go))| Answer::Copied {
+        .prop_map(|(records, copied, (next, keys_to_go))| Answer::Copied {
             records,
             copied,
-            next_slot,
+            next,
             keys_to_go,
         })
         .boxed()

@@ -137,7 +137,10 @@ async fn questions_about_the_end_of_the_numbers_are_answered() {
         Question::Copy {
             target: end,
             slots: causeway::placement::SlotSet::all(),
-            from_slot: u16::MAX,
+            from: causeway::wire::peer::CopyPlace {
+                slot: u16::MAX,
+                after: Some("\u{10ffff}".into()),
+            },
         },
         Question::Holdings(causeway::placement::SlotSet::all()),
         Question::Push(causeway::wire::peer::Push {

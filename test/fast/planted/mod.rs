@@ -1,5 +1,6 @@
 //! The faults that are planted, each with what must notice it: the gate and the soak go by these lists.
 
+mod answers;
 mod clocks;
 mod facts;
 mod forged;
@@ -35,7 +36,7 @@ pub(crate) type Seen = Result<(), String>;
 pub(crate) type Schedule = fn() -> Seen;
 
 /// Faults that random runs notice: the simulator's plans and clients must stay bad enough for that.
-pub(crate) const BY_CHANCE: [Fault; 10] = [
+pub(crate) const BY_CHANCE: [Fault; 11] = [
     Fault::NumberNotStored,
     Fault::SameIncarnation,
     Fault::ArrivalOrderWins,
@@ -46,6 +47,7 @@ pub(crate) const BY_CHANCE: [Fault; 10] = [
     Fault::WritesAfterTheSeal,
     Fault::StableByMajority,
     Fault::ForgedStored,
+    Fault::AnswersUncut,
 ];
 
 /// Faults that are too rare for chance, each with the schedule that shows it.
@@ -168,6 +170,8 @@ pub(crate) const BY_SCHEDULE: [(Fault, Schedule); 55] = [
     ),
     (Fault::OnlyCopyRefused, old_disks::the_only_disk_of_a_partition),
     (Fault::LaterLivesDoNotVote, old_disks::all_disks_go_back),
+    (Fault::AnswersUncut, answers::a_batch_with_a_long_answer),
+    (Fault::AnswersUncut, answers::a_slot_that_is_longer_than_a_frame),
 ];
 
 /// Faults that random runs of clients without payloads notice.

@@ -11,6 +11,7 @@ pub mod disk;
 pub mod fault;
 pub mod gate;
 mod hostile;
+pub mod large;
 mod lasting;
 mod links;
 pub mod network;

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -44,6 +44,8 @@ struct Shared {
     backs_off: AtomicBool,
     /// Ticks whenever a link changes.
     changed: Notify,
+    /// Frames that were longer than a stream carries.
+    overlong: AtomicU64,
 }
 
 impl fmt::Debug for SimNetwork {
@@ -60,6 +62,7 @@ impl SimNetwork {
             running: Mutex::default(),
             backs_off: AtomicBool::new(false),
             changed: Notify::new(),
+            overlong: AtomicU64::new(0),
         }))
     }
 
@@ -67,6 +70,11 @@ impl SimNetwork {
     /// to as long again as it was held. A stream that is opened then carries frames at once.
     pub fn back_off(&self) {
         self.0.backs_off.store(true, Ordering::Relaxed);
+    }
+
+    /// How many streams were ended by a frame that is too long.
+    pub fn overlong(&self) -> u64 {
+        self.0.overlong.load(Ordering::Relaxed)
     }
 
     pub fn runs(&self, id: &NodeId, node: &Arc<Node>) {
@@ -272,7 +280,10 @@ impl SimNetwork {
                 () = deliver.closed() => return,
                 frame = sent.recv(), if is_open && under_way.len() < PIPE_FRAMES => match frame {
                     // As the real network has it.
-                    Some(frame) if frame.len() > FRAME_BYTES_MAX => return,
+                    Some(frame) if frame.len() > FRAME_BYTES_MAX => {
+                        self.0.overlong.fetch_add(1, Ordering::Relaxed);
+                        return;
+                    }
                     Some(frame) => {
                         let last = under_way.back().map_or_else(Instant::now, |(last, _)| *last);
                         under_way.push_back((last.max(Instant::now() + self.delay(link)), frame));

@@ -29,6 +29,10 @@ pub struct Outcomes {
     pub waits: Waits,
     /// Replies whose payload is longer than any cluster of this size makes it, and that was not handed in.
     pub swollen: Vec<String>,
+    /// Long values that were read as something else.
+    pub garbled: Vec<String>,
+    /// Frames that no stream carries: each ended one, with everything that others had on it.
+    pub overlong: u64,
     pub panics: u64,
     /// How often each kind of fault struck.
     pub struck: BTreeMap<&'static str, u64>,
@@ -58,8 +62,9 @@ impl Outcomes {
     pub fn is_safe(&self) -> bool {
         let recovered = self.stuck.is_none() && self.pending.is_none();
         let same = self.differences.is_empty() && self.rivals.is_empty();
-        let bounded = self.swollen.is_empty();
-        self.verdict.is_clean() && self.panics == 0 && same && recovered && bounded
+        let bounded = self.swollen.is_empty() && self.overlong == 0;
+        let whole = self.garbled.is_empty();
+        self.verdict.is_clean() && self.panics == 0 && same && recovered && bounded && whole
     }
 
     /// The kinds of what was wrong.
@@ -73,6 +78,8 @@ impl Outcomes {
             (!self.rivals.is_empty(), "two views"),
             (!self.waits.late.is_empty(), "late answers"),
             (!self.swollen.is_empty(), "payloads too long"),
+            (!self.garbled.is_empty(), "long values garbled"),
+            (self.overlong > 0, "streams broken by a long frame"),
             (self.panics > 0, "panic"),
         ];
         let listed = facts.into_iter().filter(|(is_so, _)| *is_so);
@@ -92,7 +99,10 @@ impl Outcomes {
             .iter()
             .map(|difference| format!("at the end {difference}"));
         let lines = told.chain(self.rivals.iter().chain(&self.waits.late).cloned());
-        let lines = lines.chain(self.swollen.iter().cloned());
+        let lines = lines.chain(self.swollen.iter().chain(&self.garbled).cloned());
+        let overlong =
+            (self.overlong > 0).then(|| format!("{} frames were too long for a stream", self.overlong));
+        let lines = lines.chain(overlong);
         let lines = lines.chain(self.pending.clone());
         let stuck = self
             .stuck

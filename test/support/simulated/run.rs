@@ -12,7 +12,7 @@ use super::fault::{Event, Fault};
 use super::outcomes::{Attempt, Outcomes, Recovery};
 use super::stage::Stage;
 use super::waits::Waits;
-use super::{hostile, panics, simulate};
+use super::{hostile, large, panics, simulate};
 use crate::support::driver;
 use crate::support::oracle::{Rules, judge};
 use crate::support::workload::Workload;
@@ -64,14 +64,23 @@ async fn run_in_simulation(setting: &Setting, plan: &[Event]) -> Outcomes {
             hostile::attack(&stage, &workload, setting).await;
         }
     };
-    let (_, mut operators, _, ()) = tokio::join!(
+    let load = async {
+        if setting.large {
+            large::load(&stage, setting).await
+        } else {
+            Vec::new()
+        }
+    };
+    let (_, mut operators, _, (), garbled) = tokio::join!(
         driver::run(&stage, &workload),
         stage.strike(plan),
         stage.watch_views(),
-        attack
+        attack,
+        load
     );
     let mut outcomes = Outcomes {
         changes_under_fault: stage.views.borrow().changes(),
+        garbled,
         ..Outcomes::default()
     };
     let answered = async { while operators.next().await.is_some() {} };
@@ -118,6 +127,7 @@ async fn run_in_simulation(setting: &Setting, plan: &[Event]) -> Outcomes {
     outcomes.changes = stage.changes.get();
     outcomes.struck = stage.struck.into_inner();
     outcomes.count_fates(&stage.cluster.borrow());
+    outcomes.overlong = stage.cluster.borrow().network.overlong();
     outcomes.rivals = stage.views.into_inner().into_rivals();
     outcomes.simulated = began.elapsed();
     outcomes

@@ -29,6 +29,8 @@ pub struct Setting {
     pub severity: Severity,
     /// Whether one client sends forged payloads.
     pub hostile: bool,
+    /// Whether one client has values of all lengths, and batches whose answers exceed a frame.
+    pub large: bool,
 }
 
 impl Setting {
@@ -74,6 +76,7 @@ impl Setting {
             shape,
             severity,
             hostile: seed % 8 == 3,
+            large: seed % 32 == 10,
         }
     }
 

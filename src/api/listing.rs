@@ -122,7 +122,7 @@ fn shown(item: Item) -> KeyItem {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::causality::{Payload, Timestamp};
+    use crate::causality::Timestamp;
     use crate::names::Key;
 
     fn parse_query(query: &str) -> Result<(Listing, String), ApiError> {

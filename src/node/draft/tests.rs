@@ -99,6 +99,7 @@ fn written_after(read: &Record) -> Batch {
         payload: Payload::default(),
         vouched: true,
         known_stable: Default::default(),
+        room: 1024,
         arrived: Instant::now(),
         reply: oneshot::channel().0,
     };

@@ -27,8 +27,9 @@ pub mod net;
 pub mod store;
 pub mod telemetry;
 
-// translations: text and bytes to types, and back
+// translations: text, bytes and errors to types, and back
 pub mod config;
+pub mod system;
 pub mod wire;
 
 // decisions: what a replica, a view change, the master of the three small programs does next

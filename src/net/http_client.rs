@@ -23,6 +23,7 @@ use tokio::net::{TcpStream, lookup_host};
 use tokio::time::{Instant, timeout_at};
 
 use crate::names::NodeId;
+use crate::system;
 
 /// A node that is up accepts at once; one that is cut off would hang for seconds.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(250);
@@ -233,7 +234,7 @@ async fn connect(node: &NodeId, deadline: Instant) -> Result<Wire, SendError> {
 fn connect_text(error: &std::io::Error) -> String {
     match error.kind() {
         std::io::ErrorKind::ConnectionRefused => "nothing listens there".into(),
-        _ => error.to_string(),
+        _ => system::explain(error),
     }
 }
 

@@ -268,7 +268,7 @@ impl Committer {
                     self.node.storage.well();
                     return Ok(());
                 }
-                Err(StoreError::Refused(reason)) => {
+                Err(StoreError::Refused(reason) | StoreError::Unreadable(reason)) => {
                     self.node.storage.refused(&reason);
                     return Err(NotStored::Failed(reason));
                 }

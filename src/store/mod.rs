@@ -67,6 +67,9 @@ pub enum StoreError {
     /// The batch may be stored or not; it must be committed again before any other.
     #[error("storage failed in the middle of a write: {0}")]
     Unknown(String),
+    /// What is stored cannot be read: only when it is recovered.
+    #[error("{0}")]
+    Unreadable(String),
 }
 
 /// Where batches are kept. One committer calls `commit`, one call at a time.

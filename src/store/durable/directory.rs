@@ -5,16 +5,19 @@
 #![expect(clippy::disallowed_types, reason = "the store is the door to the disk")]
 
 use std::fs::{self, File, Metadata, TryLockError};
-use std::io::{self, Write};
+use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
 use super::displaced::Displaced;
+use super::mark::Mark;
 use super::open_error::OpenError;
+use crate::system;
 
-/// Locked, too, because earlier versions lock nothing else. It has content once the store is complete.
+/// Locked, too, because earlier versions lock nothing else. It has content once the store is complete, and
+/// the store's mark.
 const LOCK_FILE: &str = "in-use";
 
 /// Half a second: a process that was just killed, or one that is being forked off, holds the lock a
@@ -43,6 +46,7 @@ pub(super) struct Directory {
     path: PathBuf,
     identity: Identity,
     is_complete: bool,
+    mark: Option<Mark>,
     lock_file: File,
     /// Open and locked; also keeps its inode number from being used again.
     _directory: File,
@@ -53,22 +57,26 @@ impl Directory {
     pub(super) fn hold(path: &Path) -> Result<Self, OpenError> {
         let failed = |error| OpenError::from_io(path, &error);
         let directory = File::open(path).map_err(failed)?;
-        let lock_file = File::options()
+        let mut lock_file = File::options()
             .create(true)
             .truncate(false)
-            .write(true)
+            .read(true)
+            .append(true)
             .open(path.join(LOCK_FILE))
             .map_err(failed)?;
         lock(&lock_file, path)?;
         match lock(&directory, path) {
             // Some network file systems lock no directories: the lock file is all there is then.
-            Ok(()) | Err(OpenError::Corrupt { .. }) => {}
+            Ok(()) | Err(OpenError::System { .. }) => {}
             Err(error) => return Err(error),
         }
+        let mut text = Vec::new();
+        lock_file.read_to_end(&mut text).map_err(failed)?;
         Ok(Self {
             path: path.to_path_buf(),
             identity: Identity::of(&directory.metadata().map_err(failed)?),
-            is_complete: lock_file.metadata().map_err(failed)?.len() > 0,
+            is_complete: !text.is_empty(),
+            mark: Mark::from_text(&String::from_utf8_lossy(&text)),
             lock_file,
             _directory: directory,
         })
@@ -83,6 +91,26 @@ impl Directory {
         self.is_complete
     }
 
+    /// What the store's batches begin with, once that is on disk.
+    pub(super) fn mark(&self) -> Option<Mark> {
+        self.mark
+    }
+
+    /// Gives the store a mark. Only when no journal holds a batch: all that follow must bear it.
+    pub(super) fn set_mark(&mut self) -> io::Result<()> {
+        let mark = Mark::random();
+        self.append(&mark.to_text())?;
+        self.mark = Some(mark);
+        Ok(())
+    }
+
+    fn append(&mut self, text: &str) -> io::Result<()> {
+        // Half a line of an attempt that failed must not run into this one.
+        self.lock_file.write_all(format!("\n{text}").as_bytes())?;
+        self.lock_file.sync_all()?;
+        sync_directory(&self.path)
+    }
+
     /// Remembers on disk that the store was created completely, and makes the names of its folders
     /// durable: a synced journal is of no use in a directory that a power cut forgets.
     pub(super) fn mark_complete(&mut self) -> io::Result<()> {
@@ -95,9 +123,7 @@ impl Directory {
             // A folder that this user cannot open was not made here.
             let _ = sync_directory(folder);
         }
-        self.lock_file.write_all(b"complete\n")?;
-        self.lock_file.sync_all()?;
-        sync_directory(&path)?;
+        self.append("complete\n")?;
         self.is_complete = true;
         Ok(())
     }
@@ -109,7 +135,7 @@ impl Directory {
             Ok(found) if Identity::of(&found) == self.identity => Ok(()),
             Ok(_) => Err(Displaced::Replaced(dir())),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Err(Displaced::Gone(dir())),
-            Err(error) => Err(Displaced::Unreachable(dir(), error.to_string())),
+            Err(error) => Err(Displaced::Unreachable(dir(), system::explain(&error))),
         }
     }
 }

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fd::OwnedFd;
 use rustix::fs::{Mode, OFlags, Stat, fstat, open, stat};
+use rustix::io::Errno;
 
 use super::journal;
 
@@ -51,22 +52,23 @@ impl OpenJournal {
 
     /// The path of the journal that is written now.
     pub(super) fn newest_path(&mut self) -> PathBuf {
-        self.follow();
+        // What cannot be looked up is as it was.
+        let _ = self.follow();
         journal::path_of(&self.dir, self.number)
     }
 
-    /// True if the journal is where it was and has lost nothing.
-    pub(super) fn is_in_place(&mut self) -> bool {
-        self.follow();
-        let Ok(found) = stat(&self.path) else {
-            return false;
+    /// True if the journal is where it was and has lost nothing. An error says that nobody can tell.
+    pub(super) fn is_in_place(&mut self) -> io::Result<bool> {
+        self.follow()?;
+        let Some(found) = found(&self.path)? else {
+            return Ok(false);
         };
         let is_same = (found.st_dev, found.st_ino) == (self.seen.st_dev, self.seen.st_ino);
         let is_in_place = is_same && found.st_size >= self.seen.st_size;
         if is_in_place {
             self.seen = found;
         }
-        is_in_place
+        Ok(is_in_place)
     }
 
     /// True if no path leads to the journal any more: nobody will ever read what was written to it.
@@ -74,13 +76,24 @@ impl OpenJournal {
         fstat(&self.file).is_ok_and(|found| found.st_nlink == 0)
     }
 
-    fn follow(&mut self) {
-        while stat(&self.next).is_ok() {
+    fn follow(&mut self) -> io::Result<()> {
+        while found(&self.next)?.is_some() {
             match Self::numbered(&self.dir, self.number + 1) {
                 Ok(next) => *self = next,
-                Err(_) => return,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+                Err(error) => return Err(error),
             }
         }
+        Ok(())
+    }
+}
+
+/// The file at a path; none if there is none.
+fn found(path: &CString) -> io::Result<Option<Stat>> {
+    match stat(path) {
+        Ok(found) => Ok(Some(found)),
+        Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
+        Err(error) => Err(error.into()),
     }
 }
 

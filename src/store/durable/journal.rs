@@ -3,7 +3,8 @@
 //! Left to itself the database does one of two things with a journal that is damaged somewhere: it
 //! refuses to open for good, though only the last batch was torn by a power cut; or it cuts the file
 //! at the damage without a word, though acknowledged batches follow. Here the torn end of the newest
-//! journal is cut off, and damage before a whole batch is an error.
+//! journal is cut off, and damage before a batch that was begun later is an error: each batch is synced
+//! before the next one is begun. What was begun later bears the store's mark, see `mark`.
 //!
 //! ```text
 //! batch    = start item* end
@@ -25,12 +26,17 @@ use std::time::Duration;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::directory::sync_directory;
+use super::mark::Mark;
 
 const START: u8 = 1;
 const ITEM: u8 = 2;
 const END: u8 = 3;
 const CLEAR: u8 = 4;
 const TRAILER: &[u8] = b"FJL\x03";
+
+pub(super) const START_BYTES: usize = 13;
+/// An item without its key and value.
+pub(super) const ITEM_HEAD_BYTES: usize = 21;
 
 /// A journal that is damaged before its end.
 #[derive(Debug, thiserror::Error)]
@@ -42,27 +48,46 @@ pub(super) enum JournalError {
 }
 
 /// Cuts the torn end off the newest journal and returns how many bytes of batches all of them hold.
-pub(super) fn mend(dir: &Path) -> Result<u64, JournalError> {
+pub(super) fn mend(dir: &Path, mark: Option<Mark>) -> Result<u64, JournalError> {
     let journals = journals_in(dir)?;
     let mut total = 0;
     for (age, path) in journals.iter().rev().enumerate() {
         let bytes = fs::read(path)?;
         let whole = batches_len(&bytes);
         total += whole as u64;
-        let rest = &bytes[whole..];
-        if rest.iter().all(|byte| *byte == 0) {
-            continue;
-        }
         // Older journals were synced before the next one was begun: nothing in them can be torn.
-        if age > 0 || has_batch(rest) {
-            return Err(JournalError::Damaged {
-                path: path.clone(),
-                at: whole,
-            });
+        match end_behind(&bytes[whole..], mark) {
+            End::Whole => {}
+            End::Torn if age == 0 => cut(path, whole as u64)?,
+            End::Torn | End::Damaged => {
+                return Err(JournalError::Damaged {
+                    path: path.clone(),
+                    at: whole,
+                });
+            }
         }
-        cut(path, whole as u64)?;
     }
     Ok(total)
+}
+
+/// What stands behind the whole batches of a journal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    Whole,
+    /// A batch whose writing was cut short; it was never acknowledged.
+    Torn,
+    /// A batch that was acknowledged: a later one was begun.
+    Damaged,
+}
+
+pub(super) fn end_behind(rest: &[u8], mark: Option<Mark>) -> End {
+    if rest.iter().all(|byte| *byte == 0) {
+        return End::Whole;
+    }
+    match mark.map_or_else(|| has_batch(rest), |mark| mark.follows_in(rest)) {
+        true => End::Damaged,
+        false => End::Torn,
+    }
 }
 
 /// Empties the journals of a closed database that has everything in tables. An empty one `newest` stays,
@@ -94,9 +119,13 @@ pub(super) fn wait_until_closed(dir: &Path) -> io::Result<()> {
 // On systems without /proc the pause above is all there is.
 fn is_held(dir: &Path) -> io::Result<bool> {
     let dir = fs::canonicalize(dir)?;
-    let Ok(open_files) = fs::read_dir("/proc/self/fd") else {
-        thread::sleep(Duration::from_millis(10));
-        return Ok(false);
+    let open_files = match fs::read_dir("/proc/self/fd") {
+        Ok(open_files) => open_files,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            thread::sleep(Duration::from_millis(10));
+            return Ok(false);
+        }
+        Err(error) => return Err(error),
     };
     let targets = open_files.filter_map(|file| fs::read_link(file.ok()?.path()).ok());
     Ok(targets.into_iter().any(|path| {
@@ -160,7 +189,7 @@ fn cut(path: &Path, len: u64) -> io::Result<()> {
 }
 
 /// How many bytes the whole batches at the beginning take.
-fn batches_len(bytes: &[u8]) -> usize {
+pub(super) fn batches_len(bytes: &[u8]) -> usize {
     let mut at = 0;
     while let Some(len) = batch_len(&bytes[at..]) {
         at += len;
@@ -168,6 +197,7 @@ fn batches_len(bytes: &[u8]) -> usize {
     at
 }
 
+/// Whether there is what looks like a batch, though a value may: all there is to go by in a store without a mark.
 fn has_batch(bytes: &[u8]) -> bool {
     (0..bytes.len()).any(|at| bytes[at] == START && batch_len(&bytes[at..]).is_some())
 }
@@ -251,7 +281,7 @@ mod tests {
         let dir = TempDir::new().expect("a directory");
         let path = dir.path().join("0.jnl");
         fs::write(&path, bytes).expect("is written");
-        let said = mend(dir.path());
+        let said = mend(dir.path(), None);
         (said, fs::read(&path).expect("is there"))
     }
 

@@ -26,6 +26,7 @@ mod directory;
 mod displaced;
 mod in_place;
 mod journal;
+mod mark;
 mod open_error;
 mod room;
 mod row;
@@ -48,6 +49,7 @@ use self::displaced::Displaced;
 use self::room::{Disk, Limits};
 use self::tables::Tables;
 use super::{Batch, Engine, Recovered, StoreError};
+use crate::system;
 
 /// Batches on disk, in one directory that belongs to this process alone.
 pub struct DurableEngine {
@@ -84,18 +86,12 @@ impl DurableEngine {
     fn open_within(dir: &Path, limits: Limits) -> Result<Self, OpenError> {
         let mut directory = Directory::hold(dir)?;
         let mut tables = open_tables(&directory)?;
-        if !directory.is_complete() {
-            // A journal that was created has its full length at once. One that was opened is as long as what
-            // it holds, so that its length tells whether somebody cut it.
-            drop(tables);
-            journal::wait_until_closed(dir).map_err(|error| OpenError::from_io(dir, &error))?;
-            tables = open_tables(&directory)?;
+        if directory.mark().is_none() {
+            tables = complete(&mut directory, tables)?;
         }
-        // If it fails (a full disk), the next start does it.
-        let _ = directory.mark_complete();
         let stored = tables
             .stored_commit()
-            .map_err(|error| OpenError::from_database(dir, error))?;
+            .map_err(|error| OpenError::from_database(dir, &error))?;
         let state = State {
             tables: Some(tables),
             stored,
@@ -158,7 +154,7 @@ impl DurableEngine {
     /// Refuses the answer if the journal was deleted or moved while the batch was written.
     fn check_after(&self, state: &mut State) -> Result<(), StoreError> {
         let tables = state.tables.as_mut().expect("opened for writing");
-        if tables.journal().is_in_place() {
+        if matches!(tables.journal().is_in_place(), Ok(true)) {
             return Ok(());
         }
         let is_deleted = tables.journal().is_deleted();
@@ -183,14 +179,16 @@ impl DurableEngine {
     }
 
     fn check_files(&self, tables: &mut Tables) -> Result<(), Displaced> {
-        if tables.journal().is_in_place() {
+        let dir = self.directory.path();
+        let unreachable = |error: io::Error| Displaced::Unreachable(dir.into(), system::explain(&error));
+        if tables.journal().is_in_place().map_err(unreachable)? {
             return tables
                 .missing_file()
                 .map_or(Ok(()), |path| Err(Displaced::Table(path)));
         }
         self.directory.check()?;
-        if !has_marker(self.directory.path()) {
-            return Err(Displaced::Emptied(self.directory.path().into()));
+        if !has_marker(dir).map_err(unreachable)? {
+            return Err(Displaced::Emptied(dir.into()));
         }
         Err(Displaced::Journal(tables.journal().newest_path()))
     }
@@ -200,8 +198,12 @@ impl DurableEngine {
         state.in_doubt = true;
         match self.reopen(state)? {
             Doubt::Stored => Ok(()),
-            Doubt::NotStored => Err(StoreError::Refused(error.to_string())),
+            Doubt::NotStored => Err(StoreError::Refused(self.explain(error))),
         }
+    }
+
+    fn explain(&self, error: &fjall::Error) -> String {
+        OpenError::from_database(self.directory.path(), error).to_string()
     }
 
     /// Closes the database, opens it again and looks what it holds.
@@ -220,9 +222,10 @@ impl DurableEngine {
         self.directory
             .check()
             .map_err(|displaced| displaced.to_string())?;
-        journal::wait_until_closed(self.directory.path()).map_err(|error| error.to_string())?;
+        let dir = self.directory.path();
+        journal::wait_until_closed(dir).map_err(|error| OpenError::from_io(dir, &error).to_string())?;
         let mut tables = open_tables(&self.directory).map_err(|error| error.to_string())?;
-        let stored = tables.stored_commit().map_err(|error| error.to_string())?;
+        let stored = tables.stored_commit().map_err(|error| self.explain(&error))?;
         let doubt = match stored.checked_sub(state.stored) {
             Some(0) => Doubt::NotStored,
             Some(1) if state.in_doubt => Doubt::Stored,
@@ -236,7 +239,7 @@ impl DurableEngine {
         if doubt == Doubt::Stored {
             // A sync of these bytes may have failed. To sync them again would prove nothing: the
             // system counts them as written. So they are written again, elsewhere.
-            tables.write_out().map_err(|error| error.to_string())?;
+            tables.write_out().map_err(|error| self.explain(&error))?;
         }
         *state = State {
             tables: Some(tables),
@@ -266,7 +269,7 @@ impl DurableEngine {
     fn refusal(&self, tables: &Tables, batch_bytes: u64) -> Option<String> {
         match Disk::of(self.directory.path()) {
             Ok(disk) => self.limits.refusal(disk, batch_bytes, tables.table_bytes()),
-            Err(error) => Some(format!("the disk does not answer: {error}")),
+            Err(error) => Some(format!("the disk does not answer: {}", system::explain(&error))),
         }
     }
 
@@ -292,23 +295,45 @@ impl DurableEngine {
     }
 }
 
+/// Finishes the creation of a store, or gives one of an earlier version what it lacks: its mark. The journal is
+/// emptied for that: what stands in it has no mark.
+///
+/// It is also closed and opened again. A journal that was created has its full length at once. One that was
+/// opened is as long as what it holds, so that its length tells whether somebody cut it.
+fn complete(directory: &mut Directory, mut tables: Tables) -> Result<Tables, OpenError> {
+    let dir = directory.path().to_path_buf();
+    let has_room = Disk::of(&dir)
+        .is_ok_and(|disk| Limits::has_room_to_shrink(disk, tables.journal_bytes(), tables.table_bytes()));
+    let is_written_out = has_room && tables.write_out().is_ok();
+    let newest = tables.journal().newest_path();
+    drop(tables);
+    journal::wait_until_closed(&dir).map_err(|error| OpenError::from_io(&dir, &error))?;
+    // What fails here (a full disk), the next start does.
+    let is_complete = directory.mark_complete().is_ok();
+    if is_complete && is_written_out && journal::empty(&dir, &newest).is_ok() {
+        let _ = directory.set_mark();
+    }
+    open_tables(directory)
+}
+
 fn open_tables(directory: &Directory) -> Result<Tables, OpenError> {
     let dir = directory.path();
+    let failed = |error| OpenError::from_io(dir, &error);
     if directory.is_complete() {
         require_complete(dir)?;
     } else {
         discard_unfinished(dir)?;
     }
-    if has_marker(dir) {
+    if has_marker(dir).map_err(failed)? {
         // The database locks this file and does not make it again. The directory is locked already.
         let lock = File::options().create(true).append(true).open(dir.join("lock"));
-        lock.map_err(|error| OpenError::from_io(dir, &error))?;
+        lock.map_err(failed)?;
     }
-    let journal_bytes = journal::mend(dir).map_err(|error| OpenError::from_journal(dir, &error))?;
-    let tables = Tables::open(dir, journal_bytes).map_err(|error| OpenError::from_database(dir, error))?;
-    let format = tables
-        .format()
-        .map_err(|error| OpenError::from_database(dir, error))?;
+    let mark = directory.mark();
+    let journal_bytes = journal::mend(dir, mark).map_err(|error| OpenError::from_journal(dir, &error))?;
+    let failed = |error| OpenError::from_database(dir, &error);
+    let tables = Tables::open(dir, journal_bytes, mark).map_err(failed)?;
+    let format = tables.format().map_err(failed)?;
     match format {
         Some(found) if found > tables::FORMAT => Err(OpenError::NewerFormat {
             dir: dir.into(),
@@ -325,18 +350,22 @@ fn require_complete(dir: &Path) -> Result<(), OpenError> {
         dir: dir.into(),
         reason: format!("{what} is missing"),
     };
-    if !has_marker(dir) {
+    let failed = |error| OpenError::from_io(dir, &error);
+    if !has_marker(dir).map_err(failed)? {
         return Err(missing("the file version"));
     }
-    let failed = |error| OpenError::from_io(dir, &error);
     if journal::newest_number_in(dir).map_err(failed)?.is_none() {
         return Err(missing("the journal"));
     }
     let mut keyspaces = 0;
     let folder = dir.join("keyspaces");
-    for keyspace in fs::read_dir(folder).map_err(|_| missing("the folder keyspaces"))? {
+    let listed = fs::read_dir(folder).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => missing("the folder keyspaces"),
+        _ => failed(error),
+    });
+    for keyspace in listed? {
         let current = keyspace.map_err(failed)?.path().join("current");
-        if !current.exists() {
+        if !current.try_exists().map_err(failed)? {
             return Err(missing(&format!("the file {}", current.display())));
         }
         keyspaces += 1;
@@ -350,10 +379,10 @@ fn require_complete(dir: &Path) -> Result<(), OpenError> {
 /// A database whose creation was cut short never opens, and nothing can be in it yet: its version
 /// marker is written last.
 fn discard_unfinished(dir: &Path) -> Result<(), OpenError> {
-    if has_marker(dir) {
+    let failed = |error| OpenError::from_io(dir, &error);
+    if has_marker(dir).map_err(failed)? {
         return Ok(());
     }
-    let failed = |error| OpenError::from_io(dir, &error);
     if !journal::are_blank(dir).map_err(failed)? {
         return Err(OpenError::Corrupt {
             dir: dir.into(),
@@ -369,8 +398,12 @@ fn discard_unfinished(dir: &Path) -> Result<(), OpenError> {
     Ok(())
 }
 
-fn has_marker(dir: &Path) -> bool {
-    fs::metadata(dir.join("version")).is_ok_and(|marker| marker.len() > 0)
+fn has_marker(dir: &Path) -> io::Result<bool> {
+    match fs::metadata(dir.join("version")) {
+        Ok(marker) => Ok(marker.len() > 0),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 impl Engine for DurableEngine {
@@ -381,7 +414,8 @@ impl Engine for DurableEngine {
     fn recover(&self) -> Result<Recovered, StoreError> {
         let state = self.state.lock();
         let tables = state.tables.as_ref().expect("called before the first commit");
-        tables.read_all().map_err(StoreError::Refused)
+        let read = tables.read_all();
+        read.map_err(|error| StoreError::Unreadable(error.to_string()))
     }
 
     fn is_durable(&self) -> bool {

@@ -1,9 +1,15 @@
 //! Why a data directory cannot be used, told apart by what the operator does about it.
+//!
+//! What the system refuses is not damage: only data that was read and found wrong is, or a file that is missing.
 
-use std::io;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::statvfs;
+use rustix::io::Errno;
+
 use super::journal::JournalError;
+use crate::system;
 
 /// Why the store does not open. Nothing was changed on disk, except by what opened it before.
 #[derive(Debug, thiserror::Error)]
@@ -16,16 +22,23 @@ pub enum OpenError {
     NotWritable { dir: PathBuf, user: u32, reason: String },
     #[error("the data directory {} is in use by another process; stop that one first", .0.display())]
     Locked(PathBuf),
-    #[error("there is no room in the data directory {}; free some and start again", .0.display())]
-    NoRoom(PathBuf),
+    #[error("there is no room in the data directory {dir}: {help}", dir = dir.display())]
+    NoRoom { dir: PathBuf, help: &'static str },
+    /// The system refused something else.
+    #[error(
+        "the data directory {dir} cannot be used ({reason}); its data is not known to be damaged",
+        dir = dir.display()
+    )]
+    System { dir: PathBuf, reason: String },
     #[error(
         "the data directory {dir} was written by a newer version ({found}); start that version",
         dir = dir.display()
     )]
     NewerFormat { dir: PathBuf, found: String },
     #[error(
-        "the data in {dir} is damaged ({reason}); move the directory away and start empty: \
-         the node takes its keys from its siblings",
+        "the data in {dir} is damaged ({reason}); first of all keep a copy of the directory. If another replica of \
+         its keys is ready, move the directory away and start empty: the node takes its keys from its siblings. \
+         If there is none, put a backup in its place; what the copy holds may be all that is left",
         dir = dir.display()
     )]
     Corrupt { dir: PathBuf, reason: String },
@@ -33,20 +46,31 @@ pub enum OpenError {
 
 impl OpenError {
     pub(super) fn from_io(dir: &Path, error: &io::Error) -> Self {
+        let help = match Errno::from_io_error(error) {
+            Some(Errno::ACCESS | Errno::PERM) => {
+                return Self::NotWritable {
+                    dir: dir.into(),
+                    user: rustix::process::geteuid().as_raw(),
+                    reason: error.to_string(),
+                };
+            }
+            Some(Errno::NOSPC) => Some(no_room(dir)),
+            Some(Errno::DQUOT) => Some("the user's quota is used up; free some room, or raise the quota"),
+            _ => None,
+        };
         let dir = dir.to_path_buf();
+        if let Some(help) = help {
+            return Self::NoRoom { dir, help };
+        }
         match error.kind() {
-            io::ErrorKind::PermissionDenied
-            | io::ErrorKind::ReadOnlyFilesystem
-            | io::ErrorKind::NotADirectory
-            | io::ErrorKind::AlreadyExists => Self::NotWritable {
+            // A file that is missing, or that ends early, or that holds something else.
+            ErrorKind::NotFound | ErrorKind::UnexpectedEof | ErrorKind::InvalidData => Self::Corrupt {
                 dir,
-                user: rustix::process::geteuid().as_raw(),
                 reason: error.to_string(),
             },
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::NoRoom(dir),
-            _ => Self::Corrupt {
+            _ => Self::System {
                 dir,
-                reason: error.to_string(),
+                reason: system::explain(error),
             },
         }
     }
@@ -54,10 +78,9 @@ impl OpenError {
     /// Of a directory that cannot be made: nothing was there that could be damaged.
     pub(super) fn from_creation(dir: &Path, error: &io::Error) -> Self {
         match Self::from_io(dir, error) {
-            Self::Corrupt { dir, reason } => Self::NotWritable {
+            Self::Corrupt { dir, reason } => Self::System {
                 dir,
-                user: rustix::process::geteuid().as_raw(),
-                reason,
+                reason: format!("{reason}; choose another directory"),
             },
             other => other,
         }
@@ -73,20 +96,95 @@ impl OpenError {
         }
     }
 
-    pub(super) fn from_database(dir: &Path, error: fjall::Error) -> Self {
+    pub(super) fn from_database(dir: &Path, error: &fjall::Error) -> Self {
+        let dir = dir.to_path_buf();
         match error {
-            fjall::Error::Locked => Self::Locked(dir.into()),
+            fjall::Error::Locked => Self::Locked(dir),
             fjall::Error::Io(error) | fjall::Error::Storage(fjall::LsmError::Io(error)) => {
-                Self::from_io(dir, &error)
+                Self::from_io(&dir, error)
             }
+            fjall::Error::Poisoned => Self::System {
+                dir,
+                reason: "the database stopped when a write of its own failed; the log says why".into(),
+            },
             fjall::Error::InvalidVersion(found) => Self::NewerFormat {
-                dir: dir.into(),
+                dir,
                 found: found.map_or_else(|| "unknown".into(), |version| format!("database {version}")),
             },
             error => Self::Corrupt {
-                dir: dir.into(),
+                dir,
                 reason: error.to_string(),
             },
+        }
+    }
+}
+
+/// A disk is full of bytes or of files.
+fn no_room(dir: &Path) -> &'static str {
+    let is_out_of_names = statvfs(dir).is_ok_and(|disk| disk.f_files > 0 && disk.f_favail == 0);
+    if is_out_of_names {
+        "no more files can be made (inodes, see df -i); delete some that nobody needs"
+    } else {
+        "the disk is full (see df); free some room"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_system_refuses_is_never_called_damage() {
+        for errno in [
+            Errno::MFILE,
+            Errno::NFILE,
+            Errno::NOMEM,
+            Errno::IO,
+            Errno::STALE,
+            Errno::ISDIR,
+            Errno::NOTDIR,
+            Errno::NOSPC,
+            Errno::DQUOT,
+            Errno::ROFS,
+            Errno::ACCESS,
+            Errno::PERM,
+            Errno::FBIG,
+            Errno::AGAIN,
+            Errno::NODEV,
+            Errno::TIMEDOUT,
+            Errno::NOLCK,
+        ] {
+            let error = || io::Error::from(errno);
+            let dir = Path::new("/tmp");
+            for told in [
+                OpenError::from_io(dir, &error()),
+                OpenError::from_database(dir, &fjall::Error::Io(error())),
+                OpenError::from_database(dir, &fjall::Error::Storage(fjall::LsmError::Io(error()))),
+                OpenError::from_journal(dir, &JournalError::Io(error())),
+            ] {
+                assert!(!matches!(told, OpenError::Corrupt { .. }), "{told}");
+                let text = told.to_string();
+                assert!(
+                    text.contains("not known") || text.contains("room") || text.contains("chown"),
+                    "{text}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn data_that_was_read_and_found_wrong_is_damaged_and_to_be_kept() {
+        for kind in [
+            ErrorKind::UnexpectedEof,
+            ErrorKind::InvalidData,
+            ErrorKind::NotFound,
+        ] {
+            let text = OpenError::from_io(Path::new("/tmp"), &kind.into()).to_string();
+            let (keep, away) = (text.find("keep a copy"), text.find("move the directory away"));
+            assert!(
+                text.contains("damaged") && keep.is_some() && keep < away,
+                "{text}"
+            );
         }
     }
 }

@@ -15,12 +15,15 @@ use fjall::{AbstractTree as _, Database, Keyspace, KeyspaceCreateOptions, Persis
 use tokio::time::Instant;
 
 use super::in_place::OpenJournal;
+use super::mark::{self, Mark};
+use super::open_error::OpenError;
 use super::row;
 use crate::causality::Record;
 use crate::store::{Batch, Recovered};
 
 /// The number of the newest stored batch: tells, after a failure, whether a batch is stored.
 const COMMIT_NOTE: &[u8] = b"!commit";
+/// Written once.
 const FORMAT_NOTE: &[u8] = b"!format";
 /// What this version writes. A higher number is refused.
 pub(super) const FORMAT: u64 = 1;
@@ -47,14 +50,17 @@ pub(super) struct Tables {
     database: Database,
     journal: OpenJournal,
     journal_bytes: u64,
+    mark: Option<Mark>,
+    has_format: bool,
     dir: PathBuf,
     /// When all tables were in place last.
     tables_seen: Option<Instant>,
 }
 
 impl Tables {
-    /// Opens or creates the database in a directory that exists, with so many bytes in its journals.
-    pub(super) fn open(dir: &Path, journal_bytes: u64) -> fjall::Result<Self> {
+    /// Opens or creates the database in a directory that exists, with so many bytes in its journals. Its batches
+    /// begin with the mark.
+    pub(super) fn open(dir: &Path, journal_bytes: u64, mark: Option<Mark>) -> fjall::Result<Self> {
         let database = Database::builder(dir)
             .worker_threads(1)
             .cache_size(CACHE_BYTES)
@@ -67,15 +73,19 @@ impl Tables {
                 .data_block_size_policy(BlockSizePolicy::all(BLOCK_BYTES))
                 .filter_policy(FilterPolicy::disabled())
         };
-        Ok(Self {
+        let mut tables = Self {
             records: database.keyspace("records", options)?,
             notes: database.keyspace("notes", options)?,
             database,
             journal: OpenJournal::newest_in(dir)?,
             journal_bytes,
+            mark,
+            has_format: false,
             dir: dir.to_path_buf(),
             tables_seen: None,
-        })
+        };
+        tables.has_format = tables.format()?.is_some();
+        Ok(tables)
     }
 
     pub(super) fn journal(&mut self) -> &mut OpenJournal {
@@ -92,7 +102,7 @@ impl Tables {
         }
         let missing = once(self.dir.join("version"))
             .chain(once(self.dir.join("keyspaces/0/current")))
-            .find(|path| !path.exists())
+            .find(|path| is_missing(path))
             .or_else(|| [&self.records, &self.notes].into_iter().find_map(missing_file_of));
         self.tables_seen = missing.is_none().then(Instant::now);
         missing
@@ -121,6 +131,10 @@ impl Tables {
     /// data back does not need, such as times, and the length of the file is needed.
     pub(super) fn write(&mut self, batch: &Batch, number: u64) -> fjall::Result<()> {
         let mut write = self.database.batch().durability(Some(PersistMode::SyncData));
+        if let Some(mark) = self.mark {
+            // The first row, see `mark`.
+            write.insert(&self.notes, mark::NOTE, mark.bytes());
+        }
         for (key, row) in rows(batch) {
             match row {
                 Some(row) => write.insert(&self.records, key, row),
@@ -134,9 +148,12 @@ impl Tables {
                 None => write.remove(&self.notes, note_key(name)),
             }
         }
-        write.insert(&self.notes, FORMAT_NOTE, FORMAT.to_le_bytes());
+        if !self.has_format {
+            write.insert(&self.notes, FORMAT_NOTE, FORMAT.to_le_bytes());
+        }
         write.insert(&self.notes, COMMIT_NOTE, number.to_le_bytes());
         write.commit()?;
+        self.has_format = true;
         self.journal_bytes += bytes_of(batch);
         Ok(())
     }
@@ -186,20 +203,30 @@ impl Tables {
     }
 
     /// Everything stored. The error says which record is damaged, if it is one.
-    pub(super) fn read_all(&self) -> Result<Recovered, String> {
+    pub(super) fn read_all(&self) -> Result<Recovered, OpenError> {
+        let failed = |error| OpenError::from_database(&self.dir, &error);
+        let damaged = |reason: String| OpenError::Corrupt {
+            dir: self.dir.clone(),
+            reason,
+        };
         let mut recovered = Recovered::default();
         for item in self.records.iter() {
-            let (key, value) = item.into_inner().map_err(|error| error.to_string())?;
-            let record = row::decode(&key, &value).map_err(|error| error.to_string())?;
+            let (key, value) = item.into_inner().map_err(failed)?;
+            let record = row::decode(&key, &value).map_err(|error| damaged(error.to_string()))?;
             recovered.records.push(record);
         }
         for item in self.notes.prefix([NOTE_PREFIX]) {
-            let (key, value) = item.into_inner().map_err(|error| error.to_string())?;
-            let name = std::str::from_utf8(&key[1..]).map_err(|error| error.to_string())?;
+            let (key, value) = item.into_inner().map_err(failed)?;
+            let name = std::str::from_utf8(&key[1..]).map_err(|error| damaged(error.to_string()))?;
             recovered.notes.push((name.to_owned(), value.to_vec()));
         }
         Ok(recovered)
     }
+}
+
+/// A file that cannot be looked up is not known to be missing.
+fn is_missing(path: &Path) -> bool {
+    matches!(path.try_exists(), Ok(false))
 }
 
 fn missing_file_of(keyspace: &Keyspace) -> Option<PathBuf> {
@@ -211,7 +238,7 @@ fn missing_file_of(keyspace: &Keyspace) -> Option<PathBuf> {
         .map(|table| folder.join(table.id().to_string()));
     once(keyspace.path().join("current"))
         .chain(tables)
-        .find(|path| !path.exists())
+        .find(|path| is_missing(path))
 }
 
 /// What a batch does to each key. One line a key, since the database must not see a key twice in one

@@ -176,7 +176,10 @@ fn a_new_store_on_a_full_disk_says_so_and_opens_when_there_is_room() {
     let dir = disk.path().join("data");
     for left in [4096, 8192, 12288, 16384, 32768] {
         let opened = DurableEngine::open(&dir);
-        assert!(matches!(&opened, Err(OpenError::NoRoom(_)) | Ok(_)), "{opened:?}");
+        assert!(
+            matches!(&opened, Err(OpenError::NoRoom { .. }) | Ok(_)),
+            "{opened:?}"
+        );
         drop(opened);
         disk.free();
         disk.fill(left);

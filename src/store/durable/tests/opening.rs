@@ -7,25 +7,42 @@ fn refusal(dir: &Path) -> OpenError {
 }
 
 #[test]
-fn a_path_that_is_no_directory_names_path_user_and_fix() {
+fn a_path_that_is_no_directory_is_named_with_its_fix() {
     let dir = TempDir::new().expect("a directory");
     let file = dir.path().join("file");
     fs::write(&file, "").expect("is written");
-    let error = refusal(&file);
-    assert!(matches!(error, OpenError::NotWritable { .. }), "{error}");
-    let text = error.to_string();
-    let user = rustix::process::geteuid().as_raw();
-    assert!(
-        text.contains(&format!("chown -R {user} {}", file.display())),
-        "{text}"
-    );
-    assert!(!text.contains('\n'), "{text}");
+    for path in [file.clone(), file.join("below")] {
+        let error = refusal(&path);
+        assert!(matches!(error, OpenError::System { .. }), "{error}");
+        let text = error.to_string();
+        assert!(
+            text.contains(&path.display().to_string()) && text.contains("no directory"),
+            "{text}"
+        );
+        assert!(!text.contains('\n'), "{text}");
+    }
+}
+
+#[test]
+fn a_directory_in_the_place_of_a_file_is_not_called_damage() {
+    for file in ["in-use", "lock", "0.jnl"] {
+        let dir = TempDir::new().expect("a directory");
+        let engine = DurableEngine::open(dir.path()).expect("opens");
+        commit(&engine, &numbered(1)).expect("is stored");
+        drop(engine);
+        fs::remove_file(dir.path().join(file)).expect("is there");
+        fs::create_dir(dir.path().join(file)).expect("is made");
+        let error = refusal(dir.path());
+        assert!(matches!(error, OpenError::System { .. }), "{file}: {error}");
+        assert!(error.to_string().contains("move it away"), "{file}: {error}");
+    }
 }
 
 #[test]
 fn a_directory_that_cannot_be_made_is_not_called_damaged() {
     let error = refusal(Path::new("/proc/self/nowhere"));
-    assert!(matches!(error, OpenError::NotWritable { .. }), "{error}");
+    assert!(matches!(error, OpenError::System { .. }), "{error}");
+    assert!(error.to_string().contains("choose another directory"), "{error}");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //! absent. Damage before it is an error.
 
 use super::*;
+use crate::store::durable::journal::{End, batches_len, end_behind};
 
 const BATCHES: u64 = 5;
 
@@ -139,8 +140,135 @@ fn a_torn_end_is_cut_off_the_newest_journal_only() {
         if !newer.is_empty() {
             fs::write(dir.path().join("1.jnl"), newer).expect("is written");
         }
-        crate::store::durable::journal::mend(dir.path())
+        crate::store::durable::journal::mend(dir.path(), None)
     };
     assert_eq!(mend(&[]).expect("is mended"), ends[ends.len() - 2] as u64);
     assert!(mend(&bytes[..ends[0]]).is_err());
+}
+
+/// What a client may store to be taken for a batch: a whole one without items, the store's own next batches but
+/// for the mark, starts without an end, ends without a start.
+fn values_that_look_like_batches(journal: &Journal) -> Vec<Vec<u8>> {
+    let empty = [
+        &[1][..],
+        &[0; 4],
+        &[9; 8],
+        &[3],
+        &xxhash_rust::xxh3::xxh3_64(&[]).to_le_bytes(),
+        b"FJL\x03",
+    ];
+    let mut own = journal.bytes.clone();
+    let mark = mark_of(journal).bytes();
+    let marks: Vec<usize> = (0..own.len())
+        .filter(|at| own[*at..].starts_with(&mark))
+        .collect();
+    for at in marks {
+        own[at..at + mark.len()].fill(b'm');
+    }
+    let start = [
+        &[1][..],
+        &[0xff; 4],
+        &[0; 8],
+        &[2, 0, 0],
+        &[0; 8],
+        b"\x05\0\x10\0\0\0\x10\0\0\0!mark",
+    ]
+    .concat();
+    vec![
+        empty.concat(),
+        own,
+        start.repeat(50),
+        b"FJL\x03!mark!commit".repeat(50),
+    ]
+}
+
+fn mark_of(journal: &Journal) -> mark::Mark {
+    let text = fs::read_to_string(journal.template.path().join("in-use")).expect("is there");
+    mark::Mark::from_text(&text).expect("a new store has one")
+}
+
+/// Tears the last batch of `bytes`, which begins at `last`, at every byte in every way, and has each mended.
+fn tear_everywhere(bytes: &[u8], last: usize, mut mended: impl FnMut(&[u8], usize)) {
+    for at in last..bytes.len() {
+        mended(&bytes[..at], at);
+        let mut torn = bytes.to_vec();
+        torn[at..].fill(0);
+        mended(&torn, at);
+        // A page that did not reach the disk, though later ones did.
+        let mut torn = bytes.to_vec();
+        torn[at..(at + 64).min(bytes.len())].fill(0);
+        mended(&torn, at);
+    }
+}
+
+#[test]
+fn a_value_that_looks_like_batches_is_data_wherever_the_batch_around_it_is_torn() {
+    let journal = journal();
+    for value in values_that_look_like_batches(&journal) {
+        let template = &journal.template;
+        fs::write(template.path().join("0.jnl"), &journal.bytes).expect("is written");
+        let engine = DurableEngine::open(template.path()).expect("opens");
+        let mut batch = batch(BATCHES + 1);
+        batch.records.push(record("forged", Some(&value), BATCHES + 1));
+        commit(&engine, &batch).expect("is stored");
+        drop(engine);
+        let mut bytes = fs::read(template.path().join("0.jnl")).expect("is there");
+        bytes.truncate(bytes.iter().rposition(|byte| *byte != 0).expect("not empty") + 1);
+        let last = journal.bytes.len();
+        let mark = Some(mark_of(&journal));
+        tear_everywhere(&bytes, last, |torn, at| {
+            let whole = batches_len(torn);
+            assert!(whole == last || whole == bytes.len(), "torn at {at}: {whole}");
+            assert_ne!(end_behind(&torn[whole..], mark), End::Damaged, "torn at {at}");
+        });
+        // The whole way, once.
+        let torn = &bytes[..bytes.len() - 1];
+        assert_same("torn", open_with(&journal, torn).expect("opens"), &after(BATCHES));
+    }
+}
+
+/// In a time that grows with its length only: this is half an hour's work if each byte is looked at from each.
+#[test]
+fn a_large_torn_batch_is_looked_through_once() {
+    let journal = journal();
+    let values = values_that_look_like_batches(&journal);
+    let dir = TempDir::new().expect("a directory");
+    let torn = values[2].repeat(32 * 1024 * 1024 / values[2].len());
+    fs::write(dir.path().join("0.jnl"), [&journal.bytes[..], &torn].concat()).expect("is written");
+    let whole = crate::store::durable::journal::mend(dir.path(), Some(mark_of(&journal)));
+    assert_eq!(whole.expect("is mended"), journal.bytes.len() as u64);
+}
+
+/// A length that lies claims what follows; what follows was acknowledged all the same.
+#[test]
+fn no_changed_byte_of_a_batch_hides_the_one_behind_it() {
+    let journal = journal();
+    let (begin, end) = (
+        journal.ends[BATCHES as usize - 3],
+        journal.ends[BATCHES as usize - 2],
+    );
+    for at in begin..end {
+        for with in [1, 0x80, 0xff] {
+            let mut bytes = journal.bytes.clone();
+            bytes[at] ^= with;
+            let end = end_behind(&bytes[batches_len(&bytes)..], Some(mark_of(&journal)));
+            // The sequence number in the start is not under the checksum.
+            let is_number = (begin + 5..begin + 13).contains(&at);
+            let expected = if is_number { End::Whole } else { End::Damaged };
+            assert_eq!(end, expected, "{with:#x} at {}", at - begin);
+        }
+    }
+}
+
+#[test]
+fn a_store_of_an_earlier_version_gets_its_mark_and_loses_nothing() {
+    let journal = journal();
+    let dir = journal.template.path();
+    // As an earlier version left it: no mark in the lock file; the batches in the journal have one or none.
+    fs::write(dir.join("in-use"), "complete\n").expect("is written");
+    fs::write(dir.join("0.jnl"), &journal.bytes).expect("is written");
+    assert_same("with a new mark", stored_in(dir), &after(BATCHES));
+    let first = mark_of(&journal);
+    assert_same("opened again", stored_in(dir), &after(BATCHES));
+    assert_eq!(mark_of(&journal), first);
 }

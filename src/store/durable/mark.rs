@@ -1,0 +1,75 @@
+//! The store's mark: random bytes with which each of its batches begins in the journal.
+//!
+//! A journal has values in it, and a value may hold anything, a whole batch included. When the end of a journal
+//! is torn, the question is whether batches follow that were acknowledged; what a value holds must not answer
+//! it. No client ever sees the mark, so that what bears it was written by the store.
+//!
+//! It stands in the lock file, because it is needed before the database is open. A store without one (an
+//! earlier version's, or one whose disk was full when it was created) gets it at the next start.
+
+use super::journal;
+
+/// The note that bears the mark: the first row of each batch.
+pub(super) const NOTE: &[u8] = b"!mark";
+
+const BYTES: usize = 16;
+
+/// Where the note's key stands in a batch.
+const KEY_AT: usize = journal::START_BYTES + journal::ITEM_HEAD_BYTES;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Mark([u8; BYTES]);
+
+impl Mark {
+    pub(super) fn random() -> Self {
+        Self(rand::random())
+    }
+
+    pub(super) fn bytes(self) -> [u8; BYTES] {
+        self.0
+    }
+
+    /// As it stands in the lock file.
+    pub(super) fn to_text(self) -> String {
+        format!("mark {:032x}\n", u128::from_be_bytes(self.0))
+    }
+
+    /// The mark in a lock file, if there is a whole one.
+    pub(super) fn from_text(text: &str) -> Option<Self> {
+        let digits = text.lines().find_map(|line| line.strip_prefix("mark "))?;
+        let number = u128::from_str_radix(digits, 16)
+            .ok()
+            .filter(|_| digits.len() == 2 * BYTES);
+        number.map(|number| Self(number.to_be_bytes()))
+    }
+
+    /// Whether a batch of the store begins behind the one that is torn at the beginning of `rest`.
+    pub(super) fn follows_in(self, rest: &[u8]) -> bool {
+        let row = [NOTE, &self.0].concat();
+        let mut from = 0;
+        // Of one byte only this is fast, and all other places need no look.
+        while let Some(next) = rest[from..].iter().position(|byte| *byte == row[0]) {
+            let at = from + next;
+            if at != KEY_AT && rest[at..].starts_with(&row) {
+                return true;
+            }
+            from = at + 1;
+        }
+        false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_survives_its_text_and_half_of_it_is_none() {
+        let mark = Mark::random();
+        let text = format!("complete\n{}", mark.to_text());
+        assert_eq!(Mark::from_text(&text), Some(mark));
+        for end in 0..text.len() - 1 {
+            assert_eq!(Mark::from_text(&text[..end]), None, "{end}");
+        }
+    }
+}

@@ -25,7 +25,10 @@ pub mod trio;
 // instruments: each owns one thing outside the process
 pub mod net;
 pub mod store;
+
+// foundations: what a program says while it runs
 pub mod telemetry;
+
 
 // translations: text, bytes and errors to types, and back
 pub mod config;

@@ -17,7 +17,7 @@ fn main() -> ExitCode {
     program::run(USAGE, |arguments: Arguments| {
         let done = run(arguments.command())?;
         if done == Verdict::NoSuchKey {
-            eprintln!("causeway: no such key");
+            telemetry::say("causeway: no such key");
         }
         Ok(done)
     })
@@ -53,7 +53,7 @@ fn serve(arguments: &Serve) -> Result<Verdict, Failure> {
     let started = || {
         warnings
             .iter()
-            .for_each(|warning| eprintln!("causeway: {warning}"))
+            .for_each(|warning| telemetry::say(&format!("causeway: {warning}")))
     };
     served(server::serve(&config, started))
 }
@@ -91,7 +91,7 @@ fn data_server(arguments: &DataServer) -> Result<Verdict, Failure> {
 /// What every server does before it serves.
 fn begin(logging: &Logging, lines: &Lines) -> Result<(), Failure> {
     if logging.exit_with_parent {
-        cli::parent::stop_with_parent();
+        cli::parent::stop_with_parent()?;
     }
     lines.start()
 }

@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::Failure;
-use crate::telemetry::{self, LogFormat};
+use crate::telemetry::{self, LogFormat, TelemetryError};
 
 /// What is logged, and how.
 #[derive(Debug, Args)]
@@ -51,7 +51,10 @@ impl Lines {
     /// Starts to log, for the whole process.
     pub fn start(&self) -> Result<(), Failure> {
         let started = telemetry::start(&self.filter, self.format);
-        started.map_err(|mistake| Failure::Usage(mistake.to_string()))
+        started.map_err(|error| match error {
+            TelemetryError::BadFilter(_) | TelemetryError::BadFormat(_) => Failure::Usage(error.to_string()),
+            TelemetryError::Twice | TelemetryError::Thread(_) => Failure::Failed(error.to_string()),
+        })
     }
 }
 

@@ -6,6 +6,7 @@ use comfy_table::{Table, presets};
 use serde_json::Value;
 
 use super::Failure;
+use crate::system;
 
 pub(super) fn print(bytes: &[u8]) -> Result<(), Failure> {
     print_if_read(bytes).map(drop)
@@ -18,7 +19,8 @@ pub(super) fn print_if_read(bytes: &[u8]) -> Result<bool, Failure> {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
         Err(error) => Err(Failure::Failed(format!(
-            "cannot write to standard output: {error}"
+            "cannot write to standard output: {}",
+            system::explain(&error)
         ))),
     }
 }

@@ -2,20 +2,23 @@
 //!
 //! The parent holds the other end of standard input. However it ends, SIGKILL included, the kernel
 //! closes that end, and the node stops as if it had been told to.
-#![expect(
-    clippy::disallowed_methods,
-    reason = "a thread that waits for the end of standard input, for the life of the process"
-)]
-
 use std::io::{copy, sink, stdin};
+use std::thread;
 
 use rustix::process::{Signal, getpid, kill_process};
 
+use super::Failure;
+use crate::system;
+
 /// Sends this process SIGTERM when standard input ends.
-pub fn stop_with_parent() {
-    std::thread::spawn(|| {
+pub fn stop_with_parent() -> Result<(), Failure> {
+    let started = thread::Builder::new().name("parent".into()).spawn(|| {
         // An error is an end as well: whatever was there to hold this node is gone.
         let _ = copy(&mut stdin().lock(), &mut sink());
         let _ = kill_process(getpid(), Signal::TERM);
     });
+    started.map(drop).map_err(|error| {
+        let why = system::explain(&error);
+        Failure::Failed(format!("the thread that watches the parent cannot start: {why}"))
+    })
 }

@@ -2,12 +2,13 @@
 //! a person looks, and a line for each phase where a program keeps it.
 
 use std::convert::Infallible;
-use std::io::{IsTerminal, Write, stderr};
+use std::io::{IsTerminal, stderr};
 use std::time::Duration;
 
 use tokio::time::sleep;
 
 use crate::client::{Change, Client};
+use crate::telemetry;
 
 /// Often enough to look alive, seldom enough to cost the node nothing.
 const POLL: Duration = Duration::from_millis(200);
@@ -41,7 +42,7 @@ impl Progress {
             // A node that does not answer this may still be changing the view.
             let change = client.status().await.ok().and_then(|status| status.change);
             if let Some(text) = change.and_then(|change| self.text(&change)) {
-                write(&text);
+                telemetry::show(&text);
             }
         }
     }
@@ -49,7 +50,7 @@ impl Progress {
     /// Leaves the terminal as it was.
     pub(super) fn end(&self) {
         if self.is_shown {
-            write("\r\x1b[K");
+            telemetry::show("\r\x1b[K");
         }
     }
 
@@ -89,12 +90,6 @@ pub(super) fn sentence(change: &Change) -> String {
         change.keys_to_go,
         Duration::from_millis(change.for_ms).as_secs_f64(),
     )
-}
-
-fn write(text: &str) {
-    // Nobody may be reading, and the change is what matters.
-    let mut stderr = stderr().lock();
-    let _ = stderr.write_all(text.as_bytes()).and_then(|()| stderr.flush());
 }
 
 #[cfg(test)]

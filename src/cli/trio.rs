@@ -1,14 +1,13 @@
 //! The arguments of `master-svr`, `svr` and `clt`, and what `clt` prints.
 
 use std::ffi::OsString;
-use std::io::Write as _;
 use std::os::unix::ffi::OsStringExt as _;
 
 use bytes::Bytes;
 use clap::{Parser, ValueEnum};
 
 use super::logging::Lines;
-use super::{Failure, Verdict};
+use super::{Failure, Verdict, output};
 use crate::trio::{Answer, Ask, Operation, Whom, ask};
 
 /// `master-svr`: knows the servers, and which of them owns a key.
@@ -119,7 +118,10 @@ impl Clt {
     pub async fn run(self) -> Result<Verdict, Failure> {
         match ask(&self.request()?).await {
             Ok(Answer::Stored) => Ok(Verdict::Done),
-            Ok(Answer::Value(value)) => print(&value),
+            Ok(Answer::Value(value)) => {
+                output::print(&[&value[..], b"\n"].concat())?;
+                Ok(Verdict::Done)
+            }
             Ok(Answer::NoSuchKey | Answer::Elsewhere) => Ok(Verdict::NoSuchKey),
             Err(error) => Err(Failure::Failed(error.to_string())),
         }
@@ -147,14 +149,6 @@ fn port(given: Option<String>, what: &str) -> Result<u16, Failure> {
     let given = given.ok_or_else(|| Failure::Usage(format!("{what} is missing")))?;
     let port = given.parse().ok().filter(|port| *port != 0);
     port.ok_or_else(|| Failure::Usage(format!("{what} is a number from 1 to 65535, not {given:?}")))
-}
-
-/// The bytes of the value and the end of a line.
-fn print(value: &[u8]) -> Result<Verdict, Failure> {
-    let mut out = std::io::stdout().lock();
-    let printed = out.write_all(&[value, b"\n"].concat()).and_then(|()| out.flush());
-    printed.map_err(|error| Failure::Failed(format!("cannot print the value: {error}")))?;
-    Ok(Verdict::Done)
 }
 
 #[cfg(test)]

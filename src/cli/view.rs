@@ -7,6 +7,7 @@ use crate::client::{
     Client, ClientError, Layout, Preview, Status, Updated, ViewChange, ViewChangeKind, ViewChanged,
 };
 use crate::names::{NodeId, SLOTS};
+use crate::telemetry;
 
 pub async fn view(arguments: Arguments) -> Result<Verdict, Failure> {
     let Arguments { asking, command } = arguments;
@@ -55,7 +56,7 @@ async fn change(asking: &Asking, change: &ViewChange) -> Result<Verdict, Failure
         ..
     }) = &changed
     {
-        eprintln!("causeway: {warning}");
+        telemetry::say(&format!("causeway: {warning}"));
     }
     if !asking.json {
         let text = match &changed {

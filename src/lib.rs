@@ -24,11 +24,12 @@ pub mod trio;
 
 // instruments: each owns one thing outside the process
 pub mod net;
+pub mod signals;
 pub mod store;
 
-// foundations: what a program says while it runs
+// foundations: what a program says while it runs, and what it runs on
 pub mod telemetry;
-
+pub mod threads;
 
 // translations: text, bytes and errors to types, and back
 pub mod config;

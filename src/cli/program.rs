@@ -7,12 +7,14 @@
 //! | 2 | there is no such key |
 //! | 64 | a mistake in arguments or settings (`EX_USAGE` of sysexits); `clt` has 1 for it |
 
+use std::io::{IsTerminal as _, stderr};
 use std::process::ExitCode;
 
 use clap::Parser;
 
 use super::given::prepare;
-use super::{Failure, Verdict};
+use super::{Failure, Verdict, output};
+use crate::{signals, system, telemetry, threads};
 
 const FAILED: u8 = 1;
 const NO_SUCH_KEY: u8 = 2;
@@ -22,38 +24,62 @@ pub const USAGE: u8 = 64;
 
 /// Reads the arguments, does the work, and says on standard error why it was not done.
 pub fn run<A: Parser>(usage: u8, work: impl FnOnce(A) -> Result<Verdict, Failure>) -> ExitCode {
+    telemetry::report_panics();
     let variable = |name: &str| std::env::var_os(name);
     let (command, arguments) = prepare(A::command(), std::env::args_os().collect(), &variable);
     let matches = command.try_get_matches_from(arguments);
-    let arguments = match matches.and_then(|matches| A::from_arg_matches(&matches)) {
-        Ok(arguments) => arguments,
-        Err(message) => {
-            // Also --help and --version; whoever closed the pipe does not want the rest.
-            let _ = message.print();
-            return if message.use_stderr() {
-                usage.into()
+    let outcome = match matches.and_then(|matches| A::from_arg_matches(&matches)) {
+        Ok(arguments) => work(arguments),
+        Err(message) if message.use_stderr() => {
+            let text = message.render();
+            let is_terminal = stderr().is_terminal();
+            let text = if is_terminal {
+                text.ansi().to_string()
             } else {
-                ExitCode::SUCCESS
+                text.to_string()
             };
+            telemetry::show(&text);
+            return usage.into();
+        }
+        // --help and --version.
+        Err(message) => {
+            let text = message.render();
+            let text = if output::is_terminal() {
+                text.ansi().to_string()
+            } else {
+                text.to_string()
+            };
+            output::print(text.as_bytes()).map(|()| Verdict::Done)
         }
     };
-    let failure = match work(arguments) {
-        Ok(Verdict::Done) => return ExitCode::SUCCESS,
-        Ok(Verdict::NoSuchKey) => return NO_SUCH_KEY.into(),
-        Err(failure) => failure,
+    let code = match outcome {
+        Ok(Verdict::Done) => ExitCode::SUCCESS,
+        Ok(Verdict::NoSuchKey) => NO_SUCH_KEY.into(),
+        Err(failure) => {
+            telemetry::say(&format!("{}: {failure}", A::command().get_name()));
+            match failure {
+                Failure::Usage(_) => usage.into(),
+                Failure::Failed(_) => FAILED.into(),
+            }
+        }
     };
-    eprintln!("{}: {failure}", A::command().get_name());
-    match failure {
-        Failure::Usage(_) => usage.into(),
-        Failure::Failed(_) => FAILED.into(),
-    }
+    telemetry::flush();
+    code
 }
 
 /// Client commands wait for one thing at a time, on this thread.
 pub fn wait_for(work: impl Future<Output = Result<Verdict, Failure>>) -> Result<Verdict, Failure> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| Failure::Failed(format!("cannot start: {error}")))?;
-    runtime.block_on(work)
+    let runtime = threads::runtime();
+    let cannot = |error| Failure::Failed(format!("cannot start: {}", system::explain(&error)));
+    let runtime = runtime.map_err(cannot)?;
+    {
+        let _inside = runtime.enter();
+        signals::survive_file_size_limit().map_err(cannot)?;
+    }
+    let done = runtime.block_on(work);
+    // A look-up of a name that is still under way must not hold up the end.
+    runtime.shutdown_background();
+    done
 }
 
 /// The end of a server that ran until it was told to stop, or could not.

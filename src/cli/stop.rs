@@ -1,44 +1,39 @@
 //! How a command that goes on for long is asked to end.
 
-use futures_util::future::select_all;
+use std::time::Duration;
+
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::Failure;
+use crate::signals::{self, Ending};
+use crate::system;
 
 /// Every way in which a terminal, a person or another program asks a command to end.
-pub(super) struct Stop {
-    signals: Vec<Signal>,
-}
+pub(super) struct Stop(Ending);
 
 impl Stop {
-    pub(super) fn new() -> Result<Self, Failure> {
-        let mut signals = vec![listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?];
-        signals.extend(hangup()?);
-        Ok(Self { signals })
+    /// For a command that needs no longer than `patience` to end: one that still waits then, say for a pipe
+    /// that nobody reads, is ended.
+    pub(super) fn within(patience: Duration) -> Result<Self, Failure> {
+        let ending = signals::hear(true).map_err(|error| cannot(&error))?;
+        ending.allow(patience);
+        Ok(Self(ending))
     }
 
     pub(super) async fn asked(&mut self) {
-        let signals = self.signals.iter_mut();
-        select_all(signals.map(|signal| Box::pin(signal.recv()))).await;
+        self.0.asked().await;
     }
 }
 
 /// The end of the terminal; none under `nohup`, which has it ignored.
 pub(super) fn hangup() -> Result<Option<Signal>, Failure> {
-    if is_ignored(SignalKind::hangup()) {
+    if signals::is_ignored(SignalKind::hangup()) {
         return Ok(None);
     }
-    listen(SignalKind::hangup()).map(Some)
+    let hangup = signal(SignalKind::hangup());
+    hangup.map(Some).map_err(|error| cannot(&error))
 }
 
-fn listen(kind: SignalKind) -> Result<Signal, Failure> {
-    signal(kind).map_err(|error| Failure::Failed(format!("cannot wait for signals: {error}")))
-}
-
-/// Whether whoever started this process has a signal ignored, as Linux tells; elsewhere it is heard.
-fn is_ignored(kind: SignalKind) -> bool {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    let ignored = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
-    ignored.is_some_and(|mask| mask >> (kind.as_raw_value() - 1) & 1 == 1)
+fn cannot(error: &std::io::Error) -> Failure {
+    Failure::Failed(format!("cannot wait for signals: {}", system::explain(error)))
 }

@@ -6,6 +6,8 @@ use std::net::{SocketAddr, TcpListener};
 
 use tokio::net::TcpSocket;
 
+use crate::system;
+
 /// Connections that the kernel keeps until they are accepted; it caps the number by itself.
 const BACKLOG: u32 = 1024;
 
@@ -16,8 +18,8 @@ pub enum BindError {
         "{0} is taken by another process; stop it, or choose another address (--listen or LISTEN, -p, --http)"
     )]
     Taken(SocketAddr),
-    #[error("cannot listen on {0}: {1}")]
-    Failed(SocketAddr, io::Error),
+    #[error("cannot listen on {address}: {}", system::explain(.error))]
+    Failed { address: SocketAddr, error: io::Error },
 }
 
 /// `count` listeners on one address, for runtimes to take over; port 0 takes any that is free, the
@@ -26,7 +28,7 @@ pub fn listen(address: SocketAddr, count: usize) -> Result<Vec<TcpListener>, Bin
     // The first one is bound alone, which fails if anybody has the port, and lets others in only then:
     // with the option set from the start, two processes would share the port and nobody would know.
     let first = bind(address, false).map_err(|error| explain(address, error))?;
-    let failed = |error| BindError::Failed(address, error);
+    let failed = |error| BindError::Failed { address, error };
     first.set_reuseport(true).map_err(failed)?;
     let address = first.local_addr().map_err(failed)?;
     let mut listeners = vec![open(first).map_err(failed)?];
@@ -57,7 +59,7 @@ fn explain(address: SocketAddr, error: io::Error) -> BindError {
     if error.kind() == io::ErrorKind::AddrInUse {
         BindError::Taken(address)
     } else {
-        BindError::Failed(address, error)
+        BindError::Failed { address, error }
     }
 }
 

@@ -1,7 +1,8 @@
-//! From a free port to an orderly end: threads, the host, signals.
+//! From a free port to an orderly end: threads, the host, the request to stop.
 //!
-//! Starting: listen, so that a taken port is the first thing said; start the host; serve. Stopping:
-//! accept no more, answer what is being answered, stop the host (which may need its peers for that),
+//! Starting: listen, so that a taken port is the first thing said; start the host; serve. Everything that a
+//! thread needs is made before the thread, so that what is not to be had ends the process with its reason.
+//! Stopping: accept no more, answer what is being answered, stop the host (which may need its peers for that),
 //! and only then let go of the threads, which carry the peers' streams.
 #![expect(
     clippy::disallowed_types,
@@ -17,8 +18,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tokio::runtime::{Builder, Runtime};
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::runtime::Runtime;
 use tokio::sync::Barrier;
 use tokio_util::sync::CancellationToken;
 
@@ -27,17 +27,23 @@ use super::accept::{Bounds, accept};
 use super::descriptors::room_for_connections;
 use super::listen::{BindError, listen};
 use crate::net::stream::HttpDialer;
+use crate::signals::{self, Ending};
+use crate::{system, threads};
 
 /// How long the last frames to peers may take to leave.
 const FAREWELL: Duration = Duration::from_millis(200);
+
+/// When a process that was asked to stop is ended whatever it still waits for: well above what an orderly end
+/// takes on a busy machine, well below the ten seconds after which Docker kills.
+const END_LIMIT: Duration = Duration::from_secs(5);
 
 /// Why a process does not serve.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError<E> {
     #[error(transparent)]
     Listen(#[from] BindError),
-    #[error("the runtime cannot start: {0}")]
-    Runtime(#[from] io::Error),
+    #[error("the {part} cannot start: {}", system::explain(.error))]
+    Part { part: &'static str, error: io::Error },
     /// By the host.
     #[error("{0}")]
     Start(E),
@@ -54,57 +60,104 @@ where
     H: Host,
     S: Future<Output = Result<Arc<H>, E>>,
 {
-    runtime()?.block_on(async {
-        let threads = thread::available_parallelism().map_or(1, NonZero::get);
-        bounds.connections_max = bounds.connections_max.min(room_for_connections() / threads);
-        let mut listeners = listen(address, threads)?;
-        let own = listeners.pop().expect("there is at least one thread");
-        let mut signals = Signals::new()?;
-        let host = tokio::select! {
-            host = start(HttpDialer::new(bounds.carriers.clone())) => host.map_err(RunError::Start)?,
-            () = signals.next() => return Ok(()),
-        };
-        let hall = Arc::new(Hall::new(host, bounds, threads));
-        let others: Vec<_> = listeners
-            .into_iter()
-            .map(|listener| hall.open(listener))
-            .collect::<Result<_, _>>()?;
-        tracing::info!(address = %own.local_addr()?, threads, "listening");
-        let (served, ()) = tokio::join!(hall.serve(own), hall.stop_on(signals));
+    let ending = signals::hear(false).map_err(|error| RunError::Part {
+        part: "thread for signals",
+        error,
+    })?;
+    let runtime = runtime()?;
+    let threads = thread::available_parallelism().map_or(1, NonZero::get);
+    bounds.connections_max = bounds.connections_max.min(room_for_connections() / threads);
+    let served = serve(
+        &runtime,
+        &ending,
+        Plan {
+            address,
+            bounds,
+            threads,
+        },
+        start,
+    );
+    // A look-up of a name that is still under way must not hold up the end.
+    runtime.shutdown_background();
+    served
+}
+
+struct Plan {
+    address: SocketAddr,
+    bounds: Bounds,
+    threads: usize,
+}
+
+fn serve<H, E, S>(
+    runtime: &Runtime,
+    ending: &Ending,
+    plan: Plan,
+    start: impl FnOnce(HttpDialer) -> S,
+) -> Result<(), RunError<E>>
+where
+    H: Host,
+    S: Future<Output = Result<Arc<H>, E>>,
+{
+    let mut listeners = {
+        let _inside = runtime.enter();
+        listen(plan.address, plan.threads)?
+    };
+    let own = listeners.pop().expect("there is at least one thread");
+    let address = own.local_addr().unwrap_or(plan.address);
+    let own = registered(own, runtime)?;
+    let desks: Vec<Desk> = listeners.into_iter().map(Desk::new).collect::<Result<_, _>>()?;
+    let carriers = plan.bounds.carriers.clone();
+    let host = runtime.block_on(async { start(HttpDialer::new(carriers)).await });
+    let hall = Arc::new(Hall::new(
+        host.map_err(RunError::Start)?,
+        plan.bounds,
+        plan.threads,
+    ));
+    ending.allow(END_LIMIT);
+    let others = desks.into_iter().map(|desk| hall.open(desk));
+    let others: Vec<_> = others.collect::<Result<_, _>>()?;
+    tracing::info!(%address, threads = plan.threads, "listening");
+    runtime.block_on(async {
+        tokio::join!(hall.serve(own), hall.stop_on(ending));
         hall.close().await;
-        others.into_iter().try_for_each(join)?;
-        Ok(served?)
+    });
+    others.into_iter().for_each(join);
+    Ok(())
+}
+
+fn runtime<E>() -> Result<Runtime, RunError<E>> {
+    threads::runtime().map_err(|error| RunError::Part {
+        part: "runtime",
+        error,
     })
 }
 
-fn runtime() -> io::Result<Runtime> {
-    Builder::new_current_thread().enable_all().build()
-}
-
-fn join(thread: JoinHandle<io::Result<()>>) -> io::Result<()> {
+fn join(thread: JoinHandle<()>) {
     thread
         .join()
-        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
 }
 
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
+/// What a thread serves with.
+struct Desk {
+    runtime: Runtime,
+    listener: TcpListener,
 }
 
-impl Signals {
-    fn new() -> io::Result<Self> {
-        let terminate = signal(SignalKind::terminate())?;
-        let interrupt = signal(SignalKind::interrupt())?;
-        Ok(Self { terminate, interrupt })
+impl Desk {
+    fn new<E>(listener: std::net::TcpListener) -> Result<Self, RunError<E>> {
+        let runtime = runtime()?;
+        let listener = registered(listener, &runtime)?;
+        Ok(Self { runtime, listener })
     }
+}
 
-    async fn next(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => tracing::info!("stopping: SIGTERM"),
-            _ = self.interrupt.recv() => tracing::info!("stopping: SIGINT"),
-        }
-    }
+fn registered<E>(listener: std::net::TcpListener, runtime: &Runtime) -> Result<TcpListener, RunError<E>> {
+    let _inside = runtime.enter();
+    TcpListener::from_std(listener).map_err(|error| RunError::Part {
+        part: "listener",
+        error,
+    })
 }
 
 /// What the threads share.
@@ -130,41 +183,36 @@ impl<H: Host> Hall<H> {
         }
     }
 
-    /// Serves a listener on a thread of its own.
-    fn open(self: &Arc<Self>, listener: std::net::TcpListener) -> io::Result<JoinHandle<io::Result<()>>> {
+    /// Serves on a thread of its own.
+    fn open<E>(self: &Arc<Self>, desk: Desk) -> Result<JoinHandle<()>, RunError<E>> {
         let hall = Arc::clone(self);
-        thread::Builder::new().name("http".into()).spawn(move || {
-            runtime()?.block_on(async {
-                let served = hall.serve(listener).await;
+        let Desk { runtime, listener } = desk;
+        let thread = thread::Builder::new().name("http".into()).spawn(move || {
+            runtime.block_on(async {
+                hall.serve(listener).await;
                 hall.gone.cancelled().await;
-                served
-            })
+            });
+            runtime.shutdown_background();
+        });
+        thread.map_err(|error| RunError::Part {
+            part: "thread for requests",
+            error,
         })
     }
 
     /// Serves a listener on this thread's runtime until all threads have answered their last request.
-    async fn serve(&self, listener: std::net::TcpListener) -> io::Result<()> {
-        let listener = TcpListener::from_std(listener);
-        let served = match listener {
-            Ok(listener) => {
-                let (host, bounds) = (Arc::clone(&self.host), Arc::clone(&self.bounds));
-                accept(listener, host, bounds, self.stop.clone()).await;
-                Ok(())
-            }
-            Err(error) => Err(error),
-        };
-        // A process that serves on half of its threads would answer every second client.
-        self.stop.cancel();
+    async fn serve(&self, listener: TcpListener) {
+        let (host, bounds) = (Arc::clone(&self.host), Arc::clone(&self.bounds));
+        accept(listener, host, bounds, self.stop.clone()).await;
         self.drained.wait().await;
-        served
     }
 
-    async fn stop_on(&self, mut signals: Signals) {
+    async fn stop_on(&self, ending: &Ending) {
         tokio::select! {
-            () = signals.next() => self.stop.cancel(),
-            () = self.host.ended() => self.stop.cancel(),
-            () = self.stop.cancelled() => {}
+            () = ending.asked() => {}
+            () = self.host.ended() => {}
         }
+        self.stop.cancel();
     }
 
     async fn close(&self) {

@@ -2,12 +2,11 @@
 //! its own because its commits block.
 
 use std::sync::Arc;
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 
 use bytes::Bytes;
 use http::{Request, Response};
 use parking_lot::Mutex;
-use tokio::runtime::Builder;
 
 use super::{Bounds, Host, RunError, run};
 use crate::api;
@@ -16,6 +15,7 @@ use crate::net::Pipe;
 use crate::net::stream::HttpDialer;
 use crate::node::{Committer, Machine, Node, Parts, StartError, Tasks};
 use crate::store::{DurableEngine, Engine, MemoryEngine, OpenError};
+use crate::{system, threads};
 
 /// Why a node does not serve.
 #[derive(Debug, thiserror::Error)]
@@ -24,7 +24,7 @@ pub enum ServeError {
     Open(#[from] OpenError),
     #[error(transparent)]
     Start(#[from] StartError),
-    #[error("the committer's thread cannot start: {0}")]
+    #[error("the committer's thread cannot start: {}", system::explain(.0))]
     Thread(#[from] std::io::Error),
 }
 
@@ -66,10 +66,7 @@ impl Served {
 }
 
 fn run_committer(committer: Committer) -> std::io::Result<JoinHandle<()>> {
-    let runtime = Builder::new_current_thread().enable_time().build()?;
-    thread::Builder::new()
-        .name("committer".to_owned())
-        .spawn(move || runtime.block_on(committer.run()))
+    threads::start("committer", || Ok(|| committer.run()))
 }
 
 impl Host for Served {

@@ -4,10 +4,9 @@
 //! it (see `process`), and because an order must go on when the task that gave it is gone.
 
 use std::io;
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
-use tokio::runtime::Builder;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -15,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::fleet::Fleet;
 use super::start::start;
 use super::{Found, Repaired, Settings, SharderError, Size, Status, Stored};
+use crate::threads;
 
 /// How often servers that do not answer are asked whether they do again.
 const SILENCE_PERIOD: Duration = Duration::from_secs(1);
@@ -42,13 +42,9 @@ pub(super) fn spawn(
     mut orders: mpsc::Receiver<Order>,
     stop: CancellationToken,
 ) -> io::Result<JoinHandle<()>> {
-    let runtime = Builder::new_current_thread().enable_all().build()?;
-    let mut deaths = {
-        let _inside = runtime.enter();
-        signal(SignalKind::child())?
-    };
-    thread::Builder::new().name("redis-owner".into()).spawn(move || {
-        runtime.block_on(async {
+    threads::start("redis-owner", || {
+        let mut deaths = signal(SignalKind::child())?;
+        Ok(move || async move {
             let mut owner = Owner {
                 settings,
                 fleet: None,
@@ -62,7 +58,7 @@ pub(super) fn spawn(
             // The servers first: when the orders' other end closes, they are gone.
             drop(owner);
             drop(orders);
-        });
+        })
     })
 }
 

@@ -26,6 +26,9 @@ use super::stop::Stop;
 use super::{Failure, Verdict, both, client, output};
 use crate::client::ClientError;
 
+/// A request that is under way, and the report.
+const END_LIMIT: Duration = Duration::from_secs(5);
+
 #[derive(Debug, Clone, Copy)]
 enum Part {
     Fill,
@@ -33,7 +36,7 @@ enum Part {
 }
 
 pub async fn bench(arguments: Bench) -> Result<Verdict, Failure> {
-    let mut stop = Stop::new()?;
+    let mut stop = Stop::within(END_LIMIT)?;
     let is_over = Cell::new(false);
     let interrupted = async {
         stop.asked().await;

@@ -22,6 +22,7 @@ use super::stop::Stop;
 use super::{Failure, Verdict, output};
 use crate::client::{Client, ClientError, Status};
 use crate::names::NodeId;
+use crate::telemetry;
 use folder::Folder;
 use process::Process;
 use watch::Condition;
@@ -46,7 +47,7 @@ struct Lab {
 /// Runs a lab until it is told to stop.
 pub async fn lab(arguments: Arguments) -> Result<Verdict, Failure> {
     // Before the first node starts, so that none can be left behind.
-    let mut stop = Stop::new()?;
+    let mut stop = Stop::within(STOP_DEADLINE + Duration::from_secs(1))?;
     let mut lab = Lab::start(Folder::open(&arguments)?)?;
     let outcome = tokio::select! {
         () = stop.asked() => Ok(()),
@@ -64,10 +65,7 @@ impl Lab {
         let program = std::env::current_exe();
         let program =
             program.map_err(|error| Failure::Failed(format!("cannot find this program: {error}")))?;
-        eprintln!(
-            "{}",
-            picture::opening(&folder.shown, &folder.layout, folder.goes_on)
-        );
+        telemetry::say(&picture::opening(&folder.shown, &folder.layout, folder.goes_on));
         let processes = processes(&program, &folder)?;
         let client = Client::new(folder.layout.nodes()).with_timeout(ANSWER_TIMEOUT);
         Ok(Self {
@@ -137,7 +135,7 @@ impl Lab {
                 let now = condition(&self.client, process).await;
                 let node = process.node.as_str();
                 if let Some(text) = watch::news(node, before, &now, &process.command_line()) {
-                    eprintln!("{text}");
+                    telemetry::say(&text);
                 }
                 *before = now;
             }
@@ -147,7 +145,7 @@ impl Lab {
 
     /// Stops the nodes in good order, and by force those that take too long.
     async fn stop(&mut self) {
-        eprintln!("stopping the nodes");
+        telemetry::say("stopping the nodes");
         self.processes.iter_mut().for_each(Process::terminate);
         let all_gone = async {
             for process in &mut self.processes {

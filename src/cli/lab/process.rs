@@ -10,6 +10,7 @@ use tokio::process::{Child, Command};
 use super::super::Failure;
 use super::folder::Folder;
 use crate::names::NodeId;
+use crate::system;
 
 /// Lines of a log that are shown when its node fails.
 const TAIL_LINES: usize = 12;
@@ -38,7 +39,9 @@ impl Process {
     ) -> Result<Self, Failure> {
         let (log, data_dir) = (folder.log(number), folder.data_dir(number));
         let arguments = arguments(folder, &node, view, &data_dir);
-        let failed = |error: std::io::Error| Failure::Failed(format!("cannot start {node}: {error}"));
+        let failed = |error: std::io::Error| {
+            Failure::Failed(format!("cannot start {node}: {}", system::explain(&error)))
+        };
         let output = fs::OpenOptions::new()
             .create(true)
             .append(true)

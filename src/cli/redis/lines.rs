@@ -11,7 +11,7 @@ use std::thread;
 use tokio::sync::mpsc;
 
 use crate::cli::Failure;
-use crate::text;
+use crate::{system, text};
 
 /// Commands are short; this keeps out what is no text at all.
 const LINE_BYTES_MAX: u64 = 64 * 1024;
@@ -43,15 +43,19 @@ impl Lines {
             }
             None => reader.spawn(move || send_all(stdin().lock(), &sender)),
         };
-        started.map_err(|error| Failure::Failed(format!("cannot read commands: {error}")))?;
+        started.map_err(|error| cannot(&error))?;
         Ok(Self(receiver))
     }
 
     /// The next line; nothing at the end.
     pub(super) async fn next(&mut self) -> Result<Option<Line>, Failure> {
         let line = self.0.recv().await.transpose();
-        line.map_err(|error| Failure::Failed(format!("cannot read commands: {error}")))
+        line.map_err(|error| cannot(&error))
     }
+}
+
+fn cannot(error: &io::Error) -> Failure {
+    Failure::Failed(format!("cannot read commands: {}", system::explain(error)))
 }
 
 fn send_all(mut input: impl BufRead, lines: &mpsc::Sender<io::Result<Line>>) {

@@ -13,6 +13,7 @@ use std::future::pending;
 use std::io::{IsTerminal as _, stdin};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 
@@ -25,6 +26,9 @@ use command::Command;
 use lines::{Line, Lines};
 
 const PROMPT: &[u8] = b"> ";
+
+/// The servers are told to end, and killed if they do not.
+const END_LIMIT: Duration = Duration::from_secs(5);
 
 /// Reads commands and has a sharder carry them out.
 #[derive(Debug)]
@@ -62,7 +66,7 @@ pub fn sharder(arguments: &Arguments) -> Result<Arc<Sharder>, Failure> {
 
 /// Runs a shell until its input ends, or a signal ends it; the servers end with it.
 pub async fn redis(arguments: Arguments) -> Result<Verdict, Failure> {
-    let mut stop = Stop::new()?;
+    let mut stop = Stop::within(END_LIMIT)?;
     let sharder = sharder(&arguments)?;
     let shell = Shell::new(Arc::clone(&sharder), arguments.script);
     let outcome = shell.outcome();

@@ -1,0 +1,88 @@
+//! Threads with a runtime of their own: the committer, the owner of servers, the one that hears signals.
+//!
+//! Everything that can fail does so before the thread runs, so that the caller hears of it. Apart from the
+//! threads' owners, because a runtime must not be dropped inside another one, which is where a caller stands
+//! when its thread cannot be started.
+
+use std::io;
+use std::os::unix::net::UnixStream;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use tokio::runtime::{Builder, Runtime};
+
+/// Longer than any process lives.
+const FOR_GOOD: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+
+/// Starts a thread that runs what `work` makes. `prepare` makes `work`, within the thread's runtime.
+pub fn start<W, F>(name: &str, prepare: impl FnOnce() -> io::Result<W>) -> io::Result<JoinHandle<()>>
+where
+    W: FnOnce() -> F + Send + 'static,
+    F: Future<Output = ()>,
+{
+    let runtime = Owned(Some(builder()?.build()?));
+    let work = {
+        let _inside = runtime.get().enter();
+        prepare()?
+    };
+    thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(move || runtime.get().block_on(async { work().await }))
+}
+
+/// A runtime for one thread, on which names can be looked up.
+pub fn runtime() -> io::Result<Runtime> {
+    // A look-up needs a thread. The library panics if it may have none, and waits if it has one already: so it
+    // gets one at once, for good. Whether there can be one is tried before, because here that is an error.
+    let probe = thread::Builder::new().name("probe".into()).spawn(|| {})?;
+    probe.join().expect("does nothing");
+    let runtime = builder()?.thread_keep_alive(FOR_GOOD).build()?;
+    drop(runtime.spawn_blocking(|| {}));
+    Ok(runtime)
+}
+
+fn builder() -> io::Result<Builder> {
+    // The library panics if it cannot have the descriptors for the signals of the process: two, and those of its
+    // own that it opens before, six in all.
+    drop(
+        [(); 4]
+            .map(|()| UnixStream::pair())
+            .into_iter()
+            .collect::<io::Result<Vec<_>>>()?,
+    );
+    let mut builder = Builder::new_current_thread();
+    builder.enable_all();
+    Ok(builder)
+}
+
+/// A runtime that may be dropped anywhere: nothing waits for what is still under way on it.
+struct Owned(Option<Runtime>);
+
+impl Owned {
+    fn get(&self) -> &Runtime {
+        self.0.as_ref().expect("is there until it is dropped")
+    }
+}
+
+impl Drop for Owned {
+    fn drop(&mut self) {
+        self.0.take().into_iter().for_each(Runtime::shutdown_background);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    type Work = fn() -> std::future::Ready<()>;
+
+    #[tokio::test]
+    async fn what_fails_before_the_thread_runs_is_told_inside_of_another_runtime_too() {
+        let cannot = || -> io::Result<Work> { Err(io::ErrorKind::OutOfMemory.into()) };
+        let error = start("never", cannot).expect_err("cannot be prepared");
+        assert_eq!(error.kind(), io::ErrorKind::OutOfMemory);
+        let ended: Work = || std::future::ready(());
+        let thread = start("ends", || Ok(ended)).expect("starts");
+        thread.join().expect("ends without a panic");
+    }
+}

@@ -12,6 +12,7 @@ use causeway::cli::redis::arguments::Redis;
 use causeway::cli::settings::Start;
 use causeway::cli::{self, Failure, Verdict};
 use causeway::server::{self, RunError};
+use causeway::telemetry;
 
 fn main() -> ExitCode {
     program::run(USAGE, |arguments: Arguments| {

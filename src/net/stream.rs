@@ -37,6 +37,9 @@ pub const PEER_PATH: &str = "/causeway/peer";
 /// What the connection becomes. A version that cannot talk to this one has another name.
 pub const PEER_PROTOCOL: &str = "causeway-peer/1";
 
+/// How the protocols of all versions begin.
+pub const PEER_PROTOCOLS: &str = "causeway-peer/";
+
 /// The header in which both sides say which version of the program they run.
 pub const PEER_VERSION: &str = "causeway-version";
 

@@ -33,7 +33,7 @@ use super::accept::{BodyRoom, Bounds};
 use super::pieces::{Pieces, Sending};
 use super::refusal::{Guard, Socket};
 use crate::api::{Unheard, refuse_unoffered, turn_away};
-use crate::net::stream::{PEER_PATH, PEER_PROTOCOL, PEER_VERSION, VERSION, carry};
+use crate::net::stream::{PEER_PATH, PEER_PROTOCOL, PEER_PROTOCOLS, PEER_VERSION, VERSION, carry};
 
 /// The longest spelling of a byte: a JSON escape, such as `\u0000`.
 const SPELLING_BYTES_MAX: usize = 6;
@@ -184,7 +184,8 @@ fn log_end(ended: hyper::Result<()>) {
 /// Whether the stream that a peer asks for, if it asks for one, is one of this version.
 fn is_own_stream(request: &Request<Incoming>) -> Option<bool> {
     let wanted = request.headers().get(UPGRADE)?;
-    let is_asked = request.uri().path() == PEER_PATH && request.method() == Method::GET;
+    let is_peers = wanted.as_bytes().starts_with(PEER_PROTOCOLS.as_bytes());
+    let is_asked = is_peers && request.uri().path() == PEER_PATH && request.method() == Method::GET;
     is_asked.then(|| wanted == PEER_PROTOCOL)
 }
 

@@ -258,8 +258,13 @@ fn a_bench_of_nothing_ends_at_once() {
     );
 }
 
-/// Answers one request with this reply.
-fn answer_once(status: &str, body: &str, command: impl FnOnce(&str) -> Output) -> Output {
+/// Runs a command against a node that answers one request with this reply, after `meanwhile`.
+fn answered_once(
+    status: &str,
+    body: &str,
+    meanwhile: impl FnOnce() + Send,
+    command: impl FnOnce(&str) -> Output,
+) -> Output {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let node = listener.local_addr().expect("has an address").to_string();
     std::thread::scope(|scope| {
@@ -267,9 +272,11 @@ fn answer_once(status: &str, body: &str, command: impl FnOnce(&str) -> Output) -
             let (mut client, _) = listener.accept().expect("a client comes");
             let head = BufReader::new(&client).lines().map(|line| line.expect("is text"));
             head.take_while(|line| !line.is_empty()).for_each(drop);
+            meanwhile();
             answer(&mut client, status, body);
         });
         let output = command(&node);
+        // A command that gave up early must not leave the node waiting for it.
         drop(TcpStream::connect(&node));
         output
     })
@@ -277,36 +284,36 @@ fn answer_once(status: &str, body: &str, command: impl FnOnce(&str) -> Output) -
 
 #[test]
 fn what_was_done_and_what_went_wrong_with_the_session_file_are_two_statements() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let session = folder.path().join("s");
     let done = r#"{"result":"success","partition_id":1,"causal_payload":"P","replicas":2}"#;
-    let put = |session: &'static str| {
-        answer_once("201 Created", done, move |node| {
+    let put = |session: &std::path::Path, meanwhile: &(dyn Fn() + Sync)| {
+        let session = session.to_str().expect("is text");
+        answered_once("201 Created", done, meanwhile, |node| {
             causeway(&[], &["put", "x", "1", "--node", node, "--session", session])
         })
     };
-    let output = put("/dev/full");
-    let said = [
-        "the value was stored, but session file /dev/full cannot be written",
-        "--payload P",
-    ];
+    let spoil = || std::fs::create_dir(&session).expect("nothing is there yet");
+    let output = put(&session, &spoil);
+    let said = ["the value was stored, but session file", "--payload P"];
     assert_ends(&output, 1, &said);
     let told = "created in partition 1, on 2 replicas\n";
     assert_eq!(String::from_utf8_lossy(&output.stdout), told);
     // A device stays one, whoever writes.
-    assert_ends(&put("/dev/null"), 0, &[]);
-    assert!(std::fs::write("/dev/null", "x").is_ok_and(|()| !std::path::Path::new("/dev/null").is_file()));
+    let null = std::path::Path::new("/dev/null");
+    assert_ends(&put(null, &|| ()), 0, &[]);
+    assert!(std::fs::metadata(null).is_ok_and(|known| !known.is_file()));
     // What can be known before is said before: nobody is asked.
-    let nowhere = causeway(
-        &[],
-        &[
-            "put",
-            "x",
-            "1",
-            "--node",
-            "127.0.0.1:2",
-            "--session",
-            "/no/such/folder/s",
-        ],
-    );
+    let arguments = [
+        "put",
+        "x",
+        "1",
+        "--node",
+        "127.0.0.1:2",
+        "--session",
+        "/no/such/folder/s",
+    ];
+    let nowhere = causeway(&[], &arguments);
     assert_ends(&nowhere, 1, &["session file /no/such/folder/s cannot be written"]);
 }
 

@@ -212,6 +212,20 @@ async fn only_who_asks_for_the_protocol_gets_a_stream() {
 }
 
 #[tokio::test]
+async fn a_peer_of_another_version_is_told_which_one_this_is() {
+    let rig = Rig::start().await;
+    let reply = rig
+        .tell(UPGRADE.replace("causeway-peer/1", "causeway-peer/2"))
+        .await;
+    assert!(reply.starts_with("HTTP/1.1 426 "), "{reply}");
+    let version = format!("causeway-version: {}\r\n", env!("CARGO_PKG_VERSION"));
+    assert!(
+        reply.contains(&version) && reply.contains("upgrade: causeway-peer/1\r\n"),
+        "{reply}"
+    );
+}
+
+#[tokio::test]
 async fn a_dialer_says_why_there_is_no_stream() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
     let address = listener.local_addr().expect("is bound");

@@ -152,17 +152,12 @@ mod tests {
             ("\u{feff}A:01", &["status"], "a:1"),
             ("a:1", &["status", "--node", ""], "a:1"),
             ("a:1", &["status", "--node="], "a:1"),
-            ("a:1", &["--node", " ", "status"], "a:1"),
+            ("a:1", &["status", "--node", " "], "a:1"),
             ("a:1", &["status", "--node", " b:2 "], "b:2"),
             ("a:1", &["status", "--node=b:2\r"], "b:2"),
         ] {
-            // The flag of a client command stands behind its name.
-            let words: Vec<&str> = match words {
-                [flag, value, command] => vec![command, flag, value],
-                words => words.to_vec(),
-            };
             assert_eq!(
-                node(&[("CAUSEWAY_NODE", variable)], &words),
+                node(&[("CAUSEWAY_NODE", variable)], words),
                 expected,
                 "{variable:?} {words:?}"
             );

@@ -171,7 +171,7 @@ mod tests {
             ("1e999", "out of range"),
             ("NaN", "expected"),
             ("'a'", "expected"),
-            ("\"\\ud800\"", "surrogate"),
+            ("\"\\ud800\"", "hex escape"),
             ("\"a\nb\"", "control character"),
             ("", "EOF"),
         ] {

@@ -101,6 +101,8 @@ pub(super) struct Connection {
     pub(super) boot: u64,
     pub(super) outbox: Outbox,
     pub(super) pending: Mutex<BTreeMap<u64, oneshot::Sender<Answer>>>,
+    /// How many pieces of long answers have arrived.
+    pub(super) pieces: AtomicU64,
     /// Cancelled when this side closes the link.
     pub(super) closed: CancellationToken,
 }
@@ -119,6 +121,8 @@ pub(super) struct Pending {
     pub(super) connection: Arc<Connection>,
     pub(super) id: u64,
     pub(super) answer: oneshot::Receiver<Answer>,
+    /// How many pieces had arrived when it was asked.
+    pub(super) pieces: u64,
     pub(super) returned: Arc<dyn Identity>,
     pub(super) born: Instant,
 }
@@ -188,6 +192,7 @@ impl Link {
             boot: greeting.boot,
             outbox: Outbox::new(pipe.sender),
             pending: Mutex::default(),
+            pieces: AtomicU64::new(0),
             closed: tasks.child(),
         });
         // First up, then read: a stream that ends at once takes the link down again.
@@ -234,7 +239,8 @@ impl Link {
 }
 
 impl Pending {
-    /// Waits for the answer. A peer that lets the time run out counts as away.
+    /// Waits for the answer. A peer that lets the time run out counts as away, unless it is busy sending long
+    /// answers.
     pub(super) async fn answer(mut self, deadline: Instant) -> Result<Answer, CallError> {
         match tokio::time::timeout_at(deadline, &mut self.answer).await {
             Ok(Ok(answer)) => {
@@ -242,7 +248,9 @@ impl Pending {
                 Ok(answer)
             }
             _ => {
-                self.link.fell_silent();
+                if self.connection.pieces.load(Ordering::Relaxed) == self.pieces {
+                    self.link.fell_silent();
+                }
                 Err(CallError::Silent)
             }
         }
@@ -345,7 +353,10 @@ async fn read_answers(
     while let Some(Some(bytes)) = connection.closed.run_until_cancelled(frames.recv()).await {
         let frame = match hear(&mut joiner, bytes, &connection.peer, identity.as_ref()) {
             Ok(Some(frame)) => frame,
-            Ok(None) => continue,
+            Ok(None) => {
+                connection.pieces.fetch_add(1, Ordering::Relaxed);
+                continue;
+            }
             Err(reason) => {
                 link.complain(&reason);
                 break;

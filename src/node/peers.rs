@@ -219,10 +219,12 @@ impl Peers {
         link.outstanding.fetch_add(1, Ordering::Relaxed);
         let frame = encode_frame(&self.identity.frame(id, Body::Ask(question)));
         let returned = Arc::clone(&self.identity);
+        let pieces = connection.pieces.load(Ordering::Relaxed);
         (
             Pending {
                 link,
                 connection,
+                pieces,
                 id,
                 answer,
                 returned,

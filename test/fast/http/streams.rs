@@ -146,7 +146,7 @@ async fn a_stream_outlives_the_listener_that_it_came_through() {
 async fn a_peer_that_does_not_read_slows_its_sender_and_nothing_grows() {
     let rig = Rig::start().await;
     let (calling, called) = stream(&rig).await;
-    let frame = Bytes::from(vec![0; 1024 * 1024]);
+    let frame = Bytes::from(vec![0; FRAME_BYTES_MAX]);
     let mut sent = 0;
     let flood = async {
         while calling.sender.send(frame.clone()).await.is_ok() {

@@ -156,6 +156,10 @@ fn a_batch_whose_answer_was_lost_is_answered_again_and_not_done_again() {
             tokio::time::sleep(Duration::from_millis(300)).await;
             for owner in owners {
                 cluster.network.break_streams(owner, proxy);
+            }
+            // What the cut held is gone by then.
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            for owner in owners {
                 cluster.network.heal_link(owner, proxy);
             }
         };

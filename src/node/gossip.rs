@@ -10,6 +10,7 @@ use tokio::time::{Instant, sleep};
 
 use super::jobs::Job;
 use super::{Node, PUSH_LIMIT};
+use crate::causality::VersionVector;
 use crate::names::{Epoch, Member, MemberId, NodeId};
 use crate::planted::{self, Fault};
 use crate::replication::{Closed, Facts};
@@ -195,6 +196,18 @@ impl Node {
         }
     }
 
+    /// A member in this epoch says what is stable. What is so on another line says nothing of ours.
+    pub(super) fn hear_stable(&self, from: &Member, epoch: Epoch, stable: &VersionVector) {
+        let facts = self.me.facts();
+        let is_member = facts.view().is_some_and(|view| view.is_member(from));
+        let Some(newest) = facts.newest().filter(|newest| is_member && newest.has(epoch)) else {
+            return;
+        };
+        let mut stable = stable.clone();
+        stable.retain(|dot| dot.log.epoch >= facts.closed.below && newest.has(dot.log.epoch));
+        self.acks.learn_stable(&stable);
+    }
+
     pub(super) async fn hear_gossip(&self, from: &Member, gossip: &Gossip, answers_us: bool) {
         self.me.hear_time(&from.node, gossip.time);
         let facts = self.me.facts();
@@ -208,15 +221,7 @@ impl Node {
         if gossip.lost.keys().any(knows_more) {
             self.me.may_know_newer(&from.node);
         }
-        // What is stable on another line says nothing of ours.
-        let newest = facts
-            .newest()
-            .filter(|newest| is_member && newest.has(gossip.epoch));
-        if let Some(newest) = newest {
-            let mut stable = gossip.stable.clone();
-            stable.retain(|dot| dot.log.epoch >= facts.closed.below && newest.has(dot.log.epoch));
-            self.acks.learn_stable(&stable);
-        }
+        self.hear_stable(from, gossip.epoch, &gossip.stable);
         if gossip.epoch == facts.active && facts.has_not_heard(from.id()) {
             self.me.ring(&from.node);
         }
@@ -243,7 +248,6 @@ impl Node {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::causality::VersionVector;
     use crate::names::{ClusterId, Incarnation, NodeId};
     use crate::placement::{View, next};
     use crate::wire::peer::Shown;

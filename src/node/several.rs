@@ -147,7 +147,6 @@ impl Node {
             .payload;
         self.vet_epoch(payload).await.map_err(Undone::Refused)?;
         loop {
-            let published = self.me.published.count();
             let done_here = self.several_here_patiently(operations, payload, room, began);
             let is_behind = match done_here.await {
                 Ok(outcomes) => return Ok(outcomes),
@@ -182,7 +181,7 @@ impl Node {
             if operations.iter().any(elsewhere) {
                 return Err(Undone::Scattered);
             }
-            if !self.may_catch_up(&refusal, published, began).await {
+            if !self.may_catch_up(&refusal, began).await {
                 return Err(Undone::Refused(refusal));
             }
         }

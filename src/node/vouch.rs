@@ -174,8 +174,12 @@ impl Node {
     /// What this node tells a member that asks.
     pub(super) fn vouch(&self, epochs: &[Epoch], logs: &[Log]) -> Vouched {
         let facts = self.me.facts();
+        let mut stable = (*self.acks.stable()).clone();
+        stable.retain(|dot| logs.contains(&dot.log));
         Vouched {
             unknown: self.unknown(&facts, epochs).collect(),
+            stable,
+            epoch: facts.active,
             ..self.claims.vouch(&facts, logs)
         }
     }
@@ -219,6 +223,7 @@ impl Node {
                 if vouched.unknown.len() < doubts.epochs.len() {
                     self.me.may_know_newer(&by.node);
                 }
+                self.hear_stable(&by, vouched.epoch, &vouched.stable);
                 told.hear(&by, vouched);
             }
             if told.settles(doubts) {

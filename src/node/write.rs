@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::oneshot;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::Node;
 use super::acks::Stored;
@@ -36,7 +36,6 @@ impl Node {
         self.proven().await;
         self.route()?;
         loop {
-            let published = self.me.published.count();
             let answered = match self.write_here(key, Some(value.clone()), &payload, began).await {
                 Ok(written) => Ok(written),
                 Err(NotTaken::Refused(refusal)) => Err(refusal),
@@ -51,7 +50,7 @@ impl Node {
                         Forwarded::OursNow => continue,
                         Forwarded::Answered(Err(refusal)) if matches!(not_here, NotHere::EpochAhead(_)) => {
                             let refusal = refusal.of_who_is_behind();
-                            if self.may_catch_up(&refusal, published, began).await {
+                            if self.may_catch_up(&refusal, began).await {
                                 continue;
                             }
                             Err(refusal)
@@ -64,14 +63,14 @@ impl Node {
         }
     }
 
-    /// This owner is behind and nobody else took the write: waits for news since `published`. False if there is no
-    /// time for another attempt, or no hope.
-    pub(super) async fn may_catch_up(&self, refusal: &Refusal, published: u64, began: Instant) -> bool {
+    /// This owner is behind and nobody else took the write: waits a moment. False if there is no time for another
+    /// attempt, or no hope.
+    pub(super) async fn may_catch_up(&self, refusal: &Refusal, began: Instant) -> bool {
         if !matches!(refusal, Refusal::Behind { .. }) || began.elapsed() + PATIENCE >= WRITE_LIMIT {
             return false;
         }
-        // Where nobody else can be asked, everybody says no at once.
-        let _ = timeout(NEWS_PAUSE, self.me.published.beyond(published)).await;
+        // Not for news: each attempt has the committer publish anew, and would wake the next one.
+        sleep(NEWS_PAUSE).await;
         true
     }
 

@@ -356,6 +356,9 @@ pub struct Vouched {
     pub claimed: VersionVector,
     /// The member knows no view of these epochs, and has voted for none.
     pub unknown: Vec<Epoch>,
+    /// What is stable of these logs, by a member that is active in this epoch.
+    pub stable: VersionVector,
+    pub epoch: Epoch,
 }
 
 /// Why a question about a key was not answered here. All are definite: nothing was done.

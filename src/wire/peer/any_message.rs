@@ -236,12 +236,21 @@ fn questions_about_many() -> BoxedStrategy<Question> {
 }
 
 fn vouched() -> BoxedStrategy<Vouched> {
-    (vectors(), vec(dots(), 0..3), vectors(), vec(epochs(), 0..3))
-        .prop_map(|(exist, ends, claimed, unknown)| Vouched {
+    let stable = (vectors(), epochs());
+    (
+        vectors(),
+        vec(dots(), 0..3),
+        vectors(),
+        vec(epochs(), 0..3),
+        stable,
+    )
+        .prop_map(|(exist, ends, claimed, unknown, (stable, epoch))| Vouched {
             exist,
             ends,
             claimed,
             unknown,
+            stable,
+            epoch,
         })
         .boxed()
 }

@@ -122,7 +122,10 @@ mod tests {
         fs::write(folder.join("net/tcp6"), &tables[1]).expect("is written");
     }
 
-    fn found(processes: &[(u32, u32, &str, &[(&str, u32)])]) -> Vec<String> {
+    /// Its number, its parent's, its program, and the sockets on which it listens with their inodes.
+    type Process<'a> = (u32, u32, &'a str, &'a [(&'a str, u32)]);
+
+    fn found(processes: &[Process<'_>]) -> Vec<String> {
         let proc = tempfile::tempdir().expect("a folder");
         for (pid, parent, program, listeners) in processes {
             process(proc.path(), *pid, *parent, program, listeners);

@@ -67,13 +67,20 @@ impl Me {
         if planted::is(Fault::HybridHeldAgainstWall) {
             return timestamp.wall_ms() > self.wall_ms().saturating_add(limit_ms);
         }
+        let is_below = |wall_ms: u64| timestamp.wall_ms() <= wall_ms.saturating_add(limit_ms);
+        // A lone member whose clock was set right has nobody who confirms it, but a payload that agrees with it.
+        let is_alone = || {
+            self.facts()
+                .view()
+                .is_some_and(|view| view.members().count() == 1)
+        };
         let is_known = timestamp <= self.clock.now(0);
-        if is_known || timestamp.wall_ms() <= self.trusted_wall_ms().saturating_add(limit_ms) {
+        if is_known || is_below(self.trusted_wall_ms()) || is_below(self.wall_ms()) && is_alone() {
             return false;
         }
         let honest_ms = self.walls.lock().latest_honest_ms(self.reading());
         let honest_ms = honest_ms.max(self.believed_ms.load(Ordering::Acquire));
-        timestamp.wall_ms() > honest_ms.saturating_add(limit_ms)
+        !is_below(honest_ms)
     }
 
     /// What peers are shown of this node's time.

@@ -237,7 +237,7 @@ fn where_nothing_listens_the_message_says_how_to_name_a_node() {
 
 #[test]
 fn a_bench_of_nothing_ends_at_once() {
-    let began = std::time::Instant::now();
+    let began = tokio::time::Instant::now();
     let bench = [
         "bench",
         "--node",

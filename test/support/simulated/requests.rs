@@ -78,7 +78,7 @@ pub async fn ask(node: &Node, operation: &Operation, payload: &str) -> Reply {
         Err(refusal) => return Reply::refused(refusal.to_string()),
     };
     // The same promises hold by every way in: one request in four lists the key, or is one of several.
-    let by_another_way = Slot::of(&format!("{} {}", operation.key, node.payload_text(&payload)))
+    let by_another_way = Slot::of(format!("{} {}", operation.key, node.payload_text(&payload)))
         .0
         .is_multiple_of(4);
     let answered = match &operation.action {

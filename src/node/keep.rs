@@ -293,11 +293,22 @@ impl Node {
     /// Takes returned records, and waits a little for the siblings to have them too.
     pub(super) async fn answer_return(&self, returned: Return) -> Answer {
         let (reply, adopted) = oneshot::channel();
+        let (from, line) = (
+            returned.from.node.clone(),
+            returned.left.as_ref().map(|left| left.epoch),
+        );
         self.enqueue(Job::Adopt { returned, reply }).await;
         match adopted.await {
             Ok(Ok(())) => {}
             Ok(Err(NoReturn::TooLate)) => return Answer::Returned(Returned::TooLate),
-            Ok(Err(NoReturn::NotNow)) | Err(_) => return Answer::NotTaken,
+            Ok(Err(NoReturn::NotNow)) | Err(_) => {
+                // The disk may have been full when the two lines of views met.
+                let facts = self.me.facts();
+                if line.is_some_and(|epoch| !facts.has(epoch) && !facts.lost.contains_key(&epoch)) {
+                    self.me.may_know_newer(&from);
+                }
+                return Answer::NotTaken;
+            }
         }
         let deadline = Instant::now() + PUSH_LIMIT;
         let held = self.me.facts().vector.clone();

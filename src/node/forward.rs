@@ -28,6 +28,9 @@ const FRESH: Duration = Duration::from_millis(20);
 /// How long a write may take in all before its outcome is called unknown.
 pub(super) const WRITE_LIMIT: Duration = Duration::from_millis(900);
 
+/// What a client's write keeps of that for the way back, when no owner was found.
+const ANSWER_TIME: Duration = Duration::from_millis(150);
+
 /// One round of asking.
 #[derive(Debug)]
 pub(super) enum Round<T> {
@@ -206,7 +209,7 @@ impl Node {
             let confirm_limit =
                 ASK_LIMIT.min(WRITE_LIMIT / (2 * u32::try_from(owners.len().max(1)).expect("few owners")));
             for owner in &owners {
-                let rest = deadline.saturating_duration_since(Instant::now());
+                let rest = (deadline - ANSWER_TIME).saturating_duration_since(Instant::now());
                 if !self.is_alive(owner, confirm_limit.min(rest)).await {
                     continue;
                 }

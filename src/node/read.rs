@@ -135,15 +135,20 @@ impl Node {
         began: Instant,
         wait: Duration,
     ) -> Result<Found, Refusal> {
+        let mut refused = None;
         loop {
             let published = self.me.published.count();
-            let (refusal, may_pass) = match self.get_round(key, payload).await {
-                Round::Answered(answered) => return answered,
-                Round::Refused { refusal, may_pass } => (refusal, may_pass),
+            // Owners that are on their way may stay silent for as long as they are asked.
+            let round = timeout_at(began + wait, self.get_round(key, payload)).await;
+            let (refusal, may_pass) = match round {
+                Ok(Round::Answered(answered)) => return answered,
+                Ok(Round::Refused { refusal, may_pass }) => (refusal, may_pass),
+                Err(_) => return Err(refused.unwrap_or_else(|| self.refusal(key, &[]))),
             };
             if !may_pass || began.elapsed() + PATIENCE >= wait {
                 return Err(refusal);
             }
+            refused = Some(refusal);
             // Between two views everybody says no at once.
             let news = self.me.published.beyond(published);
             let _ = timeout_at(Instant::now() + NEWS_PAUSE, news).await;

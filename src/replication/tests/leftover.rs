@@ -24,7 +24,7 @@ fn removed_at(before: &View, number: u64, at_ms: u64) -> View {
     view
 }
 
-/// Rule 7: since when the life of node 1 may have missed deletions, when it learns of the line that won.
+/// Since when the life of node 1 may have missed deletions, when it learns of the line that won.
 fn missed_since(history: &[&Arc<View>], won: &Arc<View>, ending: Ending) -> Option<u64> {
     let mut facts = facts(&member(1), history);
     if ending == Ending::WentBack {
@@ -43,7 +43,6 @@ fn forked_at(view: &View, drawn: u64, at_ms: u64) -> Arc<View> {
     Arc::new(forked)
 }
 
-/// Trace 1.5 and its relatives.
 #[test]
 fn deletions_may_be_missed_since_the_first_view_of_either_line_or_the_own_removal() {
     let one = first(3, 4);
@@ -95,7 +94,7 @@ fn deletions_may_be_missed_since_the_first_view_of_either_line_or_the_own_remova
     }
 }
 
-/// Rule 15: a copy says nothing of the time at which it was made.
+/// A copy says nothing of the time at which it was made.
 #[test]
 fn the_records_of_a_disk_that_went_back_are_judged_one_by_one() {
     let one = first(3, 4);
@@ -103,7 +102,7 @@ fn the_records_of_a_disk_that_went_back_are_judged_one_by_one() {
     assert_eq!(missed_since(&[&one, &same(&one)], &won, Ending::WentBack), None);
 }
 
-/// Rule 12, trace 2.3: what was once handed over as complete is not, on the copy that was put back.
+/// What was once handed over as complete is not, on the copy that was put back.
 #[test]
 fn who_may_have_gone_back_hands_nothing_over_and_takes_part_in_nothing() {
     let one = first(3, 3);
@@ -144,7 +143,7 @@ fn who_may_have_gone_back_hands_nothing_over_and_takes_part_in_nothing() {
     }
 }
 
-/// Rule 4: the life ends first; the next one knows what there is, and nothing that is not so any more.
+/// The life ends first; the next one knows what there is, and nothing that is not so any more.
 #[test]
 fn the_next_life_has_what_the_one_before_left_and_knows_the_history_that_counts() {
     let one = first(3, 3);
@@ -212,7 +211,7 @@ fn a_leftover_speaks_of_every_slot() {
     assert!(nothing.coverage.is_empty() && nothing.last_owned == Epoch::NONE);
 }
 
-/// Rule 6: the newest view lists the node in a life that has ended.
+/// The newest view lists the node in a life that has ended.
 #[test]
 fn a_later_life_votes_for_the_view_after_the_one_that_lists_an_ended_life_of_its_node() {
     let one = first(2, 3);
@@ -260,7 +259,7 @@ fn readers_of_what_was_left_on_a_lost_line_depend_on_all_of_it() {
     assert_eq!(depends_on(&owner, lost.epoch), Ok(Some(all)));
 }
 
-/// Rule 5: only a view that notes the leftover has its owners wait for it.
+/// Only a view that notes the leftover has its owners wait for it.
 #[test]
 fn what_was_left_behind_is_awaited_once_the_active_view_notes_it() {
     let one = first(2, 4);

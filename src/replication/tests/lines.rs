@@ -59,7 +59,7 @@ fn passed_on(facts: &Facts, payload: &Payload) -> (Epoch, VersionVector) {
     (trimmed.epoch, trimmed.entries)
 }
 
-/// Trace 1.1: the epoch of the lost line is lower, and the payload has no entries.
+/// The epoch of the lost line is lower, and the payload has no entries.
 #[test]
 fn a_lower_epoch_of_a_lost_line_is_not_passed() {
     let one = first(3, 3);
@@ -79,7 +79,7 @@ fn a_lower_epoch_of_a_lost_line_is_not_passed() {
     assert!(may_read(&reader, &VersionVector::default(), Slot(0), &before).is_ok());
 }
 
-/// Rule 1: a view knows each fork of its history.
+/// A view knows each fork of its history.
 #[test]
 fn every_line_that_the_view_came_from_is_passed() {
     let one = first(3, 3);
@@ -99,7 +99,7 @@ fn every_line_that_the_view_came_from_is_passed() {
     assert!(!reader.has(same(&one).epoch) && !reader.has(same(&second).epoch));
 }
 
-/// Rule 3: one epoch for each line, the last one.
+/// One epoch for each line, the last one.
 #[test]
 fn a_payload_names_each_lost_line_by_the_last_epoch_that_it_saw() {
     let lines = lines();
@@ -212,7 +212,7 @@ fn has_from(facts: &Facts, name: MemberId) -> Facts {
     })
 }
 
-/// Rule 2, by what became of each life that owned the slot on the lost line: here 2 and 3.
+/// By what became of each life that owned the slot on the lost line: here 2 and 3.
 #[test]
 fn a_reader_of_a_lost_line_waits_until_each_owner_there_can_bring_nothing_more() {
     let lines = lines();
@@ -345,7 +345,7 @@ fn lost_views_are_noted_once_and_dated_once() {
     assert_eq!(dates, [500, 700]);
 }
 
-/// Rule 11, trace 2.4: somebody forgot its vote, and two views of one epoch were chosen.
+/// Somebody forgot its vote, and two views of one epoch were chosen.
 #[test]
 fn of_two_views_of_one_epoch_every_node_follows_the_same_one() {
     let one = first(3, 4);

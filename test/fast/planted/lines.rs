@@ -119,7 +119,7 @@ pub(crate) fn both_sides_that_force() -> Seen {
     Ok(())
 }
 
-/// Trace 1.2: the payload of the lost line has no entries, and a write at the other one gives it a higher epoch.
+/// The payload of the lost line has no entries, and a write at the other one gives it a higher epoch.
 pub(crate) fn a_payload_that_saw_both_lines() -> Seen {
     simulate(async {
         let cluster = SimCluster::serving(1, 4, 2).await;
@@ -146,7 +146,7 @@ pub(crate) fn a_payload_that_saw_both_lines() -> Seen {
     })
 }
 
-/// Trace 1.3: all owners of a partition were on the line that lost.
+/// All owners of a partition were on the line that lost.
 pub(crate) fn a_partition_that_was_on_the_lost_line() -> Seen {
     simulate(async {
         let cluster = SimCluster::serving(1, 6, 3).await;
@@ -174,7 +174,7 @@ pub(crate) fn a_partition_that_was_on_the_lost_line() -> Seen {
     })
 }
 
-/// Trace 1.4: no life that the winning view lists is left to vote.
+/// No life that the winning view lists is left to vote.
 pub(crate) fn a_view_of_which_nobody_is_left() -> Seen {
     for seed in 1..=8 {
         simulate(async move {

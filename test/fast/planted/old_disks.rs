@@ -54,7 +54,7 @@ pub(crate) fn a_copy_of_a_disk() -> Seen {
     Ok(())
 }
 
-/// Trace 2.1: nobody who could know answers, so the old disk serves; what it numbers then is not what it
+/// Nobody who could know answers, so the old disk serves; what it numbers then is not what it
 /// numbered before.
 pub(crate) fn a_number_that_is_drawn_again() -> Seen {
     simulate(async {
@@ -77,25 +77,34 @@ pub(crate) fn a_number_that_is_drawn_again() -> Seen {
     })
 }
 
+/// A cluster that serves, and forgets deletions within seconds.
+async fn forgetting_soon(count: usize, replicas: u32) -> SimCluster {
+    let mut cluster = SimCluster::new(1, count, replicas);
+    cluster.limits.forget_after = Duration::from_millis(1500);
+    cluster.limits.clock_limit = Duration::from_millis(150);
+    cluster.start_all().await;
+    cluster
+}
+
+/// Waits until no disk has the tombstone of `w`.
+async fn until_forgotten(cluster: &SimCluster) {
+    let is_forgotten = || {
+        let mut disks = cluster.nodes.iter().map(|node| node.disk.records());
+        disks.all(|records| !records.contains_key("w"))
+    };
+    cluster.until(LONG, "the tombstone is gone", is_forgotten).await;
+}
+
 /// What was deleted since the copy, and the deletion forgotten, does not come back with it.
 pub(crate) fn a_copy_from_before_a_deletion() -> Seen {
     simulate(async {
-        let mut cluster = SimCluster::new(1, 2, 2);
-        cluster.limits.forget_after = Duration::from_millis(1500);
-        cluster.limits.clock_limit = Duration::from_millis(150);
-        cluster.start_all().await;
+        let mut cluster = forgetting_soon(2, 2).await;
         put(&cluster, 0, "w", "v", "").await;
         let is_there = || cluster.nodes[1].disk.records().contains_key("w");
         cluster.until(LONG, "n1 has it", is_there).await;
         cluster.nodes[1].disk.copy();
         operate(&cluster, 0, "w", Action::Delete, "").await;
-        let is_forgotten = || {
-            cluster
-                .nodes
-                .iter()
-                .all(|node| !node.disk.records().contains_key("w"))
-        };
-        cluster.until(LONG, "the tombstone is gone", is_forgotten).await;
+        until_forgotten(&cluster).await;
         put_back(&mut cluster, 1).await;
         until_whole(&cluster, LONG).await?;
         match value(&cluster, 0, "w", "").await {
@@ -105,13 +114,10 @@ pub(crate) fn a_copy_from_before_a_deletion() -> Seen {
     })
 }
 
-/// Trace 2.7: the copy is new, and has a record whose deletion had not come yet.
+/// The copy is new, and has a record whose deletion had not come yet.
 pub(crate) fn a_copy_that_lagged_behind_a_deletion() -> Seen {
     simulate(async {
-        let mut cluster = SimCluster::new(1, 2, 2);
-        cluster.limits.forget_after = Duration::from_millis(1500);
-        cluster.limits.clock_limit = Duration::from_millis(150);
-        cluster.start_all().await;
+        let mut cluster = forgetting_soon(2, 2).await;
         put(&cluster, 0, "w", "v", "").await;
         let is_there = || cluster.nodes[1].disk.records().contains_key("w");
         cluster.until(LONG, "n1 has it", is_there).await;
@@ -120,11 +126,7 @@ pub(crate) fn a_copy_that_lagged_behind_a_deletion() -> Seen {
         sleep(Duration::from_secs(3)).await;
         cluster.nodes[1].disk.copy();
         cluster.rejoin(1);
-        let is_forgotten = || {
-            let mut disks = cluster.nodes.iter().map(|node| node.disk.records());
-            disks.all(|records| !records.contains_key("w"))
-        };
-        cluster.until(LONG, "the tombstone is gone", is_forgotten).await;
+        until_forgotten(&cluster).await;
         put_back(&mut cluster, 1).await;
         until_whole(&cluster, LONG).await?;
         match value(&cluster, 0, "w", "").await {
@@ -137,10 +139,7 @@ pub(crate) fn a_copy_that_lagged_behind_a_deletion() -> Seen {
 /// With one replica nobody else has the slots: all that the copy has comes back, however old.
 pub(crate) fn the_only_disk_of_a_partition() -> Seen {
     simulate(async {
-        let mut cluster = SimCluster::new(1, 3, 1);
-        cluster.limits.forget_after = Duration::from_millis(1500);
-        cluster.limits.clock_limit = Duration::from_millis(150);
-        cluster.start_all().await;
+        let mut cluster = forgetting_soon(3, 1).await;
         let keys: Vec<String> = (0..20).map(|number| format!("k{number}")).collect();
         for key in &keys {
             put(&cluster, 0, key, "v", "").await;
@@ -161,7 +160,7 @@ pub(crate) fn the_only_disk_of_a_partition() -> Seen {
     })
 }
 
-/// Rule 16: each of two is known further by the other, so no life of the view is left.
+/// Each of two is known further by the other, so no life of the view is left.
 pub(crate) fn all_disks_go_back() -> Seen {
     for seed in 1..=4 {
         simulate(async move {

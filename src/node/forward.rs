@@ -12,7 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::answers::{Found, Refusal, Written};
 use super::link::CallError;
@@ -74,16 +74,17 @@ impl Node {
             .map_or(PartitionId(0), |view| view.partition_of_slot(key.slot()))
     }
 
-    /// Asks the other owners, the next one after a short silence of the one before.
+    /// Asks the other owners until `deadline` at most, the next one after a short silence of the one before.
+    /// Owners that are on their way may stay silent for as long as they are asked.
     pub(super) async fn ask_owners_to_read(
         &self,
         key: &Key,
         payload: &Payload,
         declined: Option<Declined>,
-        limit: Duration,
+        deadline: Instant,
     ) -> Round<Found> {
         let owners = self.other_owners(key);
-        let hedge = limit / u32::try_from(owners.len().max(1)).expect("few owners");
+        let hedge = ASK_LIMIT / u32::try_from(owners.len().max(1)).expect("few owners");
         let mut waiting = owners.iter();
         let mut asked = FuturesUnordered::new();
         let mut declined: Vec<Declined> = declined.into_iter().collect();
@@ -108,15 +109,17 @@ impl Node {
                     }
                     None => next_at = Instant::now(),
                 },
-                () = tokio::time::sleep_until(next_at), if waiting.len() > 0 => {
+                () = sleep_until(next_at), if waiting.len() > 0 => {
                     asked.extend(waiting.next().cloned().map(&ask));
                     next_at = Instant::now() + hedge;
                 }
-                else => return Round::Refused {
-                    refusal: self.refusal(key, &declined),
-                    may_pass: self.may_pass(&declined) || self.is_owner_on_its_way(key),
-                },
+                () = sleep_until(deadline), if !asked.is_empty() => break,
+                else => break,
             }
+        }
+        Round::Refused {
+            refusal: self.refusal(key, &declined),
+            may_pass: self.may_pass(&declined) || self.is_owner_on_its_way(key),
         }
     }
 

@@ -135,35 +135,33 @@ impl Node {
         began: Instant,
         wait: Duration,
     ) -> Result<Found, Refusal> {
-        let mut refused = None;
+        // However short the wait, who is well has the time to answer.
+        let deadline = began + wait.max(ASK_LIMIT);
         loop {
             let published = self.me.published.count();
-            // Owners that are on their way may stay silent for as long as they are asked.
-            let round = timeout_at(began + wait, self.get_round(key, payload)).await;
-            let (refusal, may_pass) = match round {
-                Ok(Round::Answered(answered)) => return answered,
-                Ok(Round::Refused { refusal, may_pass }) => (refusal, may_pass),
-                Err(_) => return Err(refused.unwrap_or_else(|| self.refusal(key, &[]))),
+            let (refusal, may_pass) = match self.get_round(key, payload, deadline).await {
+                Round::Answered(answered) => return answered,
+                Round::Refused { refusal, may_pass } => (refusal, may_pass),
             };
             if !may_pass || began.elapsed() + PATIENCE >= wait {
                 return Err(refusal);
             }
-            refused = Some(refusal);
             // Between two views everybody says no at once.
             let news = self.me.published.beyond(published);
             let _ = timeout_at(Instant::now() + NEWS_PAUSE, news).await;
         }
     }
 
-    /// Asks this replica and all others once.
-    async fn get_round(&self, key: &Key, payload: &Payload) -> Round<Found> {
+    /// Asks this replica and all others once, until `deadline` at most.
+    async fn get_round(&self, key: &Key, payload: &Payload, deadline: Instant) -> Round<Found> {
         if let Err(refusal) = self.route() {
             return Round::Refused {
                 refusal,
                 may_pass: false,
             };
         }
-        let here = match self.read_here_patiently(key, payload, PATIENCE).await {
+        let patience = PATIENCE.min(deadline.saturating_duration_since(Instant::now()));
+        let here = match self.read_here_patiently(key, payload, patience).await {
             Ok(answered) => return Round::Answered(answered),
             Err(not_here) => not_here,
         };
@@ -172,6 +170,6 @@ impl Node {
             NotHere::NotReady => Some(Declined::NotReady),
             NotHere::EpochAhead(_) | NotHere::Missing(_) | NotHere::Sealed => Some(Declined::Behind),
         };
-        self.ask_owners_to_read(key, payload, declined, ASK_LIMIT).await
+        self.ask_owners_to_read(key, payload, declined, deadline).await
     }
 }

@@ -79,6 +79,19 @@ fn a_request_waits_for_an_owner_that_is_being_restarted() {
     }
 }
 
+/// `CAUSAL_WAIT` bounds the wait for what a client depends on, not the way to an owner and back.
+#[test]
+fn a_read_that_may_wait_for_nothing_still_goes_to_an_owner() {
+    simulate(async {
+        let mut cluster = SimCluster::new(1, 2, 1);
+        cluster.limits.causal_wait = Duration::ZERO;
+        cluster.start_all().await;
+        let key = key_of(&cluster, 1).await;
+        let reply = asked(&cluster, 0, &key, Action::Get, "").await;
+        assert!(is_done(&reply), "{:?}", reply.outcome);
+    });
+}
+
 #[test]
 fn nobody_waits_for_an_owner_that_has_been_dead_for_long() {
     simulate(async {

@@ -35,7 +35,9 @@ pub fn names_in_one_slot(count: usize) -> Vec<String> {
 /// A value of a key: it begins with its name, if it is long enough, and the rest of it shows its length.
 pub fn value(name: &str, write: usize, bytes: usize) -> Vec<u8> {
     let head = format!("{name} {write} {bytes} ");
-    head.bytes().cycle().take(bytes).collect()
+    let mut whole = head.repeat(bytes / head.len() + 1).into_bytes();
+    whole.truncate(bytes);
+    whole
 }
 
 /// True if it is a value of this key, and whole.

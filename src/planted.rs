@@ -117,6 +117,8 @@ pub enum Fault {
     OldDisksServe,
     /// A life that is started again goes on with the numbers of its disk, whatever it drew before.
     NumbersDrawnAgain,
+    /// A log that was held to its end covers what an old disk writes to it later.
+    RunsNotNamed,
     /// What an old disk returns is refused for its age, though nobody else has its slots.
     OnlyCopyRefused,
     /// Where every life that a view lists has ended, nobody may decide on the next one.

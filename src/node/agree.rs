@@ -301,7 +301,7 @@ impl Node {
                 .values()
                 .map(|lost| SharedView(Arc::clone(&lost.view)))
                 .collect(),
-            closed: facts.closed,
+            closed: facts.closed.clone(),
             active: facts.active,
         }
     }

@@ -61,7 +61,7 @@ impl Claims {
         let mut state = self.state.lock();
         let State { heard, open, noted } = &mut *state;
         for vector in [heard, &mut *open] {
-            vector.retain(|dot| !facts.is_closed(dot.log.epoch));
+            vector.retain(|dot| facts.is_still_named(dot));
         }
         open.retain(|dot| !stable.includes(dot));
         (open.clone(), *noted)

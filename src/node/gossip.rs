@@ -40,6 +40,8 @@ struct Report {
     active: Epoch,
     /// It lacks nothing of epochs below this one.
     done_below: Epoch,
+    /// It said so in this run.
+    run: u32,
     /// Removed members that it does not wait for.
     does_not_await: BTreeSet<MemberId>,
     /// Epochs of lost lines of which it waits for nothing.
@@ -51,6 +53,7 @@ impl Reports {
         let report = Report {
             active: gossip.epoch,
             done_below: gossip.done_below,
+            run: gossip.run,
             does_not_await: gossip.does_not_await.clone(),
             does_not_await_lost: gossip
                 .lost
@@ -63,12 +66,12 @@ impl Reports {
     }
 
     /// What every other member said, if all of them said it in the epoch that is active here.
-    fn of_all(&self, facts: &Facts) -> Option<Vec<Report>> {
+    fn of_all(&self, facts: &Facts) -> Option<BTreeMap<MemberId, Report>> {
         let reports = self.0.lock();
         let others = facts.view()?.members().filter(|member| *member != facts.me);
         let said = others.map(|member| {
             let report = reports.get(&member.id())?;
-            (report.active == facts.active).then(|| report.clone())
+            (report.active == facts.active).then(|| (member.id(), report.clone()))
         });
         said.collect()
     }
@@ -77,11 +80,13 @@ impl Reports {
     /// nothing.
     fn conclude(&self, facts: &Facts) -> Option<Closed> {
         let said = self.of_all(facts)?;
-        let below = said.iter().map(|report| report.done_below);
+        let below = said.values().map(|report| report.done_below);
         let below = below.chain([facts.done_below()]).min()?;
-        (below > facts.closed.below).then_some(Closed {
+        let runs = said.iter().map(|(id, report)| (*id, report.run));
+        (below > facts.closed.below).then(|| Closed {
             below,
             at: facts.active,
+            runs: Arc::new(runs.chain([(facts.id, facts.runs.current().number)]).collect()),
         })
     }
 
@@ -94,10 +99,10 @@ impl Reports {
         }
         let said = self.of_all(facts)?;
         let mut removed = facts.does_not_await();
-        removed.retain(|id| said.iter().all(|report| report.does_not_await.contains(id)));
+        removed.retain(|id| said.values().all(|report| report.does_not_await.contains(id)));
         let mut lost: BTreeSet<Epoch> = facts.does_not_await_lost().collect();
         lost.retain(|epoch| {
-            said.iter()
+            said.values()
                 .all(|report| report.does_not_await_lost.contains(epoch))
         });
         let is_news =
@@ -190,7 +195,8 @@ impl Node {
             held: facts.vector.clone(),
             stable,
             done_below: facts.done_below(),
-            closed: facts.closed,
+            run: facts.runs.current().number,
+            closed: facts.closed.clone(),
             does_not_await: facts.does_not_await(),
             lost: lost_lines(&facts),
         }
@@ -233,7 +239,8 @@ impl Node {
             }
         }
         // A node that only a later view lists concluded it in that view, which is not active here yet.
-        let announced = (is_member && gossip.closed.below > facts.closed.below).then_some(gossip.closed);
+        let announced =
+            (is_member && gossip.closed.below > facts.closed.below).then(|| gossip.closed.clone());
         let announced =
             announced.filter(|closed| facts.active >= closed.at || planted::is(Fault::ClosedByWhoIsBehind));
         if let Some(closed) = announced.or_else(|| self.reports.conclude(&facts)) {
@@ -289,6 +296,7 @@ mod tests {
             held: VersionVector::default(),
             stable: VersionVector::default(),
             done_below: Epoch(done_below),
+            run: 3,
             closed: Closed::default(),
             does_not_await: does_not_await.iter().copied().collect(),
             lost: BTreeMap::new(),
@@ -337,6 +345,17 @@ mod tests {
         };
         assert_eq!(facts.done_below(), Epoch(2));
         assert_eq!(concluded(&[(1, 2, 2), (2, 2, 2)]), Some((2, 2)));
+        let reports = Reports::default();
+        for number in [1, 2] {
+            reports.note(member(number).id(), &said_by(2, 2, &[]));
+        }
+        let runs = reports.conclude(&facts).expect("all said so").runs;
+        let expected = [(0, 0), (1, 3), (2, 3)].map(|(number, run)| (member(number).id(), run));
+        assert_eq!(
+            *runs,
+            expected.into_iter().collect(),
+            "the runs in which they said it"
+        );
         assert_eq!(concluded(&[(1, 2, 2)]), None, "node 2 has said nothing");
         assert_eq!(concluded(&[(1, 2, 2), (2, 2, 0)]), None, "node 2 is not done");
         // What they lacked in another epoch says nothing about this one.

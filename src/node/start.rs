@@ -205,8 +205,8 @@ pub(super) async fn recall(
         ..Batch::default()
     };
     if !recovered.notes.is_empty() {
+        batch.notes.extend(notes::standing_notes(&facts));
         batch.notes.extend([
-            notes::standing_note(&facts),
             notes::vector_note(&facts),
             notes::acceptors_note(&BTreeMap::new()),
         ]);

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::facts::{Kept, Region, owners_of, partitions_of};
 use super::take::join_alike;
-use super::{COMPLETE, Facts, Incoming};
+use super::{Facts, Incoming};
 use crate::causality::VersionVector;
 use crate::names::{Dot, Epoch, MemberId};
 use crate::placement::{Removal, SlotSet, View};
@@ -83,7 +83,7 @@ impl Facts {
             .filter(|log| log.epoch < self.closed.below)
             .map(|log| Dot {
                 log: *log,
-                number: COMPLETE,
+                number: self.closed.end_of(log.member),
             })
             .collect();
         let regions = Arc::make_mut(&mut self.regions).iter_mut();

@@ -8,10 +8,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::{COMPLETE, Ending, Leftover, Lost, Runs};
+use super::runs::{COMPLETE, end_of};
+use super::{Ending, Leftover, Lost, Runs};
 use crate::causality::VersionVector;
 use crate::names::{Dot, Epoch, Log, Member, MemberId, NodeId, PartitionId, Slot};
 use crate::placement::{SlotSet, View};
+use crate::planted::{self, Fault};
 
 /// How a replica stands with a set of slots that share their history.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,8 +21,8 @@ pub struct Region {
     pub slots: SlotSet,
     /// [`Epoch::NONE`]: ready. Otherwise: lacks what became stable before this epoch began.
     pub lacks: Epoch,
-    /// Up to which number the logs of earlier epochs that are not closed are held for these slots;
-    /// [`COMPLETE`] for a log to which nothing can be added.
+    /// Up to which number the logs of earlier epochs that are not closed are held for these slots. A log to
+    /// which nothing can be added is held to the end of the run in which its member was sealed.
     pub coverage: VersionVector,
     /// Who handed these slots over since they were gained.
     pub sources: BTreeSet<MemberId>,
@@ -44,12 +46,22 @@ pub struct Kept {
 }
 
 /// Epochs that every member is done with, and the epoch in which that was concluded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Closed {
     /// Every epoch below this one is closed.
     pub below: Epoch,
     /// A node counts the closing only when its own active epoch is at least this one.
     pub at: Epoch,
+    /// The run in which each member was: it takes no write of those epochs in a later one, unless its disk goes
+    /// back in time. Shared, because facts are copied with every commit.
+    pub runs: Arc<BTreeMap<MemberId, u32>>,
+}
+
+impl Closed {
+    /// The end of a closed log of this member; of one that was a member no more, whatever was written.
+    pub(super) fn end_of(&self, member: MemberId) -> u64 {
+        self.runs.get(&member).map_or(COMPLETE, |run| end_of(*run))
+    }
 }
 
 /// Slots on their way to this node in the change to the view of epoch `target`.
@@ -400,10 +412,12 @@ impl Facts {
             epoch,
             member: self.id,
         };
-        Dot {
-            log,
-            number: COMPLETE,
-        }
+        let number = if planted::is(Fault::RunsNotNamed) {
+            COMPLETE
+        } else {
+            end_of(self.runs.current().number)
+        };
+        Dot { log, number }
     }
 }
 

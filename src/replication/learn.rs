@@ -112,7 +112,7 @@ impl Facts {
 
     /// Takes note of views of epochs that are not closed, so that payload entries of theirs can be
     /// judged; only a node that has no active view yet needs them from others. True if any is news.
-    pub fn learn_past(&mut self, views: &[Arc<View>], closed: Closed) -> bool {
+    pub fn learn_past(&mut self, views: &[Arc<View>], closed: &Closed) -> bool {
         if self.active != Epoch::NONE {
             return false;
         }
@@ -127,7 +127,7 @@ impl Facts {
             .newest()
             .is_some_and(|view| view.has(closed.below) && view.has(closed.at));
         if is_of_ours && closed.below > self.closed.below {
-            self.closed = closed;
+            self.closed = closed.clone();
             news = true;
         }
         news

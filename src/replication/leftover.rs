@@ -106,7 +106,7 @@ impl Facts {
                 next.learn(view);
             }
             if newest.has(self.closed.below) && newest.has(self.closed.at) {
-                next.closed = self.closed;
+                next.closed = self.closed.clone();
             }
         }
         next

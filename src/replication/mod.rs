@@ -87,6 +87,3 @@ pub use runs::{Mark, Run, Runs};
 pub use serve::{NotHere, answer, may_list, may_read, may_write, trimmed};
 pub use unstable::Unstable;
 pub use vet::{Claim, Extent};
-
-/// In coverage, the number of a log to which nothing can be added any more.
-pub const COMPLETE: u64 = u64::MAX;

@@ -7,8 +7,9 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use super::Facts;
 use super::facts::Region;
-use super::{COMPLETE, Facts};
+use super::runs::{is_end, run_of};
 use crate::names::{Dot, Epoch, Log, MemberId};
 use crate::placement::{Removal, SlotSet, View};
 use crate::planted::{self, Fault};
@@ -49,6 +50,38 @@ impl Facts {
         } else {
             self.is_awaited(region, id)
         }
+    }
+
+    /// True if an entry of a closed epoch was written in a later run than those that the closing speaks of, on a
+    /// disk that went back in time: it counts until that life has ended, and what it left behind has come or is
+    /// given up.
+    pub(super) fn is_of_later_run(&self, dot: Dot) -> bool {
+        let life = dot.log.member;
+        let runs = self.closed.runs.get(&life);
+        if runs.is_none_or(|run| run_of(dot.number) <= *run) || planted::is(Fault::RunsNotNamed) {
+            return false;
+        }
+        let is_listed = self.view().is_some_and(|view| view.member_by_id(life).is_some());
+        is_listed
+            || self
+                .removals_of(life)
+                .any(|(name, _)| !self.settled.contains(&name))
+    }
+
+    /// The same, as far as what is read concerns it: nobody knows any more what a listed life owned in that
+    /// epoch.
+    pub(super) fn awaits_later_run(&self, region: &Region, dot: Dot) -> bool {
+        let life = dot.log.member;
+        let is_listed = self.view().is_some_and(|view| view.member_by_id(life).is_some());
+        is_listed
+            || self
+                .removals_of(life)
+                .any(|(name, removal)| self.awaits(region, name, removal))
+    }
+
+    /// True if payloads may still have this entry: its epoch is not closed, or the entry is of a later run.
+    pub fn is_still_named(&self, dot: Dot) -> bool {
+        !self.is_closed(dot.log.epoch) || self.is_of_later_run(dot)
     }
 
     /// The removals under which a life is awaited: its own, and what it left behind for later lives of its
@@ -109,11 +142,7 @@ impl Facts {
         let mut rest = region.slots.clone();
         let own_logs = removal.logs.iter().filter(|(log, _)| log.member == removed);
         for (log, owned) in own_logs.rev() {
-            let last_log = Dot {
-                log: *log,
-                number: COMPLETE,
-            };
-            if !rest.intersection(owned).is_empty() && !region.coverage.includes(last_log) {
+            if !rest.intersection(owned).is_empty() && !is_end(region.coverage.number(*log)) {
                 return false;
             }
             rest = rest.difference(owned);
@@ -154,8 +183,9 @@ impl Facts {
         for kept in Arc::make_mut(&mut self.kept) {
             kept.coverage.retain(&counts);
         }
-        let closed = self.closed_epochs();
-        self.claimed.retain(|dot| !closed(dot.log.epoch));
+        let mut claimed = std::mem::take(&mut self.claimed);
+        claimed.retain(|dot| self.is_still_named(dot));
+        self.claimed = claimed;
         let active = self.active;
         self.views.retain(|epoch, _| *epoch >= below || *epoch >= active);
     }

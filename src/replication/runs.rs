@@ -10,6 +10,28 @@ use std::sync::Arc;
 use super::Facts;
 use crate::planted::{self, Fault};
 
+/// Numbers of one run in a log, at the most; far beyond what a disk can sync.
+const NUMBERS_BITS: u32 = 40;
+
+/// In coverage, the number of a log to which nothing can be added any more, in whatever run.
+pub(super) const COMPLETE: u64 = u64::MAX;
+
+/// The run in which a write of this number was taken.
+pub(super) fn run_of(number: u64) -> u32 {
+    u32::try_from(number >> NUMBERS_BITS).expect("fits, in what is left of the bits")
+}
+
+/// The number of a log that was held to its end in this run: no write has it, and a run that nobody heard of when
+/// the log ended numbers its writes above.
+pub(super) const fn end_of(run: u32) -> u64 {
+    (run as u64) << NUMBERS_BITS | COMPLETE >> (u64::BITS - NUMBERS_BITS)
+}
+
+/// True if this is the end of a log in some run.
+pub(super) fn is_end(number: u64) -> bool {
+    number == end_of(run_of(number))
+}
+
 /// One start of a life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Run {
@@ -45,9 +67,6 @@ impl Runs {
 
     /// Sixteen years. A clock that shows a later time leaves numbers for as many starts.
     const BY_TIME_MAX: u32 = 1 << 23;
-
-    /// Numbers of one run in a log, at the most; far beyond what a disk can sync.
-    const NUMBERS_BITS: u32 = 40;
 
     /// A life that begins in a process with this id.
     pub fn of_new_life(id: u64, began_at: u64) -> Self {
@@ -92,7 +111,7 @@ impl Runs {
         if planted::is(Fault::NumbersDrawnAgain) || planted::is(Fault::NumberNotStored) {
             return 0;
         }
-        u64::from(self.current().number) << Self::NUMBERS_BITS
+        u64::from(self.current().number) << NUMBERS_BITS
     }
 }
 

@@ -6,6 +6,7 @@
 
 use super::Facts;
 use super::facts::{Region, owners_of};
+use super::runs::is_end;
 use crate::causality::{Payload, Record, VersionVector};
 use crate::names::{Dot, Epoch, Log, Member, PartitionId, Slot};
 use crate::placement::{SlotSet, View};
@@ -146,7 +147,7 @@ pub fn trimmed(facts: &Facts, stable: &VersionVector, payload: &Payload) -> Payl
     facts.name_lost(&mut trimmed);
     let before = trimmed.entries.len();
     trimmed.entries.retain(|dot| {
-        let is_over = || facts.is_closed(dot.log.epoch) && !facts.may_return(dot.log);
+        let is_over = || !facts.is_still_named(dot) && !facts.may_return(dot.log);
         !(stable.includes(dot) || is_over() || facts.is_past(dot))
     });
     if trimmed.entries.len() < before {
@@ -166,6 +167,9 @@ fn owned_region(facts: &Facts, slot: Slot) -> Result<&Region, NotHere> {
 fn is_covered(facts: &Facts, region: &Region, dot: Dot, scope: Scope<'_>) -> bool {
     if !facts.has(dot.log.epoch) {
         return facts.is_through_with(region, dot.log.epoch, scope);
+    }
+    if facts.is_closed(dot.log.epoch) && facts.is_of_later_run(dot) {
+        return !facts.awaits_later_run(region, dot);
     }
     let Some(then) = facts.views.get(&dot.log.epoch) else {
         return is_covered_of_closed(facts, region, dot, scope);
@@ -275,15 +279,12 @@ impl Facts {
         let Some(view) = self.views.get(&epoch) else {
             return true;
         };
-        let mut logs = owners_of(view, &region.slots).map(|member| Dot {
-            log: Log {
-                epoch,
-                member: member.id(),
-            },
-            number: super::COMPLETE,
+        let mut logs = owners_of(view, &region.slots).map(|member| Log {
+            epoch,
+            member: member.id(),
         });
         // Who handed the slots over may have counted a closing that nobody else heard of before it left:
         // then its coverage did not speak of the epoch any more, and nobody's will.
-        logs.all(|dot| region.coverage.includes(dot)) || self.has_heard_all(region)
+        logs.all(|log| is_end(region.coverage.number(log))) || self.has_heard_all(region)
     }
 }

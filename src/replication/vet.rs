@@ -5,7 +5,8 @@
 //! must name a log that the views allow, and a number that some member has seen. The judgement is a pure
 //! function of the facts and of numbers that are known to exist; `node::vouch` asks other members.
 
-use super::{COMPLETE, Facts};
+use super::Facts;
+use super::runs::{COMPLETE, end_of, is_end};
 use crate::causality::{Record, VersionVector};
 use crate::names::{Dot, Epoch, Log};
 
@@ -55,36 +56,60 @@ impl Facts {
 
     /// How far a log goes. Only its own member knows its end: anybody else may merely be behind.
     pub fn extent(&self, heard: &VersionVector, log: Log) -> Extent {
-        let complete = Extent {
-            exist: COMPLETE,
-            end: None,
-        };
-        if self.is_closed(log.epoch) || self.lost.contains_key(&log.epoch) {
-            return complete;
+        if self.lost.contains_key(&log.epoch) {
+            return Extent {
+                exist: COMPLETE,
+                end: None,
+            };
         }
-        if log.member == self.id && log.epoch == self.active {
+        if log.member == self.id && log.epoch <= self.active {
             // A member whose disk may have gone back in time does not know where its log ended.
-            let number = self.vector.number(log);
+            let number = self.own_end(log);
             return Extent {
                 exist: number,
                 end: self.is_member().then_some(number),
             };
         }
-        // A member does not remember where its log of an earlier epoch ended. It is complete then: an entry
-        // counts as covered wherever the member has handed over, whatever its number.
-        if log.member == self.id && log.epoch < self.active {
-            return complete;
-        }
-        let held = if log.epoch == self.active {
-            self.vector.number(log)
+        let exist = if self.is_closed(log.epoch) {
+            self.closed_end(log)
         } else {
-            let owned = self.regions.iter().map(|region| &region.coverage);
-            let coverages = owned.chain(self.kept.iter().map(|kept| &kept.coverage));
-            coverages.map(|coverage| coverage.number(log)).max().unwrap_or(0)
+            self.held(log).max(heard.number(log))
         };
-        Extent {
-            exist: held.max(heard.number(log)),
-            end: None,
+        Extent { exist, end: None }
+    }
+
+    /// Up to where this member holds a log of an epoch that is not closed, in any of its slots.
+    fn held(&self, log: Log) -> u64 {
+        if log.epoch == self.active {
+            return self.vector.number(log);
+        }
+        let owned = self.regions.iter().map(|region| &region.coverage);
+        let coverages = owned.chain(self.kept.iter().map(|kept| &kept.coverage));
+        coverages.map(|coverage| coverage.number(log)).max().unwrap_or(0)
+    }
+
+    /// Where a log of this member ends. Of an earlier epoch it remembers the run in which it was sealed: an entry of
+    /// that counts as covered wherever the member has handed over, whatever its number.
+    fn own_end(&self, log: Log) -> u64 {
+        let held = self.held(log);
+        if log.epoch == self.active {
+            held
+        } else if self.is_closed(log.epoch) {
+            self.closed.end_of(self.id)
+        } else if is_end(held) {
+            held
+        } else {
+            end_of(self.runs.current().number)
+        }
+    }
+
+    /// Up to where everybody drops the entries of a log of a closed epoch.
+    fn closed_end(&self, log: Log) -> u64 {
+        let number = COMPLETE;
+        if self.is_of_later_run(Dot { log, number }) {
+            self.closed.end_of(log.member)
+        } else {
+            COMPLETE
         }
     }
 
@@ -100,10 +125,10 @@ impl Facts {
     }
 
     /// True if no write of an open epoch can have this name, by the known views alone: only members of a
-    /// partition in the view of that epoch number writes, and [`COMPLETE`] is the number of none.
+    /// partition in the view of that epoch number writes, and the end of a log is the number of none.
     pub fn is_no_dot(&self, dot: Dot) -> bool {
         let Log { epoch, member } = dot.log;
-        if epoch == Epoch::NONE || dot.number == COMPLETE {
+        if epoch == Epoch::NONE || is_end(dot.number) {
             return true;
         }
         if dot.is_everything() {

@@ -3,6 +3,7 @@
 //! The derives of `serde` stay on this floor. A field that is added to a type of the core does not
 //! compile here until somebody decides what it means for the wire and for the disk.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -91,7 +92,6 @@ by_fields! {
     Leftover { left, kept, pages }
     Run { number, id, began_at }
     Mark { run, id, position }
-    Closed { below, at }
     Ask { taker, active, target, wanted }
     Wanted { slots, lacks, holds, closed_below }
     Confirm { keeper, epoch, closed_below, kept }
@@ -129,6 +129,9 @@ by_form! {
     Acceptor as (Option<Ballot>, Option<(Ballot, SharedView)>):
         |acceptor| (acceptor.promised.clone(), shared(acceptor.accepted.clone())),
         |(promised, accepted)| Ok(Acceptor { promised, accepted: unshared(accepted) });
+    Closed as (Epoch, Epoch, BTreeMap<MemberId, u32>):
+        |closed| (closed.below, closed.at, (*closed.runs).clone()),
+        |(below, at, runs)| Ok(Closed { below, at, runs: Arc::new(runs) });
     Ending as bool: |ending| *ending == Ending::WentBack,
         |went_back| Ok(if went_back { Ending::WentBack } else { Ending::Outranked });
     Runs as Vec<Run>: |runs| runs.iter().copied().collect(), |runs| Runs::from_stored(runs).ok_or("a life that never began");

@@ -23,6 +23,8 @@ const ACCEPTORS: &str = "acceptors";
 const TOO_LATE: &str = "too late";
 const CLAIMS: &str = "claims";
 const RUNS: &str = "runs";
+/// Apart from the standing, whose form disks have that were written before it was kept.
+const CLOSED_IN: &str = "closed in";
 const MARKS: &str = "marks";
 const PAGE: &str = "left behind ";
 
@@ -47,7 +49,7 @@ struct Standing {
     regions: Vec<Region>,
     kept: Vec<Kept>,
     incoming: Option<Incoming>,
-    closed: Closed,
+    closed: (Epoch, Epoch),
     gone: SlotSet,
     lost: Vec<Lost>,
     ended: Option<Ending>,
@@ -122,7 +124,7 @@ pub fn too_late_note(facts: &Facts) -> Note {
 }
 
 /// Everything of the facts but who we are, the vector, and what has a note of its own.
-pub fn standing_note(facts: &Facts) -> Note {
+pub fn standing_notes(facts: &Facts) -> [Note; 2] {
     let standing = Standing {
         views: facts
             .views
@@ -134,7 +136,7 @@ pub fn standing_note(facts: &Facts) -> Note {
         regions: facts.regions.to_vec(),
         kept: facts.kept.to_vec(),
         incoming: facts.incoming.clone(),
-        closed: facts.closed,
+        closed: (facts.closed.below, facts.closed.at),
         gone: facts.gone.clone(),
         lost: facts.lost.values().cloned().collect(),
         ended: facts.ended,
@@ -144,7 +146,7 @@ pub fn standing_note(facts: &Facts) -> Note {
         expired: facts.expired.clone(),
         settled: facts.settled.clone(),
     };
-    note(STANDING, &standing)
+    [note(STANDING, &standing), note(CLOSED_IN, &*facts.closed.runs)]
 }
 
 /// The facts and acceptors that a store kept; `None` from an empty store.
@@ -164,7 +166,9 @@ pub fn read(notes: &[(String, Vec<u8>)]) -> Result<Option<(Facts, Acceptors)>, U
         facts.regions = Arc::new(standing.regions);
         facts.kept = Arc::new(standing.kept);
         facts.incoming = standing.incoming;
-        facts.closed = standing.closed;
+        let (below, at) = standing.closed;
+        let runs = Arc::new(find(notes, CLOSED_IN)?.unwrap_or_default());
+        facts.closed = Closed { below, at, runs };
         facts.gone = standing.gone;
         facts.lost = standing
             .lost
@@ -217,7 +221,6 @@ mod tests {
     fn notes(facts: &Facts, acceptors: &Acceptors) -> Vec<(String, Vec<u8>)> {
         let notes = [
             member_note(&facts.me),
-            standing_note(facts),
             vector_note(facts),
             acceptors_note(acceptors),
             too_late_note(facts),
@@ -226,6 +229,7 @@ mod tests {
         ];
         notes
             .into_iter()
+            .chain(standing_notes(facts))
             .map(|(name, bytes)| (name, bytes.expect("is written")))
             .collect()
     }
@@ -241,7 +245,7 @@ mod tests {
         #[test]
         fn a_damaged_note_is_named_or_other_facts_but_never_a_panic(
             (facts, acceptors) in (facts(), acceptors()),
-            at in 0usize..7,
+            at in 0usize..8,
             damage in damages(),
         ) {
             let mut notes = notes(&facts, &acceptors);
@@ -252,7 +256,7 @@ mod tests {
         }
 
         #[test]
-        fn any_bytes_are_read_without_a_panic(at in 0usize..7, bytes in any::<Vec<u8>>(), facts in facts()) {
+        fn any_bytes_are_read_without_a_panic(at in 0usize..8, bytes in any::<Vec<u8>>(), facts in facts()) {
             let mut notes = notes(&facts, &Acceptors::new());
             notes[at].1 = [&[VERSION], &bytes[..]].concat();
             let _ = read(&notes);

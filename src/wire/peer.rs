@@ -422,6 +422,8 @@ pub struct Gossip {
     pub stable: VersionVector,
     /// The sender lacks nothing of epochs below this one.
     pub done_below: Epoch,
+    /// The run in which the sender says so.
+    pub run: u32,
     pub closed: Closed,
     /// Removed members that the sender does not wait for.
     pub does_not_await: BTreeSet<MemberId>,

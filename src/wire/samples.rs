@@ -181,8 +181,13 @@ pub(super) fn acceptors() -> BoxedStrategy<BTreeMap<Epoch, Acceptor>> {
 }
 
 pub(super) fn closings() -> BoxedStrategy<Closed> {
-    (epochs(), epochs())
-        .prop_map(|(below, at)| Closed { below, at })
+    let runs = proptest::collection::btree_map(member_ids(), any::<u32>(), 0..3);
+    (epochs(), epochs(), runs)
+        .prop_map(|(below, at, runs)| Closed {
+            below,
+            at,
+            runs: Arc::new(runs),
+        })
         .boxed()
 }
 

@@ -227,11 +227,10 @@ impl Engine for Disk {
     fn recover(&self) -> Result<Recovered, StoreError> {
         let notes = [
             notes::member_note(&self.0.me),
-            notes::standing_note(&self.0),
             notes::vector_note(&self.0),
             notes::acceptors_note(&BTreeMap::<Epoch, Acceptor>::new()),
         ];
-        let notes = notes.into_iter();
+        let notes = notes.into_iter().chain(notes::standing_notes(&self.0));
         Ok(Recovered {
             notes: notes
                 .map(|(name, bytes)| (name, bytes.expect("is written")))

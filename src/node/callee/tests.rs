@@ -324,9 +324,11 @@ async fn gossip_counts_from_the_life_that_the_view_lists() {
             held: [stable].into_iter().collect(),
             stable: [stable].into_iter().collect(),
             done_below: Epoch(2),
+            run: 0,
             closed: Closed {
                 below: Epoch(2),
                 at: Epoch(2),
+                runs: Default::default(),
             },
             does_not_await: Default::default(),
             lost: Default::default(),

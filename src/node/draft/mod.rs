@@ -24,7 +24,7 @@ use crate::store::{Batch, Resident};
 use crate::view_change::Vote;
 use crate::wire::notes::{
     Acceptors, Marks, acceptors_note, claims_note, marks_note, member_note, no_page_note, page_note,
-    runs_note, standing_note, too_late_note, vector_note,
+    runs_note, standing_notes, too_late_note, vector_note,
 };
 use crate::wire::peer::{Answer, Push};
 
@@ -120,7 +120,7 @@ impl<'a> Draft<'a> {
                 .extend([member_note(&self.facts.me), runs_note(&self.facts)]);
         }
         if self.standing_changed || self.begins_anew {
-            batch.notes.push(standing_note(&self.facts));
+            batch.notes.extend(standing_notes(&self.facts));
         }
         if self.acceptors_changed || self.begins_anew {
             batch.notes.push(acceptors_note(&self.acceptors));

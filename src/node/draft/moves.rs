@@ -232,7 +232,7 @@ impl Draft<'_> {
 
     pub(super) fn learn(&mut self, known: &Known) {
         let views: Vec<_> = known.views.iter().map(|view| view.0.clone()).collect();
-        let mut news = self.facts.learn_past(&views, known.closed);
+        let mut news = self.facts.learn_past(&views, &known.closed);
         for view in views.iter().chain(known.lost.iter().map(|lost| &lost.0)) {
             news |= self.facts.learn(view);
         }

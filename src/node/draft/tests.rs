@@ -237,7 +237,8 @@ fn a_seal_is_stored_once() {
     let mut sealed = sealing;
     sealed.seal(Epoch(2));
     sealed.position += 1;
-    assert_eq!(batch.notes, [standing_note(&sealed), vector_note(&sealed)]);
+    let [standing, closed_in] = standing_notes(&sealed);
+    assert_eq!(batch.notes, [standing, closed_in, vector_note(&sealed)]);
     assert!(batch_of(sealed, &[], [seal()]).is_empty());
 }
 

@@ -15,6 +15,7 @@ fn gossip(node: &Node, epoch: Epoch, held: impl IntoIterator<Item = Dot>) -> Gos
         held: held.into_iter().collect(),
         stable: VersionVector::default(),
         done_below: Epoch::NONE,
+        run: 0,
         closed: Closed::default(),
         does_not_await: Default::default(),
         lost: Default::default(),

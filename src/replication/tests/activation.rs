@@ -1,7 +1,7 @@
 //! From one epoch to the next: what is kept, gained and lost, and what the sealed logs become.
 
 use super::*;
-use crate::replication::{COMPLETE, Closed};
+use crate::replication::Closed;
 
 /// Four nodes; nodes 4 and 5 make a third partition in view 3, which is dissolved in view 4, when node
 /// 4 is removed.
@@ -78,8 +78,8 @@ fn the_vector_becomes_coverage_and_own_logs_are_complete() {
     views.iter().for_each(|view| assert!(zero.learn(view)));
     zero.activate(Epoch(3));
     let held = [
-        dot(&member(0), 1, COMPLETE),
-        dot(&member(0), 2, COMPLETE),
+        dot(&member(0), 1, END),
+        dot(&member(0), 2, END),
         dot(&member(1), 1, 5),
     ];
     assert_eq!(zero.regions[0].coverage, vector(held));
@@ -99,7 +99,7 @@ fn own_logs_of_views_that_were_passed_are_complete_for_slots_gained_there_too() 
     zero.activate(Epoch(5));
     let region = zero.region_of(slot_in(&regained(&views))).expect("owns it");
     assert_eq!(region.lacks, Epoch(4));
-    assert!(region.coverage.includes(dot(&member(0), 4, COMPLETE)));
+    assert!(region.coverage.includes(dot(&member(0), 4, END)));
 }
 
 #[test]
@@ -198,12 +198,9 @@ fn a_closing_that_was_learned_is_not_counted_in_an_epoch_below_the_one_that_conc
     let three = same(&two);
     let mut back = Facts::new(reborn(1, 9));
     // One who is behind told of view 2; one who is ahead of a closing that was concluded in epoch 3.
-    assert!(back.learn_past(&[one, Arc::clone(&two)], Closed::default()));
-    let closed = Closed {
-        below: Epoch(2),
-        at: Epoch(3),
-    };
-    assert!(back.learn_past(&[two, three], closed));
+    assert!(back.learn_past(&[one, Arc::clone(&two)], &Closed::default()));
+    let closed = closing(Epoch(2), Epoch(3));
+    assert!(back.learn_past(&[two, three], &closed));
     back.activate(Epoch(2));
     assert_eq!(back.active, Epoch::NONE);
     back.activate(Epoch(3));

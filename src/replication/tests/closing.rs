@@ -1,7 +1,7 @@
 //! When a member is done with an epoch, when a closing counts, and when a tombstone may go (I4).
 
 use super::*;
-use crate::replication::{COMPLETE, Closed};
+use crate::replication::runs::end_of;
 
 /// Node 0 of two, in an epoch that follows `epochs - 1` others with the same members.
 fn member_zero(epochs: u64) -> Facts {
@@ -24,9 +24,9 @@ fn a_member_is_done_with_an_epoch_when_every_log_of_it_is_complete_here() {
     assert_eq!(zero.done_below(), Epoch(1));
     cover(&mut zero, dot(&member(1), 1, 8));
     assert_eq!(zero.done_below(), Epoch(1));
-    cover(&mut zero, dot(&member(1), 2, COMPLETE));
+    cover(&mut zero, dot(&member(1), 2, END));
     assert_eq!(zero.done_below(), Epoch(1));
-    cover(&mut zero, dot(&member(1), 1, COMPLETE));
+    cover(&mut zero, dot(&member(1), 1, END));
     assert_eq!(zero.done_below(), Epoch(3));
     Arc::make_mut(&mut zero.regions)[0].lacks = Epoch(2);
     assert_eq!(zero.done_below(), zero.closed.below);
@@ -62,10 +62,7 @@ fn who_has_heard_everybody_is_done_with_what_nobody_speaks_of_any_more() {
     between.activate(2);
     let kept = zero.facts.kept_slots();
     zero.facts.drop_kept(Epoch(2), &kept);
-    let closed = Closed {
-        below: Epoch(2),
-        at: Epoch(2),
-    };
+    let closed = closing(Epoch(2), Epoch(2));
     assert!(between.facts.close(closed));
     for replica in [&mut zero, &mut between] {
         replica.learn(&[&three]);
@@ -99,10 +96,7 @@ fn proxies_and_nodes_in_no_view_keep_nothing_open() {
 fn a_closing_counts_only_from_the_epoch_that_concluded_it() {
     // A removed owner that was cut off must not call "covered" what it never got.
     let mut behind = member_zero(2);
-    let closed = |below, at| Closed {
-        below: Epoch(below),
-        at: Epoch(at),
-    };
+    let closed = |below, at| closing(Epoch(below), Epoch(at));
     let dot = dot(&member(1), 1, 5);
     assert!(!behind.close(closed(2, 3)));
     assert_eq!(read(&behind, Slot(0), &[dot]), missing(&[dot]));
@@ -111,22 +105,47 @@ fn a_closing_counts_only_from_the_epoch_that_concluded_it() {
     assert!(read(&behind, Slot(0), &[dot]).is_ok());
 }
 
+/// What a disk that went back in time writes to an epoch that is over, in a run that nobody had heard of.
+#[test]
+fn an_entry_of_a_later_run_outlives_the_closing_and_the_end_of_the_log() {
+    let mut zero = member_zero(3);
+    let of_run = |epoch, run: u64| dot(&member(1), epoch, (run << 40) + 5);
+    let ended = |epoch, run| dot(&member(1), epoch, end_of(run));
+    cover(&mut zero, ended(2, 2));
+    assert!(read(&zero, Slot(0), &[of_run(2, 2)]).is_ok());
+    assert_eq!(read(&zero, Slot(0), &[of_run(2, 3)]), missing(&[of_run(2, 3)]));
+    let runs = [(member(1).id(), 2)].into_iter().collect();
+    let runs = Arc::new(runs);
+    assert!(zero.close(Closed {
+        runs,
+        ..closing(Epoch(3), Epoch(3))
+    }));
+    for epoch in [1, 2] {
+        assert!(read(&zero, Slot(0), &[of_run(epoch, 2)]).is_ok());
+        let later = of_run(epoch, 3);
+        assert_eq!(read(&zero, Slot(0), &[later]), missing(&[later]), "epoch {epoch}");
+    }
+    // The writer's life has ended, and left nothing that is waited for.
+    let admitted = with(zero.view().expect("is active"), &[reborn(1, 9)]);
+    let epoch = admitted.epoch;
+    zero.learn(&admitted);
+    zero.activate(epoch);
+    assert!(read(&zero, Slot(0), &[of_run(2, 3)]).is_ok());
+}
+
 #[test]
 fn closing_forgets_coverage_and_views_of_what_is_closed() {
     let mut zero = member_zero(3);
     let kept = dot(&member(1), 2, 4);
     cover(&mut zero, dot(&member(1), 1, 4));
     cover(&mut zero, kept);
-    let closed = Closed {
-        below: Epoch(2),
-        at: Epoch(3),
-    };
+    let closed = closing(Epoch(2), Epoch(3));
     assert!(zero.close(closed));
     assert_eq!(
         zero.views.keys().copied().collect::<Vec<_>>(),
         [Epoch(2), Epoch(3)]
     );
-    let own = dot(&member(0), 2, COMPLETE);
+    let own = dot(&member(0), 2, END);
     assert_eq!(zero.regions[0].coverage, vector([kept, own]));
 }
 
@@ -134,10 +153,7 @@ fn closing_forgets_coverage_and_views_of_what_is_closed() {
 fn a_tombstone_goes_only_when_it_is_stable_and_nothing_older_can_come_back() {
     let one = first(2, 2);
     let mut settled = facts(&member(0), &[&one, &same(&one)]);
-    settled.closed = Closed {
-        below: Epoch(2),
-        at: Epoch(2),
-    };
+    settled.closed = closing(Epoch(2), Epoch(2));
     let key = Key::new("k").expect("is a key");
     let tombstone = |epoch| {
         let dot = dot(&member(0), epoch, 4);

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 
 use super::*;
-use crate::replication::{COMPLETE, Copied, Wanted};
+use crate::replication::{Copied, Wanted};
 
 /// Nodes 0 and 1, which hold everything together.
 fn pair() -> (Replica, Replica) {
@@ -148,7 +148,7 @@ fn what_is_handed_over_includes_the_vector_and_the_own_logs_as_complete() {
     taker.take_over(&giver, 4).expect("is handed over");
     taker.activate(4);
     assert!(taker.holds(&held));
-    let complete = [1, 2, 3].map(|epoch| dot(&member(0), epoch, COMPLETE));
+    let complete = [1, 2, 3].map(|epoch| dot(&member(0), epoch, END));
     let region = &taker.facts.regions[0];
     for dot in complete.into_iter().chain([held.dot()]) {
         assert!(region.coverage.includes(dot), "{dot:?}");

@@ -2,7 +2,7 @@
 //! node may bring it back (I12).
 
 use super::*;
-use crate::replication::{COMPLETE, Closed, Confirm, Ending, NoReturn};
+use crate::replication::{Confirm, Ending, NoReturn};
 
 /// K = 1: node 1 takes half of the slots of node 0.
 fn moving() -> [Arc<View>; 2] {
@@ -92,10 +92,7 @@ fn nobody_is_asked_for_what_closed_epochs_left() {
     keeper.activate(2);
     assert!(confirmed(&owner, &keeper).is_empty());
     for replica in [&mut owner, &mut lacking] {
-        replica.facts.closed = Closed {
-            below: Epoch(2),
-            at: Epoch(2),
-        };
+        replica.facts.closed = closing(Epoch(2), Epoch(2));
     }
     assert_eq!(confirmed(&owner, &keeper), moved(&views));
     assert!(confirmed(&lacking, &keeper).is_empty(), "it lacks all of it");
@@ -121,11 +118,8 @@ fn a_keeper_that_is_not_listed_is_confirmed_when_it_handed_over_itself() {
     }
     assert_eq!(confirmed(&new, &left), SlotSet::all());
     // It confirms even when its epochs are closed, and nothing else tells any more that it handed over.
-    let closed = Closed {
-        below: Epoch(2),
-        at: Epoch(2),
-    };
-    new.facts.close(closed);
+    let closed = closing(Epoch(2), Epoch(2));
+    new.facts.close(closed.clone());
     assert_eq!(confirmed(&new, &left), SlotSet::all());
     // From another who is ready, but never had the write, the owner has not everything.
     for region in Arc::make_mut(&mut without.facts.regions) {
@@ -144,10 +138,7 @@ fn a_removed_keeper_counts_no_closing() {
     let written = left.put(&key_in(&SlotSet::all()), 1);
     left.learn(&[&minus(&one, 0)]);
     left.activate(2);
-    let closed = Closed {
-        below: Epoch(2),
-        at: Epoch(2),
-    };
+    let closed = closing(Epoch(2), Epoch(2));
     assert!(!left.facts.close(closed));
     assert!(left.facts.kept[0].coverage.includes(written.dot()));
 }
@@ -220,7 +211,7 @@ fn who_followed_a_line_that_was_given_up_keeps_all_that_it_owned() {
     let kept = &left.facts.kept[0];
     assert_eq!((kept.slots.clone(), kept.last_owned), (SlotSet::all(), Epoch(1)));
     assert!(kept.coverage.includes(written.dot()));
-    assert!(kept.coverage.includes(dot(&member(0), 1, COMPLETE)));
+    assert!(kept.coverage.includes(dot(&member(0), 1, END)));
     assert!(left.facts.is_leaving() && left.facts.regions.is_empty());
     left.facts.end(Ending::WentBack);
     assert_eq!(

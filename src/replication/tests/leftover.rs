@@ -4,7 +4,7 @@
 use super::*;
 use crate::names::MemberId;
 use crate::placement::LeftBehind;
-use crate::replication::{Closed, Ending, Leftover, NoReturn, may_write};
+use crate::replication::{Ending, Leftover, NoReturn, may_write};
 
 const NAME: MemberId = MemberId(9);
 
@@ -157,10 +157,7 @@ fn the_next_life_has_what_the_one_before_left_and_knows_the_history_that_counts(
     life.facts.end(Ending::WentBack);
     assert_eq!(life.facts.ended, Some(Ending::Outranked), "it ends once");
     life.facts.laid_aside = 0..3;
-    life.facts.closed = Closed {
-        below: one.epoch,
-        at: one.epoch,
-    };
+    life.facts.closed = closing(one.epoch, one.epoch);
     let next = life.facts.next_life(reborn(1, 5), NAME);
     assert_eq!((next.active, next.newest()), (Epoch::NONE, Some(&won)));
     assert!(next.views.keys().eq([&one.epoch, &won.epoch]));
@@ -180,7 +177,7 @@ fn the_next_life_has_what_the_one_before_left_and_knows_the_history_that_counts(
     };
     let complete = Dot {
         log: own,
-        number: crate::replication::COMPLETE,
+        number: END,
     };
     assert!(leftover.kept.iter().all(|kept| kept.coverage.includes(complete)));
     // A life that had nothing leaves nothing, and one that follows has both.

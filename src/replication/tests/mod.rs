@@ -19,10 +19,14 @@ mod vet;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::{Facts, NoExchange, NotHere, Unstable, may_read};
+use super::runs::end_of;
+use super::{Closed, Facts, NoExchange, NotHere, Unstable, may_read};
 use crate::causality::{Payload, Record, Supersedes, Timestamp, VersionVector};
 use crate::names::{ClusterId, Dot, Epoch, Incarnation, Key, Log, Member, NodeId, Slot};
 use crate::placement::{SlotSet, View, next};
+
+/// The end of a log whose member was never started again.
+const END: u64 = end_of(0);
 
 fn node(number: u64) -> NodeId {
     format!("n{number}:80").parse().expect("is a node")
@@ -51,6 +55,12 @@ fn first(replicas: u32, count: u64) -> Arc<View> {
         .collect();
     let nodes: BTreeSet<NodeId> = up.keys().cloned().collect();
     Arc::new(View::first(ClusterId(1), replicas, &nodes, &up))
+}
+
+/// A closing that speaks of no runs.
+fn closing(below: Epoch, at: Epoch) -> Closed {
+    let runs = Arc::default();
+    Closed { below, at, runs }
 }
 
 /// The next view with the same members in the same places.

@@ -4,7 +4,6 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::replication::COMPLETE;
 
 /// K = 1: half of the slots of node 0 go to node 1, which is removed again.
 fn there_and_back() -> [Arc<View>; 3] {
@@ -30,7 +29,7 @@ fn what_moves_away_is_kept_with_all_that_was_held_of_it() {
     };
     assert_eq!((kept.last_owned, kept.lacks), (Epoch(1), Epoch::NONE));
     assert_eq!(kept.slots, moved(&views));
-    assert_eq!(kept.coverage, vector([dot(&member(0), 1, COMPLETE)]));
+    assert_eq!(kept.coverage, vector([dot(&member(0), 1, END)]));
     // What it goes on taking is of other slots.
     zero.put(&key_in(&views[1].slots_of_node(&node(0))), 2);
     assert_eq!(zero.facts.kept[0].coverage.len(), 1);

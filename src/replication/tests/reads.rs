@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::replication::{COMPLETE, Closed, answer, may_list, may_write, trimmed};
+use crate::replication::{answer, may_list, may_write, trimmed};
 
 /// Node 0 of the partition of nodes 0 and 1, in a view of four nodes; and a slot of its own.
 fn member_zero(epochs: u64) -> (Facts, Slot) {
@@ -53,10 +53,7 @@ fn an_owner_that_was_cut_off_does_not_answer_one_whose_entries_were_dropped_sinc
     // Node 0 went on without node 1, and everything of epoch 1 is closed in epoch 2.
     let (one, two) = (first(2, 4), minus(&first(2, 4), 1));
     let mut gone_on = super::facts(&member(0), &[&one, &two]);
-    assert!(gone_on.close(Closed {
-        below: Epoch(2),
-        at: Epoch(2)
-    }));
+    assert!(gone_on.close(closing(Epoch(2), Epoch(2))));
     let cut_off = super::facts(&member(1), &[&one]);
     let slot = slot_in(&cut_off.regions[0].slots);
     let before = Payload {
@@ -134,7 +131,7 @@ fn a_write_of_an_earlier_epoch_is_covered_by_the_coverage_alone() {
     region(&mut facts).coverage.raise(dots[0]);
     assert!(read(&facts, slot, &dots[..1]).is_ok());
     assert_eq!(read(&facts, slot, &dots[1..]), missing(&dots[1..]));
-    region(&mut facts).coverage.raise(dot(&member(1), 1, COMPLETE));
+    region(&mut facts).coverage.raise(dot(&member(1), 1, END));
     assert!(read(&facts, slot, &dots).is_ok());
 }
 

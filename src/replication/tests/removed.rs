@@ -2,7 +2,7 @@
 //! and what ends the wait.
 
 use super::*;
-use crate::replication::{Closed, trimmed};
+use crate::replication::trimmed;
 
 /// The view after `open` without this node, with the removal noted.
 fn without(open: &[&Arc<View>], number: u64) -> Arc<View> {
@@ -46,10 +46,7 @@ fn exchange_all<'a>(taker: &mut Replica, givers: impl IntoIterator<Item = &'a Re
 }
 
 fn close_first_epoch(replica: &mut Replica) {
-    let closed = Closed {
-        below: Epoch(2),
-        at: Epoch(2),
-    };
+    let closed = closing(Epoch(2), Epoch(2));
     assert!(replica.facts.close(closed));
 }
 
@@ -150,9 +147,7 @@ fn a_hand_over_counts_for_a_slot_when_the_last_log_that_it_was_owned_in_is_compl
     removal.logs = BTreeMap::from([(log(&gone, 1), slots.clone()), (log(&gone, 2), later.clone())]);
     let owner = facts(&member(2), &[&one, &Arc::new(two)]);
     let is_awaited = |slots: &SlotSet, complete: &[u64]| {
-        let complete = complete
-            .iter()
-            .map(|epoch| dot(&gone, *epoch, crate::replication::COMPLETE));
+        let complete = complete.iter().map(|epoch| dot(&gone, *epoch, END));
         let mut region = crate::replication::Region::gained(slots.clone(), Epoch::NONE);
         region.coverage = vector(complete);
         owner.is_awaited(&region, gone.id())
@@ -210,7 +205,7 @@ fn a_log_of_an_epoch_that_was_closed_before_the_removal_is_complete() {
     assert!(read(&owner.facts, slot, &[dot(&member(0), 1, 9)]).is_ok());
     // What it gains is not ready, and asks for everything.
     let region = owner.facts.region_of(slot_in(&gained)).expect("is owned");
-    let complete = dot(&member(0), 1, crate::replication::COMPLETE);
+    let complete = dot(&member(0), 1, END);
     assert!(region.lacks != Epoch::NONE && !region.coverage.includes(complete));
     let kept = owner.facts.region_of(slot).expect("is owned");
     assert!(kept.coverage.includes(complete));
@@ -224,9 +219,7 @@ fn nobody_waits_for_a_member_whose_hand_over_came_through_another() {
     let lost = dot(&member(0), 1, 7);
     assert_eq!(read(&owner.facts, its, &[lost]), missing(&[lost]));
     for region in Arc::make_mut(&mut owner.facts.regions) {
-        region
-            .coverage
-            .raise(dot(&member(0), 1, crate::replication::COMPLETE));
+        region.coverage.raise(dot(&member(0), 1, END));
     }
     close_first_epoch(&mut owner);
     assert!(read(&owner.facts, its, &[lost]).is_ok());
@@ -246,12 +239,8 @@ fn the_wait_ends_when_the_member_keeps_nothing_that_is_not_here() {
     let confirmed = owner.facts.confirms(&confirm);
     assert!(confirmed.is_empty(), "its log was not handed over as complete");
     for region in Arc::make_mut(&mut owner.facts.regions) {
-        region
-            .coverage
-            .raise(dot(&member(0), 1, crate::replication::COMPLETE));
-        region
-            .coverage
-            .raise(dot(&member(1), 1, crate::replication::COMPLETE));
+        region.coverage.raise(dot(&member(0), 1, END));
+        region.coverage.raise(dot(&member(1), 1, END));
     }
     let confirmed = owner.facts.confirms(&confirm);
     assert_eq!(confirmed, one.slots_of_node(&node(0)));
@@ -340,7 +329,7 @@ fn an_owner_that_comes_later_knows_how_far_a_removed_members_log_is_held() {
     let view = with(owner.facts.view().expect("serves"), &[reborn(3, 9)]);
     let mut newcomer = Replica::new(&reborn(3, 9), &[]);
     let past: Vec<Arc<View>> = owner.facts.views.values().cloned().collect();
-    newcomer.facts.learn_past(&past, owner.facts.closed);
+    newcomer.facts.learn_past(&past, &owner.facts.closed);
     for replica in [&mut owner, &mut newcomer] {
         replica.learn(&[&view]);
         replica.seal(3);

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::replication::{COMPLETE, Claim, answer};
+use crate::replication::runs::{COMPLETE, end_of};
+use crate::replication::{Claim, answer};
 
 /// Node 0 of five, two in a partition and node 4 a proxy, in the second view, which changed nothing. It took
 /// three writes and has two of node 1.
@@ -74,8 +75,33 @@ fn a_log_that_is_complete_here_exists_and_one_that_is_not_may_go_further() {
     assert_eq!(judged(&facts, dot(&member(1), 1, 99)), Claim::Exists);
     assert_eq!(judged(&facts, dot(&member(2), 1, 4)), Claim::Exists);
     assert_eq!(judged(&facts, dot(&member(2), 1, 5)), Claim::Undecided);
-    // The own log of an earlier epoch is complete, and its end is not remembered.
+    // The own log of an earlier epoch is complete, and of its end only the run is remembered.
     assert_eq!(judged(&facts, dot(&member(0), 1, 99)), Claim::Exists);
+    facts.runs = facts.runs.started_again(1, 1, 0);
+    let later = |number: u64| dot(&member(0), 1, number + (1 << 40));
+    assert_eq!(judged(&facts, later(1)), Claim::Exists);
+    assert_eq!(judged(&facts, later(1 << 40)), Claim::Impossible);
+    let region = &mut Arc::make_mut(&mut facts.regions)[0];
+    region.coverage.raise(dot(&member(0), 1, end_of(0)));
+    assert_eq!(judged(&facts, later(1)), Claim::Impossible);
+}
+
+/// Whoever forges one must not make others wait for what never comes: its own member knows better.
+#[test]
+fn an_entry_of_a_closed_epoch_in_a_later_run_is_for_its_member_to_deny() {
+    let mut facts = judge();
+    facts.closed.below = Epoch(2);
+    let runs = [0, 1].map(|number| (member(number).id(), 2));
+    facts.closed.runs = Arc::new(runs.into_iter().collect());
+    let of_run = |number, run: u64| dot(&member(number), 1, (run << 40) + 5);
+    assert_eq!(judged(&facts, of_run(0, 2)), Claim::Exists);
+    assert_eq!(judged(&facts, of_run(0, 3)), Claim::Impossible);
+    assert_eq!(judged(&facts, of_run(1, 3)), Claim::Undecided);
+    assert_eq!(
+        judged(&facts, of_run(9, 3)),
+        Claim::Exists,
+        "nobody waits for a stranger"
+    );
 }
 
 #[test]

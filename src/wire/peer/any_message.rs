@@ -59,17 +59,19 @@ fn gossip() -> BoxedStrategy<Gossip> {
         vectors(),
         vectors(),
         epochs(),
+        any::<u32>(),
         closings(),
         waits,
         proptest::collection::btree_map(epochs(), any::<bool>(), 0..2),
     )
         .prop_map(
-            |(epoch, time, held, stable, done_below, closed, does_not_await, lost)| Gossip {
+            |(epoch, time, held, stable, done_below, run, closed, does_not_await, lost)| Gossip {
                 epoch,
                 time,
                 held,
                 stable,
                 done_below,
+                run,
                 closed,
                 does_not_await,
                 lost,

@@ -103,6 +103,7 @@ pub(crate) fn a_closing_that_comes_to_who_is_behind() -> Seen {
     behind.close(Closed {
         below: Epoch(2),
         at: Epoch(3),
+        ..Closed::default()
     });
     let depends = Payload {
         epoch: Epoch(1),
@@ -127,7 +128,7 @@ pub(crate) fn a_giver_that_owned_the_slot_long_ago() -> Seen {
     let mut giver = facts(0, &[&one, &two, &three], 1);
     giver.seal(Epoch(3));
     let mut taker = Facts::new(member(2));
-    taker.learn_past(&[Arc::clone(&one), Arc::clone(&two)], Closed::default());
+    taker.learn_past(&[Arc::clone(&one), Arc::clone(&two)], &Closed::default());
     taker.learn(&three);
     let ask = taker
         .ask_hand_over(Epoch(3), &[])

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use causeway::names::Epoch;
+use causeway::node::{RequestKind, ViewRequest};
 use tokio::time::sleep;
 
 use super::Seen;
@@ -75,6 +76,56 @@ pub(crate) fn a_number_that_is_drawn_again() -> Seen {
             None => Err("what only the old disk took did not come back".to_owned()),
         }
     })
+}
+
+/// A copy from before a view change is put back while its node is cut off: it takes writes in an epoch that all others
+/// are done with. One of them lacks the new view, if `is_open`, so that the epoch is not closed.
+fn written_to_an_earlier_epoch(is_open: bool) -> Seen {
+    simulate(async move {
+        let mut cluster = SimCluster::serving(1, 4, 3).await;
+        cluster.nodes[0].disk.copy();
+        if is_open {
+            cluster.isolate(2);
+        }
+        let removal = ViewRequest {
+            node: cluster.nodes[3].id.clone(),
+            kind: RequestKind::Remove { force: false },
+            dry_run: false,
+        };
+        let removed = cluster.node(1).expect("runs").change_view(removal).await;
+        removed.map_err(|refusal| refusal.to_string())?;
+        // Whoever may close the epoch has done so.
+        sleep(Duration::from_secs(5)).await;
+        cluster.isolate(0);
+        put_back(&mut cluster, 0).await;
+        let payload = put(&cluster, 0, "b", "v", "").await;
+        let reply = operate(&cluster, 1, "b", Action::Get, &payload).await;
+        if matches!(reply.outcome, Outcome::Ok(Answer::NotFound)) {
+            return Err("a log that was at its end covers what was added to it".to_owned());
+        }
+        // A reader who writes passes on what it depends on.
+        let later = put(&cluster, 1, "later", "v", &payload).await;
+        let reply = operate(&cluster, 1, "b", Action::Get, &later).await;
+        if matches!(reply.outcome, Outcome::Ok(Answer::NotFound)) {
+            return Err("what a write depends on was dropped".to_owned());
+        }
+        cluster.network.heal();
+        until_whole(&cluster, LONG).await?;
+        for node in 0..3 {
+            if value(&cluster, node, "b", &later).await.is_none() {
+                return Err(format!("n{node} does not have what only the old disk took"));
+            }
+        }
+        Ok(())
+    })
+}
+
+pub(crate) fn a_write_to_a_closed_epoch() -> Seen {
+    written_to_an_earlier_epoch(false)
+}
+
+pub(crate) fn a_write_to_a_log_that_was_handed_over() -> Seen {
+    written_to_an_earlier_epoch(true)
 }
 
 /// A cluster that serves, and forgets deletions within seconds.

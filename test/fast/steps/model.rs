@@ -37,7 +37,7 @@ impl Steps {
         let replicas = (0..self.nodes).map(|number| {
             let mut replica = Replica::new(member(number));
             if one[0].lists(&node(number)) {
-                replica.learn(one, Closed::default());
+                replica.learn(one, &Closed::default());
                 replica.activate(Epoch::FIRST);
             }
             replica

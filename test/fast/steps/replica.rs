@@ -127,7 +127,7 @@ impl Replica {
         self.facts.is_sibling(other.facts.id) || self.facts.has_not_heard(other.facts.id)
     }
 
-    pub(crate) fn learn(&mut self, views: &[std::sync::Arc<View>], closed: Closed) {
+    pub(crate) fn learn(&mut self, views: &[std::sync::Arc<View>], closed: &Closed) {
         self.facts.learn_past(views, closed);
         for view in views {
             self.facts.learn(view);

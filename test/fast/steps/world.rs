@@ -90,10 +90,10 @@ impl World {
         // Whoever tells of the newest view tells of those before it, too.
         let closed = self.replicas.iter().filter(|one| one.facts.is_member());
         let closed = closed
-            .map(|one| one.facts.closed)
+            .map(|one| one.facts.closed.clone())
             .min_by_key(|closed| closed.below);
         let views = &steps.views[..self.chosen];
-        self.replicas[number].learn(views, closed.unwrap_or_default());
+        self.replicas[number].learn(views, &closed.unwrap_or_default());
         views.last().expect("one is chosen").epoch
     }
 
@@ -238,8 +238,12 @@ impl World {
             };
             below = below.min(other.facts.done_below());
         }
-        let at = facts.active;
-        below > facts.closed.below && Self::count(&mut self.replicas[number], Closed { below, at })
+        let closed = Closed {
+            below,
+            at: facts.active,
+            ..Closed::default()
+        };
+        below > facts.closed.below && Self::count(&mut self.replicas[number], closed)
     }
 
     /// Drops what all owners confirm, and begins another life if nothing is kept.

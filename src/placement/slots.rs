@@ -80,6 +80,11 @@ impl SlotSet {
         self.0[slot.index() / 64] & (1 << (slot.index() % 64)) != 0
     }
 
+    /// True if any slot of the range is there.
+    pub fn has_any_of(&self, range: &Range<u16>) -> bool {
+        self.run_end(range.start, false) < range.end
+    }
+
     /// The slots of either.
     #[must_use]
     pub fn union(&self, other: &Self) -> Self {
@@ -196,6 +201,8 @@ mod tests {
             prop_assert_eq!((x.len(), x.is_empty()), (a.len(), a.is_empty()));
             prop_assert_eq!(x.contains(Slot(slot)), a.contains(&Slot(slot)));
             prop_assert_eq!(x == y, a == b);
+            let range = slot..slot.saturating_add(70).min(SLOTS);
+            prop_assert_eq!(x.has_any_of(&range), a.range(Slot(range.start)..Slot(range.end)).next().is_some());
         }
 
         #[test]

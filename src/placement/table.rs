@@ -2,8 +2,10 @@
 //!
 //! Knows partitions by number only; which nodes they consist of is the view's business.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::iter::repeat_n;
+use std::ops::Range;
 
 use super::SlotSet;
 use crate::names::{PartitionId, SLOTS, Slot};
@@ -13,55 +15,87 @@ const FREE: u16 = u16::MAX;
 
 /// The owner of each slot. Shares differ by one slot at most.
 #[derive(Clone, PartialEq, Eq)]
-pub(super) struct SlotTable(Box<[u16]>);
+pub(super) struct SlotTable {
+    /// By slot: what every request asks for.
+    owners: Box<[u16]>,
+    /// The same as runs of slots with one owner: what questions about many slots go by.
+    runs: Vec<(Range<u16>, PartitionId)>,
+}
 
 impl SlotTable {
+    fn new(owners: Box<[u16]>) -> Self {
+        let mut end = 0;
+        let runs = owners.chunk_by(|a, b| a == b).map(|run| {
+            let start = end;
+            end += u16::try_from(run.len()).expect("a run has at most SLOTS slots");
+            (start..end, PartitionId(u32::from(run[0])))
+        });
+        Self {
+            runs: runs.collect(),
+            owners,
+        }
+    }
+
     /// Equal contiguous runs.
     pub(super) fn even(partitions: usize) -> Self {
         let slots = usize::from(SLOTS);
         let end = |partition: usize| partition * slots / partitions;
         let runs = (0..partitions).map(|partition| (partition, end(partition + 1) - end(partition)));
-        Self(
+        Self::new(
             runs.flat_map(|(partition, len)| repeat_n(entry(partition), len))
                 .collect(),
         )
     }
 
     pub(super) fn partition_of(&self, slot: Slot) -> PartitionId {
-        PartitionId(u32::from(self.0[slot.index()]))
+        PartitionId(u32::from(self.owners[slot.index()]))
     }
 
     pub(super) fn slots_of(&self, partition: PartitionId) -> SlotSet {
-        Slot::all()
-            .filter(|slot| self.partition_of(*slot) == partition)
-            .collect()
+        let of_partition = self.runs.iter().filter(|(_, owner)| *owner == partition);
+        SlotSet::from_ranges(of_partition.map(|(run, _)| run.clone())).expect("runs of the table")
+    }
+
+    /// The partitions that own any of these slots.
+    pub(super) fn partitions_of(&self, slots: &SlotSet) -> BTreeSet<PartitionId> {
+        let mut partitions = BTreeSet::new();
+        for (run, owner) in &self.runs {
+            if !partitions.contains(owner) && slots.has_any_of(run) {
+                partitions.insert(*owner);
+            }
+        }
+        partitions
     }
 
     /// One partition more, which takes an equal share from each of the `partitions` that are there.
     pub(super) fn add_partition(&mut self, partitions: usize) {
-        self.level(partitions + 1);
+        *self = Self::leveled(self.owners.clone(), partitions + 1);
     }
 
     /// One partition less: its slots are dealt to the others, and the last number takes its place.
     pub(super) fn dissolve(&mut self, gone: PartitionId, partitions: usize) {
         let gone = entry(gone.0 as usize);
         let last = entry(partitions - 1);
-        for owner in &mut self.0 {
+        let mut owners = self.owners.clone();
+        for owner in &mut owners {
             if *owner == gone {
                 *owner = FREE;
             } else if *owner == last {
                 *owner = gone;
             }
         }
-        self.level(partitions - 1);
+        *self = Self::leveled(owners, partitions - 1);
     }
 
     /// Deals what is free, and what some hold above their target, to those below theirs.
-    fn level(&mut self, partitions: usize) {
-        let mut shares = self.shares(partitions);
+    fn leveled(mut owners: Box<[u16]>, partitions: usize) -> Self {
+        let mut shares = vec![0; partitions];
+        for owner in owners.iter().filter(|owner| **owner != FREE) {
+            shares[usize::from(*owner)] += 1;
+        }
         let targets = targets(&shares);
         // The highest slots go first, so that what a partition keeps stays in few runs.
-        for owner in self.0.iter_mut().rev().filter(|owner| **owner != FREE) {
+        for owner in owners.iter_mut().rev().filter(|owner| **owner != FREE) {
             let at = usize::from(*owner);
             if shares[at] > targets[at] {
                 shares[at] -= 1;
@@ -69,21 +103,17 @@ impl SlotTable {
             }
         }
         let mut takers = (0..partitions).flat_map(|at| repeat_n(entry(at), targets[at] - shares[at]));
-        for owner in self.0.iter_mut().filter(|owner| **owner == FREE) {
+        for owner in owners.iter_mut().filter(|owner| **owner == FREE) {
             *owner = takers.next().expect("the targets add up to all slots");
         }
-    }
-
-    fn shares(&self, partitions: usize) -> Vec<usize> {
-        let mut shares = vec![0; partitions];
-        for run in self.0.chunk_by(|a, b| a == b).filter(|run| run[0] != FREE) {
-            shares[usize::from(run[0])] += run.len();
-        }
-        shares
+        Self::new(owners)
     }
 
     pub(super) fn is_even(&self, partitions: usize) -> bool {
-        let shares = self.shares(partitions);
+        let mut shares = vec![0; partitions];
+        for (run, owner) in &self.runs {
+            shares[owner.0 as usize] += run.len();
+        }
         let most = shares.iter().max();
         let least = shares.iter().min();
         most.zip(least).is_some_and(|(most, least)| most - least <= 1)
@@ -91,13 +121,8 @@ impl SlotTable {
 
     /// The table as runs: how many slots, of which partition.
     pub(super) fn to_runs(&self) -> Vec<(u16, u32)> {
-        let same_owner = self.0.chunk_by(|a, b| a == b);
-        same_owner
-            .map(|run| {
-                let len = u16::try_from(run.len()).expect("a run has at most SLOTS slots");
-                (len, u32::from(run[0]))
-            })
-            .collect()
+        let runs = self.runs.iter();
+        runs.map(|(run, owner)| (run.end - run.start, owner.0)).collect()
     }
 
     /// A table from runs; none unless they cover every slot once, with one of `partitions` each.
@@ -114,7 +139,7 @@ impl SlotTable {
         for (len, partition) in runs {
             owners.resize(owners.len() + usize::from(*len), entry(*partition as usize));
         }
-        Some(Self(owners.into()))
+        Some(Self::new(owners.into()))
     }
 }
 
@@ -148,7 +173,12 @@ mod tests {
     use super::*;
 
     fn moved(before: &SlotTable, after: &SlotTable) -> usize {
-        before.0.iter().zip(&after.0).filter(|(a, b)| a != b).count()
+        before
+            .owners
+            .iter()
+            .zip(&after.owners)
+            .filter(|(a, b)| a != b)
+            .count()
     }
 
     #[test]

@@ -127,6 +127,11 @@ impl View {
         self.table.partition_of(slot)
     }
 
+    /// The partitions that own any of these slots.
+    pub fn partitions_of_slots(&self, slots: &SlotSet) -> BTreeSet<PartitionId> {
+        self.table.partitions_of(slots)
+    }
+
     /// The nodes of a partition, in the view's own order; empty if there is no such partition.
     pub fn nodes_of(&self, partition: PartitionId) -> &[NodeId] {
         self.partitions

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::facts::{Kept, Region, owners_of, partitions_of};
+use super::facts::{Kept, Region, owners_of};
 use super::take::join_alike;
 use super::{Facts, Incoming};
 use crate::causality::VersionVector;
@@ -176,7 +176,7 @@ impl Facts {
             Arc::make_mut(&mut self.regions).push(region);
         }
         if let Some(past) = past {
-            for partition in partitions_of(&past, &gained) {
+            for partition in past.partitions_of_slots(&gained) {
                 let slots = gained.intersection(&past.slots_of_partition(partition));
                 gained = gained.difference(&slots);
                 Arc::make_mut(&mut self.regions).push(Region::gained(slots, lacks));

@@ -427,19 +427,6 @@ pub(super) fn union_of<'a>(sets: impl Iterator<Item = &'a SlotSet>) -> SlotSet {
 
 /// The members of `view` that own any of `slots` in it.
 pub(super) fn owners_of(view: &View, slots: &SlotSet) -> impl Iterator<Item = Member> {
-    let partitions = partitions_of(view, slots).into_iter();
+    let partitions = view.partitions_of_slots(slots).into_iter();
     partitions.flat_map(|partition| view.members_of(partition))
-}
-
-/// The partitions of `view` that any of `slots` belongs to.
-pub(super) fn partitions_of(view: &View, slots: &SlotSet) -> BTreeSet<PartitionId> {
-    let mut partitions = BTreeSet::new();
-    let mut latest = None;
-    for partition in slots.iter().map(|slot| view.partition_of_slot(slot)) {
-        // Slots of a partition lie in runs: most of them need no look-up.
-        if latest.replace(partition) != Some(partition) {
-            partitions.insert(partition);
-        }
-    }
-    partitions
 }

@@ -187,9 +187,12 @@ impl Cluster {
         }
     }
 
-    /// Freezes a node: its connections stay open and nothing answers.
+    /// Freezes a node: its connections stay open and nothing answers. While a thread of it waits for the disk, the
+    /// kernel cannot freeze it, and Docker soon gives up and thaws it.
     pub(crate) fn pause(&self, index: usize) {
-        self.corner.docker(&["pause", &self.nodes[index].name]);
+        let name = &self.nodes[index].name;
+        let pause = || self.corner.try_docker(&["pause", name]).map(drop);
+        eventually(PATIENT, "it is frozen", pause);
     }
 
     pub(crate) fn unpause(&self, index: usize) {

@@ -28,7 +28,7 @@ impl SlotSet {
             if range.start > range.end || range.end > SLOTS {
                 return None;
             }
-            set.fill(range);
+            set.fill(&range);
         }
         Some(set)
     }
@@ -63,12 +63,9 @@ impl SlotSet {
     }
 
     /// Word by word: most sets are a few long runs, and they come with every exchange.
-    fn fill(&mut self, range: Range<u16>) {
-        let (mut at, end) = (range.start, range.end);
-        while at < end {
-            let stop = end.min((at / 64 + 1) * 64);
-            self.0[usize::from(at) / 64] |= (u64::MAX >> (64 - (stop - at))) << (at % 64);
-            at = stop;
+    fn fill(&mut self, range: &Range<u16>) {
+        for (at, bits) in words_of(range) {
+            self.0[at] |= bits;
         }
     }
 
@@ -82,7 +79,7 @@ impl SlotSet {
 
     /// True if any slot of the range is there.
     pub fn has_any_of(&self, range: &Range<u16>) -> bool {
-        self.run_end(range.start, false) < range.end
+        words_of(range).any(|(at, bits)| self.0[at] & bits != 0)
     }
 
     /// The slots of either.
@@ -126,7 +123,7 @@ impl SlotSet {
     #[must_use]
     pub fn from(&self, start: u16) -> Self {
         let mut rest = Self::default();
-        rest.fill(start.min(SLOTS)..SLOTS);
+        rest.fill(&(start.min(SLOTS)..SLOTS));
         self.intersection(&rest)
     }
 
@@ -137,6 +134,18 @@ impl SlotSet {
     pub fn is_empty(&self) -> bool {
         self.0.iter().all(|word| *word == 0)
     }
+}
+
+/// The words that a range of slots lies in, and its bits there.
+fn words_of(range: &Range<u16>) -> impl Iterator<Item = (usize, u64)> + use<> {
+    let (start, end) = (range.start, range.end);
+    let last = if start < end { end.div_ceil(64) } else { 0 };
+    let words = start / 64..last;
+    words.map(move |word| {
+        let (first, after) = (start.max(word * 64), end.min((word + 1) * 64));
+        let bits = (u64::MAX >> (64 - (after - first))) << (first % 64);
+        (usize::from(word), bits)
+    })
 }
 
 impl Default for SlotSet {
@@ -219,6 +228,15 @@ mod tests {
             let fits = ranges.iter().all(|(start, end)| start <= end && *end <= SLOTS);
             let set = SlotSet::from_ranges(ranges.into_iter().map(|(start, end)| start..end));
             prop_assert_eq!(set.is_some(), fits);
+        }
+    }
+
+    #[test]
+    fn an_empty_range_has_no_slots() {
+        for at in [0, 5, 64, SLOTS] {
+            let empty = at..at;
+            assert_eq!(SlotSet::from_ranges([empty.clone()]), Some(SlotSet::default()));
+            assert!(!SlotSet::all().has_any_of(&empty));
         }
     }
 

@@ -17,34 +17,36 @@ const FREE: u16 = u16::MAX;
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct SlotTable {
     /// By slot: what every request asks for.
-    owners: Box<[u16]>,
+    owners: Vec<u16>,
     /// The same as runs of slots with one owner: what questions about many slots go by.
     runs: Vec<(Range<u16>, PartitionId)>,
 }
 
 impl SlotTable {
-    fn new(owners: Box<[u16]>) -> Self {
-        let mut end = 0;
-        let runs = owners.chunk_by(|a, b| a == b).map(|run| {
-            let start = end;
-            end += u16::try_from(run.len()).expect("a run has at most SLOTS slots");
-            (start..end, PartitionId(u32::from(run[0])))
-        });
-        Self {
-            runs: runs.collect(),
-            owners,
+    /// The table of these runs, given by length, which cover every slot.
+    fn new(runs: impl Iterator<Item = (u16, u16)>) -> Self {
+        let mut table = Self {
+            owners: Vec::with_capacity(usize::from(SLOTS)),
+            runs: Vec::new(),
+        };
+        let mut start = 0;
+        for (len, owner) in runs.filter(|(len, _)| *len > 0) {
+            let (end, partition) = (start + len, PartitionId(u32::from(owner)));
+            table.owners.resize(usize::from(end), owner);
+            match table.runs.last_mut() {
+                Some((last, of)) if *of == partition => last.end = end,
+                _ => table.runs.push((start..end, partition)),
+            }
+            start = end;
         }
+        table
     }
 
     /// Equal contiguous runs.
     pub(super) fn even(partitions: usize) -> Self {
-        let slots = usize::from(SLOTS);
-        let end = |partition: usize| partition * slots / partitions;
-        let runs = (0..partitions).map(|partition| (partition, end(partition + 1) - end(partition)));
-        Self::new(
-            runs.flat_map(|(partition, len)| repeat_n(entry(partition), len))
-                .collect(),
-        )
+        let end = |partition: usize| partition * usize::from(SLOTS) / partitions;
+        let runs = (0..partitions).map(|partition| (end(partition + 1) - end(partition), partition));
+        Self::new(runs.map(|(len, partition)| (length(len), entry(partition))))
     }
 
     pub(super) fn partition_of(&self, slot: Slot) -> PartitionId {
@@ -88,7 +90,7 @@ impl SlotTable {
     }
 
     /// Deals what is free, and what some hold above their target, to those below theirs.
-    fn leveled(mut owners: Box<[u16]>, partitions: usize) -> Self {
+    fn leveled(mut owners: Vec<u16>, partitions: usize) -> Self {
         let mut shares = vec![0; partitions];
         for owner in owners.iter().filter(|owner| **owner != FREE) {
             shares[usize::from(*owner)] += 1;
@@ -106,7 +108,8 @@ impl SlotTable {
         for owner in owners.iter_mut().filter(|owner| **owner == FREE) {
             *owner = takers.next().expect("the targets add up to all slots");
         }
-        Self::new(owners)
+        let runs = owners.chunk_by(|a, b| a == b);
+        Self::new(runs.map(|run| (length(run.len()), run[0])))
     }
 
     pub(super) fn is_even(&self, partitions: usize) -> bool {
@@ -134,12 +137,10 @@ impl SlotTable {
         if total != u64::from(SLOTS) || !known {
             return None;
         }
-        // Views are read from peers all the time: runs are filled in, not collected slot by slot.
-        let mut owners = Vec::with_capacity(usize::from(SLOTS));
-        for (len, partition) in runs {
-            owners.resize(owners.len() + usize::from(*len), entry(*partition as usize));
-        }
-        Some(Self::new(owners.into()))
+        let runs = runs.iter().copied();
+        Some(Self::new(
+            runs.map(|(len, partition)| (len, entry(partition as usize))),
+        ))
     }
 }
 
@@ -162,6 +163,10 @@ fn targets(shares: &[usize]) -> Vec<usize> {
         targets[*at] += 1;
     }
     targets
+}
+
+fn length(run: usize) -> u16 {
+    u16::try_from(run).expect("a run has at most SLOTS slots")
 }
 
 fn entry(partition: usize) -> u16 {

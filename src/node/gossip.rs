@@ -26,8 +26,8 @@ const OTHER_PAUSE: Duration = Duration::from_millis(500);
 /// The least time between two words on what became stable: under load, pushes carry it anyway.
 const SPREAD_PAUSE: Duration = Duration::from_millis(2);
 
-/// How often a removed node is asked.
-const REMOVED_PAUSE: Duration = Duration::from_secs(2);
+/// How often a node is asked that no member is known of.
+const ABSENT_PAUSE: Duration = Duration::from_secs(2);
 
 pub(super) const GOSSIP_LIMIT: Duration = Duration::from_millis(400);
 
@@ -143,17 +143,20 @@ impl Node {
         }
     }
 
-    /// Asks nodes that were removed, one after the other, for as long as the epoch lasts. They may serve on
-    /// another line of views, with nobody there whom both lines list: whoever is on the lower line learns it from
-    /// the epoch of the frame. And one that answers in a later life, with nothing left of the one that was
-    /// removed, has lost what it kept.
-    pub(super) async fn look_for_the_removed(self: Arc<Self>) {
+    /// Asks nodes that are no members, one after the other, for as long as the epoch lasts: whoever is behind learns
+    /// it from the epoch of the frame. Nodes that were removed may serve on another line of views, with nobody there
+    /// whom both lines list; and one that answers in a later life, with nothing left of the one that was removed, has
+    /// lost what it kept. Nodes that the view lists and that were never up may have been started without `VIEW`, and
+    /// wait for somebody to come by.
+    pub(super) async fn look_for_the_absent(self: Arc<Self>) {
         let facts = self.me.facts();
         let Some(view) = facts.view() else { return };
         let removed: BTreeSet<&NodeId> = view.removed.values().map(|removal| &removal.node).collect();
-        let removed: Vec<&NodeId> = removed.into_iter().filter(|node| !view.lists(node)).collect();
-        for node in removed.iter().cycle() {
-            sleep(REMOVED_PAUSE).await;
+        let removed = removed.into_iter().filter(|node| !view.lists(node));
+        let never_up = view.nodes().filter(|node| view.member(node).is_none());
+        let absent: Vec<&NodeId> = removed.chain(never_up).collect();
+        for node in absent.iter().cycle() {
+            sleep(ABSENT_PAUSE).await;
             // Mostly nobody is there.
             let met = self.peers.call_known(node, Question::Meet, GOSSIP_LIMIT).await;
             let Ok((Answer::Met { by, left, .. }, answered)) = met else {

@@ -189,7 +189,10 @@ pub(super) enum Job {
         reply: Reply<()>,
     },
     /// Remembers how far others have been seen to come.
-    Marks(Marks),
+    Marks {
+        marks: Marks,
+        reply: Reply<()>,
+    },
     /// Begins a new life with an empty store: nothing is kept any more but what is laid aside, which goes by
     /// this name.
     Leave {

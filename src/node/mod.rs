@@ -332,7 +332,7 @@ impl Node {
             "serving"
         );
         self.tasks
-            .spawn_until(&stop, Arc::clone(self).look_for_the_removed());
+            .spawn_until(&stop, Arc::clone(self).look_for_the_absent());
         if siblings.len() > 1 {
             self.tasks.spawn_until(&stop, Arc::clone(self).spread_stable());
         }

@@ -10,12 +10,13 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use parking_lot::Mutex;
+use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::Node;
 use super::jobs::Job;
 use crate::names::{Member, MemberId, NodeId};
-use crate::replication::{Ending, Mark};
+use crate::replication::{Ending, Facts, Mark};
 use crate::wire::notes::Marks;
 use crate::wire::peer::Question;
 
@@ -97,6 +98,11 @@ impl Remembered {
             .collect()
     }
 
+    /// The disk refused them.
+    fn are_not_stored(&self) {
+        self.0.lock().changed = true;
+    }
+
     fn to_store(&self) -> Option<Marks> {
         let mut state = self.0.lock();
         std::mem::take(&mut state.changed).then(|| state.marks.clone())
@@ -119,13 +125,18 @@ impl Node {
             tokio::select! {
                 biased;
                 () = self.me.disk_is_old.notified() => self.me.disk_is_old.notify_one(),
-                () = self.ask_who_may_know() => self.is_proven().await,
+                () = self.ask_who_may_know() => self.insist(|| Job::Proven, |facts| !facts.is_unproven).await,
             }
         }
         loop {
             self.me.disk_is_old.notified().await;
             let (life, ending) = (self.me.member(), Ending::WentBack);
-            self.enqueue(Job::End { life, ending }).await;
+            let end = || Job::End {
+                life: life.clone(),
+                ending,
+            };
+            let is_over = |facts: &Facts| facts.me != life || facts.ended.is_some();
+            self.insist(end, is_over).await;
         }
     }
 
@@ -146,11 +157,11 @@ impl Node {
         began.elapsed()
     }
 
-    /// Nobody knew better. The disk may refuse the batch in which this is said.
-    async fn is_proven(&self) {
-        while self.me.facts().is_unproven {
+    /// Has something stored. The disk may refuse the batch in which it is said: then it is said again.
+    async fn insist(&self, say: impl Fn() -> Job, is_stored: impl Fn(&Facts) -> bool) {
+        while !is_stored(&self.me.facts()) {
             let published = self.me.published.count();
-            self.enqueue(Job::Proven).await;
+            self.enqueue(say()).await;
             let _ = timeout(PROOF_PAUSE, self.me.published.beyond(published)).await;
         }
     }
@@ -179,7 +190,11 @@ impl Node {
         loop {
             sleep(REMEMBER_PAUSE).await;
             if let Some(marks) = self.me.marks.to_store() {
-                self.enqueue(Job::Marks(marks)).await;
+                let (reply, done) = oneshot::channel();
+                self.enqueue(Job::Marks { marks, reply }).await;
+                if !matches!(done.await, Ok(Ok(()))) {
+                    self.me.marks.are_not_stored();
+                }
             }
         }
     }

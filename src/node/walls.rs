@@ -17,8 +17,9 @@ use crate::names::NodeId;
 #[cfg(test)]
 mod tests;
 
-/// A node that nobody contradicts and nobody confirms trusts a wall clock that jumped after this time.
-const TRUSTED_ANEW_MS: u64 = 60_000;
+/// A node that nobody contradicts and nobody confirms trusts a wall clock that jumped after this time. What the clock
+/// showed before counts on for the judgement of ages.
+const TRUSTED_ANEW_MS: u64 = 15_000;
 
 /// Peers are remembered by name before a view bounds their number.
 const REMEMBERED_MAX: usize = 1024;

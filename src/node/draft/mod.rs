@@ -232,9 +232,9 @@ impl<'a> Draft<'a> {
                 self.forget_leftover(name);
                 Decision::Then(After::Done(reply, Ok(())))
             }
-            Job::Marks(marks) => {
+            Job::Marks { marks, reply } => {
                 self.marks = Some(marks);
-                Decision::Then(After::Nothing)
+                Decision::Then(After::Done(reply, Ok(())))
             }
             Job::Leave { life, name, reply } => {
                 let left = self.leave(life, name);

@@ -6,7 +6,7 @@ use causeway::node::{Role, World};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::support::history::{Action, Answer, Operation, Outcome};
-use crate::support::simulated::cluster::SimCluster;
+use crate::support::simulated::cluster::{Given, SimCluster};
 use crate::support::simulated::fault::Fault;
 use crate::support::simulated::simulate;
 use crate::support::simulated::stage::ask;
@@ -254,4 +254,43 @@ fn the_disk_of_an_earlier_life_is_put_back() {
             assert_eq!(replicas(put(&cluster, 1, "c", LONG).await.as_ref()), 3);
         });
     }
+}
+
+/// A full disk refuses to store that its life is over, for as long as it is full.
+#[test]
+fn an_old_disk_that_is_full_ends_its_life_when_there_is_room() {
+    simulate(async {
+        let mut cluster = SimCluster::serving(1, 2, 2).await;
+        cluster.suffer(Fault::Copy(1));
+        put(&cluster, 0, "a", LONG).await;
+        cluster.go_back(1);
+        cluster.suffer(Fault::DiskFull(1, true));
+        cluster.start(1).await;
+        sleep(Duration::from_secs(5)).await;
+        cluster.suffer(Fault::DiskFull(1, false));
+        until_equal(&cluster).await;
+        assert_eq!(replicas(put(&cluster, 1, "b", LONG).await.as_ref()), 2);
+    });
+}
+
+/// The others formed the cluster without it, and it was started as a node is that waits to be added.
+#[test]
+fn a_node_that_was_never_up_and_does_not_know_the_list_is_found() {
+    simulate(async {
+        let mut cluster = SimCluster::new(1, 3, 3);
+        for number in [0, 1] {
+            cluster.start(number).await;
+        }
+        let are_formed = || cluster.members() == [0, 1];
+        cluster.until(LONG, "two of three serve", are_formed).await;
+        let unaware = Given {
+            name: None,
+            replicas: None,
+            view: None,
+        };
+        let running = cluster.starting_with(2, unaware).await;
+        cluster.started(2, running);
+        cluster.until_serving(LONG).await;
+        assert_eq!(replicas(put(&cluster, 2, "v", LONG).await.as_ref()), 3);
+    });
 }

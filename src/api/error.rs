@@ -132,10 +132,10 @@ impl ApiError {
     fn body(&self, code: &str) -> Bytes {
         let text = self.to_string();
         let mut object = Object::with_room_for(2 * text.len())
-            .plain("result", "error")
+            .text("result", "error")
             .text("error", &text)
             .text("msg", &text)
-            .plain("code", code);
+            .text("code", code);
         if let Some(partition) = self.partition() {
             object = object.bare("partition_id", partition);
         }
@@ -201,6 +201,11 @@ mod tests {
         (reply.status(), body, reply)
     }
 
+    fn not_in_view() -> Refusal {
+        let node = "c:1".parse().expect("is a node");
+        Refusal::NotInView { node }
+    }
+
     #[test]
     fn every_row_of_the_contract_has_its_status_and_word() {
         let partition = PartitionId(2);
@@ -256,7 +261,7 @@ mod tests {
                 "bad_partition_id",
                 final_(ApiError::BadPartitionId("x".into())),
             ),
-            (503, "not_in_view", retry(refused(Refusal::NotInView))),
+            (503, "not_in_view", retry(refused(not_in_view()))),
             (
                 503,
                 "starting",
@@ -381,7 +386,7 @@ mod tests {
                 },
                 r#""epoch":4,"waits_for":["c:1"]"#,
             ),
-            (503, "not_in_view", ViewRefusal::NotHere(Refusal::NotInView), ""),
+            (503, "not_in_view", ViewRefusal::NotHere(not_in_view()), ""),
         ] {
             let text = refusal.to_string();
             let (got, body, reply) = failure(ApiError::View(refusal));

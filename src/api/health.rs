@@ -174,7 +174,9 @@ mod tests {
     #[test]
     fn what_keeps_a_node_from_being_ready_is_said() {
         let waiting = Situation {
-            waiting_for: Some(Refusal::NotInView),
+            waiting_for: Some(Refusal::NotInView {
+                node: situation(Role::Waiting).node,
+            }),
             ..situation(Role::Waiting)
         };
         let lacking = Situation {

@@ -116,11 +116,11 @@ fn put_status(written: &Written) -> StatusCode {
 
 fn read_reply(value: &[u8], partition: PartitionId, payload: &str, timestamp: Timestamp) -> Response<Bytes> {
     let object = Object::with_room_for(value.len() + payload.len())
-        .plain("result", "success")
-        .plain("msg", "success");
+        .text("result", "success")
+        .text("msg", "success");
     let object = match std::str::from_utf8(value) {
         Ok(text) => object.text("value", text),
-        Err(_) => object.plain("value_base64", STANDARD.encode(value)),
+        Err(_) => object.text("value_base64", &STANDARD.encode(value)),
     };
     let body = object
         .bare("partition_id", partition)
@@ -132,8 +132,8 @@ fn read_reply(value: &[u8], partition: PartitionId, payload: &str, timestamp: Ti
 
 fn written_reply(written: &Written, payload: &str) -> Response<Bytes> {
     let body = Object::with_room_for(payload.len())
-        .plain("result", "success")
-        .plain("msg", "success")
+        .text("result", "success")
+        .text("msg", "success")
         .bare("partition_id", written.partition)
         .text("causal_payload", payload)
         .plain("timestamp", written.timestamp)

@@ -68,7 +68,7 @@ fn refusal_verdict(refusal: &Refusal) -> Verdict {
         Refusal::Behind { .. } => passing("behind"),
         // No Retry-After: repeating a write whose outcome is unknown is the client's decision.
         Refusal::UnknownOutcome { .. } => lasting(S::GATEWAY_TIMEOUT, "unknown_outcome"),
-        Refusal::NotInView | Refusal::RemovedLongAgo => passing("not_in_view"),
+        Refusal::NotInView { .. } | Refusal::RemovedLongAgo => passing("not_in_view"),
         Refusal::OtherCluster(_) => passing("other_cluster"),
         Refusal::Starting { .. } => passing("starting"),
         Refusal::StorageFailed(_) => lasting(S::INSUFFICIENT_STORAGE, "storage_failed"),

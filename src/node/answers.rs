@@ -86,11 +86,8 @@ pub enum Refusal {
         "the outcome of this write is unknown: the node that was asked to take it did not confirm it; the write may still appear"
     )]
     UnknownOutcome { partition: PartitionId },
-    #[error(
-        "this node is in no view and waits to be added: causeway view add <its IPPORT> --node <a member>, or PUT \
-         /kv-store/update_view?type=add with ip_port=<its IPPORT> at a member"
-    )]
-    NotInView,
+    #[error("{}", how_to_add(node))]
+    NotInView { node: NodeId },
     /// It was removed, and what it keeps came back too late.
     #[error(
         "this node was removed too long ago for what it keeps to be taken back; it stays on its disk: to add the node again, start it with an empty DATA_DIR"
@@ -218,12 +215,9 @@ pub struct Situation {
 }
 
 impl Situation {
-    /// Why keys are not served, in words that name this node.
+    /// Why keys are not served.
     pub fn why_not(&self) -> Option<String> {
-        Some(match self.waiting_for.as_ref()? {
-            Refusal::NotInView => how_to_add(&self.node),
-            other => other.to_string(),
-        })
+        self.waiting_for.as_ref().map(Refusal::to_string)
     }
 
     /// What is wrong with the clocks, a sentence each; none if they agree.

@@ -54,13 +54,13 @@ struct Found {
 
 impl Formation {
     /// Why keys are not served yet.
-    pub(super) fn refusal(&self, has_view: bool) -> Refusal {
+    pub(super) fn refusal(&self, node: &NodeId, has_view: bool) -> Refusal {
         let found = self.0.lock().clone();
         if found.too_late {
             return Refusal::RemovedLongAgo;
         }
         if !has_view || found.stranger {
-            return Refusal::NotInView;
+            return Refusal::NotInView { node: node.clone() };
         }
         Refusal::Starting {
             missing: found.missing,

@@ -221,8 +221,8 @@ impl Node {
         let facts = self.me.facts();
         match facts.routing() {
             Some(view) if view.lists(&self.me.node) => Ok(()),
-            Some(_) => Err(self.formation.refusal(false)),
-            None => Err(self.formation.refusal(self.start.view.is_some())),
+            Some(_) => Err(self.formation.refusal(&self.me.node, false)),
+            None => Err(self.formation.refusal(&self.me.node, self.start.view.is_some())),
         }
     }
 

@@ -78,8 +78,8 @@ impl Node {
     fn waiting_for(&self, facts: &Facts) -> Option<Refusal> {
         match facts.routing() {
             Some(view) if view.lists(&self.me.node) => None,
-            Some(_) => Some(self.formation.refusal(false)),
-            None => Some(self.formation.refusal(self.start.view.is_some())),
+            Some(_) => Some(self.formation.refusal(&self.me.node, false)),
+            None => Some(self.formation.refusal(&self.me.node, self.start.view.is_some())),
         }
     }
 

@@ -45,7 +45,9 @@ pub(super) fn ready(situation: &Situation, verbose: bool) -> Result<Response<Byt
 
 fn checks(situation: &Situation) -> Vec<Check> {
     let waiting = situation.why_not();
-    let lacking = (!situation.ready).then(|| "keys that this node owns are still on their way to it".into());
+    // A node without a view owns nothing that it could lack.
+    let lacks = waiting.is_none() && !situation.ready;
+    let lacking = lacks.then(|| "keys that this node owns are still on their way to it".into());
     vec![
         check("view", waiting),
         check("data", lacking),
@@ -177,6 +179,7 @@ mod tests {
             waiting_for: Some(Refusal::NotInView {
                 node: situation(Role::Waiting).node,
             }),
+            ready: false,
             ..situation(Role::Waiting)
         };
         let lacking = Situation {
@@ -197,6 +200,7 @@ mod tests {
         ] {
             let error = ready(&situation, false).expect_err("is not ready").to_string();
             assert!(error.contains(why) && !error.contains("ok"), "{error}");
+            assert!(!error.contains("; "), "one reason: {error}");
             let error = ready(&situation, true).expect_err("is not ready").to_string();
             assert!(error.contains(why) && error.contains(": ok"), "{error}");
         }

@@ -135,6 +135,7 @@ mod testing {
             sealed_for: None,
             keys: 17,
             left_behind: 0,
+            is_too_late: false,
             slots_lost: 0,
             storage_failure: None,
             clock_doubt: None,

@@ -202,6 +202,8 @@ pub struct Situation {
     pub keys: u64,
     /// Records that an earlier life of this node left behind, and that it is about to hand over.
     pub left_behind: u64,
+    /// What this node kept when it was removed, or left behind, is not taken back: by the clocks it came too late.
+    pub is_too_late: bool,
     /// Slots that became ready with nobody to take them from: their keys are gone.
     pub slots_lost: u32,
     /// Why writes are refused, when they are.

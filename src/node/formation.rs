@@ -75,6 +75,11 @@ impl Formation {
         self.0.lock().is_reached
     }
 
+    /// True if what this node keeps was refused because of its age.
+    pub(super) fn came_too_late(&self) -> bool {
+        self.0.lock().too_late
+    }
+
     /// This node was a member, and waits to be added again.
     pub(super) fn has_left(&self) {
         self.0.lock().stranger = true;

@@ -44,6 +44,7 @@ impl Node {
             sealed_for: self.me.sealed_for(),
             keys: u64::try_from(self.resident.live_len()).unwrap_or(u64::MAX),
             left_behind: u64::try_from(self.pages.len()).unwrap_or(u64::MAX),
+            is_too_late: self.formation.came_too_late(),
             slots_lost: u32::try_from(facts.gone.len()).unwrap_or(u32::MAX),
             storage_failure: self.storage.failure(),
             clock_doubt: doubt.map(|doubt| doubt.to_string()),

@@ -10,7 +10,7 @@ use super::facts::{Kept, Region, owners_of};
 use super::take::join_alike;
 use super::{Facts, Incoming};
 use crate::causality::VersionVector;
-use crate::names::{Dot, Epoch, MemberId};
+use crate::names::{Dot, Epoch, Log, MemberId};
 use crate::placement::{Removal, SlotSet, View};
 use crate::planted::{self, Fault};
 
@@ -68,8 +68,9 @@ impl Facts {
     }
 
     /// A removal may name logs of epochs that were closed here before it, while the member still had its say:
-    /// nothing can be added to them, and what there is of them is here. Whoever proposed the removal had not
-    /// counted that closing yet. (A node in its first view was told of closings, and cannot say which was first.)
+    /// nothing can be added to them, and what there is of them is here, but for what a member that was removed
+    /// earlier may return. Whoever proposed the removal had not counted that closing yet. (A node in its first view
+    /// was told of closings, and cannot say which was first.)
     fn remember_closed(&mut self, removed_before: &BTreeMap<MemberId, Removal>) {
         let Some(view) = self.view().filter(|view| self.closed.at < view.epoch).cloned() else {
             return;
@@ -78,7 +79,13 @@ impl Facts {
             .removed
             .iter()
             .filter(|(id, _)| !removed_before.contains_key(id));
+        let earlier = || removed_before.iter().filter(|(id, _)| !self.settled.contains(id));
+        let may_return = |log: &Log| {
+            let mut waited_for = earlier().filter(|(_, removal)| !removal.given_up);
+            waited_for.any(|(_, removal)| removal.logs.contains_key(log))
+        };
         let logs = new.flat_map(|(_, removal)| removal.logs.keys());
+        let logs = logs.filter(|log| !may_return(log));
         let complete: VersionVector = logs
             .filter(|log| log.epoch < self.closed.below)
             .map(|log| Dot {

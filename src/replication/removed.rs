@@ -61,22 +61,21 @@ impl Facts {
         if runs.is_none_or(|run| run_of(dot.number) <= *run) || planted::is(Fault::RunsNotNamed) {
             return false;
         }
-        let is_listed = self.view().is_some_and(|view| view.member_by_id(life).is_some());
-        is_listed
-            || self
-                .removals_of(life)
-                .any(|(name, _)| !self.settled.contains(&name))
+        let mut removals = self.removals_of(life);
+        self.lists(life) || removals.any(|(name, _)| !self.settled.contains(&name))
     }
 
     /// The same, as far as what is read concerns it: nobody knows any more what a listed life owned in that
     /// epoch.
     pub(super) fn awaits_later_run(&self, region: &Region, dot: Dot) -> bool {
         let life = dot.log.member;
-        let is_listed = self.view().is_some_and(|view| view.member_by_id(life).is_some());
-        is_listed
-            || self
-                .removals_of(life)
-                .any(|(name, removal)| self.awaits(region, name, removal))
+        let mut removals = self.removals_of(life);
+        self.lists(life) || removals.any(|(name, removal)| self.awaits(region, name, removal))
+    }
+
+    /// True if the active view lists this life.
+    pub(super) fn lists(&self, life: MemberId) -> bool {
+        self.view().is_some_and(|view| view.member_by_id(life).is_some())
     }
 
     /// True if payloads may still have this entry: its epoch is not closed, or the entry is of a later run.

@@ -202,11 +202,9 @@ fn is_covered_of_closed(facts: &Facts, region: &Region, dot: Dot, scope: Scope<'
 /// handed over: what nobody holds must not block readers for ever. A removed member that has not returned
 /// what it holds of what is read can bring it.
 fn is_given_up(facts: &Facts, region: &Region, dot: Dot, scope: Scope<'_>) -> bool {
-    let Some(view) = facts.view() else { return false };
-    let is_listed = view.member_by_id(dot.log.member).is_some();
     let mut holders = facts.holders_of(dot.log).filter(|(_, slots)| scope.meets(slots));
     let may_return = holders.any(|(holder, _)| facts.is_awaited(region, holder));
-    !is_listed
+    !facts.lists(dot.log.member)
         && (!may_return || planted::is(Fault::RemovedNotAwaited))
         && facts.has_heard_all(region)
         && !planted::is(Fault::NeverGivesUp)

@@ -96,6 +96,10 @@ fn clusters_under_faults_keep_their_promises() {
 fn runs_that_showed_a_fault_once_are_clean() {
     let shown = [
         (
+            914_732,
+            "after another removal, nobody waits for who was removed before it and is cut off",
+        ),
+        (
             700_148,
             "a line of views that could not be stored when it was met is never asked about again",
         ),

@@ -96,6 +96,34 @@ fn an_entry_of_a_closed_epoch_stays_in_payloads_while_a_removed_member_may_retur
     assert!(known_stable.entries.is_empty(), "everybody has it");
 }
 
+/// Node 0 of {0, 1} is removed while it is cut off, proxy 2 takes its place, and is removed as well: it may hold
+/// more of node 0's log than others, and was there when the epoch was closed.
+#[test]
+fn the_removal_of_another_owner_does_not_end_the_wait_for_who_was_removed_before_it() {
+    let one = first(2, 3);
+    let two = without(&[&one], 0);
+    let mut stays = Replica::new(&member(1), &[&one]);
+    let mut takes_its_place = Replica::new(&member(2), &[&one]);
+    for replica in [&mut stays, &mut takes_its_place] {
+        replica.learn(&[&two]);
+        replica.seal(2);
+    }
+    takes_its_place.take_over(&stays, 2).expect("is handed over");
+    for replica in [&mut stays, &mut takes_its_place] {
+        replica.activate(2);
+    }
+    exchange_all(&mut stays, [&takes_its_place]);
+    close_first_epoch(&mut stays);
+    // Proposed by somebody who has not heard of the closing.
+    let three = without(&[&one, &two], 2);
+    stays.learn(&[&three]);
+    stays.seal(3);
+    stays.activate(3);
+    let unheld = dot(&member(0), 1, 2);
+    let its = slot_in(&SlotSet::all());
+    assert_eq!(read(&stays.facts, its, &[unheld]), missing(&[unheld]));
+}
+
 #[test]
 fn one_slot_of_a_log_is_complete_and_another_is_waited_for() {
     // Slots of {0, 1} move to {4, 5} and are handed over as complete. Then node 1 is removed while cut off,

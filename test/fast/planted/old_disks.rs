@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use causeway::names::Epoch;
-use causeway::node::{RequestKind, ViewRequest};
 use tokio::time::sleep;
 
 use super::Seen;
+use super::lines::remove;
 use super::schedules::{LONG, found, operate, put, until_whole};
 use crate::support::history::{Action, Answer, Outcome};
 use crate::support::simulated::cluster::SimCluster;
@@ -87,12 +87,7 @@ fn written_to_an_earlier_epoch(is_open: bool) -> Seen {
         if is_open {
             cluster.isolate(2);
         }
-        let removal = ViewRequest {
-            node: cluster.nodes[3].id.clone(),
-            kind: RequestKind::Remove { force: false },
-            dry_run: false,
-        };
-        let removed = cluster.node(1).expect("runs").change_view(removal).await;
+        let removed = remove(&cluster, 1, 3, false).await;
         removed.map_err(|refusal| refusal.to_string())?;
         // Whoever may close the epoch has done so.
         sleep(Duration::from_secs(5)).await;

@@ -29,6 +29,9 @@ pub struct SimCluster {
     /// No disk is destroyed unless two other members serve. A view whose members have all lost their disks
     /// ends the cluster, and a run that removes nodes easily gets there.
     pub spares_last_disks: bool,
+    /// Clocks were set by more than removals are remembered: a process that was restarted meanwhile cannot tell that
+    /// from a long absence, and refuses what comes back.
+    pub ages_were_hidden: bool,
     born: Instant,
 }
 
@@ -86,6 +89,7 @@ impl SimCluster {
             listed: count,
             limits: Limits::default(),
             spares_last_disks: false,
+            ages_were_hidden: false,
             born,
         }
     }
@@ -289,7 +293,8 @@ impl SimCluster {
         situations.iter().all(|one| {
             if listed.contains(&&one.node) {
                 let reaches_all = !one.away.iter().any(|away| listed.contains(&away));
-                let is_through = one.left_behind == 0 && one.change.is_none();
+                let is_refused = one.is_too_late && self.ages_were_hidden;
+                let is_through = (one.left_behind == 0 || is_refused) && one.change.is_none();
                 one.epoch == newest.epoch && one.ready && reaches_all && is_through
             } else {
                 let keeps_nothing = one.epoch == Epoch::NONE && one.keys == 0 && one.left_behind == 0;
@@ -329,6 +334,10 @@ impl SimCluster {
             }
         }
         differences
+    }
+
+    pub(super) fn hides_ages(&self, ms: i64) -> bool {
+        u128::from(ms.unsigned_abs()) > self.limits.forget_after.as_millis()
     }
 
     fn forgets_soon(&self) -> bool {

@@ -24,8 +24,14 @@ impl SimCluster {
             Fault::Wipe(a) => self.wipe(a),
             Fault::Freeze(a) => self.nodes[a].gate.freeze(),
             Fault::Thaw(a) => self.nodes[a].gate.thaw(),
-            Fault::Clock(a, ms) => self.nodes[a].world.set_offset_ms(ms),
-            Fault::Clocks(ms) => self.nodes.iter().for_each(|node| node.world.set_offset_ms(ms)),
+            Fault::Clock(a, ms) => {
+                self.ages_were_hidden |= self.hides_ages(ms);
+                self.nodes[a].world.set_offset_ms(ms);
+            }
+            Fault::Clocks(ms) => {
+                self.ages_were_hidden |= self.hides_ages(ms);
+                self.nodes.iter().for_each(|node| node.world.set_offset_ms(ms));
+            }
             Fault::Drift(a, ppm) => self.nodes[a].world.set_drift_ppm(ppm),
             Fault::DiskFull(a, full) => self.nodes[a].disk.set_full(full),
             Fault::SlowDisk(a, ms) => self.nodes[a].disk.set_sync_ms(ms),

@@ -59,7 +59,7 @@ impl Lines {
 }
 
 /// Not where somebody said so (`NO_COLOR`, with anything in it), nor on a terminal that knows none.
-fn wants_colours() -> bool {
+pub(super) fn wants_colours() -> bool {
     let says = |name: &str| std::env::var_os(name).filter(|text| !text.is_empty());
     says("NO_COLOR").is_none() && says("TERM").is_none_or(|terminal| terminal != "dumb")
 }

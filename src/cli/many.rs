@@ -103,24 +103,38 @@ async fn carry_out(
     sitting: &mut Sitting<'_>,
     json: bool,
 ) -> Result<usize, Failure> {
-    let mut undone = 0;
+    let (mut undone, mut sent) = (0, 0);
+    let all = operations.len();
     for operations in operations.chunks(OPERATIONS_AT_ONCE) {
-        let (outcomes, reply) = client.several(operations, &mut sitting.session).await?;
-        if json {
-            output::print_json(&reply.body)?;
-        }
-        for (asked, outcome) in operations.iter().zip(&outcomes) {
-            undone += usize::from(matches!(outcome, OperationDone::Refused(_)));
-            if !json {
-                let told = format!("{}: {}", printable(&asked.key), told(asked, outcome));
-                output::print_line(&told)?;
-            }
-        }
+        let asked = client.several(operations, &mut sitting.session).await;
+        let (outcomes, reply) = asked.map_err(|error| so_far(sent, all, error.into()))?;
+        sent += operations.len();
+        undone += outcomes
+            .iter()
+            .filter(|outcome| matches!(outcome, OperationDone::Refused(_)))
+            .count();
+        let printed = if json {
+            output::print_json(&reply.body)
+        } else {
+            let told = operations.iter().zip(&outcomes);
+            let told = told
+                .map(|(asked, outcome)| format!("{}: {}\n", printable(&asked.key), told_of(asked, outcome)));
+            output::print(told.collect::<String>().as_bytes())
+        };
+        printed.map_err(|failure| so_far(sent, all, failure))?;
     }
     Ok(undone)
 }
 
-fn told(asked: &OperationAsked, outcome: &OperationDone) -> String {
+/// Says how far the operations came before something failed.
+fn so_far(sent: usize, all: usize, failure: Failure) -> Failure {
+    match sent {
+        0 => failure,
+        sent => failure.after(&format!("the first {sent} of {all} operations were sent")),
+    }
+}
+
+fn told_of(asked: &OperationAsked, outcome: &OperationDone) -> String {
     match outcome {
         OperationDone::Found(found) => printable(&String::from_utf8_lossy(&found.value)),
         OperationDone::NoSuchKey => "no such key".into(),

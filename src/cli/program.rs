@@ -13,6 +13,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use super::given::prepare;
+use super::logging::wants_colours;
 use super::{Failure, Verdict, output};
 use crate::{signals, system, telemetry, threads};
 
@@ -31,24 +32,12 @@ pub fn run<A: Parser>(usage: u8, work: impl FnOnce(A) -> Result<Verdict, Failure
     let outcome = match matches.and_then(|matches| A::from_arg_matches(&matches)) {
         Ok(arguments) => work(arguments),
         Err(message) if message.use_stderr() => {
-            let text = message.render();
-            let is_terminal = stderr().is_terminal();
-            let text = if is_terminal {
-                text.ansi().to_string()
-            } else {
-                text.to_string()
-            };
-            telemetry::show(&text);
+            telemetry::show(&shown(&message, stderr().is_terminal()));
             return usage.into();
         }
         // --help and --version.
         Err(message) => {
-            let text = message.render();
-            let text = if output::is_terminal() {
-                text.ansi().to_string()
-            } else {
-                text.to_string()
-            };
+            let text = shown(&message, output::is_terminal());
             output::print(text.as_bytes()).map(|()| Verdict::Done)
         }
     };
@@ -65,6 +54,15 @@ pub fn run<A: Parser>(usage: u8, work: impl FnOnce(A) -> Result<Verdict, Failure
     };
     telemetry::flush();
     code
+}
+
+fn shown(message: &clap::Error, is_terminal: bool) -> String {
+    let text = message.render();
+    if is_terminal && wants_colours() {
+        text.ansi().to_string()
+    } else {
+        text.to_string()
+    }
 }
 
 /// Client commands wait for one thing at a time, on this thread.

@@ -10,6 +10,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read as _};
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::Path;
 
 use super::{Failure, user_file};
@@ -68,6 +69,11 @@ fn read(path: &Path) -> Result<Session, String> {
 
 /// No more than a session can have: a device may never end.
 fn read_some(path: &Path) -> io::Result<Vec<u8>> {
+    let is_pipe = fs::metadata(path).is_ok_and(|known| known.file_type().is_fifo());
+    if is_pipe {
+        // Opening it would wait for a writer.
+        return Err(io::Error::other("it is a pipe; use a file"));
+    }
     let most = 2 * PAYLOAD_CHARS_MAX as u64 + 16;
     let mut bytes = Vec::new();
     File::open(path)?.take(most).read_to_end(&mut bytes)?;

@@ -48,7 +48,8 @@ async fn change(asking: &Asking, change: &ViewChange) -> Result<Verdict, Failure
             Err(_) => None,
         }
     {
-        output::print_json(body)?;
+        let is_done = outcome.is_ok() && !change.dry_run;
+        printed(is_done, output::print_json(body))?;
     }
     let changed = outcome.map_err(failure)?;
     if let ViewChanged::Changed(Updated {
@@ -63,9 +64,20 @@ async fn change(asking: &Asking, change: &ViewChange) -> Result<Verdict, Failure
             ViewChanged::Changed(updated) => sentence(&change.node, updated),
             ViewChanged::Preview(preview) => preview_text(preview),
         };
-        output::print_line(&text)?;
+        printed(!change.dry_run, output::print_line(&text))?;
     }
     Ok(Verdict::Done)
+}
+
+/// What was done stays done, if nobody can be told either.
+fn printed(is_done: bool, printed: Result<(), Failure>) -> Result<(), Failure> {
+    printed.map_err(|failure| {
+        if is_done {
+            failure.after("the view was changed")
+        } else {
+            failure
+        }
+    })
 }
 
 /// Changes the view, and meanwhile says on standard error how far that is.

@@ -260,6 +260,7 @@ impl Committer {
         }
         loop {
             let began = Instant::now();
+            self.node.storage.begins();
             let stored = self.engine.commit(batch).await;
             self.node.storage.took(began.elapsed(), batch);
             self.node.pace.took(began.elapsed());

@@ -4,7 +4,8 @@
 //! refuses to open for good, though only the last batch was torn by a power cut; or it cuts the file
 //! at the damage without a word, though acknowledged batches follow. Here the torn end of the newest
 //! journal is cut off, and damage before a batch that was begun later is an error: each batch is synced
-//! before the next one is begun. What was begun later bears the store's mark, see `mark`.
+//! before the next one is begun. What was begun later bears the store's mark, see `mark`, and a higher
+//! sequence number than all before it: a value may hold a copy of the journal itself.
 //!
 //! ```text
 //! batch    = start item* end
@@ -56,7 +57,7 @@ pub(super) fn mend(dir: &Path, mark: Option<Mark>) -> Result<u64, JournalError> 
         let whole = batches_len(&bytes);
         total += whole as u64;
         // Older journals were synced before the next one was begun: nothing in them can be torn.
-        match end_behind(&bytes[whole..], mark) {
+        match end_behind(&bytes, whole, mark) {
             End::Whole => {}
             End::Torn if age == 0 => cut(path, whole as u64)?,
             End::Torn | End::Damaged => {
@@ -80,14 +81,54 @@ pub(super) enum End {
     Damaged,
 }
 
-pub(super) fn end_behind(rest: &[u8], mark: Option<Mark>) -> End {
+/// `whole` is the length of the whole batches at the beginning.
+pub(super) fn end_behind(bytes: &[u8], whole: usize, mark: Option<Mark>) -> End {
+    let (before, rest) = bytes.split_at(whole);
     if rest.iter().all(|byte| *byte == 0) {
         return End::Whole;
     }
-    match mark.map_or_else(|| has_batch(rest), |mark| mark.follows_in(rest)) {
-        true => End::Damaged,
-        false => End::Torn,
+    let last = last_number(before);
+    let follows = |at: usize| at > 0 && number_at(&rest[at..]).is_some_and(|number| last < Some(number));
+    let is_damaged = match mark {
+        Some(mark) => mark.batches_in(rest).any(follows),
+        // A store without a mark has only the shape to go by, and a value may have any.
+        None => has_batch(&rest[claimed_len(rest)..]),
+    };
+    if is_damaged { End::Damaged } else { End::Torn }
+}
+
+/// The sequence number of the last of these batches, all of them whole.
+fn last_number(mut batches: &[u8]) -> Option<u64> {
+    let mut last = None;
+    while let Some(len) = batch_len(batches) {
+        last = number_at(batches);
+        batches = &batches[len..];
     }
+    last
+}
+
+/// The sequence number of the batch that begins here, whole or not.
+fn number_at(bytes: &[u8]) -> Option<u64> {
+    let start = bytes.get(..START_BYTES).filter(|start| start[0] == START)?;
+    let number = start[5..].try_into().expect("eight bytes");
+    Some(u64::from_le_bytes(number))
+}
+
+/// How many bytes belong to a torn batch by its own words: what lies in its keys and values is data.
+fn claimed_len(bytes: &[u8]) -> usize {
+    let Some(items) = bytes.get(1..5).filter(|_| number_at(bytes).is_some()) else {
+        return 0;
+    };
+    let items = u32::from_le_bytes(items.try_into().expect("four bytes"));
+    let mut rest = &bytes[START_BYTES..];
+    for _ in 0..items {
+        match rest.first() {
+            Some(&(ITEM | CLEAR)) if skip_item(&mut rest).is_none() => return bytes.len(),
+            Some(&(ITEM | CLEAR)) => {}
+            _ => break,
+        }
+    }
+    bytes.len() - rest.len()
 }
 
 /// Empties the journals of a closed database that has everything in tables. An empty one `newest` stays,
@@ -197,7 +238,7 @@ pub(super) fn batches_len(bytes: &[u8]) -> usize {
     at
 }
 
-/// Whether there is what looks like a batch, though a value may: all there is to go by in a store without a mark.
+/// Whether there is what looks like a batch.
 fn has_batch(bytes: &[u8]) -> bool {
     (0..bytes.len()).any(|at| bytes[at] == START && batch_len(&bytes[at..]).is_some())
 }

@@ -2,7 +2,7 @@
 //!
 //! A journal has values in it, and a value may hold anything, a whole batch included. When the end of a journal
 //! is torn, the question is whether batches follow that were acknowledged; what a value holds must not answer
-//! it. No client ever sees the mark, so that what bears it was written by the store.
+//! it. No client ever sees the mark, so that what bears it was written by the store: now, or before it was copied.
 //!
 //! It stands in the lock file, because it is needed before the database is open. A store without one (an
 //! earlier version's, or one whose disk was full when it was created) gets it at the next start.
@@ -43,19 +43,21 @@ impl Mark {
         number.map(|number| Self(number.to_be_bytes()))
     }
 
-    /// Whether a batch of the store begins behind the one that is torn at the beginning of `rest`.
-    pub(super) fn follows_in(self, rest: &[u8]) -> bool {
+    /// Where batches begin that bear the mark.
+    pub(super) fn batches_in(self, bytes: &[u8]) -> impl Iterator<Item = usize> {
         let row = [NOTE, &self.0].concat();
         let mut from = 0;
-        // Of one byte only this is fast, and all other places need no look.
-        while let Some(next) = rest[from..].iter().position(|byte| *byte == row[0]) {
-            let at = from + next;
-            if at != KEY_AT && rest[at..].starts_with(&row) {
-                return true;
+        std::iter::from_fn(move || {
+            // Of one byte only this is fast, and all other places need no look.
+            while let Some(next) = bytes[from..].iter().position(|byte| *byte == row[0]) {
+                let at = from + next;
+                from = at + 1;
+                if at >= KEY_AT && bytes[at..].starts_with(&row) {
+                    return Some(at - KEY_AT);
+                }
             }
-            from = at + 1;
-        }
-        false
+            None
+        })
     }
 }
 

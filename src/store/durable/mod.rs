@@ -24,6 +24,7 @@
 
 mod directory;
 mod displaced;
+mod files;
 mod in_place;
 mod journal;
 mod mark;
@@ -329,6 +330,7 @@ fn open_tables(directory: &Directory) -> Result<Tables, OpenError> {
         let lock = File::options().create(true).append(true).open(dir.join("lock"));
         lock.map_err(failed)?;
     }
+    files::check(dir)?;
     let mark = directory.mark();
     let journal_bytes = journal::mend(dir, mark).map_err(|error| OpenError::from_journal(dir, &error))?;
     let failed = |error| OpenError::from_database(dir, &error);

@@ -56,6 +56,8 @@ impl OpenError {
             }
             Some(Errno::NOSPC) => Some(no_room(dir)),
             Some(Errno::DQUOT) => Some("the user's quota is used up; free some room, or raise the quota"),
+            // A library may have wrapped the error of the system.
+            None if error.kind() == ErrorKind::StorageFull => Some(no_room(dir)),
             _ => None,
         };
         let dir = dir.to_path_buf();
@@ -63,8 +65,13 @@ impl OpenError {
             return Self::NoRoom { dir, help };
         }
         match error.kind() {
-            // A file that is missing, or that ends early, or that holds something else.
-            ErrorKind::NotFound | ErrorKind::UnexpectedEof | ErrorKind::InvalidData => Self::Corrupt {
+            // Of the database's own files, since the folder itself was opened before.
+            ErrorKind::NotFound => Self::Corrupt {
+                dir,
+                reason: "a file of the database is missing".into(),
+            },
+            // A file that ends early, or that holds something else: an offset outside of it is an invalid argument.
+            ErrorKind::UnexpectedEof | ErrorKind::InvalidData | ErrorKind::InvalidInput => Self::Corrupt {
                 dir,
                 reason: error.to_string(),
             },
@@ -110,6 +117,10 @@ impl OpenError {
             fjall::Error::InvalidVersion(found) => Self::NewerFormat {
                 dir,
                 found: found.map_or_else(|| "unknown".into(), |version| format!("database {version}")),
+            },
+            fjall::Error::Storage(fjall::LsmError::Unrecoverable) => Self::Corrupt {
+                dir,
+                reason: "a table of the database is missing or cannot be read".into(),
             },
             error => Self::Corrupt {
                 dir,
@@ -178,6 +189,7 @@ mod tests {
             ErrorKind::UnexpectedEof,
             ErrorKind::InvalidData,
             ErrorKind::NotFound,
+            ErrorKind::InvalidInput,
         ] {
             let text = OpenError::from_io(Path::new("/tmp"), &kind.into()).to_string();
             let (keep, away) = (text.find("keep a copy"), text.find("move the directory away"));

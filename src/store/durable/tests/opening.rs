@@ -25,17 +25,33 @@ fn a_path_that_is_no_directory_is_named_with_its_fix() {
 
 #[test]
 fn a_directory_in_the_place_of_a_file_is_not_called_damage() {
-    for file in ["in-use", "lock", "0.jnl"] {
+    for file in [
+        "in-use",
+        "lock",
+        "0.jnl",
+        "keyspaces/0/current",
+        "keyspaces/0/tables/0",
+    ] {
         let dir = TempDir::new().expect("a directory");
         let engine = DurableEngine::open(dir.path()).expect("opens");
         commit(&engine, &numbered(1)).expect("is stored");
         drop(engine);
-        fs::remove_file(dir.path().join(file)).expect("is there");
+        // A store this small has no table yet.
+        let _ = fs::remove_file(dir.path().join(file));
         fs::create_dir(dir.path().join(file)).expect("is made");
         let error = refusal(dir.path());
         assert!(matches!(error, OpenError::System { .. }), "{file}: {error}");
         assert!(error.to_string().contains("move it away"), "{file}: {error}");
     }
+}
+
+#[test]
+fn an_empty_file_of_the_database_is_damage() {
+    let dir = TempDir::new().expect("a directory");
+    drop(DurableEngine::open(dir.path()).expect("opens"));
+    fs::write(dir.path().join("keyspaces/0/current"), "").expect("is written");
+    let error = refusal(dir.path());
+    assert!(matches!(error, OpenError::Corrupt { .. }), "{error}");
 }
 
 #[test]

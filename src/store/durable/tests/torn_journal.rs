@@ -177,6 +177,8 @@ fn values_that_look_like_batches(journal: &Journal) -> Vec<Vec<u8>> {
     vec![
         empty.concat(),
         own,
+        // A copy of the journal itself, the mark included: older than what follows a torn batch.
+        journal.bytes.clone(),
         start.repeat(50),
         b"FJL\x03!mark!commit".repeat(50),
     ]
@@ -219,8 +221,12 @@ fn a_value_that_looks_like_batches_is_data_wherever_the_batch_around_it_is_torn(
         tear_everywhere(&bytes, last, |torn, at| {
             let whole = batches_len(torn);
             assert!(whole == last || whole == bytes.len(), "torn at {at}: {whole}");
-            assert_ne!(end_behind(&torn[whole..], mark), End::Damaged, "torn at {at}");
+            assert_ne!(end_behind(torn, whole, mark), End::Damaged, "torn at {at}");
         });
+        // Without a mark, what a value holds lies in what the torn batch claims.
+        for at in last + 1..bytes.len() {
+            assert_eq!(end_behind(&bytes[..at], last, None), End::Torn, "cut at {at}");
+        }
         // The whole way, once.
         let torn = &bytes[..bytes.len() - 1];
         assert_same("torn", open_with(&journal, torn).expect("opens"), &after(BATCHES));
@@ -233,7 +239,7 @@ fn a_large_torn_batch_is_looked_through_once() {
     let journal = journal();
     let values = values_that_look_like_batches(&journal);
     let dir = TempDir::new().expect("a directory");
-    let torn = values[2].repeat(32 * 1024 * 1024 / values[2].len());
+    let torn = values[3].repeat(32 * 1024 * 1024 / values[3].len());
     fs::write(dir.path().join("0.jnl"), [&journal.bytes[..], &torn].concat()).expect("is written");
     let whole = crate::store::durable::journal::mend(dir.path(), Some(mark_of(&journal)));
     assert_eq!(whole.expect("is mended"), journal.bytes.len() as u64);
@@ -251,7 +257,7 @@ fn no_changed_byte_of_a_batch_hides_the_one_behind_it() {
         for with in [1, 0x80, 0xff] {
             let mut bytes = journal.bytes.clone();
             bytes[at] ^= with;
-            let end = end_behind(&bytes[batches_len(&bytes)..], Some(mark_of(&journal)));
+            let end = end_behind(&bytes, batches_len(&bytes), Some(mark_of(&journal)));
             // The sequence number in the start is not under the checksum.
             let is_number = (begin + 5..begin + 13).contains(&at);
             let expected = if is_number { End::Whole } else { End::Damaged };

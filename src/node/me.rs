@@ -188,6 +188,7 @@ impl Identity for Me {
         Greeting {
             mark: self.facts.load().mark(),
             remembers: self.marks.of_node(peer),
+            holds: self.facts.load().last_held_of(peer),
             member: self.member(),
             boot: self.boot,
             cluster: self.cluster(),
@@ -221,7 +222,9 @@ impl Identity for Me {
         // Either fault would be mended here before anybody sees it.
         let is_believed = || planted::is(Fault::OldDisksServe) || planted::is(Fault::SameIncarnation);
         let of_ours = peer.remembers.iter().filter(|(life, _)| *life == facts.id);
-        if of_ours.clone().any(|(_, mark)| facts.went_back(mark)) && !is_believed() {
+        let went_back = of_ours.clone().any(|(_, mark)| facts.went_back(mark));
+        let has_lost = peer.holds.is_some_and(|held| facts.lost_own(held));
+        if (went_back || has_lost) && !is_believed() {
             self.disk_is_old.notify_one();
             return Err(Unfit {
                 text: "it has seen this node further than this node's disk knows; the disk went back in time, and \

@@ -129,6 +129,7 @@ impl Node {
         self.tasks.spawn(Arc::clone(self).forget_tombstones());
         self.tasks.spawn(Arc::clone(self).expire_removals());
         self.tasks.spawn(Arc::clone(self).watch_wall());
+        self.tasks.spawn(Arc::clone(self).watch_storage());
         self.tasks.spawn(Arc::clone(self).clear_claims());
         self.tasks.spawn(Arc::clone(self).hand_over_left_behind());
         self.tasks.spawn(Arc::clone(self).prove_disk());
@@ -201,9 +202,10 @@ pub(super) async fn recall(
     let mut facts = Facts::new(member);
     facts.runs = Runs::of_new_life(world.random(), 0);
     let mut batch = Batch {
-        notes: vec![notes::member_note(&facts.me), notes::runs_note(&facts)],
+        notes: vec![notes::member_note(&facts.me)],
         ..Batch::default()
     };
+    batch.notes.extend(notes::runs_notes(&facts));
     if !recovered.notes.is_empty() {
         batch.notes.extend(notes::standing_notes(&facts));
         batch.notes.extend([
@@ -216,17 +218,13 @@ pub(super) async fn recall(
     Ok((facts, BTreeMap::new()))
 }
 
-const MINUTE_MS: u64 = 60_000;
-
 /// Starts a life once more. Whether its disk is the one that it left is to be asked before it serves. If the disk
 /// does not take the run, reads are served all the same: it is stored with the first batch that is.
 async fn begin_run(facts: &mut Facts, world: &dyn World, engine: &dyn Engine) -> Result<(), StoreError> {
     let age_ms = world.wall_ms().saturating_sub(facts.me.incarnation.started_ms);
-    facts.runs = facts
-        .runs
-        .started_again(world.random(), facts.position, age_ms / MINUTE_MS);
+    facts.start_again(world.random(), age_ms);
     let batch = Batch {
-        notes: vec![notes::runs_note(facts)],
+        notes: notes::runs_notes(facts).to_vec(),
         ..Batch::default()
     };
     facts.is_run_new = match engine.commit(&batch).await {

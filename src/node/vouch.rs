@@ -96,7 +96,8 @@ impl Node {
                 shorter: false,
             });
         }
-        if payload.entries.is_empty() {
+        // The epoch of another line stands for everything of it.
+        if payload.entries.is_empty() && self.me.facts().is_of_our_line(payload.epoch) {
             let payload = payload.clone();
             return Ok(Vetted {
                 payload,

@@ -104,6 +104,8 @@ pub struct Facts {
     pub is_unproven: bool,
     /// The starts of this life.
     pub runs: Runs,
+    /// Where our own log was when a start ended, by the number of the start. Shared, as they are.
+    pub run_ends: Arc<BTreeMap<u32, Dot>>,
     /// The last of them is not stored yet, and nobody is told of it.
     pub is_run_new: bool,
     /// Raised with each commit.
@@ -158,6 +160,7 @@ impl Facts {
             ended: None,
             is_unproven: false,
             runs: Runs::default(),
+            run_ends: Arc::default(),
             is_run_new: false,
             position: 0,
             laid_aside: 0..0,
@@ -348,6 +351,16 @@ impl Facts {
         let news = target > self.sealed;
         self.sealed = self.sealed.max(target);
         news
+    }
+
+    /// The last write of a member that is held here, in the active epoch.
+    pub fn last_held_of(&self, node: &NodeId) -> Option<Dot> {
+        let log = Log {
+            epoch: self.active,
+            member: self.view()?.member(node)?.id(),
+        };
+        let number = self.vector.number(log);
+        (number > 0).then_some(Dot { log, number })
     }
 
     /// The next number of our own log. Each start begins further up, so that numbers which were drawn after a

@@ -32,6 +32,11 @@ impl Facts {
         epoch == self.active || self.view().is_some_and(|view| view.has(epoch))
     }
 
+    /// True if an epoch is compared with ours by its number: it is of our line, or may be of the next view.
+    pub fn is_of_our_line(&self, epoch: Epoch) -> bool {
+        epoch.line() == self.active.line() || epoch > self.active || self.has(epoch)
+    }
+
     /// Takes note of a view that is not in the history of ours. True if that is news.
     pub(super) fn note_lost(&mut self, view: &Arc<View>) -> bool {
         if self.lost.contains_key(&view.epoch) {
@@ -72,8 +77,7 @@ impl Facts {
     /// Names what a payload depends on of lines that are not ours by the last epoch that it saw there. The
     /// epochs of two lines are not compared, so none of them may be left to stand for both.
     pub(super) fn name_lost(&self, payload: &mut Payload) {
-        let ours = self.active.line();
-        let is_ours = |epoch: Epoch| epoch.line() == ours || epoch > self.active || self.has(epoch);
+        let is_ours = |epoch: Epoch| self.is_of_our_line(epoch);
         if is_ours(payload.epoch) && payload.entries.iter().all(|dot| is_ours(dot.log.epoch)) {
             return;
         }

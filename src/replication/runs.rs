@@ -8,10 +8,11 @@
 use std::sync::Arc;
 
 use super::Facts;
+use crate::names::Dot;
 use crate::planted::{self, Fault};
 
 /// Numbers of one run in a log, at the most; far beyond what a disk can sync.
-const NUMBERS_BITS: u32 = 40;
+const NUMBERS_BITS: u32 = 38;
 
 /// In coverage, the number of a log to which nothing can be added any more, in whatever run.
 pub(super) const COMPLETE: u64 = u64::MAX;
@@ -65,8 +66,11 @@ impl Runs {
     /// So many starts are remembered: whoever heard last of a member so many starts ago takes its word.
     const REMEMBERED: usize = 32;
 
-    /// Sixteen years. A clock that shows a later time leaves numbers for as many starts.
-    const BY_TIME_MAX: u32 = 1 << 23;
+    /// The age of a life at a start is counted in these.
+    pub const TICK_MS: u64 = 2000;
+
+    /// Four years. A clock that shows a later time leaves numbers for as many starts as the rest has.
+    const BY_TIME_MAX: u32 = (1 << 26) - (1 << 16);
 
     /// A life that begins in a process with this id.
     pub fn of_new_life(id: u64, began_at: u64) -> Self {
@@ -91,12 +95,13 @@ impl Runs {
         *self.0.last().expect("a life has been started")
     }
 
-    /// The same life, started again at this position, so many minutes after it began.
+    /// The same life, started again at this position, so long after it began.
     ///
-    /// A copy of a disk that is put back where nobody can be asked draws numbers of its own: the minutes take it past
+    /// A copy of a disk that is put back where nobody can be asked draws numbers of its own: the time takes it past
     /// the starts that the life had after the copy was made.
-    pub fn started_again(&self, id: u64, began_at: u64, minutes: u64) -> Self {
-        let by_time = u32::try_from(minutes).map_or(Self::BY_TIME_MAX, |by| by.min(Self::BY_TIME_MAX));
+    pub fn started_again(&self, id: u64, began_at: u64, age_ms: u64) -> Self {
+        let by_time = u32::try_from(age_ms / Self::TICK_MS).unwrap_or(u32::MAX);
+        let by_time = by_time.min(Self::BY_TIME_MAX);
         let next = Run {
             number: self.current().number.saturating_add(1).max(by_time),
             id,
@@ -127,6 +132,39 @@ impl Facts {
         }
     }
 
+    /// This life is started again.
+    pub fn start_again(&mut self, id: u64, age_ms: u64) {
+        let (ended, log) = (self.runs.current().number, self.own_log());
+        let number = self.vector.number(log);
+        self.runs = self.runs.started_again(id, self.position, age_ms);
+        let mut ends = (*self.run_ends).clone();
+        ends.insert(ended, Dot { log, number });
+        ends.retain(|run, _| self.runs.iter().any(|known| known.number == *run));
+        self.run_ends = Arc::new(ends);
+    }
+
+    /// True if this disk does not know a write of its own that another member holds: it went back in time. What it
+    /// has written since, in another run, says nothing of the runs before.
+    pub fn lost_own(&self, held: Dot) -> bool {
+        let log = self.own_log();
+        if held.log != log {
+            return false;
+        }
+        let runs = self.runs.0.iter().rev();
+        let mut runs = runs.map(|run| run.number);
+        let of_run = runs.find(|number| *number <= run_of(held.number));
+        let end = match of_run {
+            Some(run) if run == self.runs.current().number => Some(self.vector.number(log)),
+            Some(run) => self
+                .run_ends
+                .get(&run)
+                .filter(|end| end.log == log)
+                .map(|end| end.number),
+            None => None,
+        };
+        end.is_some_and(|end| held.number > end)
+    }
+
     /// True if somebody saw this member further than its disk knows: the disk went back in time.
     pub fn went_back(&self, seen: &Mark) -> bool {
         let runs = &self.runs.0;
@@ -143,6 +181,8 @@ impl Facts {
 mod tests {
     use super::*;
     use crate::names::{Incarnation, Member};
+
+    const TICK: u64 = Runs::TICK_MS;
 
     fn facts(runs: Runs, position: u64) -> Facts {
         let me = Member {
@@ -193,8 +233,10 @@ mod tests {
     #[test]
     fn a_copy_that_is_put_back_later_numbers_its_writes_above_the_starts_since() {
         let copied = Runs::of_new_life(7, 0);
-        let went_on = copied.started_again(8, 100, 3).started_again(9, 120, 5);
-        let put_back = copied.started_again(10, 50, 9);
+        let went_on = copied
+            .started_again(8, 100, 3 * TICK)
+            .started_again(9, 120, 5 * TICK);
+        let put_back = copied.started_again(10, 50, 9 * TICK);
         assert!(put_back.first_number() > went_on.first_number());
         let facts = facts(put_back, 60);
         for unknown in [seen(3, 8, 100), seen(5, 9, 120), seen(3, 8, 0)] {
@@ -203,6 +245,36 @@ mod tests {
         // A clock that is ages ahead leaves room.
         let far = copied.started_again(11, 0, u64::MAX);
         assert!(far.started_again(12, 0, u64::MAX).first_number() > far.first_number());
+    }
+
+    /// The end of the journal is gone, and the node has written in a later run since.
+    #[test]
+    fn a_write_of_its_own_that_another_holds_and_the_disk_does_not_shows_that_it_went_back() {
+        let mut facts = facts(Runs::default(), 0);
+        let log = facts.own_log();
+        let own = |run: u32, number: u64| Dot {
+            log,
+            number: (u64::from(run) << NUMBERS_BITS) + number,
+        };
+        facts.vector.raise(own(0, 30));
+        assert!(!facts.lost_own(own(0, 30)) && facts.lost_own(own(0, 31)));
+        facts.start_again(1, 9 * TICK);
+        facts.vector.raise(own(9, 4));
+        for held in [own(0, 30), own(9, 4), own(9, 1)] {
+            assert!(!facts.lost_own(held), "{held:?}");
+        }
+        // In the run before, in one that the disk has never heard of, and in this one.
+        for held in [own(0, 31), own(5, 1), own(9, 5)] {
+            assert!(facts.lost_own(held), "{held:?}");
+        }
+        let of_other = Dot {
+            log: crate::names::Log {
+                member: crate::names::MemberId(7),
+                ..log
+            },
+            number: u64::MAX,
+        };
+        assert!(!facts.lost_own(of_other));
     }
 
     #[test]
@@ -225,7 +297,7 @@ mod tests {
         facts.vector.raise(first);
         facts.runs = facts.runs.started_again(1, 1, 0);
         let second = facts.next_dot();
-        assert!(first.number == 1 && second.number > 1 << 39);
+        assert!(first.number == 1 && second.number > 1 << (NUMBERS_BITS - 1));
         facts.vector.raise(second);
         assert_eq!(facts.next_dot().number, second.number + 1);
     }

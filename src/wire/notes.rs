@@ -25,6 +25,8 @@ const CLAIMS: &str = "claims";
 const RUNS: &str = "runs";
 /// Apart from the standing, whose form disks have that were written before it was kept.
 const CLOSED_IN: &str = "closed in";
+/// As above.
+const RUN_ENDS: &str = "run ends";
 const MARKS: &str = "marks";
 const PAGE: &str = "left behind ";
 
@@ -72,9 +74,9 @@ pub fn vector_note(facts: &Facts) -> Note {
     note(VECTOR, &(facts.position, &facts.vector))
 }
 
-/// The starts of this life; changes with each.
-pub fn runs_note(facts: &Facts) -> Note {
-    note(RUNS, &facts.runs)
+/// The starts of this life, and where they ended; changes with each.
+pub fn runs_notes(facts: &Facts) -> [Note; 2] {
+    [note(RUNS, &facts.runs), note(RUN_ENDS, &*facts.run_ends)]
 }
 
 /// How far other members have been seen to come.
@@ -184,6 +186,7 @@ pub fn read(notes: &[(String, Vec<u8>)]) -> Result<Option<(Facts, Acceptors)>, U
     }
     (facts.position, facts.vector) = find(notes, VECTOR)?.unwrap_or_default();
     facts.runs = find(notes, RUNS)?.unwrap_or_default();
+    facts.run_ends = Arc::new(find(notes, RUN_ENDS)?.unwrap_or_default());
     facts.too_late = Arc::new(find(notes, TOO_LATE)?.unwrap_or_default());
     facts.claimed = find(notes, CLAIMS)?.unwrap_or_default();
     let acceptors = find::<Acceptors>(notes, ACCEPTORS)?.unwrap_or_default();
@@ -225,11 +228,11 @@ mod tests {
             acceptors_note(acceptors),
             too_late_note(facts),
             claims_note(facts),
-            runs_note(facts),
         ];
         notes
             .into_iter()
             .chain(standing_notes(facts))
+            .chain(runs_notes(facts))
             .map(|(name, bytes)| (name, bytes.expect("is written")))
             .collect()
     }
@@ -245,7 +248,7 @@ mod tests {
         #[test]
         fn a_damaged_note_is_named_or_other_facts_but_never_a_panic(
             (facts, acceptors) in (facts(), acceptors()),
-            at in 0usize..8,
+            at in 0usize..9,
             damage in damages(),
         ) {
             let mut notes = notes(&facts, &acceptors);
@@ -256,7 +259,7 @@ mod tests {
         }
 
         #[test]
-        fn any_bytes_are_read_without_a_panic(at in 0usize..8, bytes in any::<Vec<u8>>(), facts in facts()) {
+        fn any_bytes_are_read_without_a_panic(at in 0usize..9, bytes in any::<Vec<u8>>(), facts in facts()) {
             let mut notes = notes(&facts, &Acceptors::new());
             notes[at].1 = [&[VERSION], &bytes[..]].concat();
             let _ = read(&notes);

@@ -46,6 +46,8 @@ pub struct Greeting {
     pub mark: Mark,
     /// How far the sender has seen the receiver's node come, in each life that it remembers.
     pub remembers: Vec<(MemberId, Mark)>,
+    /// The last write of the receiver that the sender holds, in its active epoch.
+    pub holds: Option<Dot>,
 }
 
 /// The times of its sender that a message shows, for the receiver to judge clocks by.

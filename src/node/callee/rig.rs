@@ -310,6 +310,7 @@ pub(super) async fn ask_from(
         time: node.me.shown(),
         mark: Mark::default(),
         remembers: Vec::new(),
+        holds: None,
     };
     let frame = Frame {
         id: 1,

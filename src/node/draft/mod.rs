@@ -24,7 +24,7 @@ use crate::store::{Batch, Resident};
 use crate::view_change::Vote;
 use crate::wire::notes::{
     Acceptors, Marks, acceptors_note, claims_note, marks_note, member_note, no_page_note, page_note,
-    runs_note, standing_notes, too_late_note, vector_note,
+    runs_notes, standing_notes, too_late_note, vector_note,
 };
 use crate::wire::peer::{Answer, Push};
 
@@ -115,9 +115,8 @@ impl<'a> Draft<'a> {
             .extend(self.pages.iter().map(|(number, page)| page_note(*number, page)));
         batch.notes.extend(self.handed_over.clone().map(no_page_note));
         if self.begins_anew {
-            batch
-                .notes
-                .extend([member_note(&self.facts.me), runs_note(&self.facts)]);
+            batch.notes.push(member_note(&self.facts.me));
+            batch.notes.extend(runs_notes(&self.facts));
         }
         if self.standing_changed || self.begins_anew {
             batch.notes.extend(standing_notes(&self.facts));
@@ -136,7 +135,7 @@ impl<'a> Draft<'a> {
             self.facts.position += 1;
             batch.notes.push(vector_note(&self.facts));
             if std::mem::take(&mut self.facts.is_run_new) {
-                batch.notes.push(runs_note(&self.facts));
+                batch.notes.extend(runs_notes(&self.facts));
             }
         }
         // What was seen of others is nothing that they could have relied on.

@@ -109,7 +109,7 @@ fn a_closing_counts_only_from_the_epoch_that_concluded_it() {
 #[test]
 fn an_entry_of_a_later_run_outlives_the_closing_and_the_end_of_the_log() {
     let mut zero = member_zero(3);
-    let of_run = |epoch, run: u64| dot(&member(1), epoch, (run << 40) + 5);
+    let of_run = |epoch, run: u64| dot(&member(1), epoch, (run << 38) + 5);
     let ended = |epoch, run| dot(&member(1), epoch, end_of(run));
     cover(&mut zero, ended(2, 2));
     assert!(read(&zero, Slot(0), &[of_run(2, 2)]).is_ok());

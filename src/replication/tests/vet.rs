@@ -78,9 +78,9 @@ fn a_log_that_is_complete_here_exists_and_one_that_is_not_may_go_further() {
     // The own log of an earlier epoch is complete, and of its end only the run is remembered.
     assert_eq!(judged(&facts, dot(&member(0), 1, 99)), Claim::Exists);
     facts.runs = facts.runs.started_again(1, 1, 0);
-    let later = |number: u64| dot(&member(0), 1, number + (1 << 40));
+    let later = |number: u64| dot(&member(0), 1, number + (1 << 38));
     assert_eq!(judged(&facts, later(1)), Claim::Exists);
-    assert_eq!(judged(&facts, later(1 << 40)), Claim::Impossible);
+    assert_eq!(judged(&facts, later(1 << 38)), Claim::Impossible);
     let region = &mut Arc::make_mut(&mut facts.regions)[0];
     region.coverage.raise(dot(&member(0), 1, end_of(0)));
     assert_eq!(judged(&facts, later(1)), Claim::Impossible);
@@ -93,7 +93,7 @@ fn an_entry_of_a_closed_epoch_in_a_later_run_is_for_its_member_to_deny() {
     facts.closed.below = Epoch(2);
     let runs = [0, 1].map(|number| (member(number).id(), 2));
     facts.closed.runs = Arc::new(runs.into_iter().collect());
-    let of_run = |number, run: u64| dot(&member(number), 1, (run << 40) + 5);
+    let of_run = |number, run: u64| dot(&member(number), 1, (run << 38) + 5);
     assert_eq!(judged(&facts, of_run(0, 2)), Claim::Exists);
     assert_eq!(judged(&facts, of_run(0, 3)), Claim::Impossible);
     assert_eq!(judged(&facts, of_run(1, 3)), Claim::Undecided);

@@ -11,10 +11,10 @@ use crate::wire::samples::*;
 
 pub(super) fn greetings() -> BoxedStrategy<Greeting> {
     let cluster = option::of(numbers().prop_map(ClusterId));
-    let marks = (marks(), vec((member_ids(), marks()), 0..2));
+    let marks = (marks(), vec((member_ids(), marks()), 0..2), option::of(dots()));
     (members(), numbers(), cluster, timestamps(), shown(), marks)
         .prop_map(
-            |(member, boot, cluster, clock, time, (mark, remembers))| Greeting {
+            |(member, boot, cluster, clock, time, (mark, remembers, holds))| Greeting {
                 member,
                 boot,
                 cluster,
@@ -22,6 +22,7 @@ pub(super) fn greetings() -> BoxedStrategy<Greeting> {
                 time,
                 mark,
                 remembers,
+                holds,
             },
         )
         .boxed()

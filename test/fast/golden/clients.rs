@@ -169,7 +169,7 @@ impl Stage {
         let dots = payload.entries.iter().map(|dot| {
             let member = self.members.get(&dot.log.member).map_or("?", String::as_str);
             // Each start of a node numbers its writes anew.
-            let (run, number) = (dot.number >> 40, dot.number & ((1 << 40) - 1));
+            let (run, number) = (dot.number >> 38, dot.number & ((1 << 38) - 1));
             match run {
                 0 => format!("{member}:{number}"),
                 _ => format!("{member}:{number} of start {run}"),

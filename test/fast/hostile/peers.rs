@@ -41,6 +41,7 @@ fn greeting(clock: Timestamp) -> Bytes {
         },
         mark: Default::default(),
         remembers: Vec::new(),
+        holds: None,
     })
 }
 

@@ -51,7 +51,7 @@ pub(crate) const BY_CHANCE: [Fault; 11] = [
 ];
 
 /// Faults that are too rare for chance, each with the schedule that shows it.
-pub(crate) const BY_SCHEDULE: [(Fault, Schedule); 59] = [
+pub(crate) const BY_SCHEDULE: [(Fault, Schedule); 61] = [
     (
         Fault::DependenciesLeftOut,
         schedules::an_effect_where_its_cause_is_missing,
@@ -163,6 +163,7 @@ pub(crate) const BY_SCHEDULE: [(Fault, Schedule); 59] = [
     (Fault::LaterLivesDoNotVote, lines::a_view_of_which_nobody_is_left),
     (Fault::OldDisksServe, old_disks::a_copy_of_a_disk),
     (Fault::NumbersDrawnAgain, old_disks::a_number_that_is_drawn_again),
+    (Fault::OldDisksServe, old_disks::a_lost_end_that_is_written_over),
     (Fault::RunsNotNamed, old_disks::a_write_to_a_closed_epoch),
     (
         Fault::RunsNotNamed,

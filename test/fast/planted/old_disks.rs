@@ -78,6 +78,37 @@ pub(crate) fn a_number_that_is_drawn_again() -> Seen {
     })
 }
 
+/// The end of a journal is gone, all members stopped before anybody stored how far the others had come, and the node
+/// takes a write before another is back.
+pub(crate) fn a_lost_end_that_is_written_over() -> Seen {
+    for seed in 1..=3 {
+        simulate(async move {
+            let mut cluster = SimCluster::serving(seed, 2, 2).await;
+            put(&cluster, 0, "k", "old", "").await;
+            sleep(Duration::from_secs(2)).await;
+            cluster.nodes[0].disk.copy();
+            let payload = put(&cluster, 0, "k", "new", "").await;
+            cluster.kill(0);
+            cluster.kill(1);
+            put_back(&mut cluster, 0).await;
+            put(&cluster, 0, "later", "v", "").await;
+            cluster.start(1).await;
+            until_whole(&cluster, LONG).await?;
+            for node in 0..2 {
+                match value(&cluster, node, "k", &payload).await.as_deref() {
+                    Some("new") => {}
+                    other => return Err(format!("k is {other:?} at n{node}")),
+                }
+                if value(&cluster, node, "later", "").await.is_none() {
+                    return Err(format!("n{node} lacks what the old disk took"));
+                }
+            }
+            Ok(())
+        })?;
+    }
+    Ok(())
+}
+
 /// A copy from before a view change is put back while its node is cut off: it takes writes in an epoch that all others
 /// are done with. One of them lacks the new view, if `is_open`, so that the epoch is not closed.
 fn written_to_an_earlier_epoch(is_open: bool) -> Seen {

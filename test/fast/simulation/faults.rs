@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use causeway::node::{Role, World};
+use causeway::node::{RequestKind, Role, ViewRequest, World};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::support::history::{Action, Answer, Operation, Outcome};
@@ -292,5 +292,59 @@ fn a_node_that_was_never_up_and_does_not_know_the_list_is_found() {
         cluster.started(2, running);
         cluster.until_serving(LONG).await;
         assert_eq!(replicas(put(&cluster, 2, "v", LONG).await.as_ref()), 3);
+    });
+}
+
+/// A session that saw the other line brings no entry, if everybody there had what it wrote: its epoch says it all.
+#[test]
+fn a_write_of_who_saw_the_other_line_keeps_its_past() {
+    simulate(async {
+        let cluster = SimCluster::serving(1, 5, 2).await;
+        cluster.isolate(0);
+        for (via, node, force) in [(0, 1, true), (2, 0, false)] {
+            let removal = ViewRequest {
+                node: cluster.nodes[node].id.clone(),
+                kind: RequestKind::Remove { force },
+                dry_run: false,
+            };
+            let removed = cluster.node(via).expect("runs").change_view(removal).await;
+            removed.expect("is removed");
+        }
+        let asked = async |number: usize, key: &str, action: Action, payload: &str| {
+            let key = key.to_owned();
+            ask(
+                cluster.node(number).expect("runs"),
+                &Operation { key, action },
+                payload,
+            )
+            .await
+        };
+        let keys: Vec<String> = (0..20).map(|number| format!("x{number}")).collect();
+        let mut payload = String::new();
+        for key in &keys {
+            payload = asked(2, key, Action::Put("v".to_owned()), &payload).await.payload;
+        }
+        let written = asked(0, "y", Action::Put("v".to_owned()), &payload).await;
+        let seen = asked(0, "y", Action::Get, "").await;
+        for reader in [&written.payload, &seen.payload] {
+            for key in &keys {
+                let read = asked(0, key, Action::Get, reader).await;
+                let is_stale = matches!(read.outcome, Outcome::Ok(Answer::NotFound));
+                let is_bound = matches!(written.outcome, Outcome::Ok(_)) && !reader.is_empty();
+                assert!(!(is_stale && is_bound), "{key} is missed by {reader:?}");
+            }
+        }
+        cluster.network.heal();
+        cluster.until_serving(LONG).await;
+        let written = asked(0, "y", Action::Put("v".to_owned()), &payload).await;
+        assert!(matches!(written.outcome, Outcome::Ok(Answer::Written { .. })));
+        for key in &keys {
+            let read = asked(0, key, Action::Get, &written.payload).await;
+            assert!(
+                matches!(read.outcome, Outcome::Ok(Answer::Found { .. })),
+                "{key}: {:?}",
+                read.outcome
+            );
+        }
     });
 }

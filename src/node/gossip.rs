@@ -111,6 +111,27 @@ impl Reports {
     }
 }
 
+/// Nodes of which no member is listed and that may have something, or wait for somebody to come by; with the lives of
+/// theirs that are waited for.
+fn absent(facts: &Facts) -> BTreeMap<NodeId, BTreeSet<MemberId>> {
+    let mut absent = BTreeMap::new();
+    let Some(view) = facts.view() else { return absent };
+    for node in view.nodes().filter(|node| view.member(node).is_none()) {
+        absent.insert(node.clone(), BTreeSet::new());
+    }
+    let removed = view
+        .removed
+        .iter()
+        .map(|(id, removal)| (removal.node.clone(), *id));
+    let of_lost = facts
+        .owners_of_lost()
+        .map(|owner| (owner.node.clone(), owner.id()));
+    for (node, life) in removed.chain(of_lost).filter(|(node, _)| !view.lists(node)) {
+        absent.entry(node).or_default().insert(life);
+    }
+    absent
+}
+
 /// The epochs of lost lines, and whether nothing of them is waited for.
 fn lost_lines(facts: &Facts) -> BTreeMap<Epoch, bool> {
     if facts.lost.is_empty() {
@@ -144,33 +165,33 @@ impl Node {
     }
 
     /// Asks nodes that are no members, one after the other, for as long as the epoch lasts: whoever is behind learns
-    /// it from the epoch of the frame. Nodes that were removed may serve on another line of views, with nobody there
-    /// whom both lines list; and one that answers in a later life, with nothing left of the one that was removed, has
-    /// lost what it kept. Nodes that the view lists and that were never up may have been started without `VIEW`, and
+    /// it from the epoch of the frame. Nodes that were removed, or that a lost line had added, may serve on another line,
+    /// with nobody there whom both lines list; and one that answers in a later life, with nothing left of an earlier
+    /// one, has lost what that kept. Nodes that the view lists and that were never up may have been started without `VIEW`, and
     /// wait for somebody to come by.
     pub(super) async fn look_for_the_absent(self: Arc<Self>) {
-        let facts = self.me.facts();
-        let Some(view) = facts.view() else { return };
-        let removed: BTreeSet<&NodeId> = view.removed.values().map(|removal| &removal.node).collect();
-        let removed = removed.into_iter().filter(|node| !view.lists(node));
-        let never_up = view.nodes().filter(|node| view.member(node).is_none());
-        let absent: Vec<&NodeId> = removed.chain(never_up).collect();
-        for node in absent.iter().cycle() {
-            sleep(ABSENT_PAUSE).await;
-            // Mostly nobody is there.
-            let met = self.peers.call_known(node, Question::Meet, GOSSIP_LIMIT).await;
-            let Ok((Answer::Met { by, left, .. }, answered)) = met else {
-                continue;
-            };
-            let is_lost = |id: MemberId| {
-                let is_kept = left.iter().any(|left| left.by.id() == id || left.name == id);
-                id != by.id() && !is_kept && !self.me.facts().expired.contains(&id)
-            };
-            let of_node = view.removed.iter().filter(|(_, removal)| removal.node == **node);
-            let lost: BTreeSet<MemberId> = of_node.map(|(id, _)| *id).filter(|id| is_lost(*id)).collect();
-            if by == answered && !lost.is_empty() {
-                let (removed, lost) = (lost, BTreeSet::new());
-                self.enqueue(Job::Expire { removed, lost }).await;
+        loop {
+            let absent = absent(&self.me.facts());
+            if absent.is_empty() {
+                sleep(ABSENT_PAUSE).await;
+            }
+            for (node, lives) in absent {
+                sleep(ABSENT_PAUSE).await;
+                // Mostly nobody is there.
+                let met = self.peers.call_known(&node, Question::Meet, GOSSIP_LIMIT).await;
+                let Ok((Answer::Met { by, left, .. }, answered)) = met else {
+                    continue;
+                };
+                let facts = self.me.facts();
+                let is_lost = |id: &MemberId| {
+                    let is_kept = left.iter().any(|left| left.by.id() == *id || left.name == *id);
+                    *id != by.id() && !is_kept && !facts.expired.contains(id)
+                };
+                let removed: BTreeSet<MemberId> = lives.into_iter().filter(is_lost).collect();
+                if by == answered && !removed.is_empty() {
+                    let lost = BTreeSet::new();
+                    self.enqueue(Job::Expire { removed, lost }).await;
+                }
             }
         }
     }

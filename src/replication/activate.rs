@@ -52,7 +52,9 @@ impl Facts {
             region.heard.clear();
         }
         if let Some(view) = self.view().cloned() {
-            self.expired.retain(|id| view.removed.contains_key(id));
+            let mut expired = std::mem::take(&mut self.expired);
+            expired.retain(|id| self.is_waited_for(&view, *id));
+            self.expired = expired;
             self.settled.retain(|id| view.removed.contains_key(id));
         }
         if let Some(removed_before) = removed_before {

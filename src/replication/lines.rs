@@ -65,6 +65,12 @@ impl Facts {
         })
     }
 
+    /// The members that served a lost line which is not over: what they wrote there may be waited for.
+    pub fn owners_of_lost(&self) -> impl Iterator<Item = Member> {
+        let open = self.lost.values().filter(|lost| !lost.is_over);
+        open.flat_map(|lost| lost.view.members())
+    }
+
     /// The epochs of lost lines of which this member waits for nothing, in any of its slots.
     pub fn does_not_await_lost(&self) -> impl Iterator<Item = Epoch> {
         let is_through = |epoch: &Epoch| {
@@ -137,8 +143,8 @@ impl Facts {
         if noted.peek().is_some() {
             return noted.any(|(name, removal)| self.awaits(region, name, removal));
         }
-        // It lost its disk, or nobody has heard of what it left behind yet.
-        let lost_its_disk = view.member(&owner.node).is_some();
-        !(lost_its_disk && self.has_heard_all(region))
+        // It lost its disk, or left nothing; or nobody has heard of what it left behind yet.
+        let is_gone = view.member(&owner.node).is_some() || self.expired.contains(&id);
+        !(is_gone && self.has_heard_all(region))
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::facts::{Region, owners_of, union_of};
 use super::{Ask, Confirm, Facts, Given, Incoming, NoExchange, Offered};
 use crate::names::{Dot, Epoch, Member, MemberId};
-use crate::placement::SlotSet;
+use crate::placement::{SlotSet, View};
 use crate::planted::{self, Fault};
 
 impl Facts {
@@ -125,13 +125,18 @@ impl Facts {
             })
     }
 
+    /// True for a removed member, and for one that served a lost line.
+    pub(super) fn is_waited_for(&self, view: &View, id: MemberId) -> bool {
+        view.removed.contains_key(&id) || self.owners_of_lost().any(|owner| owner.id() == id)
+    }
+
     /// What these removed members keep may not be taken any more. A sibling may have taken it just in
     /// time, so it is given up only after all siblings were heard once more. True if that is news.
     pub fn expire(&mut self, members: &BTreeSet<MemberId>) -> bool {
         let Some(view) = self.view().cloned() else {
             return false;
         };
-        let is_news = |id: &&MemberId| view.removed.contains_key(id) && !self.expired.contains(id);
+        let is_news = |id: &&MemberId| self.is_waited_for(&view, **id) && !self.expired.contains(id);
         let news: Vec<MemberId> = members.iter().filter(is_news).copied().collect();
         if news.is_empty() {
             return false;

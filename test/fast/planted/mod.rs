@@ -51,7 +51,7 @@ pub(crate) const BY_CHANCE: [Fault; 11] = [
 ];
 
 /// Faults that are too rare for chance, each with the schedule that shows it.
-pub(crate) const BY_SCHEDULE: [(Fault, Schedule); 61] = [
+pub(crate) const BY_SCHEDULE: [(Fault, Schedule); 60] = [
     (
         Fault::DependenciesLeftOut,
         schedules::an_effect_where_its_cause_is_missing,

@@ -7,7 +7,7 @@ use tokio::sync::Notify;
 
 use crate::causality::{Record, VersionVector};
 use crate::names::{Dot, Epoch, Log, Member, MemberId};
-use crate::replication::{Claim, Facts};
+use crate::replication::{Claim, Facts, last_write};
 use crate::wire::peer::Vouched;
 
 /// What this node knows of claims beyond its facts.
@@ -155,6 +155,16 @@ impl Told {
             unknown_to < self.answered.len()
         };
         doubts.entries.iter().all(|dot| self.exist.includes(dot)) && doubts.epochs.iter().all(is_known)
+    }
+
+    /// An entry, less what no node has written. A vector keeps the highest number of a log only, so honest numbers may
+    /// be hidden below a false one: all that there is of the log stands for them.
+    pub(super) fn true_part_of(&self, dot: Dot) -> Option<Dot> {
+        if !self.denies(dot) {
+            return Some(dot);
+        }
+        let number = last_write(*self.ends.get(&dot.log)?);
+        (number > 0).then_some(Dot { number, ..dot })
     }
 
     pub(super) fn denies(&self, dot: Dot) -> bool {

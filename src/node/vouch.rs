@@ -72,17 +72,19 @@ impl Node {
             let is_claimed = facts.claimed.includes(dot) || told.claimed.includes(dot);
             is_claimed && !planted::is(Fault::ClaimsNotCleared)
         };
-        let is_forged = |dot: Dot| told.denies(dot) && !told.waits && !is_claimed(dot);
+        // Of a closed epoch most nodes drop whatever a payload says, and have vouched for it: it is left out.
+        let is_judged = |dot: Dot| !told.waits && !facts.is_closed(dot.log.epoch);
+        let is_forged = |dot: Dot| told.denies(dot) && is_judged(dot) && !is_claimed(dot);
         if doubts.entries.iter().any(is_forged) {
             return Err(Refusal::impossible());
         }
-        let entries = payload.entries.len();
-        payload.entries.retain(|dot| !told.denies(dot));
+        let claimed = payload.entries;
+        payload.entries = claimed.iter().filter_map(|dot| told.true_part_of(dot)).collect();
         let is_open = |dot: Dot| doubts.entries.includes(dot) && !told.exist.includes(dot);
         let vouched = !payload.entries.iter().any(is_open);
         Ok(Vetted {
             vouched,
-            shorter: payload.entries.len() < entries,
+            shorter: payload.entries != claimed,
             payload,
         })
     }

@@ -77,6 +77,8 @@ impl Facts {
             position: self.position,
             runs: super::Runs::of_new_life(self.runs.current().id, self.position),
             lost: self.lost.clone(),
+            // Honest sessions go on carrying what records claimed here.
+            claimed: self.claimed.clone(),
             leftovers: self.leftovers.clone(),
             laid_aside: self.next_page()..self.next_page(),
             ..Self::new(life)

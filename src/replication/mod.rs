@@ -83,7 +83,7 @@ pub use keep::{Confirm, NoReturn};
 pub use leftover::{Ending, Leftover};
 pub use lines::Lost;
 pub use progress::{Progress, Step};
-pub use runs::{Mark, Run, Runs};
+pub use runs::{Mark, Run, Runs, last_write};
 pub use serve::{NotHere, answer, may_list, may_read, may_write, trimmed};
 pub use unstable::Unstable;
 pub use vet::{Claim, Extent};

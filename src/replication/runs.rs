@@ -28,6 +28,11 @@ pub(super) const fn end_of(run: u32) -> u64 {
     (run as u64) << NUMBERS_BITS | COMPLETE >> (u64::BITS - NUMBERS_BITS)
 }
 
+/// The highest number that a write can have in a log which ends here.
+pub fn last_write(end: u64) -> u64 {
+    if is_end(end) { end - 1 } else { end }
+}
+
 /// True if this is the end of a log in some run.
 pub(super) fn is_end(number: u64) -> bool {
     number == end_of(run_of(number))

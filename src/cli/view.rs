@@ -69,7 +69,7 @@ async fn change(asking: &Asking, change: &ViewChange) -> Result<Verdict, Failure
     Ok(Verdict::Done)
 }
 
-/// What was done stays done, if nobody can be told either.
+/// A change that was made is still reported when its result cannot be printed.
 fn printed(is_done: bool, printed: Result<(), Failure>) -> Result<(), Failure> {
     printed.map_err(|failure| {
         if is_done {

@@ -202,7 +202,7 @@ pub struct Situation {
     pub keys: u64,
     /// Records that an earlier life of this node left behind, and that it is about to hand over.
     pub left_behind: u64,
-    /// What this node kept when it was removed, or left behind, is not taken back: by the clocks it came too late.
+    /// The owners refuse the records that this node kept or left behind: by the clocks they came too late.
     pub is_too_late: bool,
     /// Slots that became ready with nobody to take them from: their keys are gone.
     pub slots_lost: u32,

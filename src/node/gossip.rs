@@ -111,8 +111,8 @@ impl Reports {
     }
 }
 
-/// Nodes of which no member is listed and that may have something, or wait for somebody to come by; with the lives of
-/// theirs that are waited for.
+/// The nodes without a listed member that may hold records or wait for a call, each with its lives that readers wait
+/// for.
 fn absent(facts: &Facts) -> BTreeMap<NodeId, BTreeSet<MemberId>> {
     let mut absent = BTreeMap::new();
     let Some(view) = facts.view() else { return absent };

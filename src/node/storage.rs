@@ -87,7 +87,7 @@ impl Storage {
         }
     }
 
-    /// Says so if the disk does not answer at all: whoever waits for it cannot.
+    /// Reports a disk that does not answer at all: the committer waits for it and cannot.
     fn watch(&self) {
         let mut state = self.0.lock();
         let waited = state.storing_since.map(|since| since.elapsed());

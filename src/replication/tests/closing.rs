@@ -105,7 +105,7 @@ fn a_closing_counts_only_from_the_epoch_that_concluded_it() {
     assert!(read(&behind, Slot(0), &[dot]).is_ok());
 }
 
-/// What a disk that went back in time writes to an epoch that is over, in a run that nobody had heard of.
+/// A disk that went back in time writes to an epoch that is over, in a run that no member had heard of.
 #[test]
 fn an_entry_of_a_later_run_outlives_the_closing_and_the_end_of_the_log() {
     let mut zero = member_zero(3);

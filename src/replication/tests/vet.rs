@@ -86,7 +86,7 @@ fn a_log_that_is_complete_here_exists_and_one_that_is_not_may_go_further() {
     assert_eq!(judged(&facts, later(1)), Claim::Impossible);
 }
 
-/// Whoever forges one must not make others wait for what never comes: its own member knows better.
+/// A forged entry must not make readers wait for ever: the member that owns the log denies it.
 #[test]
 fn an_entry_of_a_closed_epoch_in_a_later_run_is_for_its_member_to_deny() {
     let mut facts = judge();

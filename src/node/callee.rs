@@ -32,6 +32,8 @@ pub(super) fn check_name(called: &NodeId, ours: &Greeting, theirs: &Greeting) ->
 #[cfg(test)]
 mod callers;
 #[cfg(test)]
+mod changes;
+#[cfg(test)]
 pub(super) mod rig;
 #[cfg(test)]
 mod tests;

@@ -8,7 +8,6 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use tokio::time::{Instant, sleep};
 
-use super::link::CallError;
 use super::update::LOOK_PAUSE;
 use super::view_request::{Preview, RequestKind, ViewRefusal, ViewRequest};
 use super::{ASK_LIMIT, Node};
@@ -109,14 +108,12 @@ impl Node {
             let answer = self.peers.call_known(node, Question::Meet, PROBE_LIMIT).await;
             let (known, start, member) = match answer {
                 Ok((Answer::Met { by, known, start, .. }, answered)) if by == answered => (known, start, by),
-                // It closes its links when another life of it begins.
-                Err(_) if self.peers.refusal(node).is_none() && heard.elapsed() < PROBE_LIMIT => {
+                // Another life of it begins: it answers in that one, or has closed its links.
+                Ok(_) | Err(_) if self.peers.refusal(node).is_none() && heard.elapsed() < PROBE_LIMIT => {
                     sleep(LOOK_PAUSE).await;
                     continue;
                 }
-                Ok(_) | Err(CallError::Silent | CallError::Unreachable | CallError::Rebooted) => {
-                    return Err(self.unreachable(node));
-                }
+                Ok(_) | Err(_) => return Err(self.unreachable(node)),
             };
             heard = Instant::now();
             check_replicas(node, &start, before)?;

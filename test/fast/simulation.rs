@@ -100,6 +100,10 @@ fn runs_that_showed_a_fault_once_are_clean() {
             "after another removal, nobody waits for who was removed before it and is cut off",
         ),
         (
+            920_894,
+            "once every earlier epoch is closed, a lost line is waited for, for ever",
+        ),
+        (
             700_148,
             "a line of views that could not be stored when it was met is never asked about again",
         ),

@@ -1,17 +1,14 @@
 //! Each kind of answer counts for the member that was asked, and only if that member gave it.
 
-use std::collections::BTreeSet;
-
 use tokio::time::sleep;
 
-use super::rig::{Actor, SOON, dot, first_view, idle, life, listed_and_stranger, node_with, returned, start};
+use super::rig::{Actor, SOON, dot, first_view, idle, life, listed_and_stranger, node_with, returned};
 use crate::causality::{Payload, Record, Timestamp, VersionVector};
 use crate::names::{Epoch, Key, Log, Member};
-use crate::node::{Machine, RequestKind, ViewRefusal, ViewRequest, World};
+use crate::node::{Machine, World};
 use crate::placement::{SlotSet, next};
 use crate::replication::{Closed, Facts, Given};
-use crate::view_change::{Electorate, Phase, Report, Vote};
-use crate::wire::peer::{Answer, Gossip, Known, Question, Returned};
+use crate::wire::peer::{Answer, Gossip, Question, Returned};
 
 fn key(text: &str) -> Key {
     Key::new(text).expect("is a key")
@@ -353,143 +350,5 @@ async fn gossip_counts_from_the_life_that_the_view_lists() {
             counts,
             "closed, by {peer:?}"
         );
-    }
-}
-
-fn report(by: &Member) -> Report {
-    Report {
-        by: by.id(),
-        active: Epoch::FIRST,
-        sealed: Epoch(2),
-        knows: true,
-        copied: true,
-        keys_moved: 0,
-        keys_to_go: 0,
-        through_with: BTreeSet::new(),
-    }
-}
-
-/// A member that reports to be sealed is taken from.
-#[tokio::test(start_paused = true)]
-async fn a_report_counts_for_who_makes_it() {
-    let [listed, stranger] = listed_and_stranger();
-    for (peer, by, counts) in [
-        (&listed, &listed, true),
-        (&stranger, &listed, false),
-        (&listed, &stranger, false),
-    ] {
-        let facts = first_view(2, 2);
-        let view = next::admit(facts.view().expect("is active"), &[]);
-        let (node, cast) = node_with(facts).await;
-        let said = report(by);
-        let reports = move |question: &Question| match question {
-            Question::Order { .. } => Some(Answer::Report(said.clone())),
-            other => idle(other),
-        };
-        cast.puts(Actor::new(peer, reports), &peer.node);
-        node.drive(view.into()).await;
-        let is_giver = cast.asked.lock().iter().any(|asked| match asked {
-            Question::Order { order, .. } => {
-                order.phase == Phase::HandOver && order.givers.contains(&listed.id())
-            }
-            _ => false,
-        });
-        assert_eq!(is_giver, counts, "{peer:?} by {by:?}");
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_vote_counts_for_who_casts_it() {
-    let [listed, stranger] = listed_and_stranger();
-    for (peer, by, counts) in [
-        (&listed, &listed, true),
-        (&listed, &life(2, 1), false),
-        (&stranger, &listed, false),
-    ] {
-        let facts = first_view(3, 3);
-        let before = facts.view().expect("is active").clone();
-        let (node, cast) = node_with(facts).await;
-        let by = by.clone();
-        let votes = move |question: &Question| {
-            let by = by.clone();
-            match question {
-                Question::Promise { .. } => Some(Answer::Voted {
-                    by,
-                    vote: Vote::Promised { accepted: None },
-                }),
-                Question::Accept { .. } => Some(Answer::Voted {
-                    by,
-                    vote: Vote::Accepted,
-                }),
-                other => idle(other),
-            }
-        };
-        cast.puts(Actor::new(peer, votes), &peer.node);
-        let wanted = next::admit(&before, &[]);
-        let electorate = Electorate::of(&before);
-        let chosen = node.propose(Epoch(2), Some(&before), &electorate, &wanted).await;
-        assert_eq!(chosen.is_ok(), counts, "{peer:?}");
-    }
-}
-
-fn met(by: &Member) -> Answer {
-    Answer::Met {
-        by: by.clone(),
-        start: start(),
-        known: Known {
-            views: Vec::new(),
-            lost: Vec::new(),
-            closed: Closed::default(),
-            active: Epoch::NONE,
-        },
-        left: Vec::new(),
-    }
-}
-
-/// What an operator is told who would add node 1, where somebody greets as `peer` and says who it is.
-async fn added(peer: &Member, by: &Member) -> Result<(), ViewRefusal> {
-    let (node, cast) = node_with(first_view(1, 1)).await;
-    let by = by.clone();
-    let meets = move |question: &Question| match question {
-        Question::Meet => Some(met(&by)),
-        other => idle(other),
-    };
-    cast.puts(Actor::new(peer, meets), &life(1, 1).node);
-    let request = ViewRequest {
-        node: life(1, 1).node,
-        kind: RequestKind::Add,
-        dry_run: true,
-    };
-    node.change_view(request).await.map(drop)
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_node_is_added_under_the_name_by_which_it_answers() {
-    let [one, other] = listed_and_stranger();
-    assert_eq!(added(&one, &one).await, Ok(()));
-    assert!(added(&one, &other).await.is_err());
-    let text = added(&life(2, 1), &life(2, 1))
-        .await
-        .expect_err("is refused")
-        .to_string();
-    assert!(
-        text.contains("n1:80 cannot be added: the node there calls itself n2:80"),
-        "{text}"
-    );
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_member_that_lost_its_disk_is_not_counted_on_for_what_it_held() {
-    for (peer, is_there) in listed_and_stranger().into_iter().zip([true, false]) {
-        let (node, cast) = node_with(first_view(2, 1)).await;
-        cast.puts(Actor::new(&peer, idle), &peer.node);
-        let request = ViewRequest {
-            node: peer.node.clone(),
-            kind: RequestKind::Remove { force: false },
-            dry_run: false,
-        };
-        let removed = node.change_view(request).await;
-        let is_refused = matches!(removed, Err(ViewRefusal::WouldLoseData { .. }));
-        assert_eq!(is_refused, !is_there, "{peer:?}: {removed:?}");
     }
 }

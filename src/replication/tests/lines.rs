@@ -236,8 +236,19 @@ fn a_reader_of_a_lost_line_waits_until_each_owner_there_can_bring_nothing_more()
     let back_empty = has_from(&back_empty, member(2).id());
     let others = back_empty.owners_then_and_now(&back_empty.owned_slots());
     let heard_all = with_region(&back_empty, |region| region.heard.extend(&others));
+    // A closing forgets who was heard, and nobody is asked again.
+    let closed = {
+        let mut facts = has_from(&plain, member(3).id());
+        facts.closed.below = facts.active;
+        facts
+    };
     for (name, facts, is_over) in [
         ("nobody was heard", &plain, false),
+        (
+            "2 is listed, every epoch before is closed, 3 handed over",
+            &closed,
+            true,
+        ),
         (
             "2 is listed in its life and was heard, 3 is gone",
             &hears(&plain, &[2]),

@@ -141,11 +141,11 @@ impl Record {
         self
     }
 
-    /// The same write with those dependencies only that `keep` accepts.
-    pub fn with_dependencies(&self, mut keep: impl FnMut(Dot) -> bool) -> Self {
+    /// The same write, of whose dependencies there is only what `part` leaves of each.
+    pub fn with_dependencies(&self, part: impl FnMut(Dot) -> Option<Dot>) -> Self {
         let start = HEADER_BYTES + self.key_len();
         let mut block = self.0[..start].to_vec();
-        let kept: Vec<Dot> = self.dependencies().filter(|dot| keep(*dot)).collect();
+        let kept: Vec<Dot> = self.dependencies().filter_map(part).collect();
         let entries = u16::try_from(kept.len()).expect("no more than there were");
         block[ENTRIES_AT..ENTRIES_AT + 2].copy_from_slice(&entries.to_le_bytes());
         kept.into_iter().for_each(|dot| put_dot(&mut block, dot));
@@ -154,8 +154,8 @@ impl Record {
     }
 
     /// The same write, which depends on one thing more and on those of its dependencies only that `keep` accepts.
-    pub fn depending_on(&self, dot: Dot, keep: impl FnMut(Dot) -> bool) -> Self {
-        let kept = self.with_dependencies(keep);
+    pub fn depending_on(&self, dot: Dot, mut keep: impl FnMut(Dot) -> bool) -> Self {
+        let kept = self.with_dependencies(|dot| keep(dot).then_some(dot));
         if kept.entries_len() == DEPENDENCIES_MAX {
             return kept;
         }
@@ -304,7 +304,7 @@ mod tests {
         fn a_record_keeps_all_but_the_dependencies_that_are_taken_from_it(record in records()) {
             let kept: Vec<Dot> = record.dependencies().filter(|dot| dot.number > 4).collect();
             let vouched = record.clone().vouched();
-            let less = vouched.with_dependencies(|dot| dot.number > 4);
+            let less = vouched.with_dependencies(|dot| (dot.number > 4).then_some(dot));
             prop_assert_eq!(less.dependencies().collect::<Vec<_>>(), kept);
             prop_assert_eq!(less.value(), record.value());
             prop_assert_eq!((less.dot(), less.timestamp()), (record.dot(), record.timestamp()));

@@ -51,7 +51,7 @@ impl Node {
         let told = self.ask_about(&facts, &denied).await;
         let facts = self.me.facts();
         let clear = |found: Record| {
-            let cleared = found.with_dependencies(|dot| !is_false(&facts, &told, dot));
+            let cleared = found.with_dependencies(|dot| true_part(&facts, &told, dot));
             Cleared { found, cleared }
         };
         let records: Vec<Cleared> = suspects.into_iter().map(clear).collect();
@@ -91,11 +91,20 @@ impl Node {
     }
 }
 
-/// True if no node has written what a stored record claims to depend on.
-fn is_false(facts: &Facts, told: &Told, dot: Dot) -> bool {
+/// What there is of a dependency that a stored record claims. Replicas that clear it at different moments may
+/// keep different numbers; each stands for all that there was when the record was written.
+fn true_part(facts: &Facts, told: &Told, dot: Dot) -> Option<Dot> {
     let epoch = dot.log.epoch;
     let is_ahead = epoch > facts.active && !facts.knows_epoch(epoch);
-    told.denies(dot) || facts.is_no_dot(dot) || is_ahead
+    if facts.is_no_dot(dot) || is_ahead {
+        return None;
+    }
+    told.true_part_of(dot)
+}
+
+/// True if no node has written what a stored record claims to depend on.
+fn is_false(facts: &Facts, told: &Told, dot: Dot) -> bool {
+    true_part(facts, told, dot) != Some(dot)
 }
 
 /// How many of these are noted again once they are stored.

@@ -5,10 +5,10 @@ use tokio::time::sleep;
 use super::rig::{Actor, SOON, dot, first_view, idle, life, listed_and_stranger, node_with, returned};
 use crate::causality::{Payload, Record, Timestamp, VersionVector};
 use crate::names::{Epoch, Key, Log, Member};
-use crate::node::{Machine, World};
+use crate::node::{Machine, Node, World};
 use crate::placement::{SlotSet, next};
 use crate::replication::{Closed, Facts, Given};
-use crate::wire::peer::{Answer, Gossip, Question, Returned};
+use crate::wire::peer::{Answer, Gossip, Question, Returned, Vouched};
 
 fn key(text: &str) -> Key {
     Key::new(text).expect("is a key")
@@ -302,6 +302,25 @@ async fn what_was_returned_is_settled_when_the_siblings_hold_it_too() {
     }
 }
 
+/// Of a member that is active in an epoch and through with all before it. What it holds is stable.
+fn gossip(to: &Node, epoch: Epoch, held: VersionVector) -> Gossip {
+    Gossip {
+        epoch,
+        time: to.me.shown(),
+        stable: held.clone(),
+        held,
+        done_below: epoch,
+        run: 0,
+        closed: Closed {
+            below: epoch,
+            at: epoch,
+            runs: Default::default(),
+        },
+        does_not_await: Default::default(),
+        lost: Default::default(),
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn gossip_counts_from_the_life_that_the_view_lists() {
     for (peer, counts) in listed_and_stranger().into_iter().zip([true, false]) {
@@ -315,21 +334,7 @@ async fn gossip_counts_from_the_life_that_the_view_lists() {
             member: life(0, 1).id(),
         };
         let stable = crate::names::Dot { log: own, number: 5 };
-        let gossip = Gossip {
-            epoch: Epoch(2),
-            time: node.me.shown(),
-            held: [stable].into_iter().collect(),
-            stable: [stable].into_iter().collect(),
-            done_below: Epoch(2),
-            run: 0,
-            closed: Closed {
-                below: Epoch(2),
-                at: Epoch(2),
-                runs: Default::default(),
-            },
-            does_not_await: Default::default(),
-            lost: Default::default(),
-        };
+        let gossip = gossip(&node, Epoch(2), [stable].into_iter().collect());
         let gossips = move |question: &Question| match question {
             Question::Gossip(_) => Some(Answer::Gossip(gossip.clone())),
             other => idle(other),
@@ -351,4 +356,36 @@ async fn gossip_counts_from_the_life_that_the_view_lists() {
             "closed, by {peer:?}"
         );
     }
+}
+
+/// A client saw a write of the other member and, on its way, a number that nobody has written. Which is which,
+/// only the other member knows, and it is away.
+#[tokio::test(start_paused = true)]
+async fn a_record_that_is_cleared_of_a_false_dependency_keeps_the_honest_one_below_it() {
+    let (other, written) = (life(1, 1), dot(&life(1, 1), 7));
+    let (node, cast) = node_with(first_view(2, 2)).await;
+    let seen = Payload {
+        epoch: Epoch::FIRST,
+        entries: [dot(&other, 1_000_000)].into_iter().collect(),
+        ..Payload::default()
+    };
+    node.put(&key("k"), "v".into(), seen).await.expect("is stored");
+    let depends_on = || -> Vec<_> {
+        let stored = node.resident.get("k").expect("is stored");
+        stored.dependencies().collect()
+    };
+    assert_eq!(depends_on(), [dot(&other, 1_000_000)]);
+    let gossip = gossip(&node, Epoch::FIRST, VersionVector::default());
+    let vouches = move |question: &Question| match question {
+        Question::Vouch { .. } => Some(Answer::Vouched(Vouched {
+            exist: [written].into_iter().collect(),
+            ends: vec![written],
+            ..Vouched::default()
+        })),
+        Question::Gossip(_) => Some(Answer::Gossip(gossip.clone())),
+        asked => idle(asked),
+    };
+    cast.puts(Actor::new(&other, vouches), &other.node);
+    sleep(SOON).await;
+    assert_eq!(depends_on(), [written]);
 }

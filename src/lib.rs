@@ -45,8 +45,10 @@ pub mod view_change;
 pub mod causality;
 pub mod placement;
 
-// names: what everything is called, and how people write it
+// names: what everything is called
 pub mod names;
+
+// writing: texts as people hand them in
 pub mod text;
 
 // planted: rules that a test can switch off; nothing without the feature `planted-faults`

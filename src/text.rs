@@ -31,19 +31,28 @@ fn is_unseen(c: char) -> bool {
     c == BYTE_ORDER_MARK || ('\u{200b}'..='\u{200f}').contains(&c) || c == '\u{2060}'
 }
 
-/// What stands between quotes; nothing if the text is not quoted. A shell takes quotes off, an env file of
-/// docker keeps them.
+const QUOTES: [(char, char); 6] = [
+    ('"', '"'),
+    ('\'', '\''),
+    ('`', '`'),
+    ('\u{201c}', '\u{201d}'),
+    ('\u{201e}', '\u{201c}'),
+    ('\u{2018}', '\u{2019}'),
+];
+
+/// What stands between quotes; nothing if the text is not quoted as a whole. A shell takes quotes off, an env
+/// file of docker keeps them.
 pub fn quoted(text: &str) -> Option<&str> {
-    const QUOTES: [(char, char); 6] = [
-        ('"', '"'),
-        ('\'', '\''),
-        ('`', '`'),
-        ('\u{201c}', '\u{201d}'),
-        ('\u{201e}', '\u{201c}'),
-        ('\u{2018}', '\u{2019}'),
-    ];
-    let inside = |(open, close)| text.strip_prefix(open)?.strip_suffix(close);
+    let inside = |(open, close)| {
+        let inside = text.strip_prefix(open)?.strip_suffix(close)?;
+        (!inside.contains([open, close])).then_some(inside)
+    };
     QUOTES.into_iter().find_map(inside)
+}
+
+/// True for a character that people put around a text.
+pub fn is_quote(c: char) -> bool {
+    QUOTES.iter().any(|(open, close)| [*open, *close].contains(&c))
 }
 
 /// Why a quoted setting is refused; `example` is how to write it.
@@ -145,11 +154,11 @@ mod tests {
     }
 
     #[test]
-    fn quotes_are_found_where_they_stand_on_both_sides() {
+    fn quotes_are_found_where_they_stand_on_both_sides_and_nowhere_else() {
         for written in ["\"2\"", "'2'", "\u{201c}2\u{201d}", "\u{2018}2\u{2019}"] {
             assert_eq!(quoted(written), Some("2"), "{written}");
         }
-        for written in ["2", "\"2", "2'", "", "\"", "'2\""] {
+        for written in ["2", "\"2", "2'", "", "\"", "'2\"", "'2','3'", "\"2\",\"3\""] {
             assert_eq!(quoted(written), None, "{written}");
         }
     }

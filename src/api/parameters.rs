@@ -22,6 +22,8 @@ use crate::wire::json;
 #[derive(Debug)]
 pub(super) struct Parameters<'a> {
     pairs: Vec<Pair<'a>>,
+    /// What JSON gives as null, which counts as not given.
+    nulls: Vec<String>,
     payload_header: String,
     misread: Option<String>,
 }
@@ -31,7 +33,7 @@ type Pair<'a> = (Cow<'a, str>, Cow<'a, str>);
 impl<'a> Parameters<'a> {
     /// Reads them; a body of bytes (`application/octet-stream`) has none.
     pub(super) fn read(parts: &'a Parts, body: &'a Bytes) -> Result<Self, ApiError> {
-        let mut pairs = Vec::new();
+        let (mut pairs, mut nulls) = (Vec::new(), Vec::new());
         read_form(parts.uri.query().unwrap_or_default().as_bytes(), &mut pairs)?;
         let misread = match media_type(parts) {
             _ if body.is_empty() => None,
@@ -41,7 +43,7 @@ impl<'a> Parameters<'a> {
             "" | "application/x-www-form-urlencoded" => {
                 read_form(text::without_mark(body), &mut pairs).map(|()| None)?
             }
-            "application/json" => read_json(body, &mut pairs).map(|()| None)?,
+            "application/json" => read_json(body, &mut pairs, &mut nulls).map(|()| None)?,
             "application/octet-stream" => None,
             other => Some(format!(
                 "a body of type {other:?} is not read; send application/x-www-form-urlencoded \
@@ -50,6 +52,7 @@ impl<'a> Parameters<'a> {
         };
         Ok(Self {
             pairs,
+            nulls,
             payload_header: payload_header(parts)?,
             misread,
         })
@@ -88,6 +91,9 @@ impl<'a> Parameters<'a> {
         wrong: impl Fn(String) -> ApiError,
     ) -> Result<Option<bool>, ApiError> {
         match self.one(name)?.map(|text| text.trim()) {
+            None if self.nulls.iter().any(|null| null == name) => Err(wrong(format!(
+                "{name} is null; write {name}=true or {name}=false"
+            ))),
             None => Ok(None),
             Some(text) if text.eq_ignore_ascii_case("true") => Ok(Some(true)),
             Some(text) if text.eq_ignore_ascii_case("false") => Ok(Some(false)),
@@ -200,7 +206,7 @@ fn is_json_object(body: &[u8]) -> bool {
     body.first() == Some(&b'{') && serde_json::from_slice::<IgnoredAny>(body).is_ok()
 }
 
-fn read_json(body: &[u8], pairs: &mut Vec<Pair<'_>>) -> Result<(), ApiError> {
+fn read_json(body: &[u8], pairs: &mut Vec<Pair<'_>>, nulls: &mut Vec<String>) -> Result<(), ApiError> {
     let wrong =
         |why: String| ApiError::BadRequest(format!("the body is not a JSON object of parameters: {why}"));
     let Value::Object(fields) = json::read(body).map_err(|error| wrong(error.to_string()))? else {
@@ -212,7 +218,10 @@ fn read_json(body: &[u8], pairs: &mut Vec<Pair<'_>>) -> Result<(), ApiError> {
                 "{name} must be a JSON string; write {{\"{name}\": \"...\"}}"
             ))
         })?;
-        pairs.extend(text.map(|text| (Cow::Owned(name), Cow::Owned(text))));
+        match text {
+            Some(text) => pairs.push((Cow::Owned(name), Cow::Owned(text))),
+            None => nulls.push(name),
+        }
     }
     Ok(())
 }

@@ -6,6 +6,7 @@ use std::path::Path;
 use super::arguments::{Asking, Causal, OneKey, Put};
 use super::{Failure, Verdict, both, client, output, session_file};
 use crate::client::{ClientError, Found, Reply, Session, Written};
+use crate::system;
 
 pub async fn get(arguments: OneKey) -> Result<Verdict, Failure> {
     let OneKey { key, asking, causal } = arguments;
@@ -16,6 +17,7 @@ pub async fn get(arguments: OneKey) -> Result<Verdict, Failure> {
         outcome,
         kept,
         &asking,
+        &causal,
         |found: &Found| &found.reply,
         |found| {
             output::print(&found.value)?;
@@ -49,6 +51,7 @@ pub async fn put(arguments: Put) -> Result<Verdict, Failure> {
         outcome,
         kept,
         &asking,
+        &causal,
         |written: &Written| &written.reply,
         |written| {
             let verb = if written.created { "created" } else { "replaced" };
@@ -66,6 +69,7 @@ pub async fn delete(arguments: OneKey) -> Result<Verdict, Failure> {
         outcome,
         kept,
         &asking,
+        &causal,
         |written: &Written| &written.reply,
         |written| output::print_line(&sentence("deleted", written)),
     )
@@ -83,7 +87,7 @@ pub(super) fn sentence(verb: &str, written: &Written) -> String {
 
 /// A session while one command uses it.
 pub(super) struct Sitting<'a> {
-    causal: &'a Causal,
+    pub(super) causal: &'a Causal,
     /// What the file said when the command began.
     before: Session,
     pub(super) session: Session,
@@ -135,6 +139,7 @@ fn finish<T>(
     outcome: Result<T, ClientError>,
     kept: Result<(), Failure>,
     asking: &Asking,
+    causal: &Causal,
     reply: impl Fn(&T) -> &Reply,
     show: impl FnOnce(&T) -> Result<(), Failure>,
 ) -> Result<Verdict, Failure> {
@@ -155,14 +160,38 @@ fn finish<T>(
             both(printed, kept).map(|()| Verdict::Done)
         }
         Err(ClientError::NoSuchKey(_)) => both(printed, kept).map(|()| Verdict::NoSuchKey),
-        Err(error) => Err(error.into()),
+        Err(error) => Err(failure(error, causal)),
     }
+}
+
+/// Why a command failed that is part of a session: a payload that makes no sense came from somewhere.
+pub(super) fn failure(error: ClientError, causal: &Causal) -> Failure {
+    let source = match (&error, &causal.session, &causal.payload) {
+        (ClientError::Refused(reply), session, payload) if reply.code() == Some("bad_payload") => {
+            let file = session
+                .as_ref()
+                .map(|path| format!("the session file {}", path.display()));
+            let flag = payload.as_ref().map(|_| "--payload".to_owned());
+            let sources: Vec<String> = file.into_iter().chain(flag).collect();
+            sources.join(" or ")
+        }
+        _ => String::new(),
+    };
+    if source.is_empty() {
+        return error.into();
+    }
+    Failure::Failed(format!(
+        "{error}; {source} says this payload: begin a new session without it"
+    ))
 }
 
 pub(super) fn standard_input() -> Result<Vec<u8>, Failure> {
     let mut value = Vec::new();
     match stdin().lock().read_to_end(&mut value) {
         Ok(_) => Ok(value),
-        Err(error) => Err(Failure::Failed(format!("cannot read standard input: {error}"))),
+        Err(error) => Err(Failure::Failed(format!(
+            "cannot read standard input: {}",
+            system::explain(&error)
+        ))),
     }
 }

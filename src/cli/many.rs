@@ -3,12 +3,12 @@
 use std::fs;
 
 use super::arguments::{Batch, Ls};
-use super::keys::{Sitting, sentence, standard_input};
+use super::keys::{Sitting, failure, sentence, standard_input};
 use super::{Failure, Verdict, both, client, output};
 use crate::client::{Client, OperationDone, PageAsked, Session};
 use crate::names::Key;
-use crate::text;
 use crate::wire::public::{OperationAsked, OperationsAsked};
+use crate::{system, text};
 
 /// Keys that are asked for at once.
 const PAGE_KEYS: u32 = 1000;
@@ -28,7 +28,8 @@ pub async fn ls(arguments: Ls) -> Result<Verdict, Failure> {
     let mut left = arguments.limit.unwrap_or(u64::MAX);
     loop {
         asked.limit = u32::try_from(left).unwrap_or(PAGE_KEYS).min(PAGE_KEYS);
-        let page = client.list(&asked, &mut sitting.session).await?;
+        let page = client.list(&asked, &mut sitting.session).await;
+        let page = page.map_err(|error| failure(error, &arguments.causal))?;
         if arguments.asking.json {
             output::print_json(&page.reply.body)?;
         } else {
@@ -68,7 +69,10 @@ fn printable(text: &str) -> String {
 pub async fn batch(arguments: Batch) -> Result<Verdict, Failure> {
     let bytes = match arguments.file.as_str() {
         "-" => standard_input()?,
-        path => fs::read(path).map_err(|error| Failure::Failed(format!("cannot read {path}: {error}")))?,
+        path => fs::read(path).map_err(|error| {
+            let why = system::explain(&error);
+            Failure::Failed(format!("cannot read {path}: {why}"))
+        })?,
     };
     let text = text::decode(&bytes).map_err(|error| {
         let advice = "write values of other bytes as val_base64 in JSON";
@@ -107,7 +111,7 @@ async fn carry_out(
     let all = operations.len();
     for operations in operations.chunks(OPERATIONS_AT_ONCE) {
         let asked = client.several(operations, &mut sitting.session).await;
-        let (outcomes, reply) = asked.map_err(|error| so_far(sent, all, error.into()))?;
+        let (outcomes, reply) = asked.map_err(|error| so_far(sent, all, failure(error, sitting.causal)))?;
         sent += operations.len();
         undone += outcomes
             .iter()

@@ -15,20 +15,21 @@ use std::path::Path;
 
 use super::{Failure, user_file};
 use crate::client::{PAYLOAD_CHARS_MAX, Session};
-use crate::text;
+use crate::{system, text};
 
 /// What the file says; a file that is not there yet says nothing. Also says what would keep it from being
 /// written later, as long as nothing has been done.
 pub(super) fn open(path: &Path) -> Result<Session, Failure> {
     let session = read(path).map_err(|problem| failed(path, &problem))?;
     let writable = user_file::check(path);
-    writable.map_err(|error| failed(path, &format!("cannot be written: {error}")))?;
+    writable.map_err(|error| failed(path, &format!("cannot be written: {}", system::explain(&error))))?;
     Ok(session)
 }
 
 /// Lets the file depend on `now`, which a command that started from `before` has come to.
 pub(super) fn add(path: &Path, before: &Session, now: &Session) -> Result<(), Failure> {
-    let lock = lock(path).map_err(|error| failed(path, &format!("cannot be locked: {error}")))?;
+    let lock = lock(path)
+        .map_err(|error| failed(path, &format!("cannot be locked: {}", system::explain(&error))))?;
     let mut current = read(path).map_err(|problem| failed(path, &problem))?;
     if current == *before {
         current = now.clone();
@@ -37,7 +38,7 @@ pub(super) fn add(path: &Path, before: &Session, now: &Session) -> Result<(), Fa
     }
     let written = user_file::write(path, format!("{}\n", current.payload()).as_bytes());
     drop(lock);
-    written.map_err(|error| failed(path, &format!("cannot be written: {error}")))
+    written.map_err(|error| failed(path, &format!("cannot be written: {}", system::explain(&error))))
 }
 
 /// The folder is locked and not the file: the file is another one after each rename. What is no file is
@@ -61,7 +62,7 @@ fn read(path: &Path) -> Result<Session, String> {
     let bytes = match read_some(path) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
-        Err(error) => return Err(format!("cannot be read: {error}")),
+        Err(error) => return Err(format!("cannot be read: {}", system::explain(&error))),
     };
     let text = text::decode(&bytes).map_err(|error| format!("cannot be read: {error}"))?;
     Session::from_payload(&text).map_err(|error| format!("is none: {error}; use another file"))

@@ -8,7 +8,7 @@ use super::Failure;
 use super::arguments::Serve;
 use super::logging::Lines;
 use crate::config::{self, Config, ConfigError, Settings};
-use crate::text;
+use crate::{system, text};
 
 /// What a node starts with.
 #[derive(Debug)]
@@ -49,26 +49,32 @@ pub fn read(serve: &Serve) -> Result<Start, Failure> {
 /// The given settings, over those of a file if one is named.
 pub(super) fn all_settings(given: Settings, path: Option<&str>) -> (Settings, Vec<ConfigError>) {
     let path = path.and_then(text::setting);
-    let (file, mistakes) = path.map(from_file).unwrap_or_default();
+    let (file, mistakes) = path.map(from_named_file).unwrap_or_default();
     (given.over(file), mistakes)
 }
 
+fn from_named_file(path: &str) -> (Settings, Vec<ConfigError>) {
+    match text::quoted(path) {
+        Some(inside) => without_file(text::quotes_refused(path, inside)),
+        None => from_file(path),
+    }
+}
+
 fn from_file(path: &str) -> (Settings, Vec<ConfigError>) {
-    let read = fs::read(path).map_err(|error| format!("cannot be read: {error}"));
+    let read = fs::read(path).map_err(|error| format!("cannot be read: {}", system::explain(&error)));
     let decoded = read.and_then(|bytes| match text::decode(&bytes) {
         Ok(text) => Ok(text.into_owned()),
         Err(error) => Err(format!("cannot be read: {error}")),
     });
     match decoded {
         Ok(text) => config::settings_from_toml(&text),
-        Err(problem) => {
-            let mistake = ConfigError {
-                setting: "--config",
-                problem: format!("{path:?} {problem}"),
-            };
-            (Settings::stand_in(), vec![mistake])
-        }
+        Err(problem) => without_file(format!("{path:?} {problem}")),
     }
+}
+
+fn without_file(problem: String) -> (Settings, Vec<ConfigError>) {
+    let setting = "--config";
+    (Settings::stand_in(), vec![ConfigError { setting, problem }])
 }
 
 /// Whether this machine has an address: only then can a socket be bound to it.

@@ -64,11 +64,18 @@ fn noted<T>(result: Result<T, ConfigError>, mistakes: &mut Vec<ConfigError>) -> 
 }
 
 fn port_of(value: Option<Value>) -> Result<u16, ConfigError> {
-    let number = value.as_ref().and_then(Value::as_integer);
-    let port = number
+    let port = value
+        .as_ref()
+        .and_then(number)
         .and_then(|number| u16::try_from(number).ok())
         .filter(|port| *port != 0);
     port.ok_or_else(|| mistake("port must be a number from 1 to 65535, such as port = 4455"))
+}
+
+/// A number, also if it is written as a text, as every other setting may be.
+fn number(value: &Value) -> Option<i64> {
+    let written = || text::setting(value.as_str()?)?.parse().ok();
+    value.as_integer().or_else(written)
 }
 
 /// Those that are addresses, each once.
@@ -99,7 +106,7 @@ fn copies_of(value: Option<Value>, processes: usize) -> Result<i64, ConfigError>
     let Some(value) = value else {
         return Ok(i64::try_from(processes).unwrap_or(1));
     };
-    let copies = value.as_integer().filter(|copies| *copies > 0);
+    let copies = number(&value).filter(|copies| *copies > 0);
     copies
         .ok_or_else(|| mistake("replication_factor must be a number from 1, such as replication_factor = 2"))
 }
@@ -162,6 +169,25 @@ mod tests {
         let (other, _) = read("port = 4466\npeers = [\"127.0.0.1:4455\"]");
         assert_eq!(other.view.as_deref(), Some("localhost:4455,localhost:4466"));
         assert_eq!(other.k.as_deref(), Some("2"));
+    }
+
+    #[test]
+    fn numbers_may_be_written_as_texts() {
+        let (numbers, _) = read("port = 4455\npeers = [\"localhost:4466\"]\nreplication_factor = 2");
+        let texts = read("port = \" 4455\"\npeers = [\"localhost:4466\"]\nreplication_factor = \"2\"");
+        assert_eq!(texts, (numbers, Vec::new()));
+        for wrong in [
+            "port = \"4455x\"",
+            "port = \"0\"",
+            "port = \"70000\"",
+            "port = \"-1\"",
+        ] {
+            let (_, mistakes) = read(wrong);
+            assert!(
+                mistakes[0].contains("port must be a number"),
+                "{wrong}: {mistakes:?}"
+            );
+        }
     }
 
     #[test]

@@ -226,6 +226,21 @@ fn single_mistakes_say_their_fix() {
 }
 
 #[test]
+fn quotes_around_one_entry_of_a_list_are_named_with_it() {
+    for (view, advice) in [
+        ("\"10.0.0.21:8080\",\"10.0.0.22:8080\"", "write 10.0.0.22:8080"),
+        ("10.0.0.21:8080,'10.0.0.22:8080'", "write 10.0.0.22:8080"),
+        ("\"10.0.0.21:8080, 10.0.0.22:8080", "write 10.0.0.21:8080"),
+    ] {
+        let found = mistakes(&settings("10.0.0.21:8080", view, "2"), &nowhere);
+        let about = found
+            .iter()
+            .filter(|text| text.starts_with("VIEW: ") && text.contains(advice));
+        assert_eq!(about.count(), 1, "{view}: {found:#?}");
+    }
+}
+
+#[test]
 fn a_missing_ipport_names_the_address_that_this_machine_has() {
     let found = mistakes(&settings("", VIEW, "2"), &machine("10.0.0.22"));
     assert_mistakes(&found, &[&["IPPORT=10.0.0.22:8080"]]);

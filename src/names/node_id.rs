@@ -9,6 +9,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 use std::sync::Arc;
 
+use crate::text::is_quote;
+
 /// The longest name that the domain name system knows.
 const HOST_BYTES_MAX: usize = 253;
 
@@ -32,6 +34,8 @@ pub enum NodeIdError {
         "{0:?} has an address with leading zeros; write its numbers without them, such as 10.0.0.21:8080"
     )]
     LeadingZeros(String),
+    #[error("{0} has quotes in it, which belong to no address; write {1}")]
+    Quotes(String, String),
 }
 
 impl NodeId {
@@ -78,6 +82,9 @@ impl FromStr for NodeId {
 
     fn from_str(text: &str) -> Result<Self, NodeIdError> {
         let text = text.trim();
+        if text.contains(is_quote) {
+            return Err(NodeIdError::Quotes(text.into(), text.replace(is_quote, "")));
+        }
         if text.parse::<Ipv6Addr>().is_ok() {
             return Err(NodeIdError::NoBrackets(text.into()));
         }

@@ -187,16 +187,14 @@ impl Node {
 
     /// Returns what is kept to one owner of each partition, page by page.
     async fn return_kept(&self, view: &View) {
-        for (partition, nodes) in view.partitions() {
+        for (partition, _) in view.partitions() {
             let slots = view
                 .slots_of_partition(partition)
                 .intersection(&self.me.facts().kept_slots());
             if slots.is_empty() {
                 continue;
             }
-            let others = nodes.iter().filter(|node| **node != self.me.node);
-            let others = others.filter(|node| !self.peers.is_away(node));
-            for owner in others.filter_map(|node| view.member(node)) {
+            for owner in self.owners_to_ask(view.members_of(partition).collect()) {
                 match self.return_to(&owner, &slots).await {
                     Some(Returned::Settled) => {
                         self.drop_kept(view, slots).await;

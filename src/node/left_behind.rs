@@ -196,11 +196,12 @@ impl Node {
         }
     }
 
-    /// This node itself before others, and nobody who is away.
-    fn owners_to_ask(&self, mut owners: Vec<Member>) -> Vec<Member> {
+    /// This node itself before others. Who is away comes last: only a call shows that it is back, where no view
+    /// lists this node.
+    pub(super) fn owners_to_ask(&self, mut owners: Vec<Member>) -> Vec<Member> {
         let me = self.me.member();
-        owners.retain(|owner| *owner == me || owner.node != me.node && !self.peers.is_away(&owner.node));
-        owners.sort_by_key(|owner| *owner != me);
+        owners.retain(|owner| *owner == me || owner.node != me.node);
+        owners.sort_by_key(|owner| (*owner != me, self.peers.is_away(&owner.node)));
         owners
     }
 

@@ -104,6 +104,10 @@ fn runs_that_showed_a_fault_once_are_clean() {
             "once every earlier epoch is closed, a lost line is waited for, for ever",
         ),
         (
+            937_293,
+            "who is in no view believes an owner to be away for ever, and hands over nothing to it",
+        ),
+        (
             700_148,
             "a line of views that could not be stored when it was met is never asked about again",
         ),

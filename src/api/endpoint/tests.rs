@@ -231,6 +231,9 @@ fn what_is_wrong_is_said() {
         PUT /kv-store/update_view?type=add&dry-run=true&ip_port=a:1 => bad_view_change: did you mean dry_run?
         PUT /kv-store/update_view?type=remove&ip_port=a:1&DRY_RUN=true => bad_view_change: did you mean dry_run?
         PUT /kv-store/update_view?type=remove&ip_port=a:1 | json | {"dryRun":true} => bad_view_change: did you mean dry_run?
+        PUT /kv-store/update_view?type=remove&ip_port=a:1 | json | {"dry_run":null} => bad_view_change: dry_run is null; write dry_run=true or
+        PUT /kv-store/update_view?type=remove&ip_port=a:1 | json | {"force":null} => bad_view_change: force is null
+        PUT /kv-store/update_view?type=remove | form | ip_port="a:1" => bad_view_change: has quotes in it, which belong to no address; write a:1
         PUT /kv-store/update_view?type=remove&ip_port=a:1&preview=1 => bad_view_change: did you mean dry_run?
         PUT /kv-store/update_view?type=remove&ip_port=a:1&forced=true => bad_view_change: did you mean force?
         PUT /kv-store/update_view?type=remove&address=a:1    => bad_view_change: did you mean ip_port?

@@ -25,6 +25,7 @@ use super::arguments::Bench;
 use super::stop::Stop;
 use super::{Failure, Verdict, both, client, output};
 use crate::client::ClientError;
+use crate::system;
 
 /// A request that is under way, and the report.
 const END_LIMIT: Duration = Duration::from_secs(5);
@@ -94,8 +95,9 @@ fn open_history(arguments: &Bench) -> Result<Notes, Failure> {
     match History::create(path) {
         Ok(history) => Ok(Some(Rc::new(RefCell::new(history)))),
         Err(error) => Err(Failure::Failed(format!(
-            "cannot write {}: {error}",
-            path.display()
+            "cannot write {}: {}",
+            path.display(),
+            system::explain(&error)
         ))),
     }
 }
@@ -108,8 +110,9 @@ fn close_history(arguments: &Bench, notes: Notes) -> Result<(), Failure> {
     let written = history.finish();
     written.map_err(|error| {
         Failure::Failed(format!(
-            "the bench ran, but {} cannot be written: {error}",
-            path.display()
+            "the bench ran, but {} cannot be written: {}",
+            path.display(),
+            system::explain(&error)
         ))
     })
 }

@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use super::super::Failure;
 use super::super::arguments::Lab as Arguments;
 use super::layout::Layout;
+use crate::system;
 
 const MARKER: &str = "causeway-lab.json";
 
@@ -135,7 +136,7 @@ fn wipe(path: &Path) -> Result<(), Failure> {
 }
 
 fn failed(path: &Path, what: &str, error: &std::io::Error) -> Failure {
-    Failure::Failed(format!("{} {what}: {error}", path.display()))
+    Failure::Failed(format!("{} {what}: {}", path.display(), system::explain(error)))
 }
 
 #[cfg(test)]

@@ -37,8 +37,10 @@ impl Lines {
         let started = match script {
             Some(path) => {
                 let script = OpenOptions::new().read(true).open(path);
-                let script = script
-                    .map_err(|error| Failure::Usage(format!("cannot read {}: {error}", path.display())))?;
+                let script = script.map_err(|error| {
+                    let why = system::explain(&error);
+                    Failure::Usage(format!("cannot read {}: {why}", path.display()))
+                })?;
                 reader.spawn(move || send_all(BufReader::new(script), &sender))
             }
             None => reader.spawn(move || send_all(stdin().lock(), &sender)),

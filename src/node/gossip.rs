@@ -153,7 +153,7 @@ impl Node {
     }
 
     pub(super) async fn gossip_once(&self, peer: &Member, limit: Duration) {
-        let question = Question::Gossip(self.gossip());
+        let question = Question::Gossip(self.gossip().into());
         if let Ok((Answer::Gossip(theirs), answered)) =
             self.peers.call_known(&peer.node, question, limit).await
         {
@@ -223,6 +223,7 @@ impl Node {
             closed: facts.closed.clone(),
             does_not_await: facts.does_not_await(),
             lost: lost_lines(&facts),
+            counted: self.me.ages.lock().tell(),
         }
     }
 
@@ -250,6 +251,9 @@ impl Node {
         let knows_more = |epoch: &Epoch| !facts.has(*epoch) && !facts.lost.contains_key(epoch);
         if gossip.lost.keys().any(knows_more) {
             self.me.may_know_newer(&from.node);
+        }
+        if gossip.epoch == facts.active && is_member {
+            self.me.ages.lock().hear(from.id(), &gossip.counted, &facts);
         }
         self.hear_stable(from, gossip.epoch, &gossip.stable);
         if gossip.epoch == facts.active && facts.has_not_heard(from.id()) {
@@ -281,7 +285,7 @@ mod tests {
     use super::*;
     use crate::names::{ClusterId, Incarnation, NodeId};
     use crate::placement::{View, next};
-    use crate::wire::peer::Shown;
+    use crate::wire::peer::{Counted, Shown};
 
     fn member(number: u64) -> Member {
         let node: NodeId = format!("n{number}:80").parse().expect("is a node");
@@ -324,6 +328,7 @@ mod tests {
             closed: Closed::default(),
             does_not_await: does_not_await.iter().copied().collect(),
             lost: BTreeMap::new(),
+            counted: Counted::default(),
         }
     }
 

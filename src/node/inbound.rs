@@ -149,7 +149,7 @@ impl Node {
             Question::Meet => self.meet_answer(),
             Question::Gossip(gossip) => {
                 self.hear_gossip(peer, &gossip, false).await;
-                Answer::Gossip(self.gossip())
+                Answer::Gossip(self.gossip().into())
             }
             Question::Push(push) => self.push_of_next_epoch(peer, push).await,
             // A member asks for itself only: what it is answered counts for the life that it names.

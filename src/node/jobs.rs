@@ -92,7 +92,7 @@ pub(super) struct PushJob {
 }
 
 /// Records of a member that is none any more, or that an earlier life of a node left behind.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Return {
     pub from: Member,
     pub left: Option<LeftBehind>,

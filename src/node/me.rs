@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use super::ages::Ages;
 use super::link::{Identity, Unfit};
 use super::proof::Remembered;
 use super::signal::Signal;
@@ -47,8 +48,8 @@ pub(super) struct Me {
     /// Somebody who spoke of an epoch that is newer than any view known here.
     newer: Mutex<Option<NodeId>>,
     pub heard_newer: Notify,
-    /// When removals began to count here, of those that were news to this process.
-    removals: Mutex<BTreeMap<MemberId, Instant>>,
+    /// How long removals have counted.
+    pub(super) ages: Mutex<Ages>,
     /// How far others have come.
     pub(super) marks: Remembered,
     /// Rings when a member has seen this one further than its disk knows.
@@ -79,7 +80,7 @@ impl Me {
             published: Signal::default(),
             newer: Mutex::default(),
             heard_newer: Notify::new(),
-            removals: Mutex::default(),
+            ages: Mutex::default(),
             marks: Remembered::default(),
             disk_is_old: Notify::new(),
             returns: Mutex::default(),
@@ -122,9 +123,12 @@ impl Me {
     pub(super) fn publish(&self, facts: Facts) {
         let facts = Arc::new(facts);
         let before = self.facts.swap(Arc::clone(&facts));
-        if (before.active, &before.me) != (facts.active, &facts.me) {
+        let is_activation = (before.active, &before.me) != (facts.active, &facts.me);
+        if is_activation {
             self.activations.fetch_add(1, Ordering::AcqRel);
-            self.note_removals(&before, &facts);
+        }
+        if is_activation || before.lost.len() != facts.lost.len() {
+            self.ages.lock().follow(&before, &facts);
         }
         if before.is_sealed() != facts.is_sealed() {
             *self.sealed_since.lock() = facts.is_sealed().then(Instant::now);
@@ -135,22 +139,6 @@ impl Me {
     /// For how long writes have waited for the next view, if they do.
     pub(super) fn sealed_for(&self) -> Option<Duration> {
         self.sealed_since.lock().map(|since| since.elapsed())
-    }
-
-    fn note_removals(&self, before: &Facts, facts: &Facts) {
-        let (Some(before), Some(view)) = (before.view(), facts.view()) else {
-            return;
-        };
-        let mut removals = self.removals.lock();
-        removals.retain(|id, _| view.removed.contains_key(id));
-        for id in view.removed.keys().filter(|id| !before.removed.contains_key(id)) {
-            removals.insert(*id, Instant::now());
-        }
-    }
-
-    /// When a removal began to count here; none if that was before this process was started.
-    pub(super) fn removal_seen(&self, id: MemberId) -> Option<Instant> {
-        self.removals.lock().get(&id).copied()
     }
 
     pub(super) fn wall_ms(&self) -> u64 {

@@ -12,6 +12,7 @@
 
 mod acks;
 mod admission;
+mod ages;
 mod agree;
 mod answers;
 mod callee;

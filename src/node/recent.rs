@@ -151,9 +151,9 @@ impl Node {
     }
 
     async fn ask(&self, owner: &NodeId) -> Option<Told> {
-        let question = Question::Gossip(self.gossip());
+        let question = Question::Gossip(self.gossip().into());
         match self.peers.call_known(owner, question, ANSWER_LIMIT).await {
-            Ok((Answer::Gossip(gossip), owner)) => Some((owner, gossip)),
+            Ok((Answer::Gossip(gossip), owner)) => Some((owner, *gossip)),
             _ => None,
         }
     }

@@ -13,6 +13,7 @@ use super::walls::Time;
 use crate::causality::{Record, Timestamp};
 use crate::names::{Epoch, MemberId, Slot};
 use crate::planted::{self, Fault};
+use crate::replication::Facts;
 
 /// How often tombstones are looked through, at the most.
 const UPKEEP_PAUSE: Duration = Duration::from_secs(600);
@@ -61,25 +62,38 @@ impl Node {
         loop {
             sleep(EXPIRE_PAUSE).await;
             let facts = self.me.facts();
-            let forget_ms = millis(self.limits.forget_after);
-            let time = self.me.time();
-            let oldest_ms = time.low_ms.saturating_sub(forget_ms);
-            let removed = facts.view().into_iter().flat_map(|view| &view.removed);
-            let late: BTreeSet<MemberId> = removed
-                .filter(|(id, removal)| removal.at_ms < oldest_ms && !facts.expired.contains(id))
-                .map(|(id, _)| *id)
-                .collect();
-            let lost = facts.lost.iter();
-            let lost: BTreeSet<Epoch> = lost
-                .filter(|(_, lost)| lost.noted_ms < oldest_ms && !lost.is_over)
-                .map(|(epoch, _)| *epoch)
-                .collect();
-            let has_news = !late.is_empty() || !lost.is_empty();
-            if has_news && !time.is_doubted {
-                let removed = late;
+            self.me
+                .ages
+                .lock()
+                .settle(&facts, |member| self.peers.is_away(&member.node));
+            let (removed, lost) = self.expired(&facts);
+            if !removed.is_empty() || !lost.is_empty() {
                 self.enqueue(Job::Expire { removed, lost }).await;
             }
         }
+    }
+
+    /// The removed members and the lost epochs for which nobody waits any longer. How long they have counted
+    /// decides, or the wall clock where no member knows that.
+    fn expired(&self, facts: &Facts) -> (BTreeSet<MemberId>, BTreeSet<Epoch>) {
+        let (time, forget_after) = (self.me.time(), self.limits.forget_after);
+        let oldest_ms = time.low_ms.saturating_sub(millis(forget_after));
+        let ages = self.me.ages.lock();
+        let is_over = |age: Option<Duration>, noted_ms: u64| match age {
+            Some(age) => age > forget_after,
+            None => noted_ms < oldest_ms && !time.is_doubted && ages.all_told,
+        };
+        let removed = facts.view().into_iter().flat_map(|view| &view.removed);
+        let removed = removed.filter(|(id, removal)| {
+            !facts.expired.contains(id) && is_over(ages.of_removal(**id), removal.at_ms)
+        });
+        let lost = facts.lost.iter();
+        let lost =
+            lost.filter(|(epoch, lost)| !lost.is_over && is_over(ages.of_lost(**epoch), lost.noted_ms));
+        (
+            removed.map(|(id, _)| *id).collect(),
+            lost.map(|(epoch, _)| *epoch).collect(),
+        )
     }
 
     /// `old_clock` is what the hybrid clock was when tombstones of that time had to be kept no longer.

@@ -73,6 +73,8 @@ pub struct Given {
     /// The logs of the active epoch; empty in a hand-over, where they are part of the coverage.
     pub vector: VersionVector,
     pub offered: Vec<Offered>,
+    /// Removed members from which nothing may be taken any more: the giver has dropped tombstones.
+    pub too_late: BTreeSet<MemberId>,
 }
 
 /// How the giver stands with some of the slots.
@@ -234,6 +236,7 @@ impl Facts {
                 active: self.active,
                 vector,
                 offered,
+                too_late: (*self.too_late).clone(),
             },
             records,
         ))

@@ -8,8 +8,8 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::Facts;
 use super::facts::{Kept, Region};
+use super::{Facts, Given};
 use crate::causality::VersionVector;
 use crate::names::{Dot, Epoch, Member, MemberId};
 use crate::placement::SlotSet;
@@ -146,6 +146,15 @@ impl Facts {
         let removed: BTreeSet<MemberId> = removed.unwrap_or_default();
         let is_news = removed != *self.too_late;
         self.too_late = Arc::new(removed);
+        is_news
+    }
+
+    /// A giver has dropped tombstones of slots that come from it. True if that is news.
+    pub fn inherits_too_late(&mut self, given: &Given) -> bool {
+        let is_news = !given.too_late.is_subset(&self.too_late);
+        if is_news {
+            Arc::make_mut(&mut self.too_late).extend(&given.too_late);
+        }
         is_news
     }
 

@@ -91,7 +91,7 @@ pub enum Question {
     Ping,
     /// Who are you, how were you started, which views do you know?
     Meet,
-    Gossip(Gossip),
+    Gossip(Box<Gossip>),
     Push(Push),
     Exchange(Ask),
     /// The next records of an exchange that did not fit into its answer.
@@ -279,7 +279,7 @@ pub enum Answer {
         /// What earlier lives of the sender left behind.
         left: Vec<LeftBehind>,
     },
-    Gossip(Gossip),
+    Gossip(Box<Gossip>),
     /// What the receiver of a push holds now.
     Held {
         epoch: Epoch,
@@ -431,6 +431,14 @@ pub struct Gossip {
     pub does_not_await: BTreeSet<MemberId>,
     /// Every epoch of a lost line that the sender knows, and whether it waits for nothing of it.
     pub lost: BTreeMap<Epoch, bool>,
+    pub counted: Counted,
+}
+
+/// For how many milliseconds a node has counted removals, and epochs of lost lines, by its monotonic clock.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counted {
+    pub removals_ms: BTreeMap<MemberId, u64>,
+    pub lost_ms: BTreeMap<Epoch, u64>,
 }
 
 /// A greeting in bytes.

@@ -104,6 +104,14 @@ fn runs_that_showed_a_fault_once_are_clean() {
             "once every earlier epoch is closed, a lost line is waited for, for ever",
         ),
         (
+            936_982,
+            "an owner that was started after the clocks were set by years refuses what a removed member returns",
+        ),
+        (
+            930_927,
+            "an owner that was added after the clocks were set by years neither takes nor refuses it",
+        ),
+        (
             937_293,
             "who is in no view believes an owner to be away for ever, and hands over nothing to it",
         ),

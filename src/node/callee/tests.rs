@@ -1,10 +1,13 @@
 //! Each kind of answer counts for the member that was asked, and only if that member gave it.
 
+use std::collections::BTreeSet;
+
 use tokio::time::sleep;
 
 use super::rig::{Actor, SOON, dot, first_view, idle, life, listed_and_stranger, node_with, returned};
 use crate::causality::{Payload, Record, Timestamp, VersionVector};
 use crate::names::{Epoch, Key, Log, Member};
+use crate::node::jobs::Return;
 use crate::node::{Machine, Node, World};
 use crate::placement::{SlotSet, next};
 use crate::replication::{Closed, Facts, Given};
@@ -31,6 +34,7 @@ fn given(giver: &Member) -> Given {
         active: Epoch::FIRST,
         vector: [dot(&life(1, 1), 2)].into_iter().collect(),
         offered: Vec::new(),
+        too_late: BTreeSet::new(),
     }
 }
 
@@ -257,24 +261,30 @@ async fn what_is_kept_is_returned_to_the_owner_that_the_view_lists() {
     }
 }
 
+/// Node 0 in the second view, which removed node 2 at this time, and what node 2 returns to it.
+fn owner_after_a_removal(noted_ms: u64) -> (Facts, Return) {
+    let (mut facts, gone) = (first_view(4, 2), life(2, 1));
+    let before = facts.view().expect("is active").clone();
+    let mut after = next::remove(&before, &gone.node).expect("is listed");
+    after.note_removals(&[&before], noted_ms, u64::MAX, false);
+    facts.learn(&after.into());
+    facts.seal(Epoch(2));
+    facts.activate(Epoch(2));
+    let slots = facts
+        .owned_slots()
+        .intersection(&before.slots_of_node(&gone.node));
+    let mut keys = (0..).map(|number| format!("k{number}"));
+    let text = keys.find(|text| slots.contains(key(text).slot())).expect("some");
+    let returned = returned(&gone, record(&text, 1), slots);
+    (facts, returned)
+}
+
 /// A keeper drops what is settled: the disk of the owner that took it may be lost a moment later.
 #[tokio::test(start_paused = true)]
 async fn what_was_returned_is_settled_when_the_siblings_hold_it_too() {
-    let gone = life(2, 1);
     for (holds, said) in [(true, Returned::Settled), (false, Returned::NotYet)] {
-        let mut facts = first_view(4, 2);
-        let before = facts.view().expect("is active").clone();
-        let mut after = next::remove(&before, &gone.node).expect("is listed");
-        after.note_removals(&[&before], Machine.wall_ms(), u64::MAX, false);
-        facts.learn(&after.into());
-        facts.seal(Epoch(2));
-        facts.activate(Epoch(2));
+        let (facts, returned) = owner_after_a_removal(Machine.wall_ms());
         let sibling = facts.siblings().pop().expect("has one");
-        let slots = facts
-            .owned_slots()
-            .intersection(&before.slots_of_node(&gone.node));
-        let mut keys = (0..).map(|number| format!("k{number}"));
-        let text = keys.find(|text| slots.contains(key(text).slot())).expect("some");
         let log = facts.own_log();
         let (node, cast) = node_with(facts).await;
         let acknowledges = move |question: &Question| match question {
@@ -294,10 +304,47 @@ async fn what_was_returned_is_settled_when_the_siblings_hold_it_too() {
             .call(&sibling.node, Question::Ping, SOON)
             .await
             .expect("answers");
-        let answer = node.answer_return(returned(&gone, record(&text, 1), slots)).await;
+        let answer = node.answer_return(returned).await;
         assert!(
             matches!(answer, Answer::Returned(answer) if answer == said),
-            "{answer:?}"
+            "{answer:?} where {said:?} is right"
+        );
+    }
+}
+
+/// By the wall clock it was removed in 1970. The owner was started since, and has not seen it begin.
+#[tokio::test(start_paused = true)]
+async fn members_tell_an_owner_for_how_long_a_removal_has_counted() {
+    let hour_ms = 3_600_000;
+    for (told, said) in [
+        (Some(5_000), Returned::NotYet),
+        (Some(30 * 24 * hour_ms), Returned::TooLate),
+        (None, Returned::TooLate),
+    ] {
+        let (facts, returned) = owner_after_a_removal(1);
+        let others: Vec<Member> = facts.view().expect("is active").members().collect();
+        let (node, cast) = node_with(facts).await;
+        // Somebody may know better.
+        let before = node.answer_return(returned.clone()).await;
+        assert!(matches!(before, Answer::NotTaken), "{before:?}");
+        let mut words = gossip(&node, Epoch(2), VersionVector::default());
+        words.counted.removals_ms = told
+            .map(|age_ms| (returned.from.id(), age_ms))
+            .into_iter()
+            .collect();
+        for other in others.iter().filter(|other| other.node != node.me.node) {
+            let words = words.clone();
+            let tells = move |question: &Question| match question {
+                Question::Gossip(_) => Some(Answer::Gossip(words.clone().into())),
+                asked => idle(asked),
+            };
+            cast.puts(Actor::new(other, tells), &other.node);
+        }
+        sleep(SOON).await;
+        let answer = node.answer_return(returned).await;
+        assert!(
+            matches!(answer, Answer::Returned(answer) if answer == said),
+            "{answer:?} where {said:?} is right, told {told:?}"
         );
     }
 }
@@ -318,6 +365,7 @@ fn gossip(to: &Node, epoch: Epoch, held: VersionVector) -> Gossip {
         },
         does_not_await: Default::default(),
         lost: Default::default(),
+        counted: Default::default(),
     }
 }
 
@@ -336,7 +384,7 @@ async fn gossip_counts_from_the_life_that_the_view_lists() {
         let stable = crate::names::Dot { log: own, number: 5 };
         let gossip = gossip(&node, Epoch(2), [stable].into_iter().collect());
         let gossips = move |question: &Question| match question {
-            Question::Gossip(_) => Some(Answer::Gossip(gossip.clone())),
+            Question::Gossip(_) => Some(Answer::Gossip(gossip.clone().into())),
             other => idle(other),
         };
         cast.puts(Actor::new(&peer, gossips), &peer.node);
@@ -382,7 +430,7 @@ async fn a_record_that_is_cleared_of_a_false_dependency_keeps_the_honest_one_bel
             ends: vec![written],
             ..Vouched::default()
         })),
-        Question::Gossip(_) => Some(Answer::Gossip(gossip.clone())),
+        Question::Gossip(_) => Some(Answer::Gossip(gossip.clone().into())),
         asked => idle(asked),
     };
     cast.puts(Actor::new(&other, vouches), &other.node);

@@ -384,6 +384,7 @@ impl<'a> Draft<'a> {
         }
         self.vector_changed |= vector != self.facts.vector;
         self.standing_changed |= regions != self.facts.regions;
+        self.too_late_changed |= self.facts.inherits_too_late(given);
         for record in records {
             self.merge(record);
         }

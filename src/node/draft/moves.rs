@@ -130,17 +130,19 @@ impl Draft<'_> {
         if let Some(now_ms) = since_seen.filter(|_| !planted::is(Fault::DoubtedClockRefuses)) {
             return by(now_ms);
         }
+        // A member may still tell for how long it has counted the removal.
+        let is_doubted = time.is_doubted || !self.me.ages.lock().all_told;
         match by(time.likely_ms) {
-            Err(NoReturn::TooLate) if time.is_doubted || by(time.low_ms).is_ok() => Err(NoReturn::NotNow),
+            Err(NoReturn::TooLate) if is_doubted || by(time.low_ms).is_ok() => Err(NoReturn::NotNow),
             judged => judged,
         }
     }
 
-    /// What the clock that noted a removal would show by now, if this process saw the removal begin to count.
+    /// What the clock that noted a removal would show by now, if it is known how long the removal has counted.
     fn time_since_seen(&self, name: MemberId) -> Option<u64> {
-        let since = self.me.removal_seen(name)?;
+        let age = self.me.ages.lock().of_removal(name)?;
         let noted_ms = self.facts.view()?.left_ms(name)?;
-        Some(noted_ms.saturating_add(millis(since.elapsed())))
+        Some(noted_ms.saturating_add(millis(age)))
     }
 
     /// How long after its sender left, what comes back is taken.

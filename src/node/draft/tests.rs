@@ -156,6 +156,7 @@ fn a_record_that_is_dropped_in_this_batch_stands_in_nobodys_way() {
         active: Epoch(1),
         vector: VersionVector::default(),
         offered: Vec::new(),
+        too_late: BTreeSet::new(),
     };
     let ask = taker.ask_steady();
     let unstage = Job::Unstage {
@@ -187,6 +188,7 @@ fn what_came_in_this_batch_goes_with_the_slots_that_are_dropped_in_it() {
             active: Epoch(1),
             vector: VersionVector::default(),
             offered: Vec::new(),
+            too_late: BTreeSet::new(),
         },
         records: vec![record(&text, Some(b"v"), 3)],
         round: None,

@@ -19,6 +19,7 @@ fn gossip(node: &Node, epoch: Epoch, held: impl IntoIterator<Item = Dot>) -> Gos
         closed: Closed::default(),
         does_not_await: Default::default(),
         lost: Default::default(),
+        counted: Default::default(),
     }
 }
 
@@ -30,7 +31,7 @@ async fn got(epoch: Epoch, held: &[Dot], breaks: bool) -> Refusal {
     let told = gossip(&node, epoch, held.iter().copied());
     let tells = move |question: &Question| match question {
         Question::Gossip(_) if BREAKS.load(Ordering::Relaxed) => None,
-        Question::Gossip(_) => Some(Answer::Gossip(told.clone())),
+        Question::Gossip(_) => Some(Answer::Gossip(told.clone().into())),
         other => idle(other),
     };
     let is_asked = |question: &Question| matches!(question, Question::Gossip(_));

@@ -64,9 +64,13 @@ fn gossip() -> BoxedStrategy<Gossip> {
         closings(),
         waits,
         proptest::collection::btree_map(epochs(), any::<bool>(), 0..2),
+        (
+            proptest::collection::btree_map(member_ids(), any::<u64>(), 0..2),
+            proptest::collection::btree_map(epochs(), any::<u64>(), 0..2),
+        ),
     )
         .prop_map(
-            |(epoch, time, held, stable, done_below, run, closed, does_not_await, lost)| Gossip {
+            |(epoch, time, held, stable, done_below, run, closed, does_not_await, lost, counted)| Gossip {
                 epoch,
                 time,
                 held,
@@ -76,6 +80,10 @@ fn gossip() -> BoxedStrategy<Gossip> {
                 closed,
                 does_not_await,
                 lost,
+                counted: Counted {
+                    removals_ms: counted.0,
+                    lost_ms: counted.1,
+                },
             },
         )
         .boxed()
@@ -120,12 +128,19 @@ fn given() -> BoxedStrategy<Given> {
         coverage,
         sources,
     });
-    (members(), epochs(), vectors(), vec(offered, 0..3))
-        .prop_map(|(giver, active, vector, offered)| Given {
+    (
+        members(),
+        epochs(),
+        vectors(),
+        vec(offered, 0..3),
+        sets_of_members(),
+    )
+        .prop_map(|(giver, active, vector, offered, too_late)| Given {
             giver,
             active,
             vector,
             offered,
+            too_late,
         })
         .boxed()
 }
@@ -277,7 +292,7 @@ fn questions() -> BoxedStrategy<Question> {
     prop_oneof![
         Just(Question::Ping),
         Just(Question::Meet),
-        gossip().prop_map(Question::Gossip),
+        gossip().prop_map(|gossip| Question::Gossip(gossip.into())),
         pushes().prop_map(Question::Push),
         asks().prop_map(Question::Exchange),
         (numbers(), any::<u32>()).prop_map(|(ticket, page)| Question::Page { ticket, page }),
@@ -414,7 +429,7 @@ fn answers() -> BoxedStrategy<Answer> {
                 left,
             }
         }),
-        gossip().prop_map(Answer::Gossip),
+        gossip().prop_map(|gossip| Answer::Gossip(gossip.into())),
         (epochs(), vectors()).prop_map(|(epoch, held)| Answer::Held { epoch, held }),
         (given(), vec(records(), 0..3), numbers(), any::<u32>()).prop_map(
             |(given, records, ticket, pages)| Answer::Exchanged {

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 use std::sync::Mutex;
 use std::thread;
 
+use tempfile::TempDir;
+
 use crate::docker::{Corner, image};
 use crate::patience::{PATIENT, Stopwatch, eventually};
 use crate::plan::Plan;
@@ -281,6 +283,34 @@ impl Cluster {
     /// A node's data directory, seen from this machine.
     pub(crate) fn data_dir(&self, index: usize) -> PathBuf {
         PathBuf::from(format!("/proc/{}/root/data", self.pid(index)))
+    }
+
+    /// The volume of a node's data directory, seen from this machine.
+    fn volume(&self, index: usize) -> String {
+        let volume = format!("{}-data", self.nodes[index].name);
+        self.corner
+            .docker(&["volume", "inspect", "--format", "{{.Mountpoint}}", &volume])
+    }
+
+    /// What a dead node's disk holds now.
+    pub(crate) fn copy_disk(&self, index: usize) -> TempDir {
+        let copy = tempfile::tempdir().expect("a folder");
+        self.copy(&self.volume(index), &copy.path().to_string_lossy());
+        copy
+    }
+
+    /// Puts a copy in the place of what a dead node's disk holds.
+    pub(crate) fn put_back(&self, index: usize, copy: &TempDir) {
+        let volume = self.volume(index);
+        let emptied = self.corner.host("find", &[&volume, "-mindepth", "1", "-delete"]);
+        emptied.unwrap_or_else(|why| panic!("{why}"));
+        self.copy(&copy.path().to_string_lossy(), &volume);
+    }
+
+    /// Owners and times stay as they are.
+    fn copy(&self, from: &str, to: &str) {
+        let copied = self.corner.host("cp", &["--archive", &format!("{from}/."), to]);
+        copied.unwrap_or_else(|why| panic!("{why}"));
     }
 
     /// A docker command about a node, which it calls NODE.

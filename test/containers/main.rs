@@ -27,6 +27,7 @@ mod pairs;
 mod patience;
 mod plan;
 mod restarts;
+mod returns;
 mod startup;
 #[path = "../support/stopping.rs"]
 mod stopping;

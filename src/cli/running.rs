@@ -1,9 +1,9 @@
 //! Finds where the program of this container listens, however it got its address: from flags, variables or a
 //! file, on whichever port. What the kernel says of it is asked, not what it was told.
 //!
-//! A container's program is process 1, or the child of an init that is process 1. Its listening sockets stand
-//! in `/proc`, and the health check runs as the same user, who may read that. On a machine where process 1 is
-//! another program, nothing is found.
+//! A container's program is process 1, or stands below an init and the scripts that start it. Its listening
+//! sockets stand in `/proc`, and the health check runs as the same user, who may read that. On a machine, where
+//! much lies between process 1 and what people start, nothing is found.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -13,19 +13,27 @@ use std::path::{Path, PathBuf};
 /// The programs of this project, by the names of their files.
 const PROGRAMS: [&str; 3] = ["causeway", "master-svr", "svr"];
 
+/// How far below process 1 a container's program may stand: an init, a script, and what that calls.
+const LEVELS: usize = 3;
+
 /// The state of a socket that listens, in `/proc/net/tcp`.
 const LISTENING: &str = "0A";
 
 /// The addresses on which the container's program listens, each once; none if there is no such program.
 /// `proc` is `/proc`, and `own` this process.
 pub(super) fn listening(proc: &Path, own: u32) -> Vec<SocketAddr> {
-    let of_first = addresses(&proc.join("1"));
-    if !of_first.is_empty() {
-        return of_first;
+    let mut level = vec![(1, proc.join("1"))];
+    for _ in 0..=LEVELS {
+        let found: BTreeSet<SocketAddr> = level.iter().flat_map(|(_, folder)| addresses(folder)).collect();
+        if !found.is_empty() {
+            return found.into_iter().collect();
+        }
+        let above: BTreeSet<u32> = level.iter().map(|(pid, _)| *pid).collect();
+        let is_below = |folder: &Path| parent(folder).is_some_and(|parent| above.contains(&parent));
+        let below = processes(proc).filter(|(pid, folder)| *pid != own && is_below(folder));
+        level = below.collect();
     }
-    let children = processes(proc).filter(|(pid, folder)| *pid != own && parent(folder) == Some(1));
-    let all: BTreeSet<SocketAddr> = children.flat_map(|(_, folder)| addresses(&folder)).collect();
-    all.into_iter().collect()
+    Vec::new()
 }
 
 fn processes(proc: &Path) -> impl Iterator<Item = (u32, PathBuf)> {
@@ -168,6 +176,20 @@ mod tests {
         );
         let replaced = (7, 1, "/bin/causeway (deleted)", node);
         assert_eq!(found(&[init, replaced]), ["0.0.0.0:8080"]);
+        let script = (7, 1, "/bin/sh", &[][..]);
+        assert_eq!(
+            found(&[init, script, (8, 7, "/bin/causeway", node), health]),
+            ["0.0.0.0:8080"]
+        );
+        let called = (8, 7, "/bin/sh", &[][..]);
+        let far = [
+            init,
+            script,
+            called,
+            (9, 8, "/bin/sh", &[]),
+            (10, 9, "/bin/causeway", node),
+        ];
+        assert!(found(&far).is_empty());
         let systemd: &[(&str, u32)] = &[(LOOPBACK_9001, 21)];
         assert!(found(&[(1, 0, "/lib/systemd", systemd), (9, 5, "/bin/causeway", node)]).is_empty());
         assert!(found(&[(1, 0, "/lib/systemd", systemd), (9, 1, "/bin/sshd", node)]).is_empty());

@@ -2,8 +2,8 @@
 //!
 //! This file is the drawing of the floors, top first, and nothing else. A module may use what stands
 //! on a lower floor, never a neighbour on its own floor and never what stands above; `test/fast`
-//! reads this drawing and holds every `crate::…` path against it. To understand the store, read from
-//! the bottom up: names, causality, replication, view_change, then node.
+//! reads this drawing, and those inside of folders, and holds every `crate::…` path against them. To
+//! understand the store, read from the bottom up: names, protocol, then node.
 
 // assembly: listeners, signals, the order of starting and stopping
 pub mod server;
@@ -36,14 +36,9 @@ pub mod config;
 pub mod system;
 pub mod wire;
 
-// decisions: what a replica, a view change, the master of the three small programs does next
-pub mod replication;
+// decisions: what a replica and a view change do next, and what the master of the three small programs does
+pub mod protocol;
 pub mod roster;
-pub mod view_change;
-
-// values: facts about versions, facts about who owns what
-pub mod causality;
-pub mod placement;
 
 // names: what everything is called
 pub mod names;

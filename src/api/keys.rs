@@ -11,9 +11,9 @@ use super::endpoint::Form;
 use super::error::{ApiError, CAUSAL_PAYLOAD, payload_header};
 use super::json::Object;
 use super::status::{CREATED, REPLACED};
-use crate::causality::{Payload, Timestamp};
 use crate::names::{Key, PartitionId};
 use crate::node::{Found, Node, Refusal, Written};
+use crate::protocol::causality::{Payload, Timestamp};
 
 /// From here on a reply counts among the answers that are being sent.
 const LONG_BYTES: usize = 64 * 1024;

@@ -122,8 +122,8 @@ fn shown(item: Item) -> KeyItem {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::causality::Timestamp;
     use crate::names::Key;
+    use crate::protocol::causality::Timestamp;
 
     fn parse_query(query: &str) -> Result<(Listing, String), ApiError> {
         let request = http::Request::get(format!("/kv-store?{query}"))

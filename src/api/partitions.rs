@@ -159,7 +159,7 @@ mod tests {
     use crate::api::testing::situation;
     use crate::names::{Epoch, PartitionId};
     use crate::node::ChangeProgress;
-    use crate::view_change::Phase;
+    use crate::protocol::view_change::Phase;
 
     fn text(question: Question, situation: &Situation) -> String {
         let reply = answer(question, situation).expect("is answered");

@@ -14,8 +14,8 @@ use crate::names::{NodeId, SLOTS};
 use crate::node::{
     ChangeProgress, Changed, Node, Preview, RequestKind, ViewOutcome, ViewRefusal, ViewRequest,
 };
-use crate::placement::View;
-use crate::view_change::Phase;
+use crate::protocol::placement::View;
+use crate::protocol::view_change::Phase;
 use crate::wire::public::{Progress, ViewLayout, ViewPreview, ViewUpdated};
 
 /// What a change takes. A payload changes nothing here, and clients may send it with everything.

@@ -10,9 +10,9 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use super::jobs::Reply;
-use crate::causality::{Timestamp, VersionVector};
 use crate::names::{Dot, Epoch, Log, MemberId};
-use crate::replication::{Progress, Step};
+use crate::protocol::causality::{Timestamp, VersionVector};
+use crate::protocol::replication::{Progress, Step};
 
 /// A write that is stored here.
 #[derive(Debug, Clone)]

@@ -7,8 +7,8 @@ use futures_util::future::join_all;
 
 use super::{ASK_LIMIT, Node};
 use crate::names::Member;
-use crate::placement::{LeftBehind, View, next};
-use crate::view_change::Electorate;
+use crate::protocol::placement::{LeftBehind, View, next};
+use crate::protocol::view_change::Electorate;
 use crate::wire::peer::{Answer, Question};
 
 impl Node {

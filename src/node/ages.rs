@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::names::{Epoch, Member, MemberId};
-use crate::replication::Facts;
+use crate::protocol::replication::Facts;
 use crate::wire::peer::Counted;
 
 /// What this process has counted in its present life, and heard of others.

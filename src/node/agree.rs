@@ -13,8 +13,8 @@ use tokio::time::{Instant, sleep, timeout_at};
 use super::jobs::Job;
 use super::{ASK_LIMIT, Node};
 use crate::names::{Epoch, Member, NodeId};
-use crate::placement::View;
-use crate::view_change::{Ballot, Electorate, Next, Proposal, Vote};
+use crate::protocol::placement::View;
+use crate::protocol::view_change::{Ballot, Electorate, Next, Proposal, Vote};
 use crate::wire::SharedView;
 use crate::wire::peer::{Answer, Known, Question, Start};
 

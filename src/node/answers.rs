@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use super::timekeeping::clock_difference;
 use super::view_request::ChangeProgress;
-use crate::causality::{Payload, Record, Timestamp};
 use crate::names::{ClusterId, Epoch, Incarnation, NodeId, PartitionId};
+use crate::protocol::causality::{Payload, Record, Timestamp};
 use crate::wire::peer::Effect;
 
 /// A key that was found.

@@ -12,9 +12,9 @@ use tokio::time::{Instant, sleep};
 
 use super::Node;
 use crate::names::{Epoch, Member};
-use crate::placement::{LeftBehind, View, next};
 use crate::planted::{self, Fault};
-use crate::view_change::Electorate;
+use crate::protocol::placement::{LeftBehind, View, next};
+use crate::protocol::view_change::Electorate;
 use crate::wire::peer::{Answer, Declined, Question};
 
 /// A change whose driver has been silent for this long, and up to as much again by chance, is driven by

@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use crate::causality::{Record, VersionVector};
 use crate::names::{Dot, Epoch, Log, Member, MemberId};
-use crate::replication::{Claim, Facts, last_write};
+use crate::protocol::causality::{Record, VersionVector};
+use crate::protocol::replication::{Claim, Facts, last_write};
 use crate::wire::peer::Vouched;
 
 /// What this node knows of claims beyond its facts.

@@ -12,10 +12,10 @@ use super::Node;
 use super::claims::{Doubts, Told};
 use super::jobs::{Cleared, Job};
 use super::vouch::VOUCH_LIMIT;
-use crate::causality::{Record, VersionVector};
 use crate::names::{Dot, Slot};
 use crate::planted::{self, Fault};
-use crate::replication::Facts;
+use crate::protocol::causality::{Record, VersionVector};
+use crate::protocol::replication::Facts;
 
 /// How often members are asked about claims in stored records.
 const CLEAR_PAUSE: Duration = Duration::from_secs(1);

@@ -8,11 +8,11 @@ use tokio::time::{Instant, sleep};
 
 use super::Node;
 use super::jobs::{Job, Round};
-use crate::causality::Record;
 use crate::names::{Epoch, Member, MemberId, SLOTS};
-use crate::placement::SlotSet;
 use crate::planted::{self, Fault};
-use crate::replication::Copied;
+use crate::protocol::causality::Record;
+use crate::protocol::placement::SlotSet;
+use crate::protocol::replication::Copied;
 use crate::wire::peer::{Answer, CopyPlace, Question};
 
 /// The time for one page; the giver serves clients beside it.

@@ -13,8 +13,8 @@ use tokio::time::{Instant, sleep};
 use super::Node;
 use super::view_request::ChangeProgress;
 use crate::names::{Epoch, NodeId};
-use crate::placement::View;
-use crate::view_change::{Change, Phase};
+use crate::protocol::placement::View;
+use crate::protocol::view_change::{Change, Phase};
 use crate::wire::SharedView;
 use crate::wire::peer::{Answer, Known, Question};
 

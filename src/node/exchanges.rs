@@ -13,10 +13,10 @@ use tokio::time::{Instant, sleep};
 use super::Node;
 use super::jobs::{Job, NotStored, Round};
 use super::link::CallError;
-use crate::causality::Record;
 use crate::names::{Epoch, Member, SLOTS, Slot};
-use crate::placement::SlotSet;
-use crate::replication::{Ask, NoExchange};
+use crate::protocol::causality::Record;
+use crate::protocol::placement::SlotSet;
+use crate::protocol::replication::{Ask, NoExchange};
 use crate::wire::peer::{Answer, CopyPlace, Declined, Question};
 
 /// How often siblings exchange when nothing hurries them.
@@ -282,8 +282,8 @@ fn bytes_of(records: &[Record]) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::causality::{Timestamp, VersionVector};
     use crate::names::{Dot, Epoch, Key, Log, MemberId};
+    use crate::protocol::causality::{Timestamp, VersionVector};
 
     fn page(number: u64) -> Page {
         let log = Log {

@@ -12,8 +12,8 @@ use super::update::LOOK_PAUSE;
 use super::view_request::{Preview, RequestKind, ViewRefusal, ViewRequest};
 use super::{ASK_LIMIT, Node};
 use crate::names::{Epoch, Member, NodeId};
-use crate::placement::next::ChangeError;
-use crate::placement::{LeftBehind, Moves, SlotSet, View, next};
+use crate::protocol::placement::next::ChangeError;
+use crate::protocol::placement::{LeftBehind, Moves, SlotSet, View, next};
 use crate::wire::peer::{Answer, Question, Start};
 
 /// How long a node that should be added may take to answer.

@@ -16,9 +16,9 @@ use tokio::time::Instant;
 use super::Node;
 use super::jobs::{Job, Round};
 use crate::names::{Epoch, Member, MemberId, PartitionId};
-use crate::placement::{SlotSet, View};
-use crate::replication::Copied;
-use crate::view_change::{Order, Phase, Report};
+use crate::protocol::placement::{SlotSet, View};
+use crate::protocol::replication::Copied;
+use crate::protocol::view_change::{Order, Phase, Report};
 use crate::wire::peer::Known;
 
 /// How often a hand-over is tried before its giver is given up for now; what it has comes late then.

@@ -12,9 +12,9 @@ use tokio::time::{Instant, sleep};
 use super::Node;
 use super::answers::{Refusal, how_to_add};
 use crate::names::{ClusterId, Epoch, Incarnation, NodeId};
-use crate::placement::{View, is_quorum_of};
 use crate::planted::{self, Fault};
-use crate::view_change::Electorate;
+use crate::protocol::placement::{View, is_quorum_of};
+use crate::protocol::view_change::Electorate;
 use crate::wire::peer::{Answer, Known, Question, Start};
 
 /// How often the addresses of `VIEW` are asked.

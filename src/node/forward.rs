@@ -18,8 +18,8 @@ use super::answers::{Found, Refusal, Written};
 use super::link::CallError;
 use super::read::PATIENCE;
 use super::{ASK_LIMIT, Node};
-use crate::causality::Payload;
 use crate::names::{Key, NodeId, PartitionId};
+use crate::protocol::causality::Payload;
 use crate::wire::peer::{Answer, Declined, Question};
 
 /// A peer that answered within this time is alive enough to be given a write without asking first.

@@ -10,10 +10,10 @@ use tokio::time::{Instant, sleep};
 
 use super::jobs::Job;
 use super::{Node, PUSH_LIMIT};
-use crate::causality::VersionVector;
 use crate::names::{Epoch, Member, MemberId, NodeId};
 use crate::planted::{self, Fault};
-use crate::replication::{Closed, Facts};
+use crate::protocol::causality::VersionVector;
+use crate::protocol::replication::{Closed, Facts};
 use crate::wire::peer::{Answer, Gossip, Question};
 
 /// How often siblings hear of each other: the time in which a frozen one is noticed when nobody asks it
@@ -284,7 +284,7 @@ impl Node {
 mod tests {
     use super::*;
     use crate::names::{ClusterId, Incarnation, NodeId};
-    use crate::placement::{View, next};
+    use crate::protocol::placement::{View, next};
     use crate::wire::peer::{Counted, Shown};
 
     fn member(number: u64) -> Member {

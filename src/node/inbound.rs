@@ -13,11 +13,11 @@ use super::link::{Identity, hear};
 use super::outbox::Outbox;
 use super::remembered::Known as Request;
 use super::write::NotTaken;
-use crate::causality::Payload;
 use crate::names::{Dot, Key, Log, Member};
 use crate::net::Pipe;
-use crate::replication::NotHere;
-use crate::view_change::Vote;
+use crate::protocol::causality::Payload;
+use crate::protocol::replication::NotHere;
+use crate::protocol::view_change::Vote;
 use crate::wire::peer::{
     Answer, Body, Declined, Operation, Push, Question, decode_greeting, encode_frame, encode_greeting,
 };

@@ -11,12 +11,12 @@ use futures_util::future::BoxFuture;
 
 use super::answers::{Found, Refusal};
 use super::*;
-use crate::causality::VersionVector;
 use crate::config::{Config, StoreKind};
 use crate::names::{ClusterId, Dot, Epoch, Incarnation, Key, Log, Member, NodeId, Slot};
 use crate::net::{DialError, Dialer, Pipe};
-use crate::placement::{SlotSet, View, next};
-use crate::replication::NotHere;
+use crate::protocol::causality::VersionVector;
+use crate::protocol::placement::{SlotSet, View, next};
+use crate::protocol::replication::NotHere;
 use crate::store::MemoryEngine;
 use crate::wire::peer::{CopyPlace, Declined, Listing};
 

@@ -8,11 +8,13 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::acks::Stored;
-use crate::causality::{Payload, Record, VersionVector};
 use crate::names::{Epoch, Key, Member, MemberId};
-use crate::placement::{LeftBehind, SlotSet, View};
-use crate::replication::{Ask, Closed, Confirm, Ending, Given, Kept, NoExchange, NoReturn, NotHere};
-use crate::view_change::{Ballot, Vote};
+use crate::protocol::causality::{Payload, Record, VersionVector};
+use crate::protocol::placement::{LeftBehind, SlotSet, View};
+use crate::protocol::replication::{
+    Ask, Closed, Confirm, Ending, Given, Kept, NoExchange, NoReturn, NotHere,
+};
+use crate::protocol::view_change::{Ballot, Vote};
 use crate::wire::notes::Marks;
 use crate::wire::peer::{Answer, Known, Operation, Outcome, Push};
 

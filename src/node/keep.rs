@@ -11,10 +11,10 @@ use tokio::time::{Instant, sleep};
 use super::exchanges::pages;
 use super::jobs::{Job, Return};
 use super::{ASK_LIMIT, Node, PUSH_LIMIT};
-use crate::causality::Record;
 use crate::names::{Incarnation, Member, MemberId, NodeId};
-use crate::placement::{LeftBehind, SlotSet, View};
-use crate::replication::{Confirm, Kept, NoReturn};
+use crate::protocol::causality::Record;
+use crate::protocol::placement::{LeftBehind, SlotSet, View};
+use crate::protocol::replication::{Confirm, Kept, NoReturn};
 use crate::wire::peer::{Answer, Question, Returned};
 
 /// How soon owners are asked again, at first and at last.

@@ -14,10 +14,10 @@ use tokio::time::sleep;
 use super::Node;
 use super::jobs::Job;
 use super::keep::{DROP_RECORDS_AT_THE_END, KEEP_PAUSE, KEEP_PAUSE_MAX, part_of};
-use crate::causality::Record;
 use crate::names::{Member, MemberId, Slot};
-use crate::placement::{SlotSet, View};
-use crate::replication::{Ending, Leftover};
+use crate::protocol::causality::Record;
+use crate::protocol::placement::{SlotSet, View};
+use crate::protocol::replication::{Ending, Leftover};
 use crate::wire::peer::Returned;
 
 /// Bytes that are laid aside in one commit, except for the last slot.

@@ -18,10 +18,10 @@ use super::answers::Refusal;
 use super::inbound::declined;
 use super::read::PATIENCE;
 use super::room::Room;
-use crate::causality::{Payload, Record};
 use crate::names::{Key, NodeId, PartitionId};
-use crate::placement::SlotSet;
-use crate::replication::{NotHere, answer, may_list};
+use crate::protocol::causality::{Payload, Record};
+use crate::protocol::placement::SlotSet;
+use crate::protocol::replication::{NotHere, answer, may_list};
 use crate::wire::peer::{Answer, Declined, Item, Listing, Question};
 
 /// The most keys on a page.
@@ -343,8 +343,8 @@ fn value_bytes_of_a_part(parts: usize) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::causality::Timestamp;
     use crate::node::room::Rooms;
+    use crate::protocol::causality::Timestamp;
 
     fn item(key: &str) -> Item {
         Item {

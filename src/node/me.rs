@@ -17,11 +17,11 @@ use super::proof::Remembered;
 use super::signal::Signal;
 use super::walls::{Reading, Walls};
 use super::world::World;
-use crate::causality::{Clock, Timestamp};
 use crate::config::Limits;
 use crate::names::{ClusterId, Epoch, Member, MemberId, NodeId};
 use crate::planted::{self, Fault};
-use crate::replication::Facts;
+use crate::protocol::causality::{Clock, Timestamp};
+use crate::protocol::replication::Facts;
 use crate::wire::peer::{Body, Frame, Greeting};
 
 /// The node's own face.

@@ -102,10 +102,10 @@ use remembered::Remembered;
 use room::Rooms;
 use storage::Storage;
 
-use crate::causality::{Payload, Record, Timestamp};
 use crate::config::Limits;
 use crate::names::Member;
-use crate::replication::{Facts, Step};
+use crate::protocol::causality::{Payload, Record, Timestamp};
+use crate::protocol::replication::{Facts, Step};
 use crate::store::Resident;
 use crate::wire::peer::{Answer, Push, Question, Start};
 

@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use super::Node;
 use super::jobs::Job;
 use crate::names::{Member, MemberId, NodeId};
-use crate::replication::{Ending, Facts, Mark};
+use crate::protocol::replication::{Ending, Facts, Mark};
 use crate::wire::notes::Marks;
 use crate::wire::peer::Question;
 

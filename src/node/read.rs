@@ -9,9 +9,9 @@ use tokio::time::{Instant, timeout_at};
 use super::answers::{Found, Refusal};
 use super::forward::Round;
 use super::{ASK_LIMIT, Node};
-use crate::causality::Payload;
 use crate::names::Key;
-use crate::replication::{NotHere, answer, may_read};
+use crate::protocol::causality::Payload;
+use crate::protocol::replication::{NotHere, answer, may_read};
 use crate::wire::peer::Declined;
 
 /// How long one replica waits for what it lacks before another is asked as well.

@@ -27,10 +27,10 @@ use tokio::time::{Instant, sleep, timeout_at};
 use super::Node;
 use super::answers::{Found, Refusal, Written};
 use super::peers::Knocked;
-use crate::causality::Payload;
 use crate::names::{Epoch, Key, Member, NodeId};
 use crate::planted::{self, Fault};
-use crate::replication::Facts;
+use crate::protocol::causality::Payload;
+use crate::protocol::replication::Facts;
 use crate::wire::peer::{Answer, Declined, Gossip, Question};
 
 /// Patience is counted in steps of this.

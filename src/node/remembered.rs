@@ -138,8 +138,8 @@ fn without_long_values(answer: Answer) -> Answer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::causality::{Payload, Record, Timestamp, VersionVector};
     use crate::names::{Dot, Epoch, Key, Log, MemberId};
+    use crate::protocol::causality::{Payload, Record, Timestamp, VersionVector};
     use crate::wire::peer::Effect;
 
     #[tokio::test]

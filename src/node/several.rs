@@ -22,9 +22,9 @@ use super::read::PATIENCE;
 use super::room::{Budget, Room};
 use super::vouch::Vetted;
 use super::write::{NotTaken, STORE_LIMIT};
-use crate::causality::{Payload, VersionVector};
 use crate::names::PartitionId;
-use crate::replication::{Facts, NotHere, may_read, may_write, trimmed};
+use crate::protocol::causality::{Payload, VersionVector};
+use crate::protocol::replication::{Facts, NotHere, may_read, may_write, trimmed};
 use crate::wire::peer::{Answer, Operation, Outcome, Question};
 
 /// What even a slow disk stores, when a great many come at once.

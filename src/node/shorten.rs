@@ -11,9 +11,9 @@ use tokio::time::timeout;
 use super::Node;
 use super::answers::{Found, Refusal, Written};
 use super::gossip::GOSSIP_LIMIT;
-use crate::causality::Payload;
 use crate::names::Member;
-use crate::replication::trimmed;
+use crate::protocol::causality::Payload;
+use crate::protocol::replication::trimmed;
 
 /// More entries than this are worth a question: with these, and what one answer may add, a payload stays
 /// under 100 characters.

@@ -7,8 +7,8 @@ use super::Node;
 use super::answers::{Refusal, Role, Situation};
 use super::peers::ON_ITS_WAY_FOR;
 use crate::names::{ClusterId, NodeId, PartitionId};
-use crate::placement::View;
-use crate::replication::Facts;
+use crate::protocol::placement::View;
+use crate::protocol::replication::Facts;
 
 impl Node {
     /// What this node knows of itself and its cluster; before the first view, as `VIEW` would have it.

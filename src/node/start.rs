@@ -19,7 +19,7 @@ use crate::config::Config;
 use crate::names::{Epoch, Incarnation, Member, NodeId, Slot};
 use crate::net::Dialer;
 use crate::planted::{self, Fault};
-use crate::replication::{Facts, Runs, Unstable};
+use crate::protocol::replication::{Facts, Runs, Unstable};
 use crate::store::{Batch, Engine, Recovered, Resident, StoreError};
 use crate::wire::notes::{self, Acceptors, UnreadableNote};
 use crate::wire::peer::Start;
@@ -256,11 +256,11 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::causality::{Record, Timestamp, VersionVector};
     use crate::config::Limits;
     use crate::names::{ClusterId, Dot, Key, Log};
     use crate::node::Machine;
-    use crate::placement::{View, next};
+    use crate::protocol::causality::{Record, Timestamp, VersionVector};
+    use crate::protocol::placement::{View, next};
 
     #[test]
     fn what_is_on_disk_is_resident_raises_the_clock_and_may_be_unstable_while_its_epoch_is_open() {

@@ -13,9 +13,9 @@ use tokio::time::sleep;
 use super::Node;
 use super::me::Me;
 use super::walls::{Doubt, Reading, Time};
-use crate::causality::Timestamp;
 use crate::names::{Member, NodeId};
 use crate::planted::{self, Fault};
+use crate::protocol::causality::Timestamp;
 use crate::wire::peer::Shown;
 
 /// How often the wall clock is judged. Members hear of each other's clocks about as often.

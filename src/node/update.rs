@@ -18,8 +18,8 @@ use super::agree::ProposeError;
 use super::view_request::{Changed, RequestKind, ViewOutcome, ViewRefusal, ViewRequest};
 use super::{ASK_LIMIT, Node};
 use crate::names::NodeId;
-use crate::placement::View;
-use crate::view_change::Electorate;
+use crate::protocol::placement::View;
+use crate::protocol::view_change::Electorate;
 use crate::wire::peer::{Answer, Question};
 
 /// How often it is looked again whether something that is waited for has happened.

@@ -10,10 +10,10 @@ use tokio::time::{Instant, sleep};
 use super::Node;
 use super::jobs::Job;
 use super::walls::Time;
-use crate::causality::{Record, Timestamp};
 use crate::names::{Epoch, MemberId, Slot};
 use crate::planted::{self, Fault};
-use crate::replication::Facts;
+use crate::protocol::causality::{Record, Timestamp};
+use crate::protocol::replication::Facts;
 
 /// How often tombstones are looked through, at the most.
 const UPKEEP_PAUSE: Duration = Duration::from_secs(600);

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use super::answers::Refusal;
 use crate::names::{Epoch, NodeId, PartitionId};
-use crate::placement::View;
-use crate::view_change::Phase;
+use crate::protocol::placement::View;
+use crate::protocol::view_change::Phase;
 
 /// A change that somebody wants.
 #[derive(Debug, Clone, PartialEq, Eq)]

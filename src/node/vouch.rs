@@ -18,10 +18,10 @@ use super::answers::Refusal;
 use super::claims::{Doubts, Told};
 use super::gossip::GOSSIP_LIMIT;
 use super::write::NotTaken;
-use crate::causality::{Payload, VersionVector};
 use crate::names::{Dot, Epoch, Log, Member};
 use crate::planted::{self, Fault};
-use crate::replication::{Facts, NotHere, trimmed};
+use crate::protocol::causality::{Payload, VersionVector};
+use crate::protocol::replication::{Facts, NotHere, trimmed};
 use crate::wire::peer::{Answer, Question, Vouched};
 
 /// How long a request waits for members to vouch for its payload.

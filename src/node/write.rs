@@ -13,9 +13,9 @@ use super::forward::{Forwarded, WRITE_LIMIT};
 use super::jobs::{Job, NotStored, WriteJob};
 use super::read::{NEWS_PAUSE, PATIENCE};
 use super::vouch::Vetted;
-use crate::causality::Payload;
 use crate::names::{Key, PartitionId};
-use crate::replication::{NotHere, trimmed};
+use crate::protocol::causality::Payload;
+use crate::protocol::replication::{NotHere, trimmed};
 use crate::wire::peer::Declined;
 
 /// How long a client waits for this node's own disk, which may hang or be in doubt; the write may be stored

@@ -5,8 +5,8 @@
 //! twice. No program calls it, so none contains it.
 
 use super::{Batch, Engine, Recovered};
-use crate::causality::{Record, Timestamp, VersionVector};
 use crate::names::{Dot, Epoch, Key, Log, MemberId};
+use crate::protocol::causality::{Record, Timestamp, VersionVector};
 
 /// What an engine keeps when it is dropped and opened again in the same place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

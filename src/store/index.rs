@@ -12,8 +12,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use hashbrown::HashTable;
 use parking_lot::RwLock;
 
-use crate::causality::Record;
 use crate::names::SLOTS;
+use crate::protocol::causality::Record;
 
 /// The records of all slots that were entered, by key.
 #[derive(Default)]

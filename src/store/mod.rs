@@ -31,8 +31,8 @@ pub use index::Index;
 pub use memory::MemoryEngine;
 pub use resident::Resident;
 
-use crate::causality::Record;
 use crate::names::Key;
+use crate::protocol::causality::Record;
 
 /// What is stored at once: records, keys to forget, and notes (the node's own facts, by name).
 #[derive(Debug, Clone, Default)]

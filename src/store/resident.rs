@@ -15,8 +15,8 @@ use parking_lot::RwLock;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::index::Index;
-use crate::causality::Record;
 use crate::names::{SLOTS, Slot};
+use crate::protocol::causality::Record;
 
 /// The records of all slots, by key. At most one a key.
 pub struct Resident {

@@ -10,15 +10,15 @@ use std::sync::Arc;
 use serde::de::{Deserialize, Deserializer, Error as _};
 use serde::ser::{Serialize, Serializer};
 
-use crate::causality::{DEPENDENCIES_MAX, Payload, Record, Timestamp, VersionVector};
 use crate::names::{ClusterId, Dot, Epoch, Incarnation, Key, Log, Member, MemberId, NodeId, PartitionId};
-use crate::placement::{LeftBehind, Removal, SlotSet, View, ViewParts};
-use crate::replication::{
+use crate::protocol::causality::{DEPENDENCIES_MAX, Payload, Record, Timestamp, VersionVector};
+use crate::protocol::placement::{LeftBehind, Removal, SlotSet, View, ViewParts};
+use crate::protocol::replication::{
     Ask, Closed, Confirm, Copied, Ending, Given, Incoming, Kept, Leftover, Lost, Mark, Offered, Region, Run,
     Runs, Wanted,
 };
+use crate::protocol::view_change::{Acceptor, Ballot, Order, Phase, Report, Vote};
 use crate::roster::{Batch, Beat, Change, Layout, Server, Version};
-use crate::view_change::{Acceptor, Ballot, Order, Phase, Report, Vote};
 
 /// A struct lies in bytes as the tuple of its fields.
 macro_rules! by_fields {

@@ -9,11 +9,11 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::SharedView;
-use crate::causality::Record;
 use crate::names::{Epoch, Member, MemberId};
-use crate::placement::SlotSet;
-use crate::replication::{Closed, Ending, Facts, Incoming, Kept, Leftover, Lost, Mark, Region};
-use crate::view_change::Acceptor;
+use crate::protocol::causality::Record;
+use crate::protocol::placement::SlotSet;
+use crate::protocol::replication::{Closed, Ending, Facts, Incoming, Kept, Leftover, Lost, Mark, Region};
+use crate::protocol::view_change::Acceptor;
 
 const VERSION: u8 = 3;
 const MEMBER: &str = "member";

@@ -11,11 +11,11 @@ use serde::{Deserialize, Serialize};
 
 use super::SharedView;
 use super::pieces::MESSAGE_BYTES_MAX;
-use crate::causality::{Payload, Record, Timestamp, VersionVector};
 use crate::names::{ClusterId, Dot, Epoch, Key, Log, Member, MemberId, NodeId};
-use crate::placement::{LeftBehind, SlotSet};
-use crate::replication::{Ask, Closed, Confirm, Copied, Given, Kept, Mark};
-use crate::view_change::{Ballot, Order, Report, Vote};
+use crate::protocol::causality::{Payload, Record, Timestamp, VersionVector};
+use crate::protocol::placement::{LeftBehind, SlotSet};
+use crate::protocol::replication::{Ask, Closed, Confirm, Copied, Given, Kept, Mark};
+use crate::protocol::view_change::{Ballot, Order, Report, Vote};
 
 /// The version of everything in this file. Nodes of different versions do not talk.
 pub const VERSION: u8 = 4;

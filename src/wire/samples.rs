@@ -11,11 +11,13 @@ use proptest::option;
 use proptest::prelude::*;
 
 use super::SharedView;
-use crate::causality::{Payload, Record, Timestamp, VersionVector};
 use crate::names::{ClusterId, Dot, Epoch, Incarnation, Key, Log, Member, MemberId, NodeId, SLOTS};
-use crate::placement::{LeftBehind, Removal, SlotSet, View};
-use crate::replication::{Closed, Ending, Facts, Incoming, Kept, Leftover, Lost, Mark, Region, Run, Runs};
-use crate::view_change::{Acceptor, Ballot};
+use crate::protocol::causality::{Payload, Record, Timestamp, VersionVector};
+use crate::protocol::placement::{LeftBehind, Removal, SlotSet, View};
+use crate::protocol::replication::{
+    Closed, Ending, Facts, Incoming, Kept, Leftover, Lost, Mark, Region, Run, Runs,
+};
+use crate::protocol::view_change::{Acceptor, Ballot};
 
 pub(super) fn numbers() -> BoxedStrategy<u64> {
     prop_oneof![0u64..4, any::<u64>(), Just(u64::MAX)].boxed()

@@ -8,9 +8,9 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use bytes::Bytes;
-use causeway::causality::Payload;
 use causeway::names::{Key, PartitionId};
 use causeway::node::{Node, Refusal, RequestKind, ViewRequest};
+use causeway::protocol::causality::Payload;
 use support::simulated::cluster::SimCluster;
 use support::simulated::simulate;
 use tokio::time::{Instant, sleep};

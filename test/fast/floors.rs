@@ -1,5 +1,5 @@
-//! Holds the sources against the drawing of the floors in `src/lib.rs`, so that picture and rule are the
-//! same text: imports point down only, what stands below the line touches nothing of the outside world,
+//! Holds the sources against the drawing of the floors in `src/lib.rs`, and in each `mod.rs` that has one, so that
+//! picture and rule are the same text: imports point down only, what stands below the line touches nothing of the outside world,
 //! and each of the few outside crates with a place of its own stays there.
 //!
 //! The rules are tested too, by planted faults: a checker that finds nothing looks like clean sources.
@@ -11,7 +11,7 @@ mod source;
 
 use std::path::{Path, PathBuf};
 
-use rules::{Drawing, LINES_MAX, faults};
+use rules::{Drawings, LINES_MAX, faults};
 
 /// Every source file: its path, from `src/` on, and its text.
 fn sources() -> Vec<(String, String)> {
@@ -34,39 +34,40 @@ fn sources() -> Vec<(String, String)> {
     sources
 }
 
-fn drawing() -> Drawing {
-    Drawing::read(include_str!("../../src/lib.rs"))
+fn drawings() -> Drawings {
+    Drawings::read(&sources())
 }
 
 #[test]
-fn the_sources_keep_to_the_drawing() {
-    let drawing = drawing();
-    let sources = sources();
+fn the_sources_keep_to_the_drawings() {
+    let (drawings, sources) = (drawings(), sources());
     assert!(sources.iter().any(|(path, _)| path == "src/names.rs"));
     let faults: Vec<String> = sources
         .iter()
-        .flat_map(|(path, text)| faults(&drawing, path, text))
+        .flat_map(|(path, text)| faults(&drawings, path, text))
         .collect();
     assert!(faults.is_empty(), "\n{}", faults.join("\n"));
 }
 
 #[test]
-fn the_drawing_is_read_from_the_top() {
-    let drawing = drawing();
-    assert_eq!(drawing.0.first(), Some(&vec!["server".to_owned()]));
-    assert_eq!(drawing.0.last(), Some(&vec!["planted".to_owned()]));
-    let below = |module: &&str| drawing.is_below_line(module);
-    let modules = [
-        "config",
-        "wire",
-        "replication",
-        "roster",
-        "view_change",
-        "causality",
-        "placement",
-        "names",
-    ];
-    assert!(modules.iter().all(below));
+fn the_drawings_are_read_from_the_top() {
+    let drawings = drawings();
+    let floors = |folder: &str| {
+        let floors = drawings.of(folder).expect("has a drawing");
+        let ends = [floors.first(), floors.last()].map(|floor| floor.expect("has floors").join(" "));
+        ends.join(" ... ")
+    };
+    assert_eq!(floors(""), "server ... planted");
+    assert_eq!(
+        floors("protocol"),
+        "replication view_change ... causality placement"
+    );
+    let below = |module: &&str| drawings.is_below_line(module);
+    assert!(
+        ["config", "wire", "protocol", "roster", "names"]
+            .iter()
+            .all(below)
+    );
     assert!(
         !["store", "net", "telemetry", "node", "server", "nowhere"]
             .iter()
@@ -77,7 +78,7 @@ fn the_drawing_is_read_from_the_top() {
 /// The fault that a planted text must be given, or none for a text that is all right.
 fn planted(path: &str, text: &str) -> String {
     let text = format!("//! Planted.\n{text}");
-    faults(&drawing(), path, &text).join("\n")
+    faults(&drawings(), path, &text).join("\n")
 }
 
 #[test]
@@ -85,18 +86,23 @@ fn upward_and_sideways_imports_are_found_however_they_are_written() {
     let upward = [
         (
             "src/names.rs",
-            "use crate::placement::View;",
-            "crate::placement, on a higher",
+            "use crate::protocol::placement::View;",
+            "crate::protocol, on a higher",
         ),
         (
-            "src/placement/view.rs",
+            "src/protocol/placement/view.rs",
             "fn f() { crate::net::dial() }",
             "crate::net, on a higher",
         ),
         (
-            "src/placement/view.rs",
-            "use crate::causality::Clock;",
-            "crate::causality, a neighbour",
+            "src/protocol/placement/view.rs",
+            "use crate::protocol::causality::Clock;",
+            "crate::protocol::causality, a neighbour",
+        ),
+        (
+            "src/protocol/placement/view.rs",
+            "use super::super::replication::Facts;",
+            "crate::protocol::replication, on a higher",
         ),
         (
             "src/wire/mod.rs",
@@ -159,11 +165,11 @@ fn imports_that_point_down_and_words_that_are_no_imports_are_all_right() {
             "use crate::{api::route, cli, node::Node, names::Key};",
         ),
         (
-            "src/placement/view.rs",
-            "pub(crate) use crate::placement::next; pub(super) struct A;",
+            "src/protocol/placement/view.rs",
+            "pub(crate) use crate::protocol::placement::next; pub(super) struct A;",
         ),
         (
-            "src/placement/view.rs",
+            "src/protocol/placement/view.rs",
             "mod tests { use super::super::next; use super::*; fn f() { self::g() } }",
         ),
         (
@@ -221,7 +227,7 @@ fn the_outside_world_is_found_below_the_line() {
         for path in [
             "src/wire/peer.rs",
             "src/config.rs",
-            "src/view_change/agree.rs",
+            "src/protocol/view_change/agree.rs",
             "src/names.rs",
         ] {
             let found = planted(path, text);
@@ -243,15 +249,15 @@ fn crates_with_a_place_of_their_own_are_found_elsewhere() {
         "#[derive(Debug, Deserialize)]",
         "#[cfg_attr(test, derive(Clone, serde::Serialize))]",
     ] {
-        let found = planted("src/causality/record.rs", &format!("{text} struct A;"));
+        let found = planted("src/protocol/causality/record.rs", &format!("{text} struct A;"));
         assert!(found.contains("outside wire and cli"), "{text} gave {found:?}");
     }
 }
 
 #[test]
 fn untidy_files_are_found() {
-    let drawing = drawing();
-    assert!(!faults(&drawing, "src/names.rs", "use std::fmt;\n").is_empty());
+    let drawings = drawings();
+    assert!(!faults(&drawings, "src/names.rs", "use std::fmt;\n").is_empty());
     assert!(planted("src/names.rs", &"\n".repeat(LINES_MAX)).contains("lines"));
     assert!(planted("src/names.rs", &format!("// {}: later", "TODO")).contains("TODO"));
     assert!(planted("src/node/util.rs", "").contains("strangers"));

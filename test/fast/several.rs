@@ -12,9 +12,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use causeway::causality::Payload;
 use causeway::names::{Key, NodeId, PartitionId};
 use causeway::node::{Done, Node, Refusal, RequestKind, ViewRequest};
+use causeway::protocol::causality::Payload;
 use causeway::wire::peer::Operation;
 use support::simulated::cluster::{SimCluster, SimNode};
 use support::simulated::simulate;

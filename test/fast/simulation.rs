@@ -18,8 +18,8 @@ mod support;
 use std::process::Command;
 use std::time::Duration;
 
-use causeway::causality::Payload;
 use causeway::names::Key;
+use causeway::protocol::causality::Payload;
 use futures_util::future::join_all;
 use support::shrink::shrink;
 use support::simulated::cluster::SimCluster;

@@ -9,9 +9,9 @@ use super::rig::{
 use crate::names::{ClusterId, Epoch, Member, NodeId};
 use crate::node::start::recall;
 use crate::node::{Machine, StartError};
-use crate::replication::{Confirm, Facts};
+use crate::protocol::replication::{Confirm, Facts};
+use crate::protocol::view_change::{Ballot, Vote};
 use crate::store::Engine;
-use crate::view_change::{Ballot, Vote};
 use crate::wire::peer::{Answer, Declined, Question};
 
 #[tokio::test(start_paused = true)]

@@ -7,9 +7,9 @@ use parking_lot::Mutex;
 use super::rig::{Actor, first_view, idle, life, listed_and_stranger, node_with, start};
 use crate::names::{Epoch, Member};
 use crate::node::{RequestKind, ViewRefusal, ViewRequest};
-use crate::placement::next;
-use crate::replication::Closed;
-use crate::view_change::{Electorate, Phase, Report, Vote};
+use crate::protocol::placement::next;
+use crate::protocol::replication::Closed;
+use crate::protocol::view_change::{Electorate, Phase, Report, Vote};
 use crate::wire::peer::{Answer, Known, Question};
 
 fn report(by: &Member) -> Report {

@@ -9,17 +9,17 @@ use futures_util::future::{BoxFuture, ready};
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
-use crate::causality::Record;
 use crate::config::{Config, Limits, StoreKind};
 use crate::names::{ClusterId, Dot, Epoch, Incarnation, Log, Member, NodeId};
 use crate::net::{DialError, Dialer, PIPE_FRAMES, Pipe};
 use crate::node::committer::Committer;
 use crate::node::jobs::Return;
 use crate::node::{Machine, Node, Parts, Tasks};
-use crate::placement::{SlotSet, View};
-use crate::replication::{Facts, Mark};
+use crate::protocol::causality::Record;
+use crate::protocol::placement::{SlotSet, View};
+use crate::protocol::replication::{Facts, Mark};
+use crate::protocol::view_change::Acceptor;
 use crate::store::{Batch, Engine, Recovered, StoreError};
-use crate::view_change::Acceptor;
 use crate::wire::notes;
 use crate::wire::peer::{
     Answer, Body, Frame, Greeting, Question, Start, decode_frame, decode_greeting, encode_frame,

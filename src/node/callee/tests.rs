@@ -5,12 +5,12 @@ use std::collections::BTreeSet;
 use tokio::time::sleep;
 
 use super::rig::{Actor, SOON, dot, first_view, idle, life, listed_and_stranger, node_with, returned};
-use crate::causality::{Payload, Record, Timestamp, VersionVector};
 use crate::names::{Epoch, Key, Log, Member};
 use crate::node::jobs::Return;
 use crate::node::{Machine, Node, World};
-use crate::placement::{SlotSet, next};
-use crate::replication::{Closed, Facts, Given};
+use crate::protocol::causality::{Payload, Record, Timestamp, VersionVector};
+use crate::protocol::placement::{SlotSet, next};
+use crate::protocol::replication::{Closed, Facts, Given};
 use crate::wire::peer::{Answer, Gossip, Question, Returned, Vouched};
 
 fn key(text: &str) -> Key {

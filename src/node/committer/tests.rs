@@ -3,11 +3,11 @@
 use tokio::time::sleep;
 
 use super::*;
-use crate::causality::{Payload, Record, Timestamp, VersionVector};
 use crate::names::Key;
 use crate::node::callee::rig::{Actor, SOON, dot, first_view, idle, life, node_with, node_without_committer};
 use crate::node::jobs::WriteJob;
-use crate::placement::next;
+use crate::protocol::causality::{Payload, Record, Timestamp, VersionVector};
+use crate::protocol::placement::next;
 use crate::wire::peer::Question;
 
 fn key() -> Key {

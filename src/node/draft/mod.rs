@@ -15,13 +15,13 @@ use tokio::time::Instant;
 use super::acks::Stored;
 use super::jobs::{After, Cleared, Job, NotStored, Round};
 use super::me::Me;
-use crate::causality::{Payload, Record, Supersedes, VersionVector};
 use crate::config::Limits;
 use crate::names::{Dot, Epoch, Key, Log, MemberId};
 use crate::planted::{self, Fault};
-use crate::replication::{Ask, Facts, Given, NoReturn, may_write};
+use crate::protocol::causality::{Payload, Record, Supersedes, VersionVector};
+use crate::protocol::replication::{Ask, Facts, Given, NoReturn, may_write};
+use crate::protocol::view_change::Vote;
 use crate::store::{Batch, Resident};
-use crate::view_change::Vote;
 use crate::wire::notes::{
     Acceptors, Marks, acceptors_note, claims_note, marks_note, member_note, no_page_note, page_note,
     runs_notes, standing_notes, too_late_note, vector_note,
@@ -146,7 +146,7 @@ impl<'a> Draft<'a> {
     pub(super) fn decide(&mut self, job: Job) -> Decision {
         match job {
             Job::Write(write) => match may_write(&self.facts, write.key.slot(), write.payload.epoch) {
-                Err(crate::replication::NotHere::Sealed) => Decision::Later(Job::Write(write)),
+                Err(crate::protocol::replication::NotHere::Sealed) => Decision::Later(Job::Write(write)),
                 Err(not_here) => {
                     let _ = write.reply.send(Err(NotStored::NotHere(not_here)));
                     Decision::Then(After::Nothing)
@@ -391,7 +391,11 @@ impl<'a> Draft<'a> {
         Ok(())
     }
 
-    fn vote(&mut self, epoch: Epoch, decide: impl FnOnce(&mut crate::view_change::Acceptor) -> Vote) -> Vote {
+    fn vote(
+        &mut self,
+        epoch: Epoch,
+        decide: impl FnOnce(&mut crate::protocol::view_change::Acceptor) -> Vote,
+    ) -> Vote {
         let facts = &self.facts;
         let in_first = epoch == Epoch::FIRST && facts.active == Epoch::NONE && facts.views.is_empty();
         let in_next = facts.active != Epoch::NONE && epoch == facts.active.next() && facts.is_member();

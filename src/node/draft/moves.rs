@@ -4,14 +4,14 @@
 use std::collections::BTreeSet;
 
 use super::{Draft, millis};
-use crate::causality::{Record, Timestamp};
 use crate::names::{Epoch, Member, MemberId};
 use crate::node::exchanges::pages;
 use crate::node::jobs::{NotStored, Return, Round};
 use crate::node::walls::Time;
-use crate::placement::{LeftBehind, SlotSet};
 use crate::planted::{self, Fault};
-use crate::replication::{Leftover, NoReturn};
+use crate::protocol::causality::{Record, Timestamp};
+use crate::protocol::placement::{LeftBehind, SlotSet};
+use crate::protocol::replication::{Leftover, NoReturn};
 use crate::wire::peer::Known;
 
 impl Draft<'_> {

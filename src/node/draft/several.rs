@@ -2,11 +2,11 @@
 //! here or none, then carried out one after the other, each depending on those before.
 
 use super::{Decision, Draft};
-use crate::causality::{Payload, Record, VersionVector};
 use crate::node::acks::Stored;
 use crate::node::jobs::{After, Job, NotStored, SeveralJob};
 use crate::node::several::may_do;
-use crate::replication::{NotHere, answer};
+use crate::protocol::causality::{Payload, Record, VersionVector};
+use crate::protocol::replication::{NotHere, answer};
 use crate::wire::peer::{Effect, Operation, Outcome};
 
 /// What the client depends on after the operations so far.

@@ -5,11 +5,11 @@ use std::collections::BTreeSet;
 use tokio::sync::oneshot;
 
 use super::*;
-use crate::causality::Timestamp;
 use crate::names::{ClusterId, Incarnation, Member, NodeId};
 use crate::node::jobs::Return;
 use crate::node::{Machine, World};
-use crate::placement::{SlotSet, View, next};
+use crate::protocol::causality::Timestamp;
+use crate::protocol::placement::{SlotSet, View, next};
 use crate::wire::peer::Operation;
 
 fn member(number: u64) -> Member {
@@ -151,7 +151,7 @@ fn a_record_that_is_dropped_in_this_batch_stands_in_nobodys_way() {
         copied.timestamp(),
         &VersionVector::default(),
     );
-    let given = crate::replication::Given {
+    let given = crate::protocol::replication::Given {
         giver: member(1),
         active: Epoch(1),
         vector: VersionVector::default(),
@@ -183,7 +183,7 @@ fn what_came_in_this_batch_goes_with_the_slots_that_are_dropped_in_it() {
     let text = keys.find(|text| others.contains(key(text).slot())).expect("some");
     let take = Job::Take {
         ask: taker.ask_steady(),
-        given: crate::replication::Given {
+        given: crate::protocol::replication::Given {
             giver: member(1),
             active: Epoch(1),
             vector: VersionVector::default(),

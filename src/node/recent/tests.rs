@@ -3,10 +3,10 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::*;
-use crate::causality::VersionVector;
 use crate::names::Dot;
 use crate::node::callee::rig::{Actor, SOON, dot, first_view, idle, life, node_with};
-use crate::replication::Closed;
+use crate::protocol::causality::VersionVector;
+use crate::protocol::replication::Closed;
 
 fn gossip(node: &Node, epoch: Epoch, held: impl IntoIterator<Item = Dot>) -> Gossip {
     Gossip {

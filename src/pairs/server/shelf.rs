@@ -6,9 +6,9 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::causality::Payload;
 use crate::names::Key;
 use crate::node::{Node, PAGE_KEYS_MAX, Refusal};
+use crate::protocol::causality::Payload;
 use crate::wire::peer::{Listing, Operation};
 
 /// Why something was not kept or cannot be read.

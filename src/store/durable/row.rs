@@ -3,7 +3,7 @@
 //! The database has checksums of its own for its files. This one is for what they cannot see: a row
 //! under another key, or a record that was damaged before it was handed over.
 
-use crate::causality::Record;
+use crate::protocol::causality::Record;
 
 const VERSION: u8 = 1;
 const HEADER_BYTES: usize = 5;
@@ -59,8 +59,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::causality::{Timestamp, VersionVector};
     use crate::names::{Dot, Epoch, Key, Log, MemberId};
+    use crate::protocol::causality::{Timestamp, VersionVector};
     use crate::store::conformance::record;
 
     fn records() -> BoxedStrategy<Record> {

@@ -18,7 +18,7 @@ use super::in_place::OpenJournal;
 use super::mark::{self, Mark};
 use super::open_error::OpenError;
 use super::row;
-use crate::causality::Record;
+use crate::protocol::causality::Record;
 use crate::store::{Batch, Recovered};
 
 /// The number of the newest stored batch: tells, after a failure, whether a batch is stored.

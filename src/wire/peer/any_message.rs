@@ -5,8 +5,8 @@ use proptest::option;
 use proptest::prelude::*;
 
 use super::*;
-use crate::replication::{Offered, Wanted};
-use crate::view_change::Phase;
+use crate::protocol::replication::{Offered, Wanted};
+use crate::protocol::view_change::Phase;
 use crate::wire::samples::*;
 
 pub(super) fn greetings() -> BoxedStrategy<Greeting> {

@@ -5,8 +5,8 @@ use proptest::prelude::*;
 
 use super::any_message::{frames, greetings};
 use super::*;
-use crate::causality::DEPENDENCIES_MAX;
 use crate::names::{Dot, Log, MemberId};
+use crate::protocol::causality::DEPENDENCIES_MAX;
 use crate::wire::samples::damages;
 
 /// What is read from these bytes, if anything, is what was written in some frame.

@@ -1,4 +1,6 @@
-//! What is asked of each source file, as a function of the drawing, its path and its text.
+//! What is asked of each source file, as a function of the drawings, its path and its text.
+
+use std::collections::BTreeMap;
 
 use crate::source::{paths, words};
 
@@ -25,48 +27,91 @@ const HALF_OUTSIDE: [&[&str]; 2] = [&["std", "time"], &["std", "net"]];
 /// Names in which strangers collect.
 const STRANGERS: [&str; 7] = ["util", "common", "helper", "misc", "manager", "types", "core"];
 
-/// The floors, top first: the paragraphs of `pub mod` lines of `src/lib.rs`.
-pub(crate) struct Drawing(pub(crate) Vec<Vec<String>>);
+/// The drawings of floors, by the folder that they are of: `src/lib.rs`, and each `mod.rs` that has one.
+pub(crate) struct Drawings(BTreeMap<String, Floors>);
 
-impl Drawing {
-    pub(crate) fn read(lib: &str) -> Self {
-        let modules = |paragraph: &str| -> Vec<String> {
-            let names = paragraph.lines().filter_map(|line| {
-                let name = line.strip_prefix("pub mod ")?.strip_suffix(';')?;
-                Some(name.to_owned())
-            });
-            names.collect()
-        };
-        let floors = lib.split("\n\n").map(modules);
-        Self(floors.filter(|floor| !floor.is_empty()).collect())
+/// Top first: the paragraphs of `mod` lines under a line that says what the floor is.
+type Floors = Vec<Vec<String>>;
+
+impl Drawings {
+    pub(crate) fn read(sources: &[(String, String)]) -> Self {
+        let drawn = sources.iter().filter_map(|(path, text)| {
+            let is_root = path == "src/lib.rs";
+            let folder = module_of(path).join("/");
+            let may_draw = is_root || path.ends_with("/mod.rs");
+            let floors = floors_of(text);
+            (may_draw && (is_root || floors.len() > 1)).then_some((folder, floors))
+        });
+        Self(drawn.collect())
     }
 
-    /// The floor of a module, counted from the top.
-    fn floor(&self, module: &str) -> Option<usize> {
-        let on_floor = |floor: &Vec<String>| floor.iter().any(|name| name == module);
-        self.0.iter().position(on_floor)
+    pub(crate) fn of(&self, folder: &str) -> Option<&Floors> {
+        self.0.get(folder)
     }
 
     pub(crate) fn is_below_line(&self, module: &str) -> bool {
         // A module without a floor is above every line.
-        self.floor(module) >= self.floor(LINE)
+        let floors = &self.0[""];
+        floor(floors, module) >= floor(floors, LINE)
     }
 
-    /// Why `module` may not use `other`.
-    fn objection(&self, module: &str, other: &str) -> Option<&'static str> {
-        match (self.floor(module), self.floor(other)) {
-            _ if module == other => None,
-            (_, None) => Some("which is not in the drawing"),
-            (None, _) => Some("from a place that is not in the drawing"),
-            (Some(own), Some(others)) if others > own => None,
-            (Some(own), Some(others)) if others == own => Some("a neighbour on its floor"),
-            _ => Some("on a higher floor"),
-        }
+    /// Why `module` may not use the path that it names: both stand in one folder that has a drawing.
+    fn objection(&self, module: &[&str], named: &[&str]) -> Option<String> {
+        let shared = module
+            .iter()
+            .zip(named)
+            .take_while(|(own, other)| own == other)
+            .count();
+        let (folder, other) = (&module[..shared], *named.get(shared)?);
+        let floors = self.of(&folder.join("/"))?;
+        let own = module.get(shared).copied();
+        let places = (own.map(|own| floor(floors, own)), floor(floors, other));
+        let why = match places {
+            // What a `mod.rs` names of its own folder; what it keeps itself has no floor.
+            (None, _) if !folder.is_empty() => return None,
+            (_, None) if !folder.is_empty() => return None,
+            (_, None) => "which is not in the drawing",
+            (None | Some(None), _) => "from a place that is not in the drawing",
+            (Some(Some(own)), Some(others)) if others > own => return None,
+            (Some(Some(own)), Some(others)) if others == own => "a neighbour on its floor",
+            _ => "on a higher floor",
+        };
+        let path: Vec<&str> = ["crate"]
+            .into_iter()
+            .chain(folder.iter().copied())
+            .chain([other])
+            .collect();
+        Some(format!("names {}, {why}", path.join("::")))
     }
 }
 
+fn floors_of(text: &str) -> Floors {
+    let modules = |paragraph: &str| -> Vec<String> {
+        let names = paragraph.lines().filter_map(|line| {
+            let name = line.trim_start_matches("pub ").trim_start_matches("pub(crate) ");
+            let name = name
+                .trim_start_matches("pub(super) ")
+                .strip_prefix("mod ")?
+                .strip_suffix(';')?;
+            Some(name.to_owned())
+        });
+        names.collect()
+    };
+    let drawn = text
+        .split("\n\n")
+        .filter(|paragraph| paragraph.trim_start().starts_with("// "));
+    let floors = drawn.map(modules);
+    floors.filter(|floor| !floor.is_empty()).collect()
+}
+
+/// The floor of a module, counted from the top.
+fn floor(floors: &Floors, module: &str) -> Option<usize> {
+    let on_floor = |floor: &Vec<String>| floor.iter().any(|name| name == module);
+    floors.iter().position(on_floor)
+}
+
 /// Everything that is wrong with one file. `path` begins with `src/`.
-pub(crate) fn faults(drawing: &Drawing, path: &str, text: &str) -> Vec<String> {
+pub(crate) fn faults(drawings: &Drawings, path: &str, text: &str) -> Vec<String> {
     let module = module_of(path);
     let words = words(text);
     let named = paths(&module, &words);
@@ -76,9 +121,9 @@ pub(crate) fn faults(drawing: &Drawing, path: &str, text: &str) -> Vec<String> {
     for named in &named {
         // A program is a crate of its own above all floors.
         if module.first() != Some(&"bin") {
-            faults.extend(floor_fault(drawing, &module, named));
+            faults.extend(floor_fault(drawings, &module, named));
         }
-        faults.extend(outside_fault(drawing, &module, named));
+        faults.extend(outside_fault(drawings, &module, named));
     }
     faults.iter().map(|fault| format!("{path}: {fault}")).collect()
 }
@@ -130,19 +175,17 @@ fn derive_faults(module: &[&str], words: &[&str]) -> Vec<String> {
         .collect()
 }
 
-fn floor_fault(drawing: &Drawing, module: &[&str], named: &[&str]) -> Option<String> {
-    let ["crate", other, ..] = named else { return None };
-    let own = module.first().copied().unwrap_or("lib.rs");
-    let objection = drawing.objection(own, other)?;
-    Some(format!("names crate::{other}, {objection}"))
+fn floor_fault(drawings: &Drawings, module: &[&str], named: &[&str]) -> Option<String> {
+    let ["crate", named @ ..] = named else { return None };
+    drawings.objection(module, named)
 }
 
-fn outside_fault(drawing: &Drawing, module: &[&str], named: &[&str]) -> Option<String> {
+fn outside_fault(drawings: &Drawings, module: &[&str], named: &[&str]) -> Option<String> {
     let own = module.first()?;
     if ["hyper", "hyper_util"].contains(&named[0]) && !["net", "server"].contains(own) {
         return Some(format!("names {} outside net and server", named.join("::")));
     }
-    let is_outside = drawing.is_below_line(own) && (is_outside(named) || is_half_outside(named));
+    let is_outside = drawings.is_below_line(own) && (is_outside(named) || is_half_outside(named));
     is_outside.then(|| format!("names {} below the line", named.join("::")))
 }
 

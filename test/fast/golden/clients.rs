@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use causeway::causality::{ClusterTag, Payload, Timestamp};
 use causeway::names::{Dot, Epoch, Log, MemberId};
+use causeway::protocol::causality::{ClusterTag, Payload, Timestamp};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use http::{Method, Request};

@@ -1,10 +1,10 @@
 //! Peers that speak nonsense: each stream is closed, and the log says so once.
 
 use bytes::Bytes;
-use causeway::causality::Timestamp;
 use causeway::names::{Epoch, Incarnation, Member};
 use causeway::net::stream::HttpDialer;
 use causeway::net::{Dialer, Pipe};
+use causeway::protocol::causality::Timestamp;
 use causeway::wire::peer::{
     Body, Frame, Greeting, Question, Shown, decode_frame, decode_greeting, encode_frame, encode_greeting,
 };
@@ -137,13 +137,13 @@ async fn questions_about_the_end_of_the_numbers_are_answered() {
         },
         Question::Copy {
             target: end,
-            slots: causeway::placement::SlotSet::all(),
+            slots: causeway::protocol::placement::SlotSet::all(),
             from: causeway::wire::peer::CopyPlace {
                 slot: u16::MAX,
                 after: Some("\u{10ffff}".into()),
             },
         },
-        Question::Holdings(causeway::placement::SlotSet::all()),
+        Question::Holdings(causeway::protocol::placement::SlotSet::all()),
         Question::Push(causeway::wire::peer::Push {
             epoch: Epoch(1),
             first: u64::MAX,
@@ -153,7 +153,7 @@ async fn questions_about_the_end_of_the_numbers_are_answered() {
         }),
         Question::Promise {
             epoch: end,
-            ballot: causeway::view_change::Ballot {
+            ballot: causeway::protocol::view_change::Ballot {
                 round: u64::MAX,
                 proposer: "127.0.0.1:9".parse().expect("is a node"),
                 attempt: u64::MAX,
@@ -162,7 +162,7 @@ async fn questions_about_the_end_of_the_numbers_are_answered() {
         },
         Question::Get {
             key: causeway::names::Key::new("kept").expect("is a key"),
-            payload: causeway::causality::Payload {
+            payload: causeway::protocol::causality::Payload {
                 epoch: end,
                 ..Default::default()
             },

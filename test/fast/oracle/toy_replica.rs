@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use causeway::causality::{Clock, Timestamp};
+use causeway::protocol::causality::{Clock, Timestamp};
 
 use super::toy::{Fault, REPLICAS};
 

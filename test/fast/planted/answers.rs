@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use causeway::causality::Payload;
 use causeway::names::Key;
 use causeway::node::{Done, Refusal};
+use causeway::protocol::causality::Payload;
 use causeway::wire::peer::Operation;
 
 use super::Seen;

@@ -3,11 +3,11 @@
 
 use std::sync::Arc;
 
-use causeway::causality::{Payload, Timestamp, VersionVector};
 use causeway::names::{ClusterId, Dot, Epoch, Incarnation, Log, Member, NodeId, Slot};
-use causeway::placement::{View, next};
-use causeway::replication::{Closed, Facts, NotHere, Progress, Step, Unstable, answer, may_read};
-use causeway::view_change::{Ballot, Electorate, Next, Proposal, Vote};
+use causeway::protocol::causality::{Payload, Timestamp, VersionVector};
+use causeway::protocol::placement::{View, next};
+use causeway::protocol::replication::{Closed, Facts, NotHere, Progress, Step, Unstable, answer, may_read};
+use causeway::protocol::view_change::{Ballot, Electorate, Next, Proposal, Vote};
 
 use super::Seen;
 
@@ -210,7 +210,7 @@ pub(crate) fn an_acknowledgement_that_comes_after_the_seal() -> Seen {
 pub(crate) fn two_proposers_for_one_epoch() -> Seen {
     let view = first(1, 3);
     let electorate = Electorate::of(&view);
-    let mut acceptors: [causeway::view_change::Acceptor; 3] = Default::default();
+    let mut acceptors: [causeway::protocol::view_change::Acceptor; 3] = Default::default();
     let attempt = |number: u64| Proposal::new(Epoch(2), ballot(number), electorate.clone());
     let mut rivals = [attempt(0), attempt(1)];
     for rival in &mut rivals {

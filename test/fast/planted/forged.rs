@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use causeway::causality::{ClusterTag, Payload, Record, Timestamp, VersionVector};
 use causeway::names::{Dot, Epoch, Key, Log, Member, MemberId};
+use causeway::protocol::causality::{ClusterTag, Payload, Record, Timestamp, VersionVector};
 use causeway::store::{Batch, Engine};
 use tokio::time::sleep;
 

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use causeway::causality::VersionVector;
-use causeway::replication::may_read;
+use causeway::protocol::causality::VersionVector;
+use causeway::protocol::replication::may_read;
 
 use super::Seen;
 use super::heal::heal;

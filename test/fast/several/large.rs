@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
-use causeway::causality::Payload;
 use causeway::node::{ANSWER_BYTES_MAX, Done, Node, Refusal};
+use causeway::protocol::causality::Payload;
 use causeway::wire::peer::{Listing, Operation};
 use futures_util::future::join_all;
 

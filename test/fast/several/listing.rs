@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use causeway::causality::Payload;
 use causeway::node::{Node, Refusal, RequestKind, ViewRequest};
+use causeway::protocol::causality::Payload;
 use causeway::wire::peer::Listing;
 
 use crate::support::simulated::cluster::SimCluster;

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use causeway::causality::{Payload, Timestamp};
 use causeway::node::{Refusal, World};
+use causeway::protocol::causality::{Payload, Timestamp};
 use tokio::time::sleep;
 
 use crate::support::history::{Action, Answer, Operation, Outcome, Reply};

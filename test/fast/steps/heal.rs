@@ -4,9 +4,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use causeway::causality::Record;
 use causeway::names::{Epoch, MemberId};
-use causeway::view_change::{Change, Order, Phase, Report};
+use causeway::protocol::causality::Record;
+use causeway::protocol::view_change::{Change, Order, Phase, Report};
 
 use super::model::Steps;
 use super::world::{Action, World};

@@ -1,7 +1,7 @@
 //! What must never be: a write that is nowhere any more, and a reader who is told what is too old for it.
 
-use causeway::causality::{Payload, Record, Timestamp, VersionVector};
-use causeway::replication::may_read;
+use causeway::protocol::causality::{Payload, Record, Timestamp, VersionVector};
+use causeway::protocol::replication::may_read;
 
 use super::model::Steps;
 use super::replica::Replica;

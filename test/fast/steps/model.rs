@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use causeway::causality::{Payload, Timestamp};
 use causeway::names::{Epoch, Key, NodeId};
-use causeway::placement::{View, is_quorum_of};
-use causeway::replication::Closed;
+use causeway::protocol::causality::{Payload, Timestamp};
+use causeway::protocol::placement::{View, is_quorum_of};
+use causeway::protocol::replication::Closed;
 use stateright::{Model, Property};
 
 use super::heal::heal;

@@ -4,11 +4,11 @@
 use std::collections::BTreeMap;
 use std::hash::{Hash, Hasher};
 
-use causeway::causality::{Payload, Record, Supersedes, Timestamp, VersionVector};
 use causeway::names::{Dot, Epoch, Incarnation, Key, Member, MemberId, Slot};
-use causeway::placement::{SlotSet, View};
 use causeway::planted::{self, Fault};
-use causeway::replication::{Closed, Copied, Facts, Progress, Region, Step, Unstable, may_write};
+use causeway::protocol::causality::{Payload, Record, Supersedes, Timestamp, VersionVector};
+use causeway::protocol::placement::{SlotSet, View};
+use causeway::protocol::replication::{Closed, Copied, Facts, Progress, Region, Step, Unstable, may_write};
 
 /// Later than any removal, and early enough for everything to be taken.
 const NOW_MS: u64 = 1;

@@ -1,7 +1,7 @@
 //! The clusters that the model looks at, and one schedule on them at a time.
 
 use causeway::names::Key;
-use causeway::placement::View;
+use causeway::protocol::placement::View;
 use stateright::Model;
 
 use super::model::Steps;

@@ -6,10 +6,10 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
-use causeway::causality::{Payload, Record, Timestamp};
 use causeway::names::{ClusterId, Epoch, Incarnation, Member, NodeId};
-use causeway::placement::{SlotSet, View, next};
-use causeway::replication::{Closed, answer, may_read};
+use causeway::protocol::causality::{Payload, Record, Timestamp};
+use causeway::protocol::placement::{SlotSet, View, next};
+use causeway::protocol::replication::{Closed, answer, may_read};
 
 use super::model::Steps;
 use super::replica::Replica;

@@ -4,7 +4,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use causeway::causality::{ClusterTag, Payload};
+use causeway::protocol::causality::{ClusterTag, Payload};
 use causeway::names::ClusterId;
 use libfuzzer_sys::fuzz_target;
 

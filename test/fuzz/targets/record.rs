@@ -1,7 +1,7 @@
 //! A record's block, as a peer or the disk gives it, and the notes of a node's own facts.
 #![no_main]
 
-use causeway::causality::Record;
+use causeway::protocol::causality::Record;
 use causeway::wire::notes;
 use libfuzzer_sys::fuzz_target;
 

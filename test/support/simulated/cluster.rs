@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use causeway::causality::Record;
 use causeway::config::{Config, Limits, StoreKind};
 use causeway::names::{Epoch, NodeId};
 use causeway::node::{Node, Parts, Refusal, Role, Situation, Tasks};
+use causeway::protocol::causality::Record;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 

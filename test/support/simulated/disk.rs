@@ -11,7 +11,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use causeway::causality::Record;
+use causeway::protocol::causality::Record;
 use causeway::store::{Batch, Engine, Recovered, StoreError};
 use futures_util::future::BoxFuture;
 use parking_lot::Mutex;

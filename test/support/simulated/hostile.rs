@@ -3,9 +3,9 @@
 
 use std::cell::RefCell;
 
-use causeway::causality::{ClusterTag, Payload, Timestamp};
 use causeway::names::{Dot, Epoch, Log, Member, MemberId};
 use causeway::node::{Situation, World};
+use causeway::protocol::causality::{ClusterTag, Payload, Timestamp};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 

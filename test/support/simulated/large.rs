@@ -4,9 +4,9 @@
 //! Apart from the workload, whose history would be full of such values. It checks what it reads by itself: a value
 //! says under which key and by which write it was stored.
 
-use causeway::causality::Payload;
 use causeway::names::{Key, Slot};
 use causeway::node::{AllDone, Done, Refusal};
+use causeway::protocol::causality::Payload;
 use causeway::wire::peer::Operation;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};

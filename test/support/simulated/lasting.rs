@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use causeway::node::Role;
-use causeway::placement::is_quorum_of;
+use causeway::protocol::placement::is_quorum_of;
 
 use super::cluster::SimCluster;
 use super::views::is_blank;

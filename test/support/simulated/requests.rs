@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use causeway::causality::{Payload, Timestamp};
 use causeway::names::{Key, Slot};
 use causeway::node::{Done, Found, Node, Refusal, Written};
+use causeway::protocol::causality::{Payload, Timestamp};
 use causeway::wire::peer as wire;
 use tokio::time::{sleep, timeout};
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use causeway::names::{Epoch, NodeId};
-use causeway::placement::View;
+use causeway::protocol::placement::View;
 use causeway::store::Engine;
 use causeway::wire::notes;
 

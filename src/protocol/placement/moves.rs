@@ -1,0 +1,101 @@
+//! Two views, and what goes where: which node has to fetch which slots, and which may drop what.
+//!
+//! By node, since placement is. A node that stays in its place in a new life moves nothing here, though
+//! it has everything to fetch: what a *member* gains is the difference of [`View::slots_of_member`].
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{SlotSet, View};
+use crate::names::{Member, NodeId};
+
+/// What a change of the view moves. Nodes that gain or lose nothing are not mentioned.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Moves {
+    /// What each node owns after the change and not before.
+    pub gained: BTreeMap<NodeId, SlotSet>,
+    /// What each node owned before the change and not after.
+    pub lost: BTreeMap<NodeId, SlotSet>,
+}
+
+impl Moves {
+    pub fn between(before: &View, after: &View) -> Self {
+        let mut moves = Self::default();
+        let nodes: BTreeSet<&NodeId> = before.nodes().chain(after.nodes()).collect();
+        for node in nodes {
+            let (had, has) = (before.slots_of_node(node), after.slots_of_node(node));
+            let both = [
+                (&mut moves.gained, has.difference(&had)),
+                (&mut moves.lost, had.difference(&has)),
+            ];
+            for (moved, slots) in both {
+                if !slots.is_empty() {
+                    moved.insert(node.clone(), slots);
+                }
+            }
+        }
+        moves
+    }
+
+    /// The slots that a member has to fetch for the new view: all that it owns, if the view before did
+    /// not list it in this life.
+    pub fn gained_by_member(member: &Member, before: &View, after: &View) -> SlotSet {
+        after
+            .slots_of_member(member)
+            .difference(&before.slots_of_member(member))
+    }
+
+    /// The slots that get an owner they did not have.
+    pub fn slots(&self) -> SlotSet {
+        let gained = self.gained.values();
+        gained.fold(SlotSet::default(), |all, slots| all.union(slots))
+    }
+
+    /// How many copies of a slot are made: one for each slot and each node that gains it.
+    pub fn slot_copies(&self) -> usize {
+        self.gained.values().map(SlotSet::len).sum()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.gained.is_empty() && self.lost.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::names::SLOTS;
+    use crate::protocol::placement::examples::{first, member, node, reborn};
+    use crate::protocol::placement::next;
+
+    #[test]
+    fn a_proxy_that_replaces_a_replica_gains_what_that_one_loses() {
+        let before = first(2, 5, 0);
+        let after = next::remove(&before, &node(1)).expect("is listed");
+        let moves = Moves::between(&before, &after);
+        let half: SlotSet = before.slots_of_node(&node(1));
+        assert_eq!(moves.gained, BTreeMap::from([(node(4), half.clone())]));
+        assert_eq!(moves.lost, BTreeMap::from([(node(1), half.clone())]));
+        assert_eq!((moves.slots(), moves.slot_copies()), (half, 8192));
+    }
+
+    #[test]
+    fn slots_that_move_are_copied_to_each_replica() {
+        let before = first(2, 3, 0);
+        let after = next::add(&before, &member(3)).expect("is new");
+        let moves = Moves::between(&before, &after);
+        assert_eq!(moves.slots().len(), usize::from(SLOTS) / 2);
+        assert_eq!(moves.slot_copies(), usize::from(SLOTS));
+        assert_eq!(moves.lost.len(), 2);
+    }
+
+    #[test]
+    fn a_node_in_a_new_life_moves_nothing_and_fetches_everything() {
+        let before = first(2, 4, 0);
+        let reborn = reborn(1, 77);
+        let after = next::admit(&before, std::slice::from_ref(&reborn));
+        assert!(Moves::between(&before, &after).is_empty());
+        let fetched = Moves::gained_by_member(&reborn, &before, &after);
+        assert_eq!(fetched, before.slots_of_node(&node(1)));
+        assert!(Moves::gained_by_member(&member(0), &before, &after).is_empty());
+    }
+}

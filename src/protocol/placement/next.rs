@@ -1,0 +1,206 @@
+//! The next view: a pure function of the view and the change, with the fewest moves.
+//!
+//! A lost replica is replaced by a proxy if there is one; else its partition is dissolved, its survivors
+//! become proxies (and may fill the next gap), and its slots are dealt to the others. When K proxies
+//! have gathered they form a partition, which takes an equal share of slots from each of the others.
+//! With fewer than K nodes all are in one partition, which owns everything, so that no key moves while
+//! a cluster passes through K in either direction: nodes only join or leave the copies.
+//!
+//! The line is kept; forking is for whoever decides without a quorum (`view_change`).
+
+use std::collections::BTreeSet;
+
+use super::View;
+use super::draft::Draft;
+use super::view::NODES_MAX;
+use crate::names::{Incarnation, Member, NodeId, PartitionId};
+
+/// Why there is no next view with this change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ChangeError {
+    #[error("the node is in the view already")]
+    AlreadyListed,
+    #[error("the node is not in the view")]
+    NotListed,
+    #[error("the node is the last one of the view")]
+    LastNode,
+    #[error("the view has {NODES_MAX} nodes, and no room for another")]
+    Full,
+}
+
+/// The same placement with the lives in which these nodes have come up. Members whose nodes are not
+/// listed are left out: they were removed while they came up.
+pub fn admit(view: &View, members: &[Member]) -> View {
+    let mut draft = successor(view);
+    for (node, incarnation) in &mut draft.nodes {
+        let born = members.iter().rfind(|member| member.node == *node);
+        *incarnation = born.map(|member| member.incarnation).or(*incarnation);
+    }
+    draft.finish()
+}
+
+/// The view with one node more.
+pub fn add(view: &View, member: &Member) -> Result<View, ChangeError> {
+    if view.lists(&member.node) {
+        return Err(ChangeError::AlreadyListed);
+    }
+    if view.nodes().len() == NODES_MAX {
+        return Err(ChangeError::Full);
+    }
+    let mut draft = successor(view);
+    draft.nodes.push((member.node.clone(), Some(member.incarnation)));
+    if view.is_degraded() {
+        draft.partitions[0].insert(member.node.clone());
+    } else {
+        gather(&mut draft);
+    }
+    Ok(draft.finish())
+}
+
+/// The view with one node less.
+pub fn remove(view: &View, node: &NodeId) -> Result<View, ChangeError> {
+    if !view.lists(node) {
+        return Err(ChangeError::NotListed);
+    }
+    if view.nodes().len() == 1 {
+        return Err(ChangeError::LastNode);
+    }
+    let mut draft = successor(view);
+    draft.nodes.retain(|(listed, _)| listed != node);
+    if let Some(partition) = view.partition_of_node(node) {
+        draft.partitions[partition.0 as usize].remove(node);
+        fill(&mut draft, partition);
+    }
+    Ok(draft.finish())
+}
+
+fn successor(view: &View) -> Draft {
+    let mut draft = Draft::of(view);
+    draft.epoch = view.epoch.next();
+    draft
+}
+
+/// Makes a partition of the proxies if there are enough of them.
+fn gather(draft: &mut Draft) {
+    let proxies: BTreeSet<NodeId> = proxies(draft).into_iter().map(|(node, _)| node).collect();
+    if proxies.len() == draft.replicas as usize {
+        draft.table.add_partition(draft.partitions.len());
+        draft.partitions.push(proxies);
+    }
+}
+
+/// Closes the gap that a lost replica left in its partition.
+fn fill(draft: &mut Draft, partition: PartitionId) {
+    let at = partition.0 as usize;
+    let proxies = proxies(draft);
+    // Who is up before who is listed first: a replica that has not come up holds no copy.
+    let up = proxies.iter().find(|(_, incarnation)| incarnation.is_some());
+    if let Some((proxy, _)) = up.or(proxies.first()) {
+        draft.partitions[at].insert(proxy.clone());
+    } else if draft.partitions.len() > 1 {
+        draft.table.dissolve(partition, draft.partitions.len());
+        draft.partitions.swap_remove(at);
+    }
+    // Else it is the only partition, and goes on with fewer than K nodes.
+}
+
+fn proxies(draft: &Draft) -> Vec<(NodeId, Option<Incarnation>)> {
+    let placed: BTreeSet<&NodeId> = draft.partitions.iter().flatten().collect();
+    let unplaced = draft.nodes.iter().filter(|(node, _)| !placed.contains(node));
+    unplaced.cloned().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::names::{Epoch, SLOTS, Slot};
+    use crate::protocol::placement::examples::{first, member, node, reborn};
+
+    fn numbers(nodes: &[NodeId]) -> Vec<u64> {
+        let number = |node: &NodeId| node.host()[1..].parse().expect("is numbered");
+        nodes.iter().map(number).collect()
+    }
+
+    fn partitions(view: &View) -> Vec<Vec<u64>> {
+        view.partitions().map(|(_, nodes)| numbers(nodes)).collect()
+    }
+
+    #[test]
+    fn a_lone_newcomer_is_a_proxy_and_two_make_a_partition_of_k_two() {
+        let five = add(&first(2, 4, 0), &member(4)).expect("is new");
+        assert_eq!(partitions(&five), [[0, 1], [2, 3]]);
+        assert!(five.is_proxy(&node(4)));
+        let six = add(&five, &member(5)).expect("is new");
+        assert_eq!(partitions(&six), [[0, 1], [2, 3], [4, 5]]);
+        assert_eq!(
+            six.slots_of_partition(PartitionId(2)).len(),
+            usize::from(SLOTS) / 3
+        );
+        assert_eq!(six.epoch, Epoch(3));
+    }
+
+    #[test]
+    fn a_proxy_takes_the_place_of_a_lost_replica() {
+        let view = remove(&first(2, 5, 0), &node(1)).expect("is listed");
+        assert_eq!(partitions(&view), [[0, 4], [2, 3]]);
+        let lower_half = (0..SLOTS / 2).map(Slot).collect();
+        assert_eq!(view.slots_of_partition(PartitionId(0)), lower_half);
+    }
+
+    #[test]
+    fn a_proxy_that_is_up_is_preferred() {
+        let mut parts = first(3, 5, 0).to_parts();
+        parts.nodes[3].1 = None;
+        let view = View::from_parts(parts).expect("is a view");
+        let next = remove(&view, &node(0)).expect("is listed");
+        assert_eq!(partitions(&next), [[1, 2, 4]]);
+    }
+
+    #[test]
+    fn without_a_proxy_the_partition_is_dissolved_and_the_last_takes_its_number() {
+        let view = remove(&first(2, 6, 0), &node(0)).expect("is listed");
+        assert_eq!(partitions(&view), [[4, 5], [2, 3]]);
+        assert!(view.is_proxy(&node(1)));
+        // The survivor fills the next gap.
+        let view = remove(&view, &node(2)).expect("is listed");
+        assert_eq!(partitions(&view), [[4, 5], [1, 3]].map(Vec::from));
+    }
+
+    #[test]
+    fn the_only_partition_goes_on_with_fewer_nodes_and_fills_up_again() {
+        let mut view = first(3, 3, 0);
+        for gone in [1, 0] {
+            view = remove(&view, &node(gone)).expect("is listed");
+            assert!(view.is_degraded());
+        }
+        assert_eq!(partitions(&view), [[2]]);
+        for new in 3..6 {
+            view = add(&view, &member(new)).expect("is new");
+        }
+        assert_eq!(partitions(&view), [[2, 3, 4]]);
+        assert!(view.is_proxy(&node(5)));
+    }
+
+    #[test]
+    fn an_admitted_node_is_listed_in_its_new_life_in_its_old_place() {
+        let view = first(2, 5, 0);
+        let reborn = reborn(1, 77);
+        let next = admit(&view, &[reborn.clone(), member(9)]);
+        assert!(next.is_member(&reborn) && !next.is_member(&member(1)));
+        assert!(next.is_member(&member(0)) && !next.lists(&node(9)));
+        assert_eq!(partitions(&next), partitions(&view));
+        assert_eq!(next.epoch, Epoch(2));
+    }
+
+    #[test]
+    fn impossible_changes_are_named() {
+        let view = first(2, 2, 0);
+        assert_eq!(add(&view, &member(0)), Err(ChangeError::AlreadyListed));
+        assert_eq!(remove(&view, &node(5)), Err(ChangeError::NotListed));
+        let last = first(2, 1, 0);
+        assert_eq!(remove(&last, &node(0)), Err(ChangeError::LastNode));
+        let most = NODES_MAX as u64;
+        let full = first(1, most, 0);
+        assert_eq!(add(&full, &member(most)), Err(ChangeError::Full));
+    }
+}

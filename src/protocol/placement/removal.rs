@@ -1,0 +1,249 @@
+//! Members that a view has removed, and what each of them may hold further than anybody else.
+//!
+//! Apart from `view`, because a removal outlives the views that listed the member: readers that depend on
+//! its writes go by the record, long after those views are forgotten.
+
+use std::collections::BTreeMap;
+
+use super::{SlotSet, View};
+use crate::names::{Epoch, Log, Member, MemberId, NodeId};
+
+/// How a member was removed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Removal {
+    pub node: NodeId,
+    /// By the wall clock of the proposer: until when what the member returns may be taken, and
+    /// tombstones must be kept.
+    pub at_ms: u64,
+    /// By force: nobody waits for what only this member had.
+    pub given_up: bool,
+    /// The life that left this behind, if the node goes on in a later one and hands it over itself. The
+    /// removal then goes by the name of what was left behind, since one disk can be put back twice.
+    pub left_by: Option<MemberId>,
+    /// The logs that this member may hold further than all who stay: those of the epochs that were not
+    /// closed, by members that the new view does not list. With the slots that both owned, since one
+    /// slot of a log may have been handed over and another not.
+    pub logs: BTreeMap<Log, SlotSet>,
+}
+
+/// What a life that ended left behind on its disk, as a later life of its node announces it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct LeftBehind {
+    /// Its own name, drawn when the life ended.
+    pub name: MemberId,
+    /// The life that left it behind.
+    pub by: Member,
+    /// The last epoch that was active in that life.
+    pub epoch: Epoch,
+    /// Since when deletions may have been missed, by the wall clock; none if the time is not known, and each
+    /// record is judged by its own.
+    pub since_ms: Option<u64>,
+}
+
+impl View {
+    /// Notes that the members which this view does not list any more were removed now, and forgets
+    /// removals that are older than `keep_ms`. `open` are the views of epochs that are not closed; the
+    /// last of them is the one before this view.
+    pub fn note_removals(&mut self, open: &[&View], now_ms: u64, keep_ms: u64, given_up: bool) {
+        self.removed
+            .retain(|_, removal| removal.at_ms.saturating_add(keep_ms) >= now_ms);
+        let before = open.last().into_iter().flat_map(|before| before.members());
+        let gone: Vec<Member> = before.filter(|member| !self.lists(&member.node)).collect();
+        for member in gone {
+            let removal = Removal {
+                node: member.node.clone(),
+                at_ms: now_ms,
+                given_up,
+                left_by: None,
+                logs: self.logs_held_by(&member, open),
+            };
+            self.removed.insert(member.id(), removal);
+        }
+    }
+
+    /// Notes what lives that ended left behind, which later lives of their nodes are about to hand over. True
+    /// if any is news. `open` as in [`Self::note_removals`].
+    pub fn note_left_behind(&mut self, left_behind: &[LeftBehind], open: &[&View], now_ms: u64) -> bool {
+        let mut news = false;
+        for left in left_behind {
+            if self.is_member(&left.by) || self.removed.contains_key(&left.name) {
+                continue;
+            }
+            let removal = Removal {
+                node: left.by.node.clone(),
+                at_ms: left.since_ms.unwrap_or(now_ms).min(now_ms),
+                given_up: false,
+                left_by: Some(left.by.id()),
+                logs: self.logs_held_by(&left.by, open),
+            };
+            self.removed.insert(left.name, removal);
+            news = true;
+        }
+        news
+    }
+
+    /// What a member may hold of the logs of members that this view does not list, itself included.
+    fn logs_held_by(&self, member: &Member, open: &[&View]) -> BTreeMap<Log, SlotSet> {
+        let owned = open.iter().fold(SlotSet::default(), |all, view| {
+            all.union(&view.slots_of_member(member))
+        });
+        let mut logs = BTreeMap::new();
+        for view in open {
+            for writer in view.members().filter(|writer| !self.is_member(writer)) {
+                let slots = view.slots_of_node(&writer.node).intersection(&owned);
+                if !slots.is_empty() {
+                    let (epoch, member) = (view.epoch, writer.id());
+                    logs.insert(Log { epoch, member }, slots);
+                }
+            }
+        }
+        logs
+    }
+
+    /// Removals that seem to come from the future were noted by a clock that has been set back since: they
+    /// count as of now, so that what waits for their age does not wait for years.
+    pub fn correct_removals(&mut self, now_ms: u64, limit_ms: u64) {
+        let times = self.removed.values_mut().map(|removal| &mut removal.at_ms);
+        for at_ms in times.chain([&mut self.raised_ms]) {
+            if *at_ms > now_ms.saturating_add(limit_ms) {
+                *at_ms = now_ms;
+            }
+        }
+    }
+
+    /// Gives up what only this node had, which was removed. True if anybody may have waited for it.
+    pub fn give_up(&mut self, node: &NodeId) -> bool {
+        let of_node = self.removed.values_mut().filter(|removal| removal.node == *node);
+        of_node.fold(false, |news, removal| {
+            news | !std::mem::replace(&mut removal.given_up, true)
+        })
+    }
+
+    /// When a member was removed; none if that is so long ago that it was forgotten.
+    pub fn left_ms(&self, id: MemberId) -> Option<u64> {
+        self.removed.get(&id).map(|removal| removal.at_ms)
+    }
+
+    /// The last time that a member left, by a removal or with a line of views that was given up.
+    pub fn last_left_ms(&self) -> u64 {
+        let removed = self.removed.values().map(|removal| removal.at_ms).max();
+        removed.unwrap_or(0).max(self.raised_ms)
+    }
+
+    /// The removed members that may return what they hold of a log, with the slots that it concerns.
+    pub fn holders_of(&self, log: Log) -> impl Iterator<Item = (MemberId, &SlotSet)> {
+        let waited_for = self.removed.iter().filter(|(_, removal)| !removal.given_up);
+        waited_for.filter_map(move |(id, removal)| Some((*id, removal.logs.get(&log)?)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::names::SLOTS;
+    use crate::protocol::placement::examples::{first, member, node, reborn};
+    use crate::protocol::placement::next;
+
+    #[test]
+    fn removals_are_noted_with_their_time_and_forgotten_after_a_while() {
+        let before = first(2, 4, 1);
+        let mut after = next::remove(&before, &node(1)).expect("is listed");
+        after.note_removals(&[&before], 1000, 500, false);
+        let gone = before.member(&node(1)).expect("was up");
+        assert_eq!(after.left_ms(gone.id()), Some(1000));
+        assert_eq!(
+            (after.left_ms(reborn(1, 9).id()), after.last_left_ms()),
+            (None, 1000)
+        );
+        // Who never came up had nothing.
+        let mut without = next::remove(&after, &node(3)).expect("is listed");
+        without.note_removals(&[&after], 1500, 500, false);
+        assert_eq!(without.removed.len(), 1);
+        let mut later = next::admit(&without, &[]);
+        later.note_removals(&[&without], 1501, 500, false);
+        assert_eq!((later.left_ms(gone.id()), later.last_left_ms()), (None, 0));
+    }
+
+    #[test]
+    fn removals_from_the_future_count_as_of_now() {
+        let before = first(2, 4, 1);
+        let mut after = next::remove(&before, &node(1)).expect("is listed");
+        after.note_removals(&[&before], 1000, 500, false);
+        after.raised_ms = 1000;
+        after.correct_removals(900, 100);
+        assert_eq!(after.last_left_ms(), 1000);
+        after.correct_removals(100, 100);
+        assert_eq!(after.last_left_ms(), 100);
+    }
+
+    #[test]
+    fn what_a_removed_node_had_is_given_up_once() {
+        let before = first(2, 4, 0);
+        let mut after = next::remove(&before, &node(1)).expect("is listed");
+        after.note_removals(&[&before], 1000, 500, false);
+        assert!(!after.give_up(&node(2)) && after.give_up(&node(1)) && !after.give_up(&node(1)));
+        assert!(after.removed.values().all(|removal| removal.given_up));
+        let mut forced = next::remove(&before, &node(1)).expect("is listed");
+        forced.note_removals(&[&before], 1000, 500, true);
+        assert!(!forced.give_up(&node(1)));
+    }
+
+    #[test]
+    fn what_a_life_left_behind_is_noted_once_under_its_own_name() {
+        let one = first(2, 4, 0);
+        let mut two = next::admit(&one, &[reborn(1, 7)]);
+        let left = LeftBehind {
+            name: crate::names::MemberId(5),
+            by: member(1),
+            epoch: one.epoch,
+            since_ms: None,
+        };
+        assert!(two.note_left_behind(std::slice::from_ref(&left), &[&one], 1000));
+        assert!(!two.note_left_behind(std::slice::from_ref(&left), &[&one], 2000));
+        let removal = &two.removed[&left.name];
+        assert_eq!((removal.at_ms, removal.left_by), (1000, Some(member(1).id())));
+        let own = Log {
+            epoch: one.epoch,
+            member: member(1).id(),
+        };
+        assert!(removal.logs.contains_key(&own));
+        // Whoever goes on in that life left nothing behind.
+        let mut other = next::admit(&one, &[]);
+        assert!(!other.note_left_behind(&[left], &[&one], 1000));
+    }
+
+    #[test]
+    fn a_removal_names_the_logs_that_nobody_who_stays_has_written() {
+        // Node 1 lost its disk in epoch 1; node 0, which may have its writes, is removed in epoch 3.
+        let one = first(2, 4, 0);
+        let two = next::admit(&one, &[reborn(1, 7)]);
+        let mut three = next::remove(&two, &node(0)).expect("is listed");
+        three.note_removals(&[&one, &two], 1000, 500, false);
+        let removal = &three.removed[&member(0).id()];
+        let log = |member: &Member, epoch| Log {
+            epoch: Epoch(epoch),
+            member: member.id(),
+        };
+        let expected = [log(&member(0), 1), log(&member(1), 1), log(&member(0), 2)];
+        assert!(
+            removal
+                .logs
+                .keys()
+                .eq(expected.iter().collect::<std::collections::BTreeSet<_>>())
+        );
+        assert!(
+            removal
+                .logs
+                .values()
+                .all(|slots| slots.len() == usize::from(SLOTS) / 2)
+        );
+        assert_eq!(three.holders_of(expected[1]).count(), 1);
+        assert_eq!(
+            three.holders_of(log(&reborn(1, 7), 2)).count(),
+            0,
+            "who stays is asked itself"
+        );
+        three.give_up(&node(0));
+        assert_eq!(three.holders_of(expected[1]).count(), 0);
+    }
+}

@@ -1,0 +1,369 @@
+//! The exchange: how a replica gets what another one has.
+//!
+//! The taker says what it holds; the giver answers with every record that is not included, *as one
+//! unit over all logs and all slots*, and with what it holds itself; the taker makes records and
+//! vectors valid in one commit. Log by log would be wrong: a record that was superseded is not sent,
+//! and the one that superseded it may belong to another log (I9).
+//!
+//! Relaying, catching up, copies and hand-overs are all this one operation with another starting
+//! vector. Between siblings that are active in the same epoch it is *steady*; in the change to a view
+//! that the taker has not activated, it is a *hand-over*, which only a sealed giver answers.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::facts::{Kept, Region, union_of};
+use super::{Facts, Unstable};
+use crate::names::{Dot, Epoch, Member, MemberId};
+use crate::planted::{self, Fault};
+use crate::protocol::causality::{Record, VersionVector};
+use crate::protocol::placement::{SlotSet, View};
+
+/// What a taker asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ask {
+    pub taker: Member,
+    /// The taker's active epoch.
+    pub active: Epoch,
+    /// The same for a steady exchange; for a hand-over, the epoch of the view that is coming.
+    pub target: Epoch,
+    pub wanted: Vec<Wanted>,
+}
+
+/// Slots that are asked for, and what the taker holds of them already.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wanted {
+    pub slots: SlotSet,
+    /// As in [`Region::lacks`]: a taker that lacks gets everything that `holds` does not include, one
+    /// that is ready gets what may be unstable.
+    pub lacks: Epoch,
+    pub holds: VersionVector,
+    /// A taker that lacks has every record of the epochs below this one all the same.
+    pub closed_below: Epoch,
+}
+
+impl Ask {
+    /// Asks for these slots only.
+    pub fn restrict(&mut self, slots: &SlotSet) {
+        for wanted in &mut self.wanted {
+            wanted.slots = wanted.slots.intersection(slots);
+        }
+        self.wanted.retain(|wanted| !wanted.slots.is_empty());
+    }
+}
+
+/// Slots that were copied from a giver while the view before served. The records count only together
+/// with a hand-over from the same giver: one that nobody can vouch for any more would be at one owner
+/// only.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Copied {
+    pub slots: SlotSet,
+    /// What the giver held when the copy began.
+    pub holds: VersionVector,
+    /// The giver had every record of the epochs below this one.
+    pub closed_below: Epoch,
+}
+
+/// What a giver answers, beside the records.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Given {
+    pub giver: Member,
+    /// The giver's active epoch.
+    pub active: Epoch,
+    /// The logs of the active epoch; empty in a hand-over, where they are part of the coverage.
+    pub vector: VersionVector,
+    pub offered: Vec<Offered>,
+    /// Removed members from which nothing may be taken any more: the giver has dropped tombstones.
+    pub too_late: BTreeSet<MemberId>,
+}
+
+/// How the giver stands with some of the slots.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Offered {
+    pub slots: SlotSet,
+    pub lacks: Epoch,
+    /// The last epoch in which the giver owned the slots.
+    pub last_owned: Epoch,
+    pub coverage: VersionVector,
+    /// Members who handed the slots over to the giver and are listed no more: nobody need wait for them.
+    pub sources: BTreeSet<MemberId>,
+}
+
+/// Why an exchange does not take place. All of them pass: the taker asks again when it knows more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NoExchange {
+    #[error("giver and taker are not active in the same epoch")]
+    OtherEpoch,
+    #[error("the giver is not sealed for the view that is coming")]
+    NotSealed,
+    #[error("the view does not list both")]
+    NotListed,
+    #[error("the taker has moved on since it asked")]
+    Stale,
+}
+
+impl Facts {
+    /// The steady exchange that this member may ask its siblings for.
+    pub fn ask_steady(&self) -> Ask {
+        let wanted = self.regions.iter().map(|region| Wanted {
+            slots: region.slots.clone(),
+            lacks: region.lacks,
+            holds: self.holds(region),
+            closed_below: Epoch::NONE,
+        });
+        Ask {
+            taker: self.me.clone(),
+            active: self.active,
+            target: self.active,
+            wanted: wanted.collect(),
+        }
+    }
+
+    /// The hand-over that this node may ask a sealed owner for, in the change to `target`; `copied` is
+    /// what was copied from that owner.
+    pub fn ask_hand_over(&self, target: Epoch, copied: &[Copied]) -> Option<Ask> {
+        let is_coming = |view: &&Arc<View>| view.is_member(&self.me) && target > self.active;
+        self.views.get(&target).filter(is_coming)?;
+        // A slot that was lost and regained in the views between is gained.
+        let mut ahead = self.clone();
+        ahead.walk_until(target);
+        let held = self.held_of_gained(target, copied);
+        let wanted = ahead.regions.iter().flat_map(|region| {
+            if region.lacks > self.active {
+                divide(region, &held)
+            } else {
+                vec![Wanted {
+                    slots: region.slots.clone(),
+                    lacks: region.lacks,
+                    holds: self.holds(region),
+                    closed_below: Epoch::NONE,
+                }]
+            }
+        });
+        Some(Ask {
+            taker: self.me.clone(),
+            active: self.active,
+            target,
+            wanted: wanted.collect(),
+        })
+    }
+
+    /// What is here already of slots that are on their way: what was handed over, what was copied, what
+    /// was kept from before, in this order.
+    fn held_of_gained(&self, target: Epoch, copied: &[Copied]) -> Vec<Wanted> {
+        let closed = |lacks: Epoch| {
+            if lacks == Epoch::NONE {
+                self.closed.below
+            } else {
+                Epoch::NONE
+            }
+        };
+        let incoming = self.incoming.iter().filter(|incoming| incoming.target == target);
+        let handed_over = incoming
+            .flat_map(|incoming| &incoming.regions)
+            .filter(|region| !region.sources.is_empty())
+            .map(|region| Wanted {
+                slots: region.slots.clone(),
+                lacks: region.lacks,
+                holds: region.coverage.clone(),
+                closed_below: closed(region.lacks),
+            });
+        let copied = copied.iter().map(|copied| Wanted {
+            slots: copied.slots.clone(),
+            lacks: target,
+            holds: copied.holds.clone(),
+            closed_below: copied.closed_below,
+        });
+        let kept = self.kept.iter().map(|kept| Wanted {
+            slots: kept.slots.clone(),
+            lacks: target,
+            holds: kept.coverage.clone(),
+            closed_below: closed(kept.lacks),
+        });
+        handed_over.chain(copied).chain(kept).collect()
+    }
+
+    /// What a copy of slots that `taker` gains with the view of `target` begins from; none if this
+    /// member owns none of them.
+    pub fn offer_copy(&self, taker: &Member, target: Epoch) -> Vec<Copied> {
+        let view = self.views.get(&target).filter(|view| view.is_member(taker));
+        let Some(view) = view.filter(|_| self.active < target && self.is_member()) else {
+            return Vec::new();
+        };
+        let coming = view.slots_of_node(&taker.node);
+        let offer = |region: &Region| Copied {
+            slots: region.slots.intersection(&coming),
+            holds: self.holds(region),
+            closed_below: if region.lacks == Epoch::NONE {
+                self.closed.below
+            } else {
+                Epoch::NONE
+            },
+        };
+        let offers = self.regions.iter().map(offer);
+        offers.filter(|copied| !copied.slots.is_empty()).collect()
+    }
+
+    /// Answers an exchange: what this member holds, and the records that the taker does not. `scan`
+    /// gives the records of a set of slots whose dots it is asked for, for takers that lack.
+    pub fn give(
+        &self,
+        ask: &Ask,
+        unstable: &Unstable,
+        scan: impl Fn(&SlotSet, &dyn Fn(Dot) -> bool) -> Vec<Record>,
+    ) -> Result<(Given, Vec<Record>), NoExchange> {
+        self.may_give(ask)?;
+        let steady = ask.target == ask.active;
+        let offered = self.offer(ask, steady);
+        let here = self.owned_slots().union(&self.kept_slots());
+        let mut records = Vec::new();
+        for wanted in &ask.wanted {
+            let shared = wanted.slots.intersection(&here);
+            records.extend(self.records_for(wanted, &shared, unstable, &scan));
+        }
+        let mut vector = if steady {
+            self.vector.clone()
+        } else {
+            VersionVector::default()
+        };
+        if planted::is(Fault::LogByLog) && steady {
+            vector.retain(|dot| dot.log.member == self.id);
+            records.retain(|record| record.dot().log.member == self.id);
+        }
+        Ok((
+            Given {
+                giver: self.me.clone(),
+                active: self.active,
+                vector,
+                offered,
+                too_late: (*self.too_late).clone(),
+            },
+            records,
+        ))
+    }
+
+    fn may_give(&self, ask: &Ask) -> Result<(), NoExchange> {
+        if ask.target == ask.active {
+            if ask.active != self.active || self.active == Epoch::NONE {
+                return Err(NoExchange::OtherEpoch);
+            }
+            let listed = self.view().is_some_and(|view| view.is_member(&ask.taker));
+            return if listed && self.is_member() {
+                Ok(())
+            } else {
+                Err(NoExchange::NotListed)
+            };
+        }
+        if self.sealed < ask.target || self.active >= ask.target {
+            return Err(NoExchange::NotSealed);
+        }
+        let listed = self
+            .views
+            .get(&ask.target)
+            .is_some_and(|view| view.is_member(&ask.taker));
+        if listed && self.is_member() {
+            Ok(())
+        } else {
+            Err(NoExchange::NotListed)
+        }
+    }
+
+    fn offer(&self, ask: &Ask, steady: bool) -> Vec<Offered> {
+        let asked = union_of(ask.wanted.iter().map(|wanted| &wanted.slots));
+        let complete = |coverage: &VersionVector| {
+            let mut coverage = coverage.clone();
+            if !steady {
+                coverage.merge(&self.own_sealed_logs(ask.target).collect());
+            }
+            coverage
+        };
+        let of_the_gone = |sources: &BTreeSet<MemberId>| {
+            let mut sources = sources.clone();
+            sources.retain(|id| self.view().is_some_and(|view| view.member_by_id(*id).is_none()));
+            sources
+        };
+        let owned = self.regions.iter().map(|region| Offered {
+            sources: of_the_gone(&region.sources),
+            slots: region.slots.intersection(&asked),
+            lacks: region.lacks,
+            last_owned: self.active,
+            coverage: complete(&if steady {
+                region.coverage.clone()
+            } else {
+                self.holds(region)
+            }),
+        });
+        let kept = self.kept.iter().map(|kept: &Kept| Offered {
+            slots: kept.slots.intersection(&asked),
+            lacks: kept.lacks,
+            last_owned: kept.last_owned,
+            coverage: complete(&kept.coverage),
+            sources: of_the_gone(&kept.sources),
+        });
+        // Of the rest this member has nothing, or nothing any more: in a view that lists both, it is
+        // not to be waited for.
+        let here = self.owned_slots().union(&self.kept_slots());
+        let nothing = steady.then(|| Offered {
+            slots: asked.difference(&here),
+            lacks: self.active,
+            last_owned: Epoch::NONE,
+            coverage: VersionVector::default(),
+            sources: BTreeSet::new(),
+        });
+        owned
+            .chain(kept)
+            .chain(nothing)
+            .filter(|offered| !offered.slots.is_empty())
+            .collect()
+    }
+
+    fn records_for(
+        &self,
+        wanted: &Wanted,
+        shared: &SlotSet,
+        unstable: &Unstable,
+        scan: impl Fn(&SlotSet, &dyn Fn(Dot) -> bool) -> Vec<Record>,
+    ) -> Vec<Record> {
+        let has_the_closed = wanted.closed_below >= self.closed.below;
+        if wanted.lacks == Epoch::NONE || has_the_closed && unstable.knows_all_not_in(&wanted.holds) {
+            let in_shared = |record: &&Record| shared.contains(record.slot());
+            unstable
+                .not_in(&wanted.holds)
+                .filter(in_shared)
+                .filter(|record| record.dot().log.epoch >= wanted.closed_below)
+                .cloned()
+                .collect()
+        } else {
+            scan(shared, &|dot| {
+                dot.log.epoch >= wanted.closed_below && !wanted.holds.includes(dot)
+            })
+        }
+    }
+}
+
+/// Divides what is wanted of a region by what is here already of its slots; the first that holds a slot
+/// counts.
+fn divide(region: &Region, held: &[Wanted]) -> Vec<Wanted> {
+    let mut rest = region.slots.clone();
+    let mut wanted = Vec::new();
+    for held in held {
+        let slots = rest.intersection(&held.slots);
+        if !slots.is_empty() {
+            rest = rest.difference(&slots);
+            wanted.push(Wanted {
+                slots,
+                lacks: region.lacks.min(held.lacks),
+                ..held.clone()
+            });
+        }
+    }
+    if !rest.is_empty() {
+        wanted.push(Wanted {
+            slots: rest,
+            lacks: region.lacks,
+            holds: VersionVector::default(),
+            closed_below: Epoch::NONE,
+        });
+    }
+    wanted
+}

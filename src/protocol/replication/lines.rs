@@ -1,0 +1,151 @@
+//! Lines of views that were given up, and what clients depend on that saw them.
+//!
+//! A decision that passes over a quorum forks the line of views. While the network is cut, both lines serve;
+//! when they meet, the higher one counts, and the members of the other hand over what they wrote there as new
+//! writes. A client that saw the lost line depends on those writes under names that mean nothing any more. So
+//! it depends on *everything* of the lost line up to the epoch that it saw: an entry of its own kind, which is
+//! covered where each member that owned the slot on that line has handed over, or has nothing to hand over.
+
+use std::sync::Arc;
+
+use super::Facts;
+use super::facts::Region;
+use super::serve::Scope;
+use crate::names::{Dot, Epoch, Member};
+use crate::planted::{self, Fault};
+use crate::protocol::causality::Payload;
+use crate::protocol::placement::View;
+
+/// A view of a line that was given up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lost {
+    pub view: Arc<View>,
+    /// When it was heard of here; 0 until somebody looks at a clock.
+    pub noted_ms: u64,
+    /// Nobody waits for what was written there any more.
+    pub is_over: bool,
+}
+
+impl Facts {
+    /// True if the epoch is in the history of the active view, or is the active one.
+    pub fn has(&self, epoch: Epoch) -> bool {
+        epoch == self.active || self.view().is_some_and(|view| view.has(epoch))
+    }
+
+    /// True if an epoch is compared with ours by its number: it is of our line, or may be of the next view.
+    pub fn is_of_our_line(&self, epoch: Epoch) -> bool {
+        epoch.line() == self.active.line() || epoch > self.active || self.has(epoch)
+    }
+
+    /// Takes note of a view that is not in the history of ours. True if that is news.
+    pub(super) fn note_lost(&mut self, view: &Arc<View>) -> bool {
+        if self.lost.contains_key(&view.epoch) {
+            return false;
+        }
+        let lost = Lost {
+            view: Arc::clone(view),
+            noted_ms: 0,
+            is_over: false,
+        };
+        self.lost.insert(view.epoch, lost);
+        true
+    }
+
+    /// Says when views of lost lines were heard of that have come since.
+    pub fn date_lost(&mut self, now_ms: u64) {
+        let undated = self.lost.values_mut().filter(|lost| lost.noted_ms == 0);
+        undated.for_each(|lost| lost.noted_ms = now_ms);
+    }
+
+    /// Waits no longer for what was written in these epochs of lost lines. True if that is news.
+    pub fn give_up_lost(&mut self, epochs: impl IntoIterator<Item = Epoch>) -> bool {
+        epochs.into_iter().fold(false, |news, epoch| {
+            let lost = self.lost.get_mut(&epoch);
+            news | lost.is_some_and(|lost| !std::mem::replace(&mut lost.is_over, true))
+        })
+    }
+
+    /// The members that served a lost line which is not over: what they wrote there may be waited for.
+    pub fn owners_of_lost(&self) -> impl Iterator<Item = Member> {
+        let open = self.lost.values().filter(|lost| !lost.is_over);
+        open.flat_map(|lost| lost.view.members())
+    }
+
+    /// The epochs of lost lines of which this member waits for nothing, in any of its slots.
+    pub fn does_not_await_lost(&self) -> impl Iterator<Item = Epoch> {
+        let is_through = |epoch: &Epoch| {
+            let mut regions = self.regions.iter();
+            regions.all(|region| self.is_through_with(region, *epoch, Scope::Slots(&region.slots)))
+        };
+        self.lost.keys().copied().filter(is_through)
+    }
+
+    /// Names what a payload depends on of lines that are not ours by the last epoch that it saw there. The
+    /// epochs of two lines are not compared, so none of them may be left to stand for both.
+    pub(super) fn name_lost(&self, payload: &mut Payload) {
+        let is_ours = |epoch: Epoch| self.is_of_our_line(epoch);
+        if is_ours(payload.epoch) && payload.entries.iter().all(|dot| is_ours(dot.log.epoch)) {
+            return;
+        }
+        if planted::is(Fault::LostLinesCompared) {
+            return;
+        }
+        if !is_ours(payload.epoch) {
+            payload.entries.raise(Dot::everything_of(payload.epoch));
+            payload.epoch = self.active;
+        }
+        let is_lost = |epoch: Epoch| !is_ours(epoch) && self.lost.contains_key(&epoch);
+        let epochs: Vec<Epoch> = payload.entries.iter().map(|dot| dot.log.epoch).collect();
+        let lost: Vec<Epoch> = epochs.into_iter().filter(|epoch| is_lost(*epoch)).collect();
+        payload.entries.retain(|dot| !is_lost(dot.log.epoch));
+        for epoch in &lost {
+            // Later views of a line have the earlier ones.
+            let is_last = !lost
+                .iter()
+                .any(|other| other.line() == epoch.line() && other > epoch);
+            if is_last {
+                payload.entries.raise(Dot::everything_of(*epoch));
+            }
+        }
+    }
+
+    /// True if an entry stands for everything of an epoch that is in our history after all, or of a lost line
+    /// that is over.
+    pub(super) fn is_past(&self, dot: Dot) -> bool {
+        let epoch = dot.log.epoch;
+        dot.is_everything() && (self.has(epoch) || self.lost.get(&epoch).is_some_and(|lost| lost.is_over))
+    }
+
+    /// True if nothing more can come of what was written up to this epoch of a lost line, as far as it concerns
+    /// what is read. Of an epoch that is not known here, nobody can tell.
+    pub(super) fn is_through_with(&self, region: &Region, epoch: Epoch, scope: Scope<'_>) -> bool {
+        let Some(lost) = self.lost.get(&epoch) else {
+            return false;
+        };
+        let of_line = self.lost.values().filter(|other| lost.view.has(other.view.epoch));
+        let mut owners = of_line.flat_map(|other| scope.owners_in(&other.view));
+        lost.is_over || !owners.any(|owner| self.awaits_of_lost(region, &owner))
+    }
+
+    /// True if a member that served a lost line may still hand over what it wrote there.
+    fn awaits_of_lost(&self, region: &Region, owner: &Member) -> bool {
+        let (id, Some(view)) = (owner.id(), self.view()) else {
+            return true;
+        };
+        if *owner == self.me || region.sources.contains(&id) {
+            return false;
+        }
+        // Who is active in our view in that very life never served the other line. What it wrote before is
+        // here once it was heard, or once every earlier epoch is closed, which forgets who was heard.
+        if view.is_member(owner) {
+            return self.closed.below != self.active && !region.heard.contains(&id);
+        }
+        let mut noted = self.removals_of(id).peekable();
+        if noted.peek().is_some() {
+            return noted.any(|(name, removal)| self.awaits(region, name, removal));
+        }
+        // It lost its disk, or left nothing; or nobody has heard of what it left behind yet.
+        let is_gone = view.member(&owner.node).is_some() || self.expired.contains(&id);
+        !(is_gone && self.has_heard_all(region))
+    }
+}

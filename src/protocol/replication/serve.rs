@@ -1,0 +1,288 @@
+//! May this read be answered here? May this write be taken here?
+//!
+//! The one predicate that the store's safety rests on (design, the three ideas): everything else only
+//! decides how soon it becomes true. It is a function of facts that were published together, of what is
+//! known stable, and of the client's payload.
+
+use super::Facts;
+use super::facts::{Region, owners_of};
+use super::runs::is_end;
+use crate::names::{Dot, Epoch, Log, Member, PartitionId, Slot};
+use crate::planted::{self, Fault};
+use crate::protocol::causality::{Payload, Record, VersionVector};
+use crate::protocol::placement::{SlotSet, View};
+
+/// Why an operation is not done at this replica.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NotHere {
+    /// This node is no member of an active view, or does not own the slot.
+    NotOwner,
+    /// The payload was answered in an epoch that is not active here yet (I5).
+    EpochAhead(Epoch),
+    /// What was written before this node owned the slot has not all arrived (I6).
+    NotReady,
+    /// Dependencies that are not here (I7).
+    Missing(VersionVector),
+    /// A view change is under way: the write waits for the next view.
+    Sealed,
+}
+
+/// Judges a read of `slot` by a client that depends on `payload`. When it may be answered, gives back
+/// the payload less the entries that everybody holds.
+pub fn may_read(
+    facts: &Facts,
+    stable: &VersionVector,
+    slot: Slot,
+    payload: &Payload,
+) -> Result<Payload, NotHere> {
+    let region = owned_region(facts, slot)?;
+    let trimmed = trimmed(facts, stable, payload);
+    may_read_region(facts, region, payload.epoch, &trimmed.entries, Scope::Slot(slot))?;
+    Ok(trimmed)
+}
+
+/// Judges a listing of all keys of these slots: the same as a read in each of them.
+pub fn may_list(
+    facts: &Facts,
+    stable: &VersionVector,
+    slots: &SlotSet,
+    payload: &Payload,
+) -> Result<Payload, NotHere> {
+    if !facts.is_member() || !slots.difference(&facts.owned_slots()).is_empty() {
+        return Err(NotHere::NotOwner);
+    }
+    let trimmed = trimmed(facts, stable, payload);
+    for region in &*facts.regions {
+        let listed = region.slots.intersection(slots);
+        if !listed.is_empty() {
+            may_read_region(
+                facts,
+                region,
+                payload.epoch,
+                &trimmed.entries,
+                Scope::Slots(&listed),
+            )?;
+        }
+    }
+    Ok(trimmed)
+}
+
+/// What is read: a key of one slot, or all keys of some.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Scope<'a> {
+    Slot(Slot),
+    Slots(&'a SlotSet),
+}
+
+impl Scope<'_> {
+    fn meets(self, slots: &SlotSet) -> bool {
+        match self {
+            Self::Slot(slot) => slots.contains(slot),
+            Self::Slots(read) => !read.intersection(slots).is_empty(),
+        }
+    }
+
+    /// The members that owned any of it in that view.
+    pub(super) fn owners_in(self, then: &View) -> Vec<Member> {
+        match self {
+            Self::Slot(slot) => then.members_of(then.partition_of_slot(slot)).collect(),
+            Self::Slots(read) => owners_of(then, read).collect(),
+        }
+    }
+
+    /// True if the partition owned any of it in that view.
+    fn was_owned_by(self, partition: PartitionId, then: &View) -> bool {
+        match self {
+            Self::Slot(slot) => then.partition_of_slot(slot) == partition,
+            Self::Slots(_) => self.meets(&then.slots_of_partition(partition)),
+        }
+    }
+}
+
+/// Judges a read in a region. `entries` are those that are not known to be everywhere.
+fn may_read_region(
+    facts: &Facts,
+    region: &Region,
+    epoch: Epoch,
+    entries: &VersionVector,
+    scope: Scope<'_>,
+) -> Result<(), NotHere> {
+    if epoch > facts.active && !planted::is(Fault::NoFence) {
+        return Err(NotHere::EpochAhead(epoch));
+    }
+    if region.lacks != Epoch::NONE && !planted::is(Fault::NotReadyServes) {
+        return Err(NotHere::NotReady);
+    }
+    let missing: VersionVector = entries
+        .iter()
+        .filter(|dot| !is_covered(facts, region, *dot, scope))
+        .collect();
+    if missing.is_empty() || planted::is(Fault::NeverWaits) {
+        Ok(())
+    } else {
+        Err(NotHere::Missing(missing))
+    }
+}
+
+/// Judges a write of `slot` by a client that has seen `epoch`. Never refused for causal reasons.
+pub fn may_write(facts: &Facts, slot: Slot, epoch: Epoch) -> Result<(), NotHere> {
+    owned_region(facts, slot)?;
+    if epoch > facts.active {
+        return Err(NotHere::EpochAhead(epoch));
+    }
+    if facts.is_sealed() && !planted::is(Fault::WritesAfterTheSeal) {
+        return Err(NotHere::Sealed);
+    }
+    Ok(())
+}
+
+/// The payload less the entries that are stable or of closed epochs. Whoever drops an entry raises the
+/// epoch to its own: a node that is behind could not know why the entry may be missing. An entry outlives
+/// the closing of its epoch while a removed member may return what it names.
+pub fn trimmed(facts: &Facts, stable: &VersionVector, payload: &Payload) -> Payload {
+    let mut trimmed = payload.clone();
+    if facts.active == Epoch::NONE {
+        return trimmed;
+    }
+    facts.name_lost(&mut trimmed);
+    let before = trimmed.entries.len();
+    trimmed.entries.retain(|dot| {
+        let is_over = || !facts.is_still_named(dot) && !facts.may_return(dot.log);
+        !(stable.includes(dot) || is_over() || facts.is_past(dot))
+    });
+    if trimmed.entries.len() < before {
+        trimmed.epoch = trimmed.epoch.max(facts.active);
+    }
+    trimmed
+}
+
+fn owned_region(facts: &Facts, slot: Slot) -> Result<&Region, NotHere> {
+    if !facts.is_member() {
+        return Err(NotHere::NotOwner);
+    }
+    facts.region_of(slot).ok_or(NotHere::NotOwner)
+}
+
+/// Whether what `dot` names, and all before it in its log, is here as far as it concerns what is read (I7).
+fn is_covered(facts: &Facts, region: &Region, dot: Dot, scope: Scope<'_>) -> bool {
+    if !facts.has(dot.log.epoch) {
+        return facts.is_through_with(region, dot.log.epoch, scope);
+    }
+    if facts.is_closed(dot.log.epoch) && facts.is_of_later_run(dot) {
+        return !facts.awaits_later_run(region, dot);
+    }
+    let Some(then) = facts.views.get(&dot.log.epoch) else {
+        return is_covered_of_closed(facts, region, dot, scope);
+    };
+    let Some(writer) = then.member_by_id(dot.log.member) else {
+        return is_given_up(facts, region, dot, scope);
+    };
+    let partition = then.partition_of_node(&writer.node);
+    if !partition.is_some_and(|partition| scope.was_owned_by(partition, then)) {
+        return true;
+    }
+    let held = if dot.log.epoch == facts.active {
+        &facts.vector
+    } else {
+        &region.coverage
+    };
+    let is_waved_through = dot.log.epoch < facts.active && planted::is(Fault::OldLogsCovered);
+    held.includes(dot) || is_waved_through || is_given_up(facts, region, dot, scope)
+}
+
+/// The same for a log of a closed epoch, whose view may be forgotten: the removal of whoever may return
+/// more of it says which slots it concerns. Nobody knows a log that no removal names.
+fn is_covered_of_closed(facts: &Facts, region: &Region, dot: Dot, scope: Scope<'_>) -> bool {
+    let concerns = facts.holders_of(dot.log).any(|(_, slots)| scope.meets(slots));
+    let is_known = facts.may_return(dot.log);
+    is_known && (!concerns || region.coverage.includes(dot) || is_given_up(facts, region, dot, scope))
+}
+
+/// A log whose member is listed no longer counts as covered once everybody who could bring it has
+/// handed over: what nobody holds must not block readers for ever. A removed member that has not returned
+/// what it holds of what is read can bring it.
+fn is_given_up(facts: &Facts, region: &Region, dot: Dot, scope: Scope<'_>) -> bool {
+    let mut holders = facts.holders_of(dot.log).filter(|(_, slots)| scope.meets(slots));
+    let may_return = holders.any(|(holder, _)| facts.is_awaited(region, holder));
+    !facts.lists(dot.log.member)
+        && (!may_return || planted::is(Fault::RemovedNotAwaited))
+        && facts.has_heard_all(region)
+        && !planted::is(Fault::NeverGivesUp)
+}
+
+/// The payload that goes with a reply: all that the client depended on, and what it was shown (I3).
+pub fn answer<'a>(
+    facts: &Facts,
+    stable: &VersionVector,
+    payload: &Payload,
+    shown: impl IntoIterator<Item = &'a Record>,
+) -> Payload {
+    let mut answer = payload.clone();
+    answer.raise_epoch(facts.active);
+    for record in shown {
+        // A record is in the map a moment before the facts of the epoch in which it was written.
+        answer.raise_epoch(record.dot().log.epoch);
+        // Above the record's own, so that a read's payload is higher than that of the write it returned.
+        answer.timestamp = answer.timestamp.max(record.timestamp().next());
+        answer.entries.raise(record.dot());
+        for dependency in record
+            .dependencies()
+            .filter(|dot| facts.may_be_dependency(*dot) || planted::is(Fault::ForgedShown))
+            .filter(|_| !planted::is(Fault::DependenciesLeftOut))
+        {
+            answer.entries.raise(dependency);
+        }
+    }
+    trimmed(facts, stable, &answer)
+}
+
+impl Facts {
+    /// True if the tombstone may be dropped (I4): every member of its partition holds it, every earlier
+    /// epoch is closed, and no view is under way whose copies might bring an older version. That it is
+    /// old enough is the caller's to say.
+    pub fn may_forget(&self, stable: &VersionVector, tombstone: &Record) -> bool {
+        let dot = tombstone.dot();
+        let settled = dot.log.epoch < self.closed.below || stable.includes(dot);
+        settled && self.is_settled()
+    }
+
+    /// True if every earlier epoch is closed and no view is known that is not active.
+    pub fn is_settled(&self) -> bool {
+        let quiet = self.newest().is_some_and(|view| view.epoch == self.active) && !self.is_sealed();
+        quiet && self.closed.below == self.active || planted::is(Fault::StableTombstoneDropped)
+    }
+
+    /// The first epoch from which this member may still lack something, or keeps something: it lacks
+    /// nothing of any epoch below.
+    pub fn done_below(&self) -> Epoch {
+        let is_done = |epoch: &Epoch| {
+            self.regions
+                .iter()
+                .all(|region| self.is_done_with(*epoch, region))
+        };
+        let keeps = !self.kept.is_empty() && !planted::is(Fault::KeptClosed);
+        if !self.is_ready() || self.active == Epoch::NONE || keeps {
+            return self.closed.below;
+        }
+        let mut done = self.closed.below;
+        while done < self.active && is_done(&done) {
+            done = self
+                .view()
+                .map_or(self.active, |view| view.epoch_at(done.number() + 1));
+        }
+        done
+    }
+
+    fn is_done_with(&self, epoch: Epoch, region: &Region) -> bool {
+        let Some(view) = self.views.get(&epoch) else {
+            return true;
+        };
+        let mut logs = owners_of(view, &region.slots).map(|member| Log {
+            epoch,
+            member: member.id(),
+        });
+        // Who handed the slots over may have counted a closing that nobody else heard of before it left:
+        // then its coverage did not speak of the epoch any more, and nobody's will.
+        logs.all(|log| is_end(region.coverage.number(log))) || self.has_heard_all(region)
+    }
+}

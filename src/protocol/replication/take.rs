@@ -1,0 +1,257 @@
+//! What a taker makes of an exchange: how far it holds each log from now on, whom it has heard, and which
+//! slots that makes ready (I6, I9).
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::facts::{Region, owners_of, union_of};
+use super::{Ask, Confirm, Facts, Given, Incoming, NoExchange, Offered};
+use crate::names::{Dot, Epoch, Member, MemberId};
+use crate::planted::{self, Fault};
+use crate::protocol::placement::{SlotSet, View};
+
+impl Facts {
+    /// Takes what a steady exchange brought, beside the records, which go with it in one commit.
+    pub fn take_steady(&mut self, ask: &Ask, given: &Given) -> Result<(), NoExchange> {
+        if self.active != ask.active || given.active != ask.active || self.is_sealed() {
+            return Err(NoExchange::Stale);
+        }
+        let is_listed = self.view().is_some_and(|view| view.is_member(&given.giver));
+        if !is_listed || !self.is_member() {
+            return Err(NoExchange::NotListed);
+        }
+        for dot in given.vector.iter() {
+            if dot.log.epoch == self.active && self.is_sibling(dot.log.member) {
+                self.vector.raise(dot);
+            }
+        }
+        let (id, counts) = (given.giver.id(), self.counts());
+        let regions = std::mem::take(Arc::make_mut(&mut self.regions));
+        self.regions = Arc::new(merge_offers(regions, given, counts, |region| {
+            region.heard.insert(id);
+        }));
+        self.settle();
+        Ok(())
+    }
+
+    /// Takes what a hand-over brought, into the slots on their way to us.
+    pub fn take_hand_over(&mut self, ask: &Ask, given: &Given) -> Result<(), NoExchange> {
+        if self.active != ask.active || self.active >= ask.target {
+            return Err(NoExchange::Stale);
+        }
+        // Only members of the view before may bring old dots: what others brought, the rest have
+        // given up as lost, and it would come back at one owner only.
+        let before = self.views.range(..ask.target).next_back();
+        let is_listed = before.is_some_and(|(_, view)| view.is_member(&given.giver));
+        if (!is_listed && !planted::is(Fault::OldDotsTaken)) || self.ended.is_some() {
+            return Err(NoExchange::NotListed);
+        }
+        let incoming = self.incoming_for(ask);
+        let regions = merge_offers(incoming.regions, given, self.counts(), |_| {});
+        self.incoming = Some(Incoming {
+            target: ask.target,
+            regions,
+        });
+        Ok(())
+    }
+
+    /// The slots on their way here, and those that this exchange asked for and no earlier one did.
+    fn incoming_for(&self, ask: &Ask) -> Incoming {
+        let known = self.incoming.as_ref();
+        let mut incoming = known
+            .filter(|incoming| incoming.target == ask.target)
+            .cloned()
+            .unwrap_or_else(|| Incoming {
+                target: ask.target,
+                regions: Vec::new(),
+            });
+        let known = union_of(incoming.regions.iter().map(|region| &region.slots));
+        let gained = ask
+            .wanted
+            .iter()
+            .map(|wanted| Region::gained(wanted.slots.difference(&known), wanted.lacks));
+        incoming
+            .regions
+            .extend(gained.filter(|region| !region.slots.is_empty()));
+        incoming
+    }
+
+    /// Gives up what was handed over in a change to another view than that of `target`; the slots.
+    pub fn give_up_incoming(&mut self, target: Epoch) -> SlotSet {
+        let others = self.incoming.take_if(|incoming| incoming.target != target);
+        let regions = others.map_or_else(Vec::new, |incoming| incoming.regions);
+        union_of(regions.iter().map(|region| &region.slots))
+    }
+
+    /// Makes ready what has been taken from everybody who could bring it. Notes the slots that became
+    /// ready although an owner that might have held more is gone for good.
+    pub(super) fn settle(&mut self) {
+        for at in 0..self.regions.len() {
+            let region = &self.regions[at];
+            if region.lacks == Epoch::NONE
+                || !self.owners_then_and_now(&region.slots).is_subset(&region.sources)
+                || self.awaits_a_removed_owner(region)
+            {
+                continue;
+            }
+            if self.lost_an_owner(region) {
+                self.gone = self.gone.union(&region.slots);
+            }
+            Arc::make_mut(&mut self.regions)[at].lacks = Epoch::NONE;
+        }
+    }
+
+    /// True if a member was removed that had these slots, did not hand them over, and was not given up: it
+    /// returns them when it is back, and until then nobody knows what there is.
+    pub(super) fn awaits_a_removed_owner(&self, region: &Region) -> bool {
+        let mut lost = self.lost_owners(region);
+        !planted::is(Fault::RemovedNotAwaited) && lost.any(|owner| self.awaits_life(region, owner.id()))
+    }
+
+    /// True if a member that owned any of these slots in an epoch that is not closed is listed no
+    /// longer, and did not hand them over before it went.
+    fn lost_an_owner(&self, region: &Region) -> bool {
+        self.lost_owners(region).next().is_some()
+    }
+
+    fn lost_owners<'a>(&'a self, region: &'a Region) -> impl Iterator<Item = Member> + 'a {
+        let past = self
+            .views_of(self.closed.below, self.active)
+            .filter(|view| view.epoch < self.active);
+        past.flat_map(|view| owners_of(view, &region.slots))
+            .filter(|owner| {
+                let is_listed = self.view().is_some_and(|active| active.is_member(owner));
+                !is_listed && !self.is_back(region, owner.id())
+            })
+    }
+
+    /// True for a removed member, and for one that served a lost line.
+    pub(super) fn is_waited_for(&self, view: &View, id: MemberId) -> bool {
+        view.removed.contains_key(&id) || self.owners_of_lost().any(|owner| owner.id() == id)
+    }
+
+    /// What these removed members keep may not be taken any more. A sibling may have taken it just in
+    /// time, so it is given up only after all siblings were heard once more. True if that is news.
+    pub fn expire(&mut self, members: &BTreeSet<MemberId>) -> bool {
+        let Some(view) = self.view().cloned() else {
+            return false;
+        };
+        let is_news = |id: &&MemberId| self.is_waited_for(&view, **id) && !self.expired.contains(id);
+        let news: Vec<MemberId> = members.iter().filter(is_news).copied().collect();
+        if news.is_empty() {
+            return false;
+        }
+        self.expired.extend(news);
+        let siblings: Vec<MemberId> = self.siblings().iter().map(Member::id).collect();
+        for region in Arc::make_mut(&mut self.regions) {
+            region
+                .heard
+                .retain(|id| !siblings.contains(id) || planted::is(Fault::TimeUpUnheard));
+        }
+        self.settle();
+        true
+    }
+
+    /// Takes note that this owner has all that a removed member keeps of the slots that it confirmed:
+    /// nobody need wait for that member. True if that is news.
+    pub fn note_confirmed(&mut self, confirm: &Confirm, confirmed: &SlotSet) -> bool {
+        let keeper = &confirm.keeper;
+        if self.view().is_some_and(|view| view.is_member(keeper)) {
+            return false;
+        }
+        let confirmed = confirm
+            .kept
+            .iter()
+            .map(|kept| (kept.slots.intersection(confirmed), kept));
+        confirmed.fold(false, |news, (slots, kept)| {
+            news | self.has_returned(keeper.id(), &kept.sources, &slots)
+        })
+    }
+
+    /// A removed member has returned everything that it kept of these slots. True if that is news.
+    ///
+    /// With it came what others had handed over to it. Of those who are listed there may be more.
+    pub fn has_returned(&mut self, from: MemberId, sources: &BTreeSet<MemberId>, slots: &SlotSet) -> bool {
+        let before = Arc::clone(&self.regions);
+        let mut sources = sources.clone();
+        sources.retain(|id| self.view().is_some_and(|view| view.member_by_id(*id).is_none()));
+        sources.insert(from);
+        let mut regions = Vec::new();
+        for mut rest in std::mem::take(Arc::make_mut(&mut self.regions)) {
+            let returned = rest.slots.intersection(slots);
+            if !returned.is_empty() {
+                let mut region = Region {
+                    slots: returned,
+                    ..rest.clone()
+                };
+                region.sources.extend(&sources);
+                rest.slots = rest.slots.difference(&region.slots);
+                regions.push(region);
+            }
+            if !rest.slots.is_empty() {
+                regions.push(rest);
+            }
+        }
+        self.regions = Arc::new(join_alike(regions));
+        self.settle();
+        before != self.regions
+    }
+}
+
+/// Lays what a giver offers over the taker's regions, splitting those that it offers in part.
+fn merge_offers(
+    regions: Vec<Region>,
+    given: &Given,
+    counts: impl Fn(Dot) -> bool,
+    mut note: impl FnMut(&mut Region),
+) -> Vec<Region> {
+    let mut merged = Vec::new();
+    for mut rest in regions {
+        for offered in &given.offered {
+            let slots = rest.slots.intersection(&offered.slots);
+            if slots.is_empty() {
+                continue;
+            }
+            rest.slots = rest.slots.difference(&slots);
+            let mut region = Region {
+                slots,
+                ..rest.clone()
+            };
+            lay_over(&mut region, offered, given);
+            region.coverage.retain(&counts);
+            note(&mut region);
+            merged.push(region);
+        }
+        if !rest.slots.is_empty() {
+            merged.push(rest);
+        }
+    }
+    join_alike(merged)
+}
+
+fn lay_over(region: &mut Region, offered: &Offered, given: &Given) {
+    region.coverage.merge(&offered.coverage);
+    region.sources.insert(given.giver.id());
+    region.sources.extend(&offered.sources);
+    // An owner that lost the slot earlier does not know what became stable after that.
+    let recent = offered.last_owned.next() >= region.lacks || planted::is(Fault::LacksLoweredByAnyOwner);
+    if recent && offered.lacks < region.lacks {
+        region.lacks = offered.lacks;
+    }
+}
+
+/// Regions that differ in nothing but their slots are one.
+pub(super) fn join_alike(regions: Vec<Region>) -> Vec<Region> {
+    let mut joined: Vec<Region> = Vec::new();
+    for region in regions {
+        let alike = |other: &&mut Region| {
+            (other.lacks, &other.coverage, &other.sources, &other.heard)
+                == (region.lacks, &region.coverage, &region.sources, &region.heard)
+        };
+        match joined.iter_mut().find(alike) {
+            Some(other) => other.slots = other.slots.union(&region.slots),
+            None => joined.push(region),
+        }
+    }
+    joined
+}

@@ -5,22 +5,24 @@
 //! reads this drawing, and those inside of folders, and holds every `crate::…` path against them. To
 //! understand the store, read from the bottom up: names, protocol, then node.
 
+// commands: each with its arguments and what it prints
+pub mod cli;
+
+// annexes: three other products, each whole in its folder
+pub mod apps;
+
 // assembly: listeners, signals, the order of starting and stopping
 pub mod server;
 
-// edges: what HTTP looks like, what the terminal looks like
+// edge: what HTTP looks like
 pub mod api;
-pub mod cli;
 
-// ways in: other faces of the store, each with a protocol of its own
-pub mod pairs;
-
-// house: a running node, what callers of one hold, a sharder over Redis, and three small programs that
-// share nothing with it
+// house: a running node, and what callers of one hold
 pub mod client;
 pub mod node;
-pub mod sharder;
-pub mod trio;
+
+// terminal: how a program speaks to a person, and how it ends
+pub mod terminal;
 
 // instruments: each owns one thing outside the process
 pub mod net;
@@ -36,9 +38,8 @@ pub mod config;
 pub mod system;
 pub mod wire;
 
-// decisions: what a replica and a view change do next, and what the master of the three small programs does
+// decisions: what a replica and a view change do next
 pub mod protocol;
-pub mod roster;
 
 // names: what everything is called
 pub mod names;

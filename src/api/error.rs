@@ -6,10 +6,9 @@ use http::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use http::{HeaderName, Response};
 
 use super::json::Object;
-use super::status::verdict;
+use super::status::{Verdict, verdict};
 use crate::names::{KEY_CHARS_MAX, NodeId, PartitionId};
 use crate::node::{Refusal, ViewRefusal};
-use crate::sharder::SharderError;
 
 /// How a client carries its payload where a body would be refused (browsers, on GET).
 pub(super) const CAUSAL_PAYLOAD: HeaderName = HeaderName::from_static("causal-payload");
@@ -24,7 +23,7 @@ pub(super) const JSON_ARRAY: &str = "the body must be a JSON array of operations
 
 /// A request that is not done.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(super) enum ApiError {
+pub enum ApiError {
     /// By the node. [`Refusal::KeyNotFound`] comes as [`ApiError::KeyNotFound`].
     #[error("{0}")]
     Refused(Refusal),
@@ -74,13 +73,6 @@ pub(super) enum ApiError {
     NotReady { why: String },
     #[error("the request's body did not arrive in time")]
     BodyTooSlow,
-    /// By the sharder over Redis.
-    #[error("{0}")]
-    Sharder(#[from] SharderError),
-    #[error("Key does not exist")]
-    NoSuchPair,
-    #[error("the key was stored, and every server that had a copy of it has died")]
-    PairLost,
 }
 
 /// What is wrong with the head of a request.
@@ -106,17 +98,39 @@ fn ids_text(partitions: &usize) -> String {
     }
 }
 
-impl ApiError {
-    /// The reply that tells the client.
-    pub(super) fn into_reply(self) -> Response<Bytes> {
-        let verdict = verdict(&self);
-        let mut reply = Response::new(self.body(verdict.code));
-        *reply.status_mut() = verdict.status;
+/// What every body says that tells of an error.
+fn told(text: &str, code: &str) -> Object {
+    Object::with_room_for(2 * text.len())
+        .text("result", "error")
+        .text("error", text)
+        .text("msg", text)
+        .text("code", code)
+}
+
+impl Verdict {
+    /// The reply that tells a client of an error with this text.
+    pub fn tell(self, text: &str) -> Response<Bytes> {
+        self.reply(told(text, self.code).finish())
+    }
+
+    fn reply(self, body: Bytes) -> Response<Bytes> {
+        let mut reply = Response::new(body);
+        *reply.status_mut() = self.status;
         let headers = reply.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        if let Some(seconds) = verdict.retry_after {
+        if let Some(seconds) = self.retry_after {
             headers.insert(RETRY_AFTER, HeaderValue::from_static(seconds));
         }
+        reply
+    }
+}
+
+impl ApiError {
+    /// The reply that tells the client.
+    pub fn into_reply(self) -> Response<Bytes> {
+        let verdict = verdict(&self);
+        let mut reply = verdict.reply(self.body(verdict.code));
+        let headers = reply.headers_mut();
         match &self {
             Self::BadMethod { allow, .. } => {
                 headers.insert(ALLOW, HeaderValue::from_static(allow));
@@ -130,12 +144,7 @@ impl ApiError {
     }
 
     fn body(&self, code: &str) -> Bytes {
-        let text = self.to_string();
-        let mut object = Object::with_room_for(2 * text.len())
-            .text("result", "error")
-            .text("error", &text)
-            .text("msg", &text)
-            .text("code", code);
+        let mut object = told(&self.to_string(), code);
         if let Some(partition) = self.partition() {
             object = object.bare("partition_id", partition);
         }

@@ -80,11 +80,7 @@ const NOT_OFFERED: [(&str, &[&str]); 4] = [
 ];
 
 /// Refuses every parameter but these, as the error that `wrong` makes of it.
-pub(super) fn only(
-    parameters: &Parameters<'_>,
-    known: &[&str],
-    wrong: impl Fn(String) -> ApiError,
-) -> Result<(), ApiError> {
+pub fn only<E>(parameters: &Parameters<'_>, known: &[&str], wrong: impl Fn(String) -> E) -> Result<(), E> {
     let Some(name) = parameters.names().find(|name| !known.contains(name)) else {
         return Ok(());
     };

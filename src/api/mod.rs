@@ -22,7 +22,6 @@ mod path;
 mod plain;
 mod routes;
 mod several;
-mod sharder;
 mod status;
 mod unoffered;
 mod view;
@@ -34,9 +33,13 @@ use http::header::{ALLOW, HeaderValue};
 use http::{Request, Response};
 
 use self::endpoint::Operation;
-use self::error::ApiError;
-pub use self::error::HeadFault;
-pub use self::sharder::respond_for_sharder;
+pub use self::error::{ApiError, HeadFault};
+pub use self::health::alive;
+pub use self::meant::only;
+pub use self::parameters::Parameters;
+pub use self::partitions::json;
+pub use self::path::normalise;
+pub use self::status::{Verdict, lasting, passing};
 pub use self::unoffered::refuse_unoffered;
 use crate::node::{Node, Refusal};
 

@@ -20,7 +20,7 @@ use crate::wire::json;
 
 /// All that was said, in the order of query, body.
 #[derive(Debug)]
-pub(super) struct Parameters<'a> {
+pub struct Parameters<'a> {
     pairs: Vec<Pair<'a>>,
     /// What JSON gives as null, which counts as not given.
     nulls: Vec<String>,
@@ -32,7 +32,7 @@ type Pair<'a> = (Cow<'a, str>, Cow<'a, str>);
 
 impl<'a> Parameters<'a> {
     /// Reads them; a body of bytes (`application/octet-stream`) has none.
-    pub(super) fn read(parts: &'a Parts, body: &'a Bytes) -> Result<Self, ApiError> {
+    pub fn read(parts: &'a Parts, body: &'a Bytes) -> Result<Self, ApiError> {
         let (mut pairs, mut nulls) = (Vec::new(), Vec::new());
         read_form(parts.uri.query().unwrap_or_default().as_bytes(), &mut pairs)?;
         let misread = match media_type(parts) {
@@ -59,7 +59,7 @@ impl<'a> Parameters<'a> {
     }
 
     /// Refuses a request whose body was not understood.
-    pub(super) fn require_read(&self) -> Result<(), ApiError> {
+    pub fn require_read(&self) -> Result<(), ApiError> {
         match &self.misread {
             Some(why) => Err(ApiError::BadRequest(why.clone())),
             None => Ok(()),
@@ -72,7 +72,7 @@ impl<'a> Parameters<'a> {
     }
 
     /// The parameter `name`, which may be said more than once but not differently.
-    pub(super) fn one(&self, name: &str) -> Result<Option<&Cow<'a, str>>, ApiError> {
+    pub fn one(&self, name: &str) -> Result<Option<&Cow<'a, str>>, ApiError> {
         let mut values = self.all(name);
         let first = values.next();
         match values.find(|value| Some(*value) != first) {

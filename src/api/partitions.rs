@@ -142,7 +142,7 @@ pub(super) fn success() -> String {
 }
 
 /// A reply of 200 with a body.
-pub(super) fn json(body: &impl Serialize) -> Response<Bytes> {
+pub fn json(body: &impl Serialize) -> Response<Bytes> {
     let text = serde_json::to_vec(body).expect("these types always become JSON");
     let mut reply = Response::new(Bytes::from(text));
     reply

@@ -10,7 +10,7 @@ use crate::names::Key;
 
 /// The path with every `%XX` that stands for an unreserved character decoded, so that
 /// `/kv-store/update%5Fview` is the command and not a key of that name (RFC 3986, 6.2.2.2).
-pub(super) fn normalise(path: &str) -> Cow<'_, str> {
+pub fn normalise(path: &str) -> Cow<'_, str> {
     if !path.contains('%') {
         return Cow::Borrowed(path);
     }

@@ -4,7 +4,6 @@ use http::StatusCode;
 
 use super::error::{ApiError, HeadFault};
 use crate::node::{Refusal, ViewRefusal};
-use crate::sharder::SharderError;
 
 /// A read that was answered is 200, which every reply is that says nothing else.
 pub(super) const CREATED: StatusCode = StatusCode::CREATED;
@@ -20,11 +19,11 @@ pub(super) fn is_definite(status: StatusCode) -> bool {
 
 /// How an error is told to programs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Verdict {
-    pub(super) status: StatusCode,
-    pub(super) code: &'static str,
+pub struct Verdict {
+    pub status: StatusCode,
+    pub code: &'static str,
     /// Seconds after which another try may go better.
-    pub(super) retry_after: Option<&'static str>,
+    pub retry_after: Option<&'static str>,
 }
 
 /// The table of the contract.
@@ -53,9 +52,6 @@ pub(super) fn verdict(error: &ApiError) -> Verdict {
         ApiError::View(refusal) => view_verdict(refusal),
         ApiError::NotReady { .. } => passing("not_ready"),
         ApiError::BodyTooSlow => lasting(S::REQUEST_TIMEOUT, "body_too_slow"),
-        ApiError::Sharder(error) => sharder_verdict(error),
-        ApiError::NoSuchPair => lasting(S::NOT_FOUND, "key_not_found"),
-        ApiError::PairLost => lasting(S::GONE, "lost"),
     }
 }
 
@@ -93,30 +89,13 @@ fn view_verdict(refusal: &ViewRefusal) -> Verdict {
     }
 }
 
-fn sharder_verdict(error: &SharderError) -> Verdict {
-    use StatusCode as S;
-    match error {
-        SharderError::BadArgument(_) => lasting(S::BAD_REQUEST, "bad_argument"),
-        SharderError::NotUp => lasting(S::CONFLICT, "not_up"),
-        SharderError::AlreadyUp => lasting(S::CONFLICT, "already_up"),
-        SharderError::PortInUse(_) => lasting(S::CONFLICT, "port_in_use"),
-        SharderError::NotInstalled { .. } => lasting(S::INTERNAL_SERVER_ERROR, "not_installed"),
-        SharderError::CannotRun { .. } | SharderError::CannotStart { .. } => {
-            lasting(S::INTERNAL_SERVER_ERROR, "cannot_start")
-        }
-        // No Retry-After: a dead server does not come back.
-        SharderError::TooFewServers { .. } => lasting(S::SERVICE_UNAVAILABLE, "too_few_servers"),
-        SharderError::CapacityExceeded => lasting(S::INSUFFICIENT_STORAGE, "capacity_exceeded"),
-        SharderError::Unavailable => passing("unavailable"),
-    }
-}
-
 /// The word for a refusal that a status report mentions.
 pub(super) fn word(refusal: &Refusal) -> &'static str {
     refusal_verdict(refusal).code
 }
 
-fn lasting(status: StatusCode, code: &'static str) -> Verdict {
+/// What another try will not change.
+pub fn lasting(status: StatusCode, code: &'static str) -> Verdict {
     Verdict {
         status,
         code,
@@ -125,7 +104,7 @@ fn lasting(status: StatusCode, code: &'static str) -> Verdict {
 }
 
 /// 503, and worth another try: most of these pass within a second.
-fn passing(code: &'static str) -> Verdict {
+pub fn passing(code: &'static str) -> Verdict {
     Verdict {
         status: StatusCode::SERVICE_UNAVAILABLE,
         code,

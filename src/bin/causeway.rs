@@ -3,16 +3,18 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use causeway::apps::data_servers::arguments::{DataServer, Proxy};
+use causeway::apps::redis_sharder::arguments::Redis;
+use causeway::apps::redis_sharder::shell::Shell;
+use causeway::apps::{data_servers, redis_sharder};
+use causeway::cli;
 use causeway::cli::arguments::{Arguments, Command, Serve};
-use causeway::cli::logging::{Lines, Logging};
-use causeway::cli::pairs::{DataServer, Proxy};
-use causeway::cli::program::{self, USAGE, served, wait_for};
-use causeway::cli::redis::Shell;
-use causeway::cli::redis::arguments::Redis;
 use causeway::cli::settings::Start;
-use causeway::cli::{self, Failure, Verdict};
 use causeway::server::{self, RunError};
 use causeway::telemetry;
+use causeway::terminal::logging::{Lines, Logging};
+use causeway::terminal::program::{self, USAGE, served, wait_for};
+use causeway::terminal::{self, Failure, Verdict};
 
 fn main() -> ExitCode {
     program::run(USAGE, |arguments: Arguments| {
@@ -65,34 +67,38 @@ fn redis(arguments: Redis) -> Result<Verdict, Failure> {
         .map_err(|mistakes| Failure::Usage(mistakes.join("; ")))?
         .start()?;
     let Some(address) = arguments.http else {
-        return wait_for(cli::redis::redis(arguments));
+        return wait_for(redis_sharder::shell::redis(arguments));
     };
-    let sharder = cli::redis::sharder(&arguments)?;
+    let sharder = redis_sharder::shell::sharder(&arguments)?;
     let shell = Shell::new(Arc::clone(&sharder), arguments.script);
     let outcome = shell.outcome();
-    served(server::serve_sharder(address, sharder, shell.run_beside_server()))?;
+    served(redis_sharder::serve_sharder(
+        address,
+        sharder,
+        shell.run_beside_server(),
+    ))?;
     outcome.verdict()
 }
 
 fn proxy(arguments: &Proxy) -> Result<Verdict, Failure> {
-    let (listen, servers, lines) = cli::pairs::proxy(arguments)?;
+    let (listen, servers, lines) = data_servers::arguments::proxy(arguments)?;
     begin(&arguments.logging, &lines)?;
-    match server::serve_proxy(listen, &servers) {
-        Err(RunError::Start(twice)) => Err(Failure::Usage(cli::pairs::mistaken(&twice))),
+    match data_servers::serve_proxy(listen, &servers) {
+        Err(RunError::Start(twice)) => Err(Failure::Usage(data_servers::arguments::mistaken(&twice))),
         outcome => served(outcome),
     }
 }
 
 fn data_server(arguments: &DataServer) -> Result<Verdict, Failure> {
-    let (listen, data_dir, lines) = cli::pairs::data_server(arguments)?;
+    let (listen, data_dir, lines) = data_servers::arguments::data_server(arguments)?;
     begin(&arguments.logging, &lines)?;
-    served(server::serve_data(listen, &data_dir))
+    served(data_servers::serve_data(listen, &data_dir))
 }
 
 /// What every server does before it serves.
 fn begin(logging: &Logging, lines: &Lines) -> Result<(), Failure> {
     if logging.exit_with_parent {
-        cli::parent::stop_with_parent()?;
+        terminal::parent::stop_with_parent()?;
     }
     lines.start()
 }

@@ -1,9 +1,9 @@
-//! The client of the trio; see `causeway::trio`. With `-d 1`, a key that another server owns is exit 2 too.
+//! The client of a small store; see `causeway::apps::master_svr`. With `-d 1`, a key that another server owns is exit 2 too.
 
 use std::process::ExitCode;
 
-use causeway::cli::program;
-use causeway::cli::trio::Clt;
+use causeway::apps::master_svr::arguments::Clt;
+use causeway::terminal::program;
 
 /// Its contract knows only 0, 1 and 2.
 const USAGE: u8 = 1;

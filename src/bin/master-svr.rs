@@ -1,14 +1,14 @@
-//! The master of the trio; see `causeway::trio`.
+//! The master of a small store; see `causeway::apps::master_svr`.
 
 use std::process::ExitCode;
 
-use causeway::cli::program::{self, USAGE};
-use causeway::cli::trio::MasterSvr;
-use causeway::server;
+use causeway::apps::master_svr;
+use causeway::apps::master_svr::arguments::MasterSvr;
+use causeway::terminal::program::{self, USAGE};
 
 fn main() -> ExitCode {
     program::run(USAGE, |arguments: MasterSvr| {
         arguments.log.start()?;
-        program::served(server::serve_master(arguments.port))
+        program::served(master_svr::serve_master(arguments.port))
     })
 }

@@ -1,6 +1,8 @@
 //! The arguments: every command with its flags; those with many have a file of their own.
 
 mod asking;
+#[cfg(test)]
+mod given;
 mod keys;
 mod serve;
 mod view;
@@ -9,8 +11,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use super::pairs::{DataServer, Proxy};
-use super::redis::arguments::Redis;
+use crate::apps::data_servers::arguments::{DataServer, Proxy};
+use crate::apps::redis_sharder::arguments::Redis;
 pub(super) use asking::NODE_DEFAULT;
 pub use asking::{Asking, Nodes};
 pub use keys::{Batch, Causal, Ls, OneKey, Put};

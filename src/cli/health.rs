@@ -8,11 +8,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::arguments::Health;
+use super::running;
 use super::settings::all_settings;
-use super::{Failure, Verdict, running};
 use crate::client::Client;
 use crate::config::{self, Settings};
 use crate::names::NodeId;
+use crate::terminal::{Failure, Verdict};
 
 /// Shorter than the interval at which Docker asks.
 const LIMIT: Duration = Duration::from_secs(1);

@@ -4,9 +4,10 @@ use std::io::{Read, stdin};
 use std::path::Path;
 
 use super::arguments::{Asking, Causal, OneKey, Put};
-use super::{Failure, Verdict, both, client, output, session_file};
+use super::{client, session_file};
 use crate::client::{ClientError, Found, Reply, Session, Written};
 use crate::system;
+use crate::terminal::{Failure, Verdict, both, output};
 
 pub async fn get(arguments: OneKey) -> Result<Verdict, Failure> {
     let OneKey { key, asking, causal } = arguments;

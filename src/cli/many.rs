@@ -3,10 +3,11 @@
 use std::fs;
 
 use super::arguments::{Batch, Ls};
+use super::client;
 use super::keys::{Sitting, failure, sentence, standard_input};
-use super::{Failure, Verdict, both, client, output};
 use crate::client::{Client, OperationDone, PageAsked, Session};
 use crate::names::Key;
+use crate::terminal::{Failure, Verdict, both, output};
 use crate::wire::public::{OperationAsked, OperationsAsked};
 use crate::{system, text};
 

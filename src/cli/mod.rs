@@ -9,62 +9,20 @@ pub mod bench;
 pub mod health;
 pub mod keys;
 pub mod lab;
-pub mod logging;
 pub mod many;
-pub mod pairs;
-pub mod program;
-pub mod redis;
 pub mod settings;
 pub mod status;
-pub mod trio;
 pub mod view;
 
-pub mod parent;
-
-mod given;
-mod output;
 mod progress;
 mod running;
 mod session_file;
-mod stop;
 mod user_file;
 
 use crate::client::{Client, ClientError};
 use crate::net::http_client::SendError;
+use crate::terminal::Failure;
 use arguments::{NODE_DEFAULT, Nodes};
-
-/// How a command ended that did what it could.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
-    Done,
-    /// The key that was asked for does not exist.
-    NoSuchKey,
-}
-
-/// Why a command did not do it.
-#[derive(Debug, thiserror::Error)]
-pub enum Failure {
-    /// What was asked for makes no sense; nothing was tried.
-    #[error("{0}")]
-    Usage(String),
-    #[error("{0}")]
-    Failed(String),
-}
-
-impl Failure {
-    /// The failure of something that came after the work: what was done stays done.
-    fn after(self, done: &str) -> Self {
-        Self::Failed(format!("{done}, but {self}"))
-    }
-}
-
-/// The first failure of two steps; if both failed, both are told.
-fn both(first: Result<(), Failure>, second: Result<(), Failure>) -> Result<(), Failure> {
-    match (first, second) {
-        (Err(first), Err(second)) => Err(Failure::Failed(format!("{first}; {second}"))),
-        (first, second) => first.and(second),
-    }
-}
 
 impl From<ClientError> for Failure {
     fn from(error: ClientError) -> Self {

@@ -13,8 +13,9 @@ use std::io::{self, ErrorKind, Read as _};
 use std::os::unix::fs::FileTypeExt as _;
 use std::path::Path;
 
-use super::{Failure, user_file};
+use super::user_file;
 use crate::client::{PAYLOAD_CHARS_MAX, Session};
+use crate::terminal::Failure;
 use crate::{system, text};
 
 /// What the file says; a file that is not there yet says nothing. Also says what would keep it from being

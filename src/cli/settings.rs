@@ -4,10 +4,10 @@
 use std::fs;
 use std::net::{IpAddr, UdpSocket};
 
-use super::Failure;
 use super::arguments::Serve;
-use super::logging::Lines;
 use crate::config::{self, Config, ConfigError, Settings};
+use crate::terminal::Failure;
+use crate::terminal::logging::Lines;
 use crate::{system, text};
 
 /// What a node starts with.

@@ -1,9 +1,10 @@
 //! `causeway status`: who holds what, who is away, and what is wrong.
 
 use super::arguments::Status as Arguments;
-use super::{Failure, Verdict, client, output, progress};
+use super::{client, progress};
 use crate::client::Status;
 use crate::node::clock_difference;
+use crate::terminal::{Failure, Verdict, output};
 
 pub async fn status(arguments: Arguments) -> Result<Verdict, Failure> {
     let asking = arguments.asking;

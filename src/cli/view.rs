@@ -2,12 +2,13 @@
 
 use super::arguments::{Asking, View as Arguments, ViewCommand};
 use super::progress::Progress;
-use super::{Failure, Verdict, client, output, progress};
+use super::{client, progress};
 use crate::client::{
     Client, ClientError, Layout, Preview, Status, Updated, ViewChange, ViewChangeKind, ViewChanged,
 };
 use crate::names::{NodeId, SLOTS};
 use crate::telemetry;
+use crate::terminal::{Failure, Verdict, output};
 
 pub async fn view(arguments: Arguments) -> Result<Verdict, Failure> {
     let Arguments { asking, command } = arguments;

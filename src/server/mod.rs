@@ -12,24 +12,18 @@ mod accept;
 mod connection;
 mod descriptors;
 mod listen;
-mod pairs;
 mod pieces;
 mod refusal;
 mod run;
 mod serve;
-mod sharder;
-mod trio;
 
 use bytes::Bytes;
 use http::{Request, Response};
 
 pub use self::accept::{Bounds, accept};
 pub use self::listen::{BindError, listen};
-pub use self::pairs::{DataServerError, serve_data, serve_proxy};
 pub use self::run::{RunError, run};
-pub use self::serve::{ServeError, serve};
-pub use self::sharder::serve_sharder;
-pub use self::trio::{serve_master, serve_svr};
+pub use self::serve::{ServeError, Served, serve};
 use crate::net::Pipe;
 
 /// What stands behind the listeners.

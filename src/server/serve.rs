@@ -38,13 +38,14 @@ pub fn serve(config: &Config, started: impl FnOnce()) -> Result<(), RunError<Ser
 }
 
 /// A node and the thread of its committer.
-pub(super) struct Served {
+#[derive(Debug)]
+pub struct Served {
     node: Arc<Node>,
     committer: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Served {
-    pub(super) async fn start(config: &Config, dialer: HttpDialer) -> Result<Self, ServeError> {
+    pub async fn start(config: &Config, dialer: HttpDialer) -> Result<Self, ServeError> {
         let engine: Arc<dyn Engine> = match &config.store {
             StoreKind::Durable { data_dir } => Arc::new(DurableEngine::open(data_dir)?),
             StoreKind::Memory => Arc::new(MemoryEngine),
@@ -60,7 +61,7 @@ impl Served {
         Ok(Self { node, committer })
     }
 
-    pub(super) fn node(&self) -> &Arc<Node> {
+    pub fn node(&self) -> &Arc<Node> {
         &self.node
     }
 }

@@ -18,7 +18,6 @@ use crate::protocol::replication::{
     Runs, Wanted,
 };
 use crate::protocol::view_change::{Acceptor, Ballot, Order, Phase, Report, Vote};
-use crate::roster::{Batch, Beat, Change, Layout, Server, Version};
 
 /// A struct lies in bytes as the tuple of its fields.
 macro_rules! by_fields {
@@ -76,6 +75,8 @@ macro_rules! by_form {
     )*};
 }
 
+pub(crate) use {by_fields, by_form};
+
 by_number! { ClusterId Epoch MemberId PartitionId Timestamp }
 
 by_fields! {
@@ -100,11 +101,6 @@ by_fields! {
     Offered { slots, lacks, last_owned, coverage, sources }
     Ballot { round, proposer, attempt }
     Order { target, phase, givers }
-    Server { port, run }
-    Version { term, step }
-    Layout { version, shards, change, completed, is_opening }
-    Change { id, to, is_sealed }
-    Beat { server, age_ms, layout, is_drained }
     Report { by, active, sealed, knows, copied, keys_moved, keys_to_go, through_with }
 }
 
@@ -144,13 +140,6 @@ by_form! {
         3 => Ok(Phase::Activate),
         4 => Ok(Phase::Done),
         _ => Err("no phase of a view change"),
-    };
-    Batch as (Version, u64, u64, Vec<(i64, Vec<u8>)>): |batch| {
-        let pairs = batch.pairs.iter().map(|(key, value)| (*key, value.to_vec()));
-        (batch.change, batch.from, batch.number, pairs.collect())
-    }, |(change, from, number, pairs)| {
-        let pairs = pairs.into_iter().map(|(key, value)| (key, value.into())).collect();
-        Ok(Batch { change, from, number, pairs })
     };
     Vote as VoteForm: |vote| match vote.clone() {
         Vote::Promised { accepted } => VoteForm::Promised(shared(accepted)),

@@ -4,13 +4,11 @@ pub mod cursor;
 mod fields;
 pub mod json;
 pub mod notes;
-pub mod pairs;
 pub mod peer;
 pub mod pieces;
 pub mod public;
-pub mod roster;
 #[cfg(test)]
 mod samples;
-pub mod sharder;
 
 pub use fields::SharedView;
+pub(crate) use fields::{by_fields, by_form};

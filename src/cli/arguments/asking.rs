@@ -4,8 +4,8 @@ use std::str::FromStr;
 
 use clap::Args;
 
-use crate::cli::given::unquoted;
 use crate::names::NodeId;
+use crate::terminal::given::unquoted;
 
 /// One or more nodes to ask, in this order.
 #[derive(Debug, Clone)]

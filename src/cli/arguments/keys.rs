@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::Asking;
-use crate::cli::given::unquoted;
 use crate::names::Key;
+use crate::terminal::given::unquoted;
 
 /// What an operation on a key depends on.
 #[derive(Debug, Args)]

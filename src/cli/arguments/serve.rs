@@ -2,8 +2,8 @@
 
 use clap::Args;
 
-use crate::cli::logging::Logging;
 use crate::config::Settings;
+use crate::terminal::logging::Logging;
 
 /// Settings of a node.
 #[derive(Debug, Args)]

@@ -22,10 +22,11 @@ use self::history::History;
 use self::measure::Measure;
 use self::report::Report;
 use super::arguments::Bench;
-use super::stop::Stop;
-use super::{Failure, Verdict, both, client, output};
+use super::client;
 use crate::client::ClientError;
 use crate::system;
+use crate::terminal::stop::Stop;
+use crate::terminal::{Failure, Verdict, both, output};
 
 /// A request that is under way, and the report.
 const END_LIMIT: Duration = Duration::from_secs(5);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::measure::{Measure, Waits};
-use crate::cli::output;
+use crate::terminal::output;
 
 /// One part of a bench.
 pub(super) struct Report {

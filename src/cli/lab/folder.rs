@@ -12,10 +12,10 @@ use std::fs::{self, File};
 use std::io::{Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
-use super::super::Failure;
 use super::super::arguments::Lab as Arguments;
 use super::layout::Layout;
 use crate::system;
+use crate::terminal::Failure;
 
 const MARKER: &str = "causeway-lab.json";
 

@@ -4,9 +4,9 @@ use std::net::TcpListener;
 
 use serde_json::{Value, json};
 
-use super::super::Failure;
 use super::super::arguments::Lab as Arguments;
 use crate::names::NodeId;
+use crate::terminal::Failure;
 
 const NODES_DEFAULT: u16 = 5;
 const SPARES_DEFAULT: u16 = 1;

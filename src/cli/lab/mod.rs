@@ -18,11 +18,11 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::arguments::Lab as Arguments;
-use super::stop::Stop;
-use super::{Failure, Verdict, output};
 use crate::client::{Client, ClientError, Status};
 use crate::names::NodeId;
 use crate::telemetry;
+use crate::terminal::stop::Stop;
+use crate::terminal::{Failure, Verdict, output};
 use folder::Folder;
 use process::Process;
 use watch::Condition;

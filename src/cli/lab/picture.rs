@@ -4,11 +4,11 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::super::output;
 use super::folder::Folder;
 use super::layout::Layout;
 use super::process::Process;
 use crate::client::Status;
+use crate::terminal::output;
 
 /// The part that a node plays, by the view.
 pub(super) struct Part {

@@ -7,10 +7,10 @@ use std::process::{ExitStatus, Stdio};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{Child, Command};
 
-use super::super::Failure;
 use super::folder::Folder;
 use crate::names::NodeId;
 use crate::system;
+use crate::terminal::Failure;
 
 /// Lines of a log that are shown when its node fails.
 const TAIL_LINES: usize = 12;

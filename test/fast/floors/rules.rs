@@ -9,6 +9,12 @@ pub(crate) const LINES_MAX: usize = 500;
 /// The highest module below the line: there and further down nothing does I/O.
 const LINE: &str = "wire";
 
+/// Folders above the line that are as pure as what is below it.
+const PURE: [&[&str]; 2] = [
+    &["apps", "master_svr", "decisions"],
+    &["apps", "redis_sharder", "layout"],
+];
+
 /// What below the line nobody may name. The last part is the beginning of a name.
 const OUTSIDE: [&[&str]; 8] = [
     &["tokio"],
@@ -40,7 +46,7 @@ impl Drawings {
             let folder = module_of(path).join("/");
             let may_draw = is_root || path.ends_with("/mod.rs");
             let floors = floors_of(text);
-            (may_draw && (is_root || floors.len() > 1)).then_some((folder, floors))
+            (may_draw && (is_root || !floors.is_empty())).then_some((folder, floors))
         });
         Self(drawn.collect())
     }
@@ -128,7 +134,7 @@ pub(crate) fn faults(drawings: &Drawings, path: &str, text: &str) -> Vec<String>
     faults.iter().map(|fault| format!("{path}: {fault}")).collect()
 }
 
-/// `src/placement/view.rs` is `["placement", "view"]`, `src/lib.rs` is `[]`.
+/// `src/protocol/placement/view.rs` is `["protocol", "placement", "view"]`, `src/lib.rs` is `[]`.
 fn module_of(path: &str) -> Vec<&str> {
     let inside = path.trim_start_matches("src/").trim_end_matches(".rs");
     let parts = inside.split('/');
@@ -157,13 +163,10 @@ fn name_faults(module: &[&str], words: &[&str]) -> Vec<String> {
         .collect()
 }
 
-/// Derives of serde belong to `wire`, so that changing the core cannot change the protocol, and to `cli`
-/// for its output.
+/// Derives of serde belong to `wire`, so that changing the core cannot change the protocol, to `cli` for its
+/// output, and to what the annexes say to others.
 fn derive_faults(module: &[&str], words: &[&str]) -> Vec<String> {
-    if module
-        .first()
-        .is_some_and(|first| ["wire", "cli"].contains(first))
-    {
+    if matches!(module, ["wire" | "cli", ..] | ["apps", _, "messages" | "bodies"]) {
         return Vec::new();
     }
     let derives = words.windows(2).enumerate();
@@ -171,7 +174,7 @@ fn derive_faults(module: &[&str], words: &[&str]) -> Vec<String> {
     let derived = derives.flat_map(|(at, _)| words[at..].iter().take_while(|word| **word != ")"));
     let serde = derived.filter(|word| ["Serialize", "Deserialize"].contains(word));
     serde
-        .map(|word| format!("derives {word} outside wire and cli"))
+        .map(|word| format!("derives {word} outside wire, cli and the messages of apps"))
         .collect()
 }
 
@@ -185,7 +188,8 @@ fn outside_fault(drawings: &Drawings, module: &[&str], named: &[&str]) -> Option
     if ["hyper", "hyper_util"].contains(&named[0]) && !["net", "server"].contains(own) {
         return Some(format!("names {} outside net and server", named.join("::")));
     }
-    let is_outside = drawings.is_below_line(own) && (is_outside(named) || is_half_outside(named));
+    let is_pure = drawings.is_below_line(own) || PURE.iter().any(|folder| module.starts_with(folder));
+    let is_outside = is_pure && (is_outside(named) || is_half_outside(named));
     is_outside.then(|| format!("names {} below the line", named.join("::")))
 }
 

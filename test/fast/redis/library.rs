@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use causeway::sharder::{Found, Repaired, Settings, Sharder, SharderError, Stored};
+use causeway::apps::redis_sharder::{Found, Repaired, Settings, Sharder, SharderError, Stored};
 
 use super::rig::{copies, keys_in, servers_on};
 use crate::ports::free_ports;

@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use causeway::roster::Server;
+use causeway::apps::master_svr::decisions::Server;
 use rustix::process::Signal;
 
 use super::processes::Trio;

@@ -5,8 +5,8 @@ use std::io::{Read, Write};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use causeway::roster::{Beat, Layout, Server};
-use causeway::wire::roster::encode;
+use causeway::apps::master_svr::decisions::{Beat, Layout, Server};
+use causeway::apps::master_svr::messages::encode;
 
 use crate::ports::free_ports;
 use crate::running::Running;

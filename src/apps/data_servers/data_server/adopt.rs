@@ -1,0 +1,185 @@
+//! Going over to a newer list. From then on callers that go by the old one are refused, and that is what
+//! makes moves safe: whoever moves keys has told every server first.
+
+use tokio::time::Instant;
+
+use super::shelf::{Changes, ShelfError};
+use super::{DataServer, HELD_LIMIT, State, is_member};
+use crate::apps::data_servers::messages::{Answer, Membership, Outcome, ServerList, StoredPair};
+use crate::apps::data_servers::place;
+
+impl DataServer {
+    /// Follows `list` under the name that it calls this server by. A transaction never lives through
+    /// it: those that are not decided are aborted before.
+    pub(super) async fn adopt(&self, name: String, list: ServerList) -> Result<Answer, ShelfError> {
+        let began = Instant::now();
+        loop {
+            let mut state = self.state.write().await;
+            if let Some(answer) = settled_already(&state, &name, &list) {
+                return Ok(answer);
+            }
+            let Some(id) = state.transactions.all_staged().into_iter().next() else {
+                let membership = Membership { name, list };
+                let changes = self.changes_for(&state, &membership).await?;
+                self.shelf.store(changes).await?;
+                tracing::info!(version = membership.list.version, servers = ?membership.list.servers, "following a list of servers");
+                state.membership = Some(membership);
+                return Ok(Answer::Done);
+            };
+            drop(state);
+            let over = self.resolve(&id, true).await?;
+            let is_over = matches!(
+                over,
+                Answer::Done | Answer::Outcome(Outcome::Committed | Outcome::Aborted)
+            );
+            if !is_over || began.elapsed() > HELD_LIMIT {
+                return Ok(Answer::Failed("an atomic set cannot be ended yet".to_owned()));
+            }
+        }
+    }
+
+    /// What is stored with a new membership. Who comes back after it was given up has nothing to say any
+    /// more. When a change is over, deletions need not be remembered.
+    async fn changes_for(&self, state: &State, membership: &Membership) -> Result<Changes, ShelfError> {
+        let mut changes = Changes::default();
+        changes.put(place::of_server_list(), membership);
+        let comes_back = comes_back(state, membership);
+        if !comes_back && !membership.list.is_settled() {
+            return Ok(changes);
+        }
+        let mut after = None;
+        loop {
+            let (page, next): (Vec<StoredPair>, _) = self
+                .shelf
+                .list(place::PAIRS, after.as_deref(), usize::MAX)
+                .await?;
+            for pair in page.into_iter().filter(|pair| comes_back || pair.value.is_none()) {
+                changes.forget(place::of_pair(&pair.key));
+            }
+            if next.is_none() {
+                return Ok(changes);
+            }
+            after = next;
+        }
+    }
+}
+
+/// The answer to a list that is no news.
+fn settled_already(state: &State, name: &str, list: &ServerList) -> Option<Answer> {
+    let own = state.membership.as_ref()?;
+    if own.list == *list && own.name == name {
+        return Some(Answer::Done);
+    }
+    if own.list.store != list.store && !is_member(own) {
+        return None;
+    }
+    if own.list.store == list.store && own.list.version <= list.version && own.name != name {
+        // One that was given up in the meantime may join under another name, with nothing of what it had.
+        let is_listed = list.concerned().contains(&own.name);
+        let joins = list.joining.iter().any(|(server, _)| *server == name);
+        if is_listed || is_member(own) && !joins {
+            return Some(Answer::Failed(format!("{name} leads to {}", own.name)));
+        }
+    }
+    let is_news = own.list.store == list.store && own.list.version < list.version;
+    (!is_news).then(|| Answer::OtherServerList(own.list.clone()))
+}
+
+/// This server believes itself a member since before it began to join: it was given up in between.
+fn comes_back(state: &State, new: &Membership) -> bool {
+    let began = new.list.joining.iter().find(|(server, _)| *server == new.name);
+    let own = state.membership.as_ref().filter(|own| is_member(own));
+    matches!((began, own), (Some((_, began)), Some(own)) if own.list.version < *began)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::apps::data_servers::server_list;
+
+    fn names(names: &[&str]) -> Vec<String> {
+        names.iter().map(|name| (*name).to_owned()).collect()
+    }
+
+    fn following(name: &str, list: &ServerList) -> State {
+        let membership = Membership {
+            name: name.to_owned(),
+            list: list.clone(),
+        };
+        State {
+            membership: Some(membership),
+            ..State::default()
+        }
+    }
+
+    fn member(name: &str, list: &ServerList) -> Membership {
+        following(name, list).membership.expect("is one")
+    }
+
+    #[test]
+    fn only_a_newer_list_of_the_same_store_is_news() {
+        let one = server_list::first(&names(&["a:1", "b:1"]));
+        let two = one.settled();
+        let stranger = server_list::first(&names(&["c:1"])).settled().settled();
+        let state = following("a:1", &two);
+        assert_eq!(settled_already(&state, "a:1", &two), Some(Answer::Done));
+        for other in [&one, &stranger] {
+            let told = settled_already(&state, "a:1", other);
+            assert_eq!(told, Some(Answer::OtherServerList(two.clone())));
+        }
+        let three = two.with("c:1").expect("is new");
+        assert_eq!(settled_already(&state, "a:1", &three), None);
+        assert!(matches!(
+            settled_already(&state, "c:1", &three),
+            Some(Answer::Failed(_))
+        ));
+        assert_eq!(settled_already(&State::default(), "a:1", &one), None);
+    }
+
+    #[test]
+    fn a_server_goes_by_one_name() {
+        let first = server_list::first(&names(&["a:1", "b:1"]));
+        let state = following("a:1", &first);
+        let led_to_a = |name: &str, list: &ServerList| {
+            let told = settled_already(&state, name, list);
+            told == Some(Answer::Failed(format!("{name} leads to a:1")))
+        };
+        assert!(led_to_a("b:1", &first) && led_to_a("b:1", &first.settled()));
+        // Its folder was put in the place of the other server's.
+        let without = first.settled().without("a:1", true).expect("another is left");
+        assert!(led_to_a("b:1", &without) && led_to_a("b:1", &without.settled()));
+        let again = without.settled().with("c:1").expect("is new");
+        assert_eq!(
+            settled_already(&state, "c:1", &again),
+            None,
+            "it joins with nothing"
+        );
+    }
+
+    #[test]
+    fn who_was_given_up_and_comes_back_brings_nothing() {
+        let first = server_list::first(&names(&["a:1", "b:1"]));
+        let settled = first.settled();
+        let given_up = settled.without("b:1", true).expect("another is left").settled();
+        let back = given_up.with("b:1").expect("is new");
+        assert!(comes_back(&following("b:1", &settled), &member("b:1", &back)));
+        assert!(!comes_back(&following("a:1", &given_up), &member("a:1", &back)));
+        assert!(!comes_back(&State::default(), &member("a:1", &first)));
+        assert!(!comes_back(&following("a:1", &first), &member("a:1", &settled)));
+        let joining = settled.with("c:1").expect("is new");
+        let over_it = joining.without("b:1", true).expect("others are left");
+        assert!(!comes_back(&following("c:1", &joining), &member("c:1", &over_it)));
+        assert!(!comes_back(
+            &following("a:1", &first),
+            &member("a:1", &first.without("b:1", true).expect("another is left"))
+        ));
+        let removed = settled.without("b:1", false).expect("another is left");
+        let again = removed.settled().with("b:1").expect("is new");
+        assert!(!comes_back(&following("b:1", &settled), &member("b:1", &removed)));
+        let retired = following("b:1", &removed.settled());
+        assert!(
+            !comes_back(&retired, &member("b:1", &again)),
+            "its keys moved off"
+        );
+    }
+}

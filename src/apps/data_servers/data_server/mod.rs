@@ -1,0 +1,283 @@
+//! A data server: pairs on a node of its own, for clients that speak to it alone and for proxies.
+//!
+//! One lock is the whole of its concurrency: changes hold it while they are stored, reads share it, so
+//! that no read sees half of a set and nothing is seen that is not stored. Nobody holds it while another
+//! server is asked.
+//!
+//! A call is carried out to its end even if its caller is gone: what is stored and what is in memory
+//! never part.
+
+mod adopt;
+mod keys;
+mod moves;
+mod open;
+mod outcome;
+mod shelf;
+mod transactions;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderValue, Request, Response};
+use tokio::sync::{RwLock, oneshot};
+
+pub use self::open::{OpenError, config, limits};
+use self::shelf::{Shelf, ShelfError};
+use self::transactions::Transactions;
+use super::calls::{CALL_PATH, LIFE_HEADER, Link};
+use super::face::{self, Everything, Pairs, Seen, Servers, Trouble};
+use crate::apps::data_servers::messages::{
+    Answer, Ask, Call, Datum, Doomed, Fate, Known, Membership, Pair, Stamp,
+};
+use crate::node::{Refusal, Tasks};
+
+/// How long another server may take to say what it decided.
+const DECIDER_LIMIT: Duration = Duration::from_millis(400);
+
+/// How long a change waits for keys that a transaction holds.
+const HELD_LIMIT: Duration = Duration::from_secs(1);
+
+/// Between two looks at a transaction that is not decided.
+const HELD_PAUSE: Duration = Duration::from_millis(5);
+
+/// A data server without its listener.
+#[derive(Debug)]
+pub struct DataServer {
+    /// Where it listens; its name as long as no list has it.
+    address: String,
+    /// The life of its store: two names that lead to one life lead to one server.
+    life: HeaderValue,
+    shelf: Shelf,
+    state: RwLock<State>,
+    link: Link,
+    tasks: Tasks,
+}
+
+/// What is kept in memory of what is on the shelf.
+#[derive(Debug, Default)]
+struct State {
+    membership: Option<Membership>,
+    transactions: Transactions,
+}
+
+impl State {
+    /// What a caller is told that does not go by the list that this server follows.
+    fn objection(&self, stamp: Option<&Stamp>) -> Option<Answer> {
+        let stamp = stamp?;
+        let is_bound = |own: &&Membership| stamp.store == own.list.store || is_member(own);
+        let Some(own) = self.membership.as_ref().filter(is_bound) else {
+            return Some(Answer::Behind);
+        };
+        if *stamp == own.list.stamp() {
+            None
+        } else if stamp.store == own.list.store && stamp.version > own.list.version {
+            Some(Answer::Behind)
+        } else {
+            Some(Answer::OtherServerList(own.list.clone()))
+        }
+    }
+
+    /// What a caller is told that means another server: its name leads here by mistake, and what is known here
+    /// says nothing about that server's keys and decisions.
+    fn misled(&self, call: &Call) -> Option<Answer> {
+        let own = self.membership.as_ref().filter(|own| is_member(own))?;
+        let is_meant = own.name == call.to || matches!(call.ask, Ask::ServerList | Ask::Adopt(_));
+        (!is_meant).then(|| Answer::Failed(format!("{} leads to {}", call.to, own.name)))
+    }
+
+    /// Whether a key may be written here. A server that is in no list takes every key.
+    fn takes(&self, key: &Datum) -> bool {
+        self.membership
+            .as_ref()
+            .is_none_or(|own| !own.list.servers.contains(&own.name) || own.list.owner(key) == Some(&own.name))
+    }
+
+    /// Whether deletions must be remembered, because copies may still be on their way.
+    fn remembers_deletions(&self) -> bool {
+        let own = self.membership.as_ref();
+        own.is_some_and(|own| !own.list.is_settled())
+    }
+}
+
+/// Whether the list that a server follows still has it. One that was removed is free to join another store.
+fn is_member(own: &Membership) -> bool {
+    own.list.concerned().contains(&own.name)
+}
+
+impl DataServer {
+    /// Answers a client or a proxy.
+    pub async fn respond(self: &Arc<Self>, request: Request<Bytes>) -> Response<Bytes> {
+        if request.uri().path() != CALL_PATH {
+            return face::respond(self, request).await;
+        }
+        let answer = match serde_json::from_slice::<Call>(request.body()) {
+            Ok(call) => {
+                let misled = self.state.read().await.misled(&call);
+                match misled {
+                    Some(answer) => answer,
+                    None => self.answer(call).await,
+                }
+            }
+            Err(error) => Answer::Failed(format!("this is no call to a data server: {error}")),
+        };
+        let text = serde_json::to_vec(&answer).expect("these types have names and texts only");
+        let mut response = Response::new(Bytes::from(text));
+        response.headers_mut().insert(LIFE_HEADER, self.life.clone());
+        response
+    }
+
+    /// Answers a call; whoever waits for the answer may go away.
+    async fn answer(self: &Arc<Self>, call: Call) -> Answer {
+        let (reply, answer) = oneshot::channel();
+        let server = Arc::clone(self);
+        self.tasks.spawn(async move {
+            let answer = server.carry_out(call).await;
+            let _ = reply.send(answer.unwrap_or_else(|error| match error {
+                ShelfError::Refused(Refusal::UnknownOutcome { .. }) => Answer::Unconfirmed,
+                error => Answer::Failed(error.to_string()),
+            }));
+        });
+        let stopped = |_| Answer::Failed("the server stops".to_owned());
+        answer.await.unwrap_or_else(stopped)
+    }
+
+    async fn carry_out(&self, call: Call) -> Result<Answer, ShelfError> {
+        let stamp = call.stamp.as_ref();
+        match call.ask {
+            Ask::ServerList => Ok(Answer::Membership(self.state.read().await.membership.clone())),
+            Ask::Adopt(list) => self.adopt(call.to, list).await,
+            Ask::Read { keys, expected } => self.read(stamp, &keys, &expected).await,
+            Ask::List { after, expected } => self.list(stamp, after.as_deref(), &expected).await,
+            Ask::Write { pairs, is_whole } => self.write(stamp, pairs, is_whole).await,
+            Ask::Delete { keys } => self.delete(stamp, keys).await,
+            Ask::Stage(staged) => self.stage(stamp, staged).await,
+            Ask::Commit { id } => self.commit(&id).await.map(Answer::Outcome),
+            Ask::Outcome { id, abort } => self.outcome(&id, abort).await.map(Answer::Outcome),
+            Ask::Resolve { id } => self.resolve(&id, false).await,
+            Ask::Misplaced { after } => self.misplaced(stamp, after.as_deref()).await,
+            Ask::Receive { pairs } => self.receive(stamp, pairs).await,
+            Ask::Drop { keys } => self.drop_moved(stamp, &keys).await,
+        }
+    }
+
+    /// A client's own call: by whatever list this server follows.
+    async fn call(self: &Arc<Self>, ask: Ask) -> Answer {
+        let to = self.address.clone();
+        let stamp = None;
+        self.answer(Call { to, stamp, ask }).await
+    }
+
+    /// Ends what its participants have left behind and forgets what nobody needs to know any more.
+    /// Runs as long as the server.
+    pub async fn keep_tidy(self: Arc<Self>) {
+        let mut pause = tokio::time::interval(Duration::from_millis(500));
+        loop {
+            pause.tick().await;
+            if let Err(error) = self.tidy().await {
+                tracing::warn!(%error, "cannot tidy up after atomic sets");
+            }
+        }
+    }
+}
+
+/// What a client sees that speaks to this server alone.
+impl Pairs for Arc<DataServer> {
+    async fn write(&self, pairs: Vec<Pair>) -> Vec<Fate> {
+        let count = pairs.len();
+        match self
+            .call(Ask::Write {
+                pairs,
+                is_whole: false,
+            })
+            .await
+        {
+            Answer::Each(fates) => fates,
+            Answer::Unconfirmed => vec![Fate::Unknown; count],
+            _ => vec![Fate::Refused; count],
+        }
+    }
+
+    async fn write_all(&self, pairs: Vec<Pair>) -> Result<(), Trouble> {
+        match self
+            .call(Ask::Write {
+                pairs,
+                is_whole: true,
+            })
+            .await
+        {
+            Answer::Each(fates) if fates.iter().all(|fate| *fate == Fate::Done) => Ok(()),
+            Answer::Unconfirmed => Err(Trouble::UnknownOutcome),
+            _ => Err(Trouble::NotStored),
+        }
+    }
+
+    async fn read(&self, keys: Vec<Datum>) -> Vec<Seen> {
+        let count = keys.len();
+        let expected = Vec::new();
+        match self.call(Ask::Read { keys, expected }).await {
+            Answer::Values { values, .. } => values.into_iter().map(seen).collect(),
+            _ => vec![Seen::Unavailable; count],
+        }
+    }
+
+    async fn read_everything(&self) -> Result<Everything, Trouble> {
+        let mut everything = Everything::default();
+        let mut after = None;
+        loop {
+            let expected = Vec::new();
+            let Answer::Page { pairs, next, .. } = self.call(Ask::List { after, expected }).await else {
+                let text = "not everything can be read now; try again";
+                return Err(Trouble::Unavailable(text.to_owned()));
+            };
+            let pairs = pairs.into_iter().filter_map(|pair| {
+                let value = pair.value?;
+                Some(Pair { key: pair.key, value })
+            });
+            everything.pairs.extend(pairs);
+            if next.is_none() {
+                return Ok(everything);
+            }
+            after = next;
+        }
+    }
+
+    async fn delete(&self, keys: Vec<Datum>) -> Vec<Fate> {
+        let count = keys.len();
+        let is_elsewhere = false;
+        let keys = keys.into_iter().map(|key| Doomed { key, is_elsewhere });
+        match self.call(Ask::Delete { keys: keys.collect() }).await {
+            Answer::Each(fates) => fates,
+            Answer::Unconfirmed => vec![Fate::Unknown; count],
+            _ => vec![Fate::Refused; count],
+        }
+    }
+
+    async fn servers(&self) -> Result<Servers, Trouble> {
+        let state = self.state.read().await;
+        Ok(match &state.membership {
+            Some(own) => own.list.to_client(),
+            None => Servers {
+                addresses: vec![self.address.clone()],
+                moving: false,
+            },
+        })
+    }
+
+    async fn add_server(&self, _: String) -> Result<u64, Trouble> {
+        Err(Trouble::NotAProxy)
+    }
+
+    async fn remove_server(&self, _: String, _: bool) -> Result<u64, Trouble> {
+        Err(Trouble::NotAProxy)
+    }
+}
+
+/// How a client sees what a server knows.
+pub(super) fn seen(known: Known) -> Seen {
+    match known {
+        Known::Value(value) => Seen::Value(value),
+        Known::Deleted | Known::Nothing | Known::Clash => Seen::Missing,
+        Known::InDoubt => Seen::Unavailable,
+    }
+}

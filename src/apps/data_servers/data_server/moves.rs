@@ -1,0 +1,82 @@
+//! A data server's part in moving keys: it shows what belongs elsewhere, takes copies in, and drops what
+//! has arrived. Each step may be done again by anybody.
+
+use super::shelf::{Changes, ShelfError};
+use super::{DataServer, State};
+use crate::apps::data_servers::data_server::keys::{known, put};
+use crate::apps::data_servers::messages::{Answer, Datum, Fate, Known, Pair, Stamp, StoredPair};
+use crate::apps::data_servers::place;
+
+/// What moves at a time: little enough that requests in between hardly wait.
+const PAGE_BYTES: usize = 512 * 1024;
+
+impl DataServer {
+    /// Pairs that the list places on others, out of the next page of all pairs.
+    pub(super) async fn misplaced(
+        &self,
+        stamp: Option<&Stamp>,
+        after: Option<&str>,
+    ) -> Result<Answer, ShelfError> {
+        let state = self.state.read().await;
+        if let Some(answer) = state.objection(stamp) {
+            return Ok(answer);
+        }
+        let (mut pairs, next): (Vec<StoredPair>, _) =
+            self.shelf.list(place::PAIRS, after, PAGE_BYTES).await?;
+        pairs.retain(|pair| is_elsewhere(&state, &pair.key));
+        let applied = Vec::new();
+        Ok(Answer::Page { pairs, next, applied })
+    }
+
+    /// Takes in copies. What is here already, be it a value or a deletion, is newer than any copy.
+    pub(super) async fn receive(
+        &self,
+        stamp: Option<&Stamp>,
+        pairs: Vec<Pair>,
+    ) -> Result<Answer, ShelfError> {
+        let state = self.state.write().await;
+        if let Some(answer) = state.objection(stamp) {
+            return Ok(answer);
+        }
+        let (mut changes, mut fates) = (Changes::default(), Vec::with_capacity(pairs.len()));
+        for pair in pairs {
+            let stored = self.shelf.read(&place::of_pair(&pair.key)).await?;
+            let fate = match known(&pair.key, stored) {
+                _ if is_elsewhere(&state, &pair.key) => Fate::Refused,
+                Known::Nothing => Fate::Done,
+                Known::Clash => Fate::Refused,
+                _ => Fate::Missing,
+            };
+            if fate == Fate::Done {
+                put(&mut changes, pair);
+            }
+            fates.push(fate);
+        }
+        self.shelf.store(changes).await?;
+        Ok(Answer::Each(fates))
+    }
+
+    /// Drops copies whose owner has them.
+    pub(super) async fn drop_moved(
+        &self,
+        stamp: Option<&Stamp>,
+        keys: &[Datum],
+    ) -> Result<Answer, ShelfError> {
+        let state = self.state.write().await;
+        if let Some(answer) = state.objection(stamp) {
+            return Ok(answer);
+        }
+        let mut changes = Changes::default();
+        for key in keys.iter().filter(|key| is_elsewhere(&state, key)) {
+            changes.forget(place::of_pair(key));
+        }
+        self.shelf.store(changes).await?;
+        Ok(Answer::Done)
+    }
+}
+
+/// The list that this server follows places the key on another one.
+fn is_elsewhere(state: &State, key: &Datum) -> bool {
+    let own = state.membership.as_ref();
+    own.is_some_and(|own| own.list.owner(key) != Some(&own.name))
+}

@@ -1,0 +1,109 @@
+//! Starting a data server: a node that is a cluster of itself alone, and what it kept.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::HeaderValue;
+use tokio::sync::RwLock;
+use tokio::time::{Instant, sleep};
+
+use super::shelf::{Shelf, ShelfError};
+use super::{DataServer, State};
+use crate::apps::data_servers::body::PAIR_BYTES_MAX;
+use crate::apps::data_servers::messages::{Applied, Staged};
+use crate::apps::data_servers::place;
+use crate::config::{Config, Limits, StoreKind};
+use crate::names::{Incarnation, NodeId};
+use crate::node::{Node, Refusal, Tasks};
+
+/// The node behind every data server is called the same, because nobody but itself ever calls it: its
+/// folder may be served from another address.
+const NODE: &str = "alone:1";
+
+/// A node alone forms its view at once; a disk that is slow to answer takes longer.
+const READY_LIMIT: Duration = Duration::from_secs(30);
+const READY_PAUSE: Duration = Duration::from_millis(2);
+
+/// Why a data server does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error("the store is not ready: {0}")]
+    NotReady(Refusal),
+    #[error("what was kept cannot be read: {0}")]
+    Unreadable(String),
+}
+
+/// What the node behind a data server is started with.
+pub fn config(listen: SocketAddr, data_dir: &Path) -> Config {
+    let node: NodeId = NODE.parse().expect("this is host:port");
+    Config {
+        view: Some(vec![node.clone()]),
+        node,
+        listen,
+        replicas: Some(1),
+        store: StoreKind::Durable {
+            data_dir: data_dir.to_path_buf(),
+        },
+        limits: limits(),
+    }
+}
+
+/// A body may hold several pairs that are as large as they may be; and a call, a little more than the
+/// body that it was made of.
+pub fn limits() -> Limits {
+    Limits {
+        value_bytes_max: PAIR_BYTES_MAX,
+        ..Limits::default()
+    }
+}
+
+impl DataServer {
+    /// Takes up what the node kept, once the node serves.
+    pub async fn open(address: String, node: Arc<Node>, tasks: Tasks) -> Result<Arc<Self>, OpenError> {
+        let life = node.situation().incarnation;
+        let shelf = Shelf::new(node);
+        let began = Instant::now();
+        let state = loop {
+            match recall(&shelf).await {
+                Ok(state) => break state,
+                Err(ShelfError::Refused(_)) if began.elapsed() < READY_LIMIT => sleep(READY_PAUSE).await,
+                Err(ShelfError::Refused(refusal)) => return Err(OpenError::NotReady(refusal)),
+                Err(error) => return Err(OpenError::Unreadable(error.to_string())),
+            }
+        };
+        let server = Arc::new(Self {
+            address,
+            life: life_header(life),
+            shelf,
+            state: RwLock::new(state),
+            link: Default::default(),
+            tasks,
+        });
+        server.tasks.spawn(Arc::clone(&server).keep_tidy());
+        Ok(server)
+    }
+}
+
+fn life_header(life: Incarnation) -> HeaderValue {
+    let Incarnation { started_ms, random } = life;
+    HeaderValue::from_str(&format!("{started_ms:016x}{random:016x}")).expect("digits are a header value")
+}
+
+async fn recall(shelf: &Shelf) -> Result<State, ShelfError> {
+    let now = Instant::now();
+    let mut state = State {
+        membership: shelf.read(&place::of_server_list()).await?,
+        ..State::default()
+    };
+    let (staged, _) = shelf.list::<Staged>(place::STAGED, None, usize::MAX).await?;
+    for staged in staged {
+        state.transactions.stage(staged, now);
+    }
+    let (applied, _) = shelf.list::<Applied>(place::APPLIED, None, usize::MAX).await?;
+    for applied in applied {
+        state.transactions.applied(applied, now);
+    }
+    Ok(state)
+}

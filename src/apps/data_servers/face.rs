@@ -1,0 +1,355 @@
+//! The public face of pairs, the same for a proxy and for a data server: from a request to calls of
+//! [`Pairs`], and from their results to a reply.
+
+use bytes::Bytes;
+use http::{Method, Request, Response};
+use percent_encoding::percent_decode_str;
+
+use super::body::{self, AskedKey};
+use super::reply::{self, Misunderstood};
+use crate::apps::data_servers::messages::{Datum, Fate, Pair};
+use crate::names::NodeId;
+use crate::text;
+
+/// What a reader learns of a key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Seen {
+    Value(Datum),
+    Missing,
+    /// Whoever has it, if anybody has, cannot be asked.
+    Unavailable,
+}
+
+/// All pairs that can be had.
+#[derive(Debug, Default)]
+pub(super) struct Everything {
+    pub(super) pairs: Vec<Pair>,
+    /// Servers whose pairs are not among them.
+    pub(super) unreachable: Vec<String>,
+}
+
+/// The list of servers.
+#[derive(Debug)]
+pub(super) struct Servers {
+    pub(super) addresses: Vec<String>,
+    /// A change of the list is under way, and keys are still on their way.
+    pub(super) moving: bool,
+}
+
+/// Why something was not done as a whole.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Trouble {
+    #[error("not all pairs can be stored, so none was")]
+    NotStored,
+    #[error("{0}")]
+    Unavailable(String),
+    #[error(
+        "whether the pairs are stored is not known: the server that decides does not answer; all of them are, or none"
+    )]
+    UnknownOutcome,
+    #[error("{0} is a server already")]
+    AlreadyThere(String),
+    #[error("{name} leads to {server}, which is a server already")]
+    SameServer { name: String, server: String },
+    #[error(
+        "{one} and {other} lead to one data server, or to copies of one folder; name each server once, by the same name at every proxy"
+    )]
+    NamedTwice { one: String, other: String },
+    #[error(
+        "{name} leads to {server}, so the list cannot be changed; make {name} lead to its own server again, or give up what only that had with DELETE /servers/{name}?force=true"
+    )]
+    Misled { name: String, server: String },
+    #[error("{0} serves another list of servers; its keys would be lost")]
+    OtherStore(String),
+    #[error("{0} is the last server; its keys have nowhere to go")]
+    LastServer(String),
+    #[error("{server} {why}, or give up what only that has with ?force=true")]
+    WouldLoseKeys { server: String, why: String },
+    #[error("{0} is no server of this list")]
+    NotThere(String),
+    #[error("the change is not finished: {0}; it goes on by itself")]
+    Unfinished(String),
+    #[error("this is a data server; the list is changed at a proxy")]
+    NotAProxy,
+}
+
+/// What stands behind the face. Each answer is in the order of the question.
+pub(super) trait Pairs: Send + Sync {
+    fn write(&self, pairs: Vec<Pair>) -> impl Future<Output = Vec<Fate>> + Send;
+
+    /// All of them, on all servers, or none.
+    fn write_all(&self, pairs: Vec<Pair>) -> impl Future<Output = Result<(), Trouble>> + Send;
+
+    fn read(&self, keys: Vec<Datum>) -> impl Future<Output = Vec<Seen>> + Send;
+
+    fn read_everything(&self) -> impl Future<Output = Result<Everything, Trouble>> + Send;
+
+    fn delete(&self, keys: Vec<Datum>) -> impl Future<Output = Vec<Fate>> + Send;
+
+    fn servers(&self) -> impl Future<Output = Result<Servers, Trouble>> + Send;
+
+    /// Adds a server and moves its share to it; how many keys moved.
+    fn add_server(&self, server: String) -> impl Future<Output = Result<u64, Trouble>> + Send;
+
+    /// Moves a server's keys off and removes it; with `force`, gives them up if it does not answer.
+    fn remove_server(&self, server: String, force: bool)
+    -> impl Future<Output = Result<u64, Trouble>> + Send;
+}
+
+/// Answers one request.
+pub(super) async fn respond(pairs: &impl Pairs, request: Request<Bytes>) -> Response<Bytes> {
+    let (parts, body) = request.into_parts();
+    match parse(
+        &parts.method,
+        parts.uri.path(),
+        parts.uri.query().unwrap_or(""),
+        &body,
+    ) {
+        Ok(operation) => act(pairs, operation).await,
+        Err(why) => reply::misunderstood(why),
+    }
+}
+
+/// What a request asks for.
+#[derive(Debug, PartialEq)]
+enum Operation {
+    Set {
+        pairs: Vec<body::AskedPair>,
+        atomic: bool,
+    },
+    FetchAll,
+    Fetch(Vec<AskedKey>),
+    Query(Vec<AskedKey>),
+    Delete(Vec<AskedKey>),
+    Servers,
+    AddServer(String),
+    RemoveServer {
+        server: String,
+        force: bool,
+    },
+    Alive,
+}
+
+fn parse(method: &Method, path: &str, query: &str, body: &[u8]) -> Result<Operation, Misunderstood> {
+    let bad_body = Misunderstood::Body;
+    let path = match path.strip_suffix('/') {
+        Some(shorter) if !shorter.is_empty() => shorter,
+        _ => path,
+    };
+    // To HEAD the reply is that to GET; the connection leaves out its body.
+    let method = if method == Method::HEAD {
+        &Method::GET
+    } else {
+        method
+    };
+    match (path, method.as_str()) {
+        ("/set", "PUT" | "POST") => {
+            let pairs = body::pairs(body).map_err(bad_body)?;
+            let atomic = flag(query, "atomic")?;
+            Ok(Operation::Set { pairs, atomic })
+        }
+        ("/fetch", "GET") => Ok(Operation::FetchAll),
+        ("/fetch", "POST") => body::keys(body).map(Operation::Fetch).map_err(bad_body),
+        ("/query", "POST") => body::keys(body).map(Operation::Query).map_err(bad_body),
+        ("/delete", "POST") => {
+            only(query, &[])?;
+            body::keys(body).map(Operation::Delete).map_err(bad_body)
+        }
+        ("/servers", "GET") => Ok(Operation::Servers),
+        ("/servers", "POST") => {
+            only(query, &[])?;
+            let server = body::server(body).map_err(bad_body)?;
+            address(&server).map(Operation::AddServer)
+        }
+        ("/livez", "GET") => Ok(Operation::Alive),
+        ("/set", _) => Err(Misunderstood::Method("PUT, POST")),
+        ("/fetch" | "/servers", _) => Err(Misunderstood::Method("GET, POST")),
+        ("/query" | "/delete", _) => Err(Misunderstood::Method("POST")),
+        ("/livez", _) => Err(Misunderstood::Method("GET")),
+        (other, method) => match (other.strip_prefix("/servers/"), method) {
+            (Some(server), "DELETE") => {
+                let server = percent_decode_str(server).decode_utf8_lossy();
+                let (server, force) = (address(&server)?, flag(query, "force")?);
+                Ok(Operation::RemoveServer { server, force })
+            }
+            (Some(_), _) => Err(Misunderstood::Method("DELETE")),
+            (None, _) => Err(Misunderstood::Path(other.to_owned())),
+        },
+    }
+}
+
+/// The address of a server, spelled as all proxies spell it.
+fn address(text: &str) -> Result<String, Misunderstood> {
+    let node: Result<NodeId, _> = text.trim().parse();
+    node.map(|node| node.as_str().to_owned())
+        .map_err(|error| Misunderstood::Body(error.to_string()))
+}
+
+/// A parameter that is on, off or not there, and the only one: a slip in its name would be passed over.
+fn flag(query: &str, name: &str) -> Result<bool, Misunderstood> {
+    let values = only(query, &[name])?;
+    let bad = |text: String| Err(Misunderstood::Parameter(text));
+    let mut meanings = values.iter().map(|value| meaning(value));
+    let first = meanings.next().unwrap_or(Some(false));
+    match first {
+        Some(_) if meanings.any(|meaning| meaning != first) => bad(format!(
+            "{name} was given more than once with different values; give it once"
+        )),
+        Some(is_on) => Ok(is_on),
+        None => bad(format!("{name}={}: write true or false", values[0])),
+    }
+}
+
+fn meaning(value: &str) -> Option<bool> {
+    match value.trim().to_ascii_lowercase().as_str() {
+        "false" | "0" => Some(false),
+        "true" | "1" | "" => Some(true),
+        _ => None,
+    }
+}
+
+/// The values of the parameters, which have these names and no other.
+fn only(query: &str, known: &[&str]) -> Result<Vec<String>, Misunderstood> {
+    let parameters: Vec<(String, String)> = serde_urlencoded::from_str(query)
+        .map_err(|error| Misunderstood::Parameter(format!("the query cannot be read: {error}")))?;
+    let stranger = parameters
+        .iter()
+        .find(|(name, _)| !known.contains(&name.as_str()));
+    if let Some((name, _)) = stranger {
+        let advice = match text::nearest(name, known) {
+            Some(meant) => format!("did you mean {meant}?"),
+            None if known.is_empty() => "this path takes none".to_owned(),
+            None => format!("there is {}", known.join(", ")),
+        };
+        let text = format!("{name} is no parameter here; {advice}");
+        return Err(Misunderstood::Parameter(text));
+    }
+    Ok(parameters.into_iter().map(|(_, value)| value).collect())
+}
+
+async fn act(pairs: &impl Pairs, operation: Operation) -> Response<Bytes> {
+    match operation {
+        Operation::Set { pairs: asked, atomic } if atomic => set_all(pairs, &asked).await,
+        Operation::Set { pairs: asked, .. } => {
+            let wanted = asked.iter().map(body::AskedPair::pair);
+            let fates = for_those(wanted, Fate::Refused, |wanted| pairs.write(wanted)).await;
+            reply::set(&asked, &fates)
+        }
+        Operation::FetchAll => match pairs.read_everything().await {
+            Ok(everything) => reply::everything(&everything),
+            Err(trouble) => reply::trouble(&trouble),
+        },
+        Operation::Fetch(asked) => {
+            let seen = for_those(keys(&asked), Seen::Missing, |keys| pairs.read(keys)).await;
+            reply::fetched(&asked, &seen)
+        }
+        Operation::Query(asked) => {
+            let seen = for_those(keys(&asked), Seen::Missing, |keys| pairs.read(keys)).await;
+            reply::queried(&asked, &seen)
+        }
+        Operation::Delete(asked) => {
+            let fates = for_those(keys(&asked), Fate::Refused, |keys| pairs.delete(keys)).await;
+            reply::deleted(&asked, &fates)
+        }
+        Operation::Servers => match pairs.servers().await {
+            Ok(servers) => reply::servers(&servers),
+            Err(trouble) => reply::trouble(&trouble),
+        },
+        Operation::AddServer(server) => changed(pairs, pairs.add_server(server).await).await,
+        Operation::RemoveServer { server, force } => {
+            changed(pairs, pairs.remove_server(server, force).await).await
+        }
+        Operation::Alive => reply::alive(),
+    }
+}
+
+async fn set_all(pairs: &impl Pairs, asked: &[body::AskedPair]) -> Response<Bytes> {
+    let wanted: Option<Vec<Pair>> = asked.iter().map(body::AskedPair::pair).collect();
+    let stored = match wanted {
+        Some(wanted) if !wanted.is_empty() => pairs.write_all(wanted).await,
+        Some(_) => Ok(()),
+        None => Err(Trouble::NotStored),
+    };
+    let all = |fate| vec![fate; asked.len()];
+    match stored {
+        Ok(()) => reply::set(asked, &all(Fate::Done)),
+        Err(Trouble::NotStored) => reply::set(asked, &all(Fate::Refused)),
+        Err(trouble) => reply::trouble(&trouble),
+    }
+}
+
+fn keys(asked: &[AskedKey]) -> impl Iterator<Item = Option<Datum>> {
+    asked.iter().map(|asked| asked.key.clone())
+}
+
+/// Asks for those that mean something; the others get `otherwise`.
+async fn for_those<T, A, F>(
+    wanted: impl Iterator<Item = Option<T>>,
+    otherwise: A,
+    ask: impl FnOnce(Vec<T>) -> F,
+) -> Vec<A>
+where
+    A: Clone,
+    F: Future<Output = Vec<A>>,
+{
+    let wanted: Vec<Option<T>> = wanted.collect();
+    let known: Vec<bool> = wanted.iter().map(Option::is_some).collect();
+    let wanted: Vec<T> = wanted.into_iter().flatten().collect();
+    let answers = if wanted.is_empty() {
+        Vec::new()
+    } else {
+        ask(wanted).await
+    };
+    let mut answers = answers.into_iter();
+    let each = known
+        .into_iter()
+        .map(|known| if known { answers.next() } else { None });
+    each.map(|answer| answer.unwrap_or_else(|| otherwise.clone()))
+        .collect()
+}
+
+async fn changed(pairs: &impl Pairs, outcome: Result<u64, Trouble>) -> Response<Bytes> {
+    match (outcome, pairs.servers().await) {
+        (Ok(keys_moved), Ok(servers)) => reply::changed(&servers, keys_moved),
+        (Err(trouble), _) | (_, Err(trouble)) => reply::trouble(&trouble),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(method: &str, target: &str) -> Result<Operation, String> {
+        let (path, query) = target.split_once('?').unwrap_or((target, ""));
+        let method = method.parse().expect("is a method");
+        parse(&method, path, query, b"[]").map_err(|why| format!("{why:?}"))
+    }
+
+    #[test]
+    fn a_slip_in_a_parameter_is_not_passed_over() {
+        for (method, target, part) in [
+            ("PUT", "/set?atmoic=true", "did you mean atomic?"),
+            ("PUT", "/set?Atomic=true", "did you mean atomic?"),
+            (
+                "PUT",
+                "/set?dry_run=true",
+                "dry_run is no parameter here; there is atomic",
+            ),
+            ("PUT", "/set?atomic=perhaps", "write true or false"),
+            ("PUT", "/set?atomic=true&atomic=false", "more than once"),
+            ("POST", "/delete?dry_run=true", "this path takes none"),
+            ("POST", "/servers?dryrun=1", "this path takes none"),
+            ("DELETE", "/servers/a:1?forced=true", "did you mean force?"),
+        ] {
+            let why = told(method, target).expect_err(target);
+            assert!(why.contains(part), "{target}: {why}");
+        }
+        let atomic = Ok(Operation::Set {
+            pairs: Vec::new(),
+            atomic: true,
+        });
+        for query in ["atomic", "atomic=true", "atomic=TRUE", "atomic=1&atomic=true"] {
+            assert_eq!(told("PUT", &format!("/set?{query}")), atomic, "{query}");
+        }
+    }
+}

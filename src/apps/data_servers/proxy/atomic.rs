@@ -1,0 +1,173 @@
+//! An atomic set over several servers, in two steps: everybody stages its share and holds its keys, then
+//! the first participant decides, in one stored change of its own. See `data_servers` for why nobody sees half.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use tokio::time::Instant;
+
+use super::following::{Following, Unanswered};
+use super::{Proxy, ROUNDS_MAX, bytes_of, deadline};
+use crate::apps::data_servers::face::Trouble;
+use crate::apps::data_servers::messages::{Answer, Ask, Fate, Outcome, Pair, Staged, Transaction};
+
+/// What is kept of the time for a set, for deciding when all have staged.
+const DECISION_TIME: Duration = Duration::from_millis(400);
+
+/// Why one attempt came to nothing.
+enum Undone {
+    /// Nothing is stored, and another attempt may do: the list has changed.
+    Again,
+    Trouble(Trouble),
+}
+
+impl Proxy {
+    pub(super) async fn set_whole(&self, pairs: Vec<Pair>) -> Result<(), Trouble> {
+        let deadline = deadline(pairs.len(), bytes_of(&pairs));
+        for _ in 0..ROUNDS_MAX {
+            let following = self.following(deadline).await.map_err(|_| Trouble::NotStored)?;
+            self.fence(&following, deadline).await;
+            let mut shares: BTreeMap<String, Vec<Pair>> = BTreeMap::new();
+            for pair in &pairs {
+                let owner = following.list.owner(&pair.key);
+                let owner = owner.filter(|_| following.is_usable(&pair.key));
+                let owner = owner.ok_or(Trouble::NotStored)?;
+                shares.entry(owner.clone()).or_default().push(pair.clone());
+            }
+            let done = match shares.len() {
+                1 => self.set_on_one(&following, shares, deadline).await,
+                _ => self.set_on_several(&following, shares, deadline).await,
+            };
+            match done {
+                Ok(()) => return Ok(()),
+                Err(Undone::Again) if Instant::now() + DECISION_TIME < deadline => {}
+                Err(Undone::Again) => return Err(Trouble::NotStored),
+                Err(Undone::Trouble(trouble)) => return Err(trouble),
+            }
+        }
+        Err(Trouble::NotStored)
+    }
+
+    async fn set_on_one(
+        &self,
+        following: &Following,
+        shares: BTreeMap<String, Vec<Pair>>,
+        deadline: Instant,
+    ) -> Result<(), Undone> {
+        let (server, pairs) = shares.into_iter().next().expect("there is one share");
+        let ask = Ask::Write {
+            pairs,
+            is_whole: true,
+        };
+        match self.ask(following, &server, ask, deadline).await {
+            Ok(Answer::Each(fates)) if fates.iter().all(|fate| *fate == Fate::Done) => Ok(()),
+            Err(Unanswered::Stale) => Err(Undone::Again),
+            Err(Unanswered::Unconfirmed(_)) => Err(Undone::Trouble(Trouble::UnknownOutcome)),
+            Ok(_) | Err(Unanswered::Silent(_)) => Err(Undone::Trouble(Trouble::NotStored)),
+        }
+    }
+
+    async fn set_on_several(
+        &self,
+        following: &Following,
+        shares: BTreeMap<String, Vec<Pair>>,
+        deadline: Instant,
+    ) -> Result<(), Undone> {
+        let transaction = Transaction {
+            id: format!("{:032x}", rand::random::<u128>()),
+            participants: shares.keys().cloned().collect(),
+        };
+        if let Err(reason) = self
+            .stage(following, &transaction, shares, deadline - DECISION_TIME)
+            .await
+        {
+            self.abort(following, &transaction, deadline).await;
+            return Err(match reason {
+                Unanswered::Stale => Undone::Again,
+                Unanswered::Silent(_) | Unanswered::Unconfirmed(_) => Undone::Trouble(Trouble::NotStored),
+            });
+        }
+        let decided = self.decide(following, &transaction, deadline).await;
+        self.tell_outcome(following, &transaction, deadline).await;
+        match decided {
+            Some(Outcome::Committed) => Ok(()),
+            // A server decided against it, most likely to follow a newer list.
+            Some(_) => Err(Undone::Again),
+            None => Err(Undone::Trouble(Trouble::UnknownOutcome)),
+        }
+    }
+
+    /// One after the other, and in the same order by every proxy: the first participant must have staged
+    /// before any other does, and two sets with common keys never wait for each other.
+    async fn stage(
+        &self,
+        following: &Following,
+        transaction: &Transaction,
+        shares: BTreeMap<String, Vec<Pair>>,
+        deadline: Instant,
+    ) -> Result<(), Unanswered> {
+        for (server, pairs) in shares {
+            let transaction = transaction.clone();
+            let ask = Ask::Stage(Staged { transaction, pairs });
+            match self.ask(following, &server, ask, deadline).await? {
+                Answer::Done => {}
+                _ => return Err(Unanswered::Silent(format!("{server} cannot take its share"))),
+            }
+        }
+        Ok(())
+    }
+
+    /// The commit point. If the answer is lost, the first participant is asked what it did.
+    async fn decide(
+        &self,
+        following: &Following,
+        transaction: &Transaction,
+        deadline: Instant,
+    ) -> Option<Outcome> {
+        let id = &transaction.id;
+        let commit = Ask::Commit { id: id.clone() };
+        let in_the_middle = Instant::now() + DECISION_TIME / 2;
+        let outcome = Ask::Outcome {
+            id: id.clone(),
+            abort: true,
+        };
+        let decider = &transaction.participants[0];
+        for (ask, until) in [(commit, in_the_middle), (outcome, deadline)] {
+            if let Some(Answer::Outcome(outcome)) = self.ask_of(following, decider, ask, until).await {
+                return Some(outcome);
+            }
+        }
+        None
+    }
+
+    async fn abort(&self, following: &Following, transaction: &Transaction, deadline: Instant) {
+        let ask = Ask::Outcome {
+            id: transaction.id.clone(),
+            abort: true,
+        };
+        let decider = &transaction.participants[0];
+        self.ask_of(following, decider, ask, deadline).await;
+        self.tell_outcome(following, transaction, deadline).await;
+    }
+
+    /// Those that are not reached find out when they are asked for the keys, or by themselves.
+    async fn tell_outcome(&self, following: &Following, transaction: &Transaction, deadline: Instant) {
+        let told = transaction.participants[1..].iter().map(|server| {
+            let id = transaction.id.clone();
+            self.ask_of(following, server, Ask::Resolve { id }, deadline)
+        });
+        join_all(told).await;
+    }
+
+    /// Asks about a transaction: that is not bound to a list, because no list changes its outcome.
+    async fn ask_of(
+        &self,
+        following: &Following,
+        server: &str,
+        ask: Ask,
+        deadline: Instant,
+    ) -> Option<Answer> {
+        self.ask(following, server, ask, deadline).await.ok()
+    }
+}

@@ -1,0 +1,270 @@
+//! Changing the list of servers, and moving the keys that this moves. Every step may be repeated and be
+//! taken by any proxy, so a change that somebody has left is carried on by whoever finds it.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use tokio::time::{Instant, sleep, timeout};
+
+use super::Proxy;
+use super::following::{Following, Unanswered, named_once};
+use super::met::Met;
+use crate::apps::data_servers::calls::NoAnswer;
+use crate::apps::data_servers::face::Trouble;
+use crate::apps::data_servers::messages::{Answer, Ask, Datum, Fate, Pair, ServerList, StoredPair};
+use crate::apps::data_servers::server_list::NoChange;
+
+/// How long whoever changes the list waits for the keys to have moved; they go on moving afterwards.
+const MOVE_LIMIT: Duration = Duration::from_secs(60);
+
+/// For one step of a move.
+const STEP_LIMIT: Duration = Duration::from_secs(5);
+
+/// Between two attempts to reach a server that is starting.
+const MEET_PAUSE: Duration = Duration::from_millis(50);
+
+impl From<NoChange> for Trouble {
+    fn from(reason: NoChange) -> Self {
+        match reason {
+            NoChange::AlreadyThere(server) => Self::AlreadyThere(server),
+            NoChange::NotThere(server) => Self::NotThere(server),
+            NoChange::Last(server) => Self::LastServer(server),
+        }
+    }
+}
+
+impl From<Unanswered> for Trouble {
+    fn from(reason: Unanswered) -> Self {
+        Self::Unfinished(match reason {
+            Unanswered::Silent(text) | Unanswered::Unconfirmed(text) => text,
+            Unanswered::Stale => "another proxy has carried it on".to_owned(),
+        })
+    }
+}
+
+impl Proxy {
+    /// Adds a server; how many keys moved.
+    pub(super) async fn add(&self, server: &str) -> Result<u64, Trouble> {
+        let _changing = self.changing.lock().await;
+        let list = self.newest_list().await?;
+        if let Some(name) = list.name_of(server) {
+            return Err(Trouble::AlreadyThere(name.clone()));
+        }
+        let joining = self.meet_patiently(server).await;
+        let joining = joining.map_err(|error| Trouble::Unavailable(error.to_string()))?;
+        if let Some(own) = joining.own_name() {
+            let is_of_this_store = joining.membership.iter().all(|own| own.list.store == list.store);
+            if !is_of_this_store {
+                return Err(Trouble::OtherStore(server.to_owned()));
+            }
+            if list.servers.iter().any(|listed| listed == own) {
+                let (name, server) = (server.to_owned(), own.to_owned());
+                return Err(Trouble::SameServer { name, server });
+            }
+        }
+        let list = self.settle_first(list).await?;
+        self.begin(&list, list.with(server)?).await
+    }
+
+    /// Removes a server; how many keys moved.
+    pub(super) async fn remove(&self, server: &str, force: bool) -> Result<u64, Trouble> {
+        let _changing = self.changing.lock().await;
+        let list = self.newest_list().await?;
+        let server = list.name_of(server).map_or(server, String::as_str);
+        list.without(server, false)?;
+        let met = self.meet_patiently(server).await;
+        let why = match met.as_ref().map(|met| met.instead_of(server)) {
+            Ok(None) => None,
+            Ok(Some(other)) => Some(format!(
+                "leads to {other}, and its keys would be lost; make it lead to its own server again"
+            )),
+            Err(_) => Some("does not answer, and its keys would be lost; start it".to_owned()),
+        };
+        match (why, force) {
+            (Some(why), false) => {
+                let server = server.to_owned();
+                Err(Trouble::WouldLoseKeys { server, why })
+            }
+            // A change that it has a part in would never end, so this one goes over it.
+            (Some(_), true) => self.begin(&list, list.without(server, true)?).await,
+            (None, _) => {
+                let list = self.settle_first(list.clone()).await?;
+                self.begin(&list, list.without(server, false)?).await
+            }
+        }
+    }
+
+    /// The list that is followed, as new as any server has it; waited for while the servers are starting.
+    async fn newest_list(&self) -> Result<ServerList, Trouble> {
+        self.following(Instant::now() + STEP_LIMIT).await?;
+        Ok(self.look_around().await?.list.clone())
+    }
+
+    /// The list when no change is under way any more.
+    async fn settle_first(&self, list: ServerList) -> Result<ServerList, Trouble> {
+        if list.is_settled() {
+            return Ok(list);
+        }
+        self.meet_all(&list).await?;
+        let following = self.look_around().await?;
+        if !following.list.is_settled() {
+            self.carry_on(&following).await?;
+        }
+        Ok(self.following(Instant::now()).await?.list.clone())
+    }
+
+    /// Who a server is. One that is starting or paused has the time that every step of a move has.
+    async fn meet_patiently(&self, server: &str) -> Result<Met, NoAnswer> {
+        let deadline = Instant::now() + STEP_LIMIT;
+        loop {
+            let rest = deadline.saturating_duration_since(Instant::now());
+            match self.meet(server, rest).await {
+                Err(_) if Instant::now() + MEET_PAUSE < deadline => sleep(MEET_PAUSE).await,
+                met => return met,
+            }
+        }
+    }
+
+    /// Waits until everybody answers that a list needs, each as the server that its name stands for.
+    async fn meet_all(&self, list: &ServerList) -> Result<(), Trouble> {
+        let concerned = list.concerned();
+        let answers = join_all(concerned.iter().map(|server| self.meet_patiently(server))).await;
+        let mut met = Vec::new();
+        for (server, answer) in concerned.iter().zip(answers) {
+            let answer = answer.map_err(|error| {
+                Trouble::Unavailable(format!(
+                    "a change needs every server, and {server} does not answer: {error}"
+                ))
+            })?;
+            met.push((server.as_str(), answer));
+        }
+        for (name, met) in &met {
+            let joins = list.joining.iter().any(|(joining, _)| joining == name);
+            if let Some(server) = met.instead_of(name).filter(|_| !joins) {
+                let (name, server) = ((*name).to_owned(), server.to_owned());
+                return Err(Trouble::Misled { name, server });
+            }
+        }
+        named_once(&met.iter().map(|(name, met)| (*name, met)).collect::<Vec<_>>())
+    }
+
+    /// Begins a change, once everybody that it needs answers. The first server of the list before takes
+    /// only one list as the next, so two proxies never go different ways.
+    async fn begin(&self, before: &ServerList, next: ServerList) -> Result<u64, Trouble> {
+        self.meet_all(&next).await?;
+        let arbiter = before
+            .arbiter(&next.lost)
+            .expect("a list never becomes empty")
+            .clone();
+        let following = Following::new(next);
+        let deadline = Instant::now() + STEP_LIMIT;
+        self.tell(&following, &arbiter, deadline).await?;
+        self.learn(following.list.clone());
+        self.carry_on(&following).await
+    }
+
+    /// Carries on a change that this proxy may not have begun.
+    pub(super) async fn finish_change(&self, following: &Following) -> Result<u64, Trouble> {
+        match self.changing.try_lock() {
+            Ok(_changing) => self.carry_on(following).await,
+            Err(_) => Ok(0),
+        }
+    }
+
+    async fn carry_on(&self, following: &Following) -> Result<u64, Trouble> {
+        let moved = timeout(MOVE_LIMIT, self.move_keys(following)).await;
+        let still_moving = |_| Err(Trouble::Unfinished("the keys are still moving".to_owned()));
+        let trouble = match moved.unwrap_or_else(still_moving) {
+            Ok(moved) => return Ok(moved),
+            Err(trouble) => trouble,
+        };
+        // Another proxy may have been faster; what it moved is not counted here.
+        match self.look_around().await {
+            Ok(now) if now.list.is_settled() && now.list.version > following.list.version => Ok(0),
+            _ => Err(trouble),
+        }
+    }
+
+    /// Tells everybody, moves every key that is not where it belongs, and says that this is done.
+    async fn move_keys(&self, following: &Following) -> Result<u64, Trouble> {
+        let concerned = following.list.concerned();
+        for server in &concerned {
+            self.tell(following, server, Instant::now() + STEP_LIMIT).await?;
+        }
+        let mut moved = 0;
+        for server in &concerned {
+            moved += self.empty_out(following, server).await?;
+        }
+        let settled = Following::new(following.list.settled());
+        let arbiter = settled.list.servers[0].clone();
+        self.tell(&settled, &arbiter, Instant::now() + STEP_LIMIT).await?;
+        self.learn(settled.list.clone());
+        let others = concerned.iter().filter(|server| **server != arbiter);
+        let told = others.map(|server| self.tell(&settled, server, Instant::now() + STEP_LIMIT));
+        // Who is not reached is told by the next one that asks it for something.
+        join_all(told).await;
+        tracing::info!(moved, servers = ?settled.list.servers, "the servers have changed");
+        Ok(moved)
+    }
+
+    /// Moves what a server has and another one owns.
+    async fn empty_out(&self, following: &Following, server: &str) -> Result<u64, Trouble> {
+        let (mut moved, mut after) = (0, None);
+        loop {
+            let ask = Ask::Misplaced { after };
+            let page = self
+                .ask(following, server, ask, Instant::now() + STEP_LIMIT)
+                .await?;
+            let Answer::Page { pairs, next, .. } = page else {
+                return Err(Trouble::Unfinished(format!("{server} answered {page:?}")));
+            };
+            let (taken, keys) = self.hand_out(following, pairs).await?;
+            moved += taken;
+            if !keys.is_empty() {
+                let ask = Ask::Drop { keys };
+                self.ask(following, server, ask, Instant::now() + STEP_LIMIT)
+                    .await?;
+            }
+            if next.is_none() {
+                return Ok(moved);
+            }
+            after = next;
+        }
+    }
+
+    /// Gives pairs to their owners; how many were news there, and the keys whose copies may be dropped.
+    async fn hand_out(
+        &self,
+        following: &Following,
+        pairs: Vec<StoredPair>,
+    ) -> Result<(u64, Vec<Datum>), Trouble> {
+        let (mut shares, mut dropped) = (BTreeMap::<String, Vec<Pair>>::new(), Vec::new());
+        for StoredPair { key, value } in pairs {
+            let owner = following.list.owner(&key).expect("a list is never empty").clone();
+            match value {
+                Some(value) => shares.entry(owner).or_default().push(Pair { key, value }),
+                // Left from a change before this one; the owner knows.
+                None => dropped.push(key),
+            }
+        }
+        let mut taken = 0;
+        for (owner, pairs) in shares {
+            let keys: Vec<Datum> = pairs.iter().map(|pair| pair.key.clone()).collect();
+            let ask = Ask::Receive { pairs };
+            let received = self
+                .ask(following, &owner, ask, Instant::now() + STEP_LIMIT)
+                .await?;
+            let Answer::Each(fates) = received else {
+                return Err(Trouble::Unfinished(format!("{owner} answered {received:?}")));
+            };
+            taken += fates.iter().filter(|fate| **fate == Fate::Done).count() as u64;
+            let arrived = keys
+                .into_iter()
+                .zip(fates)
+                .filter(|(_, fate)| *fate != Fate::Refused);
+            dropped.extend(arrived.map(|(key, _)| key));
+        }
+        Ok((taken, dropped))
+    }
+}

@@ -1,0 +1,151 @@
+//! Listing all pairs through a proxy.
+//!
+//! While keys move, a listing of two servers may miss a key that is on its way between them: gone from
+//! the one when it is listed, not yet at the other when that was. All are listed twice then: a key
+//! that left one server in the first pass is at its owner in the second.
+
+use std::collections::BTreeMap;
+
+use futures_util::future::join_all;
+use tokio::time::Instant;
+
+use super::following::{Following, Unanswered};
+use super::told::{Expected, Told};
+use super::{Proxy, ROUNDS_MAX, deadline};
+use crate::apps::data_servers::face::{Everything, Trouble};
+use crate::apps::data_servers::messages::{Answer, Ask, Datum, Pair, ServerList, StoredPair, Transaction};
+
+/// What a server listed, page by page.
+#[derive(Default)]
+struct Listed {
+    pairs: Vec<StoredPair>,
+    pages: Vec<Vec<Transaction>>,
+}
+
+impl Proxy {
+    pub(super) async fn fetch_everything(&self) -> Result<Everything, Trouble> {
+        let mut expected = Expected::new();
+        for _ in 0..ROUNDS_MAX {
+            let following = self.following(deadline(0, 0)).await?;
+            self.fence(&following, deadline(0, 0)).await;
+            let mut merged = Merged::default();
+            let mut told = Told::default();
+            let is_stale = self.pass(&following, &expected, &mut merged, &mut told).await
+                || (!following.list.is_settled()
+                    && self.pass(&following, &expected, &mut merged, &mut told).await);
+            if is_stale {
+                continue;
+            }
+            let lacking = told.lacking();
+            if lacking.is_empty() {
+                return merged.everything();
+            }
+            for (server, ids) in lacking {
+                expected.entry(server).or_default().extend(ids);
+            }
+        }
+        Err(Trouble::Unavailable(
+            "the servers change too fast to be listed; try again".to_owned(),
+        ))
+    }
+
+    /// Lists every server once; true if the list of servers has changed in the middle.
+    async fn pass(
+        &self,
+        following: &Following,
+        expected: &Expected,
+        merged: &mut Merged,
+        told: &mut Told,
+    ) -> bool {
+        let mut servers = following.list.concerned();
+        // Who kept silent in the first pass would only cost its time once more.
+        servers.retain(|server| !merged.unreachable.contains(server));
+        let listed = servers
+            .iter()
+            .map(|server| self.list(following, server, expected));
+        let mut is_stale = false;
+        for (server, listed) in servers.iter().zip(join_all(listed).await) {
+            match listed {
+                Ok(listed) => {
+                    for applied in listed.pages {
+                        told.hear(server, applied, expected);
+                    }
+                    merged.add(&following.list, server, listed.pairs);
+                }
+                Err(Unanswered::Stale) => is_stale = true,
+                Err(Unanswered::Silent(_) | Unanswered::Unconfirmed(_)) => {
+                    merged.unreachable.push(server.clone())
+                }
+            }
+        }
+        is_stale
+    }
+
+    async fn list(
+        &self,
+        following: &Following,
+        server: &str,
+        expected: &Expected,
+    ) -> Result<Listed, Unanswered> {
+        let mut listed = Listed::default();
+        let mut after = None;
+        loop {
+            let expected = expected.get(server).into_iter().flatten().cloned().collect();
+            let deadline: Instant = deadline(0, PAGE_BYTES);
+            match self
+                .ask(following, server, Ask::List { after, expected }, deadline)
+                .await?
+            {
+                Answer::Page { pairs, next, applied } => {
+                    listed.pairs.extend(pairs);
+                    listed.pages.push(applied);
+                    if next.is_none() {
+                        return Ok(listed);
+                    }
+                    after = next;
+                }
+                other => return Err(Unanswered::Silent(format!("{server} answered {other:?}"))),
+            }
+        }
+    }
+}
+
+/// What a page may hold, for which a server needs its time.
+const PAGE_BYTES: usize = 2 * 1024 * 1024;
+
+/// All listings together: of each key, what its owner says, or else what another server still has.
+#[derive(Default)]
+struct Merged {
+    pairs: BTreeMap<Datum, (bool, Option<Datum>)>,
+    reached: usize,
+    unreachable: Vec<String>,
+}
+
+impl Merged {
+    fn add(&mut self, list: &ServerList, server: &String, pairs: Vec<StoredPair>) {
+        self.reached += 1;
+        for StoredPair { key, value } in pairs {
+            let is_owners = list.owner(&key) == Some(server);
+            match self.pairs.get(&key) {
+                Some((true, _)) if !is_owners => {}
+                _ => {
+                    self.pairs.insert(key, (is_owners, value));
+                }
+            }
+        }
+    }
+
+    fn everything(self) -> Result<Everything, Trouble> {
+        if self.reached == 0 {
+            return Err(Trouble::Unavailable("no data server answers".to_owned()));
+        }
+        let pairs = self.pairs.into_iter().filter_map(|(key, (_, value))| {
+            let value = value?;
+            Some(Pair { key, value })
+        });
+        Ok(Everything {
+            pairs: pairs.collect(),
+            unreachable: self.unreachable,
+        })
+    }
+}

@@ -1,0 +1,249 @@
+//! Which list a proxy follows: how it finds one, learns of a newer one, and tells the servers of it.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use parking_lot::Mutex;
+use tokio::time::{Instant, sleep};
+
+use super::Proxy;
+use super::met::{Met, two_of_one};
+use crate::apps::data_servers::calls::NoAnswer;
+use crate::apps::data_servers::face::Trouble;
+use crate::apps::data_servers::messages::{Answer, Ask, Call, Datum, ServerList};
+use crate::apps::data_servers::server_list;
+
+/// How long a server may take to say which list it follows.
+pub(super) const LOOK_LIMIT: Duration = Duration::from_millis(400);
+
+/// Between two looks for a first list, while a request waits for one.
+const FIRST_LIST_PAUSE: Duration = Duration::from_millis(20);
+
+/// A list, and which servers are known to follow it.
+#[derive(Debug)]
+pub(super) struct Following {
+    pub(super) list: ServerList,
+    told: Mutex<BTreeSet<String>>,
+}
+
+impl Following {
+    pub(super) fn new(list: ServerList) -> Self {
+        Self {
+            list,
+            told: Mutex::default(),
+        }
+    }
+
+    /// Who must know of the list before a key may be asked for: the one that had it before. As long as it
+    /// follows the old list, other proxies may change the key there.
+    pub(super) fn is_usable(&self, key: &Datum) -> bool {
+        let old = self.list.old_owner(key);
+        old.is_none_or(|old| self.told.lock().contains(old))
+    }
+
+    pub(super) fn has_told(&self, server: &str) {
+        self.told.lock().insert(server.to_owned());
+    }
+
+    fn untold(&self) -> Vec<String> {
+        let told = self.told.lock();
+        let previous = self.list.previous.iter().flatten();
+        let untold = previous.filter(|server| !self.list.lost.contains(server) && !told.contains(*server));
+        untold.cloned().collect()
+    }
+}
+
+/// Why a call was of no use.
+#[derive(Debug)]
+pub(super) enum Unanswered {
+    /// The server cannot be asked, or says why it does not do it.
+    Silent(String),
+    /// It was asked and has not confirmed it; it may be done.
+    Unconfirmed(String),
+    /// There is a newer list, which this proxy has learned by now.
+    Stale,
+}
+
+impl From<NoAnswer> for Unanswered {
+    fn from(reason: NoAnswer) -> Self {
+        match reason {
+            NoAnswer::NotAsked(reason) => Self::Silent(reason),
+            NoAnswer::NoReply(reason) => Self::Unconfirmed(reason),
+        }
+    }
+}
+
+impl Proxy {
+    /// The list to go by. Servers and proxies are started in any order, and a machine that was looked for
+    /// before it was there is found a second later at the earliest: ARP asks once a second. So as long as no
+    /// list is known, the servers are asked for one again, while `deadline` leaves time for another look.
+    pub(super) async fn following(&self, deadline: Instant) -> Result<Arc<Following>, Trouble> {
+        loop {
+            let known = self.following.read().clone();
+            if let Some(following) = known {
+                return Ok(following);
+            }
+            match self.look_around().await {
+                Err(_) if Instant::now() + LOOK_LIMIT < deadline => sleep(FIRST_LIST_PAUSE).await,
+                found => return found,
+            }
+        }
+    }
+
+    /// Asks all servers that it has heard of, and follows the newest of their lists; the first list of
+    /// all, if none has any.
+    pub(super) async fn look_around(&self) -> Result<Arc<Following>, Trouble> {
+        let known = self.following.read().clone();
+        let mut servers = self.seeds.clone();
+        servers.extend(known.iter().flat_map(|following| following.list.concerned()));
+        servers.sort();
+        servers.dedup();
+        let asked = servers.iter().map(|server| self.meet(server, LOOK_LIMIT));
+        let answers = join_all(asked).await;
+        if known.is_none() && answers.iter().all(Result::is_err) {
+            return Err(nobody_answers(answers.into_iter().filter_map(Result::err)));
+        }
+        let met = servers.iter().map(String::as_str).zip(&answers);
+        let met: Vec<(&str, &Met)> = met
+            .filter_map(|(name, met)| Some((name, met.as_ref().ok()?)))
+            .collect();
+        let memberships = met.iter().filter_map(|(_, met)| met.membership.as_ref());
+        let lists: Vec<ServerList> = memberships.map(|own| own.list.clone()).collect();
+        if known.is_none() && lists.iter().any(|list| list.store != lists[0].store) {
+            let text = "the data servers belong to different lists; name those of one list in --servers";
+            return Err(Trouble::Unavailable(text.to_owned()));
+        }
+        if known.is_none() && lists.is_empty() {
+            named_once(&met)?;
+            self.learn(server_list::first(&self.seeds));
+        }
+        for list in lists {
+            self.learn(list);
+        }
+        let following = self.following.read().clone();
+        Ok(following.expect("a list was learned above, or known"))
+    }
+
+    /// Who a server is, and which list it follows.
+    pub(super) async fn meet(&self, server: &str, limit: Duration) -> Result<Met, NoAnswer> {
+        let call = Call {
+            to: server.to_owned(),
+            stamp: None,
+            ask: Ask::ServerList,
+        };
+        let (answer, life) = self.link.call_known(&call, limit).await?;
+        let membership = match answer {
+            Answer::Membership(membership) => membership,
+            _ => None,
+        };
+        Ok(Met { life, membership })
+    }
+
+    /// Follows a list from now on, if it is newer; whether it is.
+    pub(super) fn learn(&self, list: ServerList) -> bool {
+        let mut following = self.following.write();
+        let is_news = following
+            .as_ref()
+            .is_none_or(|known| known.list.store == list.store && known.list.version < list.version);
+        if is_news {
+            tracing::info!(version = list.version, servers = ?list.servers, settled = list.is_settled(), "following a list of servers");
+            *following = Some(Arc::new(Following::new(list)));
+        }
+        is_news
+    }
+
+    /// Calls a server by the list that is followed, and tells it of the list if it does not know it.
+    pub(super) async fn ask(
+        &self,
+        following: &Following,
+        server: &str,
+        ask: Ask,
+        deadline: Instant,
+    ) -> Result<Answer, Unanswered> {
+        let call = Call {
+            to: server.to_owned(),
+            stamp: Some(following.list.stamp()),
+            ask,
+        };
+        let rest = || deadline.saturating_duration_since(Instant::now());
+        let mut answer = self.link.call(&call, rest()).await?;
+        if answer == Answer::Behind {
+            self.tell(following, server, deadline).await?;
+            answer = self.link.call(&call, rest()).await?;
+        }
+        self.understood(server, answer)
+    }
+
+    /// Tells a server of the list. Done once it follows it.
+    pub(super) async fn tell(
+        &self,
+        following: &Following,
+        server: &str,
+        deadline: Instant,
+    ) -> Result<(), Unanswered> {
+        let call = Call {
+            to: server.to_owned(),
+            stamp: None,
+            ask: Ask::Adopt(following.list.clone()),
+        };
+        let rest = deadline.saturating_duration_since(Instant::now());
+        let answer = self.link.call(&call, rest).await?;
+        match self.understood(server, answer)? {
+            Answer::Done => {
+                following.has_told(server);
+                Ok(())
+            }
+            other => Err(Unanswered::Silent(format!("{server} answered {other:?}"))),
+        }
+    }
+
+    fn understood(&self, server: &str, answer: Answer) -> Result<Answer, Unanswered> {
+        match answer {
+            Answer::OtherServerList(list) if self.learn(list.clone()) => Err(Unanswered::Stale),
+            // It was learned from another answer in the meantime.
+            Answer::OtherServerList(list) if self.is_followed(&list) => Err(Unanswered::Stale),
+            Answer::OtherServerList(_) => Err(Unanswered::Silent(format!(
+                "{server} serves another list of servers"
+            ))),
+            Answer::Failed(reason) => Err(Unanswered::Silent(reason)),
+            Answer::Unconfirmed => Err(Unanswered::Unconfirmed(format!(
+                "{server} does not know yet whether it has stored it"
+            ))),
+            Answer::Behind => Err(Unanswered::Silent(format!("{server} does not follow the list"))),
+            answer => Ok(answer),
+        }
+    }
+
+    fn is_followed(&self, list: &ServerList) -> bool {
+        let following = self.following.read();
+        let known = following.as_ref().map(|following| &following.list);
+        known.is_some_and(|known| known.store == list.store && known.version >= list.version)
+    }
+
+    /// While keys move: no key is asked for at its new place before its old one follows the new list.
+    pub(super) async fn fence(&self, following: &Following, deadline: Instant) {
+        let limit = deadline.min(Instant::now() + LOOK_LIMIT);
+        let untold = following.untold();
+        let told = untold.iter().map(|server| self.tell(following, server, limit));
+        // Keys of those that do not answer are not usable, as they will see.
+        join_all(told).await;
+    }
+}
+
+/// Refuses names of which two lead to one server.
+pub(super) fn named_once(met: &[(&str, &Met)]) -> Result<(), Trouble> {
+    match two_of_one(met) {
+        None => Ok(()),
+        Some((one, other)) => Err(Trouble::NamedTwice {
+            one: one.to_owned(),
+            other: other.to_owned(),
+        }),
+    }
+}
+
+fn nobody_answers(reasons: impl Iterator<Item = NoAnswer>) -> Trouble {
+    let reasons: Vec<String> = reasons.map(|reason| reason.to_string()).collect();
+    Trouble::Unavailable(format!("no data server answers: {}", reasons.join("; ")))
+}

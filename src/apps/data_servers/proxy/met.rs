@@ -1,0 +1,91 @@
+//! Who answers at the names of a list: whether each name leads to a server of its own.
+//!
+//! Names are all that a list has. Two of them may lead to one server (`localhost:9001` and
+//! `127.0.0.1:9001`, or a name that was changed later), and each would own keys that this server refuses
+//! under its other name. So a list is followed for the first time, and changed, only after this.
+
+use crate::apps::data_servers::messages::Membership;
+
+/// What a server says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Met {
+    /// The life of its store, which no other server has. Servers of earlier versions do not tell it.
+    pub(super) life: Option<String>,
+    pub(super) membership: Option<Membership>,
+}
+
+impl Met {
+    /// The name by which the list that the server follows has it. A server that was removed from its list, or
+    /// never was in one, has no name of its own.
+    pub(super) fn own_name(&self) -> Option<&str> {
+        let own = self.membership.as_ref()?;
+        let is_listed = own.list.concerned().contains(&own.name);
+        is_listed.then_some(own.name.as_str())
+    }
+
+    /// Which server the name leads to, if that is another one.
+    pub(super) fn instead_of(&self, name: &str) -> Option<&str> {
+        self.own_name().filter(|own| *own != name)
+    }
+}
+
+/// Two names of one server. The second is not the one that the server goes by, if it goes by one of them.
+pub(super) fn two_of_one<'a>(met: &[(&'a str, &Met)]) -> Option<(&'a str, &'a str)> {
+    let pairs = met
+        .iter()
+        .enumerate()
+        .flat_map(|(at, one)| met[..at].iter().map(move |other| (other, one)));
+    let mut of_one = pairs.filter(|((_, one), (_, other))| {
+        let is_one_life = one.life.is_some() && one.life == other.life;
+        is_one_life || (one.own_name().is_some() && one.membership == other.membership)
+    });
+    let ((one, met), (other, _)) = of_one.next()?;
+    Some(if met.own_name() == Some(*other) {
+        (other, one)
+    } else {
+        (one, other)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::apps::data_servers::server_list;
+
+    fn met(life: Option<&str>, name: Option<&str>) -> Met {
+        let servers = ["a:1", "b:1", "c:1"].map(str::to_owned);
+        Met {
+            life: life.map(str::to_owned),
+            membership: name.map(|name| Membership {
+                name: name.to_owned(),
+                list: server_list::first(&servers),
+            }),
+        }
+    }
+
+    #[test]
+    fn two_names_of_one_server_are_found_by_its_life_or_by_the_name_that_it_goes_by() {
+        let (one, other) = (met(Some("1"), None), met(Some("2"), None));
+        assert_eq!(two_of_one(&[("a:1", &one), ("b:1", &other)]), None);
+        let twice = [("a:1", &other), ("b:1", &one), ("c:1", &one)];
+        assert_eq!(two_of_one(&twice), Some(("b:1", "c:1")));
+        let named = met(Some("1"), Some("c:1"));
+        let twice = [("a:1", &other), ("b:1", &named), ("c:1", &named)];
+        assert_eq!(two_of_one(&twice), Some(("c:1", "b:1")));
+        let (old, named_old) = (met(None, None), met(None, Some("a:1")));
+        assert_eq!(two_of_one(&[("a:1", &old), ("b:1", &old)]), None);
+        assert_eq!(
+            two_of_one(&[("b:1", &named_old), ("a:1", &named_old)]),
+            Some(("a:1", "b:1"))
+        );
+    }
+
+    #[test]
+    fn a_name_that_leads_to_another_server_is_told_from_one_that_leads_to_a_newcomer() {
+        assert_eq!(met(None, Some("a:1")).instead_of("b:1"), Some("a:1"));
+        assert_eq!(met(None, Some("b:1")).instead_of("b:1"), None);
+        assert_eq!(met(None, None).instead_of("b:1"), None);
+        // It was removed, and may join under any name.
+        assert_eq!(met(None, Some("d:1")).instead_of("b:1"), None);
+    }
+}

@@ -1,0 +1,162 @@
+//! A proxy: it knows which servers there are, asks each for its share, and keeps nothing that outlives
+//! it. What it believes of the list is put right by the first server that knows better.
+
+mod atomic;
+mod change;
+mod everything;
+mod following;
+mod met;
+mod read;
+mod told;
+mod write;
+
+use std::mem::discriminant;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::future::join_all;
+use http::{Request, Response};
+use parking_lot::RwLock;
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+
+use self::following::{Following, LOOK_LIMIT, named_once};
+use super::calls::Link;
+use super::face::{self, Everything, Pairs, Seen, Servers, Trouble};
+use super::server_list;
+use crate::apps::data_servers::messages::{Datum, Fate, Pair};
+
+/// What a request may take however many servers hang, beside the time that its bytes and pairs take.
+const PATIENCE: Duration = Duration::from_millis(1300);
+
+/// For so many bytes of a body, a request may take a second longer.
+const BYTES_A_SECOND: usize = 8 * 1024 * 1024;
+
+/// For so many pairs, too.
+const PAIRS_A_SECOND: usize = 5000;
+
+/// How often a request is begun anew because the list has changed under it, or because its answers do
+/// not fit together.
+const ROUNDS_MAX: usize = 10;
+
+/// Between two looks at the servers for changes that somebody has left unfinished.
+const LOOK_PAUSE: Duration = Duration::from_secs(1);
+
+/// A proxy without its listener.
+#[derive(Debug)]
+pub struct Proxy {
+    /// The servers that it was started with.
+    seeds: Vec<String>,
+    link: Link,
+    following: RwLock<Option<Arc<Following>>>,
+    /// Held by who changes the list or moves keys here; other proxies may be at it too.
+    changing: Mutex<()>,
+}
+
+impl Proxy {
+    /// A proxy of these servers, or of those that they know to have taken their place.
+    pub fn new(seeds: &[String]) -> Arc<Self> {
+        Arc::new(Self {
+            seeds: server_list::first(seeds).servers,
+            link: Link::default(),
+            following: RwLock::new(None),
+            changing: Mutex::new(()),
+        })
+    }
+
+    /// Answers a client.
+    pub async fn respond(&self, request: Request<Bytes>) -> Response<Bytes> {
+        face::respond(self, request).await
+    }
+
+    /// Looks for newer lists, and carries on changes that are unfinished. Runs as long as the proxy.
+    pub async fn keep_going(self: Arc<Self>) {
+        let mut pause = tokio::time::interval(LOOK_PAUSE);
+        pause.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut lamented = None;
+        loop {
+            pause.tick().await;
+            let (what, trouble) = match self.look_around().await {
+                Ok(following) if following.list.is_settled() => {
+                    lamented = None;
+                    continue;
+                }
+                Ok(following) => match self.finish_change(&following).await {
+                    Ok(_) => continue,
+                    Err(trouble) => ("a change of the servers is not finished yet", trouble),
+                },
+                // Until there is a list, this is why every request fails.
+                Err(trouble) => ("no list of servers yet", trouble),
+            };
+            // Each kind of trouble once in a row.
+            if lamented.replace(discriminant(&trouble)) != Some(discriminant(&trouble)) {
+                tracing::warn!(%trouble, "{what}");
+            }
+        }
+    }
+
+    /// Refuses to begin with servers of which two are one, as far as they answer by now.
+    pub async fn check_servers(&self) -> Result<(), NamedTwice> {
+        let asked = self.seeds.iter().map(|server| self.meet(server, LOOK_LIMIT));
+        let answers = join_all(asked).await;
+        let met = self.seeds.iter().map(String::as_str).zip(&answers);
+        let met = met.filter_map(|(name, met)| Some((name, met.as_ref().ok()?)));
+        named_once(&met.collect::<Vec<_>>()).map_err(NamedTwice)
+    }
+}
+
+/// Two of the names that a proxy was started with lead to one server.
+#[derive(Debug, thiserror::Error)]
+#[error("--servers: {0}")]
+pub struct NamedTwice(Trouble);
+
+/// When a request about so many pairs with so many bytes must have been answered.
+fn deadline(pairs: usize, bytes: usize) -> Instant {
+    let seconds = bytes as f64 / BYTES_A_SECOND as f64 + pairs as f64 / PAIRS_A_SECOND as f64;
+    Instant::now() + PATIENCE + Duration::from_secs_f64(seconds)
+}
+
+fn bytes_of(pairs: &[Pair]) -> usize {
+    let bytes = |pair: &Pair| pair.key.data.len() + pair.value.data.len();
+    pairs.iter().map(bytes).sum()
+}
+
+impl Pairs for Proxy {
+    async fn write(&self, pairs: Vec<Pair>) -> Vec<Fate> {
+        self.set(pairs).await
+    }
+
+    async fn write_all(&self, pairs: Vec<Pair>) -> Result<(), Trouble> {
+        self.set_whole(pairs).await
+    }
+
+    async fn read(&self, keys: Vec<Datum>) -> Vec<Seen> {
+        self.fetch(&keys).await
+    }
+
+    async fn read_everything(&self) -> Result<Everything, Trouble> {
+        self.fetch_everything().await
+    }
+
+    async fn delete(&self, keys: Vec<Datum>) -> Vec<Fate> {
+        self.remove_keys(keys).await
+    }
+
+    async fn servers(&self) -> Result<Servers, Trouble> {
+        // Another proxy may have changed it a moment ago.
+        Ok(match self.look_around().await {
+            Ok(following) => following.list.to_client(),
+            Err(trouble @ Trouble::NamedTwice { .. }) => return Err(trouble),
+            Err(_) => server_list::first(&self.seeds).to_client(),
+        })
+    }
+
+    async fn add_server(&self, server: String) -> Result<u64, Trouble> {
+        self.add(&server).await
+    }
+
+    async fn remove_server(&self, server: String, force: bool) -> Result<u64, Trouble> {
+        self.remove(&server, force).await
+    }
+}

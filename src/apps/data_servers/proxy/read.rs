@@ -1,0 +1,142 @@
+//! Reading keys through a proxy: one answer that fits together, from all servers that are concerned.
+
+use std::collections::BTreeMap;
+
+use futures_util::future::try_join_all;
+use tokio::time::Instant;
+
+use super::following::{Following, Unanswered};
+use super::told::{Expected, Told};
+use super::{Proxy, ROUNDS_MAX, deadline};
+use crate::apps::data_servers::face::Seen;
+use crate::apps::data_servers::messages::{Answer, Ask, Datum, Known};
+
+/// One attempt to read all keys.
+struct Round<'a> {
+    proxy: &'a Proxy,
+    following: &'a Following,
+    keys: &'a [Datum],
+    expected: &'a Expected,
+    deadline: Instant,
+    told: Told,
+    /// What was seen of each key; none as long as nobody knows of it.
+    seen: Vec<Option<Seen>>,
+}
+
+impl Proxy {
+    pub(super) async fn fetch(&self, keys: &[Datum]) -> Vec<Seen> {
+        let deadline = deadline(keys.len(), 0);
+        let unavailable = || vec![Seen::Unavailable; keys.len()];
+        let mut expected = Expected::new();
+        for _ in 0..ROUNDS_MAX {
+            let Ok(following) = self.following(deadline).await else {
+                return unavailable();
+            };
+            self.fence(&following, deadline).await;
+            let mut round = Round {
+                proxy: self,
+                following: &following,
+                keys,
+                expected: &expected,
+                deadline,
+                told: Told::default(),
+                seen: vec![None; keys.len()],
+            };
+            if round.go().await.is_err() {
+                continue;
+            }
+            let lacking = round.told.lacking();
+            if lacking.is_empty() {
+                let seen = round.seen.into_iter();
+                return seen.map(|seen| seen.unwrap_or(Seen::Missing)).collect();
+            }
+            for (server, ids) in lacking {
+                expected.entry(server).or_default().extend(ids);
+            }
+        }
+        unavailable()
+    }
+}
+
+/// The list has changed in the middle.
+struct Stale;
+
+impl Round<'_> {
+    async fn go(&mut self) -> Result<(), Stale> {
+        for (at, key) in self.keys.iter().enumerate() {
+            if !self.following.is_usable(key) {
+                self.seen[at] = Some(Seen::Unavailable);
+            }
+        }
+        let list = &self.following.list;
+        self.ask(|key| list.owner(key)).await?;
+        if list.is_settled() {
+            return Ok(());
+        }
+        // The new owner does not know it. The old one may; and between the two questions, the key may
+        // have moved.
+        self.ask(|key| list.old_owner(key)).await?;
+        self.ask(|key| list.owner(key).filter(|_| list.old_owner(key).is_some()))
+            .await
+    }
+
+    /// Asks for all keys of which nothing is known yet.
+    async fn ask<'s>(&mut self, whom: impl Fn(&Datum) -> Option<&'s String>) -> Result<(), Stale> {
+        let mut shares: BTreeMap<&String, Vec<usize>> = BTreeMap::new();
+        for (at, key) in self.keys.iter().enumerate() {
+            if let (None, Some(server)) = (&self.seen[at], whom(key)) {
+                shares.entry(server).or_default().push(at);
+            }
+        }
+        let (proxy, following, deadline) = (self.proxy, self.following, self.deadline);
+        let asked = shares.iter().map(|(server, share)| {
+            let keys = share.iter().map(|at| self.keys[*at].clone()).collect();
+            let expected = self
+                .expected
+                .get(*server)
+                .into_iter()
+                .flatten()
+                .cloned()
+                .collect();
+            async move {
+                match proxy
+                    .ask(following, server, Ask::Read { keys, expected }, deadline)
+                    .await
+                {
+                    Err(Unanswered::Stale) => Err(Stale),
+                    answer => Ok(answer),
+                }
+            }
+        });
+        // The others are waited for no longer: one that hangs would leave no time to ask again.
+        let answers = try_join_all(asked.collect::<Vec<_>>()).await?;
+        for ((server, share), answer) in shares.iter().zip(answers) {
+            match answer {
+                Ok(Answer::Values { values, applied }) => {
+                    self.told.hear(server, applied, self.expected);
+                    self.see(server, share, values);
+                }
+                Ok(_) | Err(_) => {
+                    share
+                        .iter()
+                        .for_each(|at| self.seen[*at] = Some(Seen::Unavailable));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn see(&mut self, server: &String, share: &[usize], values: Vec<Known>) {
+        let list = &self.following.list;
+        for (at, known) in share.iter().zip(values) {
+            self.seen[*at] = match known {
+                Known::Value(value) => Some(Seen::Value(value)),
+                Known::InDoubt => Some(Seen::Unavailable),
+                Known::Clash => Some(Seen::Missing),
+                // What anybody but the owner says of a deletion is old.
+                Known::Deleted if list.owner(&self.keys[*at]) == Some(server) => Some(Seen::Missing),
+                Known::Deleted | Known::Nothing => None,
+            };
+        }
+    }
+}

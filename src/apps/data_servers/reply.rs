@@ -1,0 +1,247 @@
+//! Every status code and body of the pairs' public face, and no other file knows a number.
+
+use bytes::Bytes;
+use http::header::{ALLOW, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
+use http::{Response, StatusCode};
+use serde::Serialize;
+use serde_json::json;
+
+use super::body::{AskedKey, AskedPair};
+use super::face::{Everything, Seen, Servers, Trouble};
+use crate::apps::data_servers::messages::{Answered, Fate, Given, KeysAdded, KeysDeleted};
+
+/// Names the servers whose pairs are not in a listing.
+const UNREACHABLE: HeaderName = HeaderName::from_static("causeway-unreachable");
+
+/// Stands with the list of servers while a change of it is not finished.
+const MOVING: HeaderName = HeaderName::from_static("causeway-moving");
+
+/// Why a request is not understood.
+#[derive(Debug)]
+pub(super) enum Misunderstood {
+    Body(String),
+    Parameter(String),
+    Method(&'static str),
+    Path(String),
+}
+
+pub(super) fn misunderstood(why: Misunderstood) -> Response<Bytes> {
+    match why {
+        Misunderstood::Body(text) | Misunderstood::Parameter(text) => {
+            error(StatusCode::BAD_REQUEST, "bad_request", &text)
+        }
+        Misunderstood::Method(allow) => {
+            let text = format!("this path takes {allow}");
+            let mut reply = error(StatusCode::METHOD_NOT_ALLOWED, "bad_method", &text);
+            reply.headers_mut().insert(ALLOW, HeaderValue::from_static(allow));
+            reply
+        }
+        Misunderstood::Path(path) => {
+            let text =
+                format!("there is nothing at {path}; there are /set, /fetch, /query, /delete and /servers");
+            error(StatusCode::NOT_FOUND, "not_found", &text)
+        }
+    }
+}
+
+/// What became of a set.
+pub(super) fn set(asked: &[AskedPair], fates: &[Fate]) -> Response<Bytes> {
+    let body = KeysAdded {
+        keys_added: done(fates),
+        keys_failed: failed(asked.iter().map(|pair| &pair.asked), fates),
+    };
+    reply(share_status(fates), &body)
+}
+
+/// What became of a deletion. A key that was not there is gone, as it was asked: it has not failed.
+pub(super) fn deleted(asked: &[AskedKey], fates: &[Fate]) -> Response<Bytes> {
+    let body = KeysDeleted {
+        keys_deleted: done(fates),
+        keys_failed: failed(asked.iter(), fates),
+    };
+    reply(share_status(fates), &body)
+}
+
+fn failed<'a>(keys: impl Iterator<Item = &'a AskedKey>, fates: &[Fate]) -> Vec<Given<'a>> {
+    let failed = keys.zip(fates).filter(|(_, fate)| has_failed(**fate));
+    failed.map(|(key, _)| key.as_given()).collect()
+}
+
+fn has_failed(fate: Fate) -> bool {
+    matches!(fate, Fate::Refused | Fate::Unknown)
+}
+
+fn done(fates: &[Fate]) -> usize {
+    fates.iter().filter(|fate| **fate == Fate::Done).count()
+}
+
+fn share_status(fates: &[Fate]) -> StatusCode {
+    let failed = fates.iter().filter(|fate| has_failed(**fate)).count();
+    match failed {
+        0 => StatusCode::OK,
+        _ if failed < fates.len() => StatusCode::PARTIAL_CONTENT,
+        // That none is stored is what 400 says, and that is not known.
+        _ if fates.contains(&Fate::Unknown) => StatusCode::GATEWAY_TIMEOUT,
+        _ => StatusCode::BAD_REQUEST,
+    }
+}
+
+/// The pairs asked for, in the order asked.
+pub(super) fn fetched(asked: &[AskedKey], seen: &[Seen]) -> Response<Bytes> {
+    let has_all = seen.iter().all(|seen| matches!(seen, Seen::Value(_)));
+    answers(asked, seen, has_all, |seen| match seen {
+        Seen::Value(value) => Some(value),
+        Seen::Missing | Seen::Unavailable => None,
+    })
+}
+
+/// Whether each key exists.
+pub(super) fn queried(asked: &[AskedKey], seen: &[Seen]) -> Response<Bytes> {
+    let knows_all = !seen.contains(&Seen::Unavailable);
+    answers(asked, seen, knows_all, |seen| match seen {
+        Seen::Value(_) => Some(true),
+        Seen::Missing => Some(false),
+        Seen::Unavailable => None,
+    })
+}
+
+fn answers<'a, V: Serialize>(
+    asked: &'a [AskedKey],
+    seen: &'a [Seen],
+    is_whole: bool,
+    value: impl Fn(&'a Seen) -> Option<V>,
+) -> Response<Bytes> {
+    let answers = asked.iter().zip(seen).map(|(asked, seen)| Answered {
+        key: asked.as_given(),
+        value: value(seen),
+        error: (*seen == Seen::Unavailable).then_some("unavailable"),
+    });
+    let answers: Vec<Answered<'_, V>> = answers.collect();
+    match (is_whole, answers.iter().all(|answer| answer.error.is_some())) {
+        (true, _) => reply(StatusCode::OK, &answers),
+        (false, false) => reply(StatusCode::PARTIAL_CONTENT, &answers),
+        (false, true) => trouble(&Trouble::Unavailable(
+            "the servers of these keys do not answer".into(),
+        )),
+    }
+}
+
+/// All pairs, or those of the servers that answer.
+pub(super) fn everything(everything: &Everything) -> Response<Bytes> {
+    if everything.unreachable.is_empty() {
+        return reply(StatusCode::OK, &everything.pairs);
+    }
+    let mut reply = reply(StatusCode::PARTIAL_CONTENT, &everything.pairs);
+    if let Ok(names) = HeaderValue::from_str(&everything.unreachable.join(",")) {
+        reply.headers_mut().insert(UNREACHABLE, names);
+    }
+    reply
+}
+
+pub(super) fn servers(servers: &Servers) -> Response<Bytes> {
+    let mut reply = reply(StatusCode::OK, &servers.addresses);
+    if servers.moving {
+        let value = HeaderValue::from_static("true");
+        reply.headers_mut().insert(MOVING, value);
+    }
+    reply
+}
+
+/// A change of the list that is done.
+pub(super) fn changed(servers: &Servers, keys_moved: u64) -> Response<Bytes> {
+    let body = json!({"result": "success", "servers": servers.addresses, "keys_moved": keys_moved});
+    reply(StatusCode::OK, &body)
+}
+
+pub(super) fn alive() -> Response<Bytes> {
+    reply(StatusCode::OK, &json!({"result": "success"}))
+}
+
+pub(super) fn trouble(trouble: &Trouble) -> Response<Bytes> {
+    use StatusCode as S;
+    let (status, code) = match trouble {
+        Trouble::NotStored => (S::BAD_REQUEST, "not_stored"),
+        Trouble::Unavailable(_) => (S::SERVICE_UNAVAILABLE, "unavailable"),
+        Trouble::UnknownOutcome => (S::GATEWAY_TIMEOUT, "unknown_outcome"),
+        Trouble::AlreadyThere(_) | Trouble::SameServer { .. } => (S::CONFLICT, "already_there"),
+        Trouble::NamedTwice { .. } => (S::CONFLICT, "named_twice"),
+        Trouble::Misled { .. } => (S::CONFLICT, "misled"),
+        Trouble::OtherStore(_) => (S::CONFLICT, "other_store"),
+        Trouble::LastServer(_) => (S::CONFLICT, "last_server"),
+        Trouble::WouldLoseKeys { .. } => (S::CONFLICT, "would_lose_keys"),
+        Trouble::NotThere(_) => (S::NOT_FOUND, "not_there"),
+        Trouble::Unfinished(_) => (S::SERVICE_UNAVAILABLE, "unfinished"),
+        Trouble::NotAProxy => (S::CONFLICT, "not_a_proxy"),
+    };
+    error(status, code, &trouble.to_string())
+}
+
+fn error(status: StatusCode, code: &str, text: &str) -> Response<Bytes> {
+    let mut reply = reply(status, &json!({"result": "error", "error": text, "code": code}));
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        reply
+            .headers_mut()
+            .insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    }
+    reply
+}
+
+fn reply(status: StatusCode, body: &impl Serialize) -> Response<Bytes> {
+    let mut text = serde_json::to_vec(body).expect("bodies have names and texts only");
+    // For who reads it in a terminal.
+    text.push(b'\n');
+    let mut reply = Response::new(Bytes::from(text));
+    *reply.status_mut() = status;
+    let json = HeaderValue::from_static("application/json");
+    reply.headers_mut().insert(CONTENT_TYPE, json);
+    reply
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::apps::data_servers::body;
+
+    fn text(reply: &Response<Bytes>) -> (u16, &str) {
+        let body = std::str::from_utf8(reply.body()).expect("is text");
+        (reply.status().as_u16(), body.trim_end())
+    }
+
+    fn asked() -> Vec<AskedKey> {
+        let body = br#"[{"encoding":"string","data":"a"},{"data":"b","encoding":"x","more":1}]"#;
+        body::keys(body).expect("are keys")
+    }
+
+    #[test]
+    fn what_cannot_be_asked_does_not_look_like_what_is_missing() {
+        let asked = &asked()[..1];
+        let missing = fetched(asked, &[Seen::Missing]);
+        let key = r#"{"encoding":"string","data":"a"}"#;
+        assert_eq!(
+            text(&missing),
+            (206, format!(r#"[{{"key":{key},"value":null}}]"#).as_str())
+        );
+        assert_eq!(text(&fetched(asked, &[Seen::Unavailable])).0, 503);
+        assert_eq!(text(&queried(asked, &[Seen::Unavailable])).0, 503);
+        let partly = [asked, asked].concat();
+        let partly = queried(&partly, &[Seen::Unavailable, Seen::Missing]);
+        let unavailable = format!(r#"[{{"key":{key},"value":null,"error":"unavailable"}},"#);
+        assert!(text(&partly).1.starts_with(&unavailable), "{partly:?}");
+        assert_eq!(text(&partly).0, 206);
+    }
+
+    #[test]
+    fn failed_keys_are_shown_as_they_were_given() {
+        let reply = deleted(&asked(), &[Fate::Refused, Fate::Refused]);
+        let keys = r#"[{"encoding":"string","data":"a"},{"data":"b","encoding":"x","more":1}]"#;
+        let body = format!(r#"{{"keys_deleted":0,"keys_failed":{keys}}}"#);
+        assert_eq!(text(&reply), (400, body.as_str()));
+        let reply = deleted(&asked(), &[Fate::Unknown, Fate::Refused]);
+        assert_eq!(
+            text(&reply),
+            (504, body.as_str()),
+            "nobody knows that none is deleted"
+        );
+        assert_eq!(text(&deleted(&asked(), &[Fate::Unknown, Fate::Done])).0, 206);
+    }
+}

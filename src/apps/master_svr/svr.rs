@@ -1,0 +1,246 @@
+//! `svr` at work: answers for its keys, asks the master what is new, and sends on what moves.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Method, Request, Response};
+use parking_lot::Mutex;
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, timeout_at};
+
+use super::reply::{DONE, ELSEWHERE, NO_SUCH_KEY, NOT_YET, TOO_LARGE, nonsense, refuse, reply};
+use super::{BEAT_HELD, here};
+use crate::apps::master_svr::decisions::{Batch, Holder, Layout, Refusal, SURE_MS, Server};
+use crate::apps::master_svr::messages::{decode, encode};
+use crate::names::NodeId;
+use crate::net::http_client::{HttpClient, SendError};
+
+/// The master answers a beat after [`BEAT_HELD`] at the latest; one that does not has its own troubles.
+const BEAT_LIMIT: Duration = BEAT_HELD.saturating_add(Duration::from_millis(400));
+
+/// Between two tries where nobody answers.
+const BEAT_PAUSE: Duration = Duration::from_millis(100);
+
+/// A batch is a few hundred kilobytes at the most, or one large value.
+const BATCH_LIMIT: Duration = Duration::from_secs(1);
+const BATCH_PAUSE: Duration = Duration::from_millis(20);
+
+/// More than an argument of `clt` can hold; with what stands beside it, it must fit into a batch.
+const VALUE_BYTES_MAX: usize = 1024 * 1024;
+
+/// How long a request waits for its key to be settled, before its client is told to ask again.
+const SETTLE_LIMIT: Duration = Duration::from_millis(1800);
+
+/// A server behind its port.
+#[derive(Debug)]
+pub struct Svr {
+    shelf: Arc<Shelf>,
+    tasks: Mutex<JoinSet<()>>,
+}
+
+#[derive(Debug)]
+struct Shelf {
+    began: Instant,
+    master: NodeId,
+    holder: Mutex<Holder>,
+    http: HttpClient,
+    /// When the last question was put to the master that it answered; also told when a layout is new.
+    asked: watch::Sender<Instant>,
+    /// There may be something to send.
+    unsent: Notify,
+    /// Everything was sent.
+    drained: Notify,
+}
+
+impl Svr {
+    /// A server that joins as soon as a master answers on `master_port`. `run` is another one at each start.
+    pub fn start(port: u16, run: u64, master_port: u16) -> Self {
+        let began = Instant::now();
+        let shelf = Arc::new(Shelf {
+            began,
+            master: here(master_port),
+            holder: Mutex::new(Holder::new(Server { port, run })),
+            http: HttpClient::default(),
+            asked: watch::Sender::new(began),
+            unsent: Notify::new(),
+            drained: Notify::new(),
+        });
+        let mut tasks = JoinSet::new();
+        tasks.spawn(Arc::clone(&shelf).keep_asking());
+        tasks.spawn(Arc::clone(&shelf).keep_sending());
+        Self {
+            shelf,
+            tasks: Mutex::new(tasks),
+        }
+    }
+
+    /// Answers a client, the master or another server.
+    pub async fn respond(&self, request: Request<Bytes>) -> Response<Bytes> {
+        let (parts, body) = request.into_parts();
+        let path = parts.uri.path();
+        let key = path.strip_prefix("/key/").map(str::parse::<i64>);
+        match (parts.method, key) {
+            (Method::GET, Some(Ok(key))) => self.shelf.get(key).await,
+            (Method::PUT, Some(Ok(key))) => self.shelf.put(key, body).await,
+            (Method::POST, None) if path == "/pairs" => self.shelf.take(&body),
+            (Method::GET, None) if path == "/livez" => reply(DONE, "alive\n"),
+            (Method::GET, None) if path == "/run" => {
+                reply(DONE, self.shelf.holder.lock().me().run.to_string())
+            }
+            _ => nonsense(),
+        }
+    }
+
+    pub fn stop(&self) {
+        self.tasks.lock().abort_all();
+    }
+}
+
+impl Shelf {
+    async fn get(&self, key: i64) -> Response<Bytes> {
+        match self.settled(|holder| holder.get(key)).await {
+            Ok(Some(value)) => reply(DONE, value),
+            Ok(None) => reply(NO_SUCH_KEY, "there is no such key\n"),
+            Err(refusal) => refuse(refusal),
+        }
+    }
+
+    async fn put(&self, key: i64, value: Bytes) -> Response<Bytes> {
+        if value.len() > VALUE_BYTES_MAX {
+            return reply(TOO_LARGE, "a value has at most 1 MiB\n");
+        }
+        let done = self.settled(|holder| holder.put(key, value.clone())).await;
+        // If the key moves, its new value has to follow it.
+        self.unsent.notify_one();
+        done.map_or_else(refuse, |()| reply(DONE, Bytes::new()))
+    }
+
+    /// Does what is asked, as soon as it is certain that this server may do it or that it may not.
+    async fn settled<T>(&self, work: impl Fn(&mut Holder) -> Result<T, Refusal>) -> Result<T, Refusal> {
+        let deadline = Instant::now() + SETTLE_LIMIT;
+        let mut news = self.asked.subscribe();
+        loop {
+            news.borrow_and_update();
+            let done = self.attempt(&work);
+            if !matches!(done, Err(Refusal::Unsettled)) {
+                return done;
+            }
+            if timeout_at(deadline, news.changed()).await.is_err() {
+                return self.out_of_patience();
+            }
+        }
+    }
+
+    fn attempt<T>(&self, work: impl Fn(&mut Holder) -> Result<T, Refusal>) -> Result<T, Refusal> {
+        let mut holder = self.holder.lock();
+        let is_sure = self.asked.borrow().elapsed() <= Duration::from_millis(SURE_MS);
+        if is_sure {
+            work(&mut holder)
+        } else {
+            Err(Refusal::Unsettled)
+        }
+    }
+
+    /// A server that has never joined owns nothing.
+    fn out_of_patience<T>(&self) -> Result<T, Refusal> {
+        let has_joined = self.holder.lock().layout() != &Layout::default();
+        Err(if has_joined {
+            Refusal::Unsettled
+        } else {
+            Refusal::Elsewhere
+        })
+    }
+
+    fn take(&self, body: &Bytes) -> Response<Bytes> {
+        match decode::<Batch>(body) {
+            Err(_) => nonsense(),
+            Ok(batch) => {
+                let is_kept = self.holder.lock().take(batch);
+                reply(if is_kept { DONE } else { ELSEWHERE }, Bytes::new())
+            }
+        }
+    }
+
+    /// Tells the master what it has, again and again, and does what the master says.
+    async fn keep_asking(self: Arc<Self>) {
+        // Given up only once for a better question: if that could go on, none would ever be answered.
+        let mut may_ask_anew = true;
+        loop {
+            let asked = Instant::now();
+            let answer = tokio::select! {
+                // The master waits for nothing more than for that.
+                () = self.drained.notified(), if may_ask_anew => {
+                    may_ask_anew = false;
+                    continue;
+                }
+                answer = self.ask_master() => answer,
+            };
+            may_ask_anew = true;
+            match answer {
+                Ok(reply) if reply.status() == DONE => {
+                    self.adopt(reply.body());
+                    self.asked.send_replace(asked);
+                    continue;
+                }
+                Ok(reply) if reply.status() != NOT_YET => {}
+                Err(SendError::NoReply { .. }) => {}
+                // A master that only listens, or that is not there, has put nobody out.
+                Ok(_) | Err(SendError::NotSent { .. }) => drop(self.asked.send_replace(asked)),
+            }
+            sleep(BEAT_PAUSE).await;
+        }
+    }
+
+    async fn ask_master(&self) -> Result<Response<Bytes>, SendError> {
+        let age_ms = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let beat = encode(&self.holder.lock().beat(age_ms));
+        let request = Request::post("/beat").body(beat).expect("is a request");
+        self.http.send(&self.master, request, BEAT_LIMIT).await
+    }
+
+    fn adopt(&self, layout: &[u8]) {
+        let Ok(layout) = decode::<Layout>(layout) else {
+            tracing::warn!("the answer of the master is no layout");
+            return;
+        };
+        if self.holder.lock().adopt(layout) {
+            self.unsent.notify_one();
+        }
+    }
+
+    /// Sends what moves to its next owner, batch by batch.
+    async fn keep_sending(self: Arc<Self>) {
+        loop {
+            let next = self.holder.lock().next_batch();
+            let Some((to, batch)) = next else {
+                self.unsent.notified().await;
+                continue;
+            };
+            let is_confirmed = self.send(to, &batch).await;
+            let is_drained = {
+                let mut holder = self.holder.lock();
+                holder.was_sent(to, &batch, is_confirmed);
+                holder.is_drained()
+            };
+            if is_drained {
+                self.drained.notify_one();
+            }
+            if !is_confirmed {
+                sleep(BATCH_PAUSE).await;
+            }
+        }
+    }
+
+    async fn send(&self, to: Server, batch: &Batch) -> bool {
+        let request = Request::post("/pairs").body(encode(batch)).expect("is a request");
+        match self.http.send(&here(to.port), request, BATCH_LIMIT).await {
+            Ok(reply) => reply.status() == DONE,
+            Err(error) => {
+                tracing::debug!(%error, "pairs could not be sent");
+                false
+            }
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! Room: how much of it each server has, which servers may be used now, and which copy moves to make room
+//! where it is needed.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Layout, Transfer};
+
+/// What is known of one living server.
+#[derive(Debug, Clone)]
+pub(super) struct Shelf {
+    pub(super) keys: BTreeSet<i64>,
+    pub(super) is_silent: bool,
+    /// What the server can take of ours. Less than its capacity if a stranger has put keys into it.
+    places: u64,
+}
+
+impl Shelf {
+    pub(super) fn new(capacity: u64) -> Self {
+        Self {
+            keys: BTreeSet::new(),
+            is_silent: false,
+            places: capacity,
+        }
+    }
+
+    pub(super) fn taken(&self) -> u64 {
+        self.keys.len() as u64
+    }
+
+    pub(super) fn room(&self) -> u64 {
+        self.places.saturating_sub(self.taken())
+    }
+}
+
+impl Layout {
+    /// Servers that answer.
+    pub(super) fn open(&self) -> impl Iterator<Item = (u16, &Shelf)> {
+        let open = self.shelves.iter().filter(|(_, shelf)| !shelf.is_silent);
+        open.map(|(port, shelf)| (*port, shelf))
+    }
+
+    pub(in crate::apps::redis_sharder) fn answers(&self, port: u16) -> bool {
+        self.shelves.get(&port).is_some_and(|shelf| !shelf.is_silent)
+    }
+
+    /// Whether a living server has stopped to answer, or answers again.
+    pub(in crate::apps::redis_sharder) fn set_silent(&mut self, port: u16, is_silent: bool) {
+        if let Some(shelf) = self.shelves.get_mut(&port) {
+            shelf.is_silent = is_silent;
+        }
+    }
+
+    pub(in crate::apps::redis_sharder) fn silent(&self) -> Vec<u16> {
+        let silent = self.shelves.iter().filter(|(_, shelf)| shelf.is_silent);
+        silent.map(|(port, _)| *port).collect()
+    }
+
+    /// The server says that it is full.
+    pub(in crate::apps::redis_sharder) fn found_full(&mut self, port: u16) {
+        if let Some(shelf) = self.shelves.get_mut(&port) {
+            shelf.places = shelf.taken();
+        }
+    }
+
+    /// Whether each key on this server has a copy on another one that answers.
+    pub(in crate::apps::redis_sharder) fn can_spare(&self, port: u16) -> bool {
+        let elsewhere = |key: &i64| {
+            let mut holders = self.holders(*key).iter();
+            holders.any(|holder| *holder != port && self.answers(*holder))
+        };
+        let shelf = self.shelves.get(&port);
+        shelf.is_some_and(|shelf| shelf.keys.iter().all(elsewhere))
+    }
+
+    /// Free places on the servers that answer.
+    pub(super) fn room(&self) -> u128 {
+        self.open().map(|(_, shelf)| u128::from(shelf.room())).sum()
+    }
+
+    /// The emptiest server with room that does not hold the key, where so many more are on their way.
+    pub(super) fn emptiest_without(&self, key: i64, planned: &BTreeMap<u16, u64>) -> Option<u16> {
+        let planned = |port: u16| planned.get(&port).copied().unwrap_or(0);
+        self.open()
+            .filter(|(port, shelf)| shelf.room() > planned(*port) && !shelf.keys.contains(&key))
+            .min_by_key(|(port, shelf)| shelf.taken() + planned(*port))
+            .map(|(port, _)| port)
+    }
+
+    /// A move that frees a place for a copy of `key`, where all servers with room hold it already.
+    pub(super) fn make_room_for(&self, key: i64) -> Option<Transfer> {
+        let full = |shelf: &Shelf| shelf.room() == 0 && !shelf.keys.contains(&key);
+        self.relieve(full, |shelf| shelf.room() > 0)
+    }
+
+    /// A move that makes one more server have room, where a whole level of places is free on too few.
+    pub(super) fn make_room_for_fresh(&self) -> Option<Transfer> {
+        // Whoever has a single free place would be full after it, and nothing gained.
+        self.relieve(|shelf| shelf.room() == 0, |shelf| shelf.room() > 1)
+    }
+
+    fn relieve(&self, from: impl Fn(&Shelf) -> bool, to: impl Fn(&Shelf) -> bool) -> Option<Transfer> {
+        let mut takers: Vec<_> = self.open().filter(|(_, shelf)| to(shelf)).collect();
+        takers.sort_by_key(|(_, shelf)| shelf.taken());
+        let pairs = self.open().filter(|(_, shelf)| from(shelf));
+        let mut pairs = pairs.flat_map(|giver| takers.iter().map(move |taker| (giver, *taker)));
+        pairs.find_map(|((from, giver), (to, taker))| {
+            let key = *giver.keys.difference(&taker.keys).next()?;
+            Some(Transfer { key, from, to })
+        })
+    }
+}

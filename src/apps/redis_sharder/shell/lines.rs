@@ -1,0 +1,136 @@
+//! The lines of a script or of standard input, one by one as they come.
+//!
+//! A thread reads them, since nothing else can wait for standard input and for a signal at once. It is
+//! never waited for: a process that ends does not wait for somebody to press Enter.
+
+use std::fs::OpenOptions;
+use std::io::{self, BufRead, BufReader, Read as _, stdin};
+use std::path::Path;
+use std::thread;
+
+use tokio::sync::mpsc;
+
+use crate::terminal::Failure;
+use crate::{system, text};
+
+/// Commands are short; this keeps out what is no text at all.
+const LINE_BYTES_MAX: u64 = 64 * 1024;
+pub(super) const TOO_LONG: &str = "the line has more than 64 KiB";
+
+/// Lines that are read ahead of the commands.
+const READ_AHEAD: usize = 16;
+
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Line {
+    Text(String),
+    TooLong,
+}
+
+#[derive(Debug)]
+pub(super) struct Lines(mpsc::Receiver<io::Result<Line>>);
+
+impl Lines {
+    /// Those of a script, or of standard input.
+    pub(super) fn open(script: Option<&Path>) -> Result<Self, Failure> {
+        let (sender, receiver) = mpsc::channel(READ_AHEAD);
+        let reader = thread::Builder::new().name("lines".into());
+        let started = match script {
+            Some(path) => {
+                let script = OpenOptions::new().read(true).open(path);
+                let script = script.map_err(|error| {
+                    let why = system::explain(&error);
+                    Failure::Usage(format!("cannot read {}: {why}", path.display()))
+                })?;
+                reader.spawn(move || send_all(BufReader::new(script), &sender))
+            }
+            None => reader.spawn(move || send_all(stdin().lock(), &sender)),
+        };
+        started.map_err(|error| cannot(&error))?;
+        Ok(Self(receiver))
+    }
+
+    /// The next line; nothing at the end.
+    pub(super) async fn next(&mut self) -> Result<Option<Line>, Failure> {
+        let line = self.0.recv().await.transpose();
+        line.map_err(|error| cannot(&error))
+    }
+}
+
+fn cannot(error: &io::Error) -> Failure {
+    Failure::Failed(format!("cannot read commands: {}", system::explain(error)))
+}
+
+fn send_all(mut input: impl BufRead, lines: &mpsc::Sender<io::Result<Line>>) {
+    if let Err(error) = skip_mark(&mut input) {
+        let _ = lines.blocking_send(Err(error));
+        return;
+    }
+    while let Some(line) = next_line(&mut input).transpose() {
+        let is_last = line.is_err();
+        if lines.blocking_send(line).is_err() || is_last {
+            return;
+        }
+    }
+}
+
+/// Editors may begin a file with a byte order mark. That of UTF-16 is named: lines of it are not cut at their
+/// ends.
+fn skip_mark(input: &mut impl BufRead) -> io::Result<()> {
+    let begin = input.fill_buf()?;
+    if begin.starts_with(b"\xFF\xFE") || begin.starts_with(b"\xFE\xFF") {
+        return Err(io::Error::other("they are UTF-16; save them as UTF-8"));
+    }
+    let mark = begin.len() - text::without_mark(begin).len();
+    input.consume(mark);
+    Ok(())
+}
+
+fn next_line(input: &mut impl BufRead) -> io::Result<Option<Line>> {
+    let mut bytes = Vec::new();
+    input
+        .by_ref()
+        .take(LINE_BYTES_MAX)
+        .read_until(b'\n', &mut bytes)?;
+    if bytes.is_empty() {
+        return Ok(None);
+    }
+    if bytes.len() as u64 == LINE_BYTES_MAX && bytes.last() != Some(&b'\n') {
+        input.skip_until(b'\n')?;
+        return Ok(Some(Line::TooLong));
+    }
+    // What is no text is no command either, which the answer says.
+    Ok(Some(Line::Text(String::from_utf8_lossy(&bytes).into_owned())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_byte_order_mark_is_left_out_or_named() {
+        let mut input = io::Cursor::new("\u{feff}get(1)\r\n".as_bytes());
+        skip_mark(&mut input).expect("is UTF-8");
+        let line = next_line(&mut input).expect("reads");
+        assert_eq!(line, Some(Line::Text("get(1)\r\n".to_owned())));
+        let wide: Vec<u8> = "\u{feff}get(1)"
+            .encode_utf16()
+            .flat_map(u16::to_le_bytes)
+            .collect();
+        let error = skip_mark(&mut io::Cursor::new(wide)).expect_err("is named");
+        assert!(error.to_string().contains("UTF-16"));
+        skip_mark(&mut io::Cursor::new(b"")).expect("is empty");
+    }
+
+    #[test]
+    fn lines_end_at_a_line_feed_or_at_the_end_and_are_never_too_long() {
+        let long = "x".repeat(2 * usize::try_from(LINE_BYTES_MAX).expect("is small"));
+        let mut input = io::Cursor::new(format!("get(1)\r\n\n{long}\nput(1,2)").into_bytes());
+        let mut next = || next_line(&mut input).expect("reads");
+        let text = |text: &str| Some(Line::Text(text.to_owned()));
+        assert_eq!(next(), text("get(1)\r\n"));
+        assert_eq!(next(), text("\n"));
+        assert_eq!(next(), Some(Line::TooLong));
+        assert_eq!(next(), text("put(1,2)"));
+        assert_eq!(next(), None);
+    }
+}

@@ -9,8 +9,8 @@ use futures_util::future::join_all;
 use parking_lot::Mutex;
 use tokio::time::{Instant, sleep};
 
-use super::Node;
 use super::answers::{Refusal, how_to_add};
+use super::{ASK_LIMIT, Node};
 use crate::names::{ClusterId, Epoch, Incarnation, NodeId};
 use crate::planted::{self, Fault};
 use crate::protocol::placement::{View, is_quorum_of};
@@ -300,9 +300,27 @@ impl Node {
                 break;
             }
         }
-        self.decide_after_all_ended(&view).await;
+        if self.hear_witness().await {
+            self.decide_after_all_ended(&view).await;
+        }
         sleep(ADMIT_PAUSE).await;
         self.look_for_newer_views().await;
+    }
+
+    /// Learns what the member knows that has seen this disk further: the views on the disk may list nobody else,
+    /// and later ones do. False as long as there may be later ones.
+    async fn hear_witness(&self) -> bool {
+        let Some(witness) = self.me.witness.lock().clone() else {
+            return true;
+        };
+        match self.peers.call(&witness, Question::Meet, ASK_LIMIT).await {
+            Ok(Answer::Met { known, .. }) => {
+                *self.me.witness.lock() = None;
+                self.learn(known).await;
+                false
+            }
+            _ => self.peers.is_away(&witness),
+        }
     }
 }
 

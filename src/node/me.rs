@@ -54,6 +54,8 @@ pub(super) struct Me {
     pub(super) marks: Remembered,
     /// Rings when a member has seen this one further than its disk knows.
     pub(super) disk_is_old: Notify,
+    /// That member: it knows later views than the disk.
+    pub(super) witness: Mutex<Option<NodeId>>,
     /// Who wants to know at once when a peer answers again.
     returns: Mutex<BTreeMap<NodeId, Arc<Notify>>>,
 }
@@ -83,6 +85,7 @@ impl Me {
             ages: Mutex::default(),
             marks: Remembered::default(),
             disk_is_old: Notify::new(),
+            witness: Mutex::default(),
             returns: Mutex::default(),
         }
     }
@@ -213,6 +216,7 @@ impl Identity for Me {
         let went_back = of_ours.clone().any(|(_, mark)| facts.went_back(mark));
         let has_lost = peer.holds.is_some_and(|held| facts.lost_own(held));
         if (went_back || has_lost) && !is_believed() {
+            *self.witness.lock() = Some(peer.member.node.clone());
             self.disk_is_old.notify_one();
             return Err(Unfit {
                 text: "it has seen this node further than this node's disk knows; the disk went back in time, and \

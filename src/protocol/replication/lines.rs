@@ -6,6 +6,7 @@
 //! it depends on *everything* of the lost line up to the epoch that it saw: an entry of its own kind, which is
 //! covered where each member that owned the slot on that line has handed over, or has nothing to hand over.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::Facts;
@@ -94,10 +95,14 @@ impl Facts {
             payload.entries.raise(Dot::everything_of(payload.epoch));
             payload.epoch = self.active;
         }
-        let is_lost = |epoch: Epoch| !is_ours(epoch) && self.lost.contains_key(&epoch);
-        let epochs: Vec<Epoch> = payload.entries.iter().map(|dot| dot.log.epoch).collect();
-        let lost: Vec<Epoch> = epochs.into_iter().filter(|epoch| is_lost(*epoch)).collect();
-        payload.entries.retain(|dot| !is_lost(dot.log.epoch));
+        let lost_epoch = |dot: Dot| {
+            let lost = self
+                .lost_with(dot.log.epoch)
+                .filter(|_| !is_ours(dot.log.epoch))?;
+            Some(lost.view.epoch)
+        };
+        let lost: BTreeSet<Epoch> = payload.entries.iter().filter_map(lost_epoch).collect();
+        payload.entries.retain(|dot| lost_epoch(dot).is_none());
         for epoch in &lost {
             // Later views of a line have the earlier ones.
             let is_last = !lost
@@ -109,17 +114,24 @@ impl Facts {
         }
     }
 
+    /// What was heard of a lost epoch: itself, or the first later view of its line. A node that is added to a view
+    /// never hears of those before.
+    pub(super) fn lost_with(&self, epoch: Epoch) -> Option<&Lost> {
+        let later = || self.lost.values().find(|lost| lost.view.has(epoch));
+        self.lost.get(&epoch).or_else(later)
+    }
+
     /// True if an entry stands for everything of an epoch that is in our history after all, or of a lost line
     /// that is over.
     pub(super) fn is_past(&self, dot: Dot) -> bool {
         let epoch = dot.log.epoch;
-        dot.is_everything() && (self.has(epoch) || self.lost.get(&epoch).is_some_and(|lost| lost.is_over))
+        dot.is_everything() && (self.has(epoch) || self.lost_with(epoch).is_some_and(|lost| lost.is_over))
     }
 
     /// True if nothing more can come of what was written up to this epoch of a lost line, as far as it concerns
     /// what is read. Of an epoch that is not known here, nobody can tell.
     pub(super) fn is_through_with(&self, region: &Region, epoch: Epoch, scope: Scope<'_>) -> bool {
-        let Some(lost) = self.lost.get(&epoch) else {
+        let Some(lost) = self.lost_with(epoch) else {
             return false;
         };
         let of_line = self.lost.values().filter(|other| lost.view.has(other.view.epoch));

@@ -56,7 +56,7 @@ impl Facts {
 
     /// How far a log goes. Only its own member knows its end: anybody else may merely be behind.
     pub fn extent(&self, heard: &VersionVector, log: Log) -> Extent {
-        if self.lost.contains_key(&log.epoch) {
+        if self.lost_with(log.epoch).is_some() {
             return Extent {
                 exist: COMPLETE,
                 end: None,
@@ -145,12 +145,12 @@ impl Facts {
     pub fn may_be_dependency(&self, dot: Dot) -> bool {
         let epoch = dot.log.epoch;
         self.is_closed(epoch)
-            || (epoch <= self.active || self.lost.contains_key(&epoch)) && !self.is_no_dot(dot)
+            || (epoch <= self.active || self.lost_with(epoch).is_some()) && !self.is_no_dot(dot)
     }
 
     /// True if this node can judge what was written in this epoch: it is closed, or its view is known.
     pub fn knows_epoch(&self, epoch: Epoch) -> bool {
-        let is_known = self.views.contains_key(&epoch) || self.lost.contains_key(&epoch);
+        let is_known = self.views.contains_key(&epoch) || self.lost_with(epoch).is_some();
         epoch == Epoch::NONE || is_known || self.is_closed(epoch)
     }
 

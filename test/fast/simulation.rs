@@ -112,6 +112,10 @@ fn runs_that_showed_a_fault_once_are_clean() {
             "an owner that was added after the clocks were set by years neither takes nor refuses it",
         ),
         (
+            946_591,
+            "a disk from when its node was alone begins a line of its own while a later view serves",
+        ),
+        (
             937_293,
             "who is in no view believes an owner to be away for ever, and hands over nothing to it",
         ),

@@ -16,7 +16,7 @@ pub mod arguments;
 
 mod clt;
 pub mod decisions;
-mod master_svr;
+mod master;
 pub mod messages;
 mod reply;
 mod serve;
@@ -27,7 +27,7 @@ use std::time::Duration;
 use crate::names::NodeId;
 
 pub use clt::{Answer, Ask, AskError, Operation, Whom, ask};
-pub use master_svr::Master;
+pub use master::Master;
 pub use serve::{serve_master, serve_svr};
 pub use svr::Svr;
 

@@ -212,6 +212,22 @@ fn has_from(facts: &Facts, name: MemberId) -> Facts {
     })
 }
 
+/// Node 1 has heard of the later view of the lost line only, as nodes do that are added to it.
+#[test]
+fn an_early_epoch_of_a_lost_line_is_known_by_the_history_of_a_later_one() {
+    let lines = lines();
+    let later = same(&lines.lost);
+    let mut facts = facts(&member(1), &[&lines.one, &lines.won]);
+    assert!(!facts.knows_epoch(lines.lost.epoch));
+    facts.learn(&later);
+    assert!(facts.knows_epoch(lines.lost.epoch));
+    let early = of_epoch(lines.lost.epoch, &[]);
+    let (_, entries) = passed_on(&facts, &early);
+    assert_eq!(entries, vector([all_of(&later)]));
+    facts.give_up_lost([later.epoch]);
+    assert!(read(&facts, slot(&lines), &[all_of(&lines.lost)]).is_ok());
+}
+
 /// By what became of each life that owned the slot on the lost line: here 2 and 3.
 #[test]
 fn a_reader_of_a_lost_line_waits_until_each_owner_there_can_bring_nothing_more() {

@@ -52,17 +52,20 @@ impl Node {
         self.proven().await;
         let (mut payload, mut budget) = (payload, Budget::new(self.room()));
         let mut results: Vec<Option<Result<Done, Refusal>>> = operations.iter().map(|_| None).collect();
+        let mut began = Instant::now();
         while let Some(first) = results.iter().position(Option::is_none) {
             let partition = self.partition_of(operations[first].key());
             let of_it = |index: &usize| self.partition_of(operations[*index].key()) == partition;
             let open = (first..operations.len()).filter(|index| results[*index].is_none());
             let indices: Vec<usize> = open.filter(of_it).collect();
             let group: Vec<Operation> = indices.iter().map(|index| operations[*index].clone()).collect();
-            let done = match self.group(&group, &payload, partition, &mut budget).await {
+            let done = match self.group(&group, &payload, partition, &mut budget, began).await {
                 Ok(done) => done,
                 Err(Undone::Refused(refusal)) => vec![Err(refusal); group.len()],
+                // No client waits longer because the view changed.
                 Err(Undone::Scattered) => continue,
             };
+            began = Instant::now();
             for (index, result) in indices.into_iter().zip(done) {
                 if let Some(seen) = seen(&result) {
                     payload.join(seen);
@@ -85,12 +88,13 @@ impl Node {
         payload: &Payload,
         partition: PartitionId,
         budget: &mut Budget,
+        began: Instant,
     ) -> Result<Vec<Result<Done, Refusal>>, Undone> {
         if operations.iter().all(Operation::is_read) {
             return Ok(self.reads(operations, payload.clone(), budget).await);
         }
         let outcomes = self
-            .several_of_partition(operations, payload, budget.left())
+            .several_of_partition(operations, payload, budget.left(), began)
             .await?;
         let outcomes = operations.iter().zip(outcomes);
         let done = outcomes.map(|(operation, outcome)| match outcome {
@@ -136,9 +140,9 @@ impl Node {
         operations: &[Operation],
         payload: &Payload,
         room: usize,
+        began: Instant,
     ) -> Result<Vec<Outcome>, Undone> {
         self.route().map_err(Undone::Refused)?;
-        let began = Instant::now();
         let key = operations[0].key();
         let payload = &self
             .vetted_entries(payload)

@@ -116,6 +116,10 @@ fn runs_that_showed_a_fault_once_are_clean() {
             "a disk from when its node was alone begins a line of its own while a later view serves",
         ),
         (
+            952_715,
+            "a batch whose keys come to lie in two partitions while it waits begins to wait anew",
+        ),
+        (
             937_293,
             "who is in no view believes an owner to be away for ever, and hands over nothing to it",
         ),

@@ -111,8 +111,8 @@ impl Reports {
     }
 }
 
-/// The nodes without a listed member that may hold records or wait for a call, each with its lives that readers wait
-/// for.
+/// The nodes that are asked now and then: those without a listed member, which may wait for a call, and those of
+/// lives that readers may wait for, whether the view lists a later one or none.
 fn absent(facts: &Facts) -> BTreeMap<NodeId, BTreeSet<MemberId>> {
     let mut absent = BTreeMap::new();
     let Some(view) = facts.view() else { return absent };
@@ -126,7 +126,8 @@ fn absent(facts: &Facts) -> BTreeMap<NodeId, BTreeSet<MemberId>> {
     let of_lost = facts
         .owners_of_lost()
         .map(|owner| (owner.node.clone(), owner.id()));
-    for (node, life) in removed.chain(of_lost).filter(|(node, _)| !view.lists(node)) {
+    let is_open = |life: &MemberId| !facts.settled.contains(life) && !facts.expired.contains(life);
+    for (node, life) in removed.chain(of_lost).filter(|(_, life)| is_open(life)) {
         absent.entry(node).or_default().insert(life);
     }
     absent
@@ -164,11 +165,11 @@ impl Node {
         }
     }
 
-    /// Asks nodes that are no members, one after the other, for as long as the epoch lasts: whoever is behind learns
-    /// it from the epoch of the frame. Nodes that were removed, or that a lost line had added, may serve on another line,
-    /// with nobody there whom both lines list; and one that answers in a later life, with nothing left of an earlier
-    /// one, has lost what that kept. Nodes that the view lists and that were never up may have been started without `VIEW`, and
-    /// wait for somebody to come by.
+    /// Asks nodes with which nobody exchanges anything in the name of some life, one after the other, for as long as
+    /// the epoch lasts. Who is behind learns it from the epoch of the frame. Nodes that were removed, or that a lost
+    /// line had added, may serve on another line, with nobody there whom both lines list. Nodes that the view lists
+    /// and that were never up may have been started without `VIEW`, and wait for somebody to come by. And a node that
+    /// answers in a later life, with nothing left of an earlier one, has handed over what that kept, or has lost it.
     pub(super) async fn look_for_the_absent(self: Arc<Self>) {
         loop {
             let absent = absent(&self.me.facts());

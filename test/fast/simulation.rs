@@ -120,6 +120,14 @@ fn runs_that_showed_a_fault_once_are_clean() {
             "a batch whose keys come to lie in two partitions while it waits begins to wait anew",
         ),
         (
+            960_271,
+            "nobody asks what is left of an earlier life of a node whose later one lost its disk with it",
+        ),
+        (
+            960_007,
+            "an earlier life of a listed node is waited for on a lost line, for ever",
+        ),
+        (
             937_293,
             "who is in no view believes an owner to be away for ever, and hands over nothing to it",
         ),

@@ -7,12 +7,12 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout};
 
 use super::Node;
-use super::answers::Refusal;
-use super::jobs::{Job, PushJob, Return};
-use super::link::{Identity, hear};
-use super::outbox::Outbox;
-use super::remembered::Known as Request;
-use super::write::NotTaken;
+use super::commit::job::{Job, PushJob, Return};
+use super::peers::link::{Identity, hear};
+use super::peers::outbox::Outbox;
+use super::requests::dedup::Known as Request;
+use super::requests::outcome::Refusal;
+use super::requests::write::NotTaken;
 use crate::names::{Dot, Key, Log, Member};
 use crate::net::Pipe;
 use crate::protocol::causality::Payload;
@@ -289,7 +289,10 @@ impl Node {
         let began = Instant::now();
         let taken = match value {
             Some(value) => self.write_here(key, Some(value.into()), payload, began).await,
-            None => self.delete_here(key, payload, super::read::PATIENCE, began).await,
+            None => {
+                self.delete_here(key, payload, super::requests::read::PATIENCE, began)
+                    .await
+            }
         };
         match taken {
             Ok(written) => Some(Answer::Written(written.into_effect())),

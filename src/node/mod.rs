@@ -1,67 +1,26 @@
 //! A running node: what carries out the decisions of the floors below.
 //!
-//! Connections read the sharded map and the published facts themselves and call the pure predicate
-//! (`read`); writes meet at the committer, which stores a batch with one sync and wakes each waiter
-//! (`write`, `committer`, `draft`); siblings hear of writes by pushes and of everything else by exchanges
-//! (`exchanges`); `gossip` spreads what is stable; `formation`, `agree`, `change`, `drive` and `follow` see to
-//! the view; `callee` and `peers` see to it that an answer counts only for the member that gave it; `claims`,
-//! `vouch` and `clear` keep what one client makes up from hurting others.
+//! Connections read the sharded map and the published facts themselves and ask the pure predicate (`requests`);
+//! writes meet in `commit`, which stores a batch with one sync and wakes each waiter; siblings hear of writes by
+//! pushes and of everything else by exchanges and gossip (`replication`); `view_change` sees to the view; `peers`
+//! sees to it that an answer counts only for the member that gave it; `claims` keeps what one client makes up from
+//! hurting others.
 //!
 //! The node knows nothing of HTTP, files or sockets: its world, network and disk are handed to it, which
 //! is how the simulator runs the very same code.
 
-mod acks;
-mod admission;
-mod ages;
-mod agree;
-mod answers;
-mod callee;
-mod change;
 mod claims;
-mod clear;
-mod committer;
-mod complaints;
-mod copy;
-mod draft;
-mod drive;
-mod exchanges;
-mod feasible;
-mod follow;
-mod formation;
-mod forward;
-mod gossip;
+mod commit;
+mod identity;
 mod inbound;
-#[cfg(test)]
-mod interleaved;
-mod jobs;
-mod keep;
-mod left_behind;
-mod link;
-mod list;
-mod me;
-mod outbox;
-mod pace;
 mod peers;
-mod proof;
-mod read;
-mod recent;
-mod remembered;
-mod room;
-mod several;
-mod shorten;
-mod signal;
-mod situation;
+mod replication;
+mod requests;
+mod runtime;
 mod start;
-mod storage;
-mod tasks;
-mod timekeeping;
-mod update;
-mod upkeep;
-mod view_request;
-mod vouch;
-mod walls;
-mod world;
-mod write;
+mod status;
+mod time;
+mod view_change;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -71,36 +30,36 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-pub use answers::{Done, Found, Refusal, Role, Situation, Written};
-pub use committer::Committer;
-pub use list::{Listed, PAGE_KEYS_MAX};
-pub use room::{ANSWER_BYTES_MAX, Room};
-pub use several::AllDone;
-pub use start::{Parts, StartError};
-pub use tasks::{Spawner, Tasks};
-pub use timekeeping::clock_difference;
-pub use view_request::{
+pub use self::commit::Committer;
+pub use self::requests::batch::AllDone;
+pub use self::requests::list::{Listed, PAGE_KEYS_MAX};
+pub use self::requests::outcome::{Done, Found, Refusal, Role, Situation, Written};
+pub use self::requests::room::{ANSWER_BYTES_MAX, Room};
+pub use self::runtime::tasks::{Spawner, Tasks};
+pub use self::runtime::world::{Machine, World};
+pub use self::time::clock_difference;
+pub use self::view_change::types::{
     ChangeProgress, Changed, Preview, RequestKind, ViewOutcome, ViewRefusal, ViewRequest,
 };
-pub use world::{Machine, World};
+pub use start::{Parts, StartError};
 
-use acks::Acks;
-use change::Admissions;
-use claims::Claims;
-use complaints::Complaints;
-use drive::Changes;
-use exchanges::Tickets;
-use follow::Following;
-use formation::Formation;
-use gossip::Reports;
-use jobs::Job;
-use left_behind::Pages;
-use me::Me;
-use pace::Pace;
-use peers::Peers;
-use remembered::Remembered;
-use room::Rooms;
-use storage::Storage;
+use self::claims::Claims;
+use self::commit::health::Storage;
+use self::commit::job::Job;
+use self::commit::pace::Pace;
+use self::commit::waiters::Acks;
+use self::identity::Me;
+use self::peers::Peers;
+use self::peers::log_once::Complaints;
+use self::replication::exchange::Tickets;
+use self::replication::gossip::Reports;
+use self::requests::dedup::Remembered;
+use self::requests::room::Rooms;
+use self::view_change::drive::Changes;
+use self::view_change::follow::Following;
+use self::view_change::join::Formation;
+use self::view_change::left_behind::Pages;
+use self::view_change::watch::Admissions;
 
 use crate::config::Limits;
 use crate::names::Member;
@@ -245,7 +204,7 @@ impl Node {
         deadline: Instant,
     ) {
         let (mut first, mut after) = (first, after);
-        for page in exchanges::pages(records) {
+        for page in replication::exchange::pages(records) {
             let next = first + page.len() as u64;
             self.push_page(facts, after, first, &page, deadline);
             (after, first) = (next - 1, next);

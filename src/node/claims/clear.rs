@@ -1,0 +1,116 @@
+//! Clears stored records of dependencies that no node has written: those that were stored while the member
+//! that could deny them was out of reach, and those that an earlier version stored unchecked.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use tokio::time::{Instant, sleep};
+
+use crate::names::{Dot, Slot};
+use crate::node::Node;
+use crate::node::claims::vouch::VOUCH_LIMIT;
+use crate::node::claims::{Doubts, Told};
+use crate::node::commit::job::{Cleared, Job};
+use crate::planted::{self, Fault};
+use crate::protocol::causality::{Record, VersionVector};
+use crate::protocol::replication::Facts;
+
+/// How often members are asked about claims in stored records.
+const CLEAR_PAUSE: Duration = Duration::from_secs(1);
+
+impl Node {
+    /// Asks about claims in stored records until each is confirmed or cleared, for as long as the node runs.
+    pub(crate) async fn clear_claims(self: Arc<Self>) {
+        loop {
+            self.claims.arrived.notified().await;
+            while self.claims.has_open() {
+                self.settle_claims().await;
+                sleep(CLEAR_PAUSE).await;
+            }
+        }
+    }
+
+    async fn settle_claims(&self) {
+        let facts = self.me.facts();
+        let (open, noted) = self.claims.open(&facts, &self.acks.stable());
+        if open.is_empty() {
+            return;
+        }
+        let told = self.ask_about(&facts, &open).await;
+        self.claims.confirm(&told.exist);
+        let denied: VersionVector = open.iter().filter(|dot| is_false(&facts, &told, *dot)).collect();
+        let is_kept = planted::is(Fault::ClaimsNotCleared) || planted::is(Fault::ForgedShown);
+        if denied.is_empty() || is_kept {
+            return;
+        }
+        let suspects = self.records_that_claim(|dot| is_false(&facts, &told, dot));
+        // Asked again, since the log may have grown, or the view changed, before the last of these records
+        // was taken.
+        let told = self.ask_about(&facts, &denied).await;
+        let facts = self.me.facts();
+        let clear = |found: Record| {
+            let cleared = found.with_dependencies(|dot| true_part(&facts, &told, dot));
+            Cleared { found, cleared }
+        };
+        let records: Vec<Cleared> = suspects.into_iter().map(clear).collect();
+        let (count, noted) = (records.len(), noted + unvouched(&records));
+        let (reply, done) = oneshot::channel();
+        self.enqueue(Job::Clear { records, reply }).await;
+        if let Ok(Ok(())) = done.await {
+            if count > 0 {
+                tracing::warn!(count, "cleared records of dependencies that no node has written");
+            }
+            let cleared = denied
+                .iter()
+                .filter(|dot| is_false(&facts, &told, *dot))
+                .collect();
+            self.claims.cleared(&cleared, noted);
+        }
+    }
+
+    /// The stored records with an unvouched dependency that is false.
+    fn records_that_claim(&self, is_false: impl Fn(Dot) -> bool) -> Vec<Record> {
+        let mut records = Vec::new();
+        self.resident.for_each_in(Slot::all(), |record| {
+            if !record.is_vouched() && record.dependencies().any(&is_false) {
+                records.push(record.clone());
+            }
+        });
+        records
+    }
+
+    async fn ask_about(&self, facts: &Facts, entries: &VersionVector) -> Told {
+        let doubts = Doubts {
+            entries: entries.clone(),
+            epochs: BTreeSet::new(),
+        };
+        self.ask_members(facts, &doubts, Instant::now() + VOUCH_LIMIT)
+            .await
+    }
+}
+
+/// What there is of a dependency that a stored record claims. Replicas that clear it at different moments may
+/// keep different numbers; each stands for all that there was when the record was written.
+fn true_part(facts: &Facts, told: &Told, dot: Dot) -> Option<Dot> {
+    let epoch = dot.log.epoch;
+    let is_ahead = epoch > facts.active && !facts.knows_epoch(epoch);
+    if facts.is_no_dot(dot) || is_ahead {
+        return None;
+    }
+    told.true_part_of(dot)
+}
+
+/// True if no node has written what a stored record claims to depend on.
+fn is_false(facts: &Facts, told: &Told, dot: Dot) -> bool {
+    true_part(facts, told, dot) != Some(dot)
+}
+
+/// How many of these are noted again once they are stored.
+fn unvouched(records: &[Cleared]) -> u64 {
+    records
+        .iter()
+        .map(|one| u64::from(!one.cleared.is_vouched()))
+        .sum()
+}

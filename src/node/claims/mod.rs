@@ -1,0 +1,176 @@
+//! What a node knows of claims beyond its facts, and what members answer about them.
+
+pub(super) mod clear;
+pub(super) mod vouch;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use crate::names::{Dot, Epoch, Log, Member, MemberId};
+use crate::protocol::causality::{Record, VersionVector};
+use crate::protocol::replication::{Claim, Facts, last_write};
+use crate::wire::peer::Vouched;
+
+/// What this node knows of claims beyond its facts.
+#[derive(Debug, Default)]
+pub(crate) struct Claims {
+    state: Mutex<State>,
+    /// A claim was noted that nobody has confirmed.
+    pub(crate) arrived: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Writes up to these numbers exist: some member said so.
+    heard: VersionVector,
+    /// Up to where stored records claim to depend on logs, as far as that is neither confirmed nor cleared.
+    open: VersionVector,
+    /// How often a claim was noted.
+    noted: u64,
+}
+
+impl Claims {
+    /// Members hold writes up to these numbers.
+    pub(crate) fn hear(&self, exist: &VersionVector) {
+        let mut state = self.state.lock();
+        if !state.heard.covers(exist) {
+            state.heard.merge(exist);
+        }
+    }
+
+    /// Takes note of what a record that is stored here claims to depend on.
+    pub(crate) fn note(&self, record: &Record) {
+        if !record.has_dependencies() {
+            return;
+        }
+        let mut state = self.state.lock();
+        for dot in record.dependencies() {
+            if record.is_vouched() {
+                state.heard.raise(dot);
+            } else {
+                state.open.raise(dot);
+            }
+        }
+        if !record.is_vouched() {
+            state.noted += 1;
+            self.arrived.notify_one();
+        }
+    }
+
+    /// The claims that are open, except those of closed epochs and stable writes; and how many were noted.
+    pub(crate) fn open(&self, facts: &Facts, stable: &VersionVector) -> (VersionVector, u64) {
+        let mut state = self.state.lock();
+        let State { heard, open, noted } = &mut *state;
+        for vector in [heard, &mut *open] {
+            vector.retain(|dot| facts.is_still_named(dot));
+        }
+        open.retain(|dot| !stable.includes(dot));
+        (open.clone(), *noted)
+    }
+
+    /// Claims up to these numbers are confirmed.
+    pub(crate) fn confirm(&self, exist: &VersionVector) {
+        self.state.lock().open.retain(|dot| !exist.includes(dot));
+    }
+
+    /// These claims were cleared from all records that were there when so many had been noted.
+    pub(crate) fn cleared(&self, cleared: &VersionVector, noted: u64) {
+        let mut state = self.state.lock();
+        if state.noted == noted {
+            state.open.retain(|dot| !cleared.includes(dot));
+        }
+    }
+
+    pub(crate) fn has_open(&self) -> bool {
+        !self.state.lock().open.is_empty()
+    }
+
+    /// The entries that this node cannot confirm, and the epochs of which it knows no view.
+    pub(crate) fn doubts(&self, facts: &Facts, entries: &VersionVector) -> Doubts {
+        let mut doubts = Doubts::default();
+        if entries.is_empty() {
+            return doubts;
+        }
+        let state = self.state.lock();
+        for dot in entries.iter() {
+            match facts.judge(&state.heard, dot) {
+                Claim::Exists => {}
+                Claim::UnknownEpoch => drop(doubts.epochs.insert(dot.log.epoch)),
+                Claim::Impossible | Claim::Undecided => doubts.entries.raise(dot),
+            }
+        }
+        doubts
+    }
+
+    /// What a member is told that asks about these logs.
+    pub(crate) fn vouch(&self, facts: &Facts, logs: &[Log]) -> Vouched {
+        let state = self.state.lock();
+        let mut vouched = Vouched::default();
+        for log in logs.iter().copied() {
+            let extent = facts.extent(&state.heard, log);
+            let dot = |number| Dot { log, number };
+            vouched.exist.raise(dot(extent.exist));
+            vouched.claimed.raise(dot(facts.claimed.number(log)));
+            vouched.ends.extend(extent.end.map(dot));
+        }
+        vouched
+    }
+}
+
+/// What members have to be asked.
+#[derive(Debug, Default)]
+pub(crate) struct Doubts {
+    pub entries: VersionVector,
+    pub epochs: BTreeSet<Epoch>,
+}
+
+/// What members answered.
+#[derive(Debug, Default)]
+pub(crate) struct Told {
+    pub exist: VersionVector,
+    pub ends: BTreeMap<Log, u64>,
+    pub claimed: VersionVector,
+    /// Who does not know these epochs.
+    pub unknown: BTreeMap<Epoch, BTreeSet<MemberId>>,
+    pub answered: BTreeSet<MemberId>,
+    /// A member that is not known to be away has not answered in time.
+    pub waits: bool,
+}
+
+impl Told {
+    pub(crate) fn hear(&mut self, by: &Member, vouched: Vouched) {
+        self.exist.merge(&vouched.exist);
+        self.claimed.merge(&vouched.claimed);
+        let own = vouched.ends.into_iter().filter(|end| end.log.member == by.id());
+        self.ends.extend(own.map(|end| (end.log, end.number)));
+        for epoch in vouched.unknown {
+            self.unknown.entry(epoch).or_default().insert(by.id());
+        }
+        self.answered.insert(by.id());
+    }
+
+    /// True if no answer that is still to come changes anything: all exists, and each epoch is known.
+    pub(crate) fn settles(&self, doubts: &Doubts) -> bool {
+        let is_known = |epoch: &Epoch| {
+            let unknown_to = self.unknown.get(epoch).map_or(0, BTreeSet::len);
+            unknown_to < self.answered.len()
+        };
+        doubts.entries.iter().all(|dot| self.exist.includes(dot)) && doubts.epochs.iter().all(is_known)
+    }
+
+    /// An entry, less what no node has written. A vector keeps the highest number of a log only, so honest numbers may
+    /// be hidden below a false one: all that there is of the log stands for them.
+    pub(crate) fn true_part_of(&self, dot: Dot) -> Option<Dot> {
+        if !self.denies(dot) {
+            return Some(dot);
+        }
+        let number = last_write(*self.ends.get(&dot.log)?);
+        (number > 0).then_some(Dot { number, ..dot })
+    }
+
+    pub(crate) fn denies(&self, dot: Dot) -> bool {
+        !self.exist.includes(dot) && self.ends.get(&dot.log).is_some_and(|end| dot.number > *end)
+    }
+}

@@ -1,0 +1,246 @@
+//! Asks other members whether what clients claim to depend on exists.
+//!
+//! A payload is not signed, so an entry is vouched for before a write stores it: this node holds the write,
+//! has heard of it, or asks the members. Only the member that owns the log can deny an entry, and all members
+//! of the newest view together can deny an epoch. While that member cannot be reached nobody can tell, and a
+//! write is not refused for that reason: it stores the entry unvouched, and its replicas ask until they know
+//! (`clear`). Then a false entry leaves the record, and the payloads of those that read the record meanwhile.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use tokio::time::{Instant, timeout_at};
+
+use crate::names::{Dot, Epoch, Log, Member};
+use crate::node::Node;
+use crate::node::claims::{Doubts, Told};
+use crate::node::replication::gossip::GOSSIP_LIMIT;
+use crate::node::requests::outcome::Refusal;
+use crate::node::requests::write::NotTaken;
+use crate::planted::{self, Fault};
+use crate::protocol::causality::{Payload, VersionVector};
+use crate::protocol::replication::{Facts, NotHere, trimmed};
+use crate::wire::peer::{Answer, Question, Vouched};
+
+/// How long a request waits for members to vouch for its payload.
+pub(crate) const VOUCH_LIMIT: Duration = Duration::from_millis(100);
+
+/// A payload without entries that are known to be false.
+#[derive(Debug)]
+pub(crate) struct Vetted {
+    pub payload: Payload,
+    /// Every entry is known to exist.
+    pub vouched: bool,
+    /// A false entry was taken out.
+    pub shorter: bool,
+}
+
+impl Node {
+    /// Judges everything that a payload claims, as far as it matters here and members can tell within a
+    /// moment. A payload with a false entry is refused, unless a stored record claims the same or a member
+    /// that may store one has not answered: an honest reader of that record carries the entry, too, and goes
+    /// on without it.
+    pub(crate) async fn vetted(&self, payload: &Payload) -> Result<Vetted, Refusal> {
+        let deadline = Instant::now() + VOUCH_LIMIT;
+        let (mut payload, mut doubts) = self.doubts(&self.me.facts(), payload);
+        if !doubts.entries.is_empty() {
+            // Mostly that is all.
+            let writers = writers_of(&self.me.facts(), &doubts.entries);
+            self.ask_each(writers, &doubts, deadline - VOUCH_LIMIT / 2).await;
+            (payload, doubts) = self.doubts(&self.me.facts(), &payload);
+        }
+        if doubts.entries.is_empty() && doubts.epochs.is_empty() {
+            return Ok(Vetted {
+                payload,
+                vouched: true,
+                shorter: false,
+            });
+        }
+        let facts = self.me.facts();
+        let told = self.ask_members(&facts, &doubts, deadline).await;
+        if let Some(epoch) = self.unheard_of(&facts, &doubts, &told) {
+            return Err(Refusal::unheard_of(epoch));
+        }
+        self.judged(payload, &doubts, &told)
+    }
+
+    fn judged(&self, mut payload: Payload, doubts: &Doubts, told: &Told) -> Result<Vetted, Refusal> {
+        let facts = self.me.facts();
+        let is_claimed = |dot: Dot| {
+            let is_claimed = facts.claimed.includes(dot) || told.claimed.includes(dot);
+            is_claimed && !planted::is(Fault::ClaimsNotCleared)
+        };
+        // Of a closed epoch most nodes drop whatever a payload says, and have vouched for it: it is left out.
+        let is_judged = |dot: Dot| !told.waits && !facts.is_closed(dot.log.epoch);
+        let is_forged = |dot: Dot| told.denies(dot) && is_judged(dot) && !is_claimed(dot);
+        if doubts.entries.iter().any(is_forged) {
+            return Err(Refusal::impossible());
+        }
+        let claimed = payload.entries;
+        payload.entries = claimed.iter().filter_map(|dot| told.true_part_of(dot)).collect();
+        let is_open = |dot: Dot| doubts.entries.includes(dot) && !told.exist.includes(dot);
+        let vouched = !payload.entries.iter().any(is_open);
+        Ok(Vetted {
+            vouched,
+            shorter: payload.entries != claimed,
+            payload,
+        })
+    }
+
+    /// The same for a payload with entries; the epoch of one without is left to the fence.
+    pub(crate) async fn vetted_entries(&self, payload: &Payload) -> Result<Vetted, Refusal> {
+        if planted::is(Fault::ForgedStored) {
+            return Ok(Vetted {
+                payload: trimmed(&self.me.facts(), &self.acks.stable(), payload),
+                vouched: true,
+                shorter: false,
+            });
+        }
+        // The epoch of another line stands for everything of it.
+        if payload.entries.is_empty() && self.me.facts().is_of_our_line(payload.epoch) {
+            let payload = payload.clone();
+            return Ok(Vetted {
+                payload,
+                vouched: true,
+                shorter: false,
+            });
+        }
+        self.vetted(payload).await
+    }
+
+    /// Refuses a payload of an epoch that no member knows.
+    pub(crate) async fn vet_epoch(&self, payload: &Payload) -> Result<(), Refusal> {
+        if self.me.facts().knows_epoch(payload.epoch) {
+            return Ok(());
+        }
+        self.vetted(payload).await.map(drop)
+    }
+
+    /// What a write may store of a payload. Entries of an epoch that is not known here are not stored.
+    pub(crate) async fn vetted_for_storing(&self, payload: &Payload) -> Result<Vetted, NotTaken> {
+        let vetted = self.vetted_entries(payload).await.map_err(NotTaken::Refused)?;
+        let facts = self.me.facts();
+        let unknown = {
+            let mut epochs = vetted.payload.entries.iter().map(|dot| dot.log.epoch);
+            epochs.find(|epoch| !facts.knows_epoch(*epoch))
+        };
+        match unknown {
+            Some(epoch) => Err(NotTaken::NotHere(NotHere::EpochAhead(epoch))),
+            None => Ok(vetted),
+        }
+    }
+
+    /// The payload less what everybody holds, and what of it this node cannot confirm by itself.
+    fn doubts(&self, facts: &Facts, payload: &Payload) -> (Payload, Doubts) {
+        let payload = trimmed(facts, &self.acks.stable(), payload);
+        let mut doubts = self.claims.doubts(facts, &payload.entries);
+        if !facts.knows_epoch(payload.epoch) {
+            doubts.epochs.insert(payload.epoch);
+        }
+        (payload, doubts)
+    }
+
+    /// An epoch that no member of the newest view knows. None if any of them has not answered: views are
+    /// chosen by members, so whoever is silent may have chosen it.
+    fn unheard_of(&self, facts: &Facts, doubts: &Doubts, told: &Told) -> Option<Epoch> {
+        let newest = facts.newest()?;
+        let is_unknown_to = |member: &Member, epoch: &Epoch| {
+            *member == facts.me
+                || told
+                    .unknown
+                    .get(epoch)
+                    .is_some_and(|by| by.contains(&member.id()))
+        };
+        let unknown_here: BTreeSet<Epoch> = self.unknown(facts, &doubts.epochs).collect();
+        let mut epochs = doubts.epochs.intersection(&unknown_here);
+        let unheard_of = epochs.find(|epoch| newest.members().all(|member| is_unknown_to(&member, epoch)));
+        unheard_of
+            .copied()
+            .filter(|_| !planted::is(Fault::UnknownEpochAwaited))
+    }
+
+    /// Those of these epochs of which this node knows no view, and for which it has voted for none.
+    fn unknown<'a>(
+        &self,
+        facts: &Facts,
+        epochs: impl IntoIterator<Item = &'a Epoch>,
+    ) -> impl Iterator<Item = Epoch> {
+        let newest = facts.newest().map_or(Epoch::NONE, |view| view.epoch);
+        let has_voted = self.changes.may_be_chosen_after(newest);
+        let unknown = epochs.into_iter().filter(|epoch| !facts.knows_epoch(**epoch));
+        let unknown: Vec<Epoch> = unknown.copied().filter(|_| !has_voted).collect();
+        unknown.into_iter()
+    }
+
+    /// What this node tells a member that asks.
+    pub(crate) fn vouch(&self, epochs: &[Epoch], logs: &[Log]) -> Vouched {
+        let facts = self.me.facts();
+        let mut stable = (*self.acks.stable()).clone();
+        stable.retain(|dot| logs.contains(&dot.log));
+        Vouched {
+            unknown: self.unknown(&facts, epochs).collect(),
+            stable,
+            epoch: facts.active,
+            ..self.claims.vouch(&facts, logs)
+        }
+    }
+
+    /// Asks the members of the newest view, and those whose logs are in doubt, until all doubts are settled
+    /// or the time is up.
+    pub(crate) async fn ask_members(&self, facts: &Facts, doubts: &Doubts, deadline: Instant) -> Told {
+        let listed = facts.newest().into_iter().flat_map(|view| view.members());
+        let members = listed.chain(writers_of(facts, &doubts.entries)).collect();
+        self.ask_each(members, doubts, deadline).await
+    }
+
+    async fn ask_each(&self, members: BTreeSet<Member>, doubts: &Doubts, deadline: Instant) -> Told {
+        let facts = self.me.facts();
+        let logs: Vec<Log> = doubts.entries.iter().map(|dot| dot.log).collect();
+        let mut told = Told::default();
+        told.hear(&facts.me, self.vouch(&[], &logs));
+        told.answered.clear();
+        for dot in doubts.entries.iter().filter(|dot| facts.is_no_dot(*dot)) {
+            told.ends.insert(dot.log, 0);
+        }
+        let others = members
+            .into_iter()
+            .filter(|member| member.node != self.me.node && !self.peers.is_away(&member.node));
+        let ask = |member: Member| {
+            let question = Question::Vouch {
+                epochs: doubts.epochs.iter().copied().collect(),
+                logs: logs.clone(),
+            };
+            async move {
+                // Given up below, not timed out: a peer is not away because it takes longer than this.
+                let answer = self.peers.call_known(&member.node, question, GOSSIP_LIMIT).await;
+                (member, answer)
+            }
+        };
+        let mut asked: FuturesUnordered<_> = others.map(ask).collect();
+        while let Ok(Some((member, answer))) = timeout_at(deadline, asked.next()).await {
+            if let Ok((Answer::Vouched(vouched), by)) = answer
+                && by == member
+            {
+                if vouched.unknown.len() < doubts.epochs.len() {
+                    self.me.may_know_newer(&by.node);
+                }
+                self.hear_stable(&by, vouched.epoch, &vouched.stable);
+                told.hear(&by, vouched);
+            }
+            if told.settles(doubts) {
+                break;
+            }
+        }
+        told.waits = !asked.is_empty();
+        self.claims.hear(&told.exist);
+        told
+    }
+}
+
+/// The members to whose logs the entries belong, as far as the views are known.
+fn writers_of(facts: &Facts, entries: &VersionVector) -> BTreeSet<Member> {
+    let member = |dot: Dot| facts.views.get(&dot.log.epoch)?.member_by_id(dot.log.member);
+    entries.iter().filter_map(member).collect()
+}

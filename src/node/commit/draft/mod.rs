@@ -1,0 +1,448 @@
+//! One batch in the making: jobs are decided one after the other on a copy of the facts, and nothing of
+//! it is true until the batch is stored.
+
+mod moves;
+mod several;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::job::{After, Cleared, Job, NotStored, Round};
+use super::waiters::Stored;
+use crate::config::Limits;
+use crate::names::{Dot, Epoch, Key, Log, MemberId};
+use crate::node::identity::Me;
+use crate::planted::{self, Fault};
+use crate::protocol::causality::{Payload, Record, Supersedes, VersionVector};
+use crate::protocol::replication::{Ask, Facts, Given, NoReturn, may_write};
+use crate::protocol::view_change::Vote;
+use crate::store::{Batch, Resident};
+use crate::wire::notes::{
+    Acceptors, Marks, acceptors_note, claims_note, marks_note, member_note, no_page_note, page_note,
+    runs_notes, standing_notes, too_late_note, vector_note,
+};
+use crate::wire::peer::{Answer, Push};
+
+/// What becomes of a job.
+#[derive(Debug)]
+pub(super) enum Decision {
+    /// Decided; this is said when the batch is stored, or refused with it.
+    Then(After),
+    /// Cannot be decided yet: an earlier number is missing, or a view change is under way.
+    Later(Job),
+}
+
+/// A batch in the making.
+#[derive(Debug)]
+pub(super) struct Draft<'a> {
+    me: &'a Me,
+    resident: &'a Resident,
+    limits: &'a Limits,
+    pub facts: Facts,
+    pub acceptors: Acceptors,
+    /// Which change is followed.
+    round: Round,
+    /// The records that win, by key.
+    pub winners: BTreeMap<Box<str>, Record>,
+    pub forgotten: BTreeSet<Box<str>>,
+    /// Our own writes, in the order of their numbers.
+    pub own: Vec<Record>,
+    /// When the first of their clients asked.
+    pub oldest: Option<Instant>,
+    /// Numbers of a sibling's log that are stable once this batch is stored.
+    pub stable: VersionVector,
+    vector_changed: bool,
+    standing_changed: bool,
+    acceptors_changed: bool,
+    too_late_changed: bool,
+    claims_changed: bool,
+    /// The node was removed and keeps nothing, or its life has ended: another life of it begins.
+    pub begins_anew: bool,
+    /// Pages that are laid aside, by number.
+    pub pages: Vec<(u64, Vec<Record>)>,
+    /// The numbers of pages that are not needed any more.
+    pub handed_over: Range<u64>,
+    marks: Option<Marks>,
+}
+
+impl<'a> Draft<'a> {
+    pub(super) fn new(
+        me: &'a Me,
+        resident: &'a Resident,
+        limits: &'a Limits,
+        facts: Facts,
+        acceptors: Acceptors,
+        round: Round,
+    ) -> Self {
+        Self {
+            me,
+            resident,
+            limits,
+            facts,
+            acceptors,
+            round,
+            winners: BTreeMap::new(),
+            forgotten: BTreeSet::new(),
+            own: Vec::new(),
+            oldest: None,
+            stable: VersionVector::default(),
+            vector_changed: false,
+            standing_changed: false,
+            acceptors_changed: false,
+            too_late_changed: false,
+            claims_changed: false,
+            begins_anew: false,
+            pages: Vec::new(),
+            handed_over: 0..0,
+            marks: None,
+        }
+    }
+
+    /// What is to be stored. The position rises with it.
+    pub(super) fn batch(&mut self) -> Batch {
+        let mut batch = Batch {
+            records: self.winners.values().cloned().collect(),
+            forgotten: self.forgotten.iter().map(|key| key_of(key)).collect(),
+            notes: Vec::new(),
+        };
+        batch
+            .notes
+            .extend(self.pages.iter().map(|(number, page)| page_note(*number, page)));
+        batch.notes.extend(self.handed_over.clone().map(no_page_note));
+        if self.begins_anew {
+            batch.notes.push(member_note(&self.facts.me));
+            batch.notes.extend(runs_notes(&self.facts));
+        }
+        if self.standing_changed || self.begins_anew {
+            batch.notes.extend(standing_notes(&self.facts));
+        }
+        if self.acceptors_changed || self.begins_anew {
+            batch.notes.push(acceptors_note(&self.acceptors));
+        }
+        if self.claims_changed || self.begins_anew {
+            batch.notes.push(claims_note(&self.facts));
+        }
+        if self.too_late_changed || self.begins_anew {
+            batch.notes.push(too_late_note(&self.facts));
+        }
+        let is_stored = !batch.is_empty() && !planted::is(Fault::NumberNotStored);
+        if self.vector_changed || is_stored {
+            self.facts.position += 1;
+            batch.notes.push(vector_note(&self.facts));
+            if std::mem::take(&mut self.facts.is_run_new) {
+                batch.notes.extend(runs_notes(&self.facts));
+            }
+        }
+        // What was seen of others is nothing that they could have relied on.
+        batch.notes.extend(self.marks.as_ref().map(marks_note));
+        batch
+    }
+
+    pub(super) fn decide(&mut self, job: Job) -> Decision {
+        match job {
+            Job::Write(write) => match may_write(&self.facts, write.key.slot(), write.payload.epoch) {
+                Err(crate::protocol::replication::NotHere::Sealed) => Decision::Later(Job::Write(write)),
+                Err(not_here) => {
+                    let _ = write.reply.send(Err(NotStored::NotHere(not_here)));
+                    Decision::Then(After::Nothing)
+                }
+                Ok(()) => {
+                    self.oldest = self.oldest.into_iter().chain([write.arrived]).min();
+                    let stored =
+                        self.write(&write.key, write.value.as_deref(), &write.payload, write.vouched);
+                    Decision::Then(After::Written(write.reply, stored))
+                }
+            },
+            Job::Several(several) => self.several(several),
+            Job::Push(push) => self.push(push),
+            Job::Take {
+                ask,
+                given,
+                records,
+                round,
+                reply,
+            } => {
+                let taken = match round {
+                    Some(round) if round != self.round => Err(NotStored::Stopped),
+                    _ => self.take(&ask, &given, records),
+                };
+                Decision::Then(After::Done(reply, taken))
+            }
+            Job::Stage {
+                round,
+                records,
+                reply,
+            } => {
+                let staged = self.stage(round, records);
+                Decision::Then(After::Done(reply, staged))
+            }
+            Job::Unstage { round, slots, reply } => {
+                self.unstage(round, &slots);
+                Decision::Then(After::Done(reply, Ok(())))
+            }
+            Job::Drop { epoch, slots, reply } => {
+                let dropped = self.facts.drop_kept(epoch, &slots);
+                self.standing_changed |= !dropped.is_empty();
+                self.forget_slots(&dropped);
+                Decision::Then(After::Done(reply, Ok(())))
+            }
+            Job::Adopt { returned, reply } => match self.adopt(&returned) {
+                Ok(()) => Decision::Then(After::Adopted(reply, Ok(()))),
+                Err(NoReturn::TooLate) => {
+                    self.give_up_on(&returned);
+                    Decision::Then(After::Adopted(reply, Err(NoReturn::TooLate)))
+                }
+                Err(reason) => {
+                    let _ = reply.send(Err(reason));
+                    Decision::Then(After::Nothing)
+                }
+            },
+            Job::Confirm { confirm, reply } => {
+                let confirmed = self.facts.confirms(&confirm);
+                self.standing_changed |= self.facts.note_confirmed(&confirm, &confirmed);
+                Decision::Then(After::Answered(reply, Answer::Confirmed(confirmed)))
+            }
+            Job::Expire { removed, lost } => {
+                self.standing_changed |= self.facts.expire(&removed);
+                self.standing_changed |= self.facts.give_up_lost(lost);
+                Decision::Then(After::Nothing)
+            }
+            Job::End { life, ending } => {
+                if self.facts.me == life && self.facts.ended.is_none() {
+                    self.facts.end(ending);
+                    self.standing_changed = true;
+                }
+                Decision::Then(After::Nothing)
+            }
+            Job::Proven => {
+                self.facts.is_unproven = false;
+                Decision::Then(After::Nothing)
+            }
+            Job::LayAside { slots, reply } => {
+                let laid_aside = self.lay_aside(&slots);
+                Decision::Then(After::Done(reply, laid_aside))
+            }
+            Job::HandedOver { name, reply } => {
+                self.forget_leftover(name);
+                Decision::Then(After::Done(reply, Ok(())))
+            }
+            Job::Marks { marks, reply } => {
+                self.marks = Some(marks);
+                Decision::Then(After::Done(reply, Ok(())))
+            }
+            Job::Leave { life, name, reply } => {
+                let left = self.leave(life, name);
+                Decision::Then(After::Done(reply, left))
+            }
+            Job::Promise { epoch, ballot, reply } => {
+                let vote = self.vote(epoch, |acceptor| acceptor.promise(&ballot));
+                Decision::Then(After::Voted(reply, vote))
+            }
+            Job::Accept {
+                epoch,
+                ballot,
+                view,
+                reply,
+            } => {
+                let vote = self.vote(epoch, |acceptor| acceptor.accept(&ballot, &view));
+                Decision::Then(After::Voted(reply, vote))
+            }
+            Job::Learn { known, reply } => {
+                self.learn(&known);
+                Decision::Then(After::Done(reply, Ok(())))
+            }
+            Job::Seal { target, reply } => {
+                if self.facts.views.contains_key(&target) && self.facts.seal(target) {
+                    self.standing_changed = true;
+                }
+                Decision::Then(After::Done(reply, Ok(())))
+            }
+            Job::Activate { target, reply } => {
+                self.activate(target);
+                Decision::Then(After::Done(reply, Ok(())))
+            }
+            Job::Close(closed) => {
+                self.standing_changed |= self.facts.close(closed);
+                Decision::Then(After::Nothing)
+            }
+            Job::Settle { removed, lost } => {
+                self.standing_changed |= self.facts.settle_removals(&removed);
+                self.standing_changed |= self.facts.give_up_lost(lost);
+                Decision::Then(After::Nothing)
+            }
+            Job::Forget(tombstones) => {
+                self.forget(&tombstones);
+                Decision::Then(After::Nothing)
+            }
+            Job::Clear { records, reply } => {
+                for Cleared { found, cleared } in records {
+                    // Another write may have taken its place since it was found.
+                    if self.current(found.key()).as_ref() == Some(&found) {
+                        self.winners.insert(found.key().into(), cleared);
+                    }
+                }
+                Decision::Then(After::Done(reply, Ok(())))
+            }
+            Job::Give { .. } => unreachable!("given from published facts, before the batch is begun"),
+        }
+    }
+
+    /// Takes a write as coordinator: a timestamp above all that the client depends on, the next number
+    /// of our log.
+    fn write(&mut self, key: &Key, value: Option<&[u8]>, payload: &Payload, vouched: bool) -> Stored {
+        if !planted::is(Fault::ClockNotRaised) {
+            self.me.clock.observe(payload.timestamp);
+        }
+        let timestamp = self.me.draw();
+        let dot = self.facts.next_dot();
+        let created = self
+            .current(key.as_str())
+            .is_none_or(|record| record.is_tombstone());
+        let mut record = Record::new(key, value, dot, timestamp, &payload.entries);
+        if vouched && !payload.entries.is_empty() {
+            record = record.vouched();
+        }
+        self.facts.vector.raise(dot);
+        self.vector_changed |= !planted::is(Fault::NumberNotStored);
+        self.own.push(record.clone());
+        self.merge(record);
+        Stored {
+            dot,
+            timestamp,
+            created,
+            replicas: 1,
+        }
+    }
+
+    fn push(&mut self, job: super::job::PushJob) -> Decision {
+        let (from, push) = (job.from, &job.push);
+        let is_sealed = self.facts.is_sealed() && !planted::is(Fault::PushesAfterTheSeal);
+        if push.epoch != self.facts.active || is_sealed || !self.facts.is_sibling(from) {
+            return Decision::Then(After::Answered(job.reply, Answer::NotTaken));
+        }
+        let log = Log {
+            epoch: push.epoch,
+            member: from,
+        };
+        if push.after > self.facts.vector.number(log) && !planted::is(Fault::GapsTaken) {
+            return Decision::Later(Job::Push(job));
+        }
+        let answer = if self.take_push(from, push) {
+            // Of two members, the one that pushes has it and the one that takes it has it: that is all.
+            if self.facts.siblings().len() == 1 {
+                self.stable.raise(Dot {
+                    log,
+                    number: self.facts.vector.number(log),
+                });
+            }
+            Answer::Held {
+                epoch: self.facts.active,
+                held: self.facts.vector.clone(),
+            }
+        } else {
+            Answer::NotTaken
+        };
+        if planted::is(Fault::AcknowledgedBeforeStored) {
+            let _ = job.reply.send(answer);
+            return Decision::Then(After::Nothing);
+        }
+        Decision::Then(After::Answered(job.reply, answer))
+    }
+
+    /// Number *n* is taken only after *n-1* (I9).
+    fn take_push(&mut self, from: MemberId, push: &Push) -> bool {
+        let log = Log {
+            epoch: push.epoch,
+            member: from,
+        };
+        for (number, record) in (push.first..).zip(&push.records) {
+            let dot = record.dot();
+            if dot.log != log || dot.number != number {
+                return false;
+            }
+            if number > self.facts.vector.number(log) {
+                self.facts.vector.raise(dot);
+                self.vector_changed = true;
+                self.merge(record.clone());
+            }
+        }
+        true
+    }
+
+    fn take(&mut self, ask: &Ask, given: &Given, records: Vec<Record>) -> Result<(), NotStored> {
+        let (vector, regions) = (self.facts.vector.clone(), self.facts.regions.clone());
+        if ask.target == ask.active {
+            self.facts.take_steady(ask, given)?;
+        } else {
+            self.facts.take_hand_over(ask, given)?;
+            self.standing_changed = true;
+        }
+        self.vector_changed |= vector != self.facts.vector;
+        self.standing_changed |= regions != self.facts.regions;
+        self.too_late_changed |= self.facts.inherits_too_late(given);
+        for record in records {
+            self.merge(record);
+        }
+        Ok(())
+    }
+
+    fn vote(
+        &mut self,
+        epoch: Epoch,
+        decide: impl FnOnce(&mut crate::protocol::view_change::Acceptor) -> Vote,
+    ) -> Vote {
+        let facts = &self.facts;
+        let in_first = epoch == Epoch::FIRST && facts.active == Epoch::NONE && facts.views.is_empty();
+        let in_next = facts.active != Epoch::NONE && epoch == facts.active.next() && facts.is_member();
+        if !(in_first || in_next && !facts.is_between_views() || facts.votes_after_all_ended(epoch)) {
+            return Vote::NotVoting;
+        }
+        self.acceptors_changed = !planted::is(Fault::VotesNotStored);
+        decide(self.acceptors.entry(epoch).or_default())
+    }
+
+    fn forget(&mut self, tombstones: &[Record]) {
+        // A view may have been chosen since they were found.
+        if !self.facts.is_settled() {
+            return;
+        }
+        for tombstone in tombstones {
+            if self.current(tombstone.key()).as_ref() == Some(tombstone) {
+                self.forgotten.insert(tombstone.key().into());
+                self.too_late_changed |= self.facts.drops_tombstones();
+            }
+        }
+    }
+
+    fn merge(&mut self, record: Record) {
+        self.me.clock.observe(record.timestamp());
+        let wins = self
+            .current(record.key())
+            .is_none_or(|current| record.supersedes(&current) == Supersedes::Yes);
+        if wins || planted::is(Fault::ArrivalOrderWins) {
+            self.claims_changed |= self.facts.note_claims(&record);
+            self.winners.insert(record.key().into(), record);
+        }
+    }
+
+    fn current(&self, key: &str) -> Option<Record> {
+        if let Some(winner) = self.winners.get(key) {
+            return Some(winner.clone());
+        }
+        let is_here = !self.forgotten.contains(key);
+        self.resident.get(key).filter(|_| is_here)
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn key_of(key: &str) -> Key {
+    Key::new(key).expect("a record has a key")
+}

@@ -1,0 +1,91 @@
+//! Several operations of one client in one batch: judged all together first, so that all of them are done
+//! here or none, then carried out one after the other, each depending on those before.
+
+use super::{Decision, Draft};
+use crate::node::commit::job::{After, Job, NotStored, SeveralJob};
+use crate::node::commit::waiters::Stored;
+use crate::node::requests::batch::may_do;
+use crate::protocol::causality::{Payload, Record, VersionVector};
+use crate::protocol::replication::{NotHere, answer};
+use crate::wire::peer::{Effect, Operation, Outcome};
+
+/// What the client depends on after the operations so far.
+struct Client {
+    payload: Payload,
+    /// All of it is known to exist.
+    vouched: bool,
+    /// Bytes that the answer may still show of what is read.
+    room: usize,
+}
+
+impl Client {
+    fn shown(&mut self, outcome: Outcome) -> Outcome {
+        self.room = self.room.saturating_sub(outcome.about_bytes());
+        outcome
+    }
+}
+
+impl Draft<'_> {
+    pub(super) fn several(&mut self, job: SeveralJob) -> Decision {
+        match may_do(&self.facts, &job.known_stable, &job.operations, &job.payload) {
+            Err(NotHere::Sealed) => Decision::Later(Job::Several(job)),
+            Err(not_here) => {
+                let _ = job.reply.send(Err(NotStored::NotHere(not_here)));
+                Decision::Then(After::Nothing)
+            }
+            Ok(()) => {
+                self.oldest = self.oldest.into_iter().chain([job.arrived]).min();
+                let mut client = Client {
+                    payload: job.payload,
+                    vouched: job.vouched,
+                    room: job.room,
+                };
+                let mut last = None;
+                let outcomes = job.operations.iter().map(|operation| {
+                    let (outcome, stored) = self.carry_out(operation, &mut client, &job.known_stable);
+                    last = stored.or(last.take());
+                    outcome
+                });
+                let outcomes = outcomes.collect();
+                Decision::Then(After::Several(job.reply, outcomes, last))
+            }
+        }
+    }
+
+    fn carry_out(
+        &mut self,
+        operation: &Operation,
+        client: &mut Client,
+        stable: &VersionVector,
+    ) -> (Outcome, Option<Stored>) {
+        let value = match operation {
+            Operation::Put { value, .. } => Some(value.as_slice()),
+            Operation::Get { .. } if client.room == 0 => return (Outcome::NoRoom, None),
+            Operation::Get { key } | Operation::Delete { key } => {
+                let record = self.current(key.as_str());
+                client.vouched &= record.as_ref().is_none_or(Record::is_vouched);
+                let payload = &mut client.payload;
+                *payload = answer(&self.facts, stable, payload, &record);
+                let shown = payload.clone();
+                match record.filter(|record| !record.is_tombstone()) {
+                    None => return (client.shown(Outcome::Missing { payload: shown }), None),
+                    Some(record) if operation.is_read() => {
+                        let payload = shown;
+                        return (client.shown(Outcome::Found { record, payload }), None);
+                    }
+                    Some(_) => None,
+                }
+            }
+        };
+        let stored = self.write(operation.key(), value, &client.payload, client.vouched);
+        let payload = &mut client.payload;
+        payload.depend_on(stored.dot, stored.timestamp);
+        let outcome = Outcome::Written(Effect {
+            created: stored.created,
+            payload: payload.clone(),
+            timestamp: stored.timestamp,
+            replicas: stored.replicas,
+        });
+        (outcome, Some(stored))
+    }
+}

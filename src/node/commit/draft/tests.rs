@@ -1,0 +1,290 @@
+//! What a batch makes of jobs that meet in it, or that come when what they were about has changed.
+
+use std::collections::BTreeSet;
+
+use tokio::sync::oneshot;
+
+use super::*;
+use crate::names::{ClusterId, Incarnation, Member, NodeId};
+use crate::node::commit::job::Return;
+use crate::node::{Machine, World};
+use crate::protocol::causality::Timestamp;
+use crate::protocol::placement::{SlotSet, View, next};
+use crate::wire::peer::Operation;
+
+fn member(number: u64) -> Member {
+    let incarnation = Incarnation {
+        started_ms: 1,
+        random: 0,
+    };
+    Member {
+        node: format!("n{number}:80").parse().expect("is a node"),
+        incarnation,
+    }
+}
+
+/// Node 0 in the first view of so many nodes, each of which has its slots alone.
+fn facts(count: u64) -> Facts {
+    let nodes: BTreeSet<NodeId> = (0..count).map(|number| member(number).node).collect();
+    let up = (0..count).map(|number| (member(number).node, member(number).incarnation));
+    let view = View::first(ClusterId(1), 1, &nodes, &up.collect());
+    let mut facts = Facts::new(member(0));
+    facts.learn(&view.into());
+    facts.activate(Epoch(1));
+    facts.closed.below = Epoch(1);
+    facts
+}
+
+fn key(text: &str) -> Key {
+    Key::new(text).expect("is a key")
+}
+
+fn record(text: &str, value: Option<&[u8]>, number: u64) -> Record {
+    let log = Log {
+        epoch: Epoch(1),
+        member: member(0).id(),
+    };
+    let dot = Dot { log, number };
+    Record::new(
+        &key(text),
+        value,
+        dot,
+        Timestamp(number),
+        &VersionVector::default(),
+    )
+}
+
+fn put(text: &str) -> Job {
+    Job::Write(crate::node::commit::job::WriteJob {
+        key: key(text),
+        value: Some("new".into()),
+        payload: Payload::default(),
+        vouched: true,
+        arrived: Instant::now(),
+        reply: oneshot::channel().0,
+    })
+}
+
+/// The batch of these jobs, at a node with these facts and records.
+fn batch_of(facts: Facts, records: &[Record], jobs: impl IntoIterator<Item = Job>) -> Batch {
+    let limits = Limits::default();
+    let me = Me::new(facts.clone(), std::sync::Arc::new(Machine), &limits);
+    me.judge_wall();
+    let resident = Resident::new();
+    for record in records {
+        resident.put(record.clone());
+    }
+    let acceptors = Acceptors::default();
+    let mut draft = Draft::new(&me, &resident, &limits, facts, acceptors, Round::default());
+    for job in jobs {
+        draft.decide(job);
+    }
+    draft.batch()
+}
+
+fn values(batch: &Batch) -> Vec<Option<&[u8]>> {
+    batch.records.iter().map(Record::value).collect()
+}
+
+/// What is stored when a client reads this record and writes on, in one batch.
+fn written_after(read: &Record) -> Batch {
+    let job = crate::node::commit::job::SeveralJob {
+        operations: vec![
+            Operation::Get { key: key("k") },
+            Operation::Put {
+                key: key("other"),
+                value: b"v".to_vec(),
+            },
+        ],
+        payload: Payload::default(),
+        vouched: true,
+        known_stable: Default::default(),
+        room: 1024,
+        arrived: Instant::now(),
+        reply: oneshot::channel().0,
+    };
+    batch_of(facts(1), std::slice::from_ref(read), [Job::Several(job)])
+}
+
+#[test]
+fn what_is_written_after_a_record_that_nobody_vouched_for_is_not_vouched_for() {
+    let claimed = [record("k", None, 9).dot()].into_iter().collect();
+    let plain = record("k", Some(b"v"), 1);
+    let found = Record::new(&key("k"), plain.value(), plain.dot(), plain.timestamp(), &claimed);
+    assert!(!found.is_vouched());
+    for (read, is_vouched) in [(found.clone().vouched(), true), (found, false)] {
+        let batch = written_after(&read);
+        let stored: Vec<bool> = batch.records.iter().map(Record::is_vouched).collect();
+        assert_eq!(stored, [is_vouched]);
+    }
+}
+
+#[test]
+fn a_tombstone_goes_alone_and_not_with_what_was_written_behind_it() {
+    let old = record("k", None, 1);
+    let forget = || Job::Forget(vec![old.clone()]);
+    let gone = batch_of(facts(1), std::slice::from_ref(&old), [forget()]);
+    assert!(gone.records.is_empty() && gone.forgotten == [key("k")]);
+    // It was found before the write came.
+    let stored = batch_of(facts(1), &[record("k", Some(b"new"), 2)], [forget()]);
+    assert!(stored.forgotten.is_empty());
+    let waiting = batch_of(facts(1), std::slice::from_ref(&old), [put("k"), forget()]);
+    assert_eq!(values(&waiting), [Some(&b"new"[..])]);
+    assert!(waiting.forgotten.is_empty());
+}
+
+#[test]
+fn a_record_that_is_dropped_in_this_batch_stands_in_nobodys_way() {
+    // Of a copy that does not count, and in the very batch it comes again, from one who vouches for it.
+    let copied = record("k", Some(b"v"), 3);
+    let taker = facts(2);
+    let others = taker.view().expect("is active").slots_of_node(&member(1).node);
+    let text = (0..).map(|number| format!("k{number}"));
+    let text = text
+        .into_iter()
+        .find(|text| others.contains(key(text).slot()))
+        .expect("some");
+    let copied = Record::new(
+        &key(&text),
+        copied.value(),
+        copied.dot(),
+        copied.timestamp(),
+        &VersionVector::default(),
+    );
+    let given = crate::protocol::replication::Given {
+        giver: member(1),
+        active: Epoch(1),
+        vector: VersionVector::default(),
+        offered: Vec::new(),
+        too_late: BTreeSet::new(),
+    };
+    let ask = taker.ask_steady();
+    let unstage = Job::Unstage {
+        round: Round::default(),
+        slots: others,
+        reply: oneshot::channel().0,
+    };
+    let take = Job::Take {
+        ask,
+        given,
+        records: vec![copied.clone()],
+        round: None,
+        reply: oneshot::channel().0,
+    };
+    let batch = batch_of(taker, std::slice::from_ref(&copied), [unstage, take]);
+    assert_eq!(batch.records, [copied]);
+}
+
+#[test]
+fn what_came_in_this_batch_goes_with_the_slots_that_are_dropped_in_it() {
+    let taker = facts(2);
+    let others = taker.view().expect("is active").slots_of_node(&member(1).node);
+    let mut keys = (0..).map(|number| format!("k{number}"));
+    let text = keys.find(|text| others.contains(key(text).slot())).expect("some");
+    let take = Job::Take {
+        ask: taker.ask_steady(),
+        given: crate::protocol::replication::Given {
+            giver: member(1),
+            active: Epoch(1),
+            vector: VersionVector::default(),
+            offered: Vec::new(),
+            too_late: BTreeSet::new(),
+        },
+        records: vec![record(&text, Some(b"v"), 3)],
+        round: None,
+        reply: oneshot::channel().0,
+    };
+    let unstage = Job::Unstage {
+        round: Round::default(),
+        slots: others,
+        reply: oneshot::channel().0,
+    };
+    assert!(batch_of(taker, &[], [take, unstage]).records.is_empty());
+}
+
+#[test]
+fn a_record_is_cleared_of_false_dependencies_unless_another_has_taken_its_place() {
+    let plain = record("k", Some(b"v"), 1);
+    let claimed = [Dot {
+        number: 9,
+        ..plain.dot()
+    }];
+    let claimed = claimed.into_iter().collect();
+    let found = Record::new(&key("k"), plain.value(), plain.dot(), plain.timestamp(), &claimed);
+    let clear = || Job::Clear {
+        records: vec![Cleared {
+            found: found.clone(),
+            cleared: plain.clone(),
+        }],
+        reply: oneshot::channel().0,
+    };
+    let cleared = batch_of(facts(1), std::slice::from_ref(&found), [clear()]);
+    assert_eq!(cleared.records, std::slice::from_ref(&plain));
+    let newer = batch_of(facts(1), &[record("k", Some(b"new"), 2)], [clear()]);
+    assert!(newer.records.is_empty());
+    let waiting = batch_of(facts(1), std::slice::from_ref(&found), [put("k"), clear()]);
+    assert_eq!(values(&waiting), [Some(&b"new"[..])]);
+}
+
+#[test]
+fn a_seal_is_stored_once() {
+    let mut sealing = facts(1);
+    let view = next::admit(sealing.view().expect("is active"), &[]);
+    sealing.learn(&view.into());
+    let seal = || Job::Seal {
+        target: Epoch(2),
+        reply: oneshot::channel().0,
+    };
+    let batch = batch_of(sealing.clone(), &[], [seal(), seal()]);
+    let mut sealed = sealing;
+    sealed.seal(Epoch(2));
+    sealed.position += 1;
+    let [standing, closed_in] = standing_notes(&sealed);
+    assert_eq!(batch.notes, [standing, closed_in, vector_note(&sealed)]);
+    assert!(batch_of(sealed, &[], [seal()]).is_empty());
+}
+
+/// What is stored of a record in these slots that a member returns which was removed then.
+fn returned(removed_ms: u64, slots: impl Fn(&Facts) -> SlotSet) -> usize {
+    let before = facts(3);
+    let before = before.view().expect("is active");
+    let mut view = next::remove(before, &member(2).node).expect("is listed");
+    view.note_removals(&[before], removed_ms, u64::MAX, false);
+    let mut owner = facts(3);
+    owner.learn(&view.into());
+    owner.activate(Epoch(2));
+    let slots = slots(&owner);
+    let mut keys = (0..).map(|number| format!("k{number}"));
+    let text = keys.find(|text| slots.contains(key(text).slot())).expect("some");
+    let adopt = Job::Adopt {
+        returned: Return {
+            from: member(2),
+            left: None,
+            records: vec![record(&text, Some(b"v"), 1)],
+            slots,
+            kept: Vec::new(),
+        },
+        reply: oneshot::channel().0,
+    };
+    batch_of(owner, &[], [adopt]).records.len()
+}
+
+#[test]
+fn what_is_returned_is_taken_by_who_owns_all_of_it() {
+    let now_ms = Machine.wall_ms();
+    assert_eq!(returned(now_ms, Facts::owned_slots), 1);
+    let foreign = |owner: &Facts| SlotSet::all().difference(&owner.owned_slots());
+    assert_eq!(returned(now_ms, foreign), 0);
+}
+
+/// A deletion that it has not heard of may be forgotten where the clock is ahead by the limit, a removal be
+/// noted by one that is behind, and a third one judge.
+#[test]
+fn what_is_returned_within_three_clock_limits_of_forgetting_is_too_late() {
+    let limits = Limits::default();
+    let removed_before = |clock_limits: u32| {
+        let age = limits.forget_after - clock_limits * limits.clock_limit;
+        returned(Machine.wall_ms() - millis(age), Facts::owned_slots)
+    };
+    assert_eq!((removed_before(4), removed_before(2)), (1, 0));
+}

@@ -1,0 +1,288 @@
+//! What the committer is asked to do, and how it answers.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use crate::names::{Epoch, Key, Member, MemberId};
+use crate::node::commit::waiters::Stored;
+use crate::protocol::causality::{Payload, Record, VersionVector};
+use crate::protocol::placement::{LeftBehind, SlotSet, View};
+use crate::protocol::replication::{
+    Ask, Closed, Confirm, Ending, Given, Kept, NoExchange, NoReturn, NotHere,
+};
+use crate::protocol::view_change::{Ballot, Vote};
+use crate::wire::notes::Marks;
+use crate::wire::peer::{Answer, Known, Operation, Outcome, Push};
+
+/// Why a job was not done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum NotStored {
+    NotHere(NotHere),
+    NoExchange(NoExchange),
+    /// The storage refused it, with its reason: nothing of it is stored, and nothing will be.
+    Failed(String),
+    /// The storage failed in the middle: nobody can say yet whether it is stored.
+    InDoubt,
+    /// The node stops, or the view has moved on.
+    Stopped,
+}
+
+impl From<NoExchange> for NotStored {
+    fn from(reason: NoExchange) -> Self {
+        Self::NoExchange(reason)
+    }
+}
+
+/// One time that a change is followed. What was begun in another is not gone on with: its copies may have
+/// been dropped since, and those that are here now belong to this one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Round {
+    pub target: Epoch,
+    /// Another one whenever another change is followed, also when it was followed before.
+    pub number: u64,
+}
+
+/// Where the answer to a job goes.
+pub(crate) type Reply<T> = oneshot::Sender<Result<T, NotStored>>;
+
+/// A write that this member takes as coordinator; no value makes it a deletion.
+#[derive(Debug)]
+pub(crate) struct WriteJob {
+    pub key: Key,
+    pub value: Option<Bytes>,
+    pub payload: Payload,
+    /// Every entry of the payload is known to exist.
+    pub vouched: bool,
+    pub arrived: Instant,
+    pub reply: Reply<Stored>,
+}
+
+/// Operations of one client on keys that this member owns, stored in one batch or not at all.
+#[derive(Debug)]
+pub(crate) struct SeveralJob {
+    pub operations: Vec<Operation>,
+    pub payload: Payload,
+    /// Every entry of the payload is known to exist.
+    pub vouched: bool,
+    /// How many bytes of what is read the answer may show, except for the last value.
+    pub room: usize,
+    /// What was known stable when they came.
+    pub known_stable: Arc<VersionVector>,
+    pub arrived: Instant,
+    pub reply: Reply<SeveralStored>,
+}
+
+/// They are stored here.
+#[derive(Debug)]
+pub(crate) struct SeveralStored {
+    pub outcomes: Vec<Outcome>,
+    /// Comes when the siblings have the last write among them, or do not answer in time.
+    pub settled: Option<oneshot::Receiver<Result<Stored, NotStored>>>,
+}
+
+/// Records that a sibling pushes.
+#[derive(Debug)]
+pub(crate) struct PushJob {
+    pub from: MemberId,
+    pub push: Push,
+    pub arrived: Instant,
+    pub reply: oneshot::Sender<Answer>,
+}
+
+/// Records of a member that is none any more, or that an earlier life of a node left behind.
+#[derive(Debug, Clone)]
+pub(crate) struct Return {
+    pub from: Member,
+    pub left: Option<LeftBehind>,
+    pub records: Vec<Record>,
+    pub slots: SlotSet,
+    /// What was kept of the slots, when all of it has been returned.
+    pub kept: Vec<Kept>,
+}
+
+impl Return {
+    /// The name under which the view notes that something may be returned.
+    pub(crate) fn name(&self) -> MemberId {
+        self.left
+            .as_ref()
+            .map_or_else(|| self.from.id(), |left| left.name)
+    }
+}
+
+/// A record as it is stored, and the same without false dependencies.
+#[derive(Debug)]
+pub(crate) struct Cleared {
+    pub found: Record,
+    pub cleared: Record,
+}
+
+/// Everything that changes what a node durably knows, or must see it between two changes.
+#[derive(Debug)]
+pub(crate) enum Job {
+    Write(WriteJob),
+    Several(SeveralJob),
+    Push(PushJob),
+    /// Answers an exchange from what is published.
+    Give {
+        ask: Ask,
+        reply: oneshot::Sender<Result<(Given, Vec<Record>), NoExchange>>,
+    },
+    /// Makes valid what an exchange brought; of a hand-over, only in the round in which it was asked for.
+    Take {
+        ask: Ask,
+        given: Given,
+        records: Vec<Record>,
+        round: Option<Round>,
+        reply: Reply<()>,
+    },
+    /// Stores records of slots that are on their way here.
+    Stage {
+        round: Round,
+        records: Vec<Record>,
+        reply: Reply<()>,
+    },
+    /// Drops records that came in a copy which does not count any more.
+    Unstage {
+        round: Round,
+        slots: SlotSet,
+        reply: Reply<()>,
+    },
+    /// Drops slots that moved away and that all owners confirmed in this epoch.
+    Drop {
+        epoch: Epoch,
+        slots: SlotSet,
+        reply: Reply<()>,
+    },
+    /// Takes what a node returns that is no member any more, as new writes.
+    Adopt {
+        returned: Return,
+        reply: oneshot::Sender<Result<(), NoReturn>>,
+    },
+    /// Confirms what a removed member keeps, and waits for that member no longer.
+    Confirm {
+        confirm: Confirm,
+        reply: oneshot::Sender<Answer>,
+    },
+    /// Waits no longer for what these removed members keep, nor for what was written in these epochs of lost
+    /// lines: their time is up.
+    Expire {
+        removed: BTreeSet<MemberId>,
+        lost: BTreeSet<Epoch>,
+    },
+    /// Ends this life, whose disk went back in time.
+    End {
+        life: Member,
+        ending: Ending,
+    },
+    /// Nobody who answers knows this member further than its disk does.
+    Proven,
+    /// Lays the records of some slots aside, since this life has ended.
+    LayAside {
+        slots: SlotSet,
+        reply: Reply<()>,
+    },
+    /// Drops what an earlier life left behind: others have it.
+    HandedOver {
+        name: MemberId,
+        reply: Reply<()>,
+    },
+    /// Remembers how far others have been seen to come.
+    Marks {
+        marks: Marks,
+        reply: Reply<()>,
+    },
+    /// Begins a new life with an empty store: nothing is kept any more but what is laid aside, which goes by
+    /// this name.
+    Leave {
+        life: Member,
+        name: MemberId,
+        reply: Reply<()>,
+    },
+    Promise {
+        epoch: Epoch,
+        ballot: Ballot,
+        reply: oneshot::Sender<Vote>,
+    },
+    Accept {
+        epoch: Epoch,
+        ballot: Ballot,
+        view: Arc<View>,
+        reply: oneshot::Sender<Vote>,
+    },
+    Learn {
+        known: Known,
+        reply: Reply<()>,
+    },
+    Seal {
+        target: Epoch,
+        reply: Reply<()>,
+    },
+    Activate {
+        target: Epoch,
+        reply: Reply<()>,
+    },
+    Close(Closed),
+    /// No owner waits for these removed members any more, nor for these epochs of lost lines.
+    Settle {
+        removed: BTreeSet<MemberId>,
+        lost: BTreeSet<Epoch>,
+    },
+    /// Drops tombstones that nobody needs any more.
+    Forget(Vec<Record>),
+    /// Puts records in the place of those whose clients claimed dependencies that do not exist.
+    Clear {
+        records: Vec<Cleared>,
+        reply: Reply<()>,
+    },
+}
+
+impl Job {
+    /// Nothing of it was done. Only for what clients wait for.
+    pub(crate) fn refuse(self, reason: NotStored) {
+        match self {
+            Self::Write(job) => drop(job.reply.send(Err(reason))),
+            Self::Several(job) => drop(job.reply.send(Err(reason))),
+            _ => {}
+        }
+    }
+
+    /// True for jobs that are about all records of some slots: thousands, where others are about one.
+    pub(crate) fn is_bulky(&self) -> bool {
+        matches!(
+            self,
+            Self::Stage { .. } | Self::Unstage { .. } | Self::Drop { .. } | Self::LayAside { .. }
+        )
+    }
+}
+
+/// What is said when the batch is stored.
+#[derive(Debug)]
+pub(crate) enum After {
+    Nothing,
+    Written(Reply<Stored>, Stored),
+    /// The last write among them, if there is one.
+    Several(Reply<SeveralStored>, Vec<Outcome>, Option<Stored>),
+    Answered(oneshot::Sender<Answer>, Answer),
+    Done(Reply<()>, Result<(), NotStored>),
+    Voted(oneshot::Sender<Vote>, Vote),
+    Adopted(oneshot::Sender<Result<(), NoReturn>>, Result<(), NoReturn>),
+}
+
+impl After {
+    /// The batch is not stored: nothing of it happened.
+    pub(crate) fn refuse(self, reason: &NotStored) {
+        match self {
+            Self::Nothing => {}
+            Self::Written(reply, _) => drop(reply.send(Err(reason.clone()))),
+            Self::Several(reply, ..) => drop(reply.send(Err(reason.clone()))),
+            Self::Answered(reply, _) => drop(reply.send(Answer::NotTaken)),
+            Self::Done(reply, _) => drop(reply.send(Err(reason.clone()))),
+            Self::Voted(reply, _) => drop(reply.send(Vote::NotVoting)),
+            Self::Adopted(reply, _) => drop(reply.send(Err(NoReturn::NotNow))),
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! What the committer sees to between two batches and after one, with peers that are acted.
+
+use tokio::time::sleep;
+
+use super::*;
+use crate::names::Key;
+use crate::node::commit::job::WriteJob;
+use crate::node::peers::callee::rig::{
+    Actor, SOON, dot, first_view, idle, life, node_with, node_without_committer,
+};
+use crate::protocol::causality::{Payload, Record, Timestamp, VersionVector};
+use crate::protocol::placement::next;
+use crate::wire::peer::Question;
+
+fn key() -> Key {
+    Key::new("k").expect("is a key")
+}
+
+/// What became stable behind a copy is to be found by the hand-over that ends it.
+#[tokio::test(start_paused = true)]
+async fn what_becomes_stable_between_two_views_stays_unstable_until_the_next_one_is_active() {
+    for is_between_views in [true, false] {
+        let mut facts = first_view(2, 2);
+        if is_between_views {
+            let view = next::admit(facts.view().expect("is active"), &[]);
+            facts.learn(&view.into());
+        }
+        let (node, _, mut committer) = node_without_committer(facts).await;
+        let stable = dot(&life(1, 1), 1);
+        let dependencies = VersionVector::default();
+        let record = Record::new(&key(), Some(b"v"), stable, Timestamp(1), &dependencies);
+        committer.unstable.insert(record);
+        node.acks.learn_stable(&[stable].into_iter().collect());
+        committer.give(&mut Vec::new());
+        assert_eq!(committer.unstable.len() == 1, is_between_views);
+    }
+}
+
+/// A sibling is silent: the write is answered when the client has waited for long enough, wherever it waited.
+#[tokio::test(start_paused = true)]
+async fn siblings_get_less_time_for_a_batch_of_which_a_write_has_waited() {
+    for (waited, limit) in [(Duration::ZERO, PUSH_LIMIT), (WRITE_LIMIT, LATE_PUSH_LIMIT)] {
+        let (node, cast) = node_with(first_view(2, 2)).await;
+        let sibling = life(1, 1);
+        cast.puts(Actor::new(&sibling, idle), &sibling.node);
+        // The link is up before the push.
+        let up = node.peers.call(&sibling.node, Question::Ping, SOON).await;
+        up.expect("answers");
+        let arrived = Instant::now();
+        sleep(waited).await;
+        let (replies, stored): (Vec<_>, Vec<_>) = [(); 2].map(|()| oneshot::channel()).into_iter().unzip();
+        let sent = Instant::now();
+        // The oldest of them decides, whichever is first.
+        for (reply, arrived) in replies.into_iter().zip([sent, arrived]) {
+            let write = WriteJob {
+                key: key(),
+                value: Some("v".into()),
+                payload: Payload::default(),
+                vouched: true,
+                arrived,
+                reply,
+            };
+            node.enqueue(Job::Write(write)).await;
+        }
+        for stored in stored {
+            let stored = stored.await.expect("is answered").expect("is stored");
+            assert_eq!(stored.replicas, 1);
+        }
+        let took = sent.elapsed();
+        let slack = Duration::from_millis(20);
+        assert!(
+            (limit..limit + slack).contains(&took),
+            "{took:?} instead of {limit:?}"
+        );
+    }
+}

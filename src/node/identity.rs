@@ -1,0 +1,271 @@
+//! What a node is to its peers: its greeting, its clock, its published facts, and what it hears between
+//! the lines of their frames.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use crate::config::Limits;
+use crate::names::{ClusterId, Epoch, Member, MemberId, NodeId};
+use crate::node::peers::link::{Identity, Unfit};
+use crate::node::replication::ages::Ages;
+use crate::node::replication::proof::Remembered;
+use crate::node::runtime::signal::Signal;
+use crate::node::runtime::world::World;
+use crate::node::time::walls::{Reading, Walls};
+use crate::planted::{self, Fault};
+use crate::protocol::causality::{Clock, Timestamp};
+use crate::protocol::replication::Facts;
+use crate::wire::peer::{Body, Frame, Greeting};
+
+/// The node's own face.
+#[derive(Debug)]
+pub(crate) struct Me {
+    pub node: NodeId,
+    pub clock: Clock,
+    pub world: Arc<dyn World>,
+    boot: u64,
+    pub(crate) born: Instant,
+    clock_limit: Duration,
+    pub(crate) walls: Mutex<Walls>,
+    /// Up to here the wall clock may be mixed into timestamps: a little above its last judgement, so that a
+    /// jump between two judgements is not believed. 0 while the wall clock is doubted.
+    pub(crate) trusted_up_to_ms: AtomicU64,
+    /// The latest wall time that was believed of a member, here or at a peer.
+    pub(crate) believed_ms: AtomicU64,
+    facts: ArcSwap<Facts>,
+    activations: AtomicU64,
+    /// Since when writes have waited for the next view, while they do.
+    sealed_since: Mutex<Option<Instant>>,
+    /// Ticks whenever new facts are published.
+    pub(crate) published: Signal,
+    /// Somebody who spoke of an epoch that is newer than any view known here.
+    newer: Mutex<Option<NodeId>>,
+    pub heard_newer: Notify,
+    /// How long removals have counted.
+    pub(crate) ages: Mutex<Ages>,
+    /// How far others have come.
+    pub(crate) marks: Remembered,
+    /// Rings when a member has seen this one further than its disk knows.
+    pub(crate) disk_is_old: Notify,
+    /// That member: it knows later views than the disk.
+    pub(crate) witness: Mutex<Option<NodeId>>,
+    /// Who wants to know at once when a peer answers again.
+    returns: Mutex<BTreeMap<NodeId, Arc<Notify>>>,
+}
+
+impl Me {
+    pub(crate) fn new(facts: Facts, world: Arc<dyn World>, limits: &Limits) -> Self {
+        let reading = Reading {
+            wall_ms: world.wall_ms(),
+            monotonic_ms: 0,
+        };
+        Self {
+            node: facts.me.node.clone(),
+            clock: Clock::default(),
+            boot: world.random(),
+            world,
+            born: Instant::now(),
+            clock_limit: limits.clock_limit,
+            walls: Mutex::new(Walls::new(limits.clock_limit, limits.forget_after, reading)),
+            trusted_up_to_ms: AtomicU64::new(0),
+            believed_ms: AtomicU64::new(0),
+            sealed_since: Mutex::new(facts.is_sealed().then(Instant::now)),
+            facts: ArcSwap::from_pointee(facts),
+            activations: AtomicU64::default(),
+            published: Signal::default(),
+            newer: Mutex::default(),
+            heard_newer: Notify::new(),
+            ages: Mutex::default(),
+            marks: Remembered::default(),
+            disk_is_old: Notify::new(),
+            witness: Mutex::default(),
+            returns: Mutex::default(),
+        }
+    }
+
+    /// This node in its present life; a node that was removed begins another.
+    pub(crate) fn member(&self) -> Member {
+        self.facts.load().me.clone()
+    }
+
+    /// The cluster that this node belongs to; none while it waits to be added.
+    fn cluster(&self) -> Option<ClusterId> {
+        let facts = self.facts.load();
+        let newest = facts.newest().filter(|_| !facts.is_free());
+        newest.map(|view| view.cluster)
+    }
+
+    /// True for the greeting of this very process.
+    pub(crate) fn is_me(&self, peer: &Greeting) -> bool {
+        peer.boot == self.boot
+    }
+
+    /// The facts as they were published last: true together.
+    pub(crate) fn facts(&self) -> Arc<Facts> {
+        self.facts.load_full()
+    }
+
+    /// True while nobody can say whether the disk went back in time.
+    pub(crate) fn is_unproven(&self) -> bool {
+        self.facts.load().is_unproven
+    }
+
+    /// How often this node has activated or left a view. While the number stays, no slot that it owns is
+    /// dropped, and no record of a copy is put into one.
+    pub(crate) fn activations(&self) -> u64 {
+        self.activations.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn publish(&self, facts: Facts) {
+        let facts = Arc::new(facts);
+        let before = self.facts.swap(Arc::clone(&facts));
+        let is_activation = (before.active, &before.me) != (facts.active, &facts.me);
+        if is_activation {
+            self.activations.fetch_add(1, Ordering::AcqRel);
+        }
+        if is_activation || before.lost.len() != facts.lost.len() {
+            self.ages.lock().follow(&before, &facts);
+        }
+        if before.is_sealed() != facts.is_sealed() {
+            *self.sealed_since.lock() = facts.is_sealed().then(Instant::now);
+        }
+        self.published.happen();
+    }
+
+    /// For how long writes have waited for the next view, if they do.
+    pub(crate) fn sealed_for(&self) -> Option<Duration> {
+        self.sealed_since.lock().map(|since| since.elapsed())
+    }
+
+    pub(crate) fn wall_ms(&self) -> u64 {
+        self.world.wall_ms()
+    }
+
+    pub(crate) fn clock_limit_ms(&self) -> u64 {
+        u64::try_from(self.clock_limit.as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// A peer that may know a view that this node does not.
+    pub(crate) fn may_know_newer(&self, peer: &NodeId) {
+        *self.newer.lock() = Some(peer.clone());
+        self.heard_newer.notify_one();
+    }
+
+    /// The peer that spoke of a newer epoch, once.
+    pub(crate) fn take_newer(&self) -> Option<NodeId> {
+        self.newer.lock().take()
+    }
+
+    /// What rings when `peer` answers again, or when somebody misses what it has.
+    pub(crate) fn bell(&self, peer: &NodeId) -> Arc<Notify> {
+        Arc::clone(self.returns.lock().entry(peer.clone()).or_default())
+    }
+
+    /// Rings for a peer: somebody misses what it has.
+    pub(crate) fn ring(&self, peer: &NodeId) {
+        self.bell(peer).notify_one();
+    }
+}
+
+impl Identity for Me {
+    fn greeting(&self, peer: &NodeId) -> Greeting {
+        Greeting {
+            mark: self.facts.load().mark(),
+            remembers: self.marks.of_node(peer),
+            holds: self.facts.load().last_held_of(peer),
+            member: self.member(),
+            boot: self.boot,
+            cluster: self.cluster(),
+            clock: self.now(),
+            time: self.shown(),
+        }
+    }
+
+    fn check(&self, peer: &Greeting) -> Result<(), Unfit> {
+        if peer.member.node == self.node && !self.is_me(peer) {
+            return Err(Unfit {
+                text: "it goes by this node's own name; give each process an IPPORT of its own".to_owned(),
+                is_other_cluster: false,
+            });
+        }
+        let ours = self.cluster();
+        if let (Some(ours), Some(theirs)) = (ours, peer.cluster)
+            && ours != theirs
+        {
+            return Err(Unfit {
+                text: "it belongs to another cluster; start it with an empty DATA_DIR and without VIEW"
+                    .to_owned(),
+                is_other_cluster: true,
+            });
+        }
+        self.hear_clock(&peer.member, peer.clock);
+        self.hear_time(&peer.member.node, peer.time);
+        let facts = self.facts.load();
+        let is_listed = facts.views.values().any(|view| view.lists(&peer.member.node));
+        self.marks.note(&peer.member, peer.mark, is_listed);
+        // Either fault would be mended here before anybody sees it.
+        let is_believed = || planted::is(Fault::OldDisksServe) || planted::is(Fault::SameIncarnation);
+        let of_ours = peer.remembers.iter().filter(|(life, _)| *life == facts.id);
+        let went_back = of_ours.clone().any(|(_, mark)| facts.went_back(mark));
+        let has_lost = peer.holds.is_some_and(|held| facts.lost_own(held));
+        if (went_back || has_lost) && !is_believed() {
+            *self.witness.lock() = Some(peer.member.node.clone());
+            self.disk_is_old.notify_one();
+            return Err(Unfit {
+                text: "it has seen this node further than this node's disk knows; the disk went back in time, and \
+                       its node begins another life"
+                    .to_owned(),
+                is_other_cluster: false,
+            });
+        }
+        Ok(())
+    }
+
+    fn life(&self) -> MemberId {
+        self.facts.load().id
+    }
+
+    fn frame(&self, id: u64, body: Body) -> Frame {
+        let facts = self.facts.load();
+        Frame {
+            id,
+            clock: self.now(),
+            epoch: facts.active,
+            position: facts.position,
+            body,
+        }
+    }
+
+    fn observe(&self, from: &Member, frame: &Frame) -> Result<(), String> {
+        if frame.clock.wall_ms() > Timestamp::WALL_MS_MAX {
+            return Err(format!("{} sends a time that no clock can show", from.node));
+        }
+        self.hear_clock(from, frame.clock);
+        self.marks.came_to(from, frame.position);
+        let facts = self.facts.load();
+        if frame.epoch == facts.active {
+            return Ok(());
+        }
+        let newest = facts.newest();
+        let is_known = |epoch: Epoch| newest.is_some_and(|view| view.has(epoch)) || facts.knows_epoch(epoch);
+        let is_unknown = !is_known(frame.epoch);
+        // A node that no view lists has nothing to catch up with.
+        let is_behind = frame.epoch > facts.active && newest.is_some_and(|view| view.lists(&self.node));
+        if is_unknown || is_behind {
+            self.may_know_newer(&from.node);
+        }
+        Ok(())
+    }
+
+    fn returned(&self, peer: &NodeId) {
+        tracing::info!(%peer, "peer answers again");
+        self.ring(peer);
+    }
+}

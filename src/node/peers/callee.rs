@@ -1,0 +1,39 @@
+//! Checks that the node at the other end of a link is the one that was called.
+//!
+//! What a node knows of a peer, it knows by the peer's name: an acknowledgement counts for the member that
+//! was called. A pasted IPPORT, a swapped port or a proxy leads to another node, which would answer for it.
+
+use crate::names::NodeId;
+use crate::node::peers::link::Unfit;
+use crate::planted::{self, Fault};
+use crate::wire::peer::Greeting;
+
+/// Refuses a peer that greets by another name than the one that was called.
+pub(crate) fn check_name(called: &NodeId, ours: &Greeting, theirs: &Greeting) -> Result<(), Unfit> {
+    let other = &theirs.member.node;
+    if other.is_same_address(called) || planted::is(Fault::OtherNamesBelieved) {
+        return Ok(());
+    }
+    let text = if theirs.boot == ours.boot {
+        format!(
+            "that address leads to this very node, whose IPPORT is {other}; set it to {called} if that is this node"
+        )
+    } else {
+        format!(
+            "the node there calls itself {other}; set its IPPORT to {called}, or mend the port or proxy that leads to it"
+        )
+    };
+    Err(Unfit {
+        text,
+        is_other_cluster: false,
+    })
+}
+
+#[cfg(test)]
+mod callers;
+#[cfg(test)]
+mod changes;
+#[cfg(test)]
+pub(crate) mod rig;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,403 @@
+//! What nodes tell each other all the time: that they are there, what they hold, what is stable, what
+//! they are done with. Also how epochs are closed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::time::{Instant, sleep};
+
+use crate::names::{Epoch, Member, MemberId, NodeId};
+use crate::node::commit::job::Job;
+use crate::node::{Node, PUSH_LIMIT};
+use crate::planted::{self, Fault};
+use crate::protocol::causality::VersionVector;
+use crate::protocol::replication::{Closed, Facts};
+use crate::wire::peer::{Answer, Gossip, Question};
+
+/// How often siblings hear of each other: the time in which a frozen one is noticed when nobody asks it
+/// anything.
+const SIBLING_PAUSE: Duration = Duration::from_millis(200);
+
+/// The same for all other nodes, which only need to know what is stable and who is there.
+const OTHER_PAUSE: Duration = Duration::from_millis(500);
+
+/// The least time between two words on what became stable: under load, pushes carry it anyway.
+const SPREAD_PAUSE: Duration = Duration::from_millis(2);
+
+/// How often a node is asked that no member is known of.
+const ABSENT_PAUSE: Duration = Duration::from_secs(2);
+
+pub(crate) const GOSSIP_LIMIT: Duration = Duration::from_millis(400);
+
+/// What members said that they are done with.
+#[derive(Debug, Default)]
+pub(crate) struct Reports(Mutex<BTreeMap<MemberId, Report>>);
+
+#[derive(Debug, Clone)]
+struct Report {
+    active: Epoch,
+    /// It lacks nothing of epochs below this one.
+    done_below: Epoch,
+    /// It said so in this run.
+    run: u32,
+    /// Removed members that it does not wait for.
+    does_not_await: BTreeSet<MemberId>,
+    /// Epochs of lost lines of which it waits for nothing.
+    does_not_await_lost: BTreeSet<Epoch>,
+}
+
+impl Reports {
+    fn note(&self, member: MemberId, gossip: &Gossip) {
+        let report = Report {
+            active: gossip.epoch,
+            done_below: gossip.done_below,
+            run: gossip.run,
+            does_not_await: gossip.does_not_await.clone(),
+            does_not_await_lost: gossip
+                .lost
+                .iter()
+                .filter(|(_, done)| **done)
+                .map(|(epoch, _)| *epoch)
+                .collect(),
+        };
+        self.0.lock().insert(member, report);
+    }
+
+    /// What every other member said, if all of them said it in the epoch that is active here.
+    fn of_all(&self, facts: &Facts) -> Option<BTreeMap<MemberId, Report>> {
+        let reports = self.0.lock();
+        let others = facts.view()?.members().filter(|member| *member != facts.me);
+        let said = others.map(|member| {
+            let report = reports.get(&member.id())?;
+            (report.active == facts.active).then(|| (member.id(), report.clone()))
+        });
+        said.collect()
+    }
+
+    /// What may be closed: every member said so, all in one and the same active epoch. When in doubt,
+    /// nothing.
+    fn conclude(&self, facts: &Facts) -> Option<Closed> {
+        let said = self.of_all(facts)?;
+        let below = said.values().map(|report| report.done_below);
+        let below = below.chain([facts.done_below()]).min()?;
+        let runs = said.iter().map(|(id, report)| (*id, report.run));
+        (below > facts.closed.below).then(|| Closed {
+            below,
+            at: facts.active,
+            runs: Arc::new(runs.chain([(facts.id, facts.runs.current().number)]).collect()),
+        })
+    }
+
+    /// Removed members that no owner waits for any more, and epochs of lost lines, if any of it is news.
+    fn conclude_removals(&self, facts: &Facts) -> Option<(BTreeSet<MemberId>, BTreeSet<Epoch>)> {
+        let view = facts.view()?;
+        let are_settled = view.removed.keys().all(|id| facts.settled.contains(id));
+        if are_settled && facts.lost.values().all(|lost| lost.is_over) {
+            return None;
+        }
+        let said = self.of_all(facts)?;
+        let mut removed = facts.does_not_await();
+        removed.retain(|id| said.values().all(|report| report.does_not_await.contains(id)));
+        let mut lost: BTreeSet<Epoch> = facts.does_not_await_lost().collect();
+        lost.retain(|epoch| {
+            said.values()
+                .all(|report| report.does_not_await_lost.contains(epoch))
+        });
+        let is_news =
+            !removed.is_subset(&facts.settled) || lost.iter().any(|epoch| !facts.lost[epoch].is_over);
+        is_news.then_some((removed, lost))
+    }
+}
+
+/// The nodes that are asked now and then: those without a listed member, which may wait for a call, and those of
+/// lives that readers may wait for, whether the view lists a later one or none.
+fn absent(facts: &Facts) -> BTreeMap<NodeId, BTreeSet<MemberId>> {
+    let mut absent = BTreeMap::new();
+    let Some(view) = facts.view() else { return absent };
+    for node in view.nodes().filter(|node| view.member(node).is_none()) {
+        absent.insert(node.clone(), BTreeSet::new());
+    }
+    let removed = view
+        .removed
+        .iter()
+        .map(|(id, removal)| (removal.node.clone(), *id));
+    let of_lost = facts
+        .owners_of_lost()
+        .map(|owner| (owner.node.clone(), owner.id()));
+    let is_open = |life: &MemberId| !facts.settled.contains(life) && !facts.expired.contains(life);
+    for (node, life) in removed.chain(of_lost).filter(|(_, life)| is_open(life)) {
+        absent.entry(node).or_default().insert(life);
+    }
+    absent
+}
+
+/// The epochs of lost lines, and whether nothing of them is waited for.
+fn lost_lines(facts: &Facts) -> BTreeMap<Epoch, bool> {
+    if facts.lost.is_empty() {
+        return BTreeMap::new();
+    }
+    let done: BTreeSet<Epoch> = facts.does_not_await_lost().collect();
+    let known = facts.lost.keys();
+    known.map(|epoch| (*epoch, done.contains(epoch))).collect()
+}
+
+impl Node {
+    /// Tells one peer, and hears from it, for as long as the epoch lasts.
+    pub(crate) async fn gossip_with(self: Arc<Self>, peer: Member, is_sibling: bool) {
+        let pause = if is_sibling { SIBLING_PAUSE } else { OTHER_PAUSE };
+        loop {
+            self.gossip_once(&peer, GOSSIP_LIMIT).await;
+            sleep(pause).await;
+        }
+    }
+
+    pub(crate) async fn gossip_once(&self, peer: &Member, limit: Duration) {
+        let question = Question::Gossip(self.gossip().into());
+        if let Ok((Answer::Gossip(theirs), answered)) =
+            self.peers.call_known(&peer.node, question, limit).await
+        {
+            if answered != *peer {
+                self.me.may_know_newer(&peer.node);
+            }
+            self.hear_gossip(&answered, &theirs, true).await;
+        }
+    }
+
+    /// Asks nodes with which nobody exchanges anything in the name of some life, one after the other, for as long as
+    /// the epoch lasts. Who is behind learns it from the epoch of the frame. Nodes that were removed, or that a lost
+    /// line had added, may serve on another line, with nobody there whom both lines list. Nodes that the view lists
+    /// and that were never up may have been started without `VIEW`, and wait for somebody to come by. And a node that
+    /// answers in a later life, with nothing left of an earlier one, has handed over what that kept, or has lost it.
+    pub(crate) async fn look_for_the_absent(self: Arc<Self>) {
+        loop {
+            let absent = absent(&self.me.facts());
+            if absent.is_empty() {
+                sleep(ABSENT_PAUSE).await;
+            }
+            for (node, lives) in absent {
+                sleep(ABSENT_PAUSE).await;
+                // Mostly nobody is there.
+                let met = self.peers.call_known(&node, Question::Meet, GOSSIP_LIMIT).await;
+                let Ok((Answer::Met { by, left, .. }, answered)) = met else {
+                    continue;
+                };
+                let facts = self.me.facts();
+                let is_lost = |id: &MemberId| {
+                    let is_kept = left.iter().any(|left| left.by.id() == *id || left.name == *id);
+                    *id != by.id() && !is_kept && !facts.expired.contains(id)
+                };
+                let removed: BTreeSet<MemberId> = lives.into_iter().filter(is_lost).collect();
+                if by == answered && !removed.is_empty() {
+                    let lost = BTreeSet::new();
+                    self.enqueue(Job::Expire { removed, lost }).await;
+                }
+            }
+        }
+    }
+
+    /// Tells the siblings at once what became stable, where they cannot conclude it themselves: a push
+    /// of no records. Readers of fresh writes then carry no entries, and payloads stay short.
+    pub(crate) async fn spread_stable(self: Arc<Self>) {
+        loop {
+            self.acks.moved.notified().await;
+            self.push(&self.me.facts(), 0, 1, Vec::new(), Instant::now() + PUSH_LIMIT);
+            sleep(SPREAD_PAUSE).await;
+        }
+    }
+
+    /// What this node has to tell.
+    pub(crate) fn gossip(&self) -> Gossip {
+        let facts = self.me.facts();
+        let mut stable = (*self.acks.stable()).clone();
+        stable.retain(|dot| {
+            dot.log.epoch != facts.active || dot.log.member == facts.id || facts.is_sibling(dot.log.member)
+        });
+        Gossip {
+            epoch: facts.active,
+            time: self.me.shown(),
+            held: facts.vector.clone(),
+            stable,
+            done_below: facts.done_below(),
+            run: facts.runs.current().number,
+            closed: facts.closed.clone(),
+            does_not_await: facts.does_not_await(),
+            lost: lost_lines(&facts),
+            counted: self.me.ages.lock().tell(),
+        }
+    }
+
+    /// A member in this epoch says what is stable. What is so on another line says nothing of ours.
+    pub(crate) fn hear_stable(&self, from: &Member, epoch: Epoch, stable: &VersionVector) {
+        let facts = self.me.facts();
+        let is_member = facts.view().is_some_and(|view| view.is_member(from));
+        let Some(newest) = facts.newest().filter(|newest| is_member && newest.has(epoch)) else {
+            return;
+        };
+        let mut stable = stable.clone();
+        stable.retain(|dot| dot.log.epoch >= facts.closed.below && newest.has(dot.log.epoch));
+        self.acks.learn_stable(&stable);
+    }
+
+    pub(crate) async fn hear_gossip(&self, from: &Member, gossip: &Gossip, answers_us: bool) {
+        self.me.hear_time(&from.node, gossip.time);
+        let facts = self.me.facts();
+        if facts.active == Epoch::NONE {
+            return;
+        }
+        self.reports.note(from.id(), gossip);
+        self.claims.hear(&gossip.held);
+        let is_member = facts.view().is_some_and(|view| view.is_member(from));
+        let knows_more = |epoch: &Epoch| !facts.has(*epoch) && !facts.lost.contains_key(epoch);
+        if gossip.lost.keys().any(knows_more) {
+            self.me.may_know_newer(&from.node);
+        }
+        if gossip.epoch == facts.active && is_member {
+            self.me.ages.lock().hear(from.id(), &gossip.counted, &facts);
+        }
+        self.hear_stable(from, gossip.epoch, &gossip.stable);
+        if gossip.epoch == facts.active && facts.has_not_heard(from.id()) {
+            self.me.ring(&from.node);
+        }
+        if gossip.epoch == facts.active && !facts.is_sealed() && facts.is_sibling(from.id()) {
+            self.acks
+                .acknowledged(gossip.epoch, from.id(), &gossip.held, answers_us);
+            if !facts.vector.covers(&gossip.held) || facts.waits_for(from.id()) {
+                self.me.ring(&from.node);
+            }
+        }
+        // A node that only a later view lists concluded it in that view, which is not active here yet.
+        let announced =
+            (is_member && gossip.closed.below > facts.closed.below).then(|| gossip.closed.clone());
+        let announced =
+            announced.filter(|closed| facts.active >= closed.at || planted::is(Fault::ClosedByWhoIsBehind));
+        if let Some(closed) = announced.or_else(|| self.reports.conclude(&facts)) {
+            self.enqueue(Job::Close(closed)).await;
+        }
+        if let Some((removed, lost)) = self.reports.conclude_removals(&facts) {
+            self.enqueue(Job::Settle { removed, lost }).await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::names::{ClusterId, Incarnation, NodeId};
+    use crate::protocol::placement::{View, next};
+    use crate::wire::peer::{Counted, Shown};
+
+    fn member(number: u64) -> Member {
+        let node: NodeId = format!("n{number}:80").parse().expect("is a node");
+        let incarnation = Incarnation {
+            started_ms: 1,
+            random: 0,
+        };
+        Member { node, incarnation }
+    }
+
+    /// Node 0 of three, each alone with its slots, in the second view, which changed nothing.
+    fn facts() -> Facts {
+        let members = [0, 1, 2].map(member);
+        let nodes: BTreeSet<NodeId> = members.iter().map(|member| member.node.clone()).collect();
+        let up = members
+            .into_iter()
+            .map(|member| (member.node, member.incarnation));
+        let one = View::first(ClusterId(1), 1, &nodes, &up.collect());
+        let two = next::admit(&one, &[]);
+        let mut facts = Facts::new(member(0));
+        for view in [one, two] {
+            let epoch = view.epoch;
+            facts.learn(&Arc::new(view));
+            facts.activate(epoch);
+        }
+        facts
+    }
+
+    fn said_by(active: u64, done_below: u64, does_not_await: &[MemberId]) -> Gossip {
+        Gossip {
+            epoch: Epoch(active),
+            time: Shown {
+                wall_ms: 1,
+                believed_ms: 1,
+            },
+            held: VersionVector::default(),
+            stable: VersionVector::default(),
+            done_below: Epoch(done_below),
+            run: 3,
+            closed: Closed::default(),
+            does_not_await: does_not_await.iter().copied().collect(),
+            lost: BTreeMap::new(),
+            counted: Counted::default(),
+        }
+    }
+
+    #[test]
+    fn a_removal_is_settled_when_every_member_says_in_one_epoch_that_it_does_not_wait() {
+        let mut facts = facts();
+        let before = facts.view().expect("serves").clone();
+        let mut view = next::remove(&before, &member(2).node).expect("is listed");
+        view.note_removals(&[&before], 1, 1000, false);
+        facts.learn(&Arc::new(view));
+        facts.activate(Epoch(3));
+        // It takes a share of node 2's slots, which that one has not handed over.
+        let removed = member(2).id();
+        let reports = Reports::default();
+        reports.note(member(1).id(), &said_by(3, 0, &[removed]));
+        assert_eq!(reports.conclude_removals(&facts), None, "it waits itself");
+        let owned = facts.owned_slots();
+        facts.has_returned(removed, &BTreeSet::new(), &owned);
+        assert_eq!(
+            reports.conclude_removals(&facts),
+            Some((BTreeSet::from([removed]), BTreeSet::new()))
+        );
+        reports.note(member(1).id(), &said_by(2, 0, &[removed]));
+        assert_eq!(reports.conclude_removals(&facts), None, "said in another epoch");
+        reports.note(member(1).id(), &said_by(3, 0, &[]));
+        assert_eq!(reports.conclude_removals(&facts), None, "node 1 waits");
+        facts.settle_removals(&BTreeSet::from([removed]));
+        reports.note(member(1).id(), &said_by(3, 0, &[removed]));
+        assert_eq!(reports.conclude_removals(&facts), None, "is known");
+    }
+
+    #[test]
+    fn an_epoch_is_closed_when_every_member_says_so_in_the_epoch_that_is_active_here() {
+        let facts = facts();
+        let concluded = |said: &[(u64, u64, u64)]| {
+            let reports = Reports::default();
+            for (number, active, done_below) in said {
+                reports.note(member(*number).id(), &said_by(*active, *done_below, &[]));
+            }
+            reports
+                .conclude(&facts)
+                .map(|closed| (closed.below.0, closed.at.0))
+        };
+        assert_eq!(facts.done_below(), Epoch(2));
+        assert_eq!(concluded(&[(1, 2, 2), (2, 2, 2)]), Some((2, 2)));
+        let reports = Reports::default();
+        for number in [1, 2] {
+            reports.note(member(number).id(), &said_by(2, 2, &[]));
+        }
+        let runs = reports.conclude(&facts).expect("all said so").runs;
+        let expected = [(0, 0), (1, 3), (2, 3)].map(|(number, run)| (member(number).id(), run));
+        assert_eq!(
+            *runs,
+            expected.into_iter().collect(),
+            "the runs in which they said it"
+        );
+        assert_eq!(concluded(&[(1, 2, 2)]), None, "node 2 has said nothing");
+        assert_eq!(concluded(&[(1, 2, 2), (2, 2, 0)]), None, "node 2 is not done");
+        // What they lacked in another epoch says nothing about this one.
+        for other in [1, 3] {
+            assert_eq!(concluded(&[(1, 2, 2), (2, other, 2)]), None, "epoch {other}");
+        }
+        let mut behind = facts.clone();
+        Arc::make_mut(&mut behind.regions)[0].lacks = Epoch(2);
+        let reports = Reports::default();
+        for number in [1, 2] {
+            reports.note(member(number).id(), &said_by(2, 2, &[]));
+        }
+        assert_eq!(reports.conclude(&behind), None, "node 0 is not done itself");
+    }
+}

@@ -1,0 +1,149 @@
+//! What a node does now and then: drop tombstones that nobody needs any more, and stop waiting for
+//! removed members whose time is up.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use crate::names::{Epoch, MemberId, Slot};
+use crate::node::Node;
+use crate::node::commit::job::Job;
+use crate::node::time::walls::Time;
+use crate::planted::{self, Fault};
+use crate::protocol::causality::{Record, Timestamp};
+use crate::protocol::replication::Facts;
+
+/// How often tombstones are looked through, at the most.
+const UPKEEP_PAUSE: Duration = Duration::from_secs(600);
+
+/// How often removals are looked through.
+const EXPIRE_PAUSE: Duration = Duration::from_secs(1);
+/// The hybrid clock as it was at earlier passes. A timestamp that is ahead of the wall clock, since a clock
+/// was set back, says nothing about its age; but it is at least as old as the first pass that saw the hybrid
+/// clock above it.
+#[derive(Debug, Default)]
+struct Ages(VecDeque<(Instant, Timestamp)>);
+
+impl Ages {
+    /// Takes note of the clock. Answers what it was so long ago, or zero.
+    fn pass(&mut self, now: Instant, clock: Timestamp, ago: Duration) -> Timestamp {
+        self.0.push_back((now, clock));
+        let is_old = |at: Instant| now.duration_since(at) >= ago;
+        while self.0.get(1).is_some_and(|(at, _)| is_old(*at)) {
+            self.0.pop_front();
+        }
+        let first = self.0.front().filter(|(at, _)| is_old(*at));
+        first.map_or(Timestamp::ZERO, |(_, clock)| *clock)
+    }
+}
+
+impl Node {
+    /// Drops old tombstones for as long as the node runs (I4).
+    pub(crate) async fn forget_tombstones(self: Arc<Self>) {
+        let pause = UPKEEP_PAUSE
+            .min(self.limits.forget_after / 4)
+            .max(Duration::from_millis(100));
+        let mut ages = Ages::default();
+        loop {
+            sleep(pause).await;
+            let old_clock = ages.pass(Instant::now(), self.me.now(), self.limits.forget_after);
+            let old = self.old_tombstones(old_clock);
+            if !old.is_empty() {
+                tracing::debug!(count = old.len(), "dropping tombstones");
+                self.enqueue(Job::Forget(old)).await;
+            }
+        }
+    }
+
+    /// Stops waiting for removed members that did not return in time, for as long as the node runs.
+    pub(crate) async fn expire_removals(self: Arc<Self>) {
+        loop {
+            sleep(EXPIRE_PAUSE).await;
+            let facts = self.me.facts();
+            self.me
+                .ages
+                .lock()
+                .settle(&facts, |member| self.peers.is_away(&member.node));
+            let (removed, lost) = self.expired(&facts);
+            if !removed.is_empty() || !lost.is_empty() {
+                self.enqueue(Job::Expire { removed, lost }).await;
+            }
+        }
+    }
+
+    /// The removed members and the lost epochs for which nobody waits any longer. How long they have counted
+    /// decides, or the wall clock where no member knows that.
+    fn expired(&self, facts: &Facts) -> (BTreeSet<MemberId>, BTreeSet<Epoch>) {
+        let (time, forget_after) = (self.me.time(), self.limits.forget_after);
+        let oldest_ms = time.low_ms.saturating_sub(millis(forget_after));
+        let ages = self.me.ages.lock();
+        let is_over = |age: Option<Duration>, noted_ms: u64| match age {
+            Some(age) => age > forget_after,
+            None => noted_ms < oldest_ms && !time.is_doubted && ages.all_told,
+        };
+        let removed = facts.view().into_iter().flat_map(|view| &view.removed);
+        let removed = removed.filter(|(id, removal)| {
+            !facts.expired.contains(id) && is_over(ages.of_removal(**id), removal.at_ms)
+        });
+        let lost = facts.lost.iter();
+        let lost =
+            lost.filter(|(epoch, lost)| !lost.is_over && is_over(ages.of_lost(**epoch), lost.noted_ms));
+        (
+            removed.map(|(id, _)| *id).collect(),
+            lost.map(|(epoch, _)| *epoch).collect(),
+        )
+    }
+
+    /// `old_clock` is what the hybrid clock was when tombstones of that time had to be kept no longer.
+    fn old_tombstones(&self, old_clock: Timestamp) -> Vec<Record> {
+        let facts = self.me.facts();
+        let stable = self.acks.stable();
+        let mut time = self.me.time();
+        if planted::is(Fault::DoubtedClockForgets) {
+            time = Time::certain(self.me.wall_ms());
+        }
+        let forget_ms = millis(self.limits.forget_after);
+        let oldest_kept_ms = time.low_ms.saturating_sub(forget_ms);
+        let mut old = Vec::new();
+        // A node that was removed returns what nobody has taken from it, and may not have heard of
+        // deletions since.
+        if time.is_doubted
+            || facts
+                .view()
+                .is_none_or(|view| view.last_left_ms() >= oldest_kept_ms)
+        {
+            return old;
+        }
+        self.resident.for_each_in(Slot::all(), |record| {
+            let (timestamp, drawn_ms) = (record.timestamp(), record.timestamp().wall_ms());
+            let is_ahead = drawn_ms > time.high_ms && timestamp <= old_clock;
+            let is_old = record.is_tombstone() && (drawn_ms < oldest_kept_ms || is_ahead);
+            if is_old && facts.may_forget(&stable, record) {
+                old.push(record.clone());
+            }
+        });
+        old
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_clock_of_so_long_ago_is_that_of_the_last_pass_before() {
+        let (began, mut ages) = (Instant::now(), Ages::default());
+        let mut pass = |second: u64| {
+            let at = began + Duration::from_secs(second);
+            ages.pass(at, Timestamp(second), Duration::from_secs(10)).0
+        };
+        let old: Vec<u64> = [1, 4, 10, 11, 13, 14, 30].map(&mut pass).into();
+        assert_eq!(old, [0, 0, 0, 1, 1, 4, 14]);
+    }
+}

@@ -1,0 +1,335 @@
+//! Several operations by one client at once.
+//!
+//! Those on keys of one partition go to one owner together, are carried out in their order, and are
+//! stored with one sync or not at all. Partitions come one after the other, in the order in which the
+//! operations first name them, and each gets the payload of those before. So an operation depends on all
+//! earlier ones of its own partition and on all of the partitions before it; it does not depend on an
+//! earlier one of a partition that is named later than its own.
+//!
+//! An answer has room for so many bytes of what is read (`room`). A read that no longer fits is refused, and its
+//! client asks again; a write keeps its result.
+
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use tokio::time::{Instant, timeout, timeout_at};
+
+use crate::names::PartitionId;
+use crate::node::Node;
+use crate::node::claims::vouch::Vetted;
+use crate::node::commit::job::{Job, NotStored, SeveralJob};
+use crate::node::requests::forward::Forwarded;
+use crate::node::requests::outcome::{Done, Found, Refusal, Written};
+use crate::node::requests::read::PATIENCE;
+use crate::node::requests::room::{Budget, Room};
+use crate::node::requests::write::{NotTaken, STORE_LIMIT};
+use crate::protocol::causality::{Payload, VersionVector};
+use crate::protocol::replication::{Facts, NotHere, may_read, may_write, trimmed};
+use crate::wire::peer::{Answer, Operation, Outcome, Question};
+
+/// What even a slow disk stores, when a great many come at once.
+const OPERATIONS_A_SECOND: f64 = 5000.0;
+
+/// What became of each operation, in order, and what the client depends on after all of them.
+#[derive(Debug)]
+pub struct AllDone {
+    pub results: Vec<Result<Done, Refusal>>,
+    pub payload: Payload,
+    /// What the values in the results take.
+    pub room: Room,
+}
+
+/// Why operations on one partition came to nothing.
+enum Undone {
+    Refused(Refusal),
+    /// Their keys lie in different partitions by now.
+    Scattered,
+}
+
+impl Node {
+    /// Carries out operations on any keys for a client that depends on `payload`.
+    pub async fn several(&self, operations: Vec<Operation>, payload: Payload) -> AllDone {
+        self.proven().await;
+        let (mut payload, mut budget) = (payload, Budget::new(self.room()));
+        let mut results: Vec<Option<Result<Done, Refusal>>> = operations.iter().map(|_| None).collect();
+        let mut began = Instant::now();
+        while let Some(first) = results.iter().position(Option::is_none) {
+            let partition = self.partition_of(operations[first].key());
+            let of_it = |index: &usize| self.partition_of(operations[*index].key()) == partition;
+            let open = (first..operations.len()).filter(|index| results[*index].is_none());
+            let indices: Vec<usize> = open.filter(of_it).collect();
+            let group: Vec<Operation> = indices.iter().map(|index| operations[*index].clone()).collect();
+            let done = match self.group(&group, &payload, partition, &mut budget, began).await {
+                Ok(done) => done,
+                Err(Undone::Refused(refusal)) => vec![Err(refusal); group.len()],
+                // No client waits longer because the view changed.
+                Err(Undone::Scattered) => continue,
+            };
+            began = Instant::now();
+            for (index, result) in indices.into_iter().zip(done) {
+                if let Some(seen) = seen(&result) {
+                    payload.join(seen);
+                }
+                results[index] = Some(result);
+            }
+        }
+        let payload = trimmed(&self.me.facts(), &self.acks.stable(), &payload);
+        let results = results.into_iter().flatten().collect();
+        AllDone {
+            results,
+            payload,
+            room: budget.into_room(),
+        }
+    }
+
+    async fn group(
+        &self,
+        operations: &[Operation],
+        payload: &Payload,
+        partition: PartitionId,
+        budget: &mut Budget,
+        began: Instant,
+    ) -> Result<Vec<Result<Done, Refusal>>, Undone> {
+        if operations.iter().all(Operation::is_read) {
+            return Ok(self.reads(operations, payload.clone(), budget).await);
+        }
+        let outcomes = self
+            .several_of_partition(operations, payload, budget.left(), began)
+            .await?;
+        let outcomes = operations.iter().zip(outcomes);
+        let done = outcomes.map(|(operation, outcome)| match outcome {
+            Outcome::NoRoom => Err(budget.refusal()),
+            outcome if operation.is_read() => {
+                let room = budget.take(outcome.about_bytes());
+                room.and_then(|()| done(outcome, partition))
+            }
+            outcome => done(outcome, partition),
+        });
+        Ok(done.collect())
+    }
+
+    /// Reads keys of one partition, each with the payload of those before: where this replica cannot answer,
+    /// any other may, and not always the same one. Where one read is refused, so would the next be.
+    async fn reads(
+        &self,
+        operations: &[Operation],
+        mut payload: Payload,
+        budget: &mut Budget,
+    ) -> Vec<Result<Done, Refusal>> {
+        let mut results: Vec<Result<Done, Refusal>> = Vec::with_capacity(operations.len());
+        for read in operations {
+            let refused = results.last().filter(|last| seen(last).is_none());
+            let result = match refused {
+                Some(refused) => refused.clone(),
+                None if budget.left() == 0 => Err(budget.refusal()),
+                None => {
+                    let read = self.get(read.key(), payload.clone()).await;
+                    budget.take(about_bytes(&read)).and(read.map(Done::Found))
+                }
+            };
+            if let Some(seen) = seen(&result) {
+                payload.join(seen);
+            }
+            results.push(result);
+        }
+        results
+    }
+
+    async fn several_of_partition(
+        &self,
+        operations: &[Operation],
+        payload: &Payload,
+        room: usize,
+        began: Instant,
+    ) -> Result<Vec<Outcome>, Undone> {
+        self.route().map_err(Undone::Refused)?;
+        let key = operations[0].key();
+        let payload = &self
+            .vetted_entries(payload)
+            .await
+            .map_err(Undone::Refused)?
+            .payload;
+        self.vet_epoch(payload).await.map_err(Undone::Refused)?;
+        loop {
+            let done_here = self.several_here_patiently(operations, payload, room, began);
+            let is_behind = match done_here.await {
+                Ok(outcomes) => return Ok(outcomes),
+                Err(NotTaken::Refused(refusal)) => return Err(Undone::Refused(refusal)),
+                // They have waited for the next view for as long as a client should.
+                Err(NotTaken::NotHere(NotHere::Sealed)) => {
+                    return Err(Undone::Refused(self.refusal(key, &[])));
+                }
+                Err(NotTaken::NotHere(not_here)) => {
+                    matches!(not_here, NotHere::Missing(_) | NotHere::EpochAhead(_))
+                }
+            };
+            let awaited = self.rooms.await_one();
+            let question = |id| Question::Several {
+                id,
+                operations: operations.to_vec(),
+                payload: payload.clone(),
+                room: awaited.share_of(room),
+            };
+            let outcomes = |answer| match answer {
+                Answer::Done(outcomes) if outcomes.len() == operations.len() => Some(outcomes),
+                _ => None,
+            };
+            let refusal = match self.forward(key, question, outcomes, began).await {
+                Forwarded::Answered(Ok(outcomes)) => return Ok(outcomes),
+                Forwarded::Answered(Err(refusal)) if is_behind => refusal.of_who_is_behind(),
+                Forwarded::Answered(Err(refusal)) => refusal,
+                Forwarded::OursNow => continue,
+            };
+            let partition = self.partition_of(key);
+            let elsewhere = |operation: &Operation| self.partition_of(operation.key()) != partition;
+            if operations.iter().any(elsewhere) {
+                return Err(Undone::Scattered);
+            }
+            if !self.may_catch_up(&refusal, began).await {
+                return Err(Undone::Refused(refusal));
+            }
+        }
+    }
+
+    /// The same by this replica, which first fetches what it lacks for a moment.
+    async fn several_here_patiently(
+        &self,
+        operations: &[Operation],
+        payload: &Payload,
+        room: usize,
+        began: Instant,
+    ) -> Result<Vec<Outcome>, NotTaken> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let published = self.me.published.count();
+            let not_here = match may_do(&self.me.facts(), &self.acks.stable(), operations, payload) {
+                Ok(()) | Err(NotHere::NotOwner | NotHere::Sealed) => {
+                    return self.several_here(operations, payload, room, began).await;
+                }
+                Err(not_here) => not_here,
+            };
+            self.fetch_what_is_missing(&not_here);
+            let news = self.me.published.beyond(published);
+            if timeout_at(deadline, news).await.is_err() {
+                return Err(NotTaken::NotHere(not_here));
+            }
+        }
+    }
+
+    /// Carries out operations on keys that are all owned here, and waits for the siblings as any write
+    /// does.
+    pub(crate) async fn several_here(
+        &self,
+        operations: &[Operation],
+        payload: &Payload,
+        room: usize,
+        began: Instant,
+    ) -> Result<Vec<Outcome>, NotTaken> {
+        let facts = self.me.facts();
+        let partition = facts.partition().ok_or(NotTaken::NotHere(NotHere::NotOwner))?;
+        let has_writes = operations.iter().any(|operation| !operation.is_read());
+        if let Some(reason) = self.storage.stuck_reason().filter(|_| has_writes) {
+            return Err(NotTaken::Refused(Refusal::StorageFailed(reason)));
+        }
+        let known_stable = self.acks.stable();
+        let Vetted { payload, vouched, .. } = self.vetted_for_storing(payload).await?;
+        let (reply, stored) = oneshot::channel();
+        let job = SeveralJob {
+            operations: operations.to_vec(),
+            payload,
+            vouched,
+            room,
+            known_stable,
+            arrived: began,
+            reply,
+        };
+        let all_stored = async {
+            self.enqueue(Job::Several(job)).await;
+            let several = stored.await.unwrap_or(Err(NotStored::Stopped))?;
+            let replicas = match several.settled {
+                Some(settled) => settled.await.unwrap_or(Err(NotStored::Stopped))?.replicas,
+                None => 0,
+            };
+            Ok((several.outcomes, replicas))
+        };
+        match timeout(store_limit(operations.len()), all_stored).await {
+            Ok(Ok((outcomes, replicas))) => Ok(self.settled(outcomes, replicas)),
+            Ok(Err(reason)) => Err(self.not_taken(reason, partition)),
+            Err(_) => Err(NotTaken::Refused(Refusal::UnknownOutcome { partition })),
+        }
+    }
+
+    /// What every sibling holds by now need not be carried on.
+    fn settled(&self, mut outcomes: Vec<Outcome>, held_by: u32) -> Vec<Outcome> {
+        let (facts, stable) = (self.me.facts(), self.acks.stable());
+        for outcome in &mut outcomes {
+            let payload = match outcome {
+                Outcome::Found { payload, .. } | Outcome::Missing { payload } => payload,
+                Outcome::Written(effect) => {
+                    effect.replicas = held_by;
+                    &mut effect.payload
+                }
+                Outcome::NoRoom => continue,
+            };
+            *payload = trimmed(&facts, &stable, payload);
+        }
+        outcomes
+    }
+}
+
+/// How long a client waits for this node's own disk: longer, the more there is to store.
+fn store_limit(operations: usize) -> Duration {
+    STORE_LIMIT + Duration::from_secs(1).mul_f64(operations as f64 / OPERATIONS_A_SECOND)
+}
+
+/// Whether all of them may be carried out here.
+pub(crate) fn may_do(
+    facts: &Facts,
+    stable: &VersionVector,
+    operations: &[Operation],
+    payload: &Payload,
+) -> Result<(), NotHere> {
+    for operation in operations {
+        let slot = operation.key().slot();
+        // A deletion must know whether the key exists.
+        if !matches!(operation, Operation::Put { .. }) {
+            may_read(facts, stable, slot, payload)?;
+        }
+        if !operation.is_read() {
+            may_write(facts, slot, payload.epoch)?;
+        }
+    }
+    Ok(())
+}
+
+fn done(outcome: Outcome, partition: PartitionId) -> Result<Done, Refusal> {
+    match outcome {
+        Outcome::Found { record, payload } => Ok(Done::Found(Found {
+            record,
+            partition,
+            payload,
+        })),
+        Outcome::Missing { payload } => Err(Refusal::KeyNotFound { partition, payload }),
+        Outcome::Written(effect) => Ok(Done::Written(Written::new(partition, effect))),
+        Outcome::NoRoom => Err(Refusal::AnswerTooLarge),
+    }
+}
+
+/// About how long the answer to a read is in bytes.
+fn about_bytes(read: &Result<Found, Refusal>) -> usize {
+    match read {
+        Ok(found) => found.record.as_block().len() + found.payload.about_bytes(),
+        Err(Refusal::KeyNotFound { payload, .. }) => payload.about_bytes(),
+        Err(_) => 0,
+    }
+}
+
+/// What the client depends on after it.
+fn seen(result: &Result<Done, Refusal>) -> Option<&Payload> {
+    match result {
+        Ok(Done::Found(found)) => Some(&found.payload),
+        Ok(Done::Written(written)) => Some(&written.payload),
+        Err(Refusal::KeyNotFound { payload, .. }) => Some(payload),
+        Err(_) => None,
+    }
+}

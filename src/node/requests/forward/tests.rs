@@ -1,0 +1,47 @@
+//! Writes that node 0 hands to owners which are acted.
+
+use std::collections::BTreeSet;
+
+use super::*;
+use crate::node::peers::callee::rig::{Actor, first_view, idle, life, node_with};
+
+/// The ids under which a write was given to owners, and what became of it. The first of the two owners breaks
+/// the stream when it is given a write, or refuses it.
+async fn written(breaks: bool) -> (BTreeSet<u128>, Result<Written, Refusal>) {
+    let (node, cast) = node_with(first_view(4, 2)).await;
+    let owners = [life(2, 1), life(3, 1)];
+    let words = move |question: &Question| match question {
+        Question::Write { .. } if !breaks => Some(Answer::Declined(Declined::NotOwner)),
+        other => idle(other),
+    };
+    for owner in &owners {
+        let is_last = move |question: &Question| breaks && matches!(question, Question::Write { .. });
+        cast.puts(Actor::new(owner, words).hangs_up_after(is_last), &owner.node);
+    }
+    let mut keys = (0..).map(|number| Key::new(&format!("k{number}")).expect("is a key"));
+    let theirs = keys
+        .find(|key| node.me.facts().region_of(key.slot()).is_none())
+        .expect("some");
+    let written = node.put(&theirs, "v".into(), Payload::default()).await;
+    let asked = cast.asked.lock();
+    let ids = asked.iter().filter_map(|question| match question {
+        Question::Write { id, .. } => Some(*id),
+        _ => None,
+    });
+    (ids.collect(), written)
+}
+
+/// It may have been taken: whoever asks another owner may have it taken twice, and whoever says that nobody
+/// took it is wrong.
+#[tokio::test(start_paused = true)]
+async fn a_write_whose_stream_breaks_is_given_to_nobody_else() {
+    let (ids, outcome) = written(true).await;
+    assert_eq!(ids.len(), 1, "the same one is asked again under the same id");
+    assert!(
+        matches!(outcome, Err(Refusal::UnknownOutcome { .. })),
+        "{outcome:?}"
+    );
+    let (ids, outcome) = written(false).await;
+    assert!(ids.len() > 1, "one that is refused goes to the next owner");
+    assert!(matches!(outcome, Err(Refusal::Unavailable { .. })), "{outcome:?}");
+}

@@ -1,0 +1,17 @@
+//! What clients ask: reads, writes, batches and listings, here or at an owner.
+//!
+//! A read looks at the published facts and the map itself and asks the pure predicate; a write goes to `commit`.
+//! Where this node is no owner, `forward` asks one.
+
+pub(super) mod batch;
+pub(super) mod dedup;
+pub(super) mod forward;
+#[cfg(test)]
+pub(super) mod interleaved;
+pub(super) mod latest;
+pub(super) mod list;
+pub(super) mod outcome;
+pub(super) mod read;
+pub(super) mod room;
+pub(super) mod trim;
+pub(super) mod write;

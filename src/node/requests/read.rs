@@ -1,0 +1,175 @@
+//! The read path: answer here if the predicate allows it; else fetch what is missing, or hand the read
+//! to an owner that may answer; else say why not, within the bound.
+
+use std::pin::pin;
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout_at};
+
+use crate::names::Key;
+use crate::node::requests::forward::Round;
+use crate::node::requests::outcome::{Found, Refusal};
+use crate::node::{ASK_LIMIT, Node};
+use crate::protocol::causality::Payload;
+use crate::protocol::replication::{NotHere, answer, may_read};
+use crate::wire::peer::Declined;
+
+/// How long one replica waits for what it lacks before another is asked as well.
+pub(crate) const PATIENCE: Duration = Duration::from_millis(60);
+
+/// How long to wait for news before all are asked again.
+pub(crate) const NEWS_PAUSE: Duration = Duration::from_millis(10);
+
+/// A read that was answered here: found, or known not to exist.
+type ReadHere = Result<Found, Refusal>;
+
+impl Node {
+    /// Reads a key for a client that depends on `payload`.
+    pub async fn get(&self, key: &Key, payload: Payload) -> Result<Found, Refusal> {
+        self.get_within(key, payload, self.limits.causal_wait).await
+    }
+
+    /// The same, but waits for at most `wait` for what the client depends on.
+    pub(crate) async fn get_within(
+        &self,
+        key: &Key,
+        payload: Payload,
+        wait: Duration,
+    ) -> Result<Found, Refusal> {
+        let answered = match self.read_here(key, &payload) {
+            Ok(answered) => answered,
+            Err(_) => {
+                let wait = wait.saturating_sub(self.proven().await);
+                self.get_elsewhere(key, payload, wait).await
+            }
+        };
+        self.shorten_found(answered).await
+    }
+
+    /// Answers from this replica alone, without waiting.
+    pub(crate) fn read_here(&self, key: &Key, payload: &Payload) -> Result<ReadHere, NotHere> {
+        let slot = key.slot();
+        let (facts, stable, payload, partition, record) = loop {
+            let activations = self.me.activations();
+            let facts = self.me.facts();
+            let stable = self.acks.stable();
+            let payload = may_read(&facts, &stable, slot, payload)?;
+            let view = facts.view().ok_or(NotHere::NotOwner)?;
+            let partition = view.partition_of_slot(slot);
+            #[cfg(test)]
+            crate::node::requests::interleaved::happen_now();
+            let record = self.resident.get(key.as_str());
+            // This thread may have been preempted in between, for long enough to move the slot away: what it
+            // found may be a dropped slot, or a part of an unfinished copy.
+            if self.me.activations() == activations {
+                break (facts, stable, payload, partition, record);
+            }
+        };
+        let payload = answer(&facts, &stable, &payload, record.as_ref());
+        Ok(match record.filter(|record| !record.is_tombstone()) {
+            Some(record) => Ok(Found {
+                record,
+                partition,
+                payload,
+            }),
+            None => Err(Refusal::KeyNotFound { partition, payload }),
+        })
+    }
+
+    /// Answers from this replica, which fetches what it lacks for as long as `patience` lasts.
+    pub(crate) async fn read_here_patiently(
+        &self,
+        key: &Key,
+        payload: &Payload,
+        patience: Duration,
+    ) -> Result<ReadHere, NotHere> {
+        let deadline = Instant::now() + patience;
+        loop {
+            let published = self.me.published.count();
+            let not_here = match self.read_here(key, payload) {
+                Err(NotHere::NotOwner) => return Err(NotHere::NotOwner),
+                Err(not_here) => not_here,
+                answered => return answered,
+            };
+            self.fetch_what_is_missing(&not_here);
+            if timeout_at(deadline, self.me.published.beyond(published))
+                .await
+                .is_err()
+            {
+                return Err(not_here);
+            }
+        }
+    }
+
+    /// Asks every sibling that answers for what it has, and whoever is ahead for its views.
+    pub(crate) fn fetch_what_is_missing(&self, not_here: &NotHere) {
+        if matches!(not_here, NotHere::EpochAhead(_)) {
+            self.me.heard_newer.notify_one();
+        }
+        for sibling in self.me.facts().siblings() {
+            self.me.ring(&sibling.node);
+        }
+    }
+
+    async fn get_elsewhere(&self, key: &Key, payload: Payload, wait: Duration) -> Result<Found, Refusal> {
+        self.route()?;
+        let began = Instant::now();
+        let vetted = {
+            let mut rounds = pin!(self.get_in_rounds(key, &payload, began, wait));
+            tokio::select! {
+                biased;
+                answered = &mut rounds => return answered,
+                vetted = self.vetted(&payload) => match vetted? {
+                    vetted if vetted.shorter => vetted.payload,
+                    _ => return rounds.await,
+                }
+            }
+        };
+        self.get_in_rounds(key, &vetted, began, wait).await
+    }
+
+    async fn get_in_rounds(
+        &self,
+        key: &Key,
+        payload: &Payload,
+        began: Instant,
+        wait: Duration,
+    ) -> Result<Found, Refusal> {
+        // However short the wait, who is well has the time to answer.
+        let deadline = began + wait.max(ASK_LIMIT);
+        loop {
+            let published = self.me.published.count();
+            let (refusal, may_pass) = match self.get_round(key, payload, deadline).await {
+                Round::Answered(answered) => return answered,
+                Round::Refused { refusal, may_pass } => (refusal, may_pass),
+            };
+            if !may_pass || began.elapsed() + PATIENCE >= wait {
+                return Err(refusal);
+            }
+            // Between two views everybody says no at once.
+            let news = self.me.published.beyond(published);
+            let _ = timeout_at(Instant::now() + NEWS_PAUSE, news).await;
+        }
+    }
+
+    /// Asks this replica and all others once, until `deadline` at most.
+    async fn get_round(&self, key: &Key, payload: &Payload, deadline: Instant) -> Round<Found> {
+        if let Err(refusal) = self.route() {
+            return Round::Refused {
+                refusal,
+                may_pass: false,
+            };
+        }
+        let patience = PATIENCE.min(deadline.saturating_duration_since(Instant::now()));
+        let here = match self.read_here_patiently(key, payload, patience).await {
+            Ok(answered) => return Round::Answered(answered),
+            Err(not_here) => not_here,
+        };
+        let declined = match here {
+            NotHere::NotOwner => None,
+            NotHere::NotReady => Some(Declined::NotReady),
+            NotHere::EpochAhead(_) | NotHere::Missing(_) | NotHere::Sealed => Some(Declined::Behind),
+        };
+        self.ask_owners_to_read(key, payload, declined, deadline).await
+    }
+}

@@ -1,0 +1,80 @@
+//! Keeps the payloads that clients carry short: who reads much that is still on its way to some sibling
+//! gathers entries faster than gossip lets them go, so when there are many, those who took the writes
+//! are asked; by then most of them are stable.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use tokio::time::timeout;
+
+use crate::names::Member;
+use crate::node::Node;
+use crate::node::replication::gossip::GOSSIP_LIMIT;
+use crate::node::requests::outcome::{Found, Refusal, Written};
+use crate::protocol::causality::Payload;
+use crate::protocol::replication::trimmed;
+
+/// More entries than this are worth a question: with these, and what one answer may add, a payload stays
+/// under 100 characters.
+const ENTRIES_UNASKED: usize = 3;
+
+/// The client waits this long for a shorter payload; what it has is right as well.
+const SHORTEN_LIMIT: Duration = Duration::from_millis(20);
+
+impl Node {
+    pub(crate) async fn shorten_found(&self, found: Result<Found, Refusal>) -> Result<Found, Refusal> {
+        match found {
+            Ok(Found {
+                record,
+                partition,
+                payload,
+            }) => Ok(Found {
+                record,
+                partition,
+                payload: self.shortened(payload).await,
+            }),
+            Err(refusal) => Err(self.shorten_refusal(refusal).await),
+        }
+    }
+
+    pub(crate) async fn shorten_written(
+        &self,
+        written: Result<Written, Refusal>,
+    ) -> Result<Written, Refusal> {
+        match written {
+            Ok(written) => {
+                let payload = self.shortened(written.payload).await;
+                Ok(Written { payload, ..written })
+            }
+            Err(refusal) => Err(self.shorten_refusal(refusal).await),
+        }
+    }
+
+    async fn shorten_refusal(&self, refusal: Refusal) -> Refusal {
+        match refusal {
+            Refusal::KeyNotFound { partition, payload } => {
+                let payload = self.shortened(payload).await;
+                Refusal::KeyNotFound { partition, payload }
+            }
+            other => other,
+        }
+    }
+
+    async fn shortened(&self, payload: Payload) -> Payload {
+        let facts = self.me.facts();
+        let Some(view) = facts.view().filter(|_| payload.entries.len() > ENTRIES_UNASKED) else {
+            return payload;
+        };
+        let takers: BTreeSet<Member> = payload
+            .entries
+            .iter()
+            .filter_map(|dot| view.member_by_id(dot.log.member))
+            .filter(|member| *member != self.me.member() && !self.peers.is_away(&member.node))
+            .collect();
+        let asked = takers.iter().map(|taker| self.gossip_once(taker, GOSSIP_LIMIT));
+        // Given up, not timed out: a peer is not away because it takes longer than this.
+        let _ = timeout(SHORTEN_LIMIT, join_all(asked)).await;
+        trimmed(&facts, &self.acks.stable(), &payload)
+    }
+}

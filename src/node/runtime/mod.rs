@@ -1,0 +1,5 @@
+//! What a node runs on, handed to it from outside: its tasks, its world, and a signal that they share.
+
+pub(super) mod signal;
+pub(super) mod tasks;
+pub(super) mod world;

@@ -1,0 +1,100 @@
+//! What a node says of itself and its cluster.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crate::names::{ClusterId, NodeId, PartitionId};
+use crate::node::Node;
+use crate::node::peers::ON_ITS_WAY_FOR;
+use crate::node::requests::outcome::{Refusal, Role, Situation};
+use crate::protocol::placement::View;
+use crate::protocol::replication::Facts;
+
+impl Node {
+    /// What this node knows of itself and its cluster; before the first view, as `VIEW` would have it.
+    pub fn situation(&self) -> Situation {
+        let facts = self.me.facts();
+        let view = facts.routing().cloned().or_else(|| self.view_to_be());
+        let is_known = facts.routing().is_some();
+        let partitions = view
+            .iter()
+            .flat_map(|view| view.partitions().map(|(_, nodes)| nodes.to_vec()))
+            .collect();
+        // Nobody waits for those who were removed, and they wait for nobody.
+        let mut away = self.peers.away();
+        let lists_both = |view: &Arc<View>, node: &NodeId| view.lists(&self.me.node) && view.lists(node);
+        // Nor does a node wait for itself, where its own address does not lead back to it.
+        away.retain(|node| *node != self.me.node && view.as_ref().is_some_and(|view| lists_both(view, node)));
+        let (doubt, clocks_apart) = self.me.disagreement();
+        let out_of_reach = facts.view().map_or_else(Vec::new, |view| self.out_of_reach(view));
+        Situation {
+            node: self.me.node.clone(),
+            incarnation: self.me.member().incarnation,
+            role: self.role(view.as_deref()),
+            cluster: view.as_ref().filter(|_| is_known).map(|view| view.cluster),
+            epoch: facts.active,
+            replicas: view.as_ref().map(|view| view.replicas).or(self.start.replicas),
+            partitions,
+            proxies: view.iter().flat_map(|view| view.proxies()).cloned().collect(),
+            ready: facts.is_member() && facts.is_ready(),
+            waiting_for: self.waiting_for(&facts),
+            away,
+            is_cut_off: self.is_cut_off(&facts, &out_of_reach),
+            out_of_reach,
+            sealed_for: self.me.sealed_for(),
+            keys: u64::try_from(self.resident.live_len()).unwrap_or(u64::MAX),
+            left_behind: u64::try_from(self.pages.len()).unwrap_or(u64::MAX),
+            is_too_late: self.formation.came_too_late(),
+            slots_lost: u32::try_from(facts.gone.len()).unwrap_or(u32::MAX),
+            storage_failure: self.storage.failure(),
+            clock_doubt: doubt.map(|doubt| doubt.to_string()),
+            clocks_apart,
+            change: self.change_progress(),
+        }
+    }
+
+    fn out_of_reach(&self, view: &View) -> Vec<PartitionId> {
+        let reaches = |owner: &NodeId| *owner == self.me.node || self.peers.is_up(owner);
+        let partitions = view.partitions();
+        let lost = partitions.filter(|(_, owners)| !owners.iter().any(reaches));
+        lost.map(|(partition, _)| partition).collect()
+    }
+
+    /// True until links had time to open after the start, and for a proxy as long as it has none: it could answer
+    /// for no key, whoever else can.
+    fn is_cut_off(&self, facts: &Facts, out_of_reach: &[PartitionId]) -> bool {
+        let is_young = self.me.born.elapsed() < ON_ITS_WAY_FOR;
+        let partitions = facts.view().map_or(0, |view| view.partitions().count());
+        !out_of_reach.is_empty() && (is_young || out_of_reach.len() == partitions)
+    }
+
+    fn role(&self, view: Option<&View>) -> Role {
+        let node = &self.me.node;
+        match view.filter(|view| view.lists(node)) {
+            None => Role::Waiting,
+            Some(view) => view.partition_of_node(node).map_or(Role::Proxy, Role::Replica),
+        }
+    }
+
+    fn waiting_for(&self, facts: &Facts) -> Option<Refusal> {
+        match facts.routing() {
+            Some(view) if view.lists(&self.me.node) => None,
+            Some(_) => Some(self.formation.refusal(&self.me.node, false)),
+            None => Some(self.formation.refusal(&self.me.node, self.start.view.is_some())),
+        }
+    }
+
+    /// The first view as `VIEW` would have it.
+    fn view_to_be(&self) -> Option<Arc<View>> {
+        if self.me.facts().has_left {
+            return None;
+        }
+        let nodes: BTreeSet<NodeId> = self.start.view.as_ref()?.iter().cloned().collect();
+        Some(Arc::new(View::first(
+            ClusterId(0),
+            self.start.replicas?,
+            &nodes,
+            &BTreeMap::new(),
+        )))
+    }
+}

@@ -1,0 +1,186 @@
+//! Copying slots from an owner while the view before serves, page by page: the next page is fetched
+//! while the one before is being stored.
+
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use tokio::time::{Instant, sleep};
+
+use crate::names::{Epoch, Member, MemberId, SLOTS};
+use crate::node::Node;
+use crate::node::commit::job::{Job, Round};
+use crate::planted::{self, Fault};
+use crate::protocol::causality::Record;
+use crate::protocol::placement::SlotSet;
+use crate::protocol::replication::Copied;
+use crate::wire::peer::{Answer, CopyPlace, Question};
+
+/// The time for one page; the giver serves clients beside it.
+const COPY_LIMIT: Duration = Duration::from_secs(1);
+
+/// How soon an owner is asked again that does not know of the view yet: the driver tells it as soon as it
+/// tells us.
+const UNKNOWN_PAUSE: Duration = Duration::from_millis(20);
+
+/// One page of a copy.
+#[derive(Debug)]
+struct Page {
+    records: Vec<Record>,
+    copied: Vec<Copied>,
+    next: Option<CopyPlace>,
+    keys_to_go: u64,
+}
+
+/// Why there is no page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum NoPage {
+    Declined,
+    /// It does not answer, or is not who it was.
+    Silent,
+}
+
+impl Node {
+    /// Copies slots of one partition from one owner, and what that one does not give from the next. What
+    /// nobody gives is brought by the hand-over.
+    pub(crate) async fn copy_partition(&self, round: Round, mut givers: Vec<Member>, slots: SlotSet) {
+        givers.sort_by_key(|giver| self.peers.is_away(&giver.node));
+        let mut rest = slots;
+        for giver in givers {
+            let copied = self.copy_from(&giver, round, &rest).await;
+            for one in &copied {
+                rest = rest.difference(&one.slots);
+            }
+            self.following.note(round, |state| {
+                state.keys_to_go.remove(&giver.id());
+                if !copied.is_empty() && !state.taking {
+                    state.copied.insert(giver.id(), copied);
+                }
+            });
+            if rest.is_empty() {
+                return;
+            }
+        }
+    }
+
+    /// What was copied from one owner: all of its share, or what came before it failed.
+    async fn copy_from(&self, giver: &Member, round: Round, slots: &SlotSet) -> Vec<Copied> {
+        let target = round.target;
+        let mut offered = Vec::new();
+        let mut following = self.first_page_from(giver, target, slots).await;
+        let mut done = CopyPlace::default();
+        while let Some(page) = following {
+            if offered.is_empty() || planted::is(Fault::CopyClaimsItsEnd) {
+                offered = page.copied;
+            }
+            self.count(round, giver.id(), page.records.len(), page.keys_to_go);
+            let store = self.stage(round, page.records);
+            let fetch = async {
+                match &page.next {
+                    Some(from) => self.copy_page_from(giver, target, slots, from).await.ok(),
+                    None => None,
+                }
+            };
+            let (stored, fetched) = tokio::join!(store, fetch);
+            if !stored {
+                break;
+            }
+            done = page.next.unwrap_or(CopyPlace {
+                slot: SLOTS,
+                after: None,
+            });
+            following = fetched;
+        }
+        // A partly copied slot does not count. The next owner copies it from its beginning, and nobody would
+        // vouch for records that only this owner had.
+        if done.after.is_some() {
+            let broken_off = slots.from(done.slot).difference(&slots.from(done.slot + 1));
+            self.unstage(round, broken_off).await;
+        }
+        let begun = slots.difference(&slots.from(done.slot));
+        for one in &mut offered {
+            one.slots = one.slots.intersection(&begun);
+        }
+        offered.retain(|one| !one.slots.is_empty());
+        offered
+    }
+
+    /// The first page. Who declines may not have learned of the view yet. To go on without it would leave
+    /// its share to the hand-over, for which writes wait.
+    async fn first_page_from(&self, giver: &Member, target: Epoch, slots: &SlotSet) -> Option<Page> {
+        let deadline = Instant::now() + COPY_LIMIT;
+        loop {
+            match self
+                .copy_page_from(giver, target, slots, &CopyPlace::default())
+                .await
+            {
+                Ok(page) => return Some(page),
+                Err(NoPage::Declined) if Instant::now() < deadline => sleep(UNKNOWN_PAUSE).await,
+                Err(_) => return None,
+            }
+        }
+    }
+
+    async fn copy_page_from(
+        &self,
+        giver: &Member,
+        target: Epoch,
+        slots: &SlotSet,
+        from: &CopyPlace,
+    ) -> Result<Page, NoPage> {
+        let question = Question::Copy {
+            target,
+            slots: slots.clone(),
+            from: from.clone(),
+        };
+        match self.peers.call_known(&giver.node, question, COPY_LIMIT).await {
+            Ok((
+                Answer::Copied {
+                    records,
+                    copied,
+                    next,
+                    keys_to_go,
+                },
+                answered,
+            )) if answered == *giver => Ok(Page {
+                records,
+                copied,
+                next,
+                keys_to_go,
+            }),
+            Ok((Answer::Declined(_), answered)) if answered == *giver => Err(NoPage::Declined),
+            _ => Err(NoPage::Silent),
+        }
+    }
+
+    /// Stores a page, in pieces that clients' writes do not wait long for.
+    async fn stage(&self, round: Round, records: Vec<Record>) -> bool {
+        let mut records = records.into_iter().peekable();
+        while records.peek().is_some() {
+            let mut room = self.pace.budget();
+            let piece = std::iter::from_fn(|| {
+                let fits = room > 0;
+                let record = records.next_if(|_| fits)?;
+                room = room.saturating_sub(record.as_block().len());
+                Some(record)
+            });
+            let (records, (reply, done)) = (piece.collect(), oneshot::channel());
+            self.enqueue(Job::Stage {
+                round,
+                records,
+                reply,
+            })
+            .await;
+            if !matches!(done.await, Ok(Ok(()))) {
+                return false;
+            }
+        }
+        true
+    }
+
+    fn count(&self, round: Round, giver: MemberId, moved: usize, to_go: u64) {
+        self.following.note(round, |state| {
+            state.keys_moved += u64::try_from(moved).unwrap_or(u64::MAX);
+            state.keys_to_go.insert(giver, to_go);
+        });
+    }
+}

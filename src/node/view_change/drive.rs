@@ -1,0 +1,203 @@
+//! Driving a view change: every node is asked again and again how far it is, and told what comes next.
+//!
+//! What comes next is decided by `view_change::Change`; any node may drive, and two at once do no harm.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use parking_lot::Mutex;
+use tokio::time::{Instant, sleep};
+
+use crate::names::{Epoch, NodeId};
+use crate::node::Node;
+use crate::node::view_change::types::ChangeProgress;
+use crate::protocol::placement::View;
+use crate::protocol::view_change::{Change, Phase};
+use crate::wire::SharedView;
+use crate::wire::peer::{Answer, Known, Question};
+
+/// How often a driver asks each node how far it is.
+const ORDER_PAUSE: Duration = Duration::from_millis(15);
+
+const ORDER_LIMIT: Duration = Duration::from_millis(350);
+
+/// How often a change that waits says for whom.
+const WAIT_PAUSE: Duration = Duration::from_secs(2);
+
+/// The changes that this node has to do with.
+#[derive(Debug, Default)]
+pub(crate) struct Changes {
+    driven: Mutex<Option<ChangeProgress>>,
+    /// The view that this member accepted last, and when: it may be chosen without anybody knowing.
+    accepted: Mutex<Option<(Instant, Arc<View>)>>,
+}
+
+impl Changes {
+    pub(crate) fn accepted(&self, view: Arc<View>) {
+        *self.accepted.lock() = Some((Instant::now(), view));
+    }
+
+    /// True if this member accepted a view of an epoch after this one: it may be chosen.
+    pub(crate) fn may_be_chosen_after(&self, epoch: Epoch) -> bool {
+        let accepted = self.accepted.lock();
+        accepted.as_ref().is_some_and(|(_, view)| view.epoch > epoch)
+    }
+
+    /// The view that was accepted for `epoch` at least `patience` ago, and of which nothing was heard
+    /// since.
+    pub(crate) fn undecided(&self, epoch: Epoch, patience: Duration) -> Option<Arc<View>> {
+        let accepted = self.accepted.lock();
+        let (since, view) = accepted.as_ref()?;
+        let is_next = view.epoch.number() == epoch.number();
+        (is_next && since.elapsed() >= patience).then(|| Arc::clone(view))
+    }
+}
+
+impl Node {
+    /// Drives the change to a chosen view, until every node that answers serves it.
+    pub(crate) async fn drive(self: &Arc<Self>, view: Arc<View>) {
+        self.learn_driven(&view).await;
+        let facts = self.me.facts();
+        let before = facts
+            .views
+            .range(..view.epoch)
+            .next_back()
+            .map(|(_, before)| Arc::clone(before));
+        let silence_ms = |node: &NodeId| {
+            let is_me = *node == self.me.node;
+            let silence = self.peers.silence(node).as_millis();
+            if is_me || !self.peers.is_away(node) {
+                0
+            } else {
+                u64::try_from(silence).unwrap_or(u64::MAX)
+            }
+        };
+        let began = Instant::now();
+        let change = Change::new(before.as_deref(), &view, elapsed_ms(began), silence_ms);
+        let change = Mutex::new(change);
+        let nodes: Vec<NodeId> = change.lock().nodes().cloned().collect();
+        let mut polls: FuturesUnordered<_> = nodes
+            .into_iter()
+            .map(|node| self.poll_node(node, &change, began))
+            .collect();
+        let mut told = began;
+        while change.lock().phase() != Phase::Done && !self.is_overtaken(view.epoch) {
+            tokio::select! {
+                biased;
+                Some(()) = polls.next() => {}
+                () = sleep(ORDER_PAUSE) => self.learn_driven(&view).await,
+            }
+            let now_ms = elapsed_ms(began);
+            let mut change = change.lock();
+            if change.step(now_ms) {
+                told = Instant::now();
+            }
+            let progress = progress_of(&change, view.epoch, began);
+            if told.elapsed() >= WAIT_PAUSE {
+                told = Instant::now();
+                let ChangeProgress {
+                    phase,
+                    waits_for,
+                    keys_moved,
+                    keys_to_go,
+                    ..
+                } = &progress;
+                tracing::info!(epoch = %view.epoch, ?waits_for, keys_moved, keys_to_go, "view change waits: {phase}");
+            }
+            *self.changes.driven.lock() = Some(progress);
+        }
+        // Nobody waits for a driver that is removed, and it may be the last to get there.
+        if self.me.facts().active < view.epoch && !self.is_overtaken(view.epoch) {
+            self.activate(view.epoch).await;
+        }
+        self.changes.driven.lock().take();
+        tracing::info!(epoch = %view.epoch, "view change: done, after {} ms", began.elapsed().as_millis());
+    }
+
+    /// Again, when the disk had refused it.
+    async fn learn_driven(&self, view: &Arc<View>) {
+        let facts = self.me.facts();
+        if facts.active < view.epoch && !facts.views.contains_key(&view.epoch) {
+            self.learn(Known {
+                views: vec![SharedView(Arc::clone(view))],
+                ..self.known()
+            })
+            .await;
+        }
+    }
+
+    /// Gives one node the orders of the moment, again and again.
+    async fn poll_node(self: &Arc<Self>, node: NodeId, change: &Mutex<Change>, began: Instant) {
+        // Views are large after many changes: nobody is told twice.
+        let mut knows = false;
+        loop {
+            let order = change.lock().order();
+            if order.phase == Phase::Done {
+                return;
+            }
+            let report = if node == self.me.node {
+                Some(self.follow(order, None).await)
+            } else {
+                let question = Question::Order {
+                    order,
+                    known: (!knows).then(|| self.known()),
+                };
+                match self.peers.call_known(&node, question, ORDER_LIMIT).await {
+                    Ok((Answer::Report(report), by)) if report.by == by.id() => Some(report),
+                    _ => None,
+                }
+            };
+            match report {
+                Some(report) => {
+                    knows = report.knows;
+                    change.lock().heard(&node, report, elapsed_ms(began));
+                }
+                None if self.peers.is_dead(&node) => change.lock().refused(&node),
+                None => {}
+            }
+            sleep(ORDER_PAUSE).await;
+        }
+    }
+
+    /// How far the change is that is under way, if there is one: as its driver sees it, or from this
+    /// node's own part in it.
+    pub(crate) fn change_progress(&self) -> Option<ChangeProgress> {
+        if let Some(driven) = self.changes.driven.lock().clone() {
+            return Some(driven);
+        }
+        let facts = self.me.facts();
+        let concerns_us = |view: &&Arc<View>| view.is_member(&facts.me) || facts.is_member();
+        let newest = facts.newest().filter(|view| view.epoch > facts.active);
+        let newest = newest.filter(concerns_us)?;
+        let state = self.following.state.lock();
+        let is_current = state.round.target == newest.epoch;
+        Some(ChangeProgress {
+            epoch: newest.epoch,
+            phase: state.phase.filter(|_| is_current).unwrap_or(Phase::Copy),
+            waits_for: Vec::new(),
+            keys_moved: state.keys_moved,
+            keys_to_go: state.keys_to_go.values().sum(),
+            since: self.following.followed_for(),
+        })
+    }
+}
+
+fn progress_of(change: &Change, epoch: Epoch, began: Instant) -> ChangeProgress {
+    let (keys_moved, keys_to_go) = change.keys();
+    ChangeProgress {
+        epoch,
+        phase: change.phase(),
+        waits_for: change.waits_for(elapsed_ms(began)),
+        keys_moved,
+        keys_to_go,
+        since: began.elapsed(),
+    }
+}
+
+/// A drive's own clock. It does not begin at 0, so that silence from before the drive can be counted.
+fn elapsed_ms(since: Instant) -> u64 {
+    const BEGIN_MS: u64 = 3_600_000;
+    BEGIN_MS + u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX / 2)
+}

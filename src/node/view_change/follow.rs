@@ -1,0 +1,371 @@
+//! Following a view change: copying, sealing, taking over and activating as its driver asks.
+//!
+//! Every step goes from durable state or begins anew, so it does not matter who asks, or how often.
+//! `copy` brings most of the records while the view before serves; here the rest is taken from sealed
+//! owners.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use crate::names::{Epoch, Member, MemberId, PartitionId};
+use crate::node::Node;
+use crate::node::commit::job::{Job, Round};
+use crate::protocol::placement::{SlotSet, View};
+use crate::protocol::replication::Copied;
+use crate::protocol::view_change::{Order, Phase, Report};
+use crate::wire::peer::Known;
+
+/// How often a hand-over is tried before its giver is given up for now; what it has comes late then.
+const ATTEMPTS: usize = 2;
+
+/// What this node has done of the change that is under way.
+#[derive(Debug)]
+pub(crate) struct Following {
+    pub(crate) state: Mutex<State>,
+    driver_heard: Mutex<Instant>,
+    /// When the change that is followed was heard of.
+    since: Mutex<Instant>,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct State {
+    pub(crate) round: Round,
+    pub(crate) phase: Option<Phase>,
+    pub(crate) copy: Copy,
+    /// What was copied, by the owner that gave it.
+    pub(crate) copied: BTreeMap<MemberId, Vec<Copied>>,
+    pub(crate) keys_moved: u64,
+    pub(crate) keys_to_go: BTreeMap<MemberId, u64>,
+    through_with: BTreeSet<MemberId>,
+    under_way: BTreeSet<MemberId>,
+    /// Hand-overs have begun: what a copy brings from now on does not count.
+    pub(crate) taking: bool,
+    /// Hand-overs of the slots of one partition come one after the other.
+    turns: BTreeMap<Option<PartitionId>, Arc<tokio::sync::Mutex<()>>>,
+}
+
+#[derive(Debug, Default, Clone, Copy, PartialEq)]
+pub(crate) enum Copy {
+    #[default]
+    NotBegun,
+    Running,
+    Done,
+}
+
+impl Default for Following {
+    fn default() -> Self {
+        Self {
+            state: Mutex::default(),
+            driver_heard: Mutex::new(Instant::now()),
+            since: Mutex::new(Instant::now()),
+        }
+    }
+}
+
+impl Following {
+    /// Follows the change to `order.target`, from now on if it is another than before.
+    fn begin(&self, order: &Order) {
+        *self.driver_heard.lock() = Instant::now();
+        let mut state = self.state.lock();
+        if state.round.target != order.target {
+            *self.since.lock() = Instant::now();
+            *state = State {
+                round: Round {
+                    target: order.target,
+                    number: state.round.number + 1,
+                },
+                ..State::default()
+            };
+        }
+        if state.phase.replace(order.phase) != Some(order.phase) {
+            tracing::info!(epoch = %order.target, "view change: {}", order.phase);
+        }
+    }
+
+    pub(crate) fn round(&self) -> Round {
+        self.state.lock().round
+    }
+
+    pub(crate) fn driver_silence(&self) -> Duration {
+        self.driver_heard.lock().elapsed()
+    }
+
+    /// For how long the change has been followed here.
+    pub(crate) fn followed_for(&self) -> Duration {
+        self.since.lock().elapsed()
+    }
+
+    /// Changes what is known of what was begun in a round; nothing if another change was followed since,
+    /// which drops what was copied for this one.
+    pub(crate) fn note(&self, round: Round, change: impl FnOnce(&mut State)) {
+        let mut state = self.state.lock();
+        if state.round == round {
+            change(&mut state);
+        }
+    }
+}
+
+impl Node {
+    /// Does what a driver asks, and reports how far this node is.
+    pub(crate) async fn follow(self: &Arc<Self>, order: Order, known: Option<Known>) -> Report {
+        let facts = self.me.facts();
+        if let Some(known) = known.filter(|_| !facts.views.contains_key(&order.target)) {
+            self.learn(known).await;
+        }
+        let facts = self.me.facts();
+        let listed = facts
+            .views
+            .get(&order.target)
+            .is_some_and(|view| view.is_member(&facts.me));
+        let takes_part =
+            facts.may_act() && facts.views.contains_key(&order.target) && (listed || facts.is_member());
+        if facts.active < order.target && takes_part && !self.is_overtaken(order.target) {
+            self.following.begin(&order);
+            match order.phase {
+                Phase::Copy => self.begin_copy(),
+                Phase::Seal => self.seal(order.target).await,
+                Phase::HandOver => {
+                    self.seal(order.target).await;
+                    self.begin_taking(order.target, &order.givers);
+                }
+                Phase::Activate | Phase::Done => self.activate(order.target).await,
+            }
+        }
+        self.report(order.target)
+    }
+
+    /// True if a change to a later view is followed. Two drivers in turn would make this node begin anew for
+    /// ever: who drives to the later view is right.
+    pub(crate) fn is_overtaken(&self, target: Epoch) -> bool {
+        let followed = self.following.round().target;
+        followed > target && self.me.facts().views.contains_key(&followed)
+    }
+
+    fn report(&self, target: Epoch) -> Report {
+        let facts = self.me.facts();
+        let state = self.following.state.lock();
+        let mut report = Report {
+            by: facts.id,
+            active: facts.active,
+            sealed: facts.sealed,
+            knows: facts.views.contains_key(&target),
+            copied: false,
+            keys_moved: 0,
+            keys_to_go: 0,
+            through_with: BTreeSet::new(),
+        };
+        if state.round.target == target {
+            report.copied = state.copy == Copy::Done;
+            report.keys_moved = state.keys_moved;
+            report.keys_to_go = state.keys_to_go.values().sum();
+            report.through_with.clone_from(&state.through_with);
+        }
+        report
+    }
+
+    pub(crate) async fn seal(&self, target: Epoch) {
+        if self.me.facts().sealed < target {
+            let (reply, done) = oneshot::channel();
+            self.enqueue(Job::Seal { target, reply }).await;
+            let _ = done.await;
+        }
+    }
+
+    pub(crate) async fn activate(&self, target: Epoch) {
+        let (reply, done) = oneshot::channel();
+        self.enqueue(Job::Activate { target, reply }).await;
+        let _ = done.await;
+    }
+
+    /// Takes the hand-over of every sealed giver that this node is not through with: of the owners of one
+    /// partition one after the other, of different partitions side by side.
+    fn begin_taking(self: &Arc<Self>, target: Epoch, givers: &BTreeSet<MemberId>) {
+        let facts = self.me.facts();
+        let Some(before) = facts.views.range(..target).next_back().map(|(_, view)| view) else {
+            return;
+        };
+        let mut groups: BTreeMap<_, Vec<Member>> = BTreeMap::new();
+        let round = {
+            let mut state = self.following.state.lock();
+            if state.round.target != target {
+                return;
+            }
+            state.taking = true;
+            for giver in givers {
+                if state.through_with.contains(giver) || !state.under_way.insert(*giver) {
+                    continue;
+                }
+                match before.member_by_id(*giver) {
+                    Some(member) => {
+                        let partition = before.partition_of_node(&member.node);
+                        groups.entry(partition).or_default().push(member);
+                    }
+                    None => drop(state.through_with.insert(*giver)),
+                }
+            }
+            state.round
+        };
+        for (partition, group) in groups {
+            let (node, before) = (Arc::clone(self), Arc::clone(before));
+            let turn = Arc::clone(self.following.state.lock().turns.entry(partition).or_default());
+            self.tasks.spawn(async move {
+                let _turn = turn.lock().await;
+                node.take_from_partition(round, &before, partition, group).await;
+            });
+        }
+    }
+
+    /// A copy counts only together with a hand-over of the one who gave it, so those come first; what
+    /// nobody vouches for is dropped before anybody is asked for the rest.
+    async fn take_from_partition(
+        self: Arc<Self>,
+        round: Round,
+        before: &View,
+        partition: Option<PartitionId>,
+        givers: Vec<Member>,
+    ) {
+        let copied = self.copied_of(before, partition, round);
+        let slots = partition.map(|partition| before.slots_of_partition(partition));
+        let whole = copied.iter().flat_map(|(_, copied)| copied);
+        let whole = slots_of(whole);
+        // What came in a copy that broke off is vouched for by nobody.
+        self.unstage(round, slots.unwrap_or_default().difference(&whole))
+            .await;
+        for (from, copied) in copied {
+            let slots = slots_of(copied.iter());
+            let giver = givers.iter().find(|giver| giver.id() == from);
+            let vouched = match giver {
+                Some(giver) => self.take_from(round, giver, &copied, &slots).await,
+                None => false,
+            };
+            if !vouched {
+                self.unstage(round, slots).await;
+            }
+            self.following
+                .note(round, |state| drop(state.copied.remove(&from)));
+        }
+        for giver in givers {
+            self.take_from(round, &giver, &[], &SlotSet::all()).await;
+            self.following.note(round, |state| {
+                state.through_with.insert(giver.id());
+                state.under_way.remove(&giver.id());
+            });
+        }
+    }
+
+    /// What was copied of the slots of a partition, by giver.
+    fn copied_of(
+        &self,
+        before: &View,
+        partition: Option<PartitionId>,
+        round: Round,
+    ) -> Vec<(MemberId, Vec<Copied>)> {
+        let Some(partition) = partition else {
+            return Vec::new();
+        };
+        let owners: BTreeSet<MemberId> = before.members_of(partition).map(|owner| owner.id()).collect();
+        let state = self.following.state.lock();
+        let is_of_it = |from: &MemberId| state.round == round && owners.contains(from);
+        let copied = state.copied.iter().filter(|(from, _)| is_of_it(from));
+        copied.map(|(from, copied)| (*from, copied.clone())).collect()
+    }
+
+    /// One hand-over of some slots, tried again if it fails. True if all is here that the giver had.
+    async fn take_from(&self, round: Round, giver: &Member, copied: &[Copied], slots: &SlotSet) -> bool {
+        if giver.node == self.me.node {
+            return true;
+        }
+        for _ in 0..ATTEMPTS {
+            // Writes wait: a giver that is cut off from here must not cost the time of a page.
+            if !self.is_alive(&giver.node, crate::node::ASK_LIMIT).await {
+                tracing::info!(giver = %giver.node, "does not answer; what it has comes late");
+                continue;
+            }
+            let Some(mut ask) = self.me.facts().ask_hand_over(round.target, copied) else {
+                return false;
+            };
+            ask.restrict(slots);
+            if ask.wanted.is_empty() {
+                return true;
+            }
+            match self.exchange(giver, ask, Some(round)).await {
+                Ok(()) => return true,
+                Err(reason) => tracing::info!(giver = %giver.node, %reason, "hand-over failed"),
+            }
+        }
+        false
+    }
+
+    /// Drops what was copied of slots for which nobody vouches.
+    pub(crate) async fn unstage(&self, round: Round, slots: SlotSet) {
+        let (reply, done) = oneshot::channel();
+        self.enqueue(Job::Unstage { round, slots, reply }).await;
+        let _ = done.await;
+    }
+
+    /// Copies the slots that this node gains, while the old view serves.
+    fn begin_copy(self: &Arc<Self>) {
+        let round = {
+            let mut state = self.following.state.lock();
+            if state.copy != Copy::NotBegun {
+                return;
+            }
+            state.copy = Copy::Running;
+            state.round
+        };
+        let node = Arc::clone(self);
+        self.tasks.spawn(async move {
+            node.copy_gained(round).await;
+            node.following.note(round, |state| state.copy = Copy::Done);
+        });
+    }
+
+    async fn copy_gained(&self, round: Round) {
+        let target = round.target;
+        let facts = self.me.facts();
+        let (Some(view), Some((_, before))) =
+            (facts.views.get(&target), facts.views.range(..target).next_back())
+        else {
+            return;
+        };
+        // Slots that come back soon after they moved away are copied like any others, if those who have
+        // them can do without what is kept here.
+        let comes_back = view.slots_of_member(&facts.me).intersection(&facts.kept_slots());
+        if let Some(active) = facts.view().filter(|_| !comes_back.is_empty()) {
+            self.drop_confirmed(active, &comes_back).await;
+        }
+        let facts = self.me.facts();
+        // What is kept all the same is brought up to date by the hand-over alone.
+        let here = facts.owned_slots().union(&facts.kept_slots());
+        let gained = view
+            .slots_of_member(&facts.me)
+            .difference(&here)
+            .difference(&facts.handed_over(target));
+        if gained.is_empty() {
+            return;
+        }
+        // What an earlier attempt left would be vouched for by nobody.
+        self.unstage(round, gained.clone()).await;
+        let of_partition = |partition| before.slots_of_partition(partition).intersection(&gained);
+        let copies = before
+            .partitions()
+            .map(|(partition, _)| (partition, of_partition(partition)))
+            .filter(|(_, slots)| !slots.is_empty())
+            .map(|(partition, slots)| {
+                let owners = before.members_of(partition);
+                let givers = owners.filter(|giver| giver.node != self.me.node);
+                self.copy_partition(round, givers.collect(), slots)
+            });
+        join_all(copies).await;
+    }
+}
+
+fn slots_of<'a>(copied: impl Iterator<Item = &'a Copied>) -> SlotSet {
+    copied.fold(SlotSet::default(), |all, copied| all.union(&copied.slots))
+}

@@ -1,0 +1,19 @@
+//! From one view to the next: who may join, who asks for a change, what is chosen, and how it is carried out.
+//!
+//! A request (`request`) is judged beforehand (`preflight`), chosen (`propose`), driven by one node (`drive`) and
+//! followed by all (`follow`, `copy`). Who leaves hands over what it kept (`retire`), and what an earlier life left
+//! behind (`left_behind`) comes back through `admission`. `join` finds a place for a node without a view; `watch`
+//! sees to it that a change goes on when its driver dies.
+
+pub(super) mod admission;
+pub(super) mod copy;
+pub(super) mod drive;
+pub(super) mod follow;
+pub(super) mod join;
+pub(super) mod left_behind;
+pub(super) mod preflight;
+pub(super) mod propose;
+pub(super) mod request;
+pub(super) mod retire;
+pub(super) mod types;
+pub(super) mod watch;

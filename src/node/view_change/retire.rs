@@ -1,0 +1,329 @@
+//! What a node does with slots that moved away: it asks their owners whether they have everything, drops
+//! what all of them confirm, and, once it is no member any more, returns the rest as new writes and
+//! begins another life.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use tokio::time::{Instant, sleep};
+
+use crate::names::{Incarnation, Member, MemberId, NodeId};
+use crate::node::commit::job::{Job, Return};
+use crate::node::replication::exchange::pages;
+use crate::node::{ASK_LIMIT, Node, PUSH_LIMIT};
+use crate::protocol::causality::Record;
+use crate::protocol::placement::{LeftBehind, SlotSet, View};
+use crate::protocol::replication::{Confirm, Kept, NoReturn};
+use crate::wire::peer::{Answer, Question, Returned};
+
+/// How soon owners are asked again, at first and at last.
+pub(crate) const KEEP_PAUSE: Duration = Duration::from_millis(50);
+pub(crate) const KEEP_PAUSE_MAX: Duration = Duration::from_secs(1);
+
+/// How long a node that was removed waits for the owners to confirm what they took, before it returns it
+/// to them.
+const RETURN_AFTER: Duration = Duration::from_secs(2);
+
+/// How long one page of returned records may take.
+const RETURN_LIMIT: Duration = Duration::from_secs(2);
+
+/// Records that are dropped in one commit, about: a write that waits behind it must not notice.
+const DROP_RECORDS: usize = 1024;
+
+/// The same at a node that is no member any more, where no write waits.
+pub(crate) const DROP_RECORDS_AT_THE_END: usize = 16 * 1024;
+
+impl Node {
+    /// Drops slots that moved away as their owners confirm them, for as long as the epoch lasts (I12).
+    pub(crate) async fn clean_up(self: Arc<Self>) {
+        let mut pause = KEEP_PAUSE;
+        loop {
+            let facts = self.me.facts();
+            let Some(view) = facts.view().filter(|_| !facts.kept.is_empty()).cloned() else {
+                return;
+            };
+            // The disk has enough to do with a copy.
+            if !facts.is_between_views() {
+                self.drop_confirmed(&view, &SlotSet::all()).await;
+            }
+            sleep(pause).await;
+            pause = KEEP_PAUSE_MAX.min(2 * pause);
+        }
+    }
+
+    /// Sees a node off that is no member any more: what it keeps goes to the owners, and when nothing is
+    /// left another life begins.
+    pub(crate) async fn see_off(self: Arc<Self>) {
+        let began = Instant::now();
+        let mut pause = KEEP_PAUSE;
+        tracing::info!("no member any more; handing over what is kept");
+        loop {
+            self.look_for_newer_views().await;
+            let facts = self.me.facts();
+            let Some(view) = facts.newest().cloned() else {
+                return;
+            };
+            if facts.kept.is_empty() {
+                self.leave().await;
+            } else {
+                self.drop_confirmed(&view, &SlotSet::all()).await;
+                if began.elapsed() >= RETURN_AFTER {
+                    self.return_kept(&view).await;
+                }
+            }
+            sleep(pause).await;
+            pause = KEEP_PAUSE_MAX.min(2 * pause);
+        }
+    }
+
+    /// Ends this life, if nothing is left of it here.
+    pub(crate) async fn leave(&self) {
+        let (reply, done) = oneshot::channel();
+        let life = Member {
+            node: self.me.node.clone(),
+            incarnation: Incarnation {
+                started_ms: self.me.wall_ms(),
+                random: self.me.world.random(),
+            },
+        };
+        let name = MemberId(self.me.world.random());
+        self.enqueue(Job::Leave { life, name, reply }).await;
+        let _ = done.await;
+    }
+
+    /// Learns what the members of the newest view known have come to since.
+    pub(crate) async fn look_for_newer_views(&self) {
+        let facts = self.me.facts();
+        let Some(view) = facts.newest() else { return };
+        for member in view.members().filter(|member| member.node != self.me.node) {
+            if let Ok(Answer::Met { known, .. }) =
+                self.peers.call(&member.node, Question::Meet, ASK_LIMIT).await
+            {
+                self.learn(known).await;
+                return;
+            }
+        }
+    }
+
+    /// Goes through what is kept of some slots, a piece after the other: asks, and drops at once what is confirmed.
+    pub(crate) async fn drop_confirmed(&self, view: &View, slots: &SlotSet) {
+        let serves = !self.me.facts().is_leaving();
+        let records = if serves {
+            DROP_RECORDS
+        } else {
+            DROP_RECORDS_AT_THE_END
+        };
+        let kept = self.me.facts().kept_slots().intersection(slots);
+        for slots in self.pieces_of(&kept, records) {
+            let confirmed = self.confirmed_by_all(view, &slots).await;
+            if confirmed.is_empty() {
+                continue;
+            }
+            let began = Instant::now();
+            self.drop_kept(view, confirmed).await;
+            // Clients wait and this does not: it rests as long as it worked.
+            if serves {
+                sleep(began.elapsed()).await;
+            }
+        }
+    }
+
+    async fn drop_kept(&self, view: &View, slots: SlotSet) {
+        let (reply, done) = oneshot::channel();
+        let epoch = view.epoch;
+        self.enqueue(Job::Drop { epoch, slots, reply }).await;
+        let _ = done.await;
+    }
+
+    /// Slots in pieces of about so many records.
+    pub(crate) fn pieces_of(&self, slots: &SlotSet, records: usize) -> Vec<SlotSet> {
+        let mut pieces = Vec::new();
+        let (mut piece, mut in_piece) = (SlotSet::default(), 0);
+        for slot in slots.iter() {
+            piece.insert(slot);
+            in_piece += self.resident.len_of(slot);
+            if in_piece >= records {
+                pieces.push(std::mem::take(&mut piece));
+                in_piece = 0;
+            }
+        }
+        if !piece.is_empty() {
+            pieces.push(piece);
+        }
+        pieces
+    }
+
+    /// The slots that every other node of their partition confirms; one that is not up does not, and of
+    /// a partition without another node nobody does.
+    async fn confirmed_by_all(&self, view: &View, slots: &SlotSet) -> SlotSet {
+        let mut all = SlotSet::default();
+        for (partition, nodes) in view.partitions() {
+            let mut confirmed = view.slots_of_partition(partition).intersection(slots);
+            let others: Vec<&NodeId> = nodes.iter().filter(|node| **node != self.me.node).collect();
+            if others.is_empty() {
+                continue;
+            }
+            for node in others {
+                confirmed = match view.member(node).filter(|_| !confirmed.is_empty()) {
+                    Some(owner) => confirmed.intersection(&self.confirmed_by(&owner, view, slots).await),
+                    None => SlotSet::default(),
+                };
+            }
+            all = all.union(&confirmed);
+        }
+        all
+    }
+
+    pub(crate) async fn confirmed_by(&self, owner: &Member, view: &View, slots: &SlotSet) -> SlotSet {
+        let mut confirm: Confirm = self.me.facts().ask_to_confirm(view.epoch);
+        confirm.kept = part_of(&confirm.kept, slots);
+        let question = Question::Confirm(confirm);
+        match self.peers.call_member(owner, question, ASK_LIMIT).await {
+            Ok(Answer::Confirmed(confirmed)) => confirmed,
+            _ => SlotSet::default(),
+        }
+    }
+
+    /// Returns what is kept to one owner of each partition, page by page.
+    async fn return_kept(&self, view: &View) {
+        for (partition, _) in view.partitions() {
+            let slots = view
+                .slots_of_partition(partition)
+                .intersection(&self.me.facts().kept_slots());
+            if slots.is_empty() {
+                continue;
+            }
+            for owner in self.owners_to_ask(view.members_of(partition).collect()) {
+                match self.return_to(&owner, &slots).await {
+                    Some(Returned::Settled) => {
+                        self.drop_kept(view, slots).await;
+                        break;
+                    }
+                    Some(Returned::TooLate) => {
+                        self.formation.is_too_late();
+                        break;
+                    }
+                    Some(Returned::NotYet) => break,
+                    None => {}
+                }
+            }
+        }
+    }
+
+    /// What became of it all; none if the node does not take it.
+    pub(crate) async fn return_to(&self, owner: &Member, slots: &SlotSet) -> Option<Returned> {
+        let mut records = Vec::new();
+        self.resident
+            .for_each_in(slots.iter(), |record| records.push(record.clone()));
+        let kept = part_of(&self.me.facts().kept, slots);
+        self.return_records(owner, None, records, slots, kept).await
+    }
+
+    /// Returns records of some slots to an owner, page by page, and with the last page says what was kept.
+    pub(crate) async fn return_records(
+        &self,
+        owner: &Member,
+        left: Option<&LeftBehind>,
+        mut records: Vec<Record>,
+        slots: &SlotSet,
+        kept: Vec<Kept>,
+    ) -> Option<Returned> {
+        // Each page is there before the next. Causes are older than their effects, so that nobody sees one of
+        // these without those of its causes that are among them.
+        records.sort_unstable_by_key(Record::timestamp);
+        let mut outcome = Returned::Settled;
+        let pages = pages(records);
+        let last = pages.len() - 1;
+        let ask = async |records, kept| {
+            let (left, slots) = (left.cloned(), slots.clone());
+            if *owner == self.me.member() {
+                let from = owner.clone();
+                let returned = Return {
+                    from,
+                    left,
+                    records,
+                    slots,
+                    kept,
+                };
+                return match self.answer_return(returned).await {
+                    Answer::Returned(returned) => Some(returned),
+                    _ => None,
+                };
+            }
+            let question = Question::Return {
+                left,
+                records,
+                slots,
+                kept,
+            };
+            match self.peers.call_member(owner, question, RETURN_LIMIT).await {
+                Ok(Answer::Returned(returned)) => Some(returned),
+                _ => None,
+            }
+        };
+        for (number, records) in pages.into_iter().enumerate() {
+            let is_last = number == last;
+            match ask(records, if is_last { kept.clone() } else { Vec::new() }).await? {
+                Returned::Settled => {}
+                Returned::NotYet => outcome = Returned::NotYet,
+                // Who is not told what else is lost with it waits for that for ever.
+                Returned::TooLate if !is_last => return ask(Vec::new(), kept).await,
+                Returned::TooLate => return Some(Returned::TooLate),
+            }
+        }
+        Some(outcome)
+    }
+
+    pub(crate) async fn answer_confirm(&self, confirm: Confirm) -> Answer {
+        let facts = self.me.facts();
+        let confirmed = facts.confirms(&confirm);
+        let is_member = facts.view().is_some_and(|view| view.is_member(&confirm.keeper));
+        if is_member || confirmed.is_empty() {
+            return Answer::Confirmed(confirmed);
+        }
+        // A removed keeper drops what is confirmed and tells nobody else: take note before it does.
+        let (reply, answer) = oneshot::channel();
+        self.enqueue(Job::Confirm { confirm, reply }).await;
+        answer.await.unwrap_or(Answer::NotTaken)
+    }
+
+    /// Takes returned records, and waits a little for the siblings to have them too.
+    pub(crate) async fn answer_return(&self, returned: Return) -> Answer {
+        let (reply, adopted) = oneshot::channel();
+        let (from, line) = (
+            returned.from.node.clone(),
+            returned.left.as_ref().map(|left| left.epoch),
+        );
+        self.enqueue(Job::Adopt { returned, reply }).await;
+        match adopted.await {
+            Ok(Ok(())) => {}
+            Ok(Err(NoReturn::TooLate)) => return Answer::Returned(Returned::TooLate),
+            Ok(Err(NoReturn::NotNow)) | Err(_) => {
+                // The disk may have been full when the two lines of views met.
+                let facts = self.me.facts();
+                if line.is_some_and(|epoch| !facts.has(epoch) && !facts.lost.contains_key(&epoch)) {
+                    self.me.may_know_newer(&from);
+                }
+                return Answer::NotTaken;
+            }
+        }
+        let deadline = Instant::now() + PUSH_LIMIT;
+        let held = self.me.facts().vector.clone();
+        while !self.acks.is_held_by_all(&held) {
+            if Instant::now() >= deadline {
+                return Answer::Returned(Returned::NotYet);
+            }
+            sleep(Duration::from_millis(5)).await;
+        }
+        Answer::Returned(Returned::Settled)
+    }
+}
+
+pub(crate) fn part_of(kept: &[Kept], slots: &SlotSet) -> Vec<Kept> {
+    let part = kept.iter().map(|one| Kept {
+        slots: one.slots.intersection(slots),
+        ..one.clone()
+    });
+    part.filter(|one| !one.slots.is_empty()).collect()
+}

@@ -1,0 +1,212 @@
+//! Watching over view changes: admitting nodes that came back empty, taking over when a driver falls
+//! silent, and catching up with a view that has moved on.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep};
+
+use crate::names::{Epoch, Member};
+use crate::node::Node;
+use crate::planted::{self, Fault};
+use crate::protocol::placement::{LeftBehind, View, next};
+use crate::protocol::view_change::Electorate;
+use crate::wire::peer::{Answer, Declined, Question};
+
+/// A change whose driver has been silent for this long, and up to as much again by chance, is driven by
+/// whoever notices.
+const DRIVER_SILENCE: Duration = Duration::from_secs(1);
+
+/// The same for a change that was under way when this node was stopped: writes wait for it, and nobody drives.
+const RESUME_AFTER: Duration = Duration::from_millis(50);
+
+/// How soon the others are asked again for a view that could not be followed.
+const FOLLOW_PAUSE: Duration = Duration::from_millis(20);
+
+/// Nodes of the view that came back empty and wait to be listed.
+#[derive(Debug, Default)]
+pub(crate) struct Admissions {
+    waiting: Mutex<BTreeMap<Member, Vec<LeftBehind>>>,
+    arrived: Notify,
+}
+
+impl Node {
+    /// Watches over changes: admits those who ask, takes over from silent drivers, and follows whoever
+    /// is already further.
+    pub(crate) async fn watch_changes(self: Arc<Self>) {
+        // When the change that is under way was noticed. How long the drivers of earlier ones have been
+        // silent says nothing about it: a view is learned a moment before its driver's first order.
+        let mut noticed = (Epoch::NONE, Instant::now());
+        // Who drove the change that was under way when this node stopped has most likely stopped, too.
+        let mut resumed = self.pending_change().map(|view| view.epoch);
+        loop {
+            let silence = match resumed {
+                Some(_) => RESUME_AFTER,
+                None => DRIVER_SILENCE,
+            };
+            let patience = silence + silence.mul_f64((self.me.world.random() % 1000) as f64 / 1000.0);
+            tokio::select! {
+                biased;
+                () = self.admissions.arrived.notified() => self.admit_waiting().await,
+                () = self.me.heard_newer.notified() => self.catch_up().await,
+                () = sleep(silence / 4) => {}
+            }
+            let pending = self.pending_change();
+            let epoch = pending.as_ref().map(|view| view.epoch);
+            resumed = resumed.filter(|_| resumed == epoch);
+            if let Some(epoch) = epoch.filter(|epoch| *epoch != noticed.0) {
+                noticed = (epoch, Instant::now());
+            }
+            let undriven = self.following.driver_silence().min(noticed.1.elapsed());
+            let is_due = undriven >= patience && !self.me.is_unproven();
+            if let Some(view) = pending.filter(|_| is_due) {
+                tracing::info!(epoch = %view.epoch, "nobody drives the view change; driving it");
+                self.drive(view).await;
+            } else if epoch.is_none() && self.me.facts().is_member() {
+                self.finish_undecided(patience).await;
+            }
+        }
+    }
+
+    /// The view that this node is on its way to, or will be when its disk is proven.
+    fn pending_change(&self) -> Option<Arc<View>> {
+        let facts = self.me.facts();
+        let newest = facts.newest().filter(|view| view.epoch > facts.active)?;
+        let concerns_us = newest.is_member(&facts.me) || facts.is_listed();
+        (concerns_us && facts.ended.is_none()).then(|| Arc::clone(newest))
+    }
+
+    /// A view that was accepted here may be chosen, and its proposer gone before it could say so: then
+    /// the next proposer would find it, and until somebody wants a change there is none.
+    async fn finish_undecided(self: &Arc<Self>, patience: Duration) {
+        let facts = self.me.facts();
+        let undecided = self.changes.undecided(facts.active.next(), patience);
+        // It may have been accepted for a line that is left since.
+        let undecided = undecided.filter(|view| view.has(facts.active));
+        let (Some(view), Some(before)) = (undecided, facts.view()) else {
+            return;
+        };
+        tracing::info!(epoch = %view.epoch, "a view change was left undecided; finishing it");
+        let epoch = before.epoch.next();
+        match self
+            .propose(epoch, Some(before), &Electorate::of(before), &view)
+            .await
+        {
+            Ok(view) => self.drive(view).await,
+            Err(reason) => tracing::info!(%reason, "cannot finish it yet"),
+        }
+    }
+
+    /// A new incarnation of a node of the view asks to be listed, or some node announces what earlier lives of
+    /// it left behind. Only its own word counts.
+    pub(crate) fn answer_admit(&self, from: &Member, left: Vec<LeftBehind>) -> Answer {
+        let facts = self.me.facts();
+        let is_own = left.iter().all(|left| left.by.node == from.node);
+        let may_admit = |view: &Arc<View>| view.lists(&from.node) || !left.is_empty();
+        if !(is_own && facts.is_member() && facts.view().is_some_and(may_admit)) {
+            return Answer::Declined(Declined::NotOwner);
+        }
+        self.admissions.waiting.lock().insert(from.clone(), left);
+        self.admissions.arrived.notify_one();
+        Answer::Noted
+    }
+
+    /// True if this very life answers at its node's address. Two processes may be started with one IPPORT, and
+    /// only one of them is the node; for the other one, the log says what to mend.
+    pub(crate) async fn is_at_its_address(&self, member: &Member) -> bool {
+        let there = self.peers.who_answers_at(&member.node).await;
+        if there.as_ref().is_some_and(|there| there.member == *member)
+            || planted::is(Fault::OtherNamesBelieved)
+        {
+            return true;
+        }
+        let node = &member.node;
+        let found = match there {
+            None => "nobody answers".to_owned(),
+            Some(there) if there.member.node == *node => "another process answers".to_owned(),
+            Some(there) => format!("{} answers", there.member.node),
+        };
+        let complaint = format!(
+            "a process calls itself {node} and asks to be admitted, but at that address {found}; \
+             set its IPPORT to the address at which the other nodes reach it"
+        );
+        if self.complaints.is_news(&complaint) {
+            tracing::warn!("{complaint}");
+        }
+        false
+    }
+
+    async fn admit_waiting(self: &Arc<Self>) {
+        let waiting = std::mem::take(&mut *self.admissions.waiting.lock());
+        let facts = self.me.facts();
+        let Some(view) = facts.view() else { return };
+        if facts.newest().is_some_and(|newest| newest.epoch > facts.active) {
+            // A change is under way; they ask again.
+            return;
+        }
+        let is_new = |member: &Member| view.lists(&member.node) && !view.is_member(member);
+        let has_news = |left: &[LeftBehind]| left.iter().any(|left| !view.removed.contains_key(&left.name));
+        let concerned = waiting
+            .into_iter()
+            .filter(|(member, left)| is_new(member) || has_news(left));
+        let asked = concerned.map(async |one| self.is_at_its_address(&one.0).await.then_some(one));
+        let there: Vec<_> = join_all(asked).await.into_iter().flatten().collect();
+        let missing: Vec<Member> = there
+            .iter()
+            .map(|(member, _)| member)
+            .filter(|member| is_new(member))
+            .cloned()
+            .collect();
+        let left: Vec<LeftBehind> = there.into_iter().flat_map(|(_, left)| left).collect();
+        let mut wanted = next::admit(view, &missing);
+        let notes = self.note_left_behind(&mut wanted, view, &left);
+        if missing.is_empty() && !notes {
+            return;
+        }
+        match self
+            .propose(view.epoch.next(), Some(view), &Electorate::of(view), &wanted)
+            .await
+        {
+            Ok(view) => self.drive(view).await,
+            Err(reason) => tracing::info!(%reason, nodes = ?missing, "cannot admit yet"),
+        }
+    }
+
+    /// Learns the views of a peer that spoke of a newer epoch. What is active there has been passed by
+    /// here: this member seals itself, activates the newest, and hands over late.
+    async fn catch_up(&self) {
+        let facts = self.me.facts();
+        let ahead = self.me.take_newer().into_iter();
+        let siblings = facts.siblings().into_iter().map(|member| member.node);
+        for node in ahead.chain(siblings) {
+            let Ok(Answer::Met { known, .. }) = self
+                .peers
+                .call(&node, Question::Meet, crate::node::ASK_LIMIT)
+                .await
+            else {
+                continue;
+            };
+            let target = known.active;
+            self.learn(known).await;
+            let facts = self.me.facts();
+            let takes_part = facts
+                .views
+                .get(&target)
+                .is_some_and(|view| view.is_member(&facts.me) || facts.is_member());
+            if target > facts.active && takes_part && facts.may_act() {
+                self.seal(target).await;
+                self.activate(target).await;
+                if self.me.facts().active >= target {
+                    tracing::info!(epoch = %target, "the view had moved on; followed");
+                    return;
+                }
+            }
+        }
+        // Nothing to follow yet, or it could not be stored; every word from the others leads here again.
+        sleep(FOLLOW_PAUSE).await;
+    }
+}

@@ -97,7 +97,7 @@ by_fields! {
     Wanted { slots, lacks, holds, closed_below }
     Confirm { keeper, epoch, closed_below, kept }
     Copied { slots, holds, closed_below }
-    Given { giver, active, vector, offered, too_late }
+    Given { giver, active, vector, offered, too_late, claimed }
     Offered { slots, lacks, last_owned, coverage, sources }
     Ballot { round, proposer, attempt }
     Order { target, phase, givers }

@@ -128,6 +128,14 @@ fn runs_that_showed_a_fault_once_are_clean() {
             "an earlier life of a listed node is waited for on a lost line, for ever",
         ),
         (
+            972_771,
+            "a new owner refuses honest payloads, since it has not heard what records of old owners claimed",
+        ),
+        (
+            975_666,
+            "a batch of unknown outcome is done again when the view scatters its keys",
+        ),
+        (
             937_293,
             "who is in no view believes an owner to be away for ever, and hands over nothing to it",
         ),

@@ -182,7 +182,9 @@ impl Node {
             };
             let partition = self.partition_of(key);
             let elsewhere = |operation: &Operation| self.partition_of(operation.key()) != partition;
-            if operations.iter().any(elsewhere) {
+            // What may have been done is not done again.
+            let is_undone = matches!(refusal, Refusal::Behind { .. } | Refusal::Unavailable { .. });
+            if is_undone && operations.iter().any(elsewhere) {
                 return Err(Undone::Scattered);
             }
             if !self.may_catch_up(&refusal, began).await {

@@ -75,6 +75,8 @@ pub struct Given {
     pub offered: Vec<Offered>,
     /// Removed members from which nothing may be taken any more: the giver has dropped tombstones.
     pub too_late: BTreeSet<MemberId>,
+    /// Up to where records claimed to depend on logs: honest sessions may carry such entries.
+    pub claimed: VersionVector,
 }
 
 /// How the giver stands with some of the slots.
@@ -237,6 +239,7 @@ impl Facts {
                 vector,
                 offered,
                 too_late: (*self.too_late).clone(),
+                claimed: self.claimed.clone(),
             },
             records,
         ))

@@ -118,9 +118,13 @@ impl Facts {
         if record.is_vouched() {
             return false;
         }
-        let claims: VersionVector = record.dependencies().collect();
-        let is_news = !self.claimed.covers(&claims);
-        self.claimed.merge(&claims);
+        self.hears_claims(&record.dependencies().collect())
+    }
+
+    /// Records claimed to depend on this much, here or where slots come from. True if that is news.
+    pub fn hears_claims(&mut self, claims: &VersionVector) -> bool {
+        let is_news = !self.claimed.covers(claims);
+        self.claimed.merge(claims);
         is_news
     }
 

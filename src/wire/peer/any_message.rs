@@ -134,13 +134,15 @@ fn given() -> BoxedStrategy<Given> {
         vectors(),
         vec(offered, 0..3),
         sets_of_members(),
+        vectors(),
     )
-        .prop_map(|(giver, active, vector, offered, too_late)| Given {
+        .prop_map(|(giver, active, vector, offered, too_late, claimed)| Given {
             giver,
             active,
             vector,
             offered,
             too_late,
+            claimed,
         })
         .boxed()
 }

@@ -385,6 +385,7 @@ impl<'a> Draft<'a> {
         self.vector_changed |= vector != self.facts.vector;
         self.standing_changed |= regions != self.facts.regions;
         self.too_late_changed |= self.facts.inherits_too_late(given);
+        self.claims_changed |= self.facts.hears_claims(&given.claimed);
         for record in records {
             self.merge(record);
         }

@@ -157,6 +157,7 @@ fn a_record_that_is_dropped_in_this_batch_stands_in_nobodys_way() {
         vector: VersionVector::default(),
         offered: Vec::new(),
         too_late: BTreeSet::new(),
+        claimed: VersionVector::default(),
     };
     let ask = taker.ask_steady();
     let unstage = Job::Unstage {
@@ -189,6 +190,7 @@ fn what_came_in_this_batch_goes_with_the_slots_that_are_dropped_in_it() {
             vector: VersionVector::default(),
             offered: Vec::new(),
             too_late: BTreeSet::new(),
+            claimed: VersionVector::default(),
         },
         records: vec![record(&text, Some(b"v"), 3)],
         round: None,

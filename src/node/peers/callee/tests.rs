@@ -35,6 +35,7 @@ fn given(giver: &Member) -> Given {
         vector: [dot(&life(1, 1), 2)].into_iter().collect(),
         offered: Vec::new(),
         too_late: BTreeSet::new(),
+        claimed: VersionVector::default(),
     }
 }
 

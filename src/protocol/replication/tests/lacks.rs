@@ -108,6 +108,7 @@ fn an_owner_that_lost_the_slot_earlier_does_not_make_it_ready() {
                 sources: BTreeSet::new(),
             }],
             too_late: BTreeSet::new(),
+            claimed: VersionVector::default(),
         };
         taker.take_hand_over(&ask, &given).expect("is taken");
         taker.incoming.expect("something is").regions[0].lacks.0

@@ -20,6 +20,21 @@ fn judged(facts: &Facts, dot: Dot) -> Claim {
     facts.judge(&VersionVector::default(), dot)
 }
 
+/// A new owner hears of claims with the slots: the sessions that read them may come to it.
+#[test]
+fn claims_are_handed_over_and_are_news_once() {
+    let view = first(2, 2);
+    let mut giver = facts(&member(0), &[&view]);
+    let claimed = vector([dot(&member(1), 1, 1_000)]);
+    assert!(giver.hears_claims(&claimed));
+    assert!(!giver.hears_claims(&vector([dot(&member(1), 1, 999)])));
+    let ask = facts(&member(1), &[&view]).ask_steady();
+    let (given, _) = giver
+        .give(&ask, &Unstable::default(), |_, _| Vec::new())
+        .expect("is a sibling");
+    assert_eq!(given.claimed, claimed);
+}
+
 #[test]
 fn the_own_log_has_an_end_and_all_others_may_go_further() {
     let facts = judge();

@@ -51,7 +51,7 @@
 //! A payload is a client's claim. A write stores it for all readers of the record, so the coordinator judges
 //! it first ([`Facts::judge`]): an entry names a member of a partition in the view of its epoch, which bounds
 //! payloads by members and open epochs. A number is denied only by the log's own member, an epoch only by all
-//! members of the newest view; `node::vouch` asks them. A record says whether its dependencies were vouched
+//! members of the newest view; `node::claims` asks them. A record says whether its dependencies were vouched
 //! for. Those that were not are removed when their member denies them.
 //!
 //! # Left out on purpose

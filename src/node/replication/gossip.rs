@@ -13,6 +13,7 @@ use crate::node::commit::job::Job;
 use crate::node::{Node, PUSH_LIMIT};
 use crate::planted::{self, Fault};
 use crate::protocol::causality::VersionVector;
+use crate::protocol::placement::LeftBehind;
 use crate::protocol::replication::{Closed, Facts};
 use crate::wire::peer::{Answer, Gossip, Question};
 
@@ -179,8 +180,7 @@ impl Node {
             for (node, lives) in absent {
                 sleep(ABSENT_PAUSE).await;
                 // Mostly nobody is there.
-                let met = self.peers.call_known(&node, Question::Meet, GOSSIP_LIMIT).await;
-                let Ok((Answer::Met { by, left, .. }, answered)) = met else {
+                let Some((by, left)) = self.present_life_of(&node).await else {
                     continue;
                 };
                 let facts = self.me.facts();
@@ -189,11 +189,22 @@ impl Node {
                     *id != by.id() && !is_kept && !facts.expired.contains(id)
                 };
                 let removed: BTreeSet<MemberId> = lives.into_iter().filter(is_lost).collect();
-                if by == answered && !removed.is_empty() {
+                if !removed.is_empty() {
                     let lost = BTreeSet::new();
                     self.enqueue(Job::Expire { removed, lost }).await;
                 }
             }
+        }
+    }
+
+    /// The life in which a node answers, and what earlier ones left behind that it still keeps.
+    async fn present_life_of(&self, node: &NodeId) -> Option<(Member, Vec<LeftBehind>)> {
+        if *node == self.me.node {
+            return Some((self.me.member(), self.left_behind()));
+        }
+        match self.peers.call_known(node, Question::Meet, GOSSIP_LIMIT).await {
+            Ok((Answer::Met { by, left, .. }, answered)) if by == answered => Some((by, left)),
+            _ => None,
         }
     }
 

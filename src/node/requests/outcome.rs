@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::names::{ClusterId, Epoch, Incarnation, NodeId, PartitionId};
 use crate::node::time::clock_difference;
-use crate::node::view_change::types::ChangeProgress;
+use crate::node::view_change::view_request::ChangeProgress;
 use crate::protocol::causality::{Payload, Record, Timestamp};
 use crate::wire::peer::Effect;
 

@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::names::{Epoch, NodeId};
 use crate::node::Node;
-use crate::node::view_change::types::ChangeProgress;
+use crate::node::view_change::view_request::ChangeProgress;
 use crate::protocol::placement::View;
 use crate::protocol::view_change::{Change, Phase};
 use crate::wire::SharedView;

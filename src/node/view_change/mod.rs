@@ -15,5 +15,5 @@ pub(super) mod preflight;
 pub(super) mod propose;
 pub(super) mod request;
 pub(super) mod retire;
-pub(super) mod types;
+pub(super) mod view_request;
 pub(super) mod watch;

@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::names::{Epoch, Member, NodeId};
 use crate::node::view_change::request::LOOK_PAUSE;
-use crate::node::view_change::types::{Preview, RequestKind, ViewRefusal, ViewRequest};
+use crate::node::view_change::view_request::{Preview, RequestKind, ViewRefusal, ViewRequest};
 use crate::node::{ASK_LIMIT, Node};
 use crate::protocol::placement::next::ChangeError;
 use crate::protocol::placement::{LeftBehind, Moves, SlotSet, View, next};

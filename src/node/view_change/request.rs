@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::names::NodeId;
 use crate::node::view_change::propose::ProposeError;
-use crate::node::view_change::types::{Changed, RequestKind, ViewOutcome, ViewRefusal, ViewRequest};
+use crate::node::view_change::view_request::{Changed, RequestKind, ViewOutcome, ViewRefusal, ViewRequest};
 use crate::node::{ASK_LIMIT, Node};
 use crate::protocol::placement::View;
 use crate::protocol::view_change::Electorate;

@@ -136,6 +136,10 @@ fn runs_that_showed_a_fault_once_are_clean() {
             "a batch of unknown outcome is done again when the view scatters its keys",
         ),
         (
+            988_322,
+            "a deletion in a batch is not judged by what a read before it has shown",
+        ),
+        (
             937_293,
             "who is in no view believes an owner to be away for ever, and hands over nothing to it",
         ),

@@ -206,7 +206,15 @@ impl Node {
             let published = self.me.published.count();
             let not_here = match may_do(&self.me.facts(), &self.acks.stable(), operations, payload) {
                 Ok(()) | Err(NotHere::NotOwner | NotHere::Sealed) => {
-                    return self.several_here(operations, payload, room, began).await;
+                    match self.several_here(operations, payload, room, began).await {
+                        // What an earlier operation shows may depend on what is not here. Not tried again for
+                        // news: the attempt itself has the committer publish.
+                        Err(NotTaken::NotHere(missing @ NotHere::Missing(_))) => {
+                            self.fetch_what_is_missing(&missing);
+                            return Err(NotTaken::NotHere(missing));
+                        }
+                        done => return done,
+                    }
                 }
                 Err(not_here) => not_here,
             };

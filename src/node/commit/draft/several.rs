@@ -1,12 +1,14 @@
 //! Several operations of one client in one batch: judged all together first, so that all of them are done
 //! here or none, then carried out one after the other, each depending on those before.
 
+use std::collections::BTreeSet;
+
 use super::{Decision, Draft};
 use crate::node::commit::job::{After, Job, NotStored, SeveralJob};
 use crate::node::commit::waiters::Stored;
 use crate::node::requests::batch::may_do;
 use crate::protocol::causality::{Payload, Record, VersionVector};
-use crate::protocol::replication::{NotHere, answer};
+use crate::protocol::replication::{NotHere, answer, may_read};
 use crate::wire::peer::{Effect, Operation, Outcome};
 
 /// What the client depends on after the operations so far.
@@ -27,7 +29,7 @@ impl Client {
 
 impl Draft<'_> {
     pub(super) fn several(&mut self, job: SeveralJob) -> Decision {
-        match may_do(&self.facts, &job.known_stable, &job.operations, &job.payload) {
+        match self.judge_several(&job) {
             Err(NotHere::Sealed) => Decision::Later(Job::Several(job)),
             Err(not_here) => {
                 let _ = job.reply.send(Err(NotStored::NotHere(not_here)));
@@ -50,6 +52,26 @@ impl Draft<'_> {
                 Decision::Then(After::Several(job.reply, outcomes, last))
             }
         }
+    }
+
+    /// Each read and deletion is judged by what those before it will have shown. A key that was written before
+    /// shows what is judged already.
+    fn judge_several(&self, job: &SeveralJob) -> Result<(), NotHere> {
+        let stable = &job.known_stable;
+        may_do(&self.facts, stable, &job.operations, &job.payload)?;
+        let (mut payload, mut written) = (job.payload.clone(), BTreeSet::new());
+        for operation in &job.operations {
+            let key = operation.key().as_str();
+            let looks = !matches!(operation, Operation::Put { .. });
+            if looks && !written.contains(key) {
+                may_read(&self.facts, stable, operation.key().slot(), &payload)?;
+                payload = answer(&self.facts, stable, &payload, &self.current(key));
+            }
+            if !operation.is_read() {
+                written.insert(key);
+            }
+        }
+        Ok(())
     }
 
     fn carry_out(

@@ -98,7 +98,7 @@ fn ids_text(partitions: &usize) -> String {
     }
 }
 
-/// What every body says that tells of an error.
+/// The fields that the body of every error has.
 fn told(text: &str, code: &str) -> Object {
     Object::with_room_for(2 * text.len())
         .text("result", "error")

@@ -22,7 +22,7 @@ use crate::wire::json;
 #[derive(Debug)]
 pub struct Parameters<'a> {
     pairs: Vec<Pair<'a>>,
-    /// What JSON gives as null, which counts as not given.
+    /// The parameters that a JSON body gives as null. They count as not given.
     nulls: Vec<String>,
     payload_header: String,
     misread: Option<String>,

@@ -94,7 +94,7 @@ pub(super) fn word(refusal: &Refusal) -> &'static str {
     refusal_verdict(refusal).code
 }
 
-/// What another try will not change.
+/// The verdict on an error that another try will not change.
 pub fn lasting(status: StatusCode, code: &'static str) -> Verdict {
     Verdict {
         status,

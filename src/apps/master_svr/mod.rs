@@ -1,4 +1,4 @@
-//! `master-svr`, `svr` and `clt`: what each does over HTTP. What is decided, `decisions` decides.
+//! `master-svr`, `svr` and `clt`: what each does over HTTP. The decisions are pure and stand in `decisions`.
 //!
 //! ```text
 //!  clt ── GET /owner/<key> ──▶ Master ◀── POST /beat, held until there is news ── Svr

@@ -91,8 +91,8 @@ impl Node {
     }
 }
 
-/// What there is of a dependency that a stored record claims. Replicas that clear it at different moments may
-/// keep different numbers; each stands for all that there was when the record was written.
+/// The part of a claimed dependency that exists. Replicas that clear a record at different moments may keep
+/// different numbers; each of them covers everything that existed when the record was written.
 fn true_part(facts: &Facts, told: &Told, dot: Dot) -> Option<Dot> {
     let epoch = dot.log.epoch;
     let is_ahead = epoch > facts.active && !facts.knows_epoch(epoch);

@@ -15,7 +15,7 @@ use crate::names::{Epoch, Member, MemberId};
 use crate::protocol::replication::Facts;
 use crate::wire::peer::Counted;
 
-/// What this process has counted in its present life, and heard of others.
+/// The ages that this process has counted in its present life, or has heard from others.
 #[derive(Debug, Default)]
 pub(crate) struct Ages {
     removals: BTreeMap<MemberId, Instant>,
@@ -36,7 +36,7 @@ impl Ages {
         for epoch in facts.lost.keys().filter(|epoch| !before.lost.contains_key(epoch)) {
             self.lost.entry(*epoch).or_insert(now);
         }
-        // Who is added to a view finds removals there that others have counted for longer.
+        // A node that is added to a view finds removals there that others have counted for longer.
         let (Some(before), Some(view)) = (before.view(), facts.view()) else {
             return;
         };
@@ -77,7 +77,7 @@ impl Ages {
         self.told.insert(from);
     }
 
-    /// Takes note if no member is left to hear from, but some that do not answer.
+    /// Takes note whether every other member has told its ages or does not answer.
     pub(crate) fn settle(&mut self, facts: &Facts, is_away: impl Fn(&Member) -> bool) {
         let mut others = facts.view().into_iter().flat_map(|view| view.members());
         self.all_told =

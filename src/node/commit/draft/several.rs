@@ -54,8 +54,8 @@ impl Draft<'_> {
         }
     }
 
-    /// Each read and deletion is judged by what those before it will have shown. A key that was written before
-    /// shows what is judged already.
+    /// Judges each read and deletion by the payload that the client has after the operations before it. A key
+    /// that an earlier operation of the batch writes shows nothing new.
     fn judge_several(&self, job: &SeveralJob) -> Result<(), NotHere> {
         let stable = &job.known_stable;
         may_do(&self.facts, stable, &job.operations, &job.payload)?;

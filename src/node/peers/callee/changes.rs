@@ -102,8 +102,8 @@ fn met(by: &Member) -> Answer {
     }
 }
 
-/// What an operator is told who would add node 1, where somebody greets as `peer` and says who it is: the
-/// one of `said`, and the last of them from then on.
+/// Asks to add node 1, where a node greets as `peer` and says who it is: the lives in `said` one after the
+/// other, and the last of them from then on.
 async fn added(peer: &Member, said: &[&Member]) -> Result<(), ViewRefusal> {
     let (node, cast) = node_with(first_view(1, 1)).await;
     let lives = Mutex::new(said.iter().map(|by| met(by)).collect::<VecDeque<_>>());

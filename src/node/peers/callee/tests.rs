@@ -350,7 +350,7 @@ async fn members_tell_an_owner_for_how_long_a_removal_has_counted() {
     }
 }
 
-/// Of a member that is active in an epoch and through with all before it. What it holds is stable.
+/// The gossip of a member that is active in an epoch and lacks nothing before it. All that it holds is stable.
 fn gossip(to: &Node, epoch: Epoch, held: VersionVector) -> Gossip {
     Gossip {
         epoch,

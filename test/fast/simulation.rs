@@ -140,6 +140,26 @@ fn runs_that_showed_a_fault_once_are_clean() {
             "a deletion in a batch is not judged by what a read before it has shown",
         ),
         (
+            986_237,
+            "the last member is removed, and nobody is left in the view who could carry it out",
+        ),
+        (
+            991_070,
+            "a node keeps what it copied for a view that was given up",
+        ),
+        (
+            988_875,
+            "a disk of before the first view forms a cluster anew, though a member knows its node",
+        ),
+        (
+            1_013_163,
+            "an old disk says that a member has handed over which wrote on, and the last copy is dropped",
+        ),
+        (
+            1_016_075,
+            "a node that a lost line had added, and that never served there, is waited for, for ever",
+        ),
+        (
             937_293,
             "who is in no view believes an owner to be away for ever, and hands over nothing to it",
         ),

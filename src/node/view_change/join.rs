@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use parking_lot::Mutex;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::names::{ClusterId, Epoch, Incarnation, NodeId};
 use crate::node::requests::outcome::{Refusal, how_to_add};
@@ -134,8 +134,10 @@ impl Node {
                 continue;
             }
             if nodes.is_empty() {
-                // Somebody will come by and add this node.
-                self.me.published.beyond(published).await;
+                // Somebody will come by and add this node, unless its disk is of before the first view: then who
+                // knows that tells where it belongs.
+                self.hear_witness().await;
+                let _ = timeout(STRANGER_PAUSE, self.me.published.beyond(published)).await;
                 continue;
             }
             let round = self.meet(&nodes).await;

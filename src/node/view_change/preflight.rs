@@ -285,6 +285,6 @@ fn refused(error: ChangeError, node: &NodeId, view: &View) -> ViewRefusal {
         ChangeError::LastNode => ViewRefusal::Impossible(format!(
             "{node} is the last node of the view; add another one first, or stop it and delete its data"
         )),
-        ChangeError::Full => ViewRefusal::Impossible(error.to_string()),
+        ChangeError::LastMember | ChangeError::Full => ViewRefusal::Impossible(error.to_string()),
     }
 }

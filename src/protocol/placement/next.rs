@@ -24,6 +24,11 @@ pub enum ChangeError {
     NotListed,
     #[error("the node is the last one of the view")]
     LastNode,
+    #[error(
+        "the other nodes of the view have never come up, so this one has all keys; start one of them first, or \
+         remove them"
+    )]
+    LastMember,
     #[error("the view has {NODES_MAX} nodes, and no room for another")]
     Full,
 }
@@ -64,6 +69,10 @@ pub fn remove(view: &View, node: &NodeId) -> Result<View, ChangeError> {
     }
     if view.nodes().len() == 1 {
         return Err(ChangeError::LastNode);
+    }
+    // Nobody would be left who could decide on the next view, or carry this one out.
+    if view.members().all(|member| member.node == *node) {
+        return Err(ChangeError::LastMember);
     }
     let mut draft = successor(view);
     draft.nodes.retain(|(listed, _)| listed != node);
@@ -199,6 +208,12 @@ mod tests {
         assert_eq!(remove(&view, &node(5)), Err(ChangeError::NotListed));
         let last = first(2, 1, 0);
         assert_eq!(remove(&last, &node(0)), Err(ChangeError::LastNode));
+        let mut parts = first(2, 3, 0).to_parts();
+        parts.nodes[1].1 = None;
+        parts.nodes[2].1 = None;
+        let others_never_came = View::from_parts(parts).expect("is a view");
+        assert_eq!(remove(&others_never_came, &node(0)), Err(ChangeError::LastMember));
+        assert!(remove(&others_never_came, &node(1)).is_ok());
         let most = NODES_MAX as u64;
         let full = first(1, most, 0);
         assert_eq!(add(&full, &member(most)), Err(ChangeError::Full));

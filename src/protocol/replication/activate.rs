@@ -133,7 +133,7 @@ impl Facts {
 
     /// Who owns slots in one of these views may have taken, since it handed them over, what is to be
     /// had nowhere else any more: it is taken from anew.
-    fn forget_sources(&mut self, from: Epoch, to: Epoch) {
+    pub(super) fn forget_sources(&mut self, from: Epoch, to: Epoch) {
         let views: Vec<Arc<View>> = self.views_of(from, to).cloned().collect();
         for view in &views {
             for region in Arc::make_mut(&mut self.regions) {

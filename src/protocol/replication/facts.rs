@@ -324,12 +324,17 @@ impl Facts {
         union_of(self.kept.iter().map(|kept| &kept.slots))
     }
 
-    /// True if this node was added, and removed before it served a view. Nobody else knows that it took
-    /// nothing: it goes along, and says so as everybody does who leaves.
+    /// True if this node serves no view, and would not serve the newest that it knows.
+    pub fn is_out(&self) -> bool {
+        self.active == Epoch::NONE && !self.newest().is_some_and(|view| view.is_member(&self.me))
+    }
+
+    /// True if this node was added, and removed before it served a view, or the view that added it was given up.
+    /// Nobody else knows that it took nothing: it goes along, and says so as everybody does who leaves.
     pub fn is_passed_by(&self) -> bool {
-        let is_listed = |view: &Arc<View>| view.is_member(&self.me);
-        let is_out = self.newest().is_some_and(|view| !is_listed(view));
-        self.active == Epoch::NONE && is_out && self.views.values().any(is_listed)
+        let lost = self.lost.values().map(|lost| &lost.view);
+        let mut known = self.views.values().chain(lost);
+        self.is_out() && known.any(|view| view.is_member(&self.me))
     }
 
     /// True if nothing ever depended on this node: it was in no view, and what it may have heard of views

@@ -123,6 +123,8 @@ impl Facts {
     /// Who ends owns nothing in the view that counts.
     pub(super) fn keep_all(&mut self) {
         let (active, vector) = (self.active, self.vector.clone());
+        let newest = self.newest().map_or(active, |view| view.epoch);
+        self.forget_sources(active, newest);
         let complete: VersionVector = [self.complete_own_log(active)].into_iter().collect();
         let kept = Arc::make_mut(&mut self.kept);
         for region in std::mem::take(Arc::make_mut(&mut self.regions)) {

@@ -81,6 +81,9 @@ impl Facts {
             claimed: self.claimed.clone(),
             leftovers: self.leftovers.clone(),
             laid_aside: self.next_page()..self.next_page(),
+            // Whatever `VIEW` says: a node that is listed still, in the life that ends, asks to be listed in the
+            // next, and another one waits to be added.
+            has_left: true,
             ..Self::new(life)
         };
         let newest = self.newest().cloned();
@@ -100,9 +103,6 @@ impl Facts {
             for view in self.views.values().filter(|view| !newest.has(view.epoch)) {
                 next.note_lost(view);
             }
-            // Whatever `VIEW` says: a node that is listed still, in the life that ends, asks to be listed in the
-            // next, and another one waits to be added.
-            next.has_left = true;
             // Nobody else may be left who knows which epochs its history has, and which are closed.
             for view in self.views.values().filter(|view| newest.has(view.epoch)) {
                 next.learn(view);

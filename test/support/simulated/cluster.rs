@@ -23,7 +23,7 @@ pub struct SimCluster {
     pub nodes: Vec<SimNode>,
     replicas: u32,
     /// The first so many nodes are those of the first view; the others are started without `VIEW`.
-    listed: usize,
+    pub listed: usize,
     /// What every node is started with.
     pub limits: Limits,
     /// No disk is destroyed unless two other members serve. A view whose members have all lost their disks

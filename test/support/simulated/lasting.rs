@@ -37,8 +37,10 @@ fn blank(cluster: &SimCluster) -> Vec<usize> {
     blank.map(|(number, _)| number).collect()
 }
 
+/// True if these can choose a first view, which only the nodes of `VIEW` can.
 fn are_quorum(cluster: &SimCluster, numbers: &BTreeSet<usize>) -> bool {
-    let nodes = cluster.nodes.iter().map(|node| node.id.clone()).collect();
+    let listed = cluster.nodes.iter().take(cluster.listed);
+    let nodes = listed.map(|node| node.id.clone()).collect();
     let chosen = numbers.iter().map(|number| cluster.nodes[*number].id.clone());
     is_quorum_of(&chosen.collect(), &nodes)
 }

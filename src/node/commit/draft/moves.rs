@@ -19,8 +19,9 @@ impl Draft<'_> {
     /// the copy.
     pub(super) fn stage(&mut self, round: Round, records: Vec<Record>) -> Result<(), NotStored> {
         let target = round.target;
+        let is_to_come = self.facts.active < target && self.facts.views.contains_key(&target);
         // After the seal nobody would vouch for more of a copy.
-        if round != self.round || self.facts.active >= target || self.facts.sealed >= target {
+        if round != self.round || !is_to_come || self.facts.sealed >= target {
             return Err(NotStored::Stopped);
         }
         for record in records {
@@ -40,9 +41,8 @@ impl Draft<'_> {
         let target = round.target;
         let given_up = self.facts.give_up_incoming(target);
         self.standing_changed |= !given_up.is_empty();
-        let counted = self.facts.owned_slots().union(&self.facts.kept_slots());
-        let counted = counted.union(&self.facts.handed_over(target));
-        self.forget_slots(&slots.union(&given_up).difference(&counted));
+        let dropped = slots.union(&given_up);
+        self.forget_slots(&dropped.intersection(&self.uncounted(target)));
     }
 
     pub(super) fn forget_slots(&mut self, slots: &SlotSet) {
@@ -239,24 +239,26 @@ impl Draft<'_> {
             news |= self.facts.learn(view);
         }
         self.facts.date_lost(self.me.time().likely_ms);
+        if self.facts.is_out() {
+            // What was copied for a view that is not served here is vouched for by nobody.
+            self.forget_slots(&SlotSet::all());
+            news |= self.facts.incoming.take().is_some();
+        }
         if let Some(newest) = self.facts.newest().filter(|_| self.facts.is_passed_by()) {
             let target = newest.epoch;
-            // What was copied for a view that was never served here is vouched for by nobody.
-            self.forget_slots(&SlotSet::all());
             self.activate(target);
         }
         self.standing_changed |= news;
     }
 
     pub(super) fn activate(&mut self, target: Epoch) {
-        let staged = self.staged(target);
+        let uncounted = self.uncounted(target);
         self.facts.activate(target);
         if self.facts.active != target {
             return;
         }
-        // Copies that no hand-over vouches for do not count.
         if !planted::is(Fault::CopiesNotVouchedFor) {
-            self.forget_slots(&staged);
+            self.forget_slots(&uncounted);
         }
         if planted::is(Fault::DroppedAtActivation) {
             let lost = self.facts.kept_slots();
@@ -269,13 +271,14 @@ impl Draft<'_> {
         self.acceptors_changed = true;
     }
 
-    /// Slots that the view of `target` brings and of which nobody has handed anything over.
-    fn staged(&self, target: Epoch) -> SlotSet {
-        let Some(view) = self.facts.views.get(&target) else {
-            return SlotSet::default();
-        };
+    /// Slots of which there is nothing here but copies that no hand-over for `target` vouches for: they were made
+    /// for it, or for a view that was given up. Copies for a later view are still to be vouched for.
+    fn uncounted(&self, target: Epoch) -> SlotSet {
+        let later = self.facts.views.get(&self.round.target);
+        let later = later.filter(|view| view.epoch > target);
+        let coming = later.map(|view| view.slots_of_member(&self.facts.me));
         let counted = self.facts.owned_slots().union(&self.facts.kept_slots());
-        let coming = view.slots_of_member(&self.facts.me).difference(&counted);
-        coming.difference(&self.facts.handed_over(target))
+        let counted = counted.union(&self.facts.handed_over(target));
+        SlotSet::all().difference(&counted.union(&coming.unwrap_or_default()))
     }
 }

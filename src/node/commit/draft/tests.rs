@@ -10,7 +10,8 @@ use crate::node::commit::job::Return;
 use crate::node::{Machine, World};
 use crate::protocol::causality::Timestamp;
 use crate::protocol::placement::{SlotSet, View, next};
-use crate::wire::peer::Operation;
+use crate::wire::SharedView;
+use crate::wire::peer::{Known, Operation};
 
 fn member(number: u64) -> Member {
     let incarnation = Incarnation {
@@ -67,6 +68,11 @@ fn put(text: &str) -> Job {
 
 /// The batch of these jobs, at a node with these facts and records.
 fn batch_of(facts: Facts, records: &[Record], jobs: impl IntoIterator<Item = Job>) -> Batch {
+    batch_in(Round::default(), facts, records, jobs)
+}
+
+/// The same while a change is followed.
+fn batch_in(round: Round, facts: Facts, records: &[Record], jobs: impl IntoIterator<Item = Job>) -> Batch {
     let limits = Limits::default();
     let me = Me::new(facts.clone(), std::sync::Arc::new(Machine), &limits);
     me.judge_wall();
@@ -75,7 +81,7 @@ fn batch_of(facts: Facts, records: &[Record], jobs: impl IntoIterator<Item = Job
         resident.put(record.clone());
     }
     let acceptors = Acceptors::default();
-    let mut draft = Draft::new(&me, &resident, &limits, facts, acceptors, Round::default());
+    let mut draft = Draft::new(&me, &resident, &limits, facts, acceptors, round);
     for job in jobs {
         draft.decide(job);
     }
@@ -202,6 +208,53 @@ fn what_came_in_this_batch_goes_with_the_slots_that_are_dropped_in_it() {
         reply: oneshot::channel().0,
     };
     assert!(batch_of(taker, &[], [take, unstage]).records.is_empty());
+}
+
+/// Node 0 has copied for a view that is given up, while it serves another one or none.
+#[test]
+fn what_was_copied_for_a_view_that_is_given_up_is_dropped() {
+    let first = facts(2).view().expect("is active").clone();
+    let mut server = facts(2);
+    let others = first.slots_of_node(&member(1).node);
+    let mut keys = (0..).map(|number| format!("k{number}"));
+    let text = keys.find(|text| others.contains(key(text).slot())).expect("some");
+    let copied = record(&text, Some(b"v"), 3);
+    let next = std::sync::Arc::new(next::admit(&first, &[]));
+    server.learn(&next);
+    let activate = || Job::Activate {
+        target: Epoch(2),
+        reply: oneshot::channel().0,
+    };
+    let dropped = batch_of(server.clone(), std::slice::from_ref(&copied), [activate()]);
+    assert_eq!(dropped.forgotten, [key(&text)]);
+    // This one is on its way to a view that has the slot here.
+    let alone = next::remove(&next, &member(1).node).expect("is listed");
+    server.learn(&alone.into());
+    let round = Round {
+        target: Epoch(3),
+        number: 1,
+    };
+    let later = batch_in(round, server, std::slice::from_ref(&copied), [activate()]);
+    assert!(later.forgotten.is_empty());
+
+    let newcomer = member(5);
+    let mut waiting = Facts::new(newcomer.clone());
+    waiting.learn(&first);
+    waiting.learn(&next::add(&first, &newcomer).expect("is new").into());
+    let mut forced = next::remove(&first, &member(1).node).expect("is listed");
+    forced.fork(7, 1);
+    let known = Known {
+        views: vec![SharedView(forced.into())],
+        lost: Vec::new(),
+        closed: waiting.closed.clone(),
+        active: Epoch(1),
+    };
+    let learn = Job::Learn {
+        known,
+        reply: oneshot::channel().0,
+    };
+    let dropped = batch_of(waiting, std::slice::from_ref(&copied), [learn]);
+    assert_eq!(dropped.forgotten, [key(&text)]);
 }
 
 #[test]

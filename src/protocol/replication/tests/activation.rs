@@ -176,6 +176,11 @@ fn a_node_that_is_removed_before_it_served_goes_along_to_say_that_it_took_nothin
     stranger.learn(&three);
     stranger.activate(Epoch(3));
     assert!(!stranger.is_passed_by() && stranger.active == Epoch::NONE);
+    // The line that added it is given up: those who are waited for are asked in which life they answer.
+    let mut added_there = Facts::new(member(1));
+    added_there.learn(&two);
+    added_there.learn(&forked(&same(&one)));
+    assert!(added_there.is_passed_by());
 }
 
 #[test]

@@ -220,6 +220,21 @@ fn who_followed_a_line_that_was_given_up_keeps_all_that_it_owned() {
     );
 }
 
+/// While a member is listed with it, it may write on after it has handed over. Who ends learns of no seal.
+#[test]
+fn who_ends_does_not_say_that_a_member_has_handed_over_for_good() {
+    let one = first(3, 3);
+    let mut left = Replica::new(&member(0), &[&one, &minus(&one, 2)]);
+    let with_sources = |facts: &mut Facts| {
+        for region in Arc::make_mut(&mut facts.regions) {
+            region.sources = [1, 2].map(|number| member(number).id()).into();
+        }
+    };
+    with_sources(&mut left.facts);
+    left.facts.end(Ending::WentBack);
+    assert_eq!(left.facts.kept[0].sources, [member(2).id()].into());
+}
+
 /// Node 0 of two, in a view that says that node 2 was removed at 1000 ms.
 fn after_a_removal() -> Facts {
     let one = first(2, 3);

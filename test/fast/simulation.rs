@@ -160,6 +160,10 @@ fn runs_that_showed_a_fault_once_are_clean() {
             "a node that a lost line had added, and that never served there, is waited for, for ever",
         ),
         (
+            1_031_811,
+            "a write behind an activation counts what siblings had acknowledged in the epoch before",
+        ),
+        (
             937_293,
             "who is in no view believes an owner to be away for ever, and hands over nothing to it",
         ),

@@ -250,6 +250,15 @@ impl Job {
         }
     }
 
+    /// True for jobs after which this node may be in another epoch, or in another life, than before. What comes
+    /// behind them is numbered in another log, and other siblings acknowledge it.
+    fn may_begin_epoch(&self) -> bool {
+        matches!(
+            self,
+            Self::Activate { .. } | Self::Learn { .. } | Self::Leave { .. } | Self::End { .. } | Self::Proven
+        )
+    }
+
     /// True for jobs that are about all records of some slots: thousands, where others are about one.
     pub(crate) fn is_bulky(&self) -> bool {
         matches!(
@@ -257,6 +266,22 @@ impl Job {
             Self::Stage { .. } | Self::Unstage { .. } | Self::Drop { .. } | Self::LayAside { .. }
         )
     }
+}
+
+/// The jobs of a queue in batches, none of which writes to the logs of two epochs.
+pub(crate) fn batches(jobs: Vec<Job>) -> Vec<Vec<Job>> {
+    let mut batches: Vec<Vec<Job>> = Vec::new();
+    for job in jobs {
+        let last = batches.last_mut().filter(|batch| {
+            let ends_with = batch.last().is_some_and(Job::may_begin_epoch);
+            ends_with == job.may_begin_epoch()
+        });
+        match last {
+            Some(batch) => batch.push(job),
+            None => batches.push(vec![job]),
+        }
+    }
+    batches
 }
 
 /// What is said when the batch is stored.

@@ -22,7 +22,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::names::{Epoch, MemberId, SLOTS};
 use crate::node::commit::draft::{Decision, Draft};
-use crate::node::commit::job::{After, Job, NotStored, PushJob, SeveralStored};
+use crate::node::commit::job::{After, Job, NotStored, PushJob, SeveralStored, batches};
 use crate::node::commit::pace::rest_after;
 use crate::node::requests::forward::WRITE_LIMIT;
 use crate::node::{LATE_PUSH_LIMIT, Node, PUSH_LIMIT};
@@ -99,7 +99,12 @@ impl Committer {
             let has_bulky = self.spread_bulky(&mut jobs);
             self.give(&mut jobs);
             let began = has_bulky.then(Instant::now);
-            self.commit(std::mem::take(&mut jobs)).await;
+            // What is parked or given up in time waits for no job: there is a batch, though an empty one.
+            let mut batches = batches(std::mem::take(&mut jobs)).into_iter();
+            self.commit(batches.next().unwrap_or_default()).await;
+            for batch in batches {
+                self.commit(batch).await;
+            }
             if let Some(began) = began {
                 self.bulky_after = Instant::now() + rest_after(began.elapsed());
             }

@@ -3,7 +3,7 @@
 use tokio::time::sleep;
 
 use super::*;
-use crate::names::Key;
+use crate::names::{Dot, Key};
 use crate::node::commit::job::WriteJob;
 use crate::node::peers::callee::rig::{
     Actor, SOON, dot, first_view, idle, life, node_with, node_without_committer,
@@ -73,4 +73,37 @@ async fn siblings_get_less_time_for_a_batch_of_which_a_write_has_waited() {
             "{took:?} instead of {limit:?}"
         );
     }
+}
+
+/// The write is the first of the new epoch, and its sibling has acknowledged more than one of the old.
+#[tokio::test(start_paused = true)]
+async fn what_siblings_acknowledged_in_one_epoch_does_not_count_for_writes_behind_an_activation() {
+    let mut facts = first_view(2, 2);
+    let view = next::admit(facts.view().expect("is active"), &[]);
+    facts.learn(&view.into());
+    let (node, _, committer) = node_without_committer(facts).await;
+    let own = Dot {
+        log: node.me.facts().own_log(),
+        number: u64::MAX,
+    };
+    let held = [own].into_iter().collect();
+    node.acks
+        .acknowledged(Epoch::FIRST, life(1, 1).id(), &held, false);
+    let target = Epoch::FIRST.next();
+    let (reply, activated) = oneshot::channel();
+    node.enqueue(Job::Activate { target, reply }).await;
+    let (reply, stored) = oneshot::channel();
+    node.enqueue(Job::Write(WriteJob {
+        key: key(),
+        value: Some("v".into()),
+        payload: Payload::default(),
+        vouched: true,
+        arrived: Instant::now(),
+        reply,
+    }))
+    .await;
+    node.tasks.spawn(committer.run());
+    activated.await.expect("is answered").expect("is stored");
+    let stored = stored.await.expect("is answered").expect("is stored");
+    assert_eq!((stored.dot.log.epoch, stored.replicas), (target, 1));
 }

@@ -3,6 +3,7 @@
 //! Pure and low down, because files, sockets and threads are opened on many floors, and what helps is the same
 //! everywhere. An error without a number of the system (a file that ends early, text that is no text) is none.
 
+use std::error::Error;
 use std::io;
 
 use rustix::io::Errno;
@@ -15,9 +16,23 @@ pub fn explain(error: &io::Error) -> String {
     }
 }
 
+/// The number of the system, also of an error that was wrapped to say which file it is about.
+fn errno(error: &io::Error) -> Option<Errno> {
+    if let Some(errno) = Errno::from_io_error(error) {
+        return Some(errno);
+    }
+    let mut cause: &(dyn Error + 'static) = error.get_ref()?;
+    loop {
+        if let Some(wrapped) = cause.downcast_ref() {
+            return errno(wrapped);
+        }
+        cause = cause.source()?;
+    }
+}
+
 /// What helps against an error of the system.
 pub fn help(error: &io::Error) -> Option<&'static str> {
-    Some(match Errno::from_io_error(error)? {
+    Some(match errno(error)? {
         Errno::MFILE => {
             "this process may open no more files: raise its limit (ulimit -n, docker run --ulimit nofile=65536)"
         }
@@ -28,7 +43,10 @@ pub fn help(error: &io::Error) -> Option<&'static str> {
         Errno::AGAIN => {
             "no more threads may be started: raise the limit of processes (ulimit -u, docker run --pids-limit)"
         }
-        Errno::IO | Errno::NXIO | Errno::NODEV => {
+        Errno::NXIO | Errno::NODEV => {
+            "nothing is at the other end of that name, or it is a socket: give the name of a file"
+        }
+        Errno::IO => {
             "the device failed: look into the kernel's log (dmesg), and copy what is on it before anything else"
         }
         Errno::STALE => "the network file system was changed under this process: mount it again",
@@ -77,6 +95,15 @@ mod tests {
             let text = explain(&error);
             assert!(text.contains(part) && text.contains(&error.to_string()), "{text}");
         }
+    }
+
+    #[test]
+    fn an_error_that_says_which_file_it_is_about_comes_with_what_helps() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("{0} at path \"x\"")]
+        struct AtPath(#[source] io::Error);
+        let full = AtPath(io::Error::from(Errno::NOSPC));
+        assert!(explain(&io::Error::other(full)).contains("df -i"));
     }
 
     #[test]

@@ -105,12 +105,12 @@ pub(super) fn parse(parts: &Parts, body: &Bytes, value_bytes_max: usize) -> Resu
         route if parts.method == Method::OPTIONS => Ok(Operation::Options { allow: route.allow() }),
         Route::Key => parse_key_operation(decode_key(segment)?, parts, body, value_bytes_max),
         Route::PlainGet => {
-            meant::on_key(&in_query(parts)?)?;
+            meant::on_plain_key(&in_query(parts)?)?;
             let key = plain::key(segment, "/get/")?;
             Ok(Operation::PlainGet { key })
         }
         Route::PlainSet => {
-            meant::on_key(&in_query(parts)?)?;
+            meant::on_plain_key(&in_query(parts)?)?;
             let key = plain::key(segment, "/set/")?;
             Ok(Operation::PlainSet {
                 key,
@@ -139,7 +139,7 @@ fn in_query(parts: &Parts) -> Result<Parameters<'_>, ApiError> {
 fn is_about_all_keys(parts: &Parts, body: &Bytes) -> bool {
     let lists = || {
         let parameters = Parameters::read(parts, body).ok();
-        parameters.is_some_and(|parameters| listing::PARAMETERS.iter().any(|name| parameters.has(name)))
+        parameters.is_some_and(|parameters| parameters.names().next().is_some())
     };
     match parts.method {
         Method::POST => true,
@@ -155,7 +155,8 @@ fn parse_key_operation(
     value_bytes_max: usize,
 ) -> Result<Operation, ApiError> {
     let parameters = Parameters::read(parts, body)?;
-    meant::on_key(&parameters)?;
+    let takes_val = parts.method == Method::PUT && media_type(parts) != BYTES;
+    meant::on_key(&parameters, takes_val)?;
     let payload = parameters.payload();
     match parts.method {
         Method::PUT => {

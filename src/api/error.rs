@@ -83,7 +83,8 @@ pub enum HeadFault {
     )]
     NoRequest,
     #[error(
-        "the headers of the request are more than 100, or take more than 64 KiB; send fewer or shorter ones"
+        "what stands before the body of the request (path, query and headers) takes more than 64 KiB, or there \
+         are more than 100 headers; send long values in the body"
     )]
     HeadersTooLarge,
     #[error("the path and query of the request are too long; send parameters in the body")]

@@ -8,7 +8,7 @@ use super::error::ApiError;
 use super::parameters::Parameters;
 use crate::text;
 
-/// What a key's routes take.
+/// What a key's routes take; those that do not store a value, the last of them.
 const KEY_PARAMETERS: [&str; 2] = ["val", "causal_payload"];
 
 /// Other names under which people look for a parameter.
@@ -53,12 +53,36 @@ const NOT_OFFERED: [(&str, &[&str]); 4] = [
             "lock",
             "acquire",
             "release",
+            "expected",
+            "old_value",
+            "prev_revision",
+            "mod_revision",
+            "create_revision",
+            "if_not_exists",
+            "if_absent",
+            "create_only",
+            "etag",
         ],
     ),
     (
         "keys do not expire here; delete them",
         &[
-            "ttl", "expire", "expires", "expiry", "ex", "px", "exat", "pxat", "max_age", "lease",
+            "ttl",
+            "ttl_seconds",
+            "expire",
+            "expires",
+            "expire_at",
+            "expires_at",
+            "expires_in",
+            "expiration",
+            "expiry",
+            "ex",
+            "px",
+            "exat",
+            "pxat",
+            "keepttl",
+            "max_age",
+            "lease",
         ],
     ),
     (
@@ -67,6 +91,7 @@ const NOT_OFFERED: [(&str, &[&str]); 4] = [
             "index",
             "wait",
             "wait_index",
+            "wait_for",
             "watch",
             "stream",
             "recursive",
@@ -90,17 +115,33 @@ pub fn only<E>(parameters: &Parameters<'_>, known: &[&str], wrong: impl Fn(Strin
     }))
 }
 
-/// Refuses what a client would miss on a key: a payload under another name, a condition, a time to live.
-pub(super) fn on_key(parameters: &Parameters<'_>) -> Result<(), ApiError> {
+/// Refuses what a client would miss on a key: a payload under another name, a condition, a time to live; and the
+/// value, if `takes_val`.
+pub(super) fn on_key(parameters: &Parameters<'_>, takes_val: bool) -> Result<(), ApiError> {
+    let meant = &KEY_PARAMETERS[usize::from(!takes_val)..];
     let mut others = parameters.names().filter(|name| !KEY_PARAMETERS.contains(name));
-    others.try_for_each(|name| unknown_on_key(name, parameters))
+    others.try_for_each(|name| unknown_on_key(name, parameters, meant))
 }
 
-fn unknown_on_key(name: &str, parameters: &Parameters<'_>) -> Result<(), ApiError> {
+/// Refuses what a client would miss on `/get/…` and `/set/…`, where the body is the value and no payload goes
+/// either way.
+pub(super) fn on_plain_key(parameters: &Parameters<'_>) -> Result<(), ApiError> {
+    on_key(parameters, false)?;
+    let of_other_route = |name: &&str| nearest(name, &KEY_PARAMETERS).is_some();
+    match parameters.names().find(of_other_route) {
+        None => Ok(()),
+        Some(name) => Err(ApiError::BadRequest(format!(
+            "{name} is no parameter here: /set/<key> stores the body as it is, and neither it nor /get/<key> \
+             carries a payload; use /kv-store/<key>"
+        ))),
+    }
+}
+
+fn unknown_on_key(name: &str, parameters: &Parameters<'_>, meant: &[&str]) -> Result<(), ApiError> {
     if let Some(instead) = not_offered(name) {
         return Err(ApiError::NotOffered(format!("{name} is not offered: {instead}")));
     }
-    match nearest(name, &KEY_PARAMETERS) {
+    match nearest(name, meant) {
         Some("val") if !parameters.has("val") => Err(ApiError::MissingVal(format!(
             "val is missing, and {name} is no parameter here; did you mean val?"
         ))),

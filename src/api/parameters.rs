@@ -117,9 +117,10 @@ impl<'a> Parameters<'a> {
         joined
     }
 
-    /// The names that were given, in the order of query, body.
+    /// The names that were given, in the order of query, body; those that a body gives as null come last.
     pub(super) fn names(&self) -> impl Iterator<Item = &str> {
-        self.pairs.iter().map(|(name, _)| name.as_ref())
+        let nulls = self.nulls.iter().map(String::as_str);
+        self.pairs.iter().map(|(name, _)| name.as_ref()).chain(nulls)
     }
 
     pub(super) fn has(&self, name: &str) -> bool {

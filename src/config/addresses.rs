@@ -3,6 +3,7 @@
 //! Apart from the settings that are such lists, so that all of them are read alike.
 
 use crate::names::NodeId;
+use crate::text;
 
 /// Any address.
 pub fn address(text: &str) -> Result<NodeId, String> {
@@ -11,9 +12,9 @@ pub fn address(text: &str) -> Result<NodeId, String> {
 
 /// The addresses of a list, in its order, and everything that is wrong with the rest. Entries stand apart
 /// by commas or blanks; `read` says what an entry may be.
-pub fn addresses(text: &str, read: impl Fn(&str) -> Result<NodeId, String>) -> (Vec<NodeId>, Vec<String>) {
-    let entries = text.split(|c: char| c == ',' || c.is_whitespace());
-    let entries = entries.filter(|entry| !entry.is_empty());
+pub fn addresses(list: &str, read: impl Fn(&str) -> Result<NodeId, String>) -> (Vec<NodeId>, Vec<String>) {
+    let entries = list.split(|c: char| c == ',' || c.is_whitespace());
+    let entries = entries.filter_map(text::setting);
     let (mut listed, mut mistakes) = (Vec::<(&str, NodeId)>::new(), Vec::new());
     for entry in entries {
         match read(entry) {
@@ -41,7 +42,7 @@ mod tests {
 
     #[test]
     fn every_entry_that_is_no_address_or_a_second_spelling_is_named() {
-        let (nodes, mistakes) = addresses(" b:1,A:01,, [::1]:1\n a:1 b:1,c [0::1]:1 ", address);
+        let (nodes, mistakes) = addresses(" b:1,\u{feff}A:01,, [::1]:1\n a:1 b:1,c [0::1]:1 ", address);
         let names: Vec<&str> = nodes.iter().map(NodeId::as_str).collect();
         assert_eq!(names, ["b:1", "a:1", "[::1]:1"]);
         assert_eq!(

@@ -12,6 +12,22 @@ use clap::{Arg, Command};
 
 use crate::text;
 
+/// The settings whose variable is no text, each with what to do: the parser would speak of arguments that nobody
+/// gave.
+pub fn not_text(command: &Command, variable: &dyn Fn(&str) -> Option<OsString>) -> BTreeSet<String> {
+    let of_this = command.get_arguments().filter_map(|argument| {
+        let name = argument.get_env()?.to_str()?;
+        let is_text = variable(name).is_none_or(|written| written.to_str().is_some());
+        // A path may be any bytes.
+        let is_path =
+            argument.get_value_parser().type_id() == clap::builder::ValueParser::path_buf().type_id();
+        (!is_text && !is_path).then(|| format!("{name} is not UTF-8; write it anew"))
+    });
+    let of_others = command.get_subcommands();
+    let of_others = of_others.flat_map(|command| not_text(command, variable));
+    of_this.chain(of_others).collect()
+}
+
 /// The command with the variables as defaults, and the arguments, ready to be parsed.
 pub fn prepare(
     command: Command,

@@ -12,7 +12,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use super::given::prepare;
+use super::given::{not_text, prepare};
 use super::logging::wants_colours;
 use super::{Failure, Verdict, output};
 use crate::{signals, system, telemetry, threads};
@@ -27,6 +27,12 @@ pub const USAGE: u8 = 64;
 pub fn run<A: Parser>(usage: u8, work: impl FnOnce(A) -> Result<Verdict, Failure>) -> ExitCode {
     telemetry::report_panics();
     let variable = |name: &str| std::env::var_os(name);
+    let mistakes = not_text(&A::command(), &variable);
+    if !mistakes.is_empty() {
+        mistakes.iter().for_each(|mistake| telemetry::say(mistake));
+        telemetry::flush();
+        return usage.into();
+    }
     let (command, arguments) = prepare(A::command(), std::env::args_os().collect(), &variable);
     let matches = command.try_get_matches_from(arguments);
     let outcome = match matches.and_then(|matches| A::from_arg_matches(&matches)) {

@@ -106,6 +106,7 @@ fn every_request_of_the_contract_is_understood() {
         PUT /kv-store/update_view?type=ADD&dry_run=True | form | ip_port=a:1&causal_payload=p => dry add a:1
         GET /kv-store/x?causal_payload=p%0D%0A               => get x "p"
         GET /kv-store/x?_=17&pretty                          => get x ""
+        DELETE /kv-store/x?value=1                           => delete x ""
         PUT /kv-store/x | form | <BOM>val=a                  => put x "" "a"
         PUT /kv-store/x | json | <BOM>{"val":"a"}            => put x "" "a"
         OPTIONS /livez                                       => Options { allow: "GET, HEAD, OPTIONS" }
@@ -232,6 +233,7 @@ fn what_is_wrong_is_said() {
         PUT /kv-store/update_view?type=remove&ip_port=a:1&DRY_RUN=true => bad_view_change: did you mean dry_run?
         PUT /kv-store/update_view?type=remove&ip_port=a:1 | json | {"dryRun":true} => bad_view_change: did you mean dry_run?
         PUT /kv-store/update_view?type=remove&ip_port=a:1 | json | {"dry_run":null} => bad_view_change: dry_run is null; write dry_run=true or
+        PUT /kv-store/update_view?type=remove&ip_port=a:1 | json | {"dryrun":null} => bad_view_change: did you mean dry_run?
         PUT /kv-store/update_view?type=remove&ip_port=a:1 | json | {"force":null} => bad_view_change: force is null
         PUT /kv-store/update_view?type=remove | form | ip_port="a:1" => bad_view_change: has quotes in it, which belong to no address; write a:1
         PUT /kv-store/update_view?type=remove&ip_port=a:1&preview=1 => bad_view_change: did you mean dry_run?
@@ -248,12 +250,18 @@ fn what_is_wrong_is_said() {
         DELETE /kv-store/x?dry_run=true                      => not_offered: only update_view can be tried
         DELETE /kv-store/x?cas=5                             => not_offered: cas is not offered
         PUT /set/x?ttl=5                                     => not_offered: ttl is not offered
+        PUT /kv-store/x | json | {"val":"a","ttl":null}      => not_offered: ttl is not offered
+        PUT /kv-store/x?if_not_exists | form | val=a         => not_offered: writes are never conditional
+        PUT /set/x?val=a                                     => bad_request: stores the body as it is
+        PUT /set/x?value=a                                   => bad_request: use /kv-store/<key>
+        GET /get/x?causal_payload=p                          => bad_request: carries a payload
         GET /kv-store/x?payload=p                            => bad_request: payload is no parameter here; did you mean causal_payload?
         GET /kv-store/x | form | causal-payload=p            => bad_request: did you mean causal_payload?
         PUT /kv-store/x | form | val=a&value=b               => bad_request: did you mean val?
         PUT /kv-store/x?val=a | bytes | b                    => bad_request: send one of them
         PUT /kv-store/x?val=a | bytes                        => bad_request: send one of them
         GET /kv-store?prefx=a                                => bad_request: did you mean prefix?
+        GET /kv-store/?prefx=a                               => bad_request: did you mean prefix?
         POST /kv-store?dry_run=true | json | []              => bad_request: dry_run is no parameter here
         GET /kv-store/get_partition_members?partitionId=1    => bad_partition_id: did you mean partition_id?
         PUT /kv-store/update_view?type=swap | form | ip_port=a:1 => bad_view_change: type is "swap"; write update_view?type=add or

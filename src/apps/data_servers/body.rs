@@ -94,9 +94,16 @@ pub(super) fn keys(body: &[u8]) -> Result<Vec<AskedKey>, String> {
     keys.collect()
 }
 
-/// The address in `{"server":"host:port"}`.
+/// The address in `{"server":"host:port"}`, which says nothing else: a field that is passed over may have been
+/// meant to change what is done.
 pub(super) fn server(body: &[u8]) -> Result<String, String> {
     let body = json::read(body).map_err(|error| format!("the body is not JSON: {error}"))?;
+    let mut names = body.as_object().into_iter().flat_map(|fields| fields.keys());
+    if let Some(other) = names.find(|name| *name != "server") {
+        return Err(format!(
+            "{other} is no field here; write {{\"server\":\"host:port\"}}"
+        ));
+    }
     let server = body.get("server").and_then(Value::as_str);
     server
         .map(str::to_owned)
@@ -229,7 +236,8 @@ mod tests {
     #[test]
     fn a_server_is_named_by_its_address() {
         assert_eq!(server(br#"{"server":"a:1"}"#), Ok("a:1".into()));
-        for body in ["", "[]", "{}", r#"{"server":7}"#, "a:1"] {
+        let two = r#"{"server":"a:1","dry_run":true}"#;
+        for body in ["", "[]", "{}", r#"{"server":7}"#, "a:1", two] {
             assert!(server(body.as_bytes()).is_err(), "{body}");
         }
     }

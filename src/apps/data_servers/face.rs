@@ -148,16 +148,18 @@ fn parse(method: &Method, path: &str, query: &str, body: &[u8]) -> Result<Operat
             let atomic = flag(query, "atomic")?;
             Ok(Operation::Set { pairs, atomic })
         }
+        ("/fetch" | "/servers", "GET") | ("/fetch" | "/query" | "/delete" | "/servers", "POST")
+            if !query.is_empty() =>
+        {
+            only(query, &[])?;
+            parse(method, path, "", body)
+        }
         ("/fetch", "GET") => Ok(Operation::FetchAll),
         ("/fetch", "POST") => body::keys(body).map(Operation::Fetch).map_err(bad_body),
         ("/query", "POST") => body::keys(body).map(Operation::Query).map_err(bad_body),
-        ("/delete", "POST") => {
-            only(query, &[])?;
-            body::keys(body).map(Operation::Delete).map_err(bad_body)
-        }
+        ("/delete", "POST") => body::keys(body).map(Operation::Delete).map_err(bad_body),
         ("/servers", "GET") => Ok(Operation::Servers),
         ("/servers", "POST") => {
-            only(query, &[])?;
             let server = body::server(body).map_err(bad_body)?;
             address(&server).map(Operation::AddServer)
         }
@@ -167,6 +169,10 @@ fn parse(method: &Method, path: &str, query: &str, body: &[u8]) -> Result<Operat
         ("/query" | "/delete", _) => Err(Misunderstood::Method("POST")),
         ("/livez", _) => Err(Misunderstood::Method("GET")),
         (other, method) => match (other.strip_prefix("/servers/"), method) {
+            (Some(_), "DELETE") if !body.trim_ascii().is_empty() => Err(Misunderstood::Body(
+                "the body of this request would not be read; write what you want behind the path: ?force=true"
+                    .to_owned(),
+            )),
             (Some(server), "DELETE") => {
                 let server = percent_decode_str(server).decode_utf8_lossy();
                 let (server, force) = (address(&server)?, flag(query, "force")?);
@@ -322,7 +328,14 @@ mod tests {
     fn told(method: &str, target: &str) -> Result<Operation, String> {
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
         let method = method.parse().expect("is a method");
-        parse(&method, path, query, b"[]").map_err(|why| format!("{why:?}"))
+        let body: &[u8] = if method == Method::DELETE { b"" } else { b"[]" };
+        parse(&method, path, query, body).map_err(|why| format!("{why:?}"))
+    }
+
+    #[test]
+    fn what_stands_in_a_body_that_is_not_read_is_not_passed_over() {
+        let asked = parse(&Method::DELETE, "/servers/a:1", "", br#"{"dry_run":true}"#);
+        assert!(matches!(asked, Err(Misunderstood::Body(why)) if why.contains("behind the path")));
     }
 
     #[test]
@@ -339,6 +352,8 @@ mod tests {
             ("PUT", "/set?atomic=true&atomic=false", "more than once"),
             ("POST", "/delete?dry_run=true", "this path takes none"),
             ("POST", "/servers?dryrun=1", "this path takes none"),
+            ("POST", "/query?limit=3", "this path takes none"),
+            ("GET", "/fetch?prefix=a", "this path takes none"),
             ("DELETE", "/servers/a:1?forced=true", "did you mean force?"),
         ] {
             let why = told(method, target).expect_err(target);

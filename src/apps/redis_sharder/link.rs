@@ -45,6 +45,8 @@ pub(super) enum Fault {
 pub(super) enum Unopened {
     /// Nobody answers on its port, or not as a Redis.
     Silent,
+    /// It answers with an error; its words.
+    Refused(String),
     /// Another process does; its id, as it says.
     Stranger(String),
 }
@@ -64,7 +66,7 @@ pub(super) struct Link(MultiplexedConnection);
 impl Link {
     /// Connects to the server on this port, if it is the process `pid`: a stranger's Redis is none.
     pub(super) async fn open(port: u16, pid: u32) -> Result<Self, Unopened> {
-        let (link, theirs) = Self::to(port).await.ok_or(Unopened::Silent)?;
+        let (link, theirs) = Self::to(port).await?;
         if theirs == pid.to_string() {
             Ok(link)
         } else {
@@ -73,19 +75,23 @@ impl Link {
     }
 
     /// The link to whoever answers on this port, and its process id.
-    async fn to(port: u16) -> Option<(Self, String)> {
-        let client = Client::open(("127.0.0.1", port)).ok()?;
+    async fn to(port: u16) -> Result<(Self, String), Unopened> {
+        let client = Client::open(("127.0.0.1", port)).map_err(|error| unopened(&error))?;
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(CONNECT_DEADLINE))
             .set_response_timeout(Some(ANSWER_DEADLINE));
         let connection = client.get_multiplexed_async_connection_with_config(&config).await;
-        let link = Self(connection.ok()?);
-        link.ping().await.ok()?;
-        let about: String = link.ask(redis::cmd("INFO").arg("server")).await.ok()?;
+        let mut connection = connection.map_err(|error| unopened(&error))?;
+        let about = redis::cmd("INFO")
+            .arg("server")
+            .query_async(&mut connection)
+            .await;
+        let about: String = about.map_err(|error| unopened(&error))?;
         let mut pid = about
             .lines()
             .filter_map(|line| line.trim().strip_prefix("process_id:"));
-        Some((link, pid.next()?.to_owned()))
+        let pid = pid.next().ok_or(Unopened::Silent)?;
+        Ok((Self(connection), pid.to_owned()))
     }
 
     pub(super) async fn ping(&self) -> Result<(), Fault> {
@@ -137,6 +143,14 @@ fn written(before: Option<String>) -> Written {
         Some("full") => Written::Full,
         // What is no number was not stored here.
         Some(text) => text.parse().map_or(Written::New, Written::Replaced),
+    }
+}
+
+/// Why a connection could not be used: a server that is there and refuses says why.
+fn unopened(error: &RedisError) -> Unopened {
+    match error.code() {
+        Some(code) => Unopened::Refused(format!("{code} {}", error.detail().unwrap_or_default())),
+        None => Unopened::Silent,
     }
 }
 

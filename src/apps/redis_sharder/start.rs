@@ -111,6 +111,10 @@ fn why_it_is_late(process: &Process, unopened: &Unopened, limit: Duration) -> Sh
     let said = said(&process.last_words());
     let reason = match unopened {
         Unopened::Silent => format!("it did not answer within {limit:?} and said {said}"),
+        Unopened::Refused(words) => format!(
+            "it answers {words:?} within {limit:?}, and nothing else; start it without a password and without \
+             settings that take commands away"
+        ),
         Unopened::Stranger(pid) => format!(
             "process {pid} answers in its place; if redis-server is a script, let it start the server with exec; \
              it said {said}"

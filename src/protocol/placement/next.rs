@@ -71,7 +71,8 @@ pub fn remove(view: &View, node: &NodeId) -> Result<View, ChangeError> {
         return Err(ChangeError::LastNode);
     }
     // Nobody would be left who could decide on the next view, or carry this one out.
-    if view.members().all(|member| member.node == *node) {
+    let is_member = view.member(node).is_some();
+    if is_member && view.members().count() == 1 {
         return Err(ChangeError::LastMember);
     }
     let mut draft = successor(view);

@@ -41,7 +41,12 @@ fn apply(view: &View, change: Change, life: u64) -> Option<View> {
     let listed = view.lists(&member.node);
     let (next, possible) = match change {
         Change::Add(_) => (next::add(view, &member), !listed),
-        Change::Remove(_) => (next::remove(view, &member.node), listed && view.nodes().len() > 1),
+        Change::Remove(_) => {
+            let is_last = view.members().all(|other| other.node == member.node);
+            let is_last_member = is_last && view.member(&member.node).is_some();
+            let possible = listed && view.nodes().len() > 1 && !is_last_member;
+            (next::remove(view, &member.node), possible)
+        }
         Change::Admit(_) => (Ok(next::admit(view, &[member])), true),
     };
     assert_eq!(next.is_ok(), possible, "{change:?} of {view:?}");

@@ -3,7 +3,7 @@
 //! A thread reads them, since nothing else can wait for standard input and for a signal at once. It is
 //! never waited for: a process that ends does not wait for somebody to press Enter.
 
-use std::fs::OpenOptions;
+use std::fs::{self, OpenOptions};
 use std::io::{self, BufRead, BufReader, Read as _, stdin};
 use std::path::Path;
 use std::thread;
@@ -36,12 +36,26 @@ impl Lines {
         let reader = thread::Builder::new().name("lines".into());
         let started = match script {
             Some(path) => {
+                let cannot_read =
+                    |why: String| Failure::Usage(format!("cannot read {}: {why}", path.display()));
                 let script = OpenOptions::new().read(true).open(path);
-                let script = script.map_err(|error| {
-                    let why = system::explain(&error);
-                    Failure::Usage(format!("cannot read {}: {why}", path.display()))
-                })?;
-                reader.spawn(move || send_all(BufReader::new(script), &sender))
+                let script = script.map_err(|error| cannot_read(system::explain(&error)))?;
+                // What comes through a pipe is carried out while it comes.
+                if script.metadata().is_ok_and(|script| script.is_file()) {
+                    let bytes = fs::read(path).map_err(|error| cannot_read(system::explain(&error)))?;
+                    let script = text::decode(&bytes).map_err(|error| cannot_read(error.to_string()))?;
+                    let lines: Vec<Line> = text::lines(&script).map(line).collect();
+                    reader.spawn(move || {
+                        let mut lines = lines.into_iter();
+                        while lines
+                            .next()
+                            .is_some_and(|line| sender.blocking_send(Ok(line)).is_ok())
+                        {
+                        }
+                    })
+                } else {
+                    reader.spawn(move || send_all(BufReader::new(script), &sender))
+                }
             }
             None => reader.spawn(move || send_all(stdin().lock(), &sender)),
         };
@@ -85,6 +99,13 @@ fn skip_mark(input: &mut impl BufRead) -> io::Result<()> {
     Ok(())
 }
 
+fn line(text: &str) -> Line {
+    if text.len() as u64 >= LINE_BYTES_MAX {
+        return Line::TooLong;
+    }
+    Line::Text(text.to_owned())
+}
+
 fn next_line(input: &mut impl BufRead) -> io::Result<Option<Line>> {
     let mut bytes = Vec::new();
     input
@@ -119,6 +140,28 @@ mod tests {
         let error = skip_mark(&mut io::Cursor::new(wide)).expect_err("is named");
         assert!(error.to_string().contains("UTF-16"));
         skip_mark(&mut io::Cursor::new(b"")).expect("is empty");
+    }
+
+    #[tokio::test]
+    async fn a_script_of_any_editor_is_read() {
+        let wide = |text: &str| -> Vec<u8> { text.encode_utf16().flat_map(u16::to_le_bytes).collect() };
+        for bytes in [
+            b"get(1)\rget(2)".to_vec(),
+            b"get(1)\r\nget(2)".to_vec(),
+            wide("\u{feff}get(1)\r\nget(2)"),
+        ] {
+            let file = tempfile::NamedTempFile::new().expect("is made");
+            fs::write(file.path(), bytes).expect("is written");
+            let mut lines = Lines::open(Some(file.path())).expect("opens");
+            for expected in ["get(1)", "get(2)"] {
+                let line = lines.next().await.expect("is read");
+                assert_eq!(line, Some(Line::Text(expected.to_owned())));
+            }
+            assert_eq!(lines.next().await.expect("is read"), None);
+        }
+        let file = tempfile::NamedTempFile::new().expect("is made");
+        fs::write(file.path(), [0xFF, 0, 0xFF]).expect("is written");
+        assert!(matches!(Lines::open(Some(file.path())), Err(Failure::Usage(_))));
     }
 
     #[test]

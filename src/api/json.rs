@@ -76,11 +76,13 @@ impl Object {
 fn put_string(buffer: &mut Vec<u8>, text: &str) {
     buffer.push(b'"');
     let mut rest = text.as_bytes();
-    // Clean runs are copied whole; most texts are one run.
+    // Clean runs are copied whole; most texts are one run. Those that are not are looked at byte for byte.
     while let Some(at) = first_to_escape(rest) {
         buffer.extend_from_slice(&rest[..at]);
-        put_escaped(buffer, rest[at]);
-        rest = &rest[at + 1..];
+        rest = &rest[at..];
+        let count = rest.iter().take_while(|byte| must_escape(**byte)).count();
+        rest[..count].iter().for_each(|byte| put_escaped(buffer, *byte));
+        rest = &rest[count..];
     }
     buffer.extend_from_slice(rest);
     buffer.push(b'"');
@@ -106,7 +108,8 @@ fn put_escaped(buffer: &mut Vec<u8>, byte: u8) {
         b'\r' => b'r',
         b'\t' => b't',
         other => {
-            write!(buffer, "\\u{other:04x}").expect("writing to memory cannot fail");
+            let digit = |half: u8| b"0123456789abcdef"[usize::from(half)];
+            buffer.extend_from_slice(&[b'\\', b'u', b'0', b'0', digit(other >> 4), digit(other & 15)]);
             return;
         }
     };

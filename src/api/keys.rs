@@ -29,27 +29,37 @@ pub(super) async fn get(
         .get(key, payload)
         .await
         .map_err(|refusal| refused(node, refusal))?;
-    let reply = match form {
+    let value = found.record.value().unwrap_or_default();
+    with_room(node, value.len(), || match form {
         Form::Json => found_reply(node, &found),
         Form::Bytes => with_payload(
-            Bytes::copy_from_slice(found.record.value().unwrap_or_default()),
+            Bytes::copy_from_slice(value),
             "application/octet-stream",
             &node.payload_text(&found.payload),
         ),
-    };
-    with_room(node, reply)
+    })
 }
 
-/// The reply, which keeps its room until it is sent. A short one takes none: the connection has a buffer that
-/// is as long.
-pub(super) fn with_room(node: &Node, reply: Response<Bytes>) -> Result<Response<Bytes>, ApiError> {
+/// The reply with a value of so many bytes, which keeps its room until it is sent. There must be room for the value
+/// before the reply is written: a refusal costs nothing. A short one takes none: the connection has a buffer
+/// that is as long.
+pub(super) fn with_room(
+    node: &Node,
+    value_bytes: usize,
+    write: impl FnOnce() -> Response<Bytes>,
+) -> Result<Response<Bytes>, ApiError> {
+    let mut room = node.room();
+    let overloaded = || ApiError::Refused(Refusal::Overloaded);
+    if value_bytes >= LONG_BYTES && !room.resize(value_bytes) {
+        return Err(overloaded());
+    }
+    let reply = write();
     let bytes = reply.body().len();
     if bytes < LONG_BYTES {
         return Ok(reply);
     }
-    let mut room = node.room();
     if !room.resize(bytes) {
-        return Err(ApiError::Refused(Refusal::Overloaded));
+        return Err(overloaded());
     }
     Ok(reply.map(|body| room.hold(body)))
 }

@@ -9,7 +9,7 @@ use super::error::ApiError;
 use super::keys::{read_payload, refused, with_payload};
 use super::meant;
 use super::parameters::Parameters;
-use crate::node::{Listed, Node, PAGE_KEYS_MAX};
+use crate::node::{Listed, Node, PAGE_KEYS_MAX, Refusal};
 use crate::wire::cursor::Cursor;
 use crate::wire::peer::{Item, Listing};
 use crate::wire::public::{KeyItem, KeyPage};
@@ -76,10 +76,17 @@ pub(super) async fn list(node: &Node, listing: &Listing, payload: &str) -> Resul
     let listed = listed.map_err(|refusal| refused(node, refusal))?;
     let payload = node.payload_text(&listed.payload);
     let Listed {
-        items, next, room, ..
+        items,
+        next,
+        mut room,
+        ..
     } = listed;
-    let body = room.hold(page(items, next, listing.keys_only, &payload));
-    Ok(with_payload(body, "application/json", &payload))
+    let body = page(items, next, listing.keys_only, &payload);
+    // As text, values may be several times as long.
+    if !room.resize(body.len()) {
+        return Err(ApiError::Refused(Refusal::Overloaded));
+    }
+    Ok(with_payload(room.hold(body), "application/json", &payload))
 }
 
 fn page(items: Vec<Item>, next: Option<String>, keys_only: bool, payload: &str) -> Bytes {

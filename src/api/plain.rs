@@ -38,7 +38,9 @@ pub(super) async fn get(node: &Node, key: &Key) -> Result<Response<Bytes>, ApiEr
     let found = node.get_recent(key).await;
     let found = found.map_err(|refusal| refused(node, refusal))?;
     let value = found.record.value().unwrap_or_default();
-    with_room(node, reply(Bytes::copy_from_slice(value), kind(value)))
+    with_room(node, value.len(), || {
+        reply(Bytes::copy_from_slice(value), kind(value))
+    })
 }
 
 fn kind(value: &[u8]) -> &'static str {

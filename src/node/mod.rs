@@ -54,6 +54,7 @@ use self::peers::log_once::Complaints;
 use self::replication::exchange::Tickets;
 use self::replication::gossip::Reports;
 use self::requests::dedup::Remembered;
+use self::requests::list::Collecting;
 use self::requests::room::Rooms;
 use self::view_change::drive::Changes;
 use self::view_change::follow::Following;
@@ -95,6 +96,7 @@ pub struct Node {
     tickets: Tickets,
     remembered: Remembered,
     rooms: Rooms,
+    collecting: Collecting,
     complaints: Complaints,
     reports: Reports,
     formation: Formation,

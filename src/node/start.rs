@@ -83,6 +83,7 @@ impl Node {
             tickets: Default::default(),
             remembered: Default::default(),
             rooms: Default::default(),
+            collecting: Default::default(),
             complaints: Default::default(),
             reports: Default::default(),
             formation: Default::default(),

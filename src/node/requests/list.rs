@@ -11,6 +11,7 @@ use std::ops::Bound;
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
 
 use crate::names::{Key, NodeId, PartitionId};
@@ -39,6 +40,20 @@ const LOOKS_MAX: usize = 4 * PAGE_KEYS_MAX as usize;
 
 /// How long an owner may take for its part of a page.
 const LIST_LIMIT: Duration = Duration::from_millis(250);
+
+/// Pages that a node collects at once. Each costs every owner memory and a share of the stream that others use,
+/// so the rest of them wait; a page is collected within a few milliseconds.
+const COLLECTED_MAX: usize = 16;
+
+/// The pages that are being collected.
+#[derive(Debug)]
+pub(crate) struct Collecting(Semaphore);
+
+impl Default for Collecting {
+    fn default() -> Self {
+        Self(Semaphore::new(COLLECTED_MAX))
+    }
+}
 
 /// A page of keys.
 #[derive(Debug)]
@@ -82,6 +97,13 @@ impl Node {
         let deadline = Instant::now() + self.limits.causal_wait;
         let mut payload = Cow::Borrowed(payload);
         let (mut parts, mut room) = (Vec::new(), self.room());
+        let Ok(Ok(_turn)) = timeout_at(deadline, self.collecting.0.acquire()).await else {
+            return Err(Refusal::Overloaded);
+        };
+        // Before anybody is asked: a page for which there is no room costs nothing.
+        if !room.resize(PAGE_BYTES) {
+            return Err(Refusal::Overloaded);
+        }
         let mut open = SlotSet::all();
         loop {
             let published = self.me.published.count();
@@ -343,6 +365,7 @@ fn value_bytes_of_a_part(parts: usize) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::node::peers::callee::rig::{first_view, node_with};
     use crate::node::requests::room::Rooms;
     use crate::protocol::causality::Timestamp;
 
@@ -360,6 +383,26 @@ mod tests {
             upto: upto.map(str::to_owned),
             payload: Payload::default(),
         }
+    }
+
+    /// Those that come meanwhile wait for their turn, and are told within the time of a read if it does not come.
+    #[tokio::test(start_paused = true)]
+    async fn so_many_pages_are_collected_at_once_and_no_more() {
+        let (node, _) = node_with(first_view(1, 1)).await;
+        let listing = Listing {
+            prefix: String::new(),
+            after: None,
+            limit: 1,
+            keys_only: false,
+        };
+        let turns = u32::try_from(COLLECTED_MAX).expect("is small");
+        let all = node.collecting.0.acquire_many(turns).await.expect("is open");
+        let began = Instant::now();
+        let refused = node.list(&listing, &Payload::default()).await;
+        assert_eq!(refused.err(), Some(Refusal::Overloaded));
+        assert!(began.elapsed() >= node.limits.causal_wait);
+        drop(all);
+        assert!(node.list(&listing, &Payload::default()).await.is_ok());
     }
 
     fn page(parts: Vec<Part>, limit: u32) -> (Vec<String>, Option<String>) {

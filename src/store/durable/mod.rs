@@ -79,7 +79,13 @@ enum Doubt {
 impl DurableEngine {
     /// Opens the store in `dir`, or creates it there.
     pub fn open(dir: &Path) -> Result<Self, OpenError> {
-        fs::create_dir_all(dir).map_err(|error| OpenError::from_creation(dir, &error))?;
+        let cannot_make = |error| OpenError::from_creation(dir, &error);
+        match fs::metadata(dir) {
+            Ok(found) if found.is_dir() => {}
+            // What the system says of what is there is what is wrong, and not that it cannot be made.
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(cannot_make(error)),
+            _ => fs::create_dir_all(dir).map_err(cannot_make)?,
+        }
         let disk = Disk::of(dir).map_err(|error| OpenError::from_io(dir, &error))?;
         Self::open_within(dir, Limits::for_disk(disk.total))
     }

@@ -134,14 +134,14 @@ impl Link {
 
     /// The peer opened a stream to us, so it is there, whatever our last attempt to reach it said: it may
     /// be tried again at once.
-    pub(crate) fn has_come(&self, born: Instant, identity: &dyn Identity) {
-        self.may_have_come();
-        self.is_heard(born, identity);
+    pub(crate) fn note_arrival(&self, born: Instant, identity: &dyn Identity) {
+        self.retry_at_once();
+        self.note_heard(born, identity);
     }
 
     /// The peer opened a stream to us, in a life that we do not know to be the one at this address: it may
     /// be tried again at once, and only its answer shows that it is there.
-    pub(crate) fn may_have_come(&self) {
+    pub(crate) fn retry_at_once(&self) {
         if let State::Down { since } = &mut *self.state.lock() {
             *since = None;
         }
@@ -225,7 +225,7 @@ impl Link {
         }
     }
 
-    pub(crate) fn is_heard(&self, born: Instant, identity: &dyn Identity) {
+    pub(crate) fn note_heard(&self, born: Instant, identity: &dyn Identity) {
         self.heard_ms.store(
             u64::try_from(born.elapsed().as_millis()).unwrap_or(u64::MAX),
             Ordering::Release,
@@ -244,7 +244,7 @@ impl Pending {
     pub(crate) async fn answer(mut self, deadline: Instant) -> Result<Answer, CallError> {
         match tokio::time::timeout_at(deadline, &mut self.answer).await {
             Ok(Ok(answer)) => {
-                self.link.is_heard(self.born, self.returned.as_ref());
+                self.link.note_heard(self.born, self.returned.as_ref());
                 Ok(answer)
             }
             _ => {

@@ -287,10 +287,10 @@ impl Peers {
     pub(crate) fn greeted_by(&self, node: &NodeId, is_stranger: bool) {
         let link = self.link(node);
         if is_stranger {
-            return link.may_have_come();
+            return link.retry_at_once();
         }
         link.judged(Ok(()));
-        link.has_come(self.born, self.identity.as_ref());
+        link.note_arrival(self.born, self.identity.as_ref());
     }
 
     /// True if the peer did not answer the last time it was asked.
@@ -352,7 +352,7 @@ impl Peers {
                 if !link.goes_up(met, Arc::clone(&self.identity), &self.tasks) {
                     return Knocked::Refused;
                 }
-                link.is_heard(self.born, self.identity.as_ref());
+                link.note_heard(self.born, self.identity.as_ref());
                 Knocked::Answered
             }
             Ok(Err(_)) => Knocked::Refused,

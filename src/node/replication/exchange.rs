@@ -12,11 +12,11 @@ use tokio::time::{Instant, sleep};
 
 use crate::names::{Epoch, Member, SLOTS, Slot};
 use crate::node::Node;
-use crate::node::commit::job::{Job, NotStored, Round};
+use crate::node::commit::job::{Job, Round};
 use crate::node::peers::link::CallError;
 use crate::protocol::causality::Record;
 use crate::protocol::placement::SlotSet;
-use crate::protocol::replication::{Ask, NoExchange};
+use crate::protocol::replication::Ask;
 use crate::wire::peer::{Answer, CopyPlace, Declined, Question};
 
 /// How often siblings exchange when nothing hurries them.
@@ -163,9 +163,7 @@ impl Node {
                 self.acks.acknowledged(epoch, member, &held, false);
                 Ok(())
             }
-            Ok(Err(NotStored::NoExchange(NoExchange::Stale))) | Ok(Err(_)) | Err(_) => {
-                Err(ExchangeError::NotStored)
-            }
+            Ok(Err(_)) | Err(_) => Err(ExchangeError::NotStored),
         }
     }
 

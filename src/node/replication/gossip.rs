@@ -358,7 +358,7 @@ mod tests {
         reports.note(member(1).id(), &said_by(3, 0, &[removed]));
         assert_eq!(reports.conclude_removals(&facts), None, "it waits itself");
         let owned = facts.owned_slots();
-        facts.has_returned(removed, &BTreeSet::new(), &owned);
+        facts.note_returned(removed, &BTreeSet::new(), &owned);
         assert_eq!(
             reports.conclude_removals(&facts),
             Some((BTreeSet::from([removed]), BTreeSet::new()))

@@ -97,9 +97,6 @@ impl Node {
         let deadline = Instant::now() + self.limits.causal_wait;
         let mut payload = Cow::Borrowed(payload);
         let (mut parts, mut room) = (Vec::new(), self.room());
-        let Ok(Ok(_turn)) = timeout_at(deadline, self.collecting.0.acquire()).await else {
-            return Err(Refusal::Overloaded);
-        };
         // Before anybody is asked: a page for which there is no room costs nothing.
         if !room.resize(PAGE_BYTES) {
             return Err(Refusal::Overloaded);
@@ -118,7 +115,11 @@ impl Node {
                 };
                 self.part(owners, question, deadline)
             });
-            let answers = join_all(asking).await;
+            // Not while it waits for what the client depends on: others need not.
+            let answers = match timeout_at(deadline, self.collecting.0.acquire()).await {
+                Ok(Ok(_turn)) => join_all(asking).await,
+                _ => return Err(Refusal::Overloaded),
+            };
             let mut refused = None;
             for ((partition, _, slots), answered) in asked.iter().zip(answers) {
                 match answered {

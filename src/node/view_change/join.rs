@@ -67,9 +67,7 @@ impl Formation {
             quarrel: found.quarrel.into_iter().chain(found.misled).collect(),
         }
     }
-}
 
-impl Formation {
     /// True if this node's own address has led to this process.
     pub(crate) fn is_reached(&self) -> bool {
         self.0.lock().is_reached
@@ -81,12 +79,12 @@ impl Formation {
     }
 
     /// This node was a member, and waits to be added again.
-    pub(crate) fn has_left(&self) {
+    pub(crate) fn note_left(&self) {
         self.0.lock().stranger = true;
     }
 
     /// What this node keeps was not taken back, and never will be.
-    pub(crate) fn is_too_late(&self) {
+    pub(crate) fn note_too_late(&self) {
         if !std::mem::replace(&mut self.0.lock().too_late, true) {
             tracing::error!(
                 "removed too long ago: what this node keeps is not taken back, and stays on its disk"
@@ -111,7 +109,7 @@ impl Node {
         let mut nodes: BTreeSet<NodeId> = self.start.view.iter().flatten().cloned().collect();
         if self.me.facts().has_left {
             // `VIEW` is out of date: to form a cluster by it would be to begin a second one.
-            self.formation.has_left();
+            self.formation.note_left();
             nodes.clear();
         }
         self.formation.0.lock().missing = nodes

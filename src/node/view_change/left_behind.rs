@@ -186,7 +186,7 @@ impl Node {
         }
         handed.too_late |= is_late;
         if is_late {
-            self.formation.is_too_late();
+            self.formation.note_too_late();
         }
         if handed.slots == SlotSet::all() && !handed.too_late {
             tracing::info!("what an earlier life left behind is handed over");

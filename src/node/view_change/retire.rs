@@ -201,7 +201,7 @@ impl Node {
                         break;
                     }
                     Some(Returned::TooLate) => {
-                        self.formation.is_too_late();
+                        self.formation.note_too_late();
                         break;
                     }
                     Some(Returned::NotYet) => break,

@@ -90,10 +90,6 @@ impl Payload {
         FIXED_BYTES + self.entries.len() * ENTRY_BYTES
     }
 
-    pub fn depends_on_nothing(&self) -> bool {
-        *self == Self::default()
-    }
-
     /// The text that a client carries.
     pub fn to_text(&self, tag: ClusterTag) -> String {
         let mut bytes = vec![VERSION];

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{SlotSet, View};
-use crate::names::{Member, NodeId};
+use crate::names::NodeId;
 
 /// What a change of the view moves. Nodes that gain or lose nothing are not mentioned.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -34,14 +34,6 @@ impl Moves {
             }
         }
         moves
-    }
-
-    /// The slots that a member has to fetch for the new view: all that it owns, if the view before did
-    /// not list it in this life.
-    pub fn gained_by_member(member: &Member, before: &View, after: &View) -> SlotSet {
-        after
-            .slots_of_member(member)
-            .difference(&before.slots_of_member(member))
     }
 
     /// The slots that get an owner they did not have.
@@ -89,13 +81,10 @@ mod tests {
     }
 
     #[test]
-    fn a_node_in_a_new_life_moves_nothing_and_fetches_everything() {
+    fn a_node_in_a_new_life_moves_nothing() {
         let before = first(2, 4, 0);
         let reborn = reborn(1, 77);
         let after = next::admit(&before, std::slice::from_ref(&reborn));
         assert!(Moves::between(&before, &after).is_empty());
-        let fetched = Moves::gained_by_member(&reborn, &before, &after);
-        assert_eq!(fetched, before.slots_of_node(&node(1)));
-        assert!(Moves::gained_by_member(&member(0), &before, &after).is_empty());
     }
 }

@@ -44,7 +44,7 @@
 //! A removed member owns nothing and keeps everything: its owners confirm what it handed over before it
 //! went. What they did not take it returns, as new writes ([`Facts::may_adopt`]), since its logs were given
 //! up. Where nobody else handed a slot over, its owners are not ready until it does: "no such key" would
-//! be a guess ([`Facts::has_returned`]). An operator who knows better gives it up by force.
+//! be a guess ([`Facts::note_returned`]). An operator who knows better gives it up by force.
 //!
 //! # Forged payloads
 //!

@@ -164,14 +164,14 @@ impl Facts {
             .iter()
             .map(|kept| (kept.slots.intersection(confirmed), kept));
         confirmed.fold(false, |news, (slots, kept)| {
-            news | self.has_returned(keeper.id(), &kept.sources, &slots)
+            news | self.note_returned(keeper.id(), &kept.sources, &slots)
         })
     }
 
     /// A removed member has returned everything that it kept of these slots. True if that is news.
     ///
     /// With it came what others had handed over to it. Of those who are listed there may be more.
-    pub fn has_returned(&mut self, from: MemberId, sources: &BTreeSet<MemberId>, slots: &SlotSet) -> bool {
+    pub fn note_returned(&mut self, from: MemberId, sources: &BTreeSet<MemberId>, slots: &SlotSet) -> bool {
         let before = Arc::clone(&self.regions);
         let mut sources = sources.clone();
         sources.retain(|id| self.view().is_some_and(|view| view.member_by_id(*id).is_none()));

@@ -286,7 +286,7 @@ impl Replica {
         }
         for one in from.facts.kept.iter() {
             let returned = one.slots.intersection(slots);
-            self.facts.has_returned(from.facts.id, &one.sources, &returned);
+            self.facts.note_returned(from.facts.id, &one.sources, &returned);
         }
         Some(adopted)
     }

@@ -43,7 +43,7 @@ impl Following {
         old.is_none_or(|old| self.told.lock().contains(old))
     }
 
-    pub(super) fn has_told(&self, server: &str) {
+    pub(super) fn note_told(&self, server: &str) {
         self.told.lock().insert(server.to_owned());
     }
 
@@ -192,7 +192,7 @@ impl Proxy {
         let answer = self.link.call(&call, rest).await?;
         match self.understood(server, answer)? {
             Answer::Done => {
-                following.has_told(server);
+                following.note_told(server);
                 Ok(())
             }
             other => Err(Unanswered::Silent(format!("{server} answered {other:?}"))),

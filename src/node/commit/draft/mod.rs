@@ -19,7 +19,7 @@ use crate::names::{Dot, Epoch, Key, Log, MemberId};
 use crate::node::identity::Me;
 use crate::planted::{self, Fault};
 use crate::protocol::causality::{Payload, Record, Supersedes, VersionVector};
-use crate::protocol::replication::{Ask, Facts, Given, NoReturn, may_write};
+use crate::protocol::replication::{Ask, Facts, Given, NoReturn, NotHere, may_write};
 use crate::protocol::view_change::Vote;
 use crate::store::{Batch, Resident};
 use crate::wire::notes::{
@@ -146,13 +146,13 @@ impl<'a> Draft<'a> {
     pub(super) fn decide(&mut self, job: Job) -> Decision {
         match job {
             Job::Write(write) => match may_write(&self.facts, write.key.slot(), write.payload.epoch) {
-                Err(crate::protocol::replication::NotHere::Sealed) => Decision::Later(Job::Write(write)),
+                Err(NotHere::Sealed) => Decision::Later(Job::Write(write)),
                 Err(not_here) => {
                     let _ = write.reply.send(Err(NotStored::NotHere(not_here)));
                     Decision::Then(After::Nothing)
                 }
                 Ok(()) => {
-                    self.oldest = self.oldest.into_iter().chain([write.arrived]).min();
+                    self.note_arrival(write.arrived);
                     let stored =
                         self.write(&write.key, write.value.as_deref(), &write.payload, write.vouched);
                     Decision::Then(After::Written(write.reply, stored))
@@ -290,6 +290,12 @@ impl<'a> Draft<'a> {
             }
             Job::Give { .. } => unreachable!("given from published facts, before the batch is begun"),
         }
+    }
+
+    /// The client that has waited longest decides how long its siblings may take.
+    fn note_arrival(&mut self, arrived: Instant) {
+        let oldest = self.oldest.get_or_insert(arrived);
+        *oldest = arrived.min(*oldest);
     }
 
     /// Takes a write as coordinator: a timestamp above all that the client depends on, the next number

@@ -100,7 +100,7 @@ impl Draft<'_> {
         for one in kept {
             let slots = one.slots.intersection(slots);
             let sources = one.sources.union(&names).copied().collect();
-            self.standing_changed |= self.facts.has_returned(returned.name(), &sources, &slots);
+            self.standing_changed |= self.facts.note_returned(returned.name(), &sources, &slots);
         }
         Ok(())
     }

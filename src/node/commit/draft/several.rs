@@ -36,7 +36,7 @@ impl Draft<'_> {
                 Decision::Then(After::Nothing)
             }
             Ok(()) => {
-                self.oldest = self.oldest.into_iter().chain([job.arrived]).min();
+                self.note_arrival(job.arrived);
                 let mut client = Client {
                     payload: job.payload,
                     vouched: job.vouched,

@@ -271,7 +271,7 @@ fn what_was_left_behind_is_awaited_once_the_active_view_notes_it() {
     let slot = slot_in(&one.slots_of_node(&node(1)));
     let its = dot(&member(1), 1, 4);
     assert_eq!(read(&owner, slot, &[its]), missing(&[its]));
-    owner.has_returned(NAME, &BTreeSet::from([NAME, member(1).id()]), &SlotSet::all());
+    owner.note_returned(NAME, &BTreeSet::from([NAME, member(1).id()]), &SlotSet::all());
     for region in Arc::make_mut(&mut owner.regions) {
         region.heard.insert(reborn(1, 5).id());
     }

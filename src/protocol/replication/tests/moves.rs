@@ -130,11 +130,11 @@ fn slots_of_a_removed_owner_are_ready_when_it_has_returned_them_and_not_before()
     zero.learn(&Arc::new(noted));
     zero.activate(Epoch(3));
     let half: SlotSet = moved(&views).iter().take(100).collect();
-    zero.has_returned(member(1).id(), &BTreeSet::new(), &half);
+    zero.note_returned(member(1).id(), &BTreeSet::new(), &half);
     let rest = moved(&views).difference(&half);
     assert!(read(&zero, slot_in(&half), &[]).is_ok());
     assert_eq!(read(&zero, slot_in(&rest), &[]), Err(NotHere::NotReady));
-    zero.has_returned(member(1).id(), &BTreeSet::new(), &rest);
+    zero.note_returned(member(1).id(), &BTreeSet::new(), &rest);
     assert!(zero.is_ready() && zero.gone.is_empty());
 }
 

@@ -209,7 +209,9 @@ fn the_wait_ends_at_each_owner_when_it_has_what_was_returned() {
     let (its, _) = slots();
     let entry = dot(&member(0), 1, 1);
     let slots = first(2, 4).slots_of_node(&node(0));
-    owner.facts.has_returned(member(0).id(), &BTreeSet::new(), &slots);
+    owner
+        .facts
+        .note_returned(member(0).id(), &BTreeSet::new(), &slots);
     assert!(read(&owner.facts, its, &[entry]).is_ok());
     assert_eq!(read(&sibling.facts, its, &[entry]), missing(&[entry]));
     sibling.exchange(&owner).expect("are in one epoch");

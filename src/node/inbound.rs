@@ -138,7 +138,7 @@ impl Node {
             arrived: Instant::now(),
             reply,
         };
-        self.enqueue(Job::Push(job)).await;
+        self.commit.enqueue(Job::Push(job)).await;
         answer
     }
 

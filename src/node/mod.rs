@@ -26,7 +26,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -44,8 +43,8 @@ pub use self::view_change::view_request::{
 pub use start::{Parts, StartError};
 
 use self::claims::Claims;
+use self::commit::handle::Commit;
 use self::commit::health::Storage;
-use self::commit::job::Job;
 use self::commit::pace::Pace;
 use self::commit::waiters::Acks;
 use self::identity::Me;
@@ -90,7 +89,7 @@ pub struct Node {
     acks: Acks,
     peers: Peers,
     tasks: Tasks,
-    queue: mpsc::Sender<Job>,
+    commit: Commit,
     storage: Storage,
     pace: Pace,
     tickets: Tickets,
@@ -186,12 +185,6 @@ impl Node {
             Some(_) => Err(self.formation.refusal(&self.me.node, false)),
             None => Err(self.formation.refusal(&self.me.node, self.start.view.is_some())),
         }
-    }
-
-    /// Puts a job into the committer's queue; waits when it is full.
-    async fn enqueue(&self, job: Job) {
-        // The committer is gone only when the node stops; whoever waits for an answer then gets none.
-        let _ = self.queue.send(job).await;
     }
 
     /// Pushes our own writes to the siblings in step, from number `first` on, which came `after` another; called

@@ -18,6 +18,7 @@ use super::view_change::left_behind::Pages;
 use crate::config::Config;
 use crate::names::{Epoch, Incarnation, Member, NodeId, Slot};
 use crate::net::Dialer;
+use crate::node::commit::handle::Commit;
 use crate::planted::{self, Fault};
 use crate::protocol::replication::{Facts, Runs, Unstable};
 use crate::store::{Batch, Engine, Recovered, Resident, StoreError};
@@ -77,7 +78,7 @@ impl Node {
             limits: config.limits.clone(),
             resident,
             tasks,
-            queue,
+            commit: Commit::new(queue),
             storage: Default::default(),
             pace: Default::default(),
             tickets: Default::default(),

@@ -5,14 +5,13 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep};
 
 use crate::names::{Dot, Slot};
 use crate::node::Node;
 use crate::node::claims::vouch::VOUCH_LIMIT;
 use crate::node::claims::{Doubts, Told};
-use crate::node::commit::job::{Cleared, Job};
+use crate::node::commit::job::Cleared;
 use crate::planted::{self, Fault};
 use crate::protocol::causality::{Record, VersionVector};
 use crate::protocol::replication::Facts;
@@ -56,9 +55,7 @@ impl Node {
         };
         let records: Vec<Cleared> = suspects.into_iter().map(clear).collect();
         let (count, noted) = (records.len(), noted + unvouched(&records));
-        let (reply, done) = oneshot::channel();
-        self.enqueue(Job::Clear { records, reply }).await;
-        if let Ok(Ok(())) = done.await {
+        if self.commit.clear(records).await.is_ok() {
             if count > 0 {
                 tracing::warn!(count, "cleared records of dependencies that no node has written");
             }

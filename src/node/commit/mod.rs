@@ -5,6 +5,7 @@
 //! reader never sees a vector whose records are not in the map yet, or not any more.
 
 pub(super) mod draft;
+pub(super) mod handle;
 pub(super) mod health;
 pub(super) mod job;
 pub(super) mod pace;
@@ -361,7 +362,7 @@ impl Committer {
         let node = Arc::clone(&self.node);
         self.node.tasks.spawn(async move {
             for job in held {
-                node.enqueue(job).await;
+                node.commit.enqueue(job).await;
             }
         });
     }

@@ -60,7 +60,7 @@ async fn siblings_get_less_time_for_a_batch_of_which_a_write_has_waited() {
                 arrived,
                 reply,
             };
-            node.enqueue(Job::Write(write)).await;
+            node.commit.enqueue(Job::Write(write)).await;
         }
         for stored in stored {
             let stored = stored.await.expect("is answered").expect("is stored");
@@ -91,17 +91,18 @@ async fn what_siblings_acknowledged_in_one_epoch_does_not_count_for_writes_behin
         .acknowledged(Epoch::FIRST, life(1, 1).id(), &held, false);
     let target = Epoch::FIRST.next();
     let (reply, activated) = oneshot::channel();
-    node.enqueue(Job::Activate { target, reply }).await;
+    node.commit.enqueue(Job::Activate { target, reply }).await;
     let (reply, stored) = oneshot::channel();
-    node.enqueue(Job::Write(WriteJob {
-        key: key(),
-        value: Some("v".into()),
-        payload: Payload::default(),
-        vouched: true,
-        arrived: Instant::now(),
-        reply,
-    }))
-    .await;
+    node.commit
+        .enqueue(Job::Write(WriteJob {
+            key: key(),
+            value: Some("v".into()),
+            payload: Payload::default(),
+            vouched: true,
+            arrived: Instant::now(),
+            reply,
+        }))
+        .await;
     node.tasks.spawn(committer.run());
     activated.await.expect("is answered").expect("is stored");
     let stored = stored.await.expect("is answered").expect("is stored");

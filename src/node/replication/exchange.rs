@@ -7,12 +7,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep};
 
 use crate::names::{Epoch, Member, SLOTS, Slot};
 use crate::node::Node;
-use crate::node::commit::job::{Job, Round};
+use crate::node::commit::job::Round;
 use crate::node::peers::link::CallError;
 use crate::protocol::causality::Record;
 use crate::protocol::placement::SlotSet;
@@ -149,28 +148,14 @@ impl Node {
         }
         let member = given.giver.id();
         let (epoch, held) = (given.active, given.vector.clone());
-        let (reply, done) = oneshot::channel();
-        self.enqueue(Job::Take {
-            ask,
-            given,
-            records,
-            round,
-            reply,
-        })
-        .await;
-        match done.await {
-            Ok(Ok(())) => {
-                self.acks.acknowledged(epoch, member, &held, false);
-                Ok(())
-            }
-            Ok(Err(_)) | Err(_) => Err(ExchangeError::NotStored),
-        }
+        let taken = self.commit.take(ask, given, records, round).await;
+        taken.map_err(|_| ExchangeError::NotStored)?;
+        self.acks.acknowledged(epoch, member, &held, false);
+        Ok(())
     }
 
     pub(crate) async fn give(&self, ask: Ask) -> Answer {
-        let (reply, given) = oneshot::channel();
-        self.enqueue(Job::Give { ask, reply }).await;
-        let Ok(Ok((given, records))) = given.await else {
+        let Some((given, records)) = self.commit.give(ask).await else {
             return Answer::Declined(Declined::Gone);
         };
         let mut pages = pages(records);

@@ -191,7 +191,7 @@ impl Node {
                 let removed: BTreeSet<MemberId> = lives.into_iter().filter(is_lost).collect();
                 if !removed.is_empty() {
                     let lost = BTreeSet::new();
-                    self.enqueue(Job::Expire { removed, lost }).await;
+                    self.commit.enqueue(Job::Expire { removed, lost }).await;
                 }
             }
         }
@@ -284,10 +284,10 @@ impl Node {
         let announced =
             announced.filter(|closed| facts.active >= closed.at || planted::is(Fault::ClosedByWhoIsBehind));
         if let Some(closed) = announced.or_else(|| self.reports.conclude(&facts)) {
-            self.enqueue(Job::Close(closed)).await;
+            self.commit.enqueue(Job::Close(closed)).await;
         }
         if let Some((removed, lost)) = self.reports.conclude_removals(&facts) {
-            self.enqueue(Job::Settle { removed, lost }).await;
+            self.commit.enqueue(Job::Settle { removed, lost }).await;
         }
     }
 }

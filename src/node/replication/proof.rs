@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use parking_lot::Mutex;
-use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::names::{Member, MemberId, NodeId};
@@ -161,7 +160,7 @@ impl Node {
     async fn insist(&self, say: impl Fn() -> Job, is_stored: impl Fn(&Facts) -> bool) {
         while !is_stored(&self.me.facts()) {
             let published = self.me.published.count();
-            self.enqueue(say()).await;
+            self.commit.enqueue(say()).await;
             let _ = timeout(PROOF_PAUSE, self.me.published.beyond(published)).await;
         }
     }
@@ -189,12 +188,10 @@ impl Node {
     pub(crate) async fn remember_others(self: Arc<Self>) {
         loop {
             sleep(REMEMBER_PAUSE).await;
-            if let Some(marks) = self.me.marks.to_store() {
-                let (reply, done) = oneshot::channel();
-                self.enqueue(Job::Marks { marks, reply }).await;
-                if !matches!(done.await, Ok(Ok(()))) {
-                    self.me.marks.are_not_stored();
-                }
+            if let Some(marks) = self.me.marks.to_store()
+                && self.commit.remember(marks).await.is_err()
+            {
+                self.me.marks.are_not_stored();
             }
         }
     }

@@ -52,7 +52,7 @@ impl Node {
             let old = self.old_tombstones(old_clock);
             if !old.is_empty() {
                 tracing::debug!(count = old.len(), "dropping tombstones");
-                self.enqueue(Job::Forget(old)).await;
+                self.commit.enqueue(Job::Forget(old)).await;
             }
         }
     }
@@ -68,7 +68,7 @@ impl Node {
                 .settle(&facts, |member| self.peers.is_away(&member.node));
             let (removed, lost) = self.expired(&facts);
             if !removed.is_empty() || !lost.is_empty() {
-                self.enqueue(Job::Expire { removed, lost }).await;
+                self.commit.enqueue(Job::Expire { removed, lost }).await;
             }
         }
     }

@@ -254,7 +254,7 @@ impl Node {
             reply,
         };
         let all_stored = async {
-            self.enqueue(Job::Several(job)).await;
+            self.commit.enqueue(Job::Several(job)).await;
             let several = stored.await.unwrap_or(Err(NotStored::Stopped))?;
             let replicas = match several.settled {
                 Some(settled) => settled.await.unwrap_or(Err(NotStored::Stopped))?.replicas,

@@ -154,7 +154,7 @@ impl Node {
             reply,
         };
         let stored = async {
-            self.enqueue(Job::Write(job)).await;
+            self.commit.enqueue(Job::Write(job)).await;
             stored.await
         };
         let Ok(stored) = timeout(STORE_LIMIT, stored).await else {

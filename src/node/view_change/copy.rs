@@ -3,12 +3,11 @@
 
 use std::time::Duration;
 
-use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep};
 
 use crate::names::{Epoch, Member, MemberId, SLOTS};
 use crate::node::Node;
-use crate::node::commit::job::{Job, Round};
+use crate::node::commit::job::Round;
 use crate::planted::{self, Fault};
 use crate::protocol::causality::Record;
 use crate::protocol::placement::SlotSet;
@@ -94,7 +93,9 @@ impl Node {
         // vouch for records that only this owner had.
         if done.after.is_some() {
             let broken_off = slots.from(done.slot).difference(&slots.from(done.slot + 1));
-            self.unstage(round, broken_off).await;
+            if self.commit.unstage(round, broken_off).await.is_err() {
+                return Vec::new();
+            }
         }
         let begun = slots.difference(&slots.from(done.slot));
         for one in &mut offered {
@@ -163,14 +164,7 @@ impl Node {
                 room = room.saturating_sub(record.as_block().len());
                 Some(record)
             });
-            let (records, (reply, done)) = (piece.collect(), oneshot::channel());
-            self.enqueue(Job::Stage {
-                round,
-                records,
-                reply,
-            })
-            .await;
-            if !matches!(done.await, Ok(Ok(()))) {
+            if self.commit.stage(round, piece.collect()).await.is_err() {
                 return false;
             }
         }

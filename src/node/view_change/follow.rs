@@ -10,12 +10,12 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use parking_lot::Mutex;
-use tokio::sync::oneshot;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use crate::names::{Epoch, Member, MemberId, PartitionId};
 use crate::node::Node;
-use crate::node::commit::job::{Job, Round};
+use crate::node::commit::handle::log_unstored;
+use crate::node::commit::job::{NotStored, Round};
 use crate::protocol::placement::{SlotSet, View};
 use crate::protocol::replication::Copied;
 use crate::protocol::view_change::{Order, Phase, Report};
@@ -23,6 +23,9 @@ use crate::wire::peer::Known;
 
 /// How often a hand-over is tried before its giver is given up for now; what it has comes late then.
 const ATTEMPTS: usize = 2;
+
+/// How soon a disk that refused to drop copies is asked again.
+const UNSTAGE_PAUSE: Duration = Duration::from_millis(50);
 
 /// What this node has done of the change that is under way.
 #[derive(Debug)]
@@ -171,16 +174,12 @@ impl Node {
 
     pub(crate) async fn seal(&self, target: Epoch) {
         if self.me.facts().sealed < target {
-            let (reply, done) = oneshot::channel();
-            self.enqueue(Job::Seal { target, reply }).await;
-            let _ = done.await;
+            log_unstored("the seal", self.commit.seal(target).await);
         }
     }
 
     pub(crate) async fn activate(&self, target: Epoch) {
-        let (reply, done) = oneshot::channel();
-        self.enqueue(Job::Activate { target, reply }).await;
-        let _ = done.await;
+        log_unstored("the activation", self.commit.activate(target).await);
     }
 
     /// Takes the hand-over of every sealed giver that this node is not through with: of the owners of one
@@ -235,8 +234,10 @@ impl Node {
         let whole = copied.iter().flat_map(|(_, copied)| copied);
         let whole = slots_of(whole);
         // What came in a copy that broke off is vouched for by nobody.
-        self.unstage(round, slots.unwrap_or_default().difference(&whole))
-            .await;
+        let broken_off = slots.unwrap_or_default().difference(&whole);
+        if !self.unstage(round, broken_off).await {
+            return;
+        }
         for (from, copied) in copied {
             let slots = slots_of(copied.iter());
             let giver = givers.iter().find(|giver| giver.id() == from);
@@ -244,8 +245,8 @@ impl Node {
                 Some(giver) => self.take_from(round, giver, &copied, &slots).await,
                 None => false,
             };
-            if !vouched {
-                self.unstage(round, slots).await;
+            if !vouched && !self.unstage(round, slots).await {
+                return;
             }
             self.following
                 .note(round, |state| drop(state.copied.remove(&from)));
@@ -302,11 +303,18 @@ impl Node {
         false
     }
 
-    /// Drops what was copied of slots for which nobody vouches.
-    pub(crate) async fn unstage(&self, round: Round, slots: SlotSet) {
-        let (reply, done) = oneshot::channel();
-        self.enqueue(Job::Unstage { round, slots, reply }).await;
-        let _ = done.await;
+    /// Drops what was copied of slots for which nobody vouches, again and again until the disk takes it: what is
+    /// left would be vouched for by the next one who hands these slots over. The driver passes over a node that
+    /// does not get on. False if another change is followed meanwhile, or the node stops.
+    async fn unstage(&self, round: Round, slots: SlotSet) -> bool {
+        loop {
+            match self.commit.unstage(round, slots.clone()).await {
+                Ok(()) => return true,
+                Err(NotStored::Stopped) => return false,
+                Err(_) if self.following.round() != round => return false,
+                Err(_) => sleep(UNSTAGE_PAUSE).await,
+            }
+        }
     }
 
     /// Copies the slots that this node gains, while the old view serves.
@@ -351,7 +359,10 @@ impl Node {
             return;
         }
         // What an earlier attempt left would be vouched for by nobody.
-        self.unstage(round, gained.clone()).await;
+        if self.commit.unstage(round, gained.clone()).await.is_err() {
+            // Nothing is copied then, and the hand-over brings it all: nobody waits for a disk that is full.
+            return;
+        }
         let of_partition = |partition| before.slots_of_partition(partition).intersection(&gained);
         let copies = before
             .partitions()

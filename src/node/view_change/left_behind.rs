@@ -8,12 +8,12 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::Notify;
 use tokio::time::sleep;
 
 use crate::names::{Member, MemberId, Slot};
 use crate::node::Node;
-use crate::node::commit::job::Job;
+use crate::node::commit::handle::log_unstored;
 use crate::node::view_change::retire::{DROP_RECORDS_AT_THE_END, KEEP_PAUSE, KEEP_PAUSE_MAX, part_of};
 use crate::protocol::causality::Record;
 use crate::protocol::placement::{SlotSet, View};
@@ -89,9 +89,7 @@ impl Node {
         let mut pause = KEEP_PAUSE;
         loop {
             for slots in self.occupied_pieces() {
-                let (reply, done) = oneshot::channel();
-                self.enqueue(Job::LayAside { slots, reply }).await;
-                let _ = done.await;
+                log_unstored("records laid aside", self.commit.lay_aside(slots).await);
             }
             // Ends this task, too, unless the disk did not take it.
             self.leave().await;
@@ -190,9 +188,7 @@ impl Node {
         }
         if handed.slots == SlotSet::all() && !handed.too_late {
             tracing::info!("what an earlier life left behind is handed over");
-            let (reply, done) = oneshot::channel();
-            self.enqueue(Job::HandedOver { name, reply }).await;
-            let _ = done.await;
+            log_unstored("what is handed over", self.commit.handed_over(name).await);
         }
     }
 

@@ -7,11 +7,10 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::names::{Epoch, Member, NodeId};
-use crate::node::commit::job::Job;
+use crate::node::commit::handle::log_unstored;
 use crate::node::{ASK_LIMIT, Node};
 use crate::protocol::placement::View;
 use crate::protocol::view_change::{Ballot, Electorate, Next, Proposal, Vote};
@@ -219,9 +218,10 @@ impl Node {
     }
 
     pub(crate) async fn answer_promise(&self, epoch: Epoch, ballot: Ballot, start: Option<Start>) -> Answer {
-        let (reply, vote) = oneshot::channel();
-        self.answer_vote(epoch, start, Job::Promise { epoch, ballot, reply }, vote)
-            .await
+        match self.instead_of_vote(epoch, start) {
+            Some(answer) => answer,
+            None => self.voted(self.commit.promise(epoch, ballot).await),
+        }
     }
 
     pub(crate) async fn answer_accept(
@@ -234,39 +234,22 @@ impl Node {
         if view.epoch.number() != epoch.number() {
             return self.voted(Vote::NotVoting);
         }
-        let (reply, vote) = oneshot::channel();
         self.changes.accepted(Arc::clone(&view));
-        self.answer_vote(
-            epoch,
-            start,
-            Job::Accept {
-                epoch,
-                ballot,
-                view,
-                reply,
-            },
-            vote,
-        )
-        .await
+        match self.instead_of_vote(epoch, start) {
+            Some(answer) => answer,
+            None => self.voted(self.commit.accept(epoch, ballot, view).await),
+        }
     }
 
-    /// Votes, or says what the proposer does not know yet.
-    async fn answer_vote(
-        &self,
-        epoch: Epoch,
-        start: Option<Start>,
-        job: Job,
-        vote: oneshot::Receiver<Vote>,
-    ) -> Answer {
+    /// What a proposer is answered that this node does not vote for: one that was started otherwise, or that does
+    /// not know yet what this node does.
+    fn instead_of_vote(&self, epoch: Epoch, start: Option<Start>) -> Option<Answer> {
         // Nodes that were started with another K or VIEW take no part in each other's first view.
         if start.is_some_and(|start| start != self.start) {
-            return self.voted(Vote::NotVoting);
+            return Some(self.voted(Vote::NotVoting));
         }
-        if self.me.facts().newest().is_some_and(|view| view.epoch >= epoch) {
-            return self.meet_answer();
-        }
-        self.enqueue(job).await;
-        self.voted(vote.await.unwrap_or(Vote::NotVoting))
+        let knows_more = self.me.facts().newest().is_some_and(|view| view.epoch >= epoch);
+        knows_more.then(|| self.meet_answer())
     }
 
     /// Who this node is, and what it knows.
@@ -311,8 +294,6 @@ impl Node {
         if !self.may_follow(&known) {
             return;
         }
-        let (reply, done) = oneshot::channel();
-        self.enqueue(Job::Learn { known, reply }).await;
-        let _ = done.await;
+        log_unstored("what views there are", self.commit.learn(known).await);
     }
 }

@@ -5,11 +5,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep};
 
 use crate::names::{Incarnation, Member, MemberId, NodeId};
-use crate::node::commit::job::{Job, Return};
+use crate::node::commit::handle::log_unstored;
+use crate::node::commit::job::Return;
 use crate::node::replication::exchange::pages;
 use crate::node::{ASK_LIMIT, Node, PUSH_LIMIT};
 use crate::protocol::causality::Record;
@@ -79,7 +79,6 @@ impl Node {
 
     /// Ends this life, if nothing is left of it here.
     pub(crate) async fn leave(&self) {
-        let (reply, done) = oneshot::channel();
         let life = Member {
             node: self.me.node.clone(),
             incarnation: Incarnation {
@@ -88,8 +87,7 @@ impl Node {
             },
         };
         let name = MemberId(self.me.world.random());
-        self.enqueue(Job::Leave { life, name, reply }).await;
-        let _ = done.await;
+        log_unstored("another life", self.commit.leave(life, name).await);
     }
 
     /// Learns what the members of the newest view known have come to since.
@@ -130,10 +128,7 @@ impl Node {
     }
 
     async fn drop_kept(&self, view: &View, slots: SlotSet) {
-        let (reply, done) = oneshot::channel();
-        let epoch = view.epoch;
-        self.enqueue(Job::Drop { epoch, slots, reply }).await;
-        let _ = done.await;
+        log_unstored("what is dropped", self.commit.drop_kept(view.epoch, slots).await);
     }
 
     /// Slots in pieces of about so many records.
@@ -283,23 +278,19 @@ impl Node {
             return Answer::Confirmed(confirmed);
         }
         // A removed keeper drops what is confirmed and tells nobody else: take note before it does.
-        let (reply, answer) = oneshot::channel();
-        self.enqueue(Job::Confirm { confirm, reply }).await;
-        answer.await.unwrap_or(Answer::NotTaken)
+        self.commit.confirm(confirm).await
     }
 
     /// Takes returned records, and waits a little for the siblings to have them too.
     pub(crate) async fn answer_return(&self, returned: Return) -> Answer {
-        let (reply, adopted) = oneshot::channel();
         let (from, line) = (
             returned.from.node.clone(),
             returned.left.as_ref().map(|left| left.epoch),
         );
-        self.enqueue(Job::Adopt { returned, reply }).await;
-        match adopted.await {
-            Ok(Ok(())) => {}
-            Ok(Err(NoReturn::TooLate)) => return Answer::Returned(Returned::TooLate),
-            Ok(Err(NoReturn::NotNow)) | Err(_) => {
+        match self.commit.adopt(returned).await {
+            Ok(()) => {}
+            Err(NoReturn::TooLate) => return Answer::Returned(Returned::TooLate),
+            Err(NoReturn::NotNow) => {
                 // The disk may have been full when the two lines of views met.
                 let facts = self.me.facts();
                 if line.is_some_and(|epoch| !facts.has(epoch) && !facts.lost.contains_key(&epoch)) {

@@ -110,6 +110,19 @@ pub(super) fn server(body: &[u8]) -> Result<String, String> {
         .ok_or_else(|| "write {\"server\":\"host:port\"}".to_owned())
 }
 
+/// True for a body in which nothing is asked for, as programs send it that always send one.
+pub(super) fn says_nothing(body: &[u8]) -> bool {
+    if body.trim_ascii().is_empty() {
+        return true;
+    }
+    match json::read(body) {
+        Ok(Value::Null) => true,
+        Ok(Value::Array(elements)) => elements.is_empty(),
+        Ok(Value::Object(fields)) => fields.is_empty(),
+        Ok(_) | Err(_) => false,
+    }
+}
+
 fn elements(body: &[u8]) -> Result<Vec<Value>, String> {
     match json::read(body) {
         Ok(Value::Array(elements)) => Ok(elements),

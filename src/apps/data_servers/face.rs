@@ -169,7 +169,7 @@ fn parse(method: &Method, path: &str, query: &str, body: &[u8]) -> Result<Operat
         ("/query" | "/delete", _) => Err(Misunderstood::Method("POST")),
         ("/livez", _) => Err(Misunderstood::Method("GET")),
         (other, method) => match (other.strip_prefix("/servers/"), method) {
-            (Some(_), "DELETE") if !body.trim_ascii().is_empty() => Err(Misunderstood::Body(
+            (Some(_), "DELETE") if !body::says_nothing(body) => Err(Misunderstood::Body(
                 "the body of this request would not be read; write what you want behind the path: ?force=true"
                     .to_owned(),
             )),
@@ -334,6 +334,10 @@ mod tests {
 
     #[test]
     fn what_stands_in_a_body_that_is_not_read_is_not_passed_over() {
+        for nothing in ["", "null", "{}", "[]"] {
+            let asked = parse(&Method::DELETE, "/servers/a:1", "", nothing.as_bytes());
+            assert!(asked.is_ok(), "{nothing}");
+        }
         let asked = parse(&Method::DELETE, "/servers/a:1", "", br#"{"dry_run":true}"#);
         assert!(matches!(asked, Err(Misunderstood::Body(why)) if why.contains("behind the path")));
     }

@@ -8,7 +8,7 @@ use super::error::ApiError;
 use super::parameters::Parameters;
 use crate::text;
 
-/// What a key's routes take; those that do not store a value, the last of them.
+/// The parameters of a key's routes. Routes that store no value take the last one only.
 const KEY_PARAMETERS: [&str; 2] = ["val", "causal_payload"];
 
 /// Other names under which people look for a parameter.

@@ -268,7 +268,7 @@ impl Job {
     }
 }
 
-/// The jobs of a queue in batches, none of which writes to the logs of two epochs.
+/// Splits jobs into batches. No batch writes to the logs of two epochs.
 pub(crate) fn batches(jobs: Vec<Job>) -> Vec<Vec<Job>> {
     let mut batches: Vec<Vec<Job>> = Vec::new();
     for job in jobs {

@@ -220,7 +220,7 @@ fn who_followed_a_line_that_was_given_up_keeps_all_that_it_owned() {
     );
 }
 
-/// While a member is listed with it, it may write on after it has handed over. Who ends learns of no seal.
+/// A fellow member may write on after it has handed over. A life that ends does not learn when that member is sealed.
 #[test]
 fn who_ends_does_not_say_that_a_member_has_handed_over_for_good() {
     let one = first(3, 3);

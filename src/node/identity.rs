@@ -21,7 +21,7 @@ use crate::node::runtime::world::World;
 use crate::node::time::walls::{Reading, Walls};
 use crate::planted::{self, Fault};
 use crate::protocol::causality::{Clock, Timestamp};
-use crate::protocol::replication::Facts;
+use crate::protocol::replication::{Facts, Mark};
 use crate::wire::peer::{Body, Frame, Greeting};
 
 /// The node's own face.
@@ -208,8 +208,6 @@ impl Identity for Me {
         self.hear_clock(&peer.member, peer.clock);
         self.hear_time(&peer.member.node, peer.time);
         let facts = self.facts.load();
-        let is_listed = facts.views.values().any(|view| view.lists(&peer.member.node));
-        self.marks.note(&peer.member, peer.mark, is_listed);
         // Either fault would be mended here before anybody sees it.
         let is_believed = || planted::is(Fault::OldDisksServe) || planted::is(Fault::SameIncarnation);
         let of_ours = peer.remembers.iter().filter(|(life, _)| *life == facts.id);
@@ -243,13 +241,21 @@ impl Identity for Me {
         }
     }
 
-    fn observe(&self, from: &Member, frame: &Frame) -> Result<(), String> {
+    fn observe(&self, from: &Greeting, frame: &Frame) -> Result<(), String> {
         if frame.clock.wall_ms() > Timestamp::WALL_MS_MAX {
-            return Err(format!("{} sends a time that no clock can show", from.node));
+            return Err(format!(
+                "{} sends a time that no clock can show",
+                from.member.node
+            ));
         }
-        self.hear_clock(from, frame.clock);
-        self.marks.came_to(from, frame.position);
+        self.hear_clock(&from.member, frame.clock);
         let facts = self.facts.load();
+        let is_listed = || facts.views.values().any(|view| view.lists(&from.member.node));
+        let mark = Mark {
+            position: frame.position,
+            ..from.mark
+        };
+        self.marks.note(&from.member, mark, is_listed);
         if frame.epoch == facts.active {
             return Ok(());
         }
@@ -259,7 +265,7 @@ impl Identity for Me {
         // A node that no view lists has nothing to catch up with.
         let is_behind = frame.epoch > facts.active && newest.is_some_and(|view| view.lists(&self.node));
         if is_unknown || is_behind {
-            self.may_know_newer(&from.node);
+            self.may_know_newer(&from.member.node);
         }
         Ok(())
     }

@@ -71,7 +71,7 @@ impl Node {
             .greeted_by(&peer.node, listed.is_some_and(|listed| listed != peer));
         let (outbox, mut joiner) = (Arc::new(Outbox::new(pipe.sender.clone())), Joiner::default());
         while let Some(Some(bytes)) = closed.run_until_cancelled(pipe.receiver.recv()).await {
-            let heard = hear(&mut joiner, bytes, &peer, self.me.as_ref());
+            let heard = hear(&mut joiner, bytes, &greeting, self.me.as_ref());
             let Some(frame) = heard.map_err(|reason| format!("{}: {reason}", peer.node))? else {
                 continue;
             };

@@ -164,6 +164,10 @@ fn runs_that_showed_a_fault_once_are_clean() {
             "a write behind an activation counts what siblings had acknowledged in the epoch before",
         ),
         (
+            1_040_031,
+            "a member that went back calls while links break, and who knew it to be further forgets that",
+        ),
+        (
             937_293,
             "who is in no view believes an owner to be away for ever, and hands over nothing to it",
         ),

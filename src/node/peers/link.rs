@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::names::{Member, MemberId, NodeId};
+use crate::names::{MemberId, NodeId};
 use crate::net::{DialError, Dialer, Pipe};
 use crate::node::peers::CONNECT_LIMIT;
 use crate::node::peers::callee::check_name;
@@ -58,9 +58,9 @@ pub(crate) trait Identity: Send + Sync + std::fmt::Debug {
     /// Stamps an outgoing frame.
     fn frame(&self, id: u64, body: Body) -> Frame;
 
-    /// Takes note of the clock and the epoch of a frame that arrived; refuses a time that no clock can show,
-    /// and with it the stream.
-    fn observe(&self, from: &Member, frame: &Frame) -> Result<(), String>;
+    /// Takes note of the clock, the epoch and the position of a frame that arrived from the peer that greeted so;
+    /// refuses a time that no clock can show, and with it the stream.
+    fn observe(&self, from: &Greeting, frame: &Frame) -> Result<(), String>;
 
     /// The peer answers again after it was away.
     fn returned(&self, peer: &NodeId);
@@ -97,8 +97,8 @@ pub(crate) enum State {
 
 #[derive(Debug)]
 pub(crate) struct Connection {
-    pub(crate) peer: Member,
-    pub(crate) boot: u64,
+    /// How the peer greeted.
+    pub(crate) peer: Greeting,
     pub(crate) outbox: Outbox,
     pub(crate) pending: Mutex<BTreeMap<u64, oneshot::Sender<Answer>>>,
     /// How many pieces of long answers have arrived.
@@ -188,8 +188,7 @@ impl Link {
         tasks: &Tasks,
     ) -> bool {
         let connection = Arc::new(Connection {
-            peer: greeting.member,
-            boot: greeting.boot,
+            peer: greeting,
             outbox: Outbox::new(pipe.sender),
             pending: Mutex::default(),
             pieces: AtomicU64::new(0),
@@ -377,7 +376,7 @@ async fn read_answers(
 pub(crate) fn hear(
     joiner: &mut Joiner,
     bytes: Bytes,
-    from: &Member,
+    from: &Greeting,
     identity: &dyn Identity,
 ) -> Result<Option<Frame>, String> {
     let message = joiner.take(bytes).map_err(|error| error.to_string())?;

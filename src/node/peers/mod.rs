@@ -94,7 +94,7 @@ impl Peers {
         limit: Duration,
     ) -> Result<(Answer, Member), CallError> {
         let (answer, asked) = self.call_if(node, question, limit, |_| Ok(())).await?;
-        Ok((answer, asked.peer.clone()))
+        Ok((answer, asked.peer.member.clone()))
     }
 
     /// Asks a member. Another life at its address is not asked: it does not hold what the member holds.
@@ -116,7 +116,7 @@ impl Peers {
     ) -> Result<(Answer, u64), CallError> {
         let is_it = |connection: &Connection| leads_to(connection, member);
         let (answer, asked) = self.call_if(&member.node, question, limit, is_it).await?;
-        Ok((answer, asked.boot))
+        Ok((answer, asked.peer.boot))
     }
 
     /// Asks whoever answers at an address, if its connection `fits`.
@@ -146,7 +146,7 @@ impl Peers {
     /// Which start of the process the link leads to, if it is up.
     pub(crate) fn boot(&self, node: &NodeId) -> Option<u64> {
         match &*self.link(node).state.lock() {
-            State::Up(connection) => Some(connection.boot),
+            State::Up(connection) => Some(connection.peer.boot),
             _ => None,
         }
     }
@@ -160,8 +160,11 @@ impl Peers {
         question: Question,
         limit: Duration,
     ) -> Result<Answer, CallError> {
-        let is_it =
-            |connection: &Connection| (connection.boot == boot).then_some(()).ok_or(CallError::Rebooted);
+        let is_it = |connection: &Connection| {
+            (connection.peer.boot == boot)
+                .then_some(())
+                .ok_or(CallError::Rebooted)
+        };
         Ok(self.call_if(node, question, limit, is_it).await?.0)
     }
 
@@ -259,7 +262,8 @@ impl Peers {
     /// address of the same name.
     pub(crate) fn found_unfit(&self, peer: &Member, unfit: &Unfit) {
         let link = self.link(&peer.node);
-        let is_elsewhere = matches!(&*link.state.lock(), State::Up(connection) if connection.peer != *peer);
+        let is_elsewhere =
+            matches!(&*link.state.lock(), State::Up(connection) if connection.peer.member != *peer);
         if !is_elsewhere {
             link.judged(Err(unfit.clone()));
         }
@@ -420,7 +424,7 @@ impl Peers {
 
 /// Refuses a connection that leads to another life than this member.
 fn leads_to(connection: &Connection, member: &Member) -> Result<(), CallError> {
-    if connection.peer == *member {
+    if connection.peer.member == *member {
         Ok(())
     } else {
         Err(CallError::Unreachable)

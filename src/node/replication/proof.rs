@@ -55,38 +55,21 @@ impl Remembered {
         self.0.lock().marks = marks;
     }
 
-    /// Somebody greeted. Streams outlive views, so those are remembered, too, whom no view lists yet; but not
-    /// any number of them.
-    pub(crate) fn note(&self, member: &Member, mark: Mark, is_listed: bool) {
+    /// A frame of a member arrived, so that it has read our greeting and took no offence: only now may a later run
+    /// replace the one that is remembered. A greeting alone shows nothing, for the answer to it may be lost, and
+    /// what the member should have heard with it.
+    ///
+    /// Streams outlive views, so members that no view lists yet are remembered, too; but not any number of them.
+    pub(crate) fn note(&self, member: &Member, mark: Mark, is_listed: impl FnOnce() -> bool) {
         let mut state = self.0.lock();
-        let known = state.marks.get(member);
-        if known.is_none() && !is_listed && state.marks.len() >= STRANGERS_MAX {
-            return;
-        }
-        if known.is_some_and(|known| (known.run, known.position) >= (mark.run, mark.position)) {
-            return;
-        }
-        state.marks.insert(member.clone(), mark);
-        let lives: Vec<Member> = lives_of(&state.marks, &member.node)
-            .map(|(life, _)| life.clone())
-            .collect();
-        for old in lives.iter().rev().skip(LIVES_MAX) {
-            state.marks.remove(old);
+        let is_full = state.marks.len() >= STRANGERS_MAX;
+        match state.marks.get_mut(member) {
+            Some(known) if (known.run, known.position) >= (mark.run, mark.position) => return,
+            Some(known) => *known = mark,
+            None if is_full && !is_listed() => return,
+            None => state.begin(member, mark),
         }
         state.changed = true;
-    }
-
-    /// A frame of a member arrived.
-    pub(crate) fn came_to(&self, member: &Member, position: u64) {
-        let mut state = self.0.lock();
-        if let Some(mark) = state
-            .marks
-            .get_mut(member)
-            .filter(|mark| mark.position < position)
-        {
-            mark.position = position;
-            state.changed = true;
-        }
     }
 
     /// How far the lives of a node have come.
@@ -105,6 +88,19 @@ impl Remembered {
     fn to_store(&self) -> Option<Marks> {
         let mut state = self.0.lock();
         std::mem::take(&mut state.changed).then(|| state.marks.clone())
+    }
+}
+
+impl State {
+    /// A life that was not heard of before; of the node's earlier ones, the last few are remembered.
+    fn begin(&mut self, life: &Member, mark: Mark) {
+        self.marks.insert(life.clone(), mark);
+        let lives: Vec<Member> = lives_of(&self.marks, &life.node)
+            .map(|(life, _)| life.clone())
+            .collect();
+        for old in lives.iter().rev().skip(LIVES_MAX) {
+            self.marks.remove(old);
+        }
     }
 }
 

@@ -160,11 +160,11 @@ impl Facts {
         let of_run = runs.find(|number| *number <= run_of(held.number));
         let end = match of_run {
             Some(run) if run == self.runs.current().number => Some(self.vector.number(log)),
+            // As far as this disk knows, a run that ended in a log of before wrote nothing to this one.
             Some(run) => self
                 .run_ends
                 .get(&run)
-                .filter(|end| end.log == log)
-                .map(|end| end.number),
+                .map(|end| if end.log == log { end.number } else { 0 }),
             None => None,
         };
         end.is_some_and(|end| held.number > end)
@@ -272,6 +272,13 @@ mod tests {
         for held in [own(0, 31), own(5, 1), own(9, 5)] {
             assert!(facts.lost_own(held), "{held:?}");
         }
+        // A log that began in a run which this disk does not know.
+        facts.active = crate::names::Epoch(3);
+        let later = Dot {
+            log: facts.own_log(),
+            ..own(5, 1)
+        };
+        assert!(facts.lost_own(later));
         let of_other = Dot {
             log: crate::names::Log {
                 member: crate::names::MemberId(7),

@@ -4,15 +4,16 @@
 use tokio::time::sleep;
 
 use super::rig::{
-    Actor, Disk, SOON, ask, ask_from, config, first_view, idle, life, listed_and_stranger, node_with, start,
+    Actor, CLUSTER, Disk, SOON, ask, ask_from, ask_on, config, first_view, greet, idle, life,
+    listed_and_stranger, node_with, start,
 };
 use crate::names::{ClusterId, Epoch, Member, NodeId};
 use crate::node::start::recall;
 use crate::node::{Machine, StartError};
-use crate::protocol::replication::{Confirm, Facts};
+use crate::protocol::replication::{Confirm, Facts, Mark};
 use crate::protocol::view_change::{Ballot, Vote};
 use crate::store::Engine;
-use crate::wire::peer::{Answer, Declined, Question};
+use crate::wire::peer::{Answer, Declined, Greeting, Question};
 
 #[tokio::test(start_paused = true)]
 async fn a_member_asks_for_itself_only() {
@@ -118,6 +119,33 @@ async fn a_greeting_by_a_members_name_does_not_bring_the_member_back() {
         ask(&node, peer, Question::Ping).await.expect("is answered");
         assert_eq!(node.peers.is_away(&listed.node), !is_back, "{peer:?}");
     }
+}
+
+/// Otherwise a member whose disk went back in time would hide it by calling often enough.
+#[tokio::test(start_paused = true)]
+async fn how_far_a_member_came_is_not_forgotten_before_it_was_told() {
+    let (node, _) = node_with(first_view(2, 2)).await;
+    let peer = life(1, 1);
+    let mark = |run| Mark {
+        run,
+        ..Mark::default()
+    };
+    let remembered = |greeting: &Greeting| greeting.remembers.last().map(|(_, mark)| mark.run);
+    let greet = async |run| greet(&node, &peer, CLUSTER, mark(run)).await.expect("greets");
+    let (mut stream, _) = greet(3).await;
+    ask_on(&mut stream, &node, Question::Ping)
+        .await
+        .expect("is answered");
+    // The answer to the first greeting of the fourth run is lost.
+    let (stream, _) = greet(4).await;
+    drop(stream);
+    let (mut stream, told) = greet(4).await;
+    assert_eq!(remembered(&told), Some(3));
+    ask_on(&mut stream, &node, Question::Ping)
+        .await
+        .expect("is answered");
+    let (_, told) = greet(5).await;
+    assert_eq!(remembered(&told), Some(4));
 }
 
 #[tokio::test(start_paused = true)]

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures_util::future::{BoxFuture, ready};
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
@@ -27,7 +26,7 @@ use crate::wire::peer::{
 };
 use crate::wire::pieces::Joiner;
 
-const CLUSTER: ClusterId = ClusterId(1);
+pub(super) const CLUSTER: ClusterId = ClusterId(1);
 
 /// Long enough for whatever a node does by itself.
 pub(crate) const SOON: Duration = Duration::from_secs(3);
@@ -299,33 +298,45 @@ pub(super) async fn ask_from(
     cluster: ClusterId,
     question: Question,
 ) -> Option<Answer> {
+    let (mut ours, _) = greet(node, as_member, cluster, Mark::default()).await?;
+    ask_on(&mut ours, node, question).await
+}
+
+/// Greets the node as a member that has come so far: the stream, and how the node greeted.
+pub(super) async fn greet(
+    node: &Arc<Node>,
+    as_member: &Member,
+    cluster: ClusterId,
+    mark: Mark,
+) -> Option<(Pipe, Greeting)> {
     let (mut ours, theirs) = pipes();
     node.serve_peer(theirs);
-    let clock = node.clock_now();
     let greeting = Greeting {
         member: as_member.clone(),
         boot: 7,
         cluster: Some(cluster),
-        clock,
+        clock: node.clock_now(),
         time: node.me.shown(),
-        mark: Mark::default(),
+        mark,
         remembers: Vec::new(),
         holds: None,
     };
+    let _ = ours.sender.send(encode_greeting(&greeting)).await;
+    let theirs = ours.receiver.recv().await?;
+    Some((ours, decode_greeting(&theirs).expect("greets before it judges")))
+}
+
+/// Asks one question on a stream on which both have greeted.
+pub(super) async fn ask_on(stream: &mut Pipe, node: &Arc<Node>, question: Question) -> Option<Answer> {
     let frame = Frame {
         id: 1,
-        clock,
+        clock: node.clock_now(),
         epoch: Epoch::NONE,
         position: 0,
         body: Body::Ask(question),
     };
-    let said: [Bytes; 2] = [encode_greeting(&greeting), encode_frame(&frame)];
-    for bytes in said {
-        // It may hang up before the last.
-        let _ = ours.sender.send(bytes).await;
-    }
-    decode_greeting(&ours.receiver.recv().await?).expect("greets before it judges");
-    let answer = decode_frame(&ours.receiver.recv().await?).expect("is a frame");
+    let _ = stream.sender.send(encode_frame(&frame)).await;
+    let answer = decode_frame(&stream.receiver.recv().await?).expect("is a frame");
     match answer.body {
         Body::Answer(answer) => Some(answer),
         Body::Ask(_) => None,

@@ -10,6 +10,7 @@ use super::error::ApiError;
 use super::meant;
 use super::parameters::Parameters;
 use super::partitions::{json, names, success};
+use crate::config::millis;
 use crate::names::{NodeId, SLOTS};
 use crate::node::{
     ChangeProgress, Changed, Node, Preview, RequestKind, ViewOutcome, ViewRefusal, ViewRequest,
@@ -154,7 +155,7 @@ pub(super) fn progress(change: &ChangeProgress) -> Progress {
         waits_for: names(&change.waits_for),
         keys_moved: change.keys_moved,
         keys_to_go: change.keys_to_go,
-        for_ms: u64::try_from(change.since.as_millis()).unwrap_or(u64::MAX),
+        for_ms: millis(change.since),
     }
 }
 

@@ -18,6 +18,7 @@ use std::time::Duration;
 pub use addresses::{address, addresses};
 pub use file::settings_from_toml;
 pub use membership::warnings;
+pub use quantities::millis;
 
 use crate::names::NodeId;
 use crate::text;

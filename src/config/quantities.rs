@@ -6,6 +6,11 @@ use std::time::Duration;
 
 use super::ConfigError;
 
+/// A duration in whole milliseconds, as the wire and the disk carry it.
+pub fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
 /// A size in bytes: `1MiB`, `500kB`, `1048576`.
 pub(super) fn size(
     setting: &'static str,

@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use crate::config::Limits;
+use crate::config::{Limits, millis};
 use crate::names::{ClusterId, Epoch, Member, MemberId, NodeId};
 use crate::node::peers::link::{Identity, Unfit};
 use crate::node::replication::ages::Ages;
@@ -149,7 +149,7 @@ impl Me {
     }
 
     pub(crate) fn clock_limit_ms(&self) -> u64 {
-        u64::try_from(self.clock_limit.as_millis()).unwrap_or(u64::MAX)
+        millis(self.clock_limit)
     }
 
     /// A peer that may know a view that this node does not.

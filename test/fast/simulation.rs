@@ -168,6 +168,10 @@ fn runs_that_showed_a_fault_once_are_clean() {
             "a member that went back calls while links break, and who knew it to be further forgets that",
         ),
         (
+            1_100_166,
+            "a removal that clocks noted decades off is forgotten by the next one, and what returns is refused",
+        ),
+        (
             937_293,
             "who is in no view believes an owner to be away for ever, and hands over nothing to it",
         ),

@@ -14,6 +14,7 @@ use super::reply::{DONE, NOT_YET, nonsense, reply};
 use super::{BEAT_HELD, here};
 use crate::apps::master_svr::decisions::{self, Beat, Layout, Server, Version};
 use crate::apps::master_svr::messages::{decode, encode};
+use crate::config::millis;
 use crate::net::http_client::{HttpClient, SendError};
 
 const TICK: Duration = Duration::from_millis(100);
@@ -78,7 +79,7 @@ impl Master {
 impl Desk {
     /// Milliseconds of a clock that nobody sets.
     fn now_ms(&self) -> u64 {
-        u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
+        millis(self.began.elapsed())
     }
 
     /// Lets something happen, and tells those who wait if the layout is another one then.

@@ -14,6 +14,7 @@ use super::reply::{DONE, ELSEWHERE, NO_SUCH_KEY, NOT_YET, TOO_LARGE, nonsense, r
 use super::{BEAT_HELD, here};
 use crate::apps::master_svr::decisions::{Batch, Holder, Layout, Refusal, SURE_MS, Server};
 use crate::apps::master_svr::messages::{decode, encode};
+use crate::config::millis;
 use crate::names::NodeId;
 use crate::net::http_client::{HttpClient, SendError};
 
@@ -194,7 +195,7 @@ impl Shelf {
     }
 
     async fn ask_master(&self) -> Result<Response<Bytes>, SendError> {
-        let age_ms = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let age_ms = millis(self.began.elapsed());
         let beat = encode(&self.holder.lock().beat(age_ms));
         let request = Request::post("/beat").body(beat).expect("is a request");
         self.http.send(&self.master, request, BEAT_LIMIT).await

@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
+use crate::config::millis;
 use crate::names::{MemberId, NodeId};
 use crate::net::{DialError, Dialer, Pipe};
 use crate::node::peers::CONNECT_LIMIT;
@@ -225,10 +226,7 @@ impl Link {
     }
 
     pub(crate) fn note_heard(&self, born: Instant, identity: &dyn Identity) {
-        self.heard_ms.store(
-            u64::try_from(born.elapsed().as_millis()).unwrap_or(u64::MAX),
-            Ordering::Release,
-        );
+        self.heard_ms.store(millis(born.elapsed()), Ordering::Release);
         self.is_refused.store(false, Ordering::Release);
         if self.away.swap(false, Ordering::AcqRel) {
             self.complained.store(false, Ordering::Relaxed);

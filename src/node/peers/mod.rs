@@ -18,6 +18,7 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout, timeout_at};
 
+use crate::config::millis;
 use crate::names::{Member, NodeId};
 use crate::net::Dialer;
 use crate::node::peers::link::{
@@ -373,7 +374,7 @@ impl Peers {
             node: node.clone(),
             state: Mutex::new(State::Down { since: None }),
             next_id: AtomicU64::new(1),
-            heard_ms: AtomicU64::new(u64::try_from(self.born.elapsed().as_millis()).unwrap_or(u64::MAX)),
+            heard_ms: AtomicU64::new(millis(self.born.elapsed())),
             away: AtomicBool::new(false),
             is_refused: AtomicBool::new(false),
             outstanding: AtomicUsize::new(0),

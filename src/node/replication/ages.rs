@@ -11,7 +11,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::config::millis;
 use crate::names::{Epoch, Member, MemberId};
+use crate::node::time::walls::Time;
+use crate::protocol::placement::LeftBehind;
 use crate::protocol::replication::Facts;
 use crate::wire::peer::Counted;
 
@@ -89,12 +92,99 @@ impl Ages {
         self.removals.get(&id).map(Instant::elapsed)
     }
 
+    /// True if a member was removed more than `limit` ago, by a view that notes the wall time `noted_ms`.
+    pub(crate) fn is_removal_over(&self, id: MemberId, noted_ms: u64, time: Time, limit: Duration) -> bool {
+        self.is_over(self.of_removal(id), noted_ms, time, limit)
+    }
+
     /// The same of an epoch of a line that was given up.
-    pub(crate) fn of_lost(&self, epoch: Epoch) -> Option<Duration> {
-        self.lost.get(&epoch).map(Instant::elapsed)
+    pub(crate) fn is_lost_over(&self, epoch: Epoch, noted_ms: u64, time: Time, limit: Duration) -> bool {
+        let counted = self.lost.get(&epoch).map(Instant::elapsed);
+        self.is_over(counted, noted_ms, time, limit)
+    }
+
+    /// True if the life that left this behind may have missed deletions that are forgotten by now. No tombstone
+    /// goes anywhere while its removal counts.
+    pub(crate) fn missed_too_much(&self, left: &LeftBehind, time: Time, limit: Duration) -> bool {
+        let is_over = |since_ms| self.is_removal_over(left.by.id(), since_ms, time, limit);
+        left.since_ms.is_some_and(is_over)
+    }
+
+    fn is_over(&self, counted: Option<Duration>, noted_ms: u64, time: Time, limit: Duration) -> bool {
+        match counted {
+            Some(age) => age > limit,
+            None => noted_ms.saturating_add(millis(limit)) < time.low_ms && !time.is_doubted && self.all_told,
+        }
     }
 }
 
 fn age_ms(since: Instant) -> u64 {
-    u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
+    millis(since.elapsed())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::names::{Incarnation, Member};
+
+    const LIMIT: Duration = Duration::from_secs(60);
+
+    /// Thirty years before the present of these tests.
+    const NOTED_MS: u64 = 700_000_000_000;
+
+    const NOW: Time = Time {
+        low_ms: 1_700_000_000_000,
+        high_ms: 1_700_000_000_000,
+        likely_ms: 1_700_000_000_000,
+        is_doubted: false,
+    };
+
+    fn all_told() -> Ages {
+        Ages {
+            all_told: true,
+            ..Ages::default()
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_counted_decides_and_not_the_clock_that_noted_it() {
+        let by = Member {
+            node: "n:1".parse().expect("is a node"),
+            incarnation: Incarnation {
+                started_ms: 1,
+                random: 1,
+            },
+        };
+        let left = LeftBehind {
+            name: MemberId(7),
+            by: by.clone(),
+            epoch: Epoch::FIRST,
+            since_ms: Some(NOTED_MS),
+        };
+        let mut ages = all_told();
+        ages.removals.insert(by.id(), Instant::now());
+        ages.lost.insert(Epoch::FIRST, Instant::now());
+        let are_over = |ages: &Ages, noted_ms| {
+            [
+                ages.is_removal_over(by.id(), noted_ms, NOW, LIMIT),
+                ages.is_lost_over(Epoch::FIRST, noted_ms, NOW, LIMIT),
+                ages.missed_too_much(&left, NOW, LIMIT),
+            ]
+        };
+        assert_eq!(are_over(&ages, NOTED_MS), [false; 3]);
+        tokio::time::advance(LIMIT + Duration::from_secs(1)).await;
+        assert_eq!(are_over(&ages, NOW.low_ms), [true; 3]);
+    }
+
+    #[test]
+    fn where_nobody_counted_the_wall_clock_decides_if_it_is_believed() {
+        let doubted = Time {
+            is_doubted: true,
+            ..NOW
+        };
+        let is_over = |ages: &Ages, time| ages.is_removal_over(MemberId(7), NOTED_MS, time, LIMIT);
+        assert!(is_over(&all_told(), NOW));
+        assert!(!is_over(&all_told(), doubted) && !is_over(&Ages::default(), NOW));
+        assert!(!all_told().is_removal_over(MemberId(7), NOW.low_ms - 1000, NOW, LIMIT));
+    }
 }

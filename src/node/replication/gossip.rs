@@ -349,7 +349,7 @@ mod tests {
         let mut facts = facts();
         let before = facts.view().expect("serves").clone();
         let mut view = next::remove(&before, &member(2).node).expect("is listed");
-        view.note_removals(&[&before], 1, 1000, false);
+        view.note_removals(&[&before], 1, false);
         facts.learn(&Arc::new(view));
         facts.activate(Epoch(3));
         // It takes a share of node 2's slots, which that one has not handed over.

@@ -7,12 +7,14 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
+use crate::config::millis;
 use crate::names::{Epoch, MemberId, Slot};
 use crate::node::Node;
 use crate::node::commit::job::Job;
 use crate::node::time::walls::Time;
 use crate::planted::{self, Fault};
 use crate::protocol::causality::{Record, Timestamp};
+use crate::protocol::placement::View;
 use crate::protocol::replication::Facts;
 
 /// How often tombstones are looked through, at the most.
@@ -66,34 +68,34 @@ impl Node {
                 .ages
                 .lock()
                 .settle(&facts, |member| self.peers.is_away(&member.node));
-            let (removed, lost) = self.expired(&facts);
+            let (mut removed, mut lost) = self.over(&facts);
+            removed.retain(|id| !facts.expired.contains(id));
+            lost.retain(|epoch| !facts.lost[epoch].is_over);
             if !removed.is_empty() || !lost.is_empty() {
                 self.commit.enqueue(Job::Expire { removed, lost }).await;
             }
         }
     }
 
-    /// The removed members and the lost epochs for which nobody waits any longer. How long they have counted
-    /// decides, or the wall clock where no member knows that.
-    fn expired(&self, facts: &Facts) -> (BTreeSet<MemberId>, BTreeSet<Epoch>) {
-        let (time, forget_after) = (self.me.time(), self.limits.forget_after);
-        let oldest_ms = time.low_ms.saturating_sub(millis(forget_after));
+    /// The removed members and the lost epochs whose time is over.
+    fn over(&self, facts: &Facts) -> (BTreeSet<MemberId>, BTreeSet<Epoch>) {
+        let (time, limit) = (self.me.time(), self.limits.forget_after);
         let ages = self.me.ages.lock();
-        let is_over = |age: Option<Duration>, noted_ms: u64| match age {
-            Some(age) => age > forget_after,
-            None => noted_ms < oldest_ms && !time.is_doubted && ages.all_told,
-        };
         let removed = facts.view().into_iter().flat_map(|view| &view.removed);
-        let removed = removed.filter(|(id, removal)| {
-            !facts.expired.contains(id) && is_over(ages.of_removal(**id), removal.at_ms)
-        });
+        let removed = removed.filter(|(id, removal)| ages.is_removal_over(**id, removal.at_ms, time, limit));
         let lost = facts.lost.iter();
-        let lost =
-            lost.filter(|(epoch, lost)| !lost.is_over && is_over(ages.of_lost(**epoch), lost.noted_ms));
+        let lost = lost.filter(|(epoch, lost)| ages.is_lost_over(**epoch, lost.noted_ms, time, limit));
         (
             removed.map(|(id, _)| *id).collect(),
             lost.map(|(epoch, _)| *epoch).collect(),
         )
+    }
+
+    /// True if somebody may still return what nobody has taken from it, and may not have heard of deletions since.
+    fn awaits_returns(&self, facts: &Facts) -> bool {
+        let (removed, lost) = self.over(facts);
+        let noted = facts.view().map_or(0, |view| view.removed.len());
+        removed.len() < noted || lost.len() < facts.lost.len()
     }
 
     /// `old_clock` is what the hybrid clock was when tombstones of that time had to be kept no longer.
@@ -107,12 +109,10 @@ impl Node {
         let forget_ms = millis(self.limits.forget_after);
         let oldest_kept_ms = time.low_ms.saturating_sub(forget_ms);
         let mut old = Vec::new();
-        // A node that was removed returns what nobody has taken from it, and may not have heard of
-        // deletions since.
+        let has_just_lost = |view: &View| view.last_left_ms() >= oldest_kept_ms;
         if time.is_doubted
-            || facts
-                .view()
-                .is_none_or(|view| view.last_left_ms() >= oldest_kept_ms)
+            || facts.view().is_none_or(|view| has_just_lost(view))
+            || self.awaits_returns(&facts)
         {
             return old;
         }
@@ -126,10 +126,6 @@ impl Node {
         });
         old
     }
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

@@ -90,12 +90,18 @@ impl Node {
         budget: &mut Budget,
         began: Instant,
     ) -> Result<Vec<Result<Done, Refusal>>, Undone> {
-        if operations.iter().all(Operation::is_read) {
+        let only_reads = operations.iter().all(Operation::is_read);
+        if only_reads && self.owns(operations[0].key()) {
             return Ok(self.reads(operations, payload.clone(), budget).await);
         }
-        let outcomes = self
-            .several_of_partition(operations, payload, budget.left(), began)
-            .await?;
+        let together = self.several_of_partition(operations, payload, budget.left(), began);
+        let outcomes = match together.await {
+            // What one owner cannot read in one go, several may be able to read one by one.
+            Err(Undone::Refused(refusal)) if only_reads && !refusal.is_of_all_owners() => {
+                return Ok(self.reads(operations, payload.clone(), budget).await);
+            }
+            outcomes => outcomes?,
+        };
         let outcomes = operations.iter().zip(outcomes);
         let done = outcomes.map(|(operation, outcome)| match outcome {
             Outcome::NoRoom => Err(budget.refusal()),

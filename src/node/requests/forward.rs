@@ -67,6 +67,11 @@ impl Node {
         owners
     }
 
+    /// True if this node is an owner of the key, ready or not.
+    pub(crate) fn owns(&self, key: &Key) -> bool {
+        self.me.facts().region_of(key.slot()).is_some()
+    }
+
     pub(crate) fn partition_of(&self, key: &Key) -> PartitionId {
         let facts = self.me.facts();
         facts
@@ -203,9 +208,9 @@ impl Node {
     ) -> Forwarded<T> {
         let deadline = began + WRITE_LIMIT;
         let mut declined = Vec::new();
-        let owned_before = self.me.facts().region_of(key.slot()).is_some();
+        let owned_before = self.owns(key);
         loop {
-            if !owned_before && self.me.facts().region_of(key.slot()).is_some() {
+            if !owned_before && self.owns(key) {
                 return Forwarded::OursNow;
             }
             let owners = self.other_owners(key);

@@ -126,6 +126,11 @@ impl Refusal {
         }
     }
 
+    /// True if every owner was asked, or would say the same.
+    pub(crate) fn is_of_all_owners(&self) -> bool {
+        matches!(self, Self::Unavailable { .. } | Self::BadPayload(_))
+    }
+
     /// The payload claims a write that no member has taken.
     pub(crate) fn impossible() -> Self {
         let text = "the causal payload depends on a write that no node has taken; send back what the store answered, or start again without one";

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::config::millis;
+
 /// What a node asks of the world beside its network and its disk.
 pub trait World: Send + Sync + fmt::Debug {
     /// Milliseconds since 1970. May stand, jump and fall.
@@ -22,7 +24,7 @@ impl World for Machine {
     )]
     fn wall_ms(&self) -> u64 {
         let since_1970 = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-        since_1970.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+        since_1970.map_or(0, millis)
     }
 
     fn random(&self) -> u64 {

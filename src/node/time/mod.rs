@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
+use crate::config::millis;
 use crate::names::{Member, NodeId};
 use crate::node::Node;
 use crate::node::identity::Me;
@@ -40,7 +41,7 @@ impl Me {
     fn reading(&self) -> Reading {
         Reading {
             wall_ms: self.wall_ms(),
-            monotonic_ms: u64::try_from(self.born.elapsed().as_millis()).unwrap_or(u64::MAX),
+            monotonic_ms: millis(self.born.elapsed()),
         }
     }
 

@@ -12,6 +12,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::config::millis;
 use crate::names::NodeId;
 
 #[cfg(test)]
@@ -284,8 +285,4 @@ impl Walls {
 /// Wall clocks end long before this does; half of the range leaves room to add.
 fn signed(ms: u64) -> i64 {
     i64::try_from(ms).unwrap_or(i64::MAX).min(i64::MAX / 4)
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

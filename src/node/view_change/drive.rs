@@ -10,6 +10,7 @@ use futures_util::stream::FuturesUnordered;
 use parking_lot::Mutex;
 use tokio::time::{Instant, sleep};
 
+use crate::config::millis;
 use crate::names::{Epoch, NodeId};
 use crate::node::Node;
 use crate::node::view_change::view_request::ChangeProgress;
@@ -199,5 +200,5 @@ fn progress_of(change: &Change, epoch: Epoch, began: Instant) -> ChangeProgress 
 /// A drive's own clock. It does not begin at 0, so that silence from before the drive can be counted.
 fn elapsed_ms(since: Instant) -> u64 {
     const BEGIN_MS: u64 = 3_600_000;
-    BEGIN_MS + u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX / 2)
+    BEGIN_MS + millis(since.elapsed())
 }

@@ -61,32 +61,29 @@ impl Node {
         }
     }
 
-    /// Notes who is removed. Forgotten is what is old whatever the clocks show, and nothing while the own one is
-    /// doubted.
+    /// Notes who is removed, and forgets the removals for which nobody waits any longer.
     fn note_removals(&self, wanted: &mut View, before: &View, force: bool) {
         self.correct_removals(wanted);
-        let time = self.me.time();
-        let forget_ms = u64::try_from(self.limits.forget_after.as_millis()).unwrap_or(u64::MAX);
-        let doubtful_ms = time.likely_ms.saturating_sub(time.low_ms);
-        let keep_ms = if time.is_doubted {
-            u64::MAX
-        } else {
-            forget_ms.saturating_add(doubtful_ms)
-        };
+        let (time, limit) = (self.me.time(), self.limits.forget_after);
+        let ages = self.me.ages.lock();
+        wanted
+            .removed
+            .retain(|id, removal| !ages.is_removal_over(*id, removal.at_ms, time, limit));
         let facts = self.me.facts();
         let open: Vec<&View> = facts.views_until(before.epoch).collect();
-        wanted.note_removals(&open, time.likely_ms, keep_ms, force);
+        wanted.note_removals(&open, time.likely_ms, force);
     }
 
     /// Notes what lives left behind that ended. True if any of it is news and may still be taken.
     pub(crate) fn note_left_behind(&self, wanted: &mut View, before: &View, left: &[LeftBehind]) -> bool {
-        let time = self.me.time();
-        let forget_ms = u64::try_from(self.limits.forget_after.as_millis()).unwrap_or(u64::MAX);
-        let is_late = |left: &&LeftBehind| {
-            let since_ms = left.since_ms.unwrap_or(u64::MAX);
-            since_ms.saturating_add(forget_ms) < time.low_ms && !time.is_doubted
+        let (time, limit) = (self.me.time(), self.limits.forget_after);
+        let in_time = {
+            let ages = self.me.ages.lock();
+            let in_time = left
+                .iter()
+                .filter(|left| !ages.missed_too_much(left, time, limit));
+            in_time.cloned().collect::<Vec<LeftBehind>>()
         };
-        let in_time: Vec<LeftBehind> = left.iter().filter(|left| !is_late(left)).cloned().collect();
         let facts = self.me.facts();
         let open: Vec<&View> = facts.views_until(before.epoch).collect();
         wanted.note_left_behind(&in_time, &open, time.likely_ms)

@@ -41,12 +41,9 @@ pub struct LeftBehind {
 }
 
 impl View {
-    /// Notes that the members which this view does not list any more were removed now, and forgets
-    /// removals that are older than `keep_ms`. `open` are the views of epochs that are not closed; the
-    /// last of them is the one before this view.
-    pub fn note_removals(&mut self, open: &[&View], now_ms: u64, keep_ms: u64, given_up: bool) {
-        self.removed
-            .retain(|_, removal| removal.at_ms.saturating_add(keep_ms) >= now_ms);
+    /// Notes that the members which this view does not list any more were removed now. `open` are the views of
+    /// epochs that are not closed; the last of them is the one before this view.
+    pub fn note_removals(&mut self, open: &[&View], now_ms: u64, given_up: bool) {
         let before = open.last().into_iter().flat_map(|before| before.members());
         let gone: Vec<Member> = before.filter(|member| !self.lists(&member.node)).collect();
         for member in gone {
@@ -148,7 +145,7 @@ mod tests {
     fn removals_are_noted_with_their_time_and_forgotten_after_a_while() {
         let before = first(2, 4, 1);
         let mut after = next::remove(&before, &node(1)).expect("is listed");
-        after.note_removals(&[&before], 1000, 500, false);
+        after.note_removals(&[&before], 1000, false);
         let gone = before.member(&node(1)).expect("was up");
         assert_eq!(after.left_ms(gone.id()), Some(1000));
         assert_eq!(
@@ -157,18 +154,15 @@ mod tests {
         );
         // Who never came up had nothing.
         let mut without = next::remove(&after, &node(3)).expect("is listed");
-        without.note_removals(&[&after], 1500, 500, false);
+        without.note_removals(&[&after], 1500, false);
         assert_eq!(without.removed.len(), 1);
-        let mut later = next::admit(&without, &[]);
-        later.note_removals(&[&without], 1501, 500, false);
-        assert_eq!((later.left_ms(gone.id()), later.last_left_ms()), (None, 0));
     }
 
     #[test]
     fn removals_from_the_future_count_as_of_now() {
         let before = first(2, 4, 1);
         let mut after = next::remove(&before, &node(1)).expect("is listed");
-        after.note_removals(&[&before], 1000, 500, false);
+        after.note_removals(&[&before], 1000, false);
         after.raised_ms = 1000;
         after.correct_removals(900, 100);
         assert_eq!(after.last_left_ms(), 1000);
@@ -180,11 +174,11 @@ mod tests {
     fn what_a_removed_node_had_is_given_up_once() {
         let before = first(2, 4, 0);
         let mut after = next::remove(&before, &node(1)).expect("is listed");
-        after.note_removals(&[&before], 1000, 500, false);
+        after.note_removals(&[&before], 1000, false);
         assert!(!after.give_up(&node(2)) && after.give_up(&node(1)) && !after.give_up(&node(1)));
         assert!(after.removed.values().all(|removal| removal.given_up));
         let mut forced = next::remove(&before, &node(1)).expect("is listed");
-        forced.note_removals(&[&before], 1000, 500, true);
+        forced.note_removals(&[&before], 1000, true);
         assert!(!forced.give_up(&node(1)));
     }
 
@@ -218,7 +212,7 @@ mod tests {
         let one = first(2, 4, 0);
         let two = next::admit(&one, &[reborn(1, 7)]);
         let mut three = next::remove(&two, &node(0)).expect("is listed");
-        three.note_removals(&[&one, &two], 1000, 500, false);
+        three.note_removals(&[&one, &two], 1000, false);
         let removal = &three.removed[&member(0).id()];
         let log = |member: &Member, epoch| Log {
             epoch: Epoch(epoch),

@@ -181,7 +181,7 @@ pub(crate) fn a_removed_node_that_comes_back_too_late() -> Seen {
     const LIMIT_MS: u64 = 1000;
     let one = first(2, 3);
     let mut two = next::remove(&one, &node(0)).expect("is listed");
-    two.note_removals(&[&one], 1, u64::MAX, false);
+    two.note_removals(&[&one], 1, false);
     let taker = facts(1, &[&one, &Arc::new(two)], 2);
     let taken = |after_ms: u64| taker.may_adopt(member(0).id(), 1 + after_ms, LIMIT_MS);
     match (taken(LIMIT_MS), taken(LIMIT_MS + 1)) {

@@ -40,7 +40,7 @@ pub(crate) fn minus(open: &[&Arc<View>], number: u64) -> Arc<View> {
     let view = open.last().expect("there is a view before");
     let mut next = next::remove(view, &node(number)).expect("is listed");
     let open: Vec<&View> = open.iter().map(|view| view.as_ref()).collect();
-    next.note_removals(&open, 1, u64::MAX, false);
+    next.note_removals(&open, 1, false);
     Arc::new(next)
 }
 

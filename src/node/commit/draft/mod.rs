@@ -8,7 +8,6 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
-use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -444,10 +443,6 @@ impl<'a> Draft<'a> {
         let is_here = !self.forgotten.contains(key);
         self.resident.get(key).filter(|_| is_here)
     }
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn key_of(key: &str) -> Key {

@@ -3,7 +3,8 @@
 
 use std::collections::BTreeSet;
 
-use super::{Draft, millis};
+use super::Draft;
+use crate::config::millis;
 use crate::names::{Epoch, Member, MemberId};
 use crate::node::commit::job::{NotStored, Return, Round};
 use crate::node::replication::exchange::pages;
@@ -114,9 +115,8 @@ impl Draft<'_> {
         // What was left behind is announced before it is handed over, unless it is too late for that.
         let is_announced = |left: &LeftBehind| self.facts.awaits_return_of(left.name);
         if let Some(left) = returned.left.as_ref().filter(|left| !is_announced(left)) {
-            let since_ms = left.since_ms.unwrap_or(u64::MAX);
-            let is_late = since_ms.saturating_add(limit_ms) < time.low_ms && !time.is_doubted;
-            return Err(if is_late {
+            let ages = self.me.ages.lock();
+            return Err(if ages.missed_too_much(left, time, self.limits.forget_after) {
                 NoReturn::TooLate
             } else {
                 NoReturn::NotNow

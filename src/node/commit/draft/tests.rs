@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use tokio::sync::oneshot;
 
 use super::*;
+use crate::config::millis;
 use crate::names::{ClusterId, Incarnation, Member, NodeId};
 use crate::node::commit::job::Return;
 use crate::node::{Machine, World};
@@ -304,7 +305,7 @@ fn returned(removed_ms: u64, slots: impl Fn(&Facts) -> SlotSet) -> usize {
     let before = facts(3);
     let before = before.view().expect("is active");
     let mut view = next::remove(before, &member(2).node).expect("is listed");
-    view.note_removals(&[before], removed_ms, u64::MAX, false);
+    view.note_removals(&[before], removed_ms, false);
     let mut owner = facts(3);
     owner.learn(&view.into());
     owner.activate(Epoch(2));

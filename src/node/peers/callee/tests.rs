@@ -267,7 +267,7 @@ fn owner_after_a_removal(noted_ms: u64) -> (Facts, Return) {
     let (mut facts, gone) = (first_view(4, 2), life(2, 1));
     let before = facts.view().expect("is active").clone();
     let mut after = next::remove(&before, &gone.node).expect("is listed");
-    after.note_removals(&[&before], noted_ms, u64::MAX, false);
+    after.note_removals(&[&before], noted_ms, false);
     facts.learn(&after.into());
     facts.seal(Epoch(2));
     facts.activate(Epoch(2));

@@ -103,7 +103,7 @@ fn a_keeper_that_is_not_listed_is_confirmed_when_it_handed_over_itself() {
     // K = 2: node 2 takes the place of node 0, which had a write that node 1 has not.
     let one = first(2, 3);
     let mut two = next::remove(&one, &node(0)).expect("is listed");
-    two.note_removals(&[&one], 1000, 60_000, false);
+    two.note_removals(&[&one], 1000, false);
     let two = Arc::new(two);
     let [mut left, _, mut new] = [0, 1, 2].map(|number| Replica::new(&member(number), &[&one]));
     left.put(&key_in(&SlotSet::all()), 1);
@@ -239,7 +239,7 @@ fn who_ends_does_not_say_that_a_member_has_handed_over_for_good() {
 fn after_a_removal() -> Facts {
     let one = first(2, 3);
     let mut two = next::remove(&one, &node(2)).expect("is listed");
-    two.note_removals(&[&one], 1000, 60_000, false);
+    two.note_removals(&[&one], 1000, false);
     facts(&member(0), &[&one, &Arc::new(two)])
 }
 

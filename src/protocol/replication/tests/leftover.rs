@@ -20,7 +20,7 @@ fn left(epoch: Epoch, since_ms: Option<u64>) -> LeftBehind {
 /// The view after `before` without this node, with the removal noted then.
 fn removed_at(before: &View, number: u64, at_ms: u64) -> View {
     let mut view = next::remove(before, &node(number)).expect("is listed");
-    view.note_removals(&[before], at_ms, 60_000, false);
+    view.note_removals(&[before], at_ms, false);
     view
 }
 

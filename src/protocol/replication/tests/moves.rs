@@ -109,7 +109,7 @@ fn what_comes_back_without_a_hand_over_lacks_what_happened_elsewhere() {
     let views = there_and_back();
     let mut zero = Replica::new(&member(0), &[&views[0], &views[1]]);
     let mut noted = next::remove(&views[1], &node(1)).expect("is listed");
-    noted.note_removals(&[&views[1]], 1000, 60_000, false);
+    noted.note_removals(&[&views[1]], 1000, false);
     zero.learn(&[&Arc::new(noted)]);
     zero.activate(3);
     let slot = slot_in(&moved(&views));
@@ -126,7 +126,7 @@ fn slots_of_a_removed_owner_are_ready_when_it_has_returned_them_and_not_before()
     let views = there_and_back();
     let mut zero = facts(&member(0), &[&views[0], &views[1]]);
     let mut noted = next::remove(&views[1], &node(1)).expect("is listed");
-    noted.note_removals(&[&views[1]], 1000, 60_000, false);
+    noted.note_removals(&[&views[1]], 1000, false);
     zero.learn(&Arc::new(noted));
     zero.activate(Epoch(3));
     let half: SlotSet = moved(&views).iter().take(100).collect();
@@ -143,7 +143,7 @@ fn a_removed_owner_that_was_given_up_is_not_waited_for() {
     let views = there_and_back();
     let mut zero = facts(&member(0), &[&views[0], &views[1]]);
     let mut noted = next::remove(&views[1], &node(1)).expect("is listed");
-    noted.note_removals(&[&views[1]], 1000, 60_000, false);
+    noted.note_removals(&[&views[1]], 1000, false);
     let mut given_up = next::admit(&noted, &[]);
     assert!(given_up.give_up(&node(1)));
     for (view, ready) in [(noted, false), (given_up, true)] {

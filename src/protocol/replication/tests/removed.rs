@@ -9,7 +9,7 @@ fn without(open: &[&Arc<View>], number: u64) -> Arc<View> {
     let before = open.last().expect("there is a view before");
     let mut view = next::remove(before, &node(number)).expect("is listed");
     let open: Vec<&View> = open.iter().map(|view| view.as_ref()).collect();
-    view.note_removals(&open, 1000, 60_000, false);
+    view.note_removals(&open, 1000, false);
     Arc::new(view)
 }
 

@@ -18,6 +18,7 @@ use causeway::protocol::causality::Payload;
 use causeway::wire::peer::Operation;
 use support::simulated::cluster::{SimCluster, SimNode};
 use support::simulated::simulate;
+use tokio::time::Instant;
 
 fn key(text: &str) -> Key {
     Key::new(text).expect("is a key")
@@ -202,6 +203,30 @@ fn a_read_among_writes_is_not_answered_by_who_lacks_what_it_depends_on() {
 }
 
 /// Each read depends on those before it, so that no other replica answers it which lacks what they showed.
+#[test]
+fn a_node_that_owns_none_of_the_keys_has_them_read_together() {
+    let (together, alone) = simulate(async {
+        let cluster = SimCluster::serving(2, 3, 2).await;
+        let partitions = cluster.node(0).expect("runs").situation().partitions;
+        let is_proxy = |node: &&SimNode| !partitions[0].contains(&node.id);
+        let proxy = cluster.nodes.iter().find(is_proxy).expect("one of three");
+        let proxy = by_id(&cluster, &proxy.id);
+        let keys = 0..200;
+        let writes = keys.clone().map(|number| put(&format!("k{number}"), "v"));
+        proxy.several(writes.collect(), Payload::default()).await;
+        let began = Instant::now();
+        let alone = proxy.get(&key("k0"), Payload::default()).await;
+        alone.expect("is there");
+        let alone = began.elapsed();
+        let began = Instant::now();
+        let reads = keys.map(|number| get(&format!("k{number}")));
+        let read = proxy.several(reads.collect(), Payload::default()).await;
+        assert!(read.results.iter().all(|result| told(result) == "v"));
+        (began.elapsed(), alone)
+    });
+    assert!(together < 10 * alone, "{together:?} for all, {alone:?} for one");
+}
+
 #[test]
 fn reads_in_a_batch_show_no_effect_without_its_cause() {
     simulate(async {

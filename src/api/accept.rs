@@ -6,7 +6,7 @@
 use http::HeaderMap;
 use http::header::ACCEPT;
 
-use super::endpoint::Form;
+use super::operation::Form;
 
 /// Weights are thousandths.
 const WHOLE: u16 = 1000;

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::Response;
 
 use super::error::ApiError;
-use super::partitions::{json, success};
+use super::reply::{json, success};
 use crate::node::Situation;
 use crate::wire::public::{Check, Health};
 

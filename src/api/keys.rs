@@ -4,12 +4,12 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{Response, StatusCode};
 
-use super::endpoint::Form;
-use super::error::{ApiError, CAUSAL_PAYLOAD, payload_header};
+use super::error::ApiError;
 use super::json::Object;
+use super::operation::Form;
+use super::reply::with_payload;
 use super::status::{CREATED, REPLACED};
 use crate::names::{Key, PartitionId};
 use crate::node::{Found, Node, Refusal, Written};
@@ -150,14 +150,6 @@ fn written_reply(written: &Written, payload: &str) -> Response<Bytes> {
         .bare("replicas", written.replicas)
         .finish();
     with_payload(body, "application/json", payload)
-}
-
-pub(super) fn with_payload(body: Bytes, content_type: &'static str, payload: &str) -> Response<Bytes> {
-    let mut reply = Response::new(body);
-    let headers = reply.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-    headers.insert(CAUSAL_PAYLOAD, payload_header(payload));
-    reply
 }
 
 #[cfg(test)]

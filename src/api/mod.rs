@@ -1,27 +1,29 @@
 //! What HTTP looks like: from a request to a reply, without a socket.
 //!
 //! ```text
-//! Request<Bytes> ─ endpoint ─▶ Operation ─ keys, view, partitions, … ─▶ Response<Bytes>
-//!        path, parameters                     ask the Node, render
+//! Request<Bytes> ─ parse ─▶ Operation ─ keys, list, batch, view, info, … ─▶ Response<Bytes>
+//!      path, parameters                  ask the Node; reply writes
 //!                     └──────────── ApiError ─ error, status ────────────▶
 //! ```
 //!
 //! Parsing and rendering are pure and tested by tables; asking the node is a line between them.
 
 mod accept;
-mod endpoint;
+mod batch;
 mod error;
 mod health;
+mod info;
 mod json;
 mod keys;
-mod listing;
+mod list;
 mod meant;
+mod operation;
 mod parameters;
-mod partitions;
+mod parse;
 mod path;
 mod plain;
+mod reply;
 mod routes;
-mod several;
 mod status;
 mod unoffered;
 mod view;
@@ -32,13 +34,13 @@ use bytes::Bytes;
 use http::header::{ALLOW, HeaderValue};
 use http::{Request, Response};
 
-use self::endpoint::Operation;
 pub use self::error::{ApiError, HeadFault};
 pub use self::health::alive;
 pub use self::meant::only;
+use self::operation::Operation;
 pub use self::parameters::Parameters;
-pub use self::partitions::json;
 pub use self::path::normalise;
+pub use self::reply::json;
 pub use self::status::{Verdict, lasting, passing};
 pub use self::unoffered::refuse_unoffered;
 use crate::node::{Node, Refusal};
@@ -46,7 +48,7 @@ use crate::node::{Node, Refusal};
 /// Answers one request. To HEAD the reply is that to GET; the connection leaves out its body.
 pub async fn respond(node: &Arc<Node>, request: Request<Bytes>) -> Response<Bytes> {
     let (parts, body) = request.into_parts();
-    let outcome = match endpoint::parse(&parts, &body, node.limits().value_bytes_max) {
+    let outcome = match parse::parse(&parts, &body, node.limits().value_bytes_max) {
         Ok(operation) => act(node, operation).await,
         Err(error) => Err(error),
     };
@@ -58,14 +60,14 @@ async fn act(node: &Arc<Node>, operation: Operation) -> Result<Response<Bytes>, 
         Operation::Get { key, payload, form } => keys::get(node, &key, &payload, form).await,
         Operation::Put { key, value, payload } => keys::put(node, &key, value, &payload).await,
         Operation::Delete { key, payload } => keys::delete(node, &key, &payload).await,
-        Operation::List { listing, payload } => listing::list(node, &listing, &payload).await,
-        Operation::Several { operations, payload } => several::several(node, operations, &payload).await,
+        Operation::List { listing, payload } => list::list(node, &listing, &payload).await,
+        Operation::Several { operations, payload } => batch::several(node, operations, &payload).await,
         Operation::PlainGet { key } => plain::get(node, &key).await,
         Operation::PlainSet { key, value } => plain::set(node, &key, value).await,
         Operation::UpdateView(request) => view::update(node, request).await,
-        Operation::Ask(question) => partitions::answer(question, &node.situation()),
-        Operation::Home => Ok(partitions::home(&node.situation())),
-        Operation::Status => Ok(partitions::status(&node.situation())),
+        Operation::Ask(question) => info::answer(question, &node.situation()),
+        Operation::Home => Ok(info::home(&node.situation())),
+        Operation::Status => Ok(info::status(&node.situation())),
         Operation::Alive => Ok(health::alive()),
         Operation::Ready { verbose } => health::ready(&node.situation(), verbose),
         Operation::Options { allow } => Ok(options(allow)),

@@ -8,15 +8,19 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
+use http::HeaderName;
 use http::header::CONTENT_TYPE;
 use http::request::Parts;
 use percent_encoding::percent_decode;
 use serde::de::IgnoredAny;
 use serde_json::Value;
 
-use super::error::{ApiError, CAUSAL_PAYLOAD, JSON_SENT_AS_FORM};
+use super::error::{ApiError, JSON_SENT_AS_FORM};
 use crate::text;
 use crate::wire::json;
+
+/// How a client carries its payload where a body would be refused (browsers, on GET).
+pub(super) const CAUSAL_PAYLOAD: HeaderName = HeaderName::from_static("causal-payload");
 
 /// All that was said, in the order of query, body.
 #[derive(Debug)]

@@ -9,7 +9,7 @@ use http::Response;
 use super::error::ApiError;
 use super::meant;
 use super::parameters::Parameters;
-use super::partitions::{json, names, success};
+use super::reply::{json, names, success};
 use crate::config::millis;
 use crate::names::{NodeId, SLOTS};
 use crate::node::{

@@ -13,7 +13,8 @@ use tokio::time::Instant;
 
 use crate::config::{Limits, millis};
 use crate::names::{ClusterId, Epoch, Member, MemberId, NodeId};
-use crate::node::peers::link::{Identity, Unfit};
+use crate::node::peers::callee::Unfit;
+use crate::node::peers::link::Identity;
 use crate::node::replication::ages::Ages;
 use crate::node::replication::proof::Remembered;
 use crate::node::runtime::signal::Signal;

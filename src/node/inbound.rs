@@ -11,8 +11,7 @@ use super::commit::job::{Job, PushJob, Return};
 use super::peers::link::{Identity, hear};
 use super::peers::outbox::Outbox;
 use super::requests::dedup::Known as Request;
-use super::requests::outcome::Refusal;
-use super::requests::write::NotTaken;
+use super::requests::outcome::{NotTaken, Refusal};
 use crate::names::{Dot, Key, Log, Member};
 use crate::net::Pipe;
 use crate::protocol::causality::Payload;
@@ -290,7 +289,7 @@ impl Node {
         let taken = match value {
             Some(value) => self.write_here(key, Some(value.into()), payload, began).await,
             None => {
-                self.delete_here(key, payload, super::requests::read::PATIENCE, began)
+                self.delete_here(key, payload, super::requests::forward::PATIENCE, began)
                     .await
             }
         };

@@ -29,7 +29,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::Host;
-use super::accept::{BodyRoom, Bounds};
+use super::bounds::{BodyRoom, Bounds};
 use super::pieces::{Pieces, Sending};
 use super::refusal::{Guard, Socket};
 use crate::api::{Unheard, refuse_unoffered, turn_away};

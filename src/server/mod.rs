@@ -9,6 +9,7 @@
 //! all threads. What is served is a [`Host`], so that all of this is tested without a node.
 
 mod accept;
+mod bounds;
 mod connection;
 mod descriptors;
 mod listen;
@@ -20,7 +21,8 @@ mod serve;
 use bytes::Bytes;
 use http::{Request, Response};
 
-pub use self::accept::{Bounds, accept};
+pub use self::accept::accept;
+pub use self::bounds::Bounds;
 pub use self::listen::{BindError, listen};
 pub use self::run::{RunError, run};
 pub use self::serve::{ServeError, Served, serve};

@@ -23,7 +23,8 @@ use tokio::sync::Barrier;
 use tokio_util::sync::CancellationToken;
 
 use super::Host;
-use super::accept::{Bounds, accept};
+use super::accept::accept;
+use super::bounds::Bounds;
 use super::descriptors::room_for_connections;
 use super::listen::{BindError, listen};
 use crate::net::stream::HttpDialer;

@@ -10,15 +10,15 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::SharedView;
-use super::pieces::MESSAGE_BYTES_MAX;
 use crate::names::{ClusterId, Dot, Epoch, Key, Log, Member, MemberId, NodeId};
 use crate::protocol::causality::{Payload, Record, Timestamp, VersionVector};
 use crate::protocol::placement::{LeftBehind, SlotSet};
 use crate::protocol::replication::{Ask, Closed, Confirm, Copied, Given, Kept, Mark};
 use crate::protocol::view_change::{Ballot, Order, Report, Vote};
 
-/// The version of everything in this file. Nodes of different versions do not talk.
-pub const VERSION: u8 = 4;
+/// The longest message, and the most that all unfinished messages of one stream may hold together, so that a
+/// peer that speaks nonsense cannot ask for memory.
+pub const MESSAGE_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// Bytes that are no message of this version.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -30,6 +30,9 @@ pub enum Garbled {
     #[error("the messages that the peer began are longer than {MESSAGE_BYTES_MAX} bytes")]
     TooLong,
 }
+
+/// The version of everything in this file. Nodes of different versions do not talk.
+pub const VERSION: u8 = 4;
 
 /// The first frame of each side.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use super::peer::Garbled;
+use super::peer::{Garbled, MESSAGE_BYTES_MAX};
 use crate::planted::{self, Fault};
 
 /// Where a message has its version, a piece has this.
@@ -26,10 +26,6 @@ pub const PIECE_BYTES: usize = 128 * 1024;
 
 /// The longest frame that carries a piece.
 pub const PIECE_FRAME_BYTES: usize = HEAD_BYTES + PIECE_BYTES;
-
-/// The longest message, and the most that all unfinished messages of one stream may hold together, so that a
-/// peer that speaks nonsense cannot ask for memory.
-pub const MESSAGE_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// How many frames a message of this length takes.
 pub fn count(message_bytes: usize) -> usize {

@@ -76,6 +76,7 @@ mod rendezvous;
 mod reply;
 mod serve;
 mod server_list;
+mod service;
 
 pub use data_server::{DataServer, OpenError, config, limits};
 pub use proxy::{NamedTwice, Proxy};

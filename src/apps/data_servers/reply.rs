@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::body::{AskedKey, AskedPair};
-use super::face::{Everything, Seen, Servers, Trouble};
+use super::service::{Everything, Seen, Servers, Trouble};
 use crate::apps::data_servers::messages::{Answered, Fate, Given, KeysAdded, KeysDeleted};
 
 /// Names the servers whose pairs are not in a listing.

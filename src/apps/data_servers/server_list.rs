@@ -4,8 +4,8 @@
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::face::Servers;
 use super::rendezvous;
+use super::service::Servers;
 use crate::apps::data_servers::messages::{Datum, ServerList, Stamp};
 use crate::names::NodeId;
 

@@ -7,9 +7,8 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use crate::names::{Epoch, Key, Member, MemberId};
-use crate::node::commit::waiters::Stored;
-use crate::protocol::causality::{Payload, Record, VersionVector};
+use crate::names::{Dot, Epoch, Key, Member, MemberId};
+use crate::protocol::causality::{Payload, Record, Timestamp, VersionVector};
 use crate::protocol::placement::{LeftBehind, SlotSet, View};
 use crate::protocol::replication::{
     Ask, Closed, Confirm, Ending, Given, Kept, NoExchange, NoReturn, NotHere,
@@ -44,6 +43,16 @@ pub(crate) struct Round {
     pub target: Epoch,
     /// Another one whenever another change is followed, also when it was followed before.
     pub number: u64,
+}
+
+/// A write that is stored here.
+#[derive(Debug, Clone)]
+pub(crate) struct Stored {
+    pub dot: Dot,
+    pub timestamp: Timestamp,
+    pub created: bool,
+    /// How many replicas hold it durably, this one included.
+    pub replicas: u32,
 }
 
 /// Where the answer to a job goes.

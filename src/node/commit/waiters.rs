@@ -9,20 +9,10 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use crate::names::{Dot, Epoch, Log, MemberId};
-use crate::node::commit::job::Reply;
-use crate::protocol::causality::{Timestamp, VersionVector};
+use crate::names::{Epoch, Log, MemberId};
+use crate::node::commit::job::{Reply, Stored};
+use crate::protocol::causality::VersionVector;
 use crate::protocol::replication::{Progress, Step};
-
-/// A write that is stored here.
-#[derive(Debug, Clone)]
-pub(crate) struct Stored {
-    pub dot: Dot,
-    pub timestamp: Timestamp,
-    pub created: bool,
-    /// How many replicas hold it durably, this one included.
-    pub replicas: u32,
-}
 
 type Waiter = (Reply<Stored>, Stored);
 

@@ -4,9 +4,16 @@
 //! was called. A pasted IPPORT, a swapped port or a proxy leads to another node, which would answer for it.
 
 use crate::names::NodeId;
-use crate::node::peers::link::Unfit;
 use crate::planted::{self, Fault};
 use crate::wire::peer::Greeting;
+
+/// Why a peer that greets cannot be talked to.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{text}")]
+pub(crate) struct Unfit {
+    pub text: String,
+    pub is_other_cluster: bool,
+}
 
 /// Refuses a peer that greets by another name than the one that was called.
 pub(crate) fn check_name(called: &NodeId, ours: &Greeting, theirs: &Greeting) -> Result<(), Unfit> {

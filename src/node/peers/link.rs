@@ -15,7 +15,7 @@ use crate::config::millis;
 use crate::names::{MemberId, NodeId};
 use crate::net::{DialError, Dialer, Pipe};
 use crate::node::peers::CONNECT_LIMIT;
-use crate::node::peers::callee::check_name;
+use crate::node::peers::callee::{Unfit, check_name};
 use crate::node::peers::outbox::Outbox;
 use crate::node::runtime::signal::Signal;
 use crate::node::runtime::tasks::Tasks;
@@ -34,14 +34,6 @@ pub(crate) enum CallError {
     /// The process that was asked before is gone, and what it only remembered with it.
     #[error("the peer was restarted")]
     Rebooted,
-}
-
-/// Why a peer that greets cannot be talked to.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{text}")]
-pub(crate) struct Unfit {
-    pub text: String,
-    pub is_other_cluster: bool,
 }
 
 /// What the links need from the node: how it greets, what it stamps frames with, what it makes of those

@@ -21,9 +21,8 @@ use tokio::time::{Instant, timeout, timeout_at};
 use crate::config::millis;
 use crate::names::{Member, NodeId};
 use crate::net::Dialer;
-use crate::node::peers::link::{
-    CallError, Connection, Identity, Link, Pending, State, Unfit, dial, meet, open,
-};
+use crate::node::peers::callee::Unfit;
+use crate::node::peers::link::{CallError, Connection, Identity, Link, Pending, State, dial, meet, open};
 use crate::node::peers::outbox::Closed;
 use crate::node::runtime::signal::Signal;
 use crate::node::runtime::tasks::Tasks;

@@ -17,10 +17,12 @@ use tokio::time::{Instant, sleep, sleep_until};
 use crate::names::{Key, NodeId, PartitionId};
 use crate::node::peers::link::CallError;
 use crate::node::requests::outcome::{Found, Refusal, Written};
-use crate::node::requests::read::PATIENCE;
 use crate::node::{ASK_LIMIT, Node};
 use crate::protocol::causality::Payload;
 use crate::wire::peer::{Answer, Declined, Question};
+
+/// How long one replica waits for what it lacks before another is asked as well.
+pub(crate) const PATIENCE: Duration = Duration::from_millis(60);
 
 /// A peer that answered within this time is alive enough to be given a write without asking first.
 const FRESH: Duration = Duration::from_millis(20);

@@ -1,13 +1,10 @@
-//! What a node answers: the outcome of an operation on a key, and what it knows of its cluster.
+//! What a node answers: the outcome of an operation on a key.
 //!
 //! The edges turn these into status codes and bodies; nothing here knows of HTTP.
 
-use std::time::Duration;
-
-use crate::names::{ClusterId, Epoch, Incarnation, NodeId, PartitionId};
-use crate::node::time::clock_difference;
-use crate::node::view_change::view_request::ChangeProgress;
+use crate::names::{Epoch, NodeId, PartitionId};
 use crate::protocol::causality::{Payload, Record, Timestamp};
+use crate::protocol::replication::NotHere;
 use crate::wire::peer::Effect;
 
 /// A key that was found.
@@ -117,6 +114,13 @@ pub enum Refusal {
     AnswerTooLarge,
 }
 
+/// Why a write was not taken here, though it may be elsewhere.
+#[derive(Debug)]
+pub(crate) enum NotTaken {
+    NotHere(NotHere),
+    Refused(Refusal),
+}
+
 impl Refusal {
     /// The same from a node that can do it itself, once it has caught up.
     pub(crate) fn of_who_is_behind(self) -> Self {
@@ -165,75 +169,4 @@ fn starting_text(missing: &[NodeId], quarrel: &[String]) -> String {
     };
     let parts: Vec<String> = waits_for.into_iter().chain(quarrel.iter().cloned()).collect();
     parts.join("; ")
-}
-
-/// What part a node plays.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Role {
-    Replica(PartitionId),
-    Proxy,
-    /// In no view: waiting to be added.
-    Waiting,
-}
-
-/// What a node knows of itself and its cluster; before the first view, as `VIEW` would have it.
-#[derive(Debug, Clone)]
-pub struct Situation {
-    pub node: NodeId,
-    pub incarnation: Incarnation,
-    pub role: Role,
-    /// None until the first view is known.
-    pub cluster: Option<ClusterId>,
-    /// [`Epoch::NONE`] until the first view is active here.
-    pub epoch: Epoch,
-    /// K; none on a node that was started without and is in no view.
-    pub replicas: Option<u32>,
-    /// The nodes of each partition, by partition id.
-    pub partitions: Vec<Vec<NodeId>>,
-    pub proxies: Vec<NodeId>,
-    /// False while a slot that this node owns still lacks what it must have before it may answer.
-    pub ready: bool,
-    /// Why keys are not served, when they are not.
-    pub waiting_for: Option<Refusal>,
-    /// Peers that do not answer at the moment.
-    pub away: Vec<NodeId>,
-    /// Partitions no owner of which this node has a link to.
-    pub out_of_reach: Vec<PartitionId>,
-    /// Links are still being opened, or there are none at all though other nodes own every key.
-    pub is_cut_off: bool,
-    /// For how long writes have waited for the next view, if they do.
-    pub sealed_for: Option<Duration>,
-    /// Records resident here that have a value.
-    pub keys: u64,
-    /// Records that an earlier life of this node left behind, and that it is about to hand over.
-    pub left_behind: u64,
-    /// The owners refuse the records that this node kept or left behind: by the clocks they came too late.
-    pub is_too_late: bool,
-    /// Slots that became ready with nobody to take them from: their keys are gone.
-    pub slots_lost: u32,
-    /// Why writes are refused, when they are.
-    pub storage_failure: Option<String>,
-    /// Why this node does not trust its wall clock, when it does not.
-    pub clock_doubt: Option<String>,
-    /// Members whose wall clocks differ too much, and how many milliseconds ahead of this node's they are.
-    pub clocks_apart: Vec<(NodeId, i64)>,
-    /// The view change that is under way, if there is one.
-    pub change: Option<ChangeProgress>,
-}
-
-impl Situation {
-    /// Why keys are not served.
-    pub fn why_not(&self) -> Option<String> {
-        self.waiting_for.as_ref().map(Refusal::to_string)
-    }
-
-    /// What is wrong with the clocks, a sentence each; none if they agree.
-    pub fn clock_troubles(&self) -> Vec<String> {
-        let doubt = self.clock_doubt.iter();
-        let doubt = doubt.map(|doubt| format!("this node's wall clock is not trusted: {doubt}"));
-        let apart = self.clocks_apart.iter();
-        let apart =
-            apart.map(|(node, ahead_ms)| format!("{node} is {} this node", clock_difference(*ahead_ms)));
-        doubt.chain(apart).collect()
-    }
 }

@@ -7,15 +7,12 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
 use crate::names::Key;
-use crate::node::requests::forward::Round;
+use crate::node::requests::forward::{PATIENCE, Round};
 use crate::node::requests::outcome::{Found, Refusal};
 use crate::node::{ASK_LIMIT, Node};
 use crate::protocol::causality::Payload;
 use crate::protocol::replication::{NotHere, answer, may_read};
 use crate::wire::peer::Declined;
-
-/// How long one replica waits for what it lacks before another is asked as well.
-pub(crate) const PATIENCE: Duration = Duration::from_millis(60);
 
 /// How long to wait for news before all are asked again.
 pub(crate) const NEWS_PAUSE: Duration = Duration::from_millis(10);

@@ -6,7 +6,6 @@
 
 pub mod next;
 
-mod draft;
 #[cfg(test)]
 mod examples;
 mod moves;

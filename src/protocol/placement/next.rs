@@ -11,8 +11,8 @@
 use std::collections::BTreeSet;
 
 use super::View;
-use super::draft::Draft;
 use super::view::NODES_MAX;
+use super::view::ViewBuilder;
 use crate::names::{Incarnation, Member, NodeId, PartitionId};
 
 /// Why there is no next view with this change.
@@ -36,12 +36,12 @@ pub enum ChangeError {
 /// The same placement with the lives in which these nodes have come up. Members whose nodes are not
 /// listed are left out: they were removed while they came up.
 pub fn admit(view: &View, members: &[Member]) -> View {
-    let mut draft = successor(view);
-    for (node, incarnation) in &mut draft.nodes {
+    let mut builder = successor(view);
+    for (node, incarnation) in &mut builder.nodes {
         let born = members.iter().rfind(|member| member.node == *node);
         *incarnation = born.map(|member| member.incarnation).or(*incarnation);
     }
-    draft.finish()
+    builder.finish()
 }
 
 /// The view with one node more.
@@ -52,14 +52,16 @@ pub fn add(view: &View, member: &Member) -> Result<View, ChangeError> {
     if view.nodes().len() == NODES_MAX {
         return Err(ChangeError::Full);
     }
-    let mut draft = successor(view);
-    draft.nodes.push((member.node.clone(), Some(member.incarnation)));
+    let mut builder = successor(view);
+    builder
+        .nodes
+        .push((member.node.clone(), Some(member.incarnation)));
     if view.is_degraded() {
-        draft.partitions[0].insert(member.node.clone());
+        builder.partitions[0].insert(member.node.clone());
     } else {
-        gather(&mut draft);
+        gather(&mut builder);
     }
-    Ok(draft.finish())
+    Ok(builder.finish())
 }
 
 /// The view with one node less.
@@ -75,48 +77,48 @@ pub fn remove(view: &View, node: &NodeId) -> Result<View, ChangeError> {
     if is_member && view.members().count() == 1 {
         return Err(ChangeError::LastMember);
     }
-    let mut draft = successor(view);
-    draft.nodes.retain(|(listed, _)| listed != node);
+    let mut builder = successor(view);
+    builder.nodes.retain(|(listed, _)| listed != node);
     if let Some(partition) = view.partition_of_node(node) {
-        draft.partitions[partition.0 as usize].remove(node);
-        fill(&mut draft, partition);
+        builder.partitions[partition.0 as usize].remove(node);
+        fill(&mut builder, partition);
     }
-    Ok(draft.finish())
+    Ok(builder.finish())
 }
 
-fn successor(view: &View) -> Draft {
-    let mut draft = Draft::of(view);
-    draft.epoch = view.epoch.next();
-    draft
+fn successor(view: &View) -> ViewBuilder {
+    let mut builder = ViewBuilder::of(view);
+    builder.epoch = view.epoch.next();
+    builder
 }
 
 /// Makes a partition of the proxies if there are enough of them.
-fn gather(draft: &mut Draft) {
-    let proxies: BTreeSet<NodeId> = proxies(draft).into_iter().map(|(node, _)| node).collect();
-    if proxies.len() == draft.replicas as usize {
-        draft.table.add_partition(draft.partitions.len());
-        draft.partitions.push(proxies);
+fn gather(builder: &mut ViewBuilder) {
+    let proxies: BTreeSet<NodeId> = proxies(builder).into_iter().map(|(node, _)| node).collect();
+    if proxies.len() == builder.replicas as usize {
+        builder.table.add_partition(builder.partitions.len());
+        builder.partitions.push(proxies);
     }
 }
 
 /// Closes the gap that a lost replica left in its partition.
-fn fill(draft: &mut Draft, partition: PartitionId) {
+fn fill(builder: &mut ViewBuilder, partition: PartitionId) {
     let at = partition.0 as usize;
-    let proxies = proxies(draft);
+    let proxies = proxies(builder);
     // Who is up before who is listed first: a replica that has not come up holds no copy.
     let up = proxies.iter().find(|(_, incarnation)| incarnation.is_some());
     if let Some((proxy, _)) = up.or(proxies.first()) {
-        draft.partitions[at].insert(proxy.clone());
-    } else if draft.partitions.len() > 1 {
-        draft.table.dissolve(partition, draft.partitions.len());
-        draft.partitions.swap_remove(at);
+        builder.partitions[at].insert(proxy.clone());
+    } else if builder.partitions.len() > 1 {
+        builder.table.dissolve(partition, builder.partitions.len());
+        builder.partitions.swap_remove(at);
     }
     // Else it is the only partition, and goes on with fewer than K nodes.
 }
 
-fn proxies(draft: &Draft) -> Vec<(NodeId, Option<Incarnation>)> {
-    let placed: BTreeSet<&NodeId> = draft.partitions.iter().flatten().collect();
-    let unplaced = draft.nodes.iter().filter(|(node, _)| !placed.contains(node));
+fn proxies(builder: &ViewBuilder) -> Vec<(NodeId, Option<Incarnation>)> {
+    let placed: BTreeSet<&NodeId> = builder.partitions.iter().flatten().collect();
+    let unplaced = builder.nodes.iter().filter(|(node, _)| !placed.contains(node));
     unplaced.cloned().collect()
 }
 

@@ -6,10 +6,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::View;
-use super::draft::{Draft, partition_count};
 use super::removal::Removal;
 use super::table::SlotTable;
 use super::view::NODES_MAX;
+use super::view::{ViewBuilder, partition_count};
 use crate::names::{ClusterId, Epoch, Incarnation, Line, Member, MemberId, NodeId};
 
 /// Far beyond what changes can reach, and far enough from the end that counting on cannot overflow.
@@ -51,7 +51,7 @@ impl View {
         if !table.is_even(partitions.len()) {
             return Err(Inconsistent("the shares of two partitions differ"));
         }
-        let draft = Draft {
+        let builder = ViewBuilder {
             epoch: parts.epoch,
             forks: parts.forks,
             raised_ms: parts.raised_ms,
@@ -62,7 +62,7 @@ impl View {
             partitions,
             table,
         };
-        Ok(draft.finish())
+        Ok(builder.finish())
     }
 
     pub fn to_parts(&self) -> ViewParts {

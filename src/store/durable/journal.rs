@@ -27,26 +27,14 @@ use std::time::Duration;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::directory::sync_directory;
-use super::mark::Mark;
+use super::mark::{Mark, START_BYTES};
+use super::open_error::JournalError;
 
 const START: u8 = 1;
 const ITEM: u8 = 2;
 const END: u8 = 3;
 const CLEAR: u8 = 4;
 const TRAILER: &[u8] = b"FJL\x03";
-
-pub(super) const START_BYTES: usize = 13;
-/// An item without its key and value.
-pub(super) const ITEM_HEAD_BYTES: usize = 21;
-
-/// A journal that is damaged before its end.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum JournalError {
-    #[error("{} is damaged at byte {at}, and stored batches follow", path.display())]
-    Damaged { path: PathBuf, at: usize },
-    #[error(transparent)]
-    Io(#[from] io::Error),
-}
 
 /// Cuts the torn end off the newest journal and returns how many bytes of batches all of them hold.
 pub(super) fn mend(dir: &Path, mark: Option<Mark>) -> Result<u64, JournalError> {

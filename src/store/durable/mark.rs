@@ -7,15 +7,18 @@
 //! It stands in the lock file, because it is needed before the database is open. A store without one (an
 //! earlier version's, or one whose disk was full when it was created) gets it at the next start.
 
-use super::journal;
-
 /// The note that bears the mark: the first row of each batch.
 pub(super) const NOTE: &[u8] = b"!mark";
 
 const BYTES: usize = 16;
 
+/// The start of a batch in the journal, as `journal` draws it.
+pub(super) const START_BYTES: usize = 13;
+/// An item without its key and value.
+pub(super) const ITEM_HEAD_BYTES: usize = 21;
+
 /// Where the note's key stands in a batch.
-const KEY_AT: usize = journal::START_BYTES + journal::ITEM_HEAD_BYTES;
+const KEY_AT: usize = START_BYTES + ITEM_HEAD_BYTES;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Mark([u8; BYTES]);

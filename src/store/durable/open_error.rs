@@ -8,7 +8,6 @@ use std::path::{Path, PathBuf};
 use rustix::fs::statvfs;
 use rustix::io::Errno;
 
-use super::journal::JournalError;
 use crate::system;
 
 /// Why the store does not open. Nothing was changed on disk, except by what opened it before.
@@ -42,6 +41,15 @@ pub enum OpenError {
         dir = dir.display()
     )]
     Corrupt { dir: PathBuf, reason: String },
+}
+
+/// A journal that is damaged before its end.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum JournalError {
+    #[error("{} is damaged at byte {at}, and stored batches follow", path.display())]
+    Damaged { path: PathBuf, at: usize },
+    #[error(transparent)]
+    Io(#[from] io::Error),
 }
 
 impl OpenError {

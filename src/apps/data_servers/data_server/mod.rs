@@ -26,7 +26,8 @@ pub use self::open::{OpenError, config, limits};
 use self::shelf::{Shelf, ShelfError};
 use self::transactions::Transactions;
 use super::calls::{CALL_PATH, LIFE_HEADER, Link};
-use super::face::{self, Everything, Pairs, Seen, Servers, Trouble};
+use super::face;
+use super::service::{Everything, Pairs, Seen, Servers, Trouble};
 use crate::apps::data_servers::messages::{
     Answer, Ask, Call, Datum, Doomed, Fate, Known, Membership, Pair, Stamp,
 };

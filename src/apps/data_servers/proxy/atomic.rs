@@ -9,8 +9,8 @@ use tokio::time::Instant;
 
 use super::following::{Following, Unanswered};
 use super::{Proxy, ROUNDS_MAX, bytes_of, deadline};
-use crate::apps::data_servers::face::Trouble;
 use crate::apps::data_servers::messages::{Answer, Ask, Fate, Outcome, Pair, Staged, Transaction};
+use crate::apps::data_servers::service::Trouble;
 
 /// What is kept of the time for a set, for deciding when all have staged.
 const DECISION_TIME: Duration = Duration::from_millis(400);

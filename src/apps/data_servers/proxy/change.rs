@@ -11,9 +11,9 @@ use super::Proxy;
 use super::following::{Following, Unanswered, named_once};
 use super::met::Met;
 use crate::apps::data_servers::calls::NoAnswer;
-use crate::apps::data_servers::face::Trouble;
 use crate::apps::data_servers::messages::{Answer, Ask, Datum, Fate, Pair, ServerList, StoredPair};
 use crate::apps::data_servers::server_list::NoChange;
+use crate::apps::data_servers::service::Trouble;
 
 /// How long whoever changes the list waits for the keys to have moved; they go on moving afterwards.
 const MOVE_LIMIT: Duration = Duration::from_secs(60);

@@ -12,8 +12,8 @@ use tokio::time::Instant;
 use super::following::{Following, Unanswered};
 use super::told::{Expected, Told};
 use super::{Proxy, ROUNDS_MAX, deadline};
-use crate::apps::data_servers::face::{Everything, Trouble};
 use crate::apps::data_servers::messages::{Answer, Ask, Datum, Pair, ServerList, StoredPair, Transaction};
+use crate::apps::data_servers::service::{Everything, Trouble};
 
 /// What a server listed, page by page.
 #[derive(Default)]

@@ -11,9 +11,9 @@ use tokio::time::{Instant, sleep};
 use super::Proxy;
 use super::met::{Met, two_of_one};
 use crate::apps::data_servers::calls::NoAnswer;
-use crate::apps::data_servers::face::Trouble;
 use crate::apps::data_servers::messages::{Answer, Ask, Call, Datum, ServerList};
 use crate::apps::data_servers::server_list;
+use crate::apps::data_servers::service::Trouble;
 
 /// How long a server may take to say which list it follows.
 pub(super) const LOOK_LIMIT: Duration = Duration::from_millis(400);

@@ -23,8 +23,9 @@ use tokio::time::Instant;
 
 use self::following::{Following, LOOK_LIMIT, named_once};
 use super::calls::Link;
-use super::face::{self, Everything, Pairs, Seen, Servers, Trouble};
+use super::face;
 use super::server_list;
+use super::service::{Everything, Pairs, Seen, Servers, Trouble};
 use crate::apps::data_servers::messages::{Datum, Fate, Pair};
 
 /// What a request may take however many servers hang, beside the time that its bytes and pairs take.

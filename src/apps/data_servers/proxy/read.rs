@@ -8,8 +8,8 @@ use tokio::time::Instant;
 use super::following::{Following, Unanswered};
 use super::told::{Expected, Told};
 use super::{Proxy, ROUNDS_MAX, deadline};
-use crate::apps::data_servers::face::Seen;
 use crate::apps::data_servers::messages::{Answer, Ask, Datum, Known};
+use crate::apps::data_servers::service::Seen;
 
 /// One attempt to read all keys.
 struct Round<'a> {

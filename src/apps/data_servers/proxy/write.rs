@@ -9,8 +9,8 @@ use tokio::time::Instant;
 
 use super::following::{Following, Unanswered};
 use super::{Proxy, ROUNDS_MAX, bytes_of, deadline};
-use crate::apps::data_servers::face::Seen;
 use crate::apps::data_servers::messages::{Answer, Ask, Datum, Doomed, Fate, Pair};
+use crate::apps::data_servers::service::Seen;
 
 /// What is to become of keys; each is known by its place among them.
 enum Change {

@@ -11,8 +11,7 @@ use std::ops::Range;
 
 use tokio::time::Instant;
 
-use super::job::{After, Cleared, Job, NotStored, Round};
-use super::waiters::Stored;
+use super::job::{After, Cleared, Job, NotStored, Round, Stored};
 use crate::config::Limits;
 use crate::names::{Dot, Epoch, Key, Log, MemberId};
 use crate::node::identity::Me;

@@ -4,8 +4,7 @@
 use std::collections::BTreeSet;
 
 use super::{Decision, Draft};
-use crate::node::commit::job::{After, Job, NotStored, SeveralJob};
-use crate::node::commit::waiters::Stored;
+use crate::node::commit::job::{After, Job, NotStored, SeveralJob, Stored};
 use crate::node::requests::batch::may_do;
 use crate::protocol::causality::{Payload, Record, VersionVector};
 use crate::protocol::replication::{NotHere, answer, may_read};

@@ -8,78 +8,14 @@ use http::request::Parts;
 
 use super::accept::wanted_form;
 use super::error::ApiError;
+use super::operation::{Operation, Question};
 use super::parameters::{Parameters, media_type};
 use super::path::{decode_key, normalise};
 use super::routes::{Route, find};
-use super::{listing, meant, plain, several, view};
+use super::{batch, list, meant, plain, view};
 use crate::names::Key;
-use crate::node::ViewRequest;
-use crate::wire::peer::{self, Listing};
 
 const BYTES: &str = "application/octet-stream";
-
-/// What a client asks for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Operation {
-    Get {
-        key: Key,
-        payload: String,
-        form: Form,
-    },
-    Put {
-        key: Key,
-        value: Bytes,
-        payload: String,
-    },
-    Delete {
-        key: Key,
-        payload: String,
-    },
-    List {
-        listing: Listing,
-        payload: String,
-    },
-    Several {
-        operations: Vec<peer::Operation>,
-        payload: String,
-    },
-    PlainGet {
-        key: Key,
-    },
-    PlainSet {
-        key: Key,
-        value: Bytes,
-    },
-    UpdateView(ViewRequest),
-    Ask(Question),
-    Home,
-    Status,
-    Alive,
-    Ready {
-        verbose: bool,
-    },
-    /// Which methods a path takes.
-    Options {
-        allow: &'static str,
-    },
-}
-
-/// How the client wants a value.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Form {
-    Json,
-    Bytes,
-}
-
-/// The information endpoints.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Question {
-    PartitionId,
-    AllPartitionIds,
-    PartitionMembers(i64),
-    NodeDetails,
-    AllReplicas,
-}
 
 /// What the request asks for; values of more than `value_bytes_max` are refused.
 pub(super) fn parse(parts: &Parts, body: &Bytes, value_bytes_max: usize) -> Result<Operation, ApiError> {
@@ -121,7 +57,7 @@ pub(super) fn parse(parts: &Parts, body: &Bytes, value_bytes_max: usize) -> Resu
             // Of the body, no form is made: it is JSON whatever it says.
             let parameters = in_query(parts)?;
             meant::only(&parameters, &["causal_payload"], ApiError::BadRequest)?;
-            let (operations, payload) = several::parse(&parameters, body, value_bytes_max)?;
+            let (operations, payload) = batch::parse(&parameters, body, value_bytes_max)?;
             Ok(Operation::Several { operations, payload })
         }
         route => parse_question(route, parts, body),
@@ -213,7 +149,7 @@ fn bounded(value: Bytes, bytes_max: usize) -> Result<Bytes, ApiError> {
 fn parse_question(route: Route, parts: &Parts, body: &Bytes) -> Result<Operation, ApiError> {
     Ok(match route {
         Route::Keys => {
-            let (listing, payload) = listing::parse(&Parameters::read(parts, body)?)?;
+            let (listing, payload) = list::parse(&Parameters::read(parts, body)?)?;
             Operation::List { listing, payload }
         }
         Route::UpdateView => Operation::UpdateView(view::parse(&Parameters::read(parts, body)?)?),

@@ -3,11 +3,10 @@
 
 use bytes::Bytes;
 use http::Response;
-use http::header::{CONTENT_TYPE, HeaderValue};
-use serde::Serialize;
 
-use super::endpoint::Question;
 use super::error::ApiError;
+use super::operation::Question;
+use super::reply::{json, names, success};
 use super::routes::ENDPOINTS;
 use super::status::word;
 use super::view;
@@ -131,24 +130,6 @@ fn part(situation: &Situation) -> (String, i64) {
         Role::Proxy => ("proxy".into(), -1),
         Role::Waiting => ("waiting".into(), -1),
     }
-}
-
-pub(super) fn names(nodes: &[NodeId]) -> Vec<String> {
-    nodes.iter().map(NodeId::to_string).collect()
-}
-
-pub(super) fn success() -> String {
-    "success".into()
-}
-
-/// A reply of 200 with a body.
-pub fn json(body: &impl Serialize) -> Response<Bytes> {
-    let text = serde_json::to_vec(body).expect("these types always become JSON");
-    let mut reply = Response::new(Bytes::from(text));
-    reply
-        .headers_mut()
-        .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    reply
 }
 
 #[cfg(test)]

@@ -3,8 +3,9 @@
 use http::Request;
 
 use super::*;
+use crate::api::operation::Form;
 use crate::api::status::verdict;
-use crate::node::RequestKind;
+use crate::node::{RequestKind, ViewRequest};
 
 const VALUE_BYTES_MAX: usize = 10;
 

@@ -9,8 +9,9 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::error::{ApiError, JSON_ARRAY};
-use super::keys::{deleted_reply, found_reply, put_reply, read_payload, refused, with_payload};
+use super::keys::{deleted_reply, found_reply, put_reply, read_payload, refused};
 use super::parameters::Parameters;
+use super::reply::with_payload;
 use super::status::{MIXED, REPLACED, is_definite};
 use crate::names::Key;
 use crate::node::{ANSWER_BYTES_MAX, AllDone, Done, Node, Refusal, Room};

@@ -6,9 +6,10 @@ use bytes::Bytes;
 use http::Response;
 
 use super::error::ApiError;
-use super::keys::{read_payload, refused, with_payload};
+use super::keys::{read_payload, refused};
 use super::meant;
 use super::parameters::Parameters;
+use super::reply::with_payload;
 use crate::node::{Listed, Node, PAGE_KEYS_MAX, Refusal};
 use crate::wire::cursor::Cursor;
 use crate::wire::peer::{Item, Listing};

@@ -1,0 +1,71 @@
+//! What a client asks for, as the parser tells it: apart from the parser, because those who answer need no
+//! more than this.
+
+use bytes::Bytes;
+
+use crate::names::Key;
+use crate::node::ViewRequest;
+use crate::wire::peer::{self, Listing};
+
+/// What a client asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Operation {
+    Get {
+        key: Key,
+        payload: String,
+        form: Form,
+    },
+    Put {
+        key: Key,
+        value: Bytes,
+        payload: String,
+    },
+    Delete {
+        key: Key,
+        payload: String,
+    },
+    List {
+        listing: Listing,
+        payload: String,
+    },
+    Several {
+        operations: Vec<peer::Operation>,
+        payload: String,
+    },
+    PlainGet {
+        key: Key,
+    },
+    PlainSet {
+        key: Key,
+        value: Bytes,
+    },
+    UpdateView(ViewRequest),
+    Ask(Question),
+    Home,
+    Status,
+    Alive,
+    Ready {
+        verbose: bool,
+    },
+    /// Which methods a path takes.
+    Options {
+        allow: &'static str,
+    },
+}
+
+/// How the client wants a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    Json,
+    Bytes,
+}
+
+/// The information endpoints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Question {
+    PartitionId,
+    AllPartitionIds,
+    PartitionMembers(i64),
+    NodeDetails,
+    AllReplicas,
+}

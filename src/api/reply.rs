@@ -1,0 +1,141 @@
+//! How replies are written: a body of 200, the payload that goes with it, and an error, which is always JSON with
+//! the text under `error` and `msg` and a stable word under `code`.
+
+use bytes::Bytes;
+use http::Response;
+use http::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use serde::Serialize;
+
+use super::error::ApiError;
+use super::json::Object;
+use super::parameters::CAUSAL_PAYLOAD;
+use super::status::{Verdict, verdict};
+use crate::names::{NodeId, PartitionId};
+use crate::node::{Refusal, ViewRefusal};
+
+pub(super) fn names(nodes: &[NodeId]) -> Vec<String> {
+    nodes.iter().map(NodeId::to_string).collect()
+}
+
+pub(super) fn success() -> String {
+    "success".into()
+}
+
+/// A reply of 200 with a body.
+pub fn json(body: &impl Serialize) -> Response<Bytes> {
+    let text = serde_json::to_vec(body).expect("these types always become JSON");
+    let mut reply = Response::new(Bytes::from(text));
+    reply
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    reply
+}
+
+pub(super) fn with_payload(body: Bytes, content_type: &'static str, payload: &str) -> Response<Bytes> {
+    let mut reply = Response::new(body);
+    let headers = reply.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.insert(CAUSAL_PAYLOAD, payload_header(payload));
+    reply
+}
+
+/// The fields that the body of every error has.
+fn told(text: &str, code: &str) -> Object {
+    Object::with_room_for(2 * text.len())
+        .text("result", "error")
+        .text("error", text)
+        .text("msg", text)
+        .text("code", code)
+}
+
+impl Verdict {
+    /// The reply that tells a client of an error with this text.
+    pub fn tell(self, text: &str) -> Response<Bytes> {
+        self.reply(told(text, self.code).finish())
+    }
+
+    fn reply(self, body: Bytes) -> Response<Bytes> {
+        let mut reply = Response::new(body);
+        *reply.status_mut() = self.status;
+        let headers = reply.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        if let Some(seconds) = self.retry_after {
+            headers.insert(RETRY_AFTER, HeaderValue::from_static(seconds));
+        }
+        reply
+    }
+}
+
+impl ApiError {
+    /// The reply that tells the client.
+    pub fn into_reply(self) -> Response<Bytes> {
+        let verdict = verdict(&self);
+        let mut reply = verdict.reply(self.body(verdict.code));
+        let headers = reply.headers_mut();
+        match &self {
+            Self::BadMethod { allow, .. } => {
+                headers.insert(ALLOW, HeaderValue::from_static(allow));
+            }
+            Self::KeyNotFound { payload, .. } => {
+                headers.insert(CAUSAL_PAYLOAD, payload_header(payload));
+            }
+            _ => {}
+        }
+        reply
+    }
+
+    fn body(&self, code: &str) -> Bytes {
+        let mut object = told(&self.to_string(), code);
+        if let Some(partition) = self.partition() {
+            object = object.bare("partition_id", partition);
+        }
+        match self {
+            Self::KeyNotFound { payload, .. } => object = object.text("causal_payload", payload),
+            Self::Refused(Refusal::Starting { missing, .. }) => {
+                object = object.texts("missing", missing.iter().map(NodeId::as_str));
+            }
+            Self::View(refusal) => object = with_view_facts(object, refusal),
+            _ => {}
+        }
+        object.finish()
+    }
+
+    fn partition(&self) -> Option<PartitionId> {
+        match self {
+            Self::KeyNotFound { partition, .. }
+            | Self::Refused(
+                Refusal::Unavailable { partition }
+                | Refusal::Behind { partition }
+                | Refusal::UnknownOutcome { partition },
+            ) => Some(*partition),
+            _ => None,
+        }
+    }
+}
+
+/// What programs may want to know of a refused view change without reading its text.
+fn with_view_facts(object: Object, refusal: &ViewRefusal) -> Object {
+    let list = |object: Object, name, nodes: &[NodeId]| object.texts(name, nodes.iter().map(NodeId::as_str));
+    match refusal {
+        ViewRefusal::AlreadyMember { members, .. } | ViewRefusal::NotMember { members, .. } => {
+            list(object, "view", members)
+        }
+        ViewRefusal::NoMajority { silent } => list(object, "missing", silent),
+        ViewRefusal::WouldLoseData { slots, .. } => object.bare("slots", slots),
+        ViewRefusal::Unfinished { epoch, waits_for } => {
+            list(object.bare("epoch", epoch.number()), "waits_for", waits_for)
+        }
+        ViewRefusal::NotHere(_)
+        | ViewRefusal::Impossible(_)
+        | ViewRefusal::Unreachable { .. }
+        | ViewRefusal::OtherCluster { .. } => object,
+    }
+}
+
+/// A payload as a header; it has no character that a header refuses.
+pub(super) fn payload_header(payload: &str) -> HeaderValue {
+    HeaderValue::from_str(payload).expect("a payload is letters, digits, dots, dashes and underscores")
+}
+
+#[cfg(test)]
+mod tests;

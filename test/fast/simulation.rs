@@ -172,6 +172,10 @@ fn runs_that_showed_a_fault_once_are_clean() {
             "a removal that clocks noted decades off is forgotten by the next one, and what returns is refused",
         ),
         (
+            1_200_784,
+            "what was read of a record that a fast clock had stamped is refused by who has that record",
+        ),
+        (
             937_293,
             "who is in no view believes an owner to be away for ever, and hands over nothing to it",
         ),

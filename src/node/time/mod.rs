@@ -77,7 +77,8 @@ impl Me {
                 .view()
                 .is_some_and(|view| view.members().count() == 1)
         };
-        let is_known = timestamp <= self.clock.now(0);
+        // The payload of a read is one above what was read.
+        let is_known = timestamp <= self.clock.now(0).next();
         if is_known || is_below(self.trusted_wall_ms()) || is_below(self.wall_ms()) && is_alone() {
             return false;
         }
@@ -244,7 +245,30 @@ impl std::fmt::Display for Doubt {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::config::Limits;
+    use crate::names::Incarnation;
+    use crate::node::{Machine, World as _};
+    use crate::protocol::replication::Facts;
+
+    #[tokio::test]
+    async fn the_payload_of_a_read_is_no_further_in_the_future_than_what_was_read() {
+        let life = Member {
+            node: "n:1".parse().expect("is a node"),
+            incarnation: Incarnation {
+                started_ms: 1,
+                random: 1,
+            },
+        };
+        let me = Me::new(Facts::new(life), Arc::new(Machine), &Limits::default());
+        let stored = Timestamp::from_wall_ms(Machine.wall_ms() + 60 * 365 * 86_400_000);
+        assert!(me.is_from_the_future(stored));
+        me.clock.observe(stored);
+        let read = stored.next();
+        assert!(!me.is_from_the_future(read) && me.is_from_the_future(read.next()));
+    }
 
     #[test]
     fn a_difference_is_told_in_the_unit_that_fits() {

@@ -8,14 +8,13 @@ use tokio::time::{Instant, timeout};
 
 use super::Node;
 use super::commit::job::{Job, PushJob, Return};
+use super::outcome::{NotTaken, Refusal, declined};
 use super::peers::link::{Identity, hear};
 use super::peers::outbox::Outbox;
 use super::requests::dedup::Known as Request;
-use super::requests::outcome::{NotTaken, Refusal};
 use crate::names::{Dot, Key, Log, Member};
 use crate::net::Pipe;
 use crate::protocol::causality::Payload;
-use crate::protocol::replication::NotHere;
 use crate::protocol::view_change::Vote;
 use crate::wire::peer::{
     Answer, Body, Declined, Operation, Push, Question, decode_greeting, encode_frame, encode_greeting,
@@ -289,7 +288,7 @@ impl Node {
         let taken = match value {
             Some(value) => self.write_here(key, Some(value.into()), payload, began).await,
             None => {
-                self.delete_here(key, payload, super::requests::forward::PATIENCE, began)
+                self.delete_here(key, payload, crate::node::limits::PATIENCE, began)
                     .await
             }
         };
@@ -310,12 +309,4 @@ fn not_taken_answer(reason: NotTaken) -> Option<Answer> {
         NotTaken::Refused(_) => return None,
     };
     Some(Answer::Declined(declined))
-}
-
-pub(super) fn declined(not_here: &NotHere) -> Declined {
-    match not_here {
-        NotHere::NotOwner => Declined::NotOwner,
-        NotHere::NotReady => Declined::NotReady,
-        NotHere::EpochAhead(_) | NotHere::Missing(_) | NotHere::Sealed => Declined::Behind,
-    }
 }

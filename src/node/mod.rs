@@ -9,30 +9,53 @@
 //! The node knows nothing of HTTP, files or sockets: its world, network and disk are handed to it, which
 //! is how the simulator runs the very same code.
 
-mod claims;
-mod commit;
-mod identity;
+// tests of the whole, among peers that say what a test tells them
+#[cfg(test)]
+mod tests;
+
+// doors: how a node begins, what peers ask it, what it tells of itself
 mod inbound;
-mod peers;
-mod replication;
-mod requests;
-mod runtime;
 mod start;
 mod status;
-mod time;
+
+// what clients ask for | how the view changes
+mod requests;
 mod view_change;
 
+// claims: whether what a client depends on exists
+mod claims;
+
+// replication: exchanges and gossip, old disks, removals and tombstones whose time is over
+mod replication;
+
+// commit: the one place where state changes
+mod commit;
+
+// identity: what a node is to its peers, its clocks and published facts
+mod identity;
+
+// peers: the links
+mod peers;
+
+// runtime: tasks, the world, a signal
+mod runtime;
+
+// words: what all of them name
+mod limits;
+mod outcome;
+mod paging;
+mod time;
+
 use std::sync::Arc;
-use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 pub use self::commit::Committer;
+pub use self::outcome::{Done, Found, Refusal, Written};
 pub use self::requests::batch::AllDone;
 pub use self::requests::list::{Listed, PAGE_KEYS_MAX};
-pub use self::requests::outcome::{Done, Found, Refusal, Written};
 pub use self::requests::room::{ANSWER_BYTES_MAX, Room};
 pub use self::runtime::tasks::{Spawner, Tasks};
 pub use self::runtime::world::{Machine, World};
@@ -68,17 +91,6 @@ use crate::protocol::causality::{Payload, Record, Timestamp};
 use crate::protocol::replication::{Facts, Step};
 use crate::store::Resident;
 use crate::wire::peer::{Answer, Push, Question, Start};
-
-/// How long a peer may take for a question that needs no waiting at its side. After this the next owner
-/// is asked: a frozen node and a dead one must cost a client little.
-pub(crate) const ASK_LIMIT: Duration = Duration::from_millis(250);
-
-/// How long a writer waits for a sibling's acknowledgement.
-const PUSH_LIMIT: Duration = Duration::from_millis(300);
-
-/// The same for a writer whose patience is spent: it was held for a view, or waited for the disk. A
-/// sibling that answers at all answers within this, or is served by exchanges until it does.
-const LATE_PUSH_LIMIT: Duration = Duration::from_millis(100);
 
 /// A running node, as the edges hold it.
 #[derive(Debug)]
@@ -200,7 +212,7 @@ impl Node {
         deadline: Instant,
     ) {
         let (mut first, mut after) = (first, after);
-        for page in replication::exchange::pages(records) {
+        for page in paging::pages(records) {
             let next = first + page.len() as u64;
             self.push_page(facts, after, first, &page, deadline);
             (after, first) = (next - 1, next);

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use crate::names::{ClusterId, Epoch, Incarnation, NodeId, PartitionId};
 use crate::node::Node;
+use crate::node::outcome::Refusal;
 use crate::node::peers::ON_ITS_WAY_FOR;
-use crate::node::requests::outcome::Refusal;
 use crate::node::time::clock_difference;
 use crate::node::view_change::view_request::ChangeProgress;
 use crate::protocol::placement::View;

@@ -4,6 +4,8 @@
 //!
 //! The rules are tested too, by planted faults: a checker that finds nothing looks like clean sources.
 
+#[path = "floors/circles.rs"]
+mod circles;
 #[path = "floors/rules.rs"]
 mod rules;
 #[path = "floors/source.rs"]
@@ -11,6 +13,7 @@ mod source;
 
 use std::path::{Path, PathBuf};
 
+use circles::circles;
 use rules::{Drawings, LINES_MAX, faults};
 
 /// Every source file: its path, from `src/` on, and its text.
@@ -47,6 +50,33 @@ fn the_sources_keep_to_the_drawings() {
         .flat_map(|(path, text)| faults(&drawings, path, text))
         .collect();
     assert!(faults.is_empty(), "\n{}", faults.join("\n"));
+}
+
+#[test]
+fn no_files_name_each_other_in_a_circle() {
+    assert_eq!(circles(&sources()), std::collections::BTreeSet::new());
+}
+
+#[test]
+fn a_circle_of_imports_is_found_and_nothing_beside_it() {
+    let planted = |path: &str, text: &str| (path.to_owned(), text.to_owned());
+    let sources = [
+        planted(
+            "src/store/mod.rs",
+            "mod a; mod b; mod c; mod d; use self::a::A; pub struct S;",
+        ),
+        planted("src/store/a.rs", "use super::b::B; use super::S;"),
+        planted("src/store/b.rs", "use crate::store::{S, c::C};"),
+        planted("src/store/c.rs", "fn f() { super::a::A::new() }"),
+        planted("src/store/d.rs", "use super::a::A;"),
+        planted(
+            "src/store/e.rs",
+            "pub struct E;\n#[cfg(test)]\nmod tests { use crate::store::f; }",
+        ),
+        planted("src/store/f.rs", "use super::e::E;"),
+    ];
+    let found: Vec<String> = circles(&sources).into_iter().collect();
+    assert_eq!(found, ["src/store/a.rs", "src/store/b.rs", "src/store/c.rs"]);
 }
 
 #[test]

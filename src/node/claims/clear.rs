@@ -9,9 +9,9 @@ use tokio::time::{Instant, sleep};
 
 use crate::names::{Dot, Slot};
 use crate::node::Node;
-use crate::node::claims::vouch::VOUCH_LIMIT;
 use crate::node::claims::{Doubts, Told};
 use crate::node::commit::job::Cleared;
+use crate::node::limits::VOUCH_LIMIT;
 use crate::planted::{self, Fault};
 use crate::protocol::causality::{Record, VersionVector};
 use crate::protocol::replication::Facts;

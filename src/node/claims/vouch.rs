@@ -7,7 +7,6 @@
 //! (`clear`). Then a false entry leaves the record, and the payloads of those that read the record meanwhile.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
@@ -16,15 +15,12 @@ use tokio::time::{Instant, timeout_at};
 use crate::names::{Dot, Epoch, Log, Member};
 use crate::node::Node;
 use crate::node::claims::{Doubts, Told};
-use crate::node::replication::gossip::GOSSIP_LIMIT;
-use crate::node::requests::outcome::{NotTaken, Refusal};
+use crate::node::limits::{GOSSIP_LIMIT, VOUCH_LIMIT};
+use crate::node::outcome::{NotTaken, Refusal};
 use crate::planted::{self, Fault};
 use crate::protocol::causality::{Payload, VersionVector};
 use crate::protocol::replication::{Facts, NotHere, trimmed};
 use crate::wire::peer::{Answer, Question, Vouched};
-
-/// How long a request waits for members to vouch for its payload.
-pub(crate) const VOUCH_LIMIT: Duration = Duration::from_millis(100);
 
 /// A payload without entries that are known to be false.
 #[derive(Debug)]

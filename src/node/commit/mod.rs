@@ -22,11 +22,11 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep};
 
 use crate::names::{Epoch, MemberId, SLOTS};
+use crate::node::Node;
 use crate::node::commit::draft::{Decision, Draft};
 use crate::node::commit::job::{After, Job, NotStored, PushJob, SeveralStored, batches};
 use crate::node::commit::pace::rest_after;
-use crate::node::requests::forward::WRITE_LIMIT;
-use crate::node::{LATE_PUSH_LIMIT, Node, PUSH_LIMIT};
+use crate::node::limits::{HELD_LIMIT, LATE_PUSH_LIMIT, PARKED_LIMIT, PUSH_LIMIT, WRITE_LIMIT};
 use crate::planted::{self, Fault};
 use crate::protocol::causality::Record;
 use crate::protocol::replication::{Facts, NotHere, Unstable};
@@ -41,15 +41,8 @@ pub(crate) const QUEUE_JOBS: usize = 1024;
 /// Jobs in one batch at the most, so that a burst does not make the first of it wait for the last.
 const BATCH_JOBS: usize = 512;
 
-/// How long a push waits here for the number before it.
-const PARKED_LIMIT: Duration = Duration::from_millis(250);
-
 /// Pushes that wait here at the most; what does not fit comes by an exchange.
 const PARKED_MAX: usize = 256;
-
-/// How long a write waits here for the next view: a client is told within a second, whatever holds the
-/// change up.
-const HELD_LIMIT: Duration = Duration::from_millis(700);
 
 /// How long to wait before a batch of unknown fate is tried again.
 const RETRY_PAUSE: Duration = Duration::from_millis(200);

@@ -5,9 +5,8 @@ use tokio::time::sleep;
 use super::*;
 use crate::names::{Dot, Key};
 use crate::node::commit::job::WriteJob;
-use crate::node::peers::callee::rig::{
-    Actor, SOON, dot, first_view, idle, life, node_with, node_without_committer,
-};
+use crate::node::limits::{LATE_PUSH_LIMIT, PUSH_LIMIT, WRITE_LIMIT};
+use crate::node::tests::rig::{Actor, SOON, dot, first_view, idle, life, node_with, node_without_committer};
 use crate::protocol::causality::{Payload, Record, Timestamp, VersionVector};
 use crate::protocol::placement::next;
 use crate::wire::peer::Question;

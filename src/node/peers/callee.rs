@@ -35,12 +35,3 @@ pub(crate) fn check_name(called: &NodeId, ours: &Greeting, theirs: &Greeting) ->
         is_other_cluster: false,
     })
 }
-
-#[cfg(test)]
-mod callers;
-#[cfg(test)]
-mod changes;
-#[cfg(test)]
-pub(crate) mod rig;
-#[cfg(test)]
-mod tests;

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::millis;
 use crate::names::{MemberId, NodeId};
 use crate::net::{DialError, Dialer, Pipe};
-use crate::node::peers::CONNECT_LIMIT;
+use crate::node::limits::CONNECT_LIMIT;
 use crate::node::peers::callee::{Unfit, check_name};
 use crate::node::peers::outbox::Outbox;
 use crate::node::runtime::signal::Signal;

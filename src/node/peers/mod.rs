@@ -21,6 +21,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use crate::config::millis;
 use crate::names::{Member, NodeId};
 use crate::net::Dialer;
+use crate::node::limits::CONNECT_LIMIT;
 use crate::node::peers::callee::Unfit;
 use crate::node::peers::link::{CallError, Connection, Identity, Link, Pending, State, dial, meet, open};
 use crate::node::peers::outbox::Closed;
@@ -28,9 +29,6 @@ use crate::node::runtime::signal::Signal;
 use crate::node::runtime::tasks::Tasks;
 use crate::wire::peer::{Answer, Body, Greeting, Question, encode_frame};
 use crate::wire::pieces::count;
-
-/// A peer that does not take a connection in this time counts as unreachable.
-pub(crate) const CONNECT_LIMIT: Duration = Duration::from_millis(250);
 
 /// After a failed attempt, how long until the next one: nobody waits for a dead peer twice in a row.
 const REDIAL_PAUSE: Duration = Duration::from_millis(100);

@@ -12,6 +12,7 @@ use tokio::time::{Instant, sleep};
 use crate::names::{Epoch, Member, SLOTS, Slot};
 use crate::node::Node;
 use crate::node::commit::job::Round;
+use crate::node::paging::{PAGE_BYTES, Page, pages};
 use crate::node::peers::link::CallError;
 use crate::protocol::causality::Record;
 use crate::protocol::placement::SlotSet;
@@ -20,9 +21,6 @@ use crate::wire::peer::{Answer, CopyPlace, Declined, Question};
 
 /// How often siblings exchange when nothing hurries them.
 pub(crate) const EXCHANGE_PAUSE: Duration = Duration::from_secs(1);
-
-/// A page holds this much at the most, plus one record. It is stored in one commit, and writes wait behind it.
-const PAGE_BYTES: usize = 256 * 1024;
 
 /// The time for one page.
 const PAGE_LIMIT: Duration = Duration::from_secs(2);
@@ -40,9 +38,6 @@ pub(crate) enum ExchangeError {
     #[error("what came could not be stored")]
     NotStored,
 }
-
-/// Records that fit into one frame.
-type Page = Vec<Record>;
 
 /// Answers to exchanges whose later pages have not been fetched.
 #[derive(Debug, Default)]
@@ -75,20 +70,6 @@ impl Tickets {
     }
 }
 
-pub(crate) fn pages(records: Vec<Record>) -> Vec<Page> {
-    let mut pages = vec![Vec::new()];
-    let mut bytes = 0;
-    for record in records {
-        if bytes >= PAGE_BYTES {
-            pages.push(Vec::new());
-            bytes = 0;
-        }
-        bytes += record.as_block().len();
-        pages.last_mut().expect("begins with one page").push(record);
-    }
-    pages
-}
-
 impl Node {
     /// Exchanges with one sibling for as long as the epoch lasts: every second, and whenever its bell
     /// rings because it answers again or because somebody misses what it has. With a past owner of our
@@ -104,7 +85,7 @@ impl Node {
             let ask = self.me.facts().ask_steady();
             if let Err(reason) = self.exchange(&sibling, ask, None).await {
                 tracing::debug!(sibling = %sibling.node, %reason, "exchange failed");
-                sleep(crate::node::ASK_LIMIT / 5).await;
+                sleep(crate::node::limits::ASK_LIMIT / 5).await;
             }
             if !is_sibling && !self.me.facts().has_not_heard(sibling.id()) {
                 return;
@@ -196,7 +177,7 @@ impl Node {
             .iter()
             .fold(SlotSet::default(), |all, one| all.union(&one.slots));
         #[cfg(test)]
-        crate::node::requests::interleaved::happen_now();
+        crate::node::runtime::interleaved::happen_now();
         let asked = slots.intersection(&ours);
         let (records, next) = copied_page(&asked, from, |slot| self.resident.records_in(slot));
         // Slots that were dropped meanwhile were not empty.

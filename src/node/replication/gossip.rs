@@ -9,8 +9,9 @@ use parking_lot::Mutex;
 use tokio::time::{Instant, sleep};
 
 use crate::names::{Epoch, Member, MemberId, NodeId};
+use crate::node::Node;
 use crate::node::commit::job::Job;
-use crate::node::{Node, PUSH_LIMIT};
+use crate::node::limits::{GOSSIP_LIMIT, PUSH_LIMIT};
 use crate::planted::{self, Fault};
 use crate::protocol::causality::VersionVector;
 use crate::protocol::placement::LeftBehind;
@@ -29,8 +30,6 @@ const SPREAD_PAUSE: Duration = Duration::from_millis(2);
 
 /// How often a node is asked that no member is known of.
 const ABSENT_PAUSE: Duration = Duration::from_secs(2);
-
-pub(crate) const GOSSIP_LIMIT: Duration = Duration::from_millis(400);
 
 /// What members said that they are done with.
 #[derive(Debug, Default)]

@@ -1,22 +1,17 @@
-//! Whether this node's disk is the one that it left: asks those who may have seen it further, and remembers how
-//! far others were seen.
+//! Whether this node's disk is the one that it left: asks those who may have seen it further.
 //!
-//! What a greeting says is judged in `identity`; here are the memory, and the second after a start in which nothing is
-//! done until the others were asked.
+//! What a greeting says is judged in `identity`, which also remembers how far others were seen; here is the second after
+//! a start in which nothing is done until the others were asked.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use parking_lot::Mutex;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
-use crate::names::{Member, MemberId, NodeId};
 use crate::node::Node;
 use crate::node::commit::job::Job;
-use crate::protocol::replication::{Ending, Facts, Mark};
-use crate::wire::notes::Marks;
+use crate::protocol::replication::{Ending, Facts};
 use crate::wire::peer::Question;
 
 /// How long a node that starts asks the members before it serves: if nobody who could know answers, a lone
@@ -31,86 +26,6 @@ const PROOF_PAUSE: Duration = Duration::from_millis(50);
 
 /// How often it is stored how far others have come.
 const REMEMBER_PAUSE: Duration = Duration::from_secs(1);
-
-/// Earlier lives of one node that are remembered: the disk of an ended life can be put back.
-const LIVES_MAX: usize = 4;
-
-/// With so many remembered, no stranger is.
-const STRANGERS_MAX: usize = 1024;
-
-/// How far others have come.
-#[derive(Debug, Default)]
-pub(crate) struct Remembered(Mutex<State>);
-
-#[derive(Debug, Default)]
-struct State {
-    marks: Marks,
-    /// It differs from what is stored.
-    changed: bool,
-}
-
-impl Remembered {
-    /// What was stored.
-    pub(crate) fn recall(&self, marks: Marks) {
-        self.0.lock().marks = marks;
-    }
-
-    /// A frame of a member arrived, so that it has read our greeting and took no offence: only now may a later run
-    /// replace the one that is remembered. A greeting alone shows nothing, for the answer to it may be lost, and
-    /// what the member should have heard with it.
-    ///
-    /// Streams outlive views, so members that no view lists yet are remembered, too; but not any number of them.
-    pub(crate) fn note(&self, member: &Member, mark: Mark, is_listed: impl FnOnce() -> bool) {
-        let mut state = self.0.lock();
-        let is_full = state.marks.len() >= STRANGERS_MAX;
-        match state.marks.get_mut(member) {
-            Some(known) if (known.run, known.position) >= (mark.run, mark.position) => return,
-            Some(known) => *known = mark,
-            None if is_full && !is_listed() => return,
-            None => state.begin(member, mark),
-        }
-        state.changed = true;
-    }
-
-    /// How far the lives of a node have come.
-    pub(crate) fn of_node(&self, node: &NodeId) -> Vec<(MemberId, Mark)> {
-        let state = self.0.lock();
-        lives_of(&state.marks, node)
-            .map(|(life, mark)| (life.id(), *mark))
-            .collect()
-    }
-
-    /// The disk refused them.
-    fn are_not_stored(&self) {
-        self.0.lock().changed = true;
-    }
-
-    fn to_store(&self) -> Option<Marks> {
-        let mut state = self.0.lock();
-        std::mem::take(&mut state.changed).then(|| state.marks.clone())
-    }
-}
-
-impl State {
-    /// A life that was not heard of before; of the node's earlier ones, the last few are remembered.
-    fn begin(&mut self, life: &Member, mark: Mark) {
-        self.marks.insert(life.clone(), mark);
-        let lives: Vec<Member> = lives_of(&self.marks, &life.node)
-            .map(|(life, _)| life.clone())
-            .collect();
-        for old in lives.iter().rev().skip(LIVES_MAX) {
-            self.marks.remove(old);
-        }
-    }
-}
-
-/// The lives of a node, the oldest first.
-fn lives_of<'a>(
-    marks: &'a BTreeMap<Member, Mark>,
-    node: &'a NodeId,
-) -> impl Iterator<Item = (&'a Member, &'a Mark)> {
-    marks.iter().filter(move |(life, _)| life.node == *node)
-}
 
 impl Node {
     /// Asks at first whether this disk is the one that this life left; ends the life whenever somebody shows that

@@ -17,14 +17,14 @@ use tokio::time::{Instant, timeout, timeout_at};
 use crate::names::PartitionId;
 use crate::node::Node;
 use crate::node::claims::vouch::Vetted;
+use crate::node::commit::draft::several::may_do;
 use crate::node::commit::job::{Job, NotStored, SeveralJob};
+use crate::node::limits::{PATIENCE, STORE_LIMIT};
+use crate::node::outcome::{Done, Found, NotTaken, Refusal, Written};
 use crate::node::requests::forward::Forwarded;
-use crate::node::requests::forward::PATIENCE;
-use crate::node::requests::outcome::{Done, Found, NotTaken, Refusal, Written};
 use crate::node::requests::room::{Budget, Room};
-use crate::node::requests::write::STORE_LIMIT;
-use crate::protocol::causality::{Payload, VersionVector};
-use crate::protocol::replication::{Facts, NotHere, may_read, may_write, trimmed};
+use crate::protocol::causality::Payload;
+use crate::protocol::replication::{NotHere, trimmed};
 use crate::wire::peer::{Answer, Operation, Outcome, Question};
 
 /// What even a slow disk stores, when a great many come at once.
@@ -296,26 +296,6 @@ impl Node {
 /// How long a client waits for this node's own disk: longer, the more there is to store.
 fn store_limit(operations: usize) -> Duration {
     STORE_LIMIT + Duration::from_secs(1).mul_f64(operations as f64 / OPERATIONS_A_SECOND)
-}
-
-/// Whether all of them may be carried out here.
-pub(crate) fn may_do(
-    facts: &Facts,
-    stable: &VersionVector,
-    operations: &[Operation],
-    payload: &Payload,
-) -> Result<(), NotHere> {
-    for operation in operations {
-        let slot = operation.key().slot();
-        // A deletion must know whether the key exists.
-        if !matches!(operation, Operation::Put { .. }) {
-            may_read(facts, stable, slot, payload)?;
-        }
-        if !operation.is_read() {
-            may_write(facts, slot, payload.epoch)?;
-        }
-    }
-    Ok(())
 }
 
 fn done(outcome: Outcome, partition: PartitionId) -> Result<Done, Refusal> {

@@ -15,23 +15,12 @@ use futures_util::stream::FuturesUnordered;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::names::{Key, NodeId, PartitionId};
+use crate::node::Node;
+use crate::node::limits::{ANSWER_TIME, ASK_LIMIT, FRESH, PATIENCE, WRITE_LIMIT};
+use crate::node::outcome::{Found, Refusal, Written};
 use crate::node::peers::link::CallError;
-use crate::node::requests::outcome::{Found, Refusal, Written};
-use crate::node::{ASK_LIMIT, Node};
 use crate::protocol::causality::Payload;
 use crate::wire::peer::{Answer, Declined, Question};
-
-/// How long one replica waits for what it lacks before another is asked as well.
-pub(crate) const PATIENCE: Duration = Duration::from_millis(60);
-
-/// A peer that answered within this time is alive enough to be given a write without asking first.
-const FRESH: Duration = Duration::from_millis(20);
-
-/// How long a write may take in all before its outcome is called unknown.
-pub(crate) const WRITE_LIMIT: Duration = Duration::from_millis(900);
-
-/// What a client's write keeps of that for the way back, when no owner was found.
-const ANSWER_TIME: Duration = Duration::from_millis(150);
 
 /// One round of asking.
 #[derive(Debug)]

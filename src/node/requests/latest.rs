@@ -26,8 +26,8 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::names::{Epoch, Key, Member, NodeId};
 use crate::node::Node;
+use crate::node::outcome::{Found, Refusal, Written};
 use crate::node::peers::Knocked;
-use crate::node::requests::outcome::{Found, Refusal, Written};
 use crate::planted::{self, Fault};
 use crate::protocol::causality::Payload;
 use crate::protocol::replication::Facts;

@@ -8,7 +8,6 @@
 
 use std::borrow::Cow;
 use std::ops::Bound;
-use std::time::Duration;
 
 use futures_util::future::join_all;
 use tokio::sync::Semaphore;
@@ -16,9 +15,8 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::names::{Key, NodeId, PartitionId};
 use crate::node::Node;
-use crate::node::inbound::declined;
-use crate::node::requests::forward::PATIENCE;
-use crate::node::requests::outcome::Refusal;
+use crate::node::limits::{LIST_LIMIT, PATIENCE};
+use crate::node::outcome::{Refusal, declined};
 use crate::node::requests::room::Room;
 use crate::protocol::causality::{Payload, Record};
 use crate::protocol::placement::SlotSet;
@@ -37,9 +35,6 @@ const PART_BYTES_MIN: usize = 16 * 1024;
 /// How many records an owner looks at for a page. Records that it keeps for others, deleted keys and keys of
 /// slots that others are asked for are passed over, and no write is taken while it looks.
 const LOOKS_MAX: usize = 4 * PAGE_KEYS_MAX as usize;
-
-/// How long an owner may take for its part of a page.
-const LIST_LIMIT: Duration = Duration::from_millis(250);
 
 /// Pages that a node collects at once. Each costs every owner memory and a share of the stream that others use,
 /// so the rest of them wait; a page is collected within a few milliseconds.
@@ -236,7 +231,7 @@ impl Node {
             let (facts, stable) = (self.me.facts(), self.acks.stable());
             let trimmed = may_list(&facts, &stable, slots, payload)?;
             #[cfg(test)]
-            crate::node::requests::interleaved::happen_now();
+            crate::node::runtime::interleaved::happen_now();
             let mut look = Look::new(slots, listing, value_bytes);
             index.visit_from(look.begin(), |record| look.at(record));
             // Slots may have moved away, and been dropped, before their keys were looked at.
@@ -366,8 +361,8 @@ fn value_bytes_of_a_part(parts: usize) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::node::peers::callee::rig::{first_view, node_with};
     use crate::node::requests::room::Rooms;
+    use crate::node::tests::rig::{first_view, node_with};
     use crate::protocol::causality::Timestamp;
 
     fn item(key: &str) -> Item {

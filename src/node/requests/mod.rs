@@ -6,11 +6,8 @@
 pub(super) mod batch;
 pub(super) mod dedup;
 pub(super) mod forward;
-#[cfg(test)]
-pub(super) mod interleaved;
 pub(super) mod latest;
 pub(super) mod list;
-pub(super) mod outcome;
 pub(super) mod read;
 pub(super) mod room;
 pub(super) mod trim;

@@ -7,15 +7,13 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
 use crate::names::Key;
-use crate::node::requests::forward::{PATIENCE, Round};
-use crate::node::requests::outcome::{Found, Refusal};
-use crate::node::{ASK_LIMIT, Node};
+use crate::node::Node;
+use crate::node::limits::{ASK_LIMIT, NEWS_PAUSE, PATIENCE};
+use crate::node::outcome::{Found, Refusal};
+use crate::node::requests::forward::Round;
 use crate::protocol::causality::Payload;
 use crate::protocol::replication::{NotHere, answer, may_read};
 use crate::wire::peer::Declined;
-
-/// How long to wait for news before all are asked again.
-pub(crate) const NEWS_PAUSE: Duration = Duration::from_millis(10);
 
 /// A read that was answered here: found, or known not to exist.
 type ReadHere = Result<Found, Refusal>;
@@ -54,7 +52,7 @@ impl Node {
             let view = facts.view().ok_or(NotHere::NotOwner)?;
             let partition = view.partition_of_slot(slot);
             #[cfg(test)]
-            crate::node::requests::interleaved::happen_now();
+            crate::node::runtime::interleaved::happen_now();
             let record = self.resident.get(key.as_str());
             // This thread may have been preempted in between, for long enough to move the slot away: what it
             // found may be a dropped slot, or a part of an unfinished copy.

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 
-use crate::node::requests::outcome::Refusal;
+use crate::node::outcome::Refusal;
 
 /// The bytes that one answer shows of what was read, except for its last value: an answer to a read alone is
 /// never too large.

@@ -3,24 +3,20 @@
 //! are asked; by then most of them are stable.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use futures_util::future::join_all;
 use tokio::time::timeout;
 
 use crate::names::Member;
 use crate::node::Node;
-use crate::node::replication::gossip::GOSSIP_LIMIT;
-use crate::node::requests::outcome::{Found, Refusal, Written};
+use crate::node::limits::{GOSSIP_LIMIT, SHORTEN_LIMIT};
+use crate::node::outcome::{Found, Refusal, Written};
 use crate::protocol::causality::Payload;
 use crate::protocol::replication::trimmed;
 
 /// More entries than this are worth a question: with these, and what one answer may add, a payload stays
 /// under 100 characters.
 const ENTRIES_UNASKED: usize = 3;
-
-/// The client waits this long for a shorter payload; what it has is right as well.
-const SHORTEN_LIMIT: Duration = Duration::from_millis(20);
 
 impl Node {
     pub(crate) async fn shorten_found(&self, found: Result<Found, Refusal>) -> Result<Found, Refusal> {

@@ -10,17 +10,12 @@ use crate::names::{Key, PartitionId};
 use crate::node::Node;
 use crate::node::claims::vouch::Vetted;
 use crate::node::commit::job::{Job, NotStored, Stored, WriteJob};
-use crate::node::requests::forward::PATIENCE;
-use crate::node::requests::forward::{Forwarded, WRITE_LIMIT};
-use crate::node::requests::outcome::{NotTaken, Refusal, Written};
-use crate::node::requests::read::NEWS_PAUSE;
+use crate::node::limits::{NEWS_PAUSE, PATIENCE, STORE_LIMIT, WRITE_LIMIT};
+use crate::node::outcome::{NotTaken, Refusal, Written};
+use crate::node::requests::forward::Forwarded;
 use crate::protocol::causality::Payload;
 use crate::protocol::replication::{NotHere, trimmed};
 use crate::wire::peer::Declined;
-
-/// How long a client waits for this node's own disk, which may hang or be in doubt; the write may be stored
-/// later.
-pub(crate) const STORE_LIMIT: Duration = Duration::from_secs(2);
 
 impl Node {
     /// Stores a value for a client that depends on `payload`.

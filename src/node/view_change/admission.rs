@@ -6,7 +6,8 @@ use std::sync::Arc;
 use futures_util::future::join_all;
 
 use crate::names::Member;
-use crate::node::{ASK_LIMIT, Node};
+use crate::node::Node;
+use crate::node::limits::ASK_LIMIT;
 use crate::protocol::placement::{LeftBehind, View, next};
 use crate::protocol::view_change::Electorate;
 use crate::wire::peer::{Answer, Question};

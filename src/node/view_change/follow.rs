@@ -284,7 +284,7 @@ impl Node {
         }
         for _ in 0..ATTEMPTS {
             // Writes wait: a giver that is cut off from here must not cost the time of a page.
-            if !self.is_alive(&giver.node, crate::node::ASK_LIMIT).await {
+            if !self.is_alive(&giver.node, crate::node::limits::ASK_LIMIT).await {
                 tracing::info!(giver = %giver.node, "does not answer; what it has comes late");
                 continue;
             }

@@ -10,8 +10,9 @@ use parking_lot::Mutex;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::names::{ClusterId, Epoch, Incarnation, NodeId};
-use crate::node::requests::outcome::{Refusal, how_to_add};
-use crate::node::{ASK_LIMIT, Node};
+use crate::node::Node;
+use crate::node::limits::ASK_LIMIT;
+use crate::node::outcome::{Refusal, how_to_add};
 use crate::planted::{self, Fault};
 use crate::protocol::placement::{View, is_quorum_of};
 use crate::protocol::view_change::Electorate;

@@ -9,9 +9,10 @@ use futures_util::future::join_all;
 use tokio::time::{Instant, sleep};
 
 use crate::names::{Epoch, Member, NodeId};
+use crate::node::Node;
+use crate::node::limits::ASK_LIMIT;
 use crate::node::view_change::request::LOOK_PAUSE;
 use crate::node::view_change::view_request::{Preview, RequestKind, ViewRefusal, ViewRequest};
-use crate::node::{ASK_LIMIT, Node};
 use crate::protocol::placement::next::ChangeError;
 use crate::protocol::placement::{LeftBehind, Moves, SlotSet, View, next};
 use crate::wire::peer::{Answer, Question, Start};

@@ -10,8 +10,9 @@ use futures_util::stream::FuturesUnordered;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::names::{Epoch, Member, NodeId};
+use crate::node::Node;
 use crate::node::commit::handle::log_unstored;
-use crate::node::{ASK_LIMIT, Node};
+use crate::node::limits::ASK_LIMIT;
 use crate::protocol::placement::View;
 use crate::protocol::view_change::{Ballot, Electorate, Next, Proposal, Vote};
 use crate::wire::SharedView;

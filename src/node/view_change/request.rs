@@ -15,9 +15,10 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep};
 
 use crate::names::NodeId;
+use crate::node::Node;
+use crate::node::limits::ASK_LIMIT;
 use crate::node::view_change::propose::ProposeError;
 use crate::node::view_change::view_request::{Changed, RequestKind, ViewOutcome, ViewRefusal, ViewRequest};
-use crate::node::{ASK_LIMIT, Node};
 use crate::protocol::placement::View;
 use crate::protocol::view_change::Electorate;
 use crate::wire::peer::{Answer, Question};

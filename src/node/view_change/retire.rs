@@ -8,10 +8,11 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use crate::names::{Incarnation, Member, MemberId, NodeId};
+use crate::node::Node;
 use crate::node::commit::handle::log_unstored;
 use crate::node::commit::job::Return;
-use crate::node::replication::exchange::pages;
-use crate::node::{ASK_LIMIT, Node, PUSH_LIMIT};
+use crate::node::limits::{ASK_LIMIT, PUSH_LIMIT};
+use crate::node::paging::pages;
 use crate::protocol::causality::Record;
 use crate::protocol::placement::{LeftBehind, SlotSet, View};
 use crate::protocol::replication::{Confirm, Kept, NoReturn};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::names::{Epoch, NodeId, PartitionId};
-use crate::node::requests::outcome::Refusal;
+use crate::node::outcome::Refusal;
 use crate::protocol::placement::View;
 use crate::protocol::view_change::Phase;
 

@@ -185,7 +185,7 @@ impl Node {
         for node in ahead.chain(siblings) {
             let Ok(Answer::Met { known, .. }) = self
                 .peers
-                .call(&node, Question::Meet, crate::node::ASK_LIMIT)
+                .call(&node, Question::Meet, crate::node::limits::ASK_LIMIT)
                 .await
             else {
                 continue;

@@ -2,7 +2,7 @@
 //! it is true until the batch is stored.
 
 mod moves;
-mod several;
+pub(in crate::node) mod several;
 #[cfg(test)]
 mod tests;
 

@@ -7,7 +7,7 @@ use super::Draft;
 use crate::config::millis;
 use crate::names::{Epoch, Member, MemberId};
 use crate::node::commit::job::{NotStored, Return, Round};
-use crate::node::replication::exchange::pages;
+use crate::node::paging::pages;
 use crate::node::time::walls::Time;
 use crate::planted::{self, Fault};
 use crate::protocol::causality::{Record, Timestamp};

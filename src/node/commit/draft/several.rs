@@ -5,9 +5,8 @@ use std::collections::BTreeSet;
 
 use super::{Decision, Draft};
 use crate::node::commit::job::{After, Job, NotStored, SeveralJob, Stored};
-use crate::node::requests::batch::may_do;
 use crate::protocol::causality::{Payload, Record, VersionVector};
-use crate::protocol::replication::{NotHere, answer, may_read};
+use crate::protocol::replication::{Facts, NotHere, answer, may_read, may_write};
 use crate::wire::peer::{Effect, Operation, Outcome};
 
 /// What the client depends on after the operations so far.
@@ -109,4 +108,24 @@ impl Draft<'_> {
         });
         (outcome, Some(stored))
     }
+}
+
+/// Whether all of them may be carried out here.
+pub(crate) fn may_do(
+    facts: &Facts,
+    stable: &VersionVector,
+    operations: &[Operation],
+    payload: &Payload,
+) -> Result<(), NotHere> {
+    for operation in operations {
+        let slot = operation.key().slot();
+        // A deletion must know whether the key exists.
+        if !matches!(operation, Operation::Put { .. }) {
+            may_read(facts, stable, slot, payload)?;
+        }
+        if !operation.is_read() {
+            may_write(facts, slot, payload.epoch)?;
+        }
+    }
+    Ok(())
 }

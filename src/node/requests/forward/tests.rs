@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::*;
-use crate::node::peers::callee::rig::{Actor, first_view, idle, life, node_with};
+use crate::node::tests::rig::{Actor, first_view, idle, life, node_with};
 
 /// The ids under which a write was given to owners, and what became of it. The first of the two owners breaks
 /// the stream when it is given a write, or refuses it.

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::*;
 use crate::names::Dot;
-use crate::node::peers::callee::rig::{Actor, SOON, dot, first_view, idle, life, node_with};
+use crate::node::tests::rig::{Actor, SOON, dot, first_view, idle, life, node_with};
 use crate::protocol::causality::VersionVector;
 use crate::protocol::replication::Closed;
 

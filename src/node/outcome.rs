@@ -5,7 +5,7 @@
 use crate::names::{Epoch, NodeId, PartitionId};
 use crate::protocol::causality::{Payload, Record, Timestamp};
 use crate::protocol::replication::NotHere;
-use crate::wire::peer::Effect;
+use crate::wire::peer::{Declined, Effect};
 
 /// A key that was found.
 #[derive(Debug, Clone)]
@@ -169,4 +169,13 @@ fn starting_text(missing: &[NodeId], quarrel: &[String]) -> String {
     };
     let parts: Vec<String> = waits_for.into_iter().chain(quarrel.iter().cloned()).collect();
     parts.join("; ")
+}
+
+/// What a peer is told that asked for what is not to be had here.
+pub(crate) fn declined(not_here: &NotHere) -> Declined {
+    match not_here {
+        NotHere::NotOwner => Declined::NotOwner,
+        NotHere::NotReady => Declined::NotReady,
+        NotHere::EpochAhead(_) | NotHere::Missing(_) | NotHere::Sealed => Declined::Behind,
+    }
 }

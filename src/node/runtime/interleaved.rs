@@ -12,7 +12,7 @@ use futures_util::future::BoxFuture;
 use crate::config::{Config, StoreKind};
 use crate::names::{ClusterId, Dot, Epoch, Incarnation, Key, Log, Member, NodeId, Slot};
 use crate::net::{DialError, Dialer, Pipe};
-use crate::node::requests::outcome::{Found, Refusal};
+use crate::node::outcome::{Found, Refusal};
 use crate::node::*;
 use crate::protocol::causality::VersionVector;
 use crate::protocol::placement::{SlotSet, View, next};

@@ -11,9 +11,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::walls::Time;
 use crate::config::millis;
 use crate::names::{Epoch, Member, MemberId};
-use crate::node::time::walls::Time;
 use crate::protocol::placement::LeftBehind;
 use crate::protocol::replication::Facts;
 use crate::wire::peer::Counted;

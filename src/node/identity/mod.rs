@@ -1,6 +1,9 @@
 //! What a node is to its peers: its greeting, its clock, its published facts, and what it hears between
 //! the lines of their frames.
 
+mod clocks;
+mod marks;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,14 +14,14 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use self::marks::PeerMarks;
 use crate::config::{Limits, millis};
 use crate::names::{ClusterId, Epoch, Member, MemberId, NodeId};
 use crate::node::peers::callee::Unfit;
 use crate::node::peers::link::Identity;
-use crate::node::replication::ages::Ages;
-use crate::node::replication::proof::Remembered;
 use crate::node::runtime::signal::Signal;
 use crate::node::runtime::world::World;
+use crate::node::time::ages::Ages;
 use crate::node::time::walls::{Reading, Walls};
 use crate::planted::{self, Fault};
 use crate::protocol::causality::{Clock, Timestamp};
@@ -52,7 +55,7 @@ pub(crate) struct Me {
     /// How long removals have counted.
     pub(crate) ages: Mutex<Ages>,
     /// How far others have come.
-    pub(crate) marks: Remembered,
+    pub(crate) marks: PeerMarks,
     /// Rings when a member has seen this one further than its disk knows.
     pub(crate) disk_is_old: Notify,
     /// That member: it knows later views than the disk.
@@ -84,7 +87,7 @@ impl Me {
             newer: Mutex::default(),
             heard_newer: Notify::new(),
             ages: Mutex::default(),
-            marks: Remembered::default(),
+            marks: PeerMarks::default(),
             disk_is_old: Notify::new(),
             witness: Mutex::default(),
             returns: Mutex::default(),

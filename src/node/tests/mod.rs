@@ -1,0 +1,6 @@
+//! A whole node among peers that greet and answer as a test tells them.
+
+mod callee;
+mod callers;
+mod changes;
+pub(super) mod rig;

@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-use crate::client::{Change, Client};
+use crate::client::Client;
 use crate::telemetry;
+use crate::wire::public::Progress as Change;
 
 /// Often enough to look alive, seldom enough to cost the node nothing.
 const POLL: Duration = Duration::from_millis(200);

@@ -2,17 +2,17 @@
 
 use super::arguments::Status as Arguments;
 use super::{client, progress};
-use crate::client::Status;
 use crate::node::clock_difference;
 use crate::terminal::{Failure, Verdict, output};
+use crate::wire::public::{ClockApart, Status};
 
 pub async fn status(arguments: Arguments) -> Result<Verdict, Failure> {
     let asking = arguments.asking;
-    let status = client(&asking.node).status().await?;
+    let reply = client(&asking.node).status_reply().await?;
     if asking.json {
-        output::print_json(&status.body)?;
+        output::print_json(&reply.body)?;
     } else {
-        output::print_line(&picture(&status))?;
+        output::print_line(&picture(&reply.read()?))?;
     }
     Ok(Verdict::Done)
 }
@@ -70,14 +70,14 @@ fn troubles(status: &Status) -> impl Iterator<Item = String> {
     let waiting = status
         .waiting_for
         .as_ref()
-        .map(|why| format!("not serving keys: {why}"));
+        .map(|why| format!("not serving keys: {}", why.error));
     let storage = status
         .storage_failure
         .as_ref()
         .map(|why| format!("refusing writes: {why}"));
     let doubt = status.clock_doubt.as_ref();
     let doubt = doubt.map(|why| format!("not trusting the wall clock of {}: {why}", status.node));
-    let apart = status.clocks_apart.iter().map(|(node, ahead_ms)| {
+    let apart = status.clocks_apart.iter().map(|ClockApart { node, ahead_ms }| {
         let apart = clock_difference(*ahead_ms);
         format!("the clock of {node} is {apart} that of {}", status.node)
     });
@@ -106,55 +106,42 @@ fn troubles(status: &Status) -> impl Iterator<Item = String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::client::Change;
-
-    fn five_nodes() -> Status {
-        let nodes = |list: &[&str]| list.iter().map(ToString::to_string).collect::<Vec<_>>();
-        Status {
-            node: "n1:1".into(),
-            role: "replica".into(),
-            partition_id: 0,
-            epoch: 1,
-            k: Some(2),
-            partitions: vec![nodes(&["n1:1", "n2:1"]), nodes(&["n3:1", "n4:1"])],
-            proxies: nodes(&["n5:1"]),
-            ready: true,
-            waiting_for: None,
-            away: nodes(&["n4:1"]),
-            keys: 3,
-            left_behind: 0,
-            slots_lost: 0,
-            storage_failure: None,
-            clock_doubt: None,
-            clocks_apart: vec![],
-            change: None,
-            body: serde_json::Value::Null,
-        }
-    }
+    use crate::wire::public::{Progress, Reason};
 
     #[test]
     fn a_cluster_is_a_headline_and_a_row_a_node() {
         let expected = "\
-view 1, K=2: 2 partitions, 1 proxy; 3 keys here; seen by n1:1
+view 4, K=2: 2 partitions, 1 proxy; 3 keys here; seen by a:1
  PARTITION  NODE  STATE
- 0          n1:1  here
- 0          n2:1
- 1          n3:1
- 1          n4:1  away
- proxy      n5:1";
-        assert_eq!(picture(&five_nodes()), expected);
+ 0          a:1   here
+ 0          b:1
+ 1          c:1
+ 1          d:1   away
+ proxy      e:1";
+        let status = Status {
+            away: vec!["d:1".into()],
+            ..Status::example()
+        };
+        assert_eq!(picture(&status), expected);
     }
 
     #[test]
     fn troubles_are_said() {
-        let mut status = five_nodes();
+        let mut status = Status::example();
         status.ready = false;
-        status.waiting_for = Some("missing: n2:1".into());
+        status.waiting_for = Some(Reason {
+            code: "starting".into(),
+            error: "missing: b:1".into(),
+        });
         status.storage_failure = Some("disk full".into());
         status.slots_lost = 4;
         status.clock_doubt = Some("it jumped".into());
-        status.clocks_apart = vec![("n2:1".into(), 7_200_900), ("n3:1".into(), -5_000)];
-        status.change = Some(Change {
+        let apart = |node: &str, ahead_ms| ClockApart {
+            node: node.into(),
+            ahead_ms,
+        };
+        status.clocks_apart = vec![apart("b:1", 7_200_900), apart("c:1", -5_000)];
+        status.change = Some(Progress {
             epoch: 2,
             phase: "copy".into(),
             waits_for: vec![],
@@ -165,12 +152,12 @@ view 1, K=2: 2 partitions, 1 proxy; 3 keys here; seen by n1:1
         let text = picture(&status);
         for part in [
             "here, not ready",
-            "not serving keys: missing: n2:1",
+            "not serving keys: missing: b:1",
             "refusing writes: disk full",
             "4 slots",
-            "not trusting the wall clock of n1:1: it jumped",
-            "the clock of n2:1 is 2 h ahead of that of n1:1",
-            "the clock of n3:1 is 5 s behind that of n1:1",
+            "not trusting the wall clock of a:1: it jumped",
+            "the clock of b:1 is 2 h ahead of that of a:1",
+            "the clock of c:1 is 5 s behind that of a:1",
             "the view is changing: epoch 2: copy, 3 keys moved",
         ] {
             assert!(text.contains(part), "{part:?} in {text}");
@@ -185,11 +172,11 @@ view 1, K=2: 2 partitions, 1 proxy; 3 keys here; seen by n1:1
             k: None,
             epoch: 0,
             keys: 0,
-            ..five_nodes()
+            ..Status::example()
         };
         assert_eq!(
             picture(&status),
-            "view 0, K unknown: 0 partitions, 0 proxies; 0 keys here; seen by n1:1"
+            "view 0, K unknown: 0 partitions, 0 proxies; 0 keys here; seen by a:1"
         );
     }
 }

@@ -3,12 +3,11 @@
 use super::arguments::{Asking, View as Arguments, ViewCommand};
 use super::progress::Progress;
 use super::{client, progress};
-use crate::client::{
-    Client, ClientError, Layout, Preview, Status, Updated, ViewChange, ViewChangeKind, ViewChanged,
-};
+use crate::client::{Client, ClientError, ViewChange, ViewChangeKind, ViewChanged};
 use crate::names::{NodeId, SLOTS};
 use crate::telemetry;
 use crate::terminal::{Failure, Verdict, output};
+use crate::wire::public::{Status, ViewLayout, ViewPreview, ViewUpdated};
 
 pub async fn view(arguments: Arguments) -> Result<Verdict, Failure> {
     let Arguments { asking, command } = arguments;
@@ -24,11 +23,11 @@ pub async fn view(arguments: Arguments) -> Result<Verdict, Failure> {
 }
 
 async fn show(asking: &Asking) -> Result<Verdict, Failure> {
-    let status = client(&asking.node).status().await?;
+    let reply = client(&asking.node).status_reply().await?;
     if asking.json {
-        output::print_json(&status.body)?;
+        output::print_json(&reply.body)?;
     } else {
-        output::print_line(&picture(&status))?;
+        output::print_line(&picture(&reply.read()?))?;
     }
     Ok(Verdict::Done)
 }
@@ -36,7 +35,7 @@ async fn show(asking: &Asking) -> Result<Verdict, Failure> {
 async fn change(asking: &Asking, change: &ViewChange) -> Result<Verdict, Failure> {
     let client = client(&asking.node);
     // Whoever answers this is asked for the change first, and for how far it is.
-    client.status().await?;
+    client.status_reply().await?;
     let outcome = if change.dry_run {
         client.change_view(change).await
     } else {
@@ -53,17 +52,15 @@ async fn change(asking: &Asking, change: &ViewChange) -> Result<Verdict, Failure
         printed(is_done, output::print_json(body))?;
     }
     let changed = outcome.map_err(failure)?;
-    if let ViewChanged::Changed(Updated {
-        warning: Some(warning),
-        ..
-    }) = &changed
+    if let ViewChanged::Changed(updated, _) = &changed
+        && let Some(warning) = &updated.warning
     {
         telemetry::say(&format!("causeway: {warning}"));
     }
     if !asking.json {
         let text = match &changed {
-            ViewChanged::Changed(updated) => sentence(&change.node, updated),
-            ViewChanged::Preview(preview) => preview_text(preview),
+            ViewChanged::Changed(updated, _) => sentence(&change.node, updated),
+            ViewChanged::Preview(preview, _) => preview_text(preview),
         };
         printed(!change.dry_run, output::print_line(&text))?;
     }
@@ -103,7 +100,7 @@ fn failure(error: ClientError) -> Failure {
 }
 
 /// `10.0.0.25:8080 is a replica of partition 2; 3 partitions, epoch 4`
-fn sentence(node: &NodeId, updated: &Updated) -> String {
+fn sentence(node: &NodeId, updated: &ViewUpdated) -> String {
     let place = match updated.partition_id {
         None => "is removed".to_owned(),
         Some(-1) => "is a proxy".to_owned(),
@@ -113,8 +110,7 @@ fn sentence(node: &NodeId, updated: &Updated) -> String {
         1 => "1 partition".to_owned(),
         many => format!("{many} partitions"),
     };
-    let epoch = updated.epoch.map(|epoch| format!(", epoch {epoch}"));
-    format!("{node} {place}; {partitions}{}", epoch.unwrap_or_default())
+    format!("{node} {place}; {partitions}, epoch {}", updated.epoch)
 }
 
 /// The view as a person reads it: a line on it, its partitions, a change that is under way.
@@ -139,14 +135,14 @@ fn picture(status: &Status) -> String {
             .as_ref()
             .map(|change| format!("it is changing: {}", progress::sentence(change))),
     );
-    parts.extend(status.waiting_for.clone());
+    parts.extend(status.waiting_for.as_ref().map(|why| why.error.clone()));
     parts.join("\n")
 }
 
 /// Both views side by side, and what lies between them.
-fn preview_text(preview: &Preview) -> String {
+fn preview_text(preview: &ViewPreview) -> String {
     let mut table = output::table(&["PARTITION", "BEFORE", "AFTER"]);
-    let Preview { before, after, .. } = preview;
+    let ViewPreview { before, after, .. } = preview;
     for id in 0..before.partitions.len().max(after.partitions.len()) {
         table.add_row([id.to_string(), members(before, id), members(after, id)]);
     }
@@ -169,7 +165,7 @@ fn preview_text(preview: &Preview) -> String {
     lines.join("\n")
 }
 
-fn members(layout: &Layout, id: usize) -> String {
+fn members(layout: &ViewLayout, id: usize) -> String {
     layout
         .partitions
         .get(id)
@@ -185,31 +181,22 @@ fn joined(nodes: &[String]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use http::Response;
-    use serde_json::{Value, json};
-
     use super::*;
-    use crate::client::{Change, Reply};
-
-    fn reply() -> Reply {
-        Reply {
-            node: "a:1".parse().expect("is a node"),
-            status: Response::new(()).status(),
-            body: Value::Null,
-        }
-    }
+    use crate::wire::public::{Progress as Change, Reason};
 
     fn nodes(names: &[&str]) -> Vec<String> {
         names.iter().map(ToString::to_string).collect()
     }
 
-    fn updated(partition_id: Option<i64>, number_of_partitions: i64) -> Updated {
-        Updated {
+    fn updated(partition_id: Option<i64>, number_of_partitions: u32) -> ViewUpdated {
+        ViewUpdated {
+            result: "success".into(),
             partition_id,
             number_of_partitions,
-            epoch: Some(4),
+            role: None,
+            epoch: 4,
+            slots_given_up: None,
             warning: None,
-            reply: reply(),
         }
     }
 
@@ -231,22 +218,6 @@ mod tests {
     #[test]
     fn a_view_is_its_partitions_and_proxies_and_what_becomes_of_them() {
         let mut status = Status {
-            node: "a:1".into(),
-            role: "replica".into(),
-            partition_id: 0,
-            epoch: 4,
-            k: Some(2),
-            partitions: vec![nodes(&["a:1", "b:1"]), nodes(&["c:1", "d:1"])],
-            proxies: nodes(&["e:1"]),
-            ready: true,
-            waiting_for: None,
-            away: vec![],
-            keys: 0,
-            left_behind: 0,
-            slots_lost: 0,
-            storage_failure: None,
-            clock_doubt: None,
-            clocks_apart: vec![],
             change: Some(Change {
                 epoch: 5,
                 phase: "copy".into(),
@@ -255,7 +226,7 @@ mod tests {
                 keys_to_go: 4,
                 for_ms: 200,
             }),
-            body: json!(null),
+            ..Status::example()
         };
         let table = "\
 epoch 4, K=2; seen by a:1
@@ -267,25 +238,29 @@ it is changing: epoch 5: copy, 3 keys moved, 4 to go, 0.2 s";
         assert_eq!(picture(&status), table);
         (status.k, status.epoch, status.change) = (None, 0, None);
         (status.partitions, status.proxies) = (vec![], vec![]);
-        status.waiting_for = Some("in no view".into());
+        status.waiting_for = Some(Reason {
+            code: "not_in_view".into(),
+            error: "in no view".into(),
+        });
         assert_eq!(picture(&status), "epoch 0, K unknown; seen by a:1\nin no view");
     }
 
     #[test]
     fn a_preview_shows_both_views_side_by_side() {
-        let preview = Preview {
-            before: Layout {
+        let preview = ViewPreview {
+            result: "success".into(),
+            dry_run: true,
+            before: ViewLayout {
                 partitions: vec![nodes(&["a:1", "b:1"])],
                 proxies: nodes(&["c:1"]),
             },
-            after: Layout {
+            after: ViewLayout {
                 partitions: vec![nodes(&["a:1", "b:1"]), nodes(&["c:1", "d:1"])],
                 proxies: vec![],
             },
             slots_moved: 8192,
             keys_moved: 17,
             slots_given_up: 0,
-            reply: reply(),
         };
         let expected = "
  PARTITION  BEFORE    AFTER

@@ -53,8 +53,7 @@ impl Client {
         );
         let request = request(Method::GET, &path, session, Bytes::new());
         let reply = go_on(self.read(&request).await?, session)?;
-        let page: KeyPage =
-            serde_json::from_value(reply.body.clone()).map_err(|error| reply.garbled(error))?;
+        let page: KeyPage = reply.read()?;
         let mut items = Vec::new();
         for key in page.keys.unwrap_or_default() {
             items.push((key, None));

@@ -20,8 +20,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 pub use many::{OperationDone, Page, PageAsked};
 pub use reply::{Found, Reply, Written};
 pub use session::{PAYLOAD_CHARS_MAX, Session, SessionError};
-pub use status::{Change, Status};
-pub use view::{Layout, Preview, Updated, ViewChange, ViewChangeKind, ViewChanged};
+pub use view::{ViewChange, ViewChangeKind, ViewChanged};
 
 use crate::names::{Key, NodeId};
 use crate::net::http_client::{HttpClient, SendError};

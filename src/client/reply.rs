@@ -4,6 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::{Response, StatusCode};
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::ClientError;
@@ -25,6 +26,11 @@ impl Reply {
             status: response.status(),
             body: serde_json::from_slice(response.body()).unwrap_or(Value::Null),
         }
+    }
+
+    /// The body as one of the types that the server writes.
+    pub fn read<T: DeserializeOwned>(&self) -> Result<T, ClientError> {
+        T::deserialize(&self.body).map_err(|error| self.garbled(error))
     }
 
     /// A text in the body.

@@ -251,9 +251,9 @@ fn view_change(kind: ViewChangeKind, dry_run: bool) -> ViewChange {
 
 #[tokio::test]
 async fn view_changes_are_asked_for_and_their_replies_are_read() {
-    let added = r#"{"partition_id":-1,"number_of_partitions":2,"role":"proxy","epoch":5}"#;
-    let removed = r#"{"number_of_partitions":1,"warning":"gone"}"#;
-    let previewed = r#"{"dry_run":true,"before":{"partitions":[["a:1"]],"proxies":[]},
+    let added = r#"{"result":"success","partition_id":-1,"number_of_partitions":2,"role":"proxy","epoch":5}"#;
+    let removed = r#"{"result":"success","number_of_partitions":1,"epoch":6,"warning":"gone"}"#;
+    let previewed = r#"{"result":"success","dry_run":true,"before":{"partitions":[["a:1"]],"proxies":[]},
         "after":{"partitions":[["a:1"]],"proxies":["b:1"]},"slots_moved":0,"keys_moved":0,"slots_given_up":0}"#;
     let node = Node::with(&[added, removed, previewed, added].map(|body| Act::Answer("200 OK", body))).await;
     let client = client(&[&node.id]);
@@ -266,21 +266,21 @@ async fn view_changes_are_asked_for_and_their_replies_are_read() {
         (added, removed, previewed, changed)
     };
     let (added, removed, previewed, changed) = while_playing(&[&node], all).await;
-    let Ok(ViewChanged::Changed(added)) = added else {
+    let Ok(ViewChanged::Changed(added, _)) = added else {
         panic!("{added:?}");
     };
     assert_eq!(
         (added.partition_id, added.number_of_partitions, added.epoch),
-        (Some(-1), 2, Some(5))
+        (Some(-1), 2, 5)
     );
-    let Ok(ViewChanged::Changed(removed)) = removed else {
+    let Ok(ViewChanged::Changed(removed, _)) = removed else {
         panic!("{removed:?}");
     };
     assert_eq!(
         (removed.partition_id, removed.warning.as_deref()),
         (None, Some("gone"))
     );
-    let Ok(ViewChanged::Preview(preview)) = previewed else {
+    let Ok(ViewChanged::Preview(preview, _)) = previewed else {
         panic!("{previewed:?}");
     };
     assert_eq!(

@@ -7,9 +7,9 @@ use http::{Request, header};
 use percent_encoding::utf8_percent_encode;
 use serde_json::Value;
 
-use super::status::texts;
 use super::{Client, ClientError, ESCAPED, Reply};
 use crate::names::NodeId;
+use crate::wire::public::{ViewPreview, ViewUpdated};
 
 /// A node gives up waiting for the end of a change after `VIEW_CHANGE_TIMEOUT`, 60 s unless it is set, and
 /// says what it waits for; it must have the time to.
@@ -33,44 +33,13 @@ pub enum ViewChangeKind {
     },
 }
 
-/// What came of it.
+/// What came of it, and the node's own words.
 #[derive(Debug, Clone)]
 pub enum ViewChanged {
-    Changed(Updated),
+    /// The new view serves.
+    Changed(ViewUpdated, Reply),
     /// A dry run: nothing was changed.
-    Preview(Preview),
-}
-
-/// The new view serves.
-#[derive(Debug, Clone)]
-pub struct Updated {
-    /// Of the node that was added; -1 for a proxy.
-    pub partition_id: Option<i64>,
-    pub number_of_partitions: i64,
-    /// The new view, where the node says so.
-    pub epoch: Option<i64>,
-    /// What was given up by force, in words.
-    pub warning: Option<String>,
-    pub reply: Reply,
-}
-
-/// What would happen.
-#[derive(Debug, Clone)]
-pub struct Preview {
-    pub before: Layout,
-    pub after: Layout,
-    pub slots_moved: i64,
-    pub keys_moved: i64,
-    pub slots_given_up: i64,
-    pub reply: Reply,
-}
-
-/// Who is where in a view.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Layout {
-    /// The nodes of each partition, by partition id.
-    pub partitions: Vec<Vec<String>>,
-    pub proxies: Vec<String>,
+    Preview(ViewPreview, Reply),
 }
 
 impl Client {
@@ -81,11 +50,14 @@ impl Client {
         if !reply.status.is_success() {
             return Err(ClientError::Refused(Box::new(reply)));
         }
-        if change.dry_run {
-            Preview::from_reply(reply).map(ViewChanged::Preview)
-        } else {
-            Updated::from_reply(reply).map(ViewChanged::Changed)
+        if !change.dry_run {
+            return Ok(ViewChanged::Changed(reply.read()?, reply));
         }
+        // A node that does not know dry runs would have changed the view.
+        if reply.body.get("dry_run").and_then(Value::as_bool) != Some(true) {
+            return Err(reply.garbled("it does not say that this was a dry run; look at the view"));
+        }
+        Ok(ViewChanged::Preview(reply.read()?, reply))
     }
 }
 
@@ -113,57 +85,7 @@ impl ViewChanged {
     /// The node's own words.
     pub fn reply(&self) -> &Reply {
         match self {
-            Self::Changed(updated) => &updated.reply,
-            Self::Preview(preview) => &preview.reply,
+            Self::Changed(_, reply) | Self::Preview(_, reply) => reply,
         }
     }
-}
-
-impl Updated {
-    fn from_reply(reply: Reply) -> Result<Self, ClientError> {
-        Ok(Self {
-            partition_id: reply.number("partition_id"),
-            number_of_partitions: required(&reply, "number_of_partitions")?,
-            epoch: reply.number("epoch"),
-            warning: reply.text("warning").map(str::to_owned),
-            reply,
-        })
-    }
-}
-
-impl Preview {
-    fn from_reply(reply: Reply) -> Result<Self, ClientError> {
-        // A node that does not know dry runs would have changed the view.
-        if reply.body.get("dry_run").and_then(Value::as_bool) != Some(true) {
-            return Err(reply.garbled("it does not say that this was a dry run; look at the view"));
-        }
-        Ok(Self {
-            before: Layout::read(&reply, "before")?,
-            after: Layout::read(&reply, "after")?,
-            slots_moved: required(&reply, "slots_moved")?,
-            keys_moved: required(&reply, "keys_moved")?,
-            slots_given_up: required(&reply, "slots_given_up")?,
-            reply,
-        })
-    }
-}
-
-impl Layout {
-    fn read(reply: &Reply, field: &str) -> Result<Self, ClientError> {
-        let layout = reply.body.get(field).filter(|layout| layout.is_object());
-        let layout = layout.ok_or_else(|| missing(reply, field))?;
-        let partitions = layout.get("partitions").and_then(Value::as_array);
-        Ok(Self {
-            partitions: partitions.map_or_else(Vec::new, |all| all.iter().map(texts).collect()),
-            proxies: layout.get("proxies").map_or_else(Vec::new, texts),
-        })
-    }
-}
-
-fn required(reply: &Reply, field: &str) -> Result<i64, ClientError> {
-    reply.number(field).ok_or_else(|| missing(reply, field))
-}
-
-fn missing(reply: &Reply, field: &str) -> ClientError {
-    reply.garbled(format!("no {field} in its reply"))
 }

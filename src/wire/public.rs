@@ -308,3 +308,34 @@ pub struct Check {
     pub ok: bool,
     pub detail: String,
 }
+
+#[cfg(test)]
+impl Status {
+    /// Of a cluster of five with K = 2, in the eyes of its first node.
+    pub(crate) fn example() -> Self {
+        let nodes = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        Self {
+            result: "success".into(),
+            version: "1".into(),
+            node: "a:1".into(),
+            incarnation: "1-2".into(),
+            role: "replica".into(),
+            partition_id: 0,
+            cluster: Some("abc".into()),
+            epoch: 4,
+            k: Some(2),
+            partitions: vec![nodes(&["a:1", "b:1"]), nodes(&["c:1", "d:1"])],
+            proxies: nodes(&["e:1"]),
+            ready: true,
+            waiting_for: None,
+            away: vec![],
+            keys: 3,
+            left_behind: 0,
+            slots_lost: 0,
+            storage_failure: None,
+            clock_doubt: None,
+            clocks_apart: vec![],
+            change: None,
+        }
+    }
+}

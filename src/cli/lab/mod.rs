@@ -18,11 +18,12 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::arguments::Lab as Arguments;
-use crate::client::{Client, ClientError, Status};
+use crate::client::{Client, ClientError};
 use crate::names::NodeId;
 use crate::telemetry;
 use crate::terminal::stop::Stop;
 use crate::terminal::{Failure, Verdict, output};
+use crate::wire::public::Status;
 use folder::Folder;
 use process::Process;
 use watch::Condition;
@@ -94,7 +95,7 @@ impl Lab {
         let mut newest = self.client.status().await?;
         for process in &self.processes {
             let reply = self.client.ask_node(&process.node, "/status").await;
-            let status = reply.ok().and_then(|reply| Status::from_reply(&reply).ok());
+            let status = reply.ok().and_then(|reply| reply.read::<Status>().ok());
             newest = status.into_iter().fold(newest, |newest, status| {
                 if status.epoch > newest.epoch {
                     status

@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use super::folder::Folder;
 use super::layout::Layout;
 use super::process::Process;
-use crate::client::Status;
 use crate::terminal::output;
+use crate::wire::public::Status;
 
 /// The part that a node plays, by the view.
 pub(super) struct Part {
@@ -152,23 +152,9 @@ mod tests {
         let list = |names: &[&str]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
         let status = Status {
             node: "n2:1".into(),
-            role: "replica".into(),
-            partition_id: 0,
-            epoch: 3,
-            k: Some(2),
             partitions: vec![list(&["n2:1", "n3:1"])],
             proxies: list(&["n4:1"]),
-            ready: true,
-            waiting_for: None,
-            away: vec![],
-            keys: 0,
-            left_behind: 0,
-            slots_lost: 0,
-            storage_failure: None,
-            clock_doubt: None,
-            clocks_apart: vec![],
-            change: None,
-            body: Value::Null,
+            ..Status::example()
         };
         let text = examples(&["n1:1", "n2:1", "n3:1", "n4:1"], &status, "causeway");
         let lines: Vec<&str> = text.lines().map(str::trim).collect();

@@ -2,7 +2,7 @@
 //!
 //! Below everything, so that every floor can ask. Without the feature `planted-faults`, which no image
 //! has, the answer is a constant `false` and the question costs nothing. With it one fault at a time is
-//! planted for the whole process: `test/fast/planted.rs` goes through them one after the other.
+//! planted for the whole process: `test/fast/simulated/planted.rs` goes through them one after the other.
 
 /// A rule that is switched off. The numbers are those of the invariants in `replication` and
 /// `view_change`.

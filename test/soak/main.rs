@@ -2,19 +2,24 @@
 //! starts it, and says how to call it.
 //!
 //! A run is one seed on one thread; nothing is shared between runs, so that a seed does the same here as
-//! in `test/fast/simulation.rs` and in any order. Exit code 0 means that nothing went wrong, 1 that
+//! in `test/fast/simulated/simulation.rs` and in any order. Exit code 0 means that nothing went wrong, 1 that
 //! something did, 64 that the arguments are mistaken, 130 that it was interrupted.
 
 mod arguments;
 mod crew;
 #[cfg(feature = "planted-faults")]
-#[path = "../fast/planted/mod.rs"]
+#[path = "../support/planted/mod.rs"]
 mod faults;
 mod interruption;
+#[cfg(feature = "planted-faults")]
+#[path = "../support/model/mod.rs"]
+mod model;
 #[cfg(feature = "planted-faults")]
 mod planted;
 mod progress;
 mod random;
+#[path = "../support/simulated/mod.rs"]
+mod simulated;
 #[path = "../support/mod.rs"]
 mod support;
 mod tally;

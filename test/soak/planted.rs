@@ -10,9 +10,9 @@ use crate::arguments::Asked;
 use crate::crew::{Go, work};
 use crate::faults::{BY_CHANCE, BY_PLAIN_CHANCE, BY_SCHEDULE, Schedule, planted, seen_by};
 use crate::progress::Progress;
-use crate::support::simulated::panics;
-use crate::support::simulated::plain::{self, PlainSetting};
-use crate::support::simulated::run::{Setting, attempt};
+use crate::simulated::panics;
+use crate::simulated::plain::{self, PlainSetting};
+use crate::simulated::run::{Setting, attempt};
 
 /// True if every fault was noticed, and nothing without one.
 pub(crate) fn soak(asked: &Asked) -> bool {

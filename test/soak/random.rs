@@ -8,12 +8,12 @@ use crate::arguments::Asked;
 use crate::crew::{Go, work};
 use crate::interruption::{INTERRUPTED, Interruption};
 use crate::progress::Progress;
+use crate::simulated::fault::Event;
+use crate::simulated::outcomes::Attempt;
+use crate::simulated::panics;
+use crate::simulated::plain::{self, PlainSetting};
+use crate::simulated::run::{Setting, attempt};
 use crate::support::shrink::shrink;
-use crate::support::simulated::fault::Event;
-use crate::support::simulated::outcomes::Attempt;
-use crate::support::simulated::panics;
-use crate::support::simulated::plain::{self, PlainSetting};
-use crate::support::simulated::run::{Setting, attempt};
 use crate::tally::Tally;
 
 /// How often a failing seed is run again to find a shorter plan.

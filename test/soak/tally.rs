@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::time::Duration;
 
+use crate::simulated::outcomes::{Attempt, Outcomes};
 use crate::support::oracle::Kind;
-use crate::support::simulated::outcomes::{Attempt, Outcomes};
 
 /// Waits are counted in steps of this many microseconds.
 const STEP_US: u64 = 100;

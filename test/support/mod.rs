@@ -14,6 +14,5 @@ pub mod history;
 pub mod oracle;
 pub mod shape;
 pub mod shrink;
-pub mod simulated;
 pub mod timing;
 pub mod workload;

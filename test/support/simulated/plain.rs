@@ -74,7 +74,7 @@ impl PlainOutcomes {
             text += &format!("{} panics\n", self.panics);
         }
         text + &format!(
-            "repeat with: SEED={seed} cargo test --test simulation one_plain_seed -- --nocapture --ignored\n"
+            "repeat with: SEED={seed} cargo test --test simulated one_plain_seed -- --nocapture --ignored\n"
         )
     }
 }

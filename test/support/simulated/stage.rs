@@ -17,8 +17,6 @@ use super::gate::Gate;
 use super::lasting::Destroyed;
 use super::views::Views;
 
-pub use super::requests::ask;
-
 /// How long a cluster may take until every node serves again.
 const RECOVER_LIMIT: Duration = Duration::from_secs(30);
 

@@ -1,0 +1,205 @@
+//! Standard error that is full, that nobody reads, or whose reader has gone; standard output likewise: every
+//! program serves on, ends when it is told to, and keeps its exit codes.
+#![expect(
+    clippy::disallowed_types,
+    reason = "the programs are given files and are called as clients call them"
+)]
+
+use std::fs::File;
+use std::io::{PipeReader, Read as _, Write as _, pipe};
+use std::net::TcpStream;
+use std::process::{Child, Command, Stdio};
+
+use rustix::fs::{OFlags, fcntl_setfl};
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::ports::free_ports;
+use crate::waiting::wait_for;
+
+#[derive(Debug, Clone, Copy)]
+enum Fate {
+    Full,
+    Unread,
+    ReaderGone,
+}
+
+const FATES: [Fate; 3] = [Fate::Full, Fate::Unread, Fate::ReaderGone];
+
+/// Where a program may write to, and what must be held as long as it runs.
+fn output(fate: Fate) -> (Stdio, Option<PipeReader>) {
+    if let Fate::Full = fate {
+        let full = File::options().write(true).open("/dev/full");
+        return (full.expect("is there").into(), None);
+    }
+    let (reader, mut writer) = pipe().expect("a pipe");
+    if let Fate::ReaderGone = fate {
+        return (writer.into(), None);
+    }
+    // Full to the last byte, and then a pipe like any other.
+    fcntl_setfl(&writer, OFlags::NONBLOCK).expect("is set");
+    for size in [4096, 1] {
+        while writer.write_all(&[b'x'; 4096][..size]).is_ok() {}
+    }
+    fcntl_setfl(&writer, OFlags::empty()).expect("is set");
+    (writer.into(), Some(reader))
+}
+
+struct Server(Child);
+
+impl Server {
+    fn start(program: &str, arguments: &[String], stderr: Stdio) -> Self {
+        let child = Command::new(program)
+            .args(arguments)
+            .env_clear()
+            .env("LOG", "trace")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(stderr)
+            .spawn();
+        Self(child.expect("the program starts"))
+    }
+
+    fn end(mut self) -> Option<i32> {
+        kill_process(Pid::from_child(&self.0), Signal::TERM).expect("runs");
+        self.0.wait().expect("ends").code()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Whether the server answers a request, whatever it says.
+fn answers(address: &str) -> Option<()> {
+    let mut stream = TcpStream::connect(address).ok()?;
+    stream
+        .write_all(b"GET /livez HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")
+        .ok()?;
+    let mut head = [0; 8];
+    stream.read_exact(&mut head).ok()?;
+    (head == *b"HTTP/1.1").then_some(())
+}
+
+fn words(line: &str) -> Vec<String> {
+    line.split(' ').map(str::to_owned).collect()
+}
+
+#[test]
+fn every_server_serves_on_and_ends_in_good_order() {
+    let causeway = env!("CARGO_BIN_EXE_causeway");
+    for fate in FATES {
+        let port = free_ports();
+        let address = format!("127.0.0.1:{port}");
+        let folder = tempfile::tempdir().expect("a folder");
+        let folder = folder.path().display();
+        for (program, line) in [
+            (
+                causeway,
+                format!("serve --store memory --k 1 --ipport {address} --view {address} --listen {address}"),
+            ),
+            (
+                causeway,
+                format!("proxy --listen {address} --servers 127.0.0.1:{}", port + 1),
+            ),
+            (
+                causeway,
+                format!("data-server --listen {address} --data-dir {folder}"),
+            ),
+            (env!("CARGO_BIN_EXE_master-svr"), format!("-p {port}")),
+            (env!("CARGO_BIN_EXE_svr"), format!("-p {port} -m {}", port + 1)),
+        ] {
+            let (stderr, _held) = output(fate);
+            let server = Server::start(program, &words(&line), stderr);
+            wait_for("the server", || answers(&address));
+            for _ in 0..100 {
+                answers(&address).expect("goes on answering");
+            }
+            assert_eq!(server.end(), Some(0), "{line} with {fate:?}");
+        }
+    }
+}
+
+#[test]
+fn every_command_keeps_its_exit_code() {
+    let nowhere = format!("get x --node 127.0.0.1:{}", free_ports());
+    for fate in FATES {
+        for (line, code) in [("serve --k 0", 64), ("fetch", 64), (nowhere.as_str(), 1)] {
+            let (stderr, _held) = output(fate);
+            let status = Command::new(env!("CARGO_BIN_EXE_causeway"))
+                .args(words(line))
+                .env_clear()
+                .stdin(Stdio::null())
+                .stdout(Stdio::null())
+                .stderr(stderr)
+                .status();
+            assert_eq!(status.expect("starts").code(), Some(code), "{line} with {fate:?}");
+        }
+    }
+}
+
+#[test]
+fn a_reader_of_standard_output_may_go_and_a_full_disk_is_said() {
+    for (fate, code, told) in [(Fate::ReaderGone, 0, ""), (Fate::Full, 1, "No space left")] {
+        for program in [
+            env!("CARGO_BIN_EXE_causeway"),
+            env!("CARGO_BIN_EXE_clt"),
+            env!("CARGO_BIN_EXE_svr"),
+        ] {
+            let (stdout, _held) = output(fate);
+            let ended = Command::new(program)
+                .arg("--help")
+                .stdout(stdout)
+                .stderr(Stdio::piped())
+                .spawn()
+                .and_then(Child::wait_with_output)
+                .expect("starts");
+            let text = String::from_utf8_lossy(&ended.stderr);
+            assert_eq!(ended.status.code(), Some(code), "{program}: {text}");
+            assert!(text.contains(told), "{program}: {text}");
+        }
+    }
+}
+
+/// Low limits: each ends the program at once, with what to raise.
+#[test]
+fn a_program_that_lacks_files_says_so_and_ends() {
+    // Each core takes a few.
+    for files in (3..64).chain([128, 256, 512, 1024]) {
+        let port = free_ports();
+        let folder = tempfile::tempdir().expect("a folder");
+        let line = format!(
+            "ulimit -n {files}; exec {} serve --k 1 --ipport 127.0.0.1:{port} --view 127.0.0.1:{port} \
+             --listen 127.0.0.1:{port} --data-dir {}",
+            env!("CARGO_BIN_EXE_causeway"),
+            folder.path().join("data").display()
+        );
+        let (mut told, stderr) = pipe().expect("a pipe");
+        let mut server = Server::start("/bin/sh", &["-c".into(), line], stderr.into());
+        let address = format!("127.0.0.1:{port}");
+        let ended = wait_for("a server or its end", || {
+            let ended = server.0.try_wait().expect("can be asked");
+            ended.map(Some).or_else(|| answers(&address).map(|()| None))
+        });
+        let Some(status) = ended else { return };
+        drop(server);
+        let mut text = String::new();
+        told.read_to_string(&mut text).expect("is text");
+        assert!(
+            status.code().is_some_and(|code| code != 0),
+            "{files}: {status}: {text}"
+        );
+        // Below a few files the system's own loader has not enough.
+        assert!(
+            text.contains("ulimit -n") || text.contains("shared libraries"),
+            "{files}: {text}"
+        );
+        assert!(
+            !text.contains("is damaged") && !text.contains("panicked"),
+            "{files}: {text}"
+        );
+    }
+    panic!("a thousand files are enough to start");
+}

@@ -1,0 +1,133 @@
+//! Processes that are frozen with SIGSTOP for longer than the others wait for them, and go on: what was set
+//! meanwhile is seen at once, also by a client whose request lay in the frozen process's socket.
+
+use super::process::{Process, finish, serving, three_serving};
+use crate::waiting::wait_for;
+
+fn members_agree(processes: &[&Process]) {
+    for process in processes {
+        process.until_away(0);
+    }
+}
+
+/// Sets at a process whose siblings are away. What is pushed to them first waits in their sockets, and shows
+/// that they are away: what comes after it is not even sent.
+fn set_alone(process: &Process, value: &str) {
+    process.set("k", b"old");
+    process.set("k", value.as_bytes());
+}
+
+/// Sends a get to each frozen process, lets all of them go on, and each must have the value.
+#[track_caller]
+fn assert_have_when_they_go_on(frozen: &[&Process], value: &str) {
+    let sent = frozen.iter().map(|process| process.begin("GET", "/get/k", b""));
+    let sent: Vec<_> = sent.map(|sent| sent.expect("the machine takes it")).collect();
+    frozen.iter().for_each(|process| process.go_on());
+    for (process, stream) in frozen.iter().zip(sent) {
+        let (status, _, body) = finish(stream).expect("is answered");
+        let body = String::from_utf8_lossy(&body);
+        assert_eq!((status, &*body), (200, value), "at {}", process.port);
+    }
+}
+
+#[test]
+fn a_process_that_goes_on_sees_what_was_set_meanwhile() {
+    let (_folder, one, other) = serving();
+    for round in 0..6 {
+        let (frozen, stays) = if round % 2 == 0 {
+            (&one, &other)
+        } else {
+            (&other, &one)
+        };
+        members_agree(&[frozen, stays]);
+        frozen.freeze();
+        stays.until_away(1);
+        let value = format!("value {round}");
+        set_alone(stays, &value);
+        assert_have_when_they_go_on(&[frozen], &value);
+        // And the other way round.
+        let value = format!("later {round}");
+        frozen.set("k", value.as_bytes());
+        stays.assert_has("k", value.as_bytes());
+    }
+}
+
+#[test]
+fn two_of_three_that_go_on_see_what_only_the_third_took() {
+    let (_folder, three) = three_serving();
+    for round in 0..6 {
+        let writer = &three[round % 3];
+        let frozen: Vec<&Process> = three.iter().filter(|one| one.port != writer.port).collect();
+        members_agree(&three.each_ref());
+        frozen.iter().for_each(|process| process.freeze());
+        writer.until_away(2);
+        let value = format!("value {round}");
+        set_alone(writer, &value);
+        assert_have_when_they_go_on(&frozen, &value);
+    }
+}
+
+/// Each takes the other for away when the get comes: the one that goes on last was awake while the other was
+/// frozen.
+#[test]
+fn a_process_that_believes_the_other_away_asks_it_all_the_same() {
+    let (_folder, one, other) = serving();
+    for round in 0..4 {
+        let (last, first) = if round % 2 == 0 {
+            (&one, &other)
+        } else {
+            (&other, &one)
+        };
+        members_agree(&[last, first]);
+        first.freeze();
+        last.until_away(1);
+        last.freeze();
+        first.go_on();
+        first.until_away(1);
+        let value = format!("value {round}");
+        set_alone(first, &value);
+        assert_have_when_they_go_on(&[last], &value);
+    }
+}
+
+#[test]
+fn a_killed_process_sees_at_once_what_was_set_while_it_was_dead() {
+    let (_folder, mut one, mut other) = serving();
+    for round in 0..6 {
+        let (killed, stays) = if round % 2 == 0 {
+            (&mut one, &other)
+        } else {
+            (&mut other, &one)
+        };
+        killed.kill();
+        let value = format!("value {round}");
+        set_alone(stays, &value);
+        killed.start();
+        // As soon as it serves at all.
+        let (status, _, body) = wait_for("it serves", || {
+            let reply = killed.ask("GET", "/get/k", b"").ok()?;
+            (reply.0 != 503).then_some(reply)
+        });
+        let body = String::from_utf8_lossy(&body);
+        assert_eq!((status, &*body), (200, &*value), "round {round}");
+        members_agree(&[killed, stays]);
+    }
+}
+
+/// A process that waited for its sibling would let the client's time run out.
+#[test]
+fn a_frozen_or_dead_sibling_holds_nobody_up() {
+    let (_folder, one, mut other) = serving();
+    let serves_alone = |value: &str| {
+        for _ in 0..3 {
+            one.set("k", value.as_bytes());
+            one.assert_has("k", value.as_bytes());
+        }
+    };
+    other.freeze();
+    serves_alone("beside a frozen one");
+    other.go_on();
+    other.assert_has("k", b"beside a frozen one");
+    other.kill();
+    serves_alone("beside a dead one");
+}

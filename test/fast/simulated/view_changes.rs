@@ -1,0 +1,172 @@
+//! Chains of view changes on a cluster that nothing else happens to: clients notice nothing but some
+//! latency, and every key is where it belongs afterwards.
+
+use std::cell::RefCell;
+use std::time::Duration;
+
+use crate::simulated::cluster::SimCluster;
+use crate::simulated::simulate;
+use crate::simulated::stage::Stage;
+use crate::support::driver;
+use crate::support::history::History;
+use crate::support::oracle::{Rules, judge};
+use crate::support::shape::{Shape, spread_keys};
+use crate::support::timing::{Calm, answers_over, late_reads, unanswered};
+use crate::support::workload::Workload;
+use causeway::names::Slot;
+use causeway::node::{RequestKind, ViewOutcome, ViewRequest};
+use causeway::store::Engine;
+use causeway::wire::notes;
+use tokio::time::sleep;
+
+/// The promise to a client.
+const ANSWER_LIMIT_US: u64 = 1_000_000;
+
+/// Nodes of the first view, which stay and which clients ask; the others come and go.
+const STAYING: usize = 4;
+const SPARES: usize = 3;
+
+/// Replicas hold the same, and old owners have dropped what moved away.
+const SETTLED: Duration = Duration::from_secs(5);
+
+/// What an operator does one after the other: a node by its number, the one that is asked.
+const CHAIN: [(RequestKind, usize, usize); 10] = [
+    (RequestKind::Add, 4, 0),
+    (RequestKind::Add, 5, 4),
+    (RequestKind::Add, 6, 5),
+    (REMOVE, 4, 4),
+    (REMOVE, 5, 6),
+    (RequestKind::Add, 5, 1),
+    (RequestKind::Add, 4, 5),
+    (REMOVE, 6, 2),
+    (REMOVE, 5, 3),
+    (REMOVE, 4, 0),
+];
+const REMOVE: RequestKind = RequestKind::Remove { force: false };
+
+async fn change_one_after_the_other(stage: &Stage) {
+    for (kind, node, via) in CHAIN {
+        let (via, node) = {
+            let cluster = stage.cluster.borrow();
+            let via = cluster.node(via).expect("runs").clone();
+            (via, cluster.nodes[node].id.clone())
+        };
+        let request = ViewRequest {
+            node: node.clone(),
+            kind,
+            dry_run: false,
+        };
+        let done = via.change_view(request).await;
+        let Ok(ViewOutcome::Changed(changed)) = done else {
+            panic!("{kind:?} {node}: {done:?}");
+        };
+        // A request that is sent right after the answer sees the new view, anywhere.
+        let cluster = stage.cluster.borrow();
+        for member in cluster.nodes.iter().filter(|one| changed.view.lists(&one.id)) {
+            let situation = member.running.as_ref().expect("runs").situation();
+            assert_eq!(situation.epoch, changed.view.epoch, "{}", member.id);
+            assert!(situation.ready, "{} is not ready", member.id);
+        }
+        if kind == REMOVE {
+            let gone = cluster.nodes.iter().find(|one| one.id == node).expect("is there");
+            assert!(gone.disk.records().is_empty(), "{node} keeps something");
+        }
+    }
+}
+
+fn run(seed: u64, replicas: u32) -> (History, Vec<String>) {
+    simulate(async move {
+        let mut cluster = SimCluster::with_spares(seed, STAYING, SPARES, replicas);
+        cluster.start_all().await;
+        let stage = Stage::new(cluster);
+        stage.ask_only((0..STAYING).collect());
+        let shape = Shape {
+            operations: 2_000,
+            lanes: 8,
+            keys: spread_keys(8, 3),
+            pause_us_max: 6_000,
+            ..Shape::default()
+        };
+        let workload = RefCell::new(Workload::new(seed, shape));
+        tokio::join!(driver::run(&stage, &workload), change_one_after_the_other(&stage));
+        sleep(SETTLED).await;
+        driver::final_reads(&stage, &workload).await;
+        let mut wrong = stage.cluster.borrow().differences();
+        wrong.extend(misplaced(&stage.cluster.borrow()));
+        (workload.into_inner().history().clone(), wrong)
+    })
+}
+
+/// Records at nodes that do not own their slots.
+fn misplaced(cluster: &SimCluster) -> Vec<String> {
+    let recovered = cluster.nodes[0]
+        .disk
+        .recover()
+        .expect("a simulated disk can be read");
+    let (facts, _) = notes::read(&recovered.notes)
+        .expect("a node reads its own notes")
+        .expect("is in use");
+    let view = facts.view().expect("a view is active");
+    let mut misplaced = Vec::new();
+    for node in &cluster.nodes {
+        let records = node.disk.records();
+        let strays = records
+            .keys()
+            .filter(|key| !view.owners(Slot::of(key)).contains(&node.id));
+        misplaced.extend(strays.map(|key| format!("{} has {key}", node.id)));
+    }
+    misplaced
+}
+
+#[test]
+fn clients_notice_no_view_change_but_by_some_latency() {
+    for (seed, replicas) in (1..=8).zip([1, 2, 3, 2].into_iter().cycle()) {
+        let (history, wrong) = run(seed, replicas);
+        let name = format!("seed {seed}, K={replicas}");
+        assert!(wrong.is_empty(), "{name}: {wrong:?}");
+        let verdict = judge(&history, &Rules::default());
+        assert!(verdict.is_clean(), "{name}: {}", verdict.explain(&history));
+        let failed = unanswered(&history, 0..u64::MAX);
+        assert!(failed.is_empty(), "{name}: {failed:?}");
+        let late = answers_over(&history, ANSWER_LIMIT_US);
+        assert!(late.is_empty(), "{name}: {late:?}");
+        let calm = Calm {
+            writes_us: 0..u64::MAX,
+            reads_us: 0..u64::MAX,
+            grace_us: 500_000,
+        };
+        let stale = late_reads(&history, &calm);
+        assert!(stale.is_empty(), "{name}: {stale:?}");
+    }
+}
+
+/// Whoever drives which of them to its end.
+#[test]
+fn changes_that_are_asked_for_at_once_are_all_made_and_everybody_is_told() {
+    for seed in 0..100 {
+        simulate(async move {
+            let mut cluster = SimCluster::with_spares(seed, 4, 2, 2);
+            cluster.start_all().await;
+            let ask = |via: usize, kind, node: usize| {
+                let via = cluster.node(via).expect("runs").clone();
+                let request = ViewRequest {
+                    node: cluster.nodes[node].id.clone(),
+                    kind,
+                    dry_run: false,
+                };
+                async move { via.change_view(request).await }
+            };
+            let (one, other, removal) = tokio::join!(
+                ask(0, RequestKind::Add, 4),
+                ask(3, RequestKind::Add, 5),
+                ask(2, REMOVE, 1)
+            );
+            for told in [one, other, removal] {
+                assert!(
+                    matches!(told, Ok(ViewOutcome::Changed(_))),
+                    "seed {seed}: {told:?}"
+                );
+            }
+        });
+    }
+}

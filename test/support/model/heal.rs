@@ -1,0 +1,168 @@
+//! From any state on, everybody answers: the change is driven to its end as `view_change::Change` says,
+//! who was passed over catches up, what is kept goes where it belongs, epochs close. What must be true
+//! then.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use causeway::names::{Epoch, MemberId};
+use causeway::protocol::causality::Record;
+use causeway::protocol::view_change::{Change, Order, Phase, Report};
+
+use super::Steps;
+use super::world::{Action, World};
+
+/// More rounds than any good end takes.
+const ROUNDS: u64 = 60;
+
+/// One node in the hands of a driver.
+#[derive(Default)]
+struct Part {
+    copied: bool,
+    through_with: BTreeSet<MemberId>,
+}
+
+/// What is wrong when all that can be done has been done.
+pub(crate) fn heal(steps: &Steps, world: &World) -> Result<(), String> {
+    let mut world = world.clone();
+    world.act_if_possible(steps);
+    drive(steps, &mut world)?;
+    settle(steps, &mut world);
+    judge(steps, &world)
+}
+
+impl World {
+    /// A view that was chosen is heard of by all, one after the other.
+    fn act_if_possible(&mut self, steps: &Steps) {
+        for number in 0..self.replicas.len() {
+            self.act(steps, &Action::Close(number));
+        }
+    }
+}
+
+fn drive(steps: &Steps, world: &mut World) -> Result<(), String> {
+    let Some(before) = world.chosen.checked_sub(2).map(|at| &steps.views[at]) else {
+        return Ok(());
+    };
+    let after = &steps.views[world.chosen - 1];
+    let mut change = Change::new(Some(before), after, 0, |_| 0);
+    let mut parts: BTreeMap<usize, Part> = BTreeMap::new();
+    for round in 0..ROUNDS {
+        let order = change.order();
+        if order.phase == Phase::Done {
+            return Ok(());
+        }
+        for number in 0..world.replicas.len() {
+            let node = world.replicas[number].facts.me.node.clone();
+            if !change.nodes().any(|other| *other == node) {
+                continue;
+            }
+            let part = parts.entry(number).or_default();
+            follow(steps, world, number, &order, part);
+            let report = report(world, number, part);
+            change.heard(&node, report, round);
+        }
+        change.step(round);
+    }
+    Err("the change does not come to its end".to_owned())
+}
+
+fn follow(steps: &Steps, world: &mut World, number: usize, order: &Order, part: &mut Part) {
+    let others = 0..world.replicas.len();
+    match order.phase {
+        Phase::Copy => {
+            part.copied = true;
+            if steps.copies {
+                for other in others.filter(|other| *other != number) {
+                    world.act(steps, &Action::Copy(number, other));
+                }
+            }
+        }
+        Phase::Seal => {
+            world.act(steps, &Action::Seal(number));
+        }
+        Phase::HandOver => {
+            world.act(steps, &Action::Seal(number));
+            for other in others {
+                let giver = world.replicas[other].facts.id;
+                if order.givers.contains(&giver) && part.through_with.insert(giver) {
+                    world.act(steps, &Action::TakeOver(number, other));
+                }
+            }
+        }
+        Phase::Activate | Phase::Done => {
+            world.act(steps, &Action::Activate(number));
+        }
+    }
+}
+
+fn report(world: &World, number: usize, part: &Part) -> Report {
+    let facts = &world.replicas[number].facts;
+    Report {
+        by: facts.id,
+        knows: true,
+        active: facts.active,
+        sealed: facts.sealed,
+        copied: part.copied,
+        keys_moved: 0,
+        keys_to_go: 0,
+        through_with: part.through_with.clone(),
+    }
+}
+
+/// Everything that goes on by itself, until nothing is left to do.
+fn settle(steps: &Steps, world: &mut World) {
+    for _ in 0..ROUNDS {
+        let before = world.fingerprint();
+        let all = 0..world.replicas.len();
+        for one in all.clone() {
+            world.act(steps, &Action::Activate(one));
+            for other in all.clone().filter(|other| *other != one) {
+                world.act(steps, &Action::Exchange(one, other));
+                world.act(steps, &Action::Gossip(one, other));
+            }
+            world.act(steps, &Action::Close(one));
+            world.act(steps, &Action::CleanUp(one));
+            for other in all.clone().filter(|other| *other != one) {
+                world.act(steps, &Action::Return(one, other));
+            }
+        }
+        if before == world.fingerprint() {
+            return;
+        }
+    }
+}
+
+fn judge(steps: &Steps, world: &World) -> Result<(), String> {
+    let view = &steps.views[world.chosen - 1];
+    let last = world.written.iter().map(Record::timestamp).max();
+    for replica in &world.replicas {
+        let facts = &replica.facts;
+        let wrong = |what: &str| Err(format!("{}: {what}: {facts:?}", facts.me.node));
+        if !view.is_member(&facts.me) {
+            if facts.active != Epoch::NONE || replica.record().is_some() {
+                return wrong("is not listed, and has not begun anew");
+            }
+            continue;
+        }
+        if facts.active != view.epoch {
+            return wrong("is not in the last view");
+        }
+        if !facts.is_ready() || !facts.gone.is_empty() {
+            return wrong("is not ready");
+        }
+        if !facts.kept.is_empty() {
+            return wrong("keeps what others have");
+        }
+        if facts.closed.below != facts.active {
+            return wrong("an earlier epoch is open");
+        }
+        if replica.owns(steps.key.slot()) {
+            if replica.record().map(Record::timestamp) != last {
+                return wrong("lacks the last write");
+            }
+        } else if replica.record().is_some() {
+            return wrong("has what it does not own");
+        }
+    }
+    Ok(())
+}

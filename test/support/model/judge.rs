@@ -1,0 +1,80 @@
+//! What must never be: a write that is nowhere any more, and a reader who is told what is too old for it.
+
+use causeway::protocol::causality::{Payload, Record, Timestamp, VersionVector};
+use causeway::protocol::replication::may_read;
+
+use super::Steps;
+use super::replica::Replica;
+use super::world::World;
+
+impl World {
+    /// Notes which writes are stable, by the word of anybody.
+    pub(super) fn note_stable(&mut self) {
+        for record in &self.written {
+            let is_stable = |one: &Replica| one.progress.stable().includes(record.dot());
+            if self.replicas.iter().any(is_stable) {
+                self.stable = self.stable.max(record.timestamp());
+            }
+        }
+    }
+
+    /// The last write is somewhere where it counts.
+    pub(crate) fn is_lost(&self) -> bool {
+        let last = self.written.iter().map(Record::timestamp).max();
+        let holds = |one: &Replica| one.valid().map(Record::timestamp) >= last;
+        !self.replicas.iter().any(holds)
+    }
+
+    /// A reader is told what it may not be told: it depends on a later write, or a later one is stable.
+    pub(crate) fn is_misled(&self, steps: &Steps) -> bool {
+        self.replicas.iter().any(|replica| {
+            let told = replica.record().map_or(Timestamp::ZERO, Record::timestamp);
+            let may_answer = |payload: &Payload| {
+                let stable = replica.progress.stable();
+                may_read(&replica.facts, stable, steps.key.slot(), payload).is_ok()
+            };
+            let owed = if may_answer(&self.payload) && !self.is_given_up(replica) {
+                self.seen
+            } else {
+                Timestamp::ZERO
+            };
+            told < owed || told < self.stable && self.is_behind_stable(replica, steps)
+        })
+    }
+
+    /// Nobody listed has what the client depends on: whoever was removed with it brings it late, and
+    /// readers do not wait for it.
+    fn is_given_up(&self, replica: &Replica) -> bool {
+        let Some(view) = replica.facts.view() else {
+            return false;
+        };
+        let mut seen = self
+            .written
+            .iter()
+            .filter(|record| record.timestamp() == self.seen);
+        let original = seen.next().map(Record::dot);
+        let depends_on_what_returned = seen.any(|record| self.payload.entries.includes(record.dot()));
+        let has = |one: &Replica| {
+            let record = one.record();
+            record.is_some_and(|record| Some(record.dot()) == original || record.timestamp() > self.seen)
+        };
+        let mut listed = self.replicas.iter().filter(|one| view.is_member(&one.facts.me));
+        !depends_on_what_returned && !listed.any(has)
+    }
+
+    /// A ready owner lacks what became stable before its epoch, or in it.
+    fn is_behind_stable(&self, replica: &Replica, steps: &Steps) -> bool {
+        let stable = self
+            .written
+            .iter()
+            .filter(|record| record.timestamp() == self.stable);
+        let first = stable.map(|record| record.dot().log.epoch).min();
+        let may_answer = may_read(
+            &replica.facts,
+            &VersionVector::default(),
+            steps.key.slot(),
+            &Payload::default(),
+        );
+        may_answer.is_ok() && first.is_some_and(|epoch| epoch <= replica.facts.active)
+    }
+}

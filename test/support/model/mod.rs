@@ -1,0 +1,153 @@
+//! A model of the steps of a view change: which steps are tried in which order, all of them, and what must
+//! hold after each. `steps` in `test/fast/simulated` searches it; planted faults have schedules on it.
+
+pub(crate) mod heal;
+mod judge;
+mod replica;
+pub(crate) mod scenes;
+pub(crate) mod world;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use causeway::names::{Epoch, Key, NodeId};
+use causeway::protocol::causality::{Payload, Timestamp};
+use causeway::protocol::placement::{View, is_quorum_of};
+use causeway::protocol::replication::Closed;
+use stateright::{Model, Property};
+
+use heal::heal;
+use replica::Replica;
+use world::{Action, World, member, node};
+
+/// The property that shows that the model gets anywhere at all.
+pub(crate) const REACHED: &str = "all are in the last view";
+
+/// What may happen, and how often.
+#[derive(Debug, Clone)]
+pub(crate) struct Steps {
+    /// The views as they follow one another; the first one is active in the beginning.
+    pub(crate) views: Vec<Arc<View>>,
+    pub(crate) nodes: u64,
+    pub(crate) key: Key,
+    pub(crate) writes: u64,
+    pub(crate) restarts: u64,
+    /// Slots are copied before they are handed over.
+    pub(crate) copies: bool,
+    /// One state in so many is healed, and must come to a good end: that takes its time.
+    pub(crate) heals: u64,
+}
+
+impl Steps {
+    pub(crate) fn begin(&self) -> World {
+        let one = &self.views[..1];
+        let replicas = (0..self.nodes).map(|number| {
+            let mut replica = Replica::new(member(number));
+            if one[0].lists(&node(number)) {
+                replica.learn(one, &Closed::default());
+                replica.activate(Epoch::FIRST);
+            }
+            replica
+        });
+        World {
+            replicas: replicas.collect(),
+            chosen: 1,
+            written: Vec::new(),
+            payload: Payload::default(),
+            seen: Timestamp::ZERO,
+            stable: Timestamp::ZERO,
+            writes: 0,
+            restarts: 0,
+        }
+    }
+
+    /// The members of the view before must have it active: a quorum of them votes.
+    fn may_choose(&self, world: &World) -> bool {
+        let Some(before) = self
+            .views
+            .get(world.chosen - 1)
+            .filter(|_| world.chosen < self.views.len())
+        else {
+            return false;
+        };
+        let votes = |one: &&Replica| one.facts.active == before.epoch && before.is_member(&one.facts.me);
+        let agreeing: BTreeSet<NodeId> = world
+            .replicas
+            .iter()
+            .filter(votes)
+            .map(|one| one.facts.me.node.clone())
+            .collect();
+        is_quorum_of(&agreeing, &before.nodes().cloned().collect())
+    }
+}
+
+impl Model for Steps {
+    type State = World;
+    type Action = Action;
+
+    fn init_states(&self) -> Vec<World> {
+        vec![self.begin()]
+    }
+
+    fn actions(&self, world: &World, actions: &mut Vec<Action>) {
+        let all = || 0..world.replicas.len();
+        let pairs = || all().flat_map(|one| all().map(move |other| (one, other)));
+        let pairs = || pairs().filter(|(one, other)| one != other);
+        if world.writes < self.writes {
+            actions.extend(all().map(Action::Write));
+        }
+        if world.restarts < self.restarts {
+            actions.extend(all().map(Action::Restart));
+        }
+        if self.may_choose(world) {
+            actions.push(Action::Choose);
+        }
+        actions.extend(all().map(Action::Read));
+        let records = 0..world.written.len();
+        actions.extend(records.flat_map(|record| all().map(move |to| Action::Push(record, to))));
+        actions.extend(pairs().map(|(one, other)| Action::Gossip(one, other)));
+        actions.extend(pairs().map(|(one, other)| Action::Exchange(one, other)));
+        if world.chosen > 1 {
+            actions.extend(all().map(Action::Seal));
+            actions.extend(all().map(Action::Activate));
+            actions.extend(all().map(Action::CleanUp));
+            actions.extend(all().map(Action::Close));
+            actions.extend(pairs().map(|(one, other)| Action::TakeOver(one, other)));
+            actions.extend(pairs().map(|(one, other)| Action::Return(one, other)));
+            if self.copies {
+                actions.extend(pairs().map(|(one, other)| Action::Copy(one, other)));
+            }
+        }
+    }
+
+    fn next_state(&self, last: &World, action: Action) -> Option<World> {
+        let mut world = last.clone();
+        if !world.act(self, &action) {
+            return None;
+        }
+        world.note_stable();
+        Some(world)
+    }
+
+    fn properties(&self) -> Vec<Property<Self>> {
+        let mut properties = vec![
+            Property::always("no write is lost", |_, world: &World| !world.is_lost()),
+            Property::always("no reader is misled", |steps: &Self, world: &World| {
+                !world.is_misled(steps)
+            }),
+            Property::sometimes(REACHED, |steps: &Self, world: &World| {
+                let last = steps.views.last().expect("there are views");
+                let is_there =
+                    |one: &Replica| one.facts.active == last.epoch || !last.is_member(&one.facts.me);
+                world.replicas.iter().all(is_there)
+            }),
+        ];
+        properties.push(Property::always(
+            "all is well in the end",
+            |steps: &Self, world: &World| {
+                !world.fingerprint().is_multiple_of(steps.heals) || heal(steps, world).is_ok()
+            },
+        ));
+        properties
+    }
+}

@@ -1,0 +1,334 @@
+//! A few replicas, the views that follow one another, one client that goes from node to node, and
+//! everything that may happen next: messages are lost (they are not delivered), late and repeated (they
+//! may be delivered at any time), nodes start again, and every node takes each step of the change by
+//! itself and when it likes.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+
+use causeway::names::{ClusterId, Epoch, Incarnation, Member, NodeId};
+use causeway::protocol::causality::{Payload, Record, Timestamp};
+use causeway::protocol::placement::{SlotSet, View, next};
+use causeway::protocol::replication::{Closed, answer, may_read};
+
+use super::Steps;
+use super::replica::Replica;
+
+pub(crate) fn member(number: u64) -> Member {
+    Member {
+        node: format!("n{number}:80").parse().expect("is a node"),
+        incarnation: Incarnation {
+            started_ms: 1,
+            random: number,
+        },
+    }
+}
+
+pub(crate) fn node(number: u64) -> NodeId {
+    member(number).node
+}
+
+/// The first view of nodes 0 to `count`.
+pub(crate) fn first(replicas: u32, count: u64) -> Arc<View> {
+    let up = (0..count).map(|number| (node(number), member(number).incarnation));
+    let nodes = (0..count).map(node).collect();
+    Arc::new(View::first(ClusterId(1), replicas, &nodes, &up.collect()))
+}
+
+/// The view after these, whose epochs are open, without a node.
+pub(crate) fn minus(open: &[&Arc<View>], number: u64) -> Arc<View> {
+    let view = open.last().expect("there is a view before");
+    let mut next = next::remove(view, &node(number)).expect("is listed");
+    let open: Vec<&View> = open.iter().map(|view| view.as_ref()).collect();
+    next.note_removals(&open, 1, false);
+    Arc::new(next)
+}
+
+pub(crate) fn plus(view: &Arc<View>, number: u64) -> Arc<View> {
+    Arc::new(next::add(view, &member(number)).expect("is new"))
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct World {
+    pub(crate) replicas: Vec<Replica>,
+    /// How many of the views are chosen.
+    pub(crate) chosen: usize,
+    /// Every write, and what a node took over as its own.
+    pub(crate) written: Vec<Record>,
+    pub(crate) payload: Payload,
+    /// The last write that the client knows of.
+    pub(crate) seen: Timestamp,
+    /// The last write that was ever called stable.
+    pub(super) stable: Timestamp,
+    pub(super) writes: u64,
+    pub(super) restarts: u64,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Action {
+    Write(usize),
+    Read(usize),
+    Push(usize, usize),
+    /// The first hears from the second, in answer to a push or unasked.
+    Gossip(usize, usize),
+    Exchange(usize, usize),
+    /// The next view is chosen.
+    Choose,
+    Seal(usize),
+    Copy(usize, usize),
+    TakeOver(usize, usize),
+    Activate(usize),
+    CleanUp(usize),
+    /// The first gives back to the second.
+    Return(usize, usize),
+    Close(usize),
+    Restart(usize),
+}
+
+impl World {
+    fn learned(&mut self, steps: &Steps, number: usize) -> Epoch {
+        // Whoever tells of the newest view tells of those before it, too.
+        let closed = self.replicas.iter().filter(|one| one.facts.is_member());
+        let closed = closed
+            .map(|one| one.facts.closed.clone())
+            .min_by_key(|closed| closed.below);
+        let views = &steps.views[..self.chosen];
+        self.replicas[number].learn(views, &closed.unwrap_or_default());
+        views.last().expect("one is chosen").epoch
+    }
+
+    /// Gives one replica to a step, and the other to look at.
+    fn two(&mut self, one: usize, other: usize) -> (&mut Replica, Replica) {
+        let other = self.replicas[other].clone();
+        (&mut self.replicas[one], other)
+    }
+
+    /// Carries an action out. False if nothing can come of it.
+    pub(crate) fn act(&mut self, steps: &Steps, action: &Action) -> bool {
+        match *action {
+            Action::Write(number) => return self.write(steps, number),
+            Action::Read(number) => return self.read(steps, number),
+            Action::Push(record, to) => return self.push(record, to),
+            Action::Gossip(to, from) => return self.gossip(to, from),
+            Action::Exchange(to, from) => {
+                let (taker, giver) = self.two(to, from);
+                return taker.asks(&giver) && taker.exchange_with(&giver);
+            }
+            Action::Choose => self.chosen += 1,
+            Action::Seal(number) => {
+                let target = self.learned(steps, number);
+                if !self.takes_part(number, target) || self.replicas[number].facts.sealed >= target {
+                    return false;
+                }
+                self.replicas[number].seal(target);
+            }
+            Action::Copy(to, from) => {
+                let target = self.learned(steps, to);
+                self.learned(steps, from);
+                let (taker, giver) = self.two(to, from);
+                return !taker.has_copied() && taker.copy_from(&giver, target);
+            }
+            Action::TakeOver(to, from) => {
+                let target = self.learned(steps, to);
+                let before = &steps.views[self.chosen.saturating_sub(2)];
+                if to == from || !before.is_member(&self.replicas[from].facts.me) {
+                    return false;
+                }
+                self.replicas[to].seal(target);
+                let (taker, giver) = self.two(to, from);
+                return taker.take_over(&giver, target);
+            }
+            Action::Activate(number) => {
+                let target = self.learned(steps, number);
+                if !self.takes_part(number, target) || self.replicas[number].facts.active >= target {
+                    return false;
+                }
+                self.replicas[number].activate(target);
+            }
+            Action::CleanUp(number) => return self.clean_up(number),
+            Action::Return(from, to) => return self.give_back(from, to),
+            Action::Close(number) => return self.close(number),
+            Action::Restart(number) => {
+                self.restarts += 1;
+                self.replicas[number].restart();
+            }
+        }
+        true
+    }
+
+    fn takes_part(&self, number: usize, target: Epoch) -> bool {
+        let facts = &self.replicas[number].facts;
+        let view = facts.views.get(&target);
+        view.is_some_and(|view| view.is_member(&facts.me) || facts.is_member())
+    }
+
+    fn write(&mut self, steps: &Steps, number: usize) -> bool {
+        let timestamp = Timestamp(self.writes + 1);
+        let payload = self.payload.clone();
+        let replica = &mut self.replicas[number];
+        let Some(record) = replica.write(&steps.key, &payload, timestamp) else {
+            return false;
+        };
+        self.payload = answer(&replica.facts, replica.progress.stable(), &payload, Some(&record));
+        (self.seen, self.writes) = (timestamp, self.writes + 1);
+        self.written.push(record);
+        true
+    }
+
+    fn read(&mut self, steps: &Steps, number: usize) -> bool {
+        let replica = &self.replicas[number];
+        let stable = replica.progress.stable();
+        let Ok(payload) = may_read(&replica.facts, stable, steps.key.slot(), &self.payload) else {
+            return false;
+        };
+        let told = answer(&replica.facts, stable, &payload, replica.record());
+        let is_news = told.epoch != self.payload.epoch || told.entries != self.payload.entries;
+        self.payload = told;
+        is_news
+    }
+
+    fn push(&mut self, record: usize, to: usize) -> bool {
+        let record = self.written[record].clone();
+        self.replicas[to].take_push(&record)
+    }
+
+    fn gossip(&mut self, to: usize, from: usize) -> bool {
+        let (hearer, teller) = self.two(to, from);
+        if hearer.facts.active == Epoch::NONE {
+            return false;
+        }
+        let mut news = false;
+        if hearer
+            .facts
+            .view()
+            .is_some_and(|view| view.is_member(&teller.facts.me))
+        {
+            let mut stable = teller.progress.stable().clone();
+            stable.retain(|dot| dot.log.epoch >= hearer.facts.closed.below);
+            news |= hearer.progress.learn_stable(&stable);
+        }
+        let before = hearer.progress.stable().clone();
+        let (epoch, held) = (teller.facts.active, &teller.facts.vector);
+        hearer.progress.acknowledged(epoch, teller.facts.id, held, true);
+        news |= before != *hearer.progress.stable();
+        if teller.facts.closed.below > hearer.facts.closed.below {
+            let closed = teller.facts.closed;
+            news |= Self::count(hearer, closed);
+        }
+        news
+    }
+
+    fn count(replica: &mut Replica, closed: Closed) -> bool {
+        let news = replica.facts.close(closed);
+        replica.progress.forget_below(replica.facts.closed.below);
+        news
+    }
+
+    /// Concludes that epochs are closed, from what every member says.
+    fn close(&mut self, number: usize) -> bool {
+        let facts = &self.replicas[number].facts;
+        let Some(view) = facts.view().filter(|_| facts.is_member()) else {
+            return false;
+        };
+        let mut below = facts.done_below();
+        for member in view.members() {
+            let other = self.replicas.iter().find(|one| one.facts.me == member);
+            let Some(other) = other.filter(|other| other.facts.active == facts.active) else {
+                return false;
+            };
+            below = below.min(other.facts.done_below());
+        }
+        let closed = Closed {
+            below,
+            at: facts.active,
+            ..Closed::default()
+        };
+        below > facts.closed.below && Self::count(&mut self.replicas[number], closed)
+    }
+
+    /// Drops what all owners confirm, and begins another life if nothing is kept.
+    fn clean_up(&mut self, number: usize) -> bool {
+        let keeper = &self.replicas[number];
+        let Some(view) = keeper.owners_view().cloned() else {
+            return false;
+        };
+        if keeper.facts.kept.is_empty() {
+            if keeper.facts.is_leaving() {
+                self.replicas[number].leave();
+                return true;
+            }
+            return false;
+        }
+        let confirm = keeper.facts.ask_to_confirm(view.epoch);
+        let mut all = SlotSet::default();
+        for (partition, nodes) in view.partitions() {
+            let others: Vec<_> = nodes
+                .iter()
+                .filter(|node| **node != keeper.facts.me.node)
+                .collect();
+            let mut confirmed = view.slots_of_partition(partition);
+            for node in &others {
+                let owner = self.replicas.iter().find(|one| one.facts.me.node == **node);
+                let says = owner.map_or_else(SlotSet::default, |owner| owner.facts.confirms(&confirm));
+                confirmed = confirmed.intersection(&says);
+            }
+            if !others.is_empty() {
+                all = all.union(&confirmed);
+            }
+        }
+        let before = keeper.facts.kept_slots();
+        self.replicas[number].drop_kept(view.epoch, &all);
+        before != self.replicas[number].facts.kept_slots()
+    }
+
+    /// A removed node gives back what it keeps; once the owner's siblings have it too, it drops it.
+    fn give_back(&mut self, from: usize, to: usize) -> bool {
+        let giver = self.replicas[from].clone();
+        let Some(view) = giver.facts.newest().filter(|_| giver.facts.is_leaving()).cloned() else {
+            return false;
+        };
+        let slots = view.slots_of_node(&self.replicas[to].facts.me.node);
+        let slots = slots.intersection(&giver.facts.kept_slots());
+        if slots.is_empty() {
+            return false;
+        }
+        let Some(adopted) = self.replicas[to].adopt(&giver, &slots) else {
+            return false;
+        };
+        self.written.extend(adopted);
+        let taker = &self.replicas[to];
+        if taker.progress.is_held_by_all(&taker.facts.vector) {
+            self.replicas[from].drop_kept(view.epoch, &slots);
+        }
+        true
+    }
+}
+
+impl World {
+    pub(crate) fn fingerprint(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        self.hash(&mut hasher);
+        hasher.finish()
+    }
+}
+
+impl PartialEq for World {
+    fn eq(&self, other: &Self) -> bool {
+        self.fingerprint() == other.fingerprint()
+    }
+}
+
+impl Hash for World {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (&self.replicas, self.chosen, self.seen, self.stable).hash(state);
+        for record in &self.written {
+            record.as_block().hash(state);
+        }
+        (
+            self.payload.epoch,
+            self.payload.entries.iter().collect::<Vec<_>>(),
+        )
+            .hash(state);
+        (self.writes, self.restarts).hash(state);
+    }
+}

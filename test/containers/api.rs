@@ -4,8 +4,8 @@ use std::sync::{Arc, Mutex, Weak};
 
 use crate::ask::{get, put};
 use crate::cluster::Cluster;
-use crate::http::Request;
 use crate::patience::PROMPT;
+use crate::support::request::Request;
 
 /// One cluster for all tests of this file and of `errors` that run at the same time; the last to leave
 /// removes it. They use different keys and change nothing else.

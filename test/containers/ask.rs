@@ -3,8 +3,8 @@
 use std::io;
 
 use crate::cluster::Cluster;
-use crate::http::{Reply, Request};
 use crate::patience::{PATIENT, eventually};
+use crate::support::request::{Reply, Request};
 
 impl Cluster {
     /// Sends a request to a node. An error is a connection that was refused or broke; `NotConnected` if the
@@ -16,7 +16,7 @@ impl Cluster {
                 "the node is down or cut off from this machine",
             )
         })?;
-        request.send(port)
+        request.send(("127.0.0.1", port))
     }
 
     #[track_caller]

@@ -16,12 +16,12 @@ use tokio::task::{JoinError, spawn_blocking};
 
 use crate::ask::{get, put};
 use crate::cluster::Cluster;
-use crate::http::{self, Request};
 use crate::patience::{HEALED, Stopwatch, let_pass};
 use crate::plan::Plan;
 use crate::support::driver::{self, final_reads};
 use crate::support::history::{Action, Answer, Operation, Outcome, Reply, Stamp};
 use crate::support::oracle::{Rules, judge};
+use crate::support::request::{self, Request};
 use crate::support::timing::{Calm, late_reads};
 use crate::support::workload::{Shape, Workload, spread_keys};
 
@@ -100,7 +100,7 @@ impl driver::Cluster for Clients {
 }
 
 /// What a reply says, as the contract has it.
-fn told(reply: &http::Reply, operation: &Operation) -> Reply {
+fn told(reply: &request::Reply, operation: &Operation) -> Reply {
     let answer = match (reply.status, &operation.action) {
         (200, Action::Get) => Answer::Found {
             value: reply.text("value"),

@@ -5,8 +5,8 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::cluster::Cluster;
-use crate::http::{Reply, Request};
 use crate::patience::{HEALED, PATIENT, eventually};
+use crate::support::request::{Reply, Request};
 
 /// Longer than `VIEW_CHANGE_TIMEOUT`: whoever asks has an answer by then.
 const ANSWERED: Duration = Duration::from_secs(65);

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::thread;
 
 use crate::cluster::Cluster;
-use crate::http::Request;
 use crate::patience::{HEALED, eventually};
 use crate::plan::Plan;
+use crate::support::request::Request;
 
 /// Writes keys `k0` … through all nodes at once and says in which partition each came to lie.
 fn fill(cluster: &Cluster, keys: usize) -> BTreeMap<usize, i64> {

@@ -2,7 +2,7 @@
 
 use crate::api::shared;
 use crate::cluster::Cluster;
-use crate::http::Request;
+use crate::support::request::Request;
 
 /// `METHOD path form status code`, the form as curl's `-d` takes it; each is refused at a replica and at
 /// the proxy alike.

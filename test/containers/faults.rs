@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use crate::ask::{get, put};
 use crate::cluster::Cluster;
-use crate::http::Reply;
 use crate::patience::{HEALED, PROMPT, let_pass};
+use crate::support::request::Reply;
 
 /// Two partitions of two, and a proxy; a key of the first partition, and who holds it.
 struct Scene {

@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use crate::ask::{get, put};
 use crate::cluster::Cluster;
-use crate::http::{Reply, Request};
 use crate::patience::{HEALED, PROMPT, eventually};
-use crate::stopping::StopOnDrop;
+use crate::support::request::{Reply, Request};
+use crate::support::stopping::StopOnDrop;
 
 /// A client gives up on a frozen node after this; any other answer comes within a second.
 const GIVE_UP: Duration = Duration::from_millis(2500);

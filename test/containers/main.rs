@@ -20,7 +20,6 @@ mod errors;
 mod fault_plan;
 mod fault_run;
 mod faults;
-mod http;
 mod load;
 mod operator;
 mod pairs;
@@ -29,8 +28,6 @@ mod plan;
 mod restarts;
 mod returns;
 mod startup;
-#[path = "../support/stopping.rs"]
-mod stopping;
 #[path = "../support/mod.rs"]
 mod support;
 mod two_processes;

@@ -9,9 +9,10 @@ use serde_json::{Value, json};
 
 use crate::cluster::{Cluster, Disk, Start};
 use crate::docker::Corner;
-use crate::http::{Reply, Request};
 use crate::patience::{PATIENT, eventually, let_pass};
-use crate::stopping::StopOnDrop;
+use crate::support::pairs::{asked, found, keys, pairs};
+use crate::support::request::{Reply, Request};
+use crate::support::stopping::StopOnDrop;
 
 /// The containers by number: two proxies, then three data servers, of which the proxies know two.
 const PROXIES: [usize; 2] = [0, 1];
@@ -105,13 +106,7 @@ impl Cast {
 
     /// The values that these keys have, all of which must be known.
     fn try_values(&self, at: usize, keys: &[String]) -> Option<Vec<Option<String>>> {
-        let asked: Vec<Value> = keys.iter().map(|key| string(key)).collect();
-        let reply = self.try_ask(at, "POST", "/fetch", &json!(asked))?;
-        let pairs = reply.json();
-        let pairs = pairs.as_array()?;
-        let value = |pair: &Value| pair["value"]["data"].as_str().map(str::to_owned);
-        let known = pairs.iter().all(|pair| pair.get("error").is_none());
-        known.then(|| pairs.iter().map(value).collect())
+        found(&self.try_ask(at, "POST", "/fetch", &asked(keys))?.json())
     }
 
     /// Waits until every key can be had through a proxy.
@@ -123,22 +118,8 @@ impl Cast {
 
     /// How many pairs a server has itself.
     fn share(&self, server: usize) -> usize {
-        let listed = self.ask(server, "GET", "/fetch", &Value::Null).json();
-        listed.as_array().expect("a list").len()
+        self.ask(server, "GET", "/fetch", &Value::Null).list().len()
     }
-}
-
-fn string(data: &str) -> Value {
-    json!({"encoding": "string", "data": data})
-}
-
-fn pairs(keys: &[String], value: &str) -> Value {
-    let pair = |key: &String| json!({"key": string(key), "value": string(value)});
-    keys.iter().map(pair).collect()
-}
-
-fn keys(count: usize) -> Vec<String> {
-    (0..count).map(|number| format!("k{number}")).collect()
 }
 
 /// Writers and readers of one set of keys: writers set all of them to one number at once.
@@ -244,7 +225,7 @@ fn assert_not_before(values: &[Option<String>], confirmed: usize) {
 #[test]
 fn servers_that_are_killed_and_cut_off_keep_what_was_confirmed() {
     let cast = Cast::start();
-    let keys = keys(60);
+    let keys = keys("k", 60);
     let confirmed = under_load(&cast, &keys, "/set", |load| {
         for server in [SERVERS[0], SERVERS[1]] {
             load.wait_for_sets(5);
@@ -265,7 +246,7 @@ fn servers_that_are_killed_and_cut_off_keep_what_was_confirmed() {
 #[test]
 fn nobody_sees_half_of_an_atomic_set_whoever_is_killed_or_cut_off() {
     let cast = Cast::start();
-    let keys = keys(12);
+    let keys = keys("k", 12);
     cast.set("/set?atomic=true", &pairs(&keys, "0"));
     let confirmed = under_load(&cast, &keys, "/set?atomic=true", |load| {
         for server in [SERVERS[0], SERVERS[1]] {
@@ -286,7 +267,7 @@ fn nobody_sees_half_of_an_atomic_set_whoever_is_killed_or_cut_off() {
 #[test]
 fn a_join_whose_proxy_and_whose_server_are_killed_is_finished_by_another_proxy() {
     let cast = Cast::start();
-    let keys = keys(3000);
+    let keys = keys("k", 3000);
     for some in keys.chunks(300) {
         cast.set("/set", &pairs(some, &"x".repeat(500)));
     }

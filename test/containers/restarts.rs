@@ -10,7 +10,7 @@ use crate::ask::put;
 use crate::cluster::{Cluster, Disk};
 use crate::patience::{HEALED, PATIENT, PROMPT, eventually, let_pass};
 use crate::plan::Plan;
-use crate::stopping::StopOnDrop;
+use crate::support::stopping::StopOnDrop;
 
 /// What one writer was told: for each key the last value acknowledged, and the payload it holds now.
 #[derive(Debug, Default)]

@@ -2,9 +2,9 @@
 
 use crate::cluster::Cluster;
 use crate::docker::run_to_end;
-use crate::http::Request;
 use crate::patience::{HEALED, PATIENT, PROMPT, eventually, let_pass};
 use crate::plan::Plan;
+use crate::support::request::Request;
 
 #[test]
 fn a_single_node_is_a_cluster() {

@@ -10,9 +10,9 @@ use tempfile::TempDir;
 
 use crate::cluster::{Cluster, Disk, Start};
 use crate::docker::Corner;
-use crate::http::{Reply, Request};
 use crate::patience::{HEALED, PATIENT, PROMPT, eventually, let_pass};
-use crate::stopping::StopOnDrop;
+use crate::support::request::{Reply, Request};
+use crate::support::stopping::StopOnDrop;
 
 /// Seconds after which a client asks a process again that did not take its write.
 const RETRY: f64 = 0.02;

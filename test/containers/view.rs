@@ -3,10 +3,10 @@
 use std::thread;
 
 use crate::cluster::Cluster;
-use crate::http::Request;
 use crate::load::under_load;
 use crate::patience::{HEALED, PATIENT};
 use crate::plan::Plan;
+use crate::support::request::Request;
 
 const KEYS: usize = 2000;
 

@@ -1,17 +1,73 @@
-//! Processes of a test, which end with it however it ends.
+//! The programs under test: how each is started, and what ends with the test that started it, however that
+//! ends.
+#![expect(clippy::disallowed_types, reason = "what a process says goes to a file")]
 
-#![allow(dead_code, reason = "each test target uses its own part of it")]
-
-use std::process::{Child, ExitStatus};
+use std::fs::File;
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::waiting::wait_for;
+use super::waiting::wait_for;
+
+pub(crate) const CAUSEWAY: &str = env!("CARGO_BIN_EXE_causeway");
+pub(crate) const MASTER: &str = env!("CARGO_BIN_EXE_master-svr");
+pub(crate) const SVR: &str = env!("CARGO_BIN_EXE_svr");
+pub(crate) const CLT: &str = env!("CARGO_BIN_EXE_clt");
+
+/// A program that finds no variables and nothing to read, and whose output nobody wants.
+pub(crate) fn command(program: &str) -> Command {
+    let mut command = Command::new(program);
+    command.env_clear().stdin(Stdio::null());
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    command
+}
+
+/// Runs a program to its end and keeps what it said.
+pub(crate) fn run(command: &mut Command) -> Output {
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.output().expect("the program starts")
+}
+
+/// Runs `causeway` to its end.
+pub(crate) fn causeway(arguments: &[&str]) -> Output {
+    run(command(CAUSEWAY).args(arguments))
+}
+
+/// What a program printed.
+pub(crate) fn printed(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// What a program said on standard error.
+pub(crate) fn complaint(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// It ended with this code, and said all this on standard error.
+#[track_caller]
+pub(crate) fn assert_ends(output: &Output, code: i32, parts: &[&str]) {
+    let text = complaint(output);
+    assert_eq!(output.status.code(), Some(code), "{text}");
+    for part in parts {
+        assert!(text.contains(part), "{part:?} is missing from:\n{text}");
+    }
+}
 
 /// A child that a test which fails does not leave behind.
 pub(crate) struct Running(pub(crate) Child);
 
 impl Running {
+    pub(crate) fn start(command: &mut Command) -> Self {
+        Self(command.spawn().expect("the program starts"))
+    }
+
+    /// Starts a program whose standard error goes to the end of a file.
+    pub(crate) fn start_logging(command: &mut Command, log: &Path) -> Self {
+        let log = File::options().create(true).append(true).open(log);
+        Self::start(command.stderr(log.expect("is opened")))
+    }
+
     pub(crate) fn signal(&self, signal: Signal) {
         signal_to(self.0.id().cast_signed(), signal);
     }

@@ -1,8 +1,6 @@
 //! Ends loops in scoped threads also when the test fails: a scope waits for its threads before a panic
 //! goes on, so a loop that nobody stops would turn a failure into a hang.
 
-#![allow(dead_code, reason = "each test target uses its own part of it")]
-
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Tells loops to end when it is dropped, by a panic too.

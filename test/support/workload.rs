@@ -13,8 +13,9 @@
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-use super::history::{Action, Event, History, OpId, Operation, Outcome, Phase, Reply, SessionId};
 pub use super::shape::{Shape, spread_keys};
+
+use super::history::{Action, Event, History, OpId, Operation, Outcome, Phase, Reply, SessionId};
 
 /// Of so many sessions that are over the payloads are read again at the end, the last ones: of all in a
 /// simulated run. Long runs have thousands, and would read for longer than they ran.

@@ -2,28 +2,15 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
-use std::process::{Command, Output, Stdio};
+use std::process::Output;
+
+use crate::support::running::{CAUSEWAY, assert_ends, command, complaint, printed, run};
 
 /// The assignment's fourth example, slips and all.
 const PASTED: &str = "10.0.0.21:8080,10.0.0.22:8080,10.0.0.23:80,10.0.0.24:8080";
 
 fn causeway(variables: &[(&str, &str)], arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_causeway"))
-        .env_clear()
-        .envs(variables.iter().copied())
-        .args(arguments)
-        .stdin(Stdio::null())
-        .output()
-        .expect("the program starts")
-}
-
-#[track_caller]
-fn assert_ends(output: &Output, code: i32, parts: &[&str]) {
-    let text = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(code), "{text}");
-    for part in parts {
-        assert!(text.contains(part), "{part:?} is missing from:\n{text}");
-    }
+    run(command(CAUSEWAY).envs(variables.iter().copied()).args(arguments))
 }
 
 #[test]
@@ -84,7 +71,7 @@ fn help_shows_every_setting_as_flag_and_variable() {
     for arguments in [&["--help"][..], &["serve", "--help"]] {
         let output = causeway(&[], arguments);
         assert_eq!(output.status.code(), Some(0));
-        let text = String::from_utf8_lossy(&output.stdout);
+        let text = printed(&output);
         for setting in [
             "IPPORT",
             "VIEW",
@@ -232,7 +219,7 @@ fn where_nothing_listens_the_message_says_how_to_name_a_node() {
         assert_ends(&causeway(&[("CAUSEWAY_NODE", " ")], &["status"]), 1, &names);
     }
     let output = causeway(&[], &["get", "x", "--node", "127.0.0.1:2"]);
-    assert!(!String::from_utf8_lossy(&output.stderr).contains("CAUSEWAY_NODE"));
+    assert!(!complaint(&output).contains("CAUSEWAY_NODE"));
 }
 
 #[test]
@@ -298,7 +285,7 @@ fn what_was_done_and_what_went_wrong_with_the_session_file_are_two_statements() 
     let said = ["the value was stored, but session file", "--payload P"];
     assert_ends(&output, 1, &said);
     let told = "created in partition 1, on 2 replicas\n";
-    assert_eq!(String::from_utf8_lossy(&output.stdout), told);
+    assert_eq!(printed(&output), told);
     // A device stays one, whoever writes.
     let null = std::path::Path::new("/dev/null");
     assert_ends(&put(null, &|| ()), 0, &[]);
@@ -399,11 +386,8 @@ fn a_view_change_is_watched_and_what_came_of_it_is_printed() {
     let progress = "3 keys moved, 4 to go, 0.5 s; waits for c:1\n";
     let phases = ["copy", "hand over"].map(|phase| format!("epoch 2: {phase}, {progress}"));
     let said = format!("{}causeway: 3 slots were given up\n", phases.concat());
-    assert_eq!(String::from_utf8_lossy(&output.stderr), said);
-    assert_eq!(
-        String::from_utf8_lossy(&output.stdout),
-        "c:1 is removed; 1 partition, epoch 2\n"
-    );
+    assert_eq!(complaint(&output), said);
+    assert_eq!(printed(&output), "c:1 is removed; 1 partition, epoch 2\n");
     assert_eq!(output.status.code(), Some(0));
     let change = "PUT /kv-store/update_view?type=remove&ip_port=c%3A1&force=true HTTP/1.1";
     assert_eq!(
@@ -421,5 +405,5 @@ fn a_refused_view_change_ends_with_1_and_its_json_is_printed() {
         1,
         &["causeway: c:1 is a member already (409 from 127.0.0.1:"],
     );
-    assert_eq!(String::from_utf8_lossy(&output.stdout), format!("{outcome}\n"));
+    assert_eq!(printed(&output), format!("{outcome}\n"));
 }

@@ -2,16 +2,17 @@
 
 mod program;
 
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
-use crate::ports::free_ports;
-use crate::running::{Running, signal_to};
-use crate::support::history::History;
-use crate::support::oracle::{Rules, judge};
-use crate::waiting::wait_for;
-use program::{CAUSEWAY, Lab, ask, done, keys_held, lives, read};
 use rustix::process::Signal;
 use serde_json::Value;
+
+use crate::support::history::History;
+use crate::support::oracle::{Rules, judge};
+use crate::support::ports::free_ports;
+use crate::support::running::{CAUSEWAY, Running, causeway, command, complaint, signal_to};
+use crate::support::waiting::{until, wait_for};
+use program::{Lab, ask, done, keys_held, lives, read};
 
 #[test]
 fn a_key_outlives_a_killed_node_and_the_lab() {
@@ -38,7 +39,7 @@ fn a_key_outlives_a_killed_node_and_the_lab() {
         let get = || read(survivor, &["get", "x", "--session", session]);
         assert_eq!(wait_for("a survivor's answer", get), "1");
     }
-    wait_for("the news", || lab.said().contains("has ended").then_some(()));
+    until("the news", || lab.said().contains("has ended"));
     let before = lab.nodes.clone();
     lab.stop();
 
@@ -60,8 +61,8 @@ fn a_killed_lab_leaves_no_node_behind() {
 
     lab.process.signal(Signal::KILL);
     assert_eq!(lab.process.ended().code(), None);
-    wait_for("the end of every node", || {
-        lab.nodes.iter().all(|node| !lives(node.pid)).then_some(())
+    until("the end of every node", || {
+        lab.nodes.iter().all(|node| !lives(node.pid))
     });
 
     let lab = Lab::again(&lab_folder);
@@ -76,24 +77,16 @@ fn the_command_that_is_shown_starts_a_killed_node_again() {
     let lab = Lab::new(&folder.path().join("my lab"));
     let node = &lab.nodes[1];
     signal_to(node.pid, Signal::KILL);
-    let command = wait_for("the command", || {
+    let shown = wait_for("the command", || {
         let said = lab.said();
         let line = said.lines().find(|line| line.contains("serve --ipport"))?;
         Some(line.trim().to_owned())
     });
 
-    let restarted = Command::new("/bin/sh")
-        .args(["-c", &format!("exec {command}")])
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("the shell starts");
-    let mut restarted = Running(restarted);
-    wait_for("the news", || {
-        lab.said()
-            .contains(&format!("{} answers again", node.address))
-            .then_some(())
+    // As a person's shell starts it.
+    let mut restarted = Running::start(command("/bin/sh").args(["-c", &format!("exec {shown}")]));
+    until("the news", || {
+        lab.said().contains(&format!("{} answers again", node.address))
     });
     done(node, &["put", "x", "1"]);
     restarted.signal(Signal::TERM);
@@ -192,17 +185,8 @@ fn a_bench_leaves_a_history_that_can_be_judged() {
         "1",
         "--fill",
     ];
-    let output = Command::new(CAUSEWAY)
-        .env_clear()
-        .args(bench)
-        .args(["--node", &nodes, "--history", path])
-        .output()
-        .expect("the program starts");
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    let output = causeway(&[&bench[..], &["--node", &nodes, "--history", path]].concat());
+    assert!(output.status.success(), "{}", complaint(&output));
     let history: History = std::fs::read_to_string(&file)
         .expect("is text")
         .parse()
@@ -221,22 +205,10 @@ fn a_bench_that_is_interrupted_tells_what_it_measured() {
     let folder = tempfile::tempdir().expect("a folder");
     let lab = Lab::new(&folder.path().join("lab"));
     let node = &lab.nodes[0];
-    let mut bench = Command::new(CAUSEWAY)
-        .env_clear()
-        .args([
-            "bench",
-            "--seconds",
-            "600",
-            "--keys",
-            "10",
-            "--json",
-            "--node",
-            &node.address,
-        ])
-        .stdout(Stdio::piped())
-        .spawn()
-        .map(Running)
-        .expect("the program starts");
+    let bench = ["bench", "--seconds", "600", "--keys", "10", "--json"];
+    let mut command = command(CAUSEWAY);
+    command.args(bench).args(["--node", &node.address]);
+    let mut bench = Running::start(command.stdout(Stdio::piped()));
     wait_for("its first write", || keys_held(node).filter(|keys| *keys > 0));
     bench.signal(Signal::INT);
     assert_eq!(bench.ended().code(), Some(0));

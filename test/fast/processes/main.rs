@@ -3,16 +3,8 @@
 //!
 //! `cargo test --test processes lab::` runs one module. `redis` needs `redis-server`, `readme` bash and curl.
 
-#[path = "../../support/ports.rs"]
-mod ports;
-#[path = "../../support/running.rs"]
-mod running;
-#[path = "../../support/stopping.rs"]
-mod stopping;
 #[path = "../../support/mod.rs"]
 mod support;
-#[path = "../../support/waiting.rs"]
-mod waiting;
 
 mod cli;
 mod hostile;

@@ -1,10 +1,6 @@
 //! A proxy and its data servers as clients, operators and accidents use them: real processes on ports
 //! of their own, killed in the middle of sets, moves and joins.
-#![expect(
-    clippy::disallowed_types,
-    clippy::disallowed_methods,
-    reason = "the tests start processes, speak to them over sockets and look at the clock"
-)]
+#![expect(clippy::disallowed_methods, reason = "the tests look at the clock")]
 
 mod atomic;
 mod changes;

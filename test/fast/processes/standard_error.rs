@@ -7,14 +7,15 @@
 
 use std::fs::File;
 use std::io::{PipeReader, Read as _, Write as _, pipe};
-use std::net::TcpStream;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 
 use rustix::fs::{OFlags, fcntl_setfl};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 
-use crate::ports::free_ports;
-use crate::waiting::wait_for;
+use crate::support::ports::free_ports;
+use crate::support::request::Request;
+use crate::support::running::{CAUSEWAY, CLT, MASTER, Running, SVR, command, complaint};
+use crate::support::waiting::wait_for;
 
 #[derive(Debug, Clone, Copy)]
 enum Fate {
@@ -44,43 +45,14 @@ fn output(fate: Fate) -> (Stdio, Option<PipeReader>) {
     (writer.into(), Some(reader))
 }
 
-struct Server(Child);
-
-impl Server {
-    fn start(program: &str, arguments: &[String], stderr: Stdio) -> Self {
-        let child = Command::new(program)
-            .args(arguments)
-            .env_clear()
-            .env("LOG", "trace")
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(stderr)
-            .spawn();
-        Self(child.expect("the program starts"))
-    }
-
-    fn end(mut self) -> Option<i32> {
-        kill_process(Pid::from_child(&self.0), Signal::TERM).expect("runs");
-        self.0.wait().expect("ends").code()
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
+fn start(program: &str, arguments: &[String], stderr: Stdio) -> Running {
+    let mut command = command(program);
+    Running::start(command.args(arguments).env("LOG", "trace").stderr(stderr))
 }
 
 /// Whether the server answers a request, whatever it says.
 fn answers(address: &str) -> Option<()> {
-    let mut stream = TcpStream::connect(address).ok()?;
-    stream
-        .write_all(b"GET /livez HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")
-        .ok()?;
-    let mut head = [0; 8];
-    stream.read_exact(&mut head).ok()?;
-    (head == *b"HTTP/1.1").then_some(())
+    Request::new("GET", "/livez").send(address).ok().map(drop)
 }
 
 fn words(line: &str) -> Vec<String> {
@@ -89,7 +61,6 @@ fn words(line: &str) -> Vec<String> {
 
 #[test]
 fn every_server_serves_on_and_ends_in_good_order() {
-    let causeway = env!("CARGO_BIN_EXE_causeway");
     for fate in FATES {
         let port = free_ports();
         let address = format!("127.0.0.1:{port}");
@@ -97,27 +68,28 @@ fn every_server_serves_on_and_ends_in_good_order() {
         let folder = folder.path().display();
         for (program, line) in [
             (
-                causeway,
+                CAUSEWAY,
                 format!("serve --store memory --k 1 --ipport {address} --view {address} --listen {address}"),
             ),
             (
-                causeway,
+                CAUSEWAY,
                 format!("proxy --listen {address} --servers 127.0.0.1:{}", port + 1),
             ),
             (
-                causeway,
+                CAUSEWAY,
                 format!("data-server --listen {address} --data-dir {folder}"),
             ),
-            (env!("CARGO_BIN_EXE_master-svr"), format!("-p {port}")),
-            (env!("CARGO_BIN_EXE_svr"), format!("-p {port} -m {}", port + 1)),
+            (MASTER, format!("-p {port}")),
+            (SVR, format!("-p {port} -m {}", port + 1)),
         ] {
             let (stderr, _held) = output(fate);
-            let server = Server::start(program, &words(&line), stderr);
+            let mut server = start(program, &words(&line), stderr);
             wait_for("the server", || answers(&address));
             for _ in 0..100 {
                 answers(&address).expect("goes on answering");
             }
-            assert_eq!(server.end(), Some(0), "{line} with {fate:?}");
+            server.signal(Signal::TERM);
+            assert_eq!(server.ended().code(), Some(0), "{line} with {fate:?}");
         }
     }
 }
@@ -128,14 +100,8 @@ fn every_command_keeps_its_exit_code() {
     for fate in FATES {
         for (line, code) in [("serve --k 0", 64), ("fetch", 64), (nowhere.as_str(), 1)] {
             let (stderr, _held) = output(fate);
-            let status = Command::new(env!("CARGO_BIN_EXE_causeway"))
-                .args(words(line))
-                .env_clear()
-                .stdin(Stdio::null())
-                .stdout(Stdio::null())
-                .stderr(stderr)
-                .status();
-            assert_eq!(status.expect("starts").code(), Some(code), "{line} with {fate:?}");
+            let mut ended = Running::start(command(CAUSEWAY).args(words(line)).stderr(stderr));
+            assert_eq!(ended.ended().code(), Some(code), "{line} with {fate:?}");
         }
     }
 }
@@ -143,20 +109,16 @@ fn every_command_keeps_its_exit_code() {
 #[test]
 fn a_reader_of_standard_output_may_go_and_a_full_disk_is_said() {
     for (fate, code, told) in [(Fate::ReaderGone, 0, ""), (Fate::Full, 1, "No space left")] {
-        for program in [
-            env!("CARGO_BIN_EXE_causeway"),
-            env!("CARGO_BIN_EXE_clt"),
-            env!("CARGO_BIN_EXE_svr"),
-        ] {
+        for program in [CAUSEWAY, CLT, SVR] {
             let (stdout, _held) = output(fate);
-            let ended = Command::new(program)
+            let mut command = command(program);
+            let child = command
                 .arg("--help")
                 .stdout(stdout)
                 .stderr(Stdio::piped())
-                .spawn()
-                .and_then(Child::wait_with_output)
-                .expect("starts");
-            let text = String::from_utf8_lossy(&ended.stderr);
+                .spawn();
+            let ended = child.and_then(Child::wait_with_output).expect("starts");
+            let text = complaint(&ended);
             assert_eq!(ended.status.code(), Some(code), "{program}: {text}");
             assert!(text.contains(told), "{program}: {text}");
         }
@@ -173,11 +135,11 @@ fn a_program_that_lacks_files_says_so_and_ends() {
         let line = format!(
             "ulimit -n {files}; exec {} serve --k 1 --ipport 127.0.0.1:{port} --view 127.0.0.1:{port} \
              --listen 127.0.0.1:{port} --data-dir {}",
-            env!("CARGO_BIN_EXE_causeway"),
+            CAUSEWAY,
             folder.path().join("data").display()
         );
         let (mut told, stderr) = pipe().expect("a pipe");
-        let mut server = Server::start("/bin/sh", &["-c".into(), line], stderr.into());
+        let mut server = start("/bin/sh", &["-c".into(), line], stderr.into());
         let address = format!("127.0.0.1:{port}");
         let ended = wait_for("a server or its end", || {
             let ended = server.0.try_wait().expect("can be asked");

@@ -5,11 +5,12 @@ mod frozen;
 mod process;
 
 use std::collections::BTreeMap;
-use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use crate::stopping::StopOnDrop;
-use process::{CAUSEWAY, Process, pair, serving, until};
+use crate::support::running::{assert_ends, causeway};
+use crate::support::stopping::StopOnDrop;
+use crate::support::waiting::until;
+use process::{Process, pair, serving};
 
 #[test]
 fn values_come_back_as_they_are_at_the_other_process_at_once() {
@@ -32,11 +33,11 @@ fn values_come_back_as_they_are_at_the_other_process_at_once() {
             let reply = process
                 .ask("GET", &format!("/get/{key}"), b"")
                 .expect("is answered");
-            assert_eq!(reply.1, kind, "{key}");
+            assert_eq!(reply.header("content-type"), Some(kind), "{key}");
         }
     }
     let reply = other.ask("PUT", "/set/put", b"1").expect("is answered");
-    assert_eq!((reply.0, reply.2.as_slice()), (200, &b"OK\n"[..]));
+    assert_eq!((reply.status, reply.body.as_slice()), (200, &b"OK\n"[..]));
     one.assert_has("put", b"1");
     for (path, method, status) in [
         ("/get/nothing", "GET", 404),
@@ -48,12 +49,12 @@ fn values_come_back_as_they_are_at_the_other_process_at_once() {
         ("/get/x", "POST", 405),
     ] {
         let reply = other.ask(method, path, b"v").expect("is answered");
-        assert_eq!(reply.0, status, "{method} {path}");
+        assert_eq!(reply.status, status, "{method} {path}");
     }
     let too_large = other
         .ask("POST", "/set/x", &vec![b'x'; 1024 * 1024 + 1])
         .expect("is answered");
-    assert_eq!(too_large.0, 413);
+    assert_eq!(too_large.status, 413);
 }
 
 #[test]
@@ -111,14 +112,14 @@ fn two_that_became_strangers_say_so_until_one_starts_anew() {
     for process in [&one, &other] {
         until("they have met", || {
             let reply = process.ask("GET", "/get/k", b"");
-            reply.is_ok_and(|reply| {
-                reply.0 == 503 && String::from_utf8_lossy(&reply.2).contains("other_cluster")
-            })
+            reply.is_ok_and(|reply| reply.status == 503 && reply.lossy().contains("other_cluster"))
         });
     }
     one.kill();
     until("the other serves alone", || {
-        other.ask("GET", "/get/k", b"").is_ok_and(|reply| reply.0 == 200)
+        other
+            .ask("GET", "/get/k", b"")
+            .is_ok_and(|reply| reply.status == 200)
     });
     std::fs::remove_dir_all(&of_one).expect("is there");
     one.start();
@@ -142,7 +143,7 @@ fn two_that_go_by_each_others_address_say_so_until_their_files_are_put_right() {
         );
         until("it says which address is wrong", || {
             let reply = process.ask("GET", "/get/k", b"");
-            reply.is_ok_and(|reply| reply.0 == 503 && String::from_utf8_lossy(&reply.2).contains(&hint))
+            reply.is_ok_and(|reply| reply.status == 503 && reply.lossy().contains(&hint))
         });
     }
     one.kill();
@@ -175,12 +176,13 @@ impl Load {
                 break;
             }
             let (key, value) = (format!("{name}{}", number % 13), number.to_string());
-            match process.ask("POST", &format!("/set/{key}"), value.as_bytes()) {
-                Ok((200, ..)) => {
+            let reply = process.ask("POST", &format!("/set/{key}"), value.as_bytes());
+            match reply.map(|reply| reply.status) {
+                Ok(200) => {
                     written.insert(key, (value, Vec::new()));
                     self.answered.fetch_add(1, Ordering::Relaxed);
                 }
-                Ok((503, ..)) => {}
+                Ok(503) => {}
                 _ => written.entry(key).or_default().1.push(value),
             }
         }
@@ -224,9 +226,9 @@ fn what_was_answered_is_there_after_either_was_killed_under_load() {
         });
         for (key, (value, open)) in written.into_iter().flatten() {
             let seen = [&one, &other].map(|process| process.ask("GET", &format!("/get/{key}"), b""));
-            let [(status, _, at_one), (.., at_other)] = seen.map(|reply| reply.expect("is answered"));
-            assert!(at_one == at_other, "{key} differs");
-            let body = String::from_utf8(at_one).expect("is text");
+            let [at_one, at_other] = seen.map(|reply| reply.expect("is answered"));
+            assert!(at_one.body == at_other.body, "{key} differs");
+            let (status, body) = (at_one.status, at_one.lossy());
             let is_there = status == 200 && (body == value || open.contains(&body));
             let was_never_answered = status == 404 && value.is_empty();
             assert!(
@@ -258,12 +260,9 @@ fn writers_at_both_processes_agree_in_the_end() {
         }
     });
     for key in (0..5).map(|number| format!("/get/hot{number}")) {
-        let (at_one, at_other) = (one.ask("GET", &key, b""), other.ask("GET", &key, b""));
-        assert_eq!(
-            at_one.expect("is answered"),
-            at_other.expect("is answered"),
-            "{key}"
-        );
+        let seen = [&one, &other].map(|process| process.ask("GET", &key, b"").expect("is answered"));
+        let [at_one, at_other] = seen.map(|reply| (reply.status, reply.body));
+        assert_eq!(at_one, at_other, "{key}");
     }
 }
 
@@ -276,20 +275,12 @@ fn a_mistaken_file_is_refused_with_every_mistake() {
         "port = 70000\npeers = \"localhost:1\"\nreplication_factor = 0\nprot = 1\n",
     )
     .expect("is written");
-    let output = Command::new(CAUSEWAY)
-        .env_clear()
-        .args(["serve", "--config"])
-        .arg(&path)
-        .output()
-        .expect("the program starts");
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(64), "{said}");
-    for mistake in [
+    let output = causeway(&["serve", "--config", path.to_str().expect("is text")]);
+    let mistakes = [
         "port must be",
         "peers must be",
         "replication_factor must be",
         "prot is no setting",
-    ] {
-        assert!(said.contains(mistake), "{mistake}: {said}");
-    }
+    ];
+    assert_ends(&output, 64, &mistakes);
 }

@@ -4,13 +4,14 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use crate::simulated::cluster::SimCluster;
-use crate::simulated::simulate;
 use bytes::Bytes;
 use causeway::names::{Key, PartitionId};
-use causeway::node::{Node, Refusal, RequestKind, ViewRequest};
+use causeway::node::{Node, Refusal};
 use causeway::protocol::causality::Payload;
 use tokio::time::{Instant, sleep};
+
+use crate::simulated::cluster::{REMOVE, SimCluster};
+use crate::simulated::{key, simulate};
 
 /// A node that was restarted serves within this.
 const RECOVERED: Duration = Duration::from_secs(30);
@@ -18,10 +19,6 @@ const RECOVERED: Duration = Duration::from_secs(30);
 /// More than one page holds, several times over.
 const LARGE: usize = 100_000;
 const LARGE_KEYS: usize = 20;
-
-fn key(text: &str) -> Key {
-    Key::new(text).expect("is a key")
-}
 
 async fn value(node: &Node, key: &Key, payload: &Payload) -> Result<Vec<u8>, Refusal> {
     let found = node.get(key, payload.clone()).await?;
@@ -42,13 +39,7 @@ async fn fill(node: &Node) -> (Vec<Key>, Payload) {
 
 /// The second node removes the first.
 async fn remove_first(cluster: &SimCluster) {
-    let removal = ViewRequest {
-        node: cluster.nodes[0].id.clone(),
-        kind: RequestKind::Remove { force: false },
-        dry_run: false,
-    };
-    let changed = cluster.node(1).expect("runs").change_view(removal).await;
-    changed.expect("is removed");
+    cluster.change_view(1, 0, REMOVE).await.expect("is removed");
 }
 
 /// How many keys a replica has that missed them all, was reached, and was cut off again this much later. It

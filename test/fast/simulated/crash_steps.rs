@@ -7,17 +7,18 @@
 use std::cell::RefCell;
 use std::time::Duration;
 
+use causeway::node::{RequestKind, Situation, ViewOutcome};
+use http::Method;
+use tokio::time::{Instant, sleep};
+
 use crate::simulated::client::{Door, Ending, form};
-use crate::simulated::cluster::SimCluster;
+use crate::simulated::cluster::{REMOVE, SimCluster};
 use crate::simulated::simulate;
 use crate::simulated::stage::Stage;
 use crate::support::driver;
 use crate::support::oracle::{Rules, judge};
 use crate::support::shape::{Shape, spread_keys};
 use crate::support::workload::Workload;
-use causeway::node::{RequestKind, Situation, ViewOutcome, ViewRequest};
-use http::Method;
-use tokio::time::{Instant, sleep};
 
 /// Clients work for so long before the change begins.
 const BEFORE: Duration = Duration::from_millis(100);
@@ -31,8 +32,6 @@ const SETTLED: Duration = Duration::from_secs(12);
 
 /// Everybody is back, replicas hold the same.
 const RECOVERED: Duration = Duration::from_secs(30);
-
-const REMOVE: RequestKind = RequestKind::Remove { force: false };
 
 /// A change, and who has a part in it.
 struct Scene {
@@ -161,18 +160,11 @@ impl Scene {
     /// Asks for the change, and watches what is stored until it is answered.
     async fn change(&self, stage: &Stage, must_succeed: bool) -> Vec<u64> {
         sleep(BEFORE).await;
-        let (via, life, node) = {
+        let (change, life) = {
             let cluster = stage.cluster.borrow();
-            let via = &cluster.nodes[self.via];
-            let running = via.running.clone().expect("runs");
-            (running, via.life.clone(), cluster.nodes[self.node].id.clone())
+            let change = cluster.change_view(self.via, self.node, self.kind);
+            (change, cluster.nodes[self.via].life.clone())
         };
-        let request = ViewRequest {
-            node,
-            kind: self.kind,
-            dry_run: false,
-        };
-        let change = via.change_view(request);
         let mut steps = Vec::new();
         tokio::select! {
             biased;

@@ -5,11 +5,12 @@
 //! `scripts/soak --planted` counts how many seeds notice. The switch is one for the whole process, so all
 //! faults are planted in one test, one after the other.
 
+use causeway::planted::Fault;
+
 use crate::faults::{BY_CHANCE, BY_PLAIN_CHANCE, BY_SCHEDULE, planted, seen_by};
 use crate::simulated::panics;
 use crate::simulated::plain::{self, PlainSetting};
 use crate::simulated::run::{Setting, attempt};
-use causeway::planted::Fault;
 
 /// A fault is given this many seeds.
 const SEEDS: u64 = 50;

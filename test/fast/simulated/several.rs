@@ -8,17 +8,14 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::simulated::cluster::{SimCluster, SimNode};
-use crate::simulated::simulate;
-use causeway::names::{Key, NodeId, PartitionId};
-use causeway::node::{Done, Node, Refusal, RequestKind, ViewRequest};
+use causeway::names::{NodeId, PartitionId};
+use causeway::node::{Done, Node, Refusal};
 use causeway::protocol::causality::Payload;
 use causeway::wire::peer::Operation;
 use tokio::time::Instant;
 
-fn key(text: &str) -> Key {
-    Key::new(text).expect("is a key")
-}
+use crate::simulated::cluster::{REMOVE, SimCluster, SimNode};
+use crate::simulated::{key, simulate};
 
 fn put(name: &str, value: &str) -> Operation {
     Operation::Put {
@@ -325,12 +322,7 @@ fn a_deletion_outlives_a_removal_however_old_it_was() {
         let deleted = node.several(vec![delete("k")], Payload::default()).await;
         assert_eq!(told(&deleted.results[0]), "written on 2");
         tokio::time::sleep(Duration::from_secs(21)).await;
-        let removal = ViewRequest {
-            node: cluster.nodes[0].id.clone(),
-            kind: RequestKind::Remove { force: false },
-            dry_run: false,
-        };
-        node.change_view(removal).await.expect("is removed");
+        cluster.change_view(1, 0, REMOVE).await.expect("is removed");
         let mut remembered = Vec::new();
         for pause_s in [8, 22] {
             tokio::time::sleep(Duration::from_secs(pause_s)).await;

@@ -12,13 +12,13 @@ mod plain;
 use std::process::Command;
 use std::time::Duration;
 
-use crate::simulated::cluster::SimCluster;
-use crate::simulated::run::{Setting, attempt, run, run_under};
-use crate::simulated::simulate;
-use crate::support::shrink::shrink;
-use causeway::names::Key;
 use causeway::protocol::causality::Payload;
 use futures_util::future::join_all;
+
+use crate::simulated::cluster::SimCluster;
+use crate::simulated::run::{Setting, attempt, run, run_under};
+use crate::simulated::{key, simulate};
+use crate::support::shrink::shrink;
 
 /// More than five hours of a cluster's life.
 const SEEDS: u64 = 1100;
@@ -237,7 +237,7 @@ fn large_values_that_are_written_at_once_come_to_every_replica() {
         let cluster = SimCluster::serving(1, 2, 2).await;
         let node = cluster.node(0).expect("runs");
         let writes = (0..20).map(|number| async move {
-            let key = Key::new(&format!("large-{number}")).expect("is a key");
+            let key = key(&format!("large-{number}"));
             let written = node.put(&key, vec![b'v'; VALUE_BYTES].into(), Payload::default());
             written.await.expect("is taken").replicas
         });

@@ -6,10 +6,11 @@
 //! `cargo test --test simulated steps:: -- --nocapture` shows how many states there are; with `--ignored` larger
 //! clusters are looked at, for minutes.
 
+use stateright::{Checker, Model};
+
 use crate::model::heal::heal;
 use crate::model::scenes::{after, first_removed, removal, there_and_back};
 use crate::model::{REACHED, Steps};
-use stateright::{Checker, Model};
 
 /// Looks at what this many steps lead to at the most, nearest to the beginning first.
 fn check(name: &str, steps: Steps, steps_max: usize) {

@@ -4,7 +4,13 @@
 use std::cell::RefCell;
 use std::time::Duration;
 
-use crate::simulated::cluster::SimCluster;
+use causeway::names::Slot;
+use causeway::node::{RequestKind, ViewOutcome};
+use causeway::store::Engine;
+use causeway::wire::notes;
+use tokio::time::sleep;
+
+use crate::simulated::cluster::{REMOVE, SimCluster};
 use crate::simulated::simulate;
 use crate::simulated::stage::Stage;
 use crate::support::driver;
@@ -13,11 +19,6 @@ use crate::support::oracle::{Rules, judge};
 use crate::support::shape::{Shape, spread_keys};
 use crate::support::timing::{Calm, answers_over, late_reads, unanswered};
 use crate::support::workload::Workload;
-use causeway::names::Slot;
-use causeway::node::{RequestKind, ViewOutcome, ViewRequest};
-use causeway::store::Engine;
-use causeway::wire::notes;
-use tokio::time::sleep;
 
 /// The promise to a client.
 const ANSWER_LIMIT_US: u64 = 1_000_000;
@@ -42,23 +43,13 @@ const CHAIN: [(RequestKind, usize, usize); 10] = [
     (REMOVE, 5, 3),
     (REMOVE, 4, 0),
 ];
-const REMOVE: RequestKind = RequestKind::Remove { force: false };
 
 async fn change_one_after_the_other(stage: &Stage) {
     for (kind, node, via) in CHAIN {
-        let (via, node) = {
-            let cluster = stage.cluster.borrow();
-            let via = cluster.node(via).expect("runs").clone();
-            (via, cluster.nodes[node].id.clone())
-        };
-        let request = ViewRequest {
-            node: node.clone(),
-            kind,
-            dry_run: false,
-        };
-        let done = via.change_view(request).await;
+        let change = stage.cluster.borrow().change_view(via, node, kind);
+        let done = change.await;
         let Ok(ViewOutcome::Changed(changed)) = done else {
-            panic!("{kind:?} {node}: {done:?}");
+            panic!("{kind:?} node {node}: {done:?}");
         };
         // A request that is sent right after the answer sees the new view, anywhere.
         let cluster = stage.cluster.borrow();
@@ -68,8 +59,8 @@ async fn change_one_after_the_other(stage: &Stage) {
             assert!(situation.ready, "{} is not ready", member.id);
         }
         if kind == REMOVE {
-            let gone = cluster.nodes.iter().find(|one| one.id == node).expect("is there");
-            assert!(gone.disk.records().is_empty(), "{node} keeps something");
+            let gone = &cluster.nodes[node];
+            assert!(gone.disk.records().is_empty(), "{} keeps something", gone.id);
         }
     }
 }
@@ -147,19 +138,10 @@ fn changes_that_are_asked_for_at_once_are_all_made_and_everybody_is_told() {
         simulate(async move {
             let mut cluster = SimCluster::with_spares(seed, 4, 2, 2);
             cluster.start_all().await;
-            let ask = |via: usize, kind, node: usize| {
-                let via = cluster.node(via).expect("runs").clone();
-                let request = ViewRequest {
-                    node: cluster.nodes[node].id.clone(),
-                    kind,
-                    dry_run: false,
-                };
-                async move { via.change_view(request).await }
-            };
             let (one, other, removal) = tokio::join!(
-                ask(0, RequestKind::Add, 4),
-                ask(3, RequestKind::Add, 5),
-                ask(2, REMOVE, 1)
+                cluster.change_view(0, 4, RequestKind::Add),
+                cluster.change_view(3, 5, RequestKind::Add),
+                cluster.change_view(2, 1, REMOVE)
             );
             for told in [one, other, removal] {
                 assert!(

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use causeway::names::Key;
 use causeway::node::{Done, Refusal};
 use causeway::protocol::causality::Payload;
 use causeway::wire::peer::Operation;
@@ -11,13 +10,13 @@ use super::Seen;
 use super::schedules::{LONG, serve, serving};
 use crate::simulated::cluster::SimCluster;
 use crate::simulated::large::{names_in_one_slot, value};
-use crate::simulated::simulate;
+use crate::simulated::{key, simulate};
 
 const MIB: usize = 1024 * 1024;
 
 async fn store(cluster: &SimCluster, name: &str) {
     let put = Operation::Put {
-        key: Key::new(name).expect("is a key"),
+        key: key(name),
         value: value(name, 1, MIB),
     };
     let node = cluster.node(0).expect("runs");
@@ -26,7 +25,7 @@ async fn store(cluster: &SimCluster, name: &str) {
 }
 
 fn get(name: &str) -> Operation {
-    let key = Key::new(name).expect("is a key");
+    let key = key(name);
     Operation::Get { key }
 }
 
@@ -38,7 +37,7 @@ pub(crate) fn a_batch_with_a_long_answer() -> Seen {
         store(&cluster, "big").await;
         let proxy = cluster.node(2).expect("runs");
         let mut operations = vec![get("big"); 20];
-        let (key, value) = (Key::new("k").expect("is a key"), b"v".to_vec());
+        let (key, value) = (key("k"), b"v".to_vec());
         operations.push(Operation::Put { key, value });
         let done = proxy.several(operations, Payload::default()).await;
         match done.results.last() {

@@ -7,9 +7,10 @@ use tokio::time::sleep;
 
 use super::Seen;
 use super::returning::remove;
-use super::schedules::{LONG, found, operate, put, serving, serving_with};
+use super::schedules::{LONG, found, put, serving, serving_with};
 use crate::simulated::cluster::SimCluster;
 use crate::simulated::fault::Fault;
+use crate::simulated::requests::operate;
 use crate::simulated::simulate;
 use crate::support::history::{Action, Outcome};
 

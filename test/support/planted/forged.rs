@@ -2,16 +2,17 @@
 
 use std::time::Duration;
 
-use causeway::names::{Dot, Epoch, Key, Log, Member, MemberId};
+use causeway::names::{Dot, Epoch, Log, Member, MemberId};
 use causeway::protocol::causality::{ClusterTag, Payload, Record, Timestamp, VersionVector};
 use causeway::store::{Batch, Engine};
 use tokio::time::sleep;
 
 use super::Seen;
-use super::schedules::{LONG, found, operate, put, serve, serving};
+use super::schedules::{LONG, found, put, serve, serving};
 use crate::simulated::cluster::SimCluster;
 use crate::simulated::fault::Fault;
-use crate::simulated::simulate;
+use crate::simulated::requests::operate;
+use crate::simulated::{key, simulate};
 use crate::support::history::{Action, Outcome, Reply};
 
 /// More than any node has written here.
@@ -131,7 +132,7 @@ pub(crate) fn a_forged_record_on_disk() -> Seen {
 async fn poison(cluster: &SimCluster, number: usize, dependencies: &VersionVector) {
     let disk = &cluster.nodes[number].disk;
     let stored = disk.records()["k"].clone();
-    let key = Key::new("k").expect("is a key");
+    let key = key("k");
     let record = Record::new(
         &key,
         stored.value(),

@@ -3,12 +3,13 @@
 
 use std::time::Duration;
 
-use causeway::node::{RequestKind, ViewOutcome, ViewRefusal, ViewRequest};
+use causeway::node::{RequestKind, ViewOutcome, ViewRefusal};
 use tokio::time::sleep;
 
 use super::Seen;
-use super::schedules::{LONG, found, operate, put, serve, until_whole};
+use super::schedules::{LONG, found, put, serve, until_whole};
 use crate::simulated::cluster::SimCluster;
+use crate::simulated::requests::operate;
 use crate::simulated::simulate;
 use crate::support::history::{Action, Answer, Outcome, Reply};
 
@@ -21,12 +22,9 @@ pub(super) async fn remove(
     node: usize,
     force: bool,
 ) -> Result<ViewOutcome, ViewRefusal> {
-    let request = ViewRequest {
-        node: cluster.nodes[node].id.clone(),
-        kind: RequestKind::Remove { force },
-        dry_run: false,
-    };
-    cluster.node(via).expect("runs").change_view(request).await
+    cluster
+        .change_view(via, node, RequestKind::Remove { force })
+        .await
 }
 
 fn cut(cluster: &SimCluster, here: &[usize], there: &[usize]) {

@@ -7,8 +7,9 @@ use tokio::time::sleep;
 
 use super::Seen;
 use super::lines::remove;
-use super::schedules::{LONG, found, operate, put, until_whole};
+use super::schedules::{LONG, found, put, until_whole};
 use crate::simulated::cluster::SimCluster;
+use crate::simulated::requests::operate;
 use crate::simulated::simulate;
 use crate::support::history::{Action, Answer, Outcome};
 

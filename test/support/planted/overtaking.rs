@@ -6,9 +6,10 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use super::Seen;
-use super::schedules::{operate, put, serving};
+use super::schedules::{put, serving};
 use crate::simulated::cluster::SimCluster;
 use crate::simulated::fault::Fault;
+use crate::simulated::requests::operate;
 use crate::simulated::simulate;
 use crate::support::history::{Action, Answer, Outcome};
 

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use causeway::names::{SLOTS, Slot};
-use causeway::node::{RequestKind, ViewRequest};
 use tokio::time::sleep;
 
 use super::Seen;
-use super::schedules::{LONG, found, operate, put, serve, serving_with};
-use crate::simulated::cluster::SimCluster;
+use super::schedules::{LONG, found, put, serve, serving_with};
+use crate::simulated::cluster::{REMOVE, SimCluster};
+use crate::simulated::requests::operate;
 use crate::simulated::simulate;
 use crate::support::history::{Action, Outcome};
 
@@ -102,12 +102,7 @@ pub(crate) fn a_removed_member_that_came_back_to_another_just_in_time() -> Seen 
 
 /// Removes a node that nobody reaches, and waits until the others serve without it.
 pub(super) async fn remove(cluster: &SimCluster, via: usize, node: usize) {
-    let request = ViewRequest {
-        node: cluster.nodes[node].id.clone(),
-        kind: RequestKind::Remove { force: false },
-        dry_run: false,
-    };
-    let asked = cluster.node(via).expect("runs").change_view(request).await;
+    let asked = cluster.change_view(via, node, REMOVE).await;
     assert!(asked.is_ok(), "the others remove one that is cut off: {asked:?}");
     let others: Vec<usize> = (0..cluster.nodes.len()).filter(|other| *other != node).collect();
     cluster

@@ -4,31 +4,19 @@
 use std::time::Duration;
 
 use causeway::names::{Epoch, SLOTS, Slot};
-use causeway::node::{RequestKind, Role, ViewRequest};
+use causeway::node::Role;
 use causeway::store::Engine;
 use causeway::wire::notes;
 use tokio::time::{sleep, timeout};
 
 use super::Seen;
-use crate::simulated::cluster::SimCluster;
-use crate::simulated::requests::ask;
+use crate::simulated::cluster::{REMOVE, SimCluster};
+use crate::simulated::requests::operate;
 use crate::simulated::simulate;
 use crate::simulated::views::Views;
-use crate::support::history::{Action, Answer, Operation, Outcome, Reply};
+use crate::support::history::{Action, Answer, Outcome, Reply};
 
 pub(super) const LONG: Duration = Duration::from_secs(10);
-
-pub(super) async fn operate(
-    cluster: &SimCluster,
-    node: usize,
-    key: &str,
-    action: Action,
-    payload: &str,
-) -> Reply {
-    let node = cluster.node(node).expect("runs").clone();
-    let key = key.to_owned();
-    ask(&node, &Operation { key, action }, payload).await
-}
 
 pub(super) async fn put(cluster: &SimCluster, node: usize, key: &str, value: &str, payload: &str) -> String {
     let reply = operate(cluster, node, key, Action::Put(value.to_owned()), payload).await;
@@ -223,12 +211,7 @@ pub(crate) fn a_reader_who_comes_back_to_a_removed_owner() -> Seen {
         let cluster = serving(1, 3, 2, &[0, 1, 2]).await;
         let payload = put(&cluster, 0, "k", "old", "").await;
         cluster.isolate(0);
-        let request = ViewRequest {
-            node: cluster.nodes[0].id.clone(),
-            kind: RequestKind::Remove { force: false },
-            dry_run: false,
-        };
-        let asked = cluster.node(1).expect("runs").change_view(request).await;
+        let asked = cluster.change_view(1, 0, REMOVE).await;
         assert!(asked.is_ok(), "two of three remove the third: {asked:?}");
         let payload = put(&cluster, 1, "k", "new", &payload).await;
         match operate(&cluster, 0, "k", Action::Get, &payload).await.outcome {

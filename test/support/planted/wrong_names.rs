@@ -4,8 +4,9 @@ use tokio::time::sleep;
 
 use super::Seen;
 use super::lines::remove;
-use super::schedules::{LONG, found, operate, put, serve};
+use super::schedules::{LONG, found, put, serve};
 use crate::simulated::cluster::SimCluster;
+use crate::simulated::requests::operate;
 use crate::simulated::simulate;
 use crate::support::history::{Action, Outcome};
 

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use causeway::config::{Config, Limits, StoreKind};
 use causeway::names::{Epoch, NodeId};
-use causeway::node::{Node, Parts, Refusal, Role, Situation, Tasks};
+use causeway::node::{
+    Node, Parts, Refusal, RequestKind, Role, Situation, Tasks, ViewOutcome, ViewRefusal, ViewRequest,
+};
 use causeway::protocol::causality::Record;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
@@ -14,6 +16,8 @@ use super::dice::{Dice, SimWorld};
 use super::disk::SimDisk;
 use super::gate::Gate;
 use super::network::SimNetwork;
+
+pub const REMOVE: RequestKind = RequestKind::Remove { force: false };
 
 /// A cluster of simulated nodes, numbered from 0.
 #[derive(Debug)]
@@ -265,6 +269,19 @@ impl SimCluster {
 
     pub fn node(&self, number: usize) -> Option<&Arc<Node>> {
         self.nodes[number].running.as_ref()
+    }
+
+    /// Asks one node to add another to the view, or to remove it. What was asked needs the cluster no more.
+    pub fn change_view(
+        &self,
+        via: usize,
+        node: usize,
+        kind: RequestKind,
+    ) -> impl Future<Output = Result<ViewOutcome, ViewRefusal>> + use<> {
+        let via = Arc::clone(self.node(via).expect("runs"));
+        let node = self.nodes[node].id.clone();
+        let dry_run = false;
+        async move { via.change_view(ViewRequest { node, kind, dry_run }).await }
     }
 
     pub fn now_us(&self) -> u64 {

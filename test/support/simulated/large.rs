@@ -4,13 +4,14 @@
 //! Apart from the workload, whose history would be full of such values. It checks what it reads by itself: a value
 //! says under which key and by which write it was stored.
 
-use causeway::names::{Key, Slot};
+use causeway::names::Slot;
 use causeway::node::{AllDone, Done, Refusal};
 use causeway::protocol::causality::Payload;
 use causeway::wire::peer::Operation;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
+use super::key;
 use super::setting::Setting;
 use super::stage::Stage;
 use crate::support::driver::Cluster;
@@ -85,10 +86,6 @@ pub async fn load(stage: &Stage, setting: &Setting) -> Vec<String> {
         seen = done.payload;
     }
     wrong
-}
-
-fn key(name: &str) -> Key {
-    Key::new(name).expect("is a key")
 }
 
 /// What is wrong with the results: a value that nobody stored, a read that does not see the write before it, a

@@ -36,6 +36,12 @@ mod suffer;
 pub mod views;
 pub mod waits;
 
+use causeway::names::Key;
+
+pub fn key(text: &str) -> Key {
+    Key::new(text).expect("is a key")
+}
+
 /// Runs a simulation in its own paused time.
 pub fn simulate<T>(run: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread()

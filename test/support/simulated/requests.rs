@@ -9,6 +9,7 @@ use causeway::protocol::causality::{Payload, Timestamp};
 use causeway::wire::peer as wire;
 use tokio::time::{sleep, timeout};
 
+use super::cluster::SimCluster;
 use super::stage::Stage;
 use crate::support::driver::Cluster;
 use crate::support::history::{Action, Answer, Operation, Outcome, Reply, Stamp};
@@ -68,6 +69,19 @@ impl Stage {
             }
         }
     }
+}
+
+/// An operation at one node, which does not hold the cluster while it waits.
+pub fn operate(
+    cluster: &SimCluster,
+    node: usize,
+    key: &str,
+    action: Action,
+    payload: &str,
+) -> impl Future<Output = Reply> + use<> {
+    let node = Arc::clone(cluster.node(node).expect("runs"));
+    let (key, payload) = (key.to_owned(), payload.to_owned());
+    async move { ask(&node, &Operation { key, action }, &payload).await }
 }
 
 /// Asks a node, as a client would.

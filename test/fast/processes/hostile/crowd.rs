@@ -56,14 +56,14 @@ async fn crowd(process: &Process, count: usize) -> Vec<TcpStream> {
 #[tokio::test]
 async fn ten_thousand_connections_that_are_left_open_keep_nobody_waiting() {
     let count = connections_possible();
-    let process = Process::start().await;
-    process.ask("PUT", "/kv-store/kept", "val=here").await;
-    let state = process.state().await;
+    let process = Process::start();
+    process.ask("PUT", "/kv-store/kept", "val=here");
+    let state = process.state();
     let (at_first, alone) = (process.resident_bytes(), process.descriptors());
     for round in 0..ROUNDS {
         let crowd = crowd(&process, count).await;
         for _ in 0..20 {
-            assert_eq!(process.state().await, state);
+            assert_eq!(process.state(), state);
         }
         let grown = process.resident_bytes().saturating_sub(at_first);
         println!("round {round}: {count} connections, {} KiB more", grown / 1024);
@@ -79,7 +79,7 @@ async fn ten_thousand_connections_that_are_left_open_keep_nobody_waiting() {
                 began.elapsed() < PATIENCE,
                 "descriptors of a crowd that left stay open"
             );
-            process.state().await;
+            process.state();
         }
     }
 }

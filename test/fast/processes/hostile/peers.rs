@@ -87,9 +87,9 @@ fn times(log: &str, part: &str) -> usize {
 
 #[tokio::test]
 async fn each_kind_of_nonsense_ends_its_stream_and_is_logged_once() {
-    let process = Process::start().await;
-    process.ask("PUT", "/kv-store/kept", "val=here").await;
-    let state = process.state().await;
+    let process = Process::start();
+    process.ask("PUT", "/kv-store/kept", "val=here");
+    let state = process.state();
     let clock = its_clock(&process).await;
     let before = times(&process.log(), CLOSED);
     let nonsense = Bytes::from_static(b"\x01\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff");
@@ -108,12 +108,12 @@ async fn each_kind_of_nonsense_ends_its_stream_and_is_logged_once() {
         let log = process.log();
         assert_eq!(times(&log, CLOSED), before + kind + 1, "{log}");
     }
-    assert_eq!(process.state().await, state);
+    assert_eq!(process.state(), state);
 }
 
 #[tokio::test]
 async fn a_stream_that_says_nothing_is_closed() {
-    let process = Process::start().await;
+    let process = Process::start();
     let pipe = dial(&process).await;
     is_hung_up_on(pipe, &[]).await;
     assert_eq!(times(&process.log(), CLOSED), 0);
@@ -123,9 +123,9 @@ async fn a_stream_that_says_nothing_is_closed() {
 /// a node that goes on.
 #[tokio::test]
 async fn questions_about_the_end_of_the_numbers_are_answered() {
-    let process = Process::start().await;
-    process.ask("PUT", "/kv-store/kept", "val=here").await;
-    let state = process.state().await;
+    let process = Process::start();
+    process.ask("PUT", "/kv-store/kept", "val=here");
+    let state = process.state();
     let clock = its_clock(&process).await;
     let end = Epoch(u64::MAX);
     let questions = [
@@ -186,5 +186,5 @@ async fn questions_about_the_end_of_the_numbers_are_answered() {
             decode_frame(&answer).expect("is a frame");
         }
     }
-    assert_eq!(process.state().await, state);
+    assert_eq!(process.state(), state);
 }

@@ -1,16 +1,16 @@
 //! A node of a cluster of its own, and one honest client of it.
 
 use std::net::SocketAddr;
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Stdio;
+use std::time::Duration;
 
 use serde_json::Value;
 use tempfile::TempDir;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 
-use crate::ports::free_ports;
-use crate::running::Running;
+use crate::support::ports::free_ports;
+use crate::support::request::{Request, until_ok};
+use crate::support::running::{CAUSEWAY, Running, command};
 
 /// Who waits longer waits for ever.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
@@ -27,39 +27,23 @@ pub(crate) struct Process {
 
 impl Process {
     /// A cluster of one node, which serves.
-    pub(crate) async fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let folder = TempDir::new().expect("a folder");
         let address = SocketAddr::from(([127, 0, 0, 1], free_ports()));
-        let log = std::fs::File::create(folder.path().join("log")).expect("is opened");
         // Few open files, as many systems have it for processes that do not ask for more.
         let start = "ulimit -S -n 256 && exec \"$0\" serve --exit-with-parent";
-        let child = Command::new("/bin/sh")
-            .args(["-c", start, env!("CARGO_BIN_EXE_causeway")])
-            .env_clear()
-            .env("IPPORT", address.to_string())
-            .env("LISTEN", address.to_string())
-            .env("VIEW", address.to_string())
-            .env("K", "1")
-            .env("DATA_DIR", folder.path().join("data"))
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .expect("the program starts");
+        let mut command = command("/bin/sh");
+        command.args(["-c", start, CAUSEWAY]).stdin(Stdio::piped());
+        for name in ["IPPORT", "LISTEN", "VIEW"] {
+            command.env(name, address.to_string());
+        }
+        command.env("K", "1").env("DATA_DIR", folder.path().join("data"));
         let process = Self {
-            child: Running(child),
+            child: Running::start_logging(&mut command, &folder.path().join("log")),
             address,
             folder,
         };
-        let began = Instant::now();
-        while !process
-            .try_ask("GET", "/readyz", "")
-            .await
-            .is_some_and(|reply| reply.starts_with("HTTP/1.1 200 "))
-        {
-            assert!(began.elapsed() < PATIENCE, "is not ready:\n{}", process.log());
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        until_ok(address, "/readyz");
         process
     }
 
@@ -96,37 +80,20 @@ impl Process {
         connected.expect("is accepted").expect("is accepted")
     }
 
-    /// One request on a connection of its own; nothing if there was no whole answer.
-    pub(crate) async fn try_ask(&self, method: &str, path: &str, form: &str) -> Option<String> {
-        let mut socket = TcpStream::connect(self.address).await.ok()?;
-        let request = format!(
-            "{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\
-             Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{form}",
-            form.len()
-        );
-        socket.write_all(request.as_bytes()).await.ok()?;
-        let mut reply = String::new();
-        socket.read_to_string(&mut reply).await.ok()?;
-        Some(reply)
-    }
-
     /// An honest client: its answer is there, and at once.
-    pub(crate) async fn ask(&self, method: &str, path: &str, form: &str) -> Value {
-        let began = Instant::now();
-        let reply = tokio::time::timeout(PATIENCE, self.try_ask(method, path, form)).await;
-        let reply = reply.ok().flatten();
-        let reply = reply.unwrap_or_else(|| panic!("{method} {path}: no answer\n{}", self.log()));
-        let took = began.elapsed();
-        assert!(took <= PROMPT, "{method} {path} took {took:?}");
-        let (head, body) = reply.split_once("\r\n\r\n").expect("is a reply");
-        assert!(head.starts_with("HTTP/1.1 20"), "{method} {path}: {reply}");
-        serde_json::from_str(body).expect("is JSON")
+    pub(crate) fn ask(&self, method: &str, path: &str, form: &str) -> Value {
+        let request = Request::new(method, path).body("application/x-www-form-urlencoded", form);
+        let reply = request.deadline(PATIENCE).send(self.address);
+        let reply = reply.unwrap_or_else(|error| panic!("{method} {path}: {error}\n{}", self.log()));
+        let reply = reply.within(PROMPT);
+        assert!([200, 201].contains(&reply.status), "{reply}");
+        reply.json()
     }
 
     /// What must not change by what strangers do.
-    pub(crate) async fn state(&self) -> Value {
-        let mut status = self.ask("GET", "/status", "").await;
-        let read = self.ask("GET", "/kv-store/kept", "").await;
+    pub(crate) fn state(&self) -> Value {
+        let mut status = self.ask("GET", "/status", "");
+        let read = self.ask("GET", "/kv-store/kept", "");
         let lasting = [
             "epoch",
             "partitions",

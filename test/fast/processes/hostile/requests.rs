@@ -51,9 +51,9 @@ async fn told(process: &Process, request: &[u8]) -> String {
 
 #[tokio::test]
 async fn requests_that_are_refused_or_hung_up_on_change_nothing() {
-    let process = Process::start().await;
-    process.ask("PUT", "/kv-store/kept", "val=here").await;
-    let mut state = process.state().await;
+    let process = Process::start();
+    process.ask("PUT", "/kv-store/kept", "val=here");
+    let mut state = process.state();
     let mut rng = StdRng::seed_from_u64(1);
     let mut refused = 0;
     for round in 0..ROUNDS {
@@ -66,12 +66,12 @@ async fn requests_that_are_refused_or_hung_up_on_change_nothing() {
         );
         if reply.contains("HTTP/1.1 2") {
             // It was spoiled into a right one.
-            process.ask("PUT", "/kv-store/kept", "val=here").await;
-            state = process.state().await;
+            process.ask("PUT", "/kv-store/kept", "val=here");
+            state = process.state();
             continue;
         }
         refused += 1;
-        assert_eq!(process.state().await, state, "{shown}\n{reply}");
+        assert_eq!(process.state(), state, "{shown}\n{reply}");
     }
     assert!(refused > ROUNDS * 3 / 4, "{refused} were refused");
     assert!(!process.log().contains("panicked"), "{}", process.log());

@@ -2,15 +2,13 @@
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Output, Stdio};
 
 use rustix::process::{Pid, Signal, test_kill_process};
 use serde_json::Value;
 
-use crate::ports::free_ports;
-use crate::running::Running;
-
-pub(crate) const CAUSEWAY: &str = env!("CARGO_BIN_EXE_causeway");
+use crate::support::ports::free_ports;
+use crate::support::running::{CAUSEWAY, Running, causeway, command, complaint, printed};
 
 /// A lab that runs, and what it said of itself when its nodes served.
 pub(crate) struct Lab {
@@ -42,28 +40,18 @@ impl Lab {
 
     pub(crate) fn start(folder: &Path, arguments: &[&str]) -> Self {
         let said = folder.with_extension("said");
-        let mut process = Command::new(CAUSEWAY)
-            .env_clear()
+        let mut command = command(CAUSEWAY);
+        command
             .args(["lab", "--json", "--dir"])
             .arg(folder)
-            .args(arguments)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(
-                std::fs::OpenOptions::new()
-                    .create(true)
-                    .append(true)
-                    .open(&said)
-                    .expect("is opened"),
-            )
-            .spawn()
-            .expect("the program starts");
+            .args(arguments);
+        let mut process = Running::start_logging(command.stdout(Stdio::piped()), &said);
         let mut line = String::new();
-        let stdout = process.stdout.take().expect("is piped");
+        let stdout = process.0.stdout.take().expect("is piped");
         // Ends without a line when the lab gives up, which it does by itself.
         BufReader::new(stdout).read_line(&mut line).expect("is text");
         let mut lab = Self {
-            process: Running(process),
+            process,
             said,
             nodes: Vec::new(),
             spares: Vec::new(),
@@ -128,29 +116,21 @@ pub(crate) fn lives(pid: i32) -> bool {
 
 /// Runs a client command against one node.
 pub(crate) fn ask(node: &Node, arguments: &[&str]) -> Output {
-    let mut command = Command::new(CAUSEWAY);
-    let command = command
-        .env_clear()
-        .args(arguments)
-        .args(["--node", &node.address]);
-    command.stdin(Stdio::null()).output().expect("the program starts")
+    causeway(&[arguments, &["--node", &node.address]].concat())
 }
 
 /// What the command prints; it must have done what it was told.
 #[track_caller]
 pub(crate) fn done(node: &Node, arguments: &[&str]) -> String {
     let output = ask(node, arguments);
-    let (out, err) = (
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr),
-    );
+    let (out, err) = (printed(&output), complaint(&output));
     assert_eq!(
         output.status.code(),
         Some(0),
         "{arguments:?} at {}: {out}{err}",
         node.address
     );
-    out.into_owned()
+    out
 }
 
 /// What a read prints. A node may say that it cannot answer for now (a busy machine is silent for longer
@@ -158,9 +138,9 @@ pub(crate) fn done(node: &Node, arguments: &[&str]) -> String {
 #[track_caller]
 pub(crate) fn read(node: &Node, arguments: &[&str]) -> Option<String> {
     let output = ask(node, arguments);
-    let complaint = String::from_utf8_lossy(&output.stderr);
+    let complaint = complaint(&output);
     match output.status.code() {
-        Some(0) => Some(String::from_utf8_lossy(&output.stdout).into_owned()),
+        Some(0) => Some(printed(&output)),
         Some(1) if complaint.contains("503") => None,
         code => panic!("{arguments:?} at {}: {code:?}, {complaint}", node.address),
     }

@@ -3,11 +3,11 @@
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use rustix::process::Signal;
-use serde_json::{Value, json};
 
-use super::stage::{Process, Stage, ask, keys, pairs, set_on, string};
-use crate::stopping::StopOnDrop;
-use crate::waiting::wait_for;
+use super::stage::{Process, Stage, ask, set_on};
+use crate::support::pairs::{asked, keys, pairs};
+use crate::support::stopping::StopOnDrop;
+use crate::support::waiting::{until, wait_for};
 
 const ROUNDS: usize = 12;
 
@@ -15,15 +15,14 @@ const ATOMIC: &str = "/set?atomic=true";
 
 /// The number that all keys have, or none if it cannot be said now. Two numbers are half of a set.
 fn seen(address: &str, all: &[String], listing: bool) -> Option<usize> {
-    let asked: Vec<Value> = all.iter().map(|key| string(key)).collect();
     let reply = match listing {
         true => ask(address, "GET", "/fetch", "")?,
-        false => ask(address, "POST", "/fetch", &json!(asked).to_string())?,
+        false => ask(address, "POST", "/fetch", &asked(all).to_string())?,
     };
     if reply.status != 200 {
         return None;
     }
-    let pairs = reply.body.as_array().expect("is a list").clone();
+    let pairs = reply.list();
     assert_eq!(pairs.len(), all.len());
     let numbers: Vec<&str> = pairs
         .iter()
@@ -75,9 +74,7 @@ fn no_reader_sees_half_though_proxies_are_killed_in_the_middle() {
                 let writer = scope.spawn(|| set_on(&writing.address, ATOMIC, &all, &stop, &next));
                 let stopping = StopOnDrop(&stop);
                 let sets = 2 + round % 3;
-                wait_for("some sets", || {
-                    (next.load(Ordering::Relaxed) > began + sets).then_some(())
-                });
+                until("some sets", || next.load(Ordering::Relaxed) > began + sets);
                 writing.signal(Signal::KILL);
                 drop(stopping);
                 writer.join().expect("the writer ends")
@@ -115,8 +112,8 @@ fn a_proxy_killed_in_the_middle_fails_no_set_of_another() {
             let began = next.load(Ordering::Relaxed);
             scope.spawn(|| set_on(&killed.address, ATOMIC, &all, &stop, &next));
             let _stopping = StopOnDrop(&stop);
-            wait_for("some sets", || {
-                (next.load(Ordering::Relaxed) > began + 2 + round % 3).then_some(())
+            until("some sets", || {
+                next.load(Ordering::Relaxed) > began + 2 + round % 3
             });
             killed.signal(Signal::KILL);
         });
@@ -151,8 +148,8 @@ fn a_server_killed_in_the_middle_comes_back_with_the_whole_or_nothing() {
             let began = next.load(Ordering::Relaxed);
             let writer = scope.spawn(|| set_on(&proxy.address, ATOMIC, &all, &stop, &next));
             let stopping = StopOnDrop(&stop);
-            wait_for("some sets", || {
-                (next.load(Ordering::Relaxed) > began + 2 + round % 2).then_some(())
+            until("some sets", || {
+                next.load(Ordering::Relaxed) > began + 2 + round % 2
             });
             first.signal(Signal::KILL);
             drop(stopping);
@@ -183,9 +180,9 @@ fn two_writers_at_two_proxies_never_mix() {
         }
         let _stopping = StopOnDrop(&stop);
         let mut reads = 0;
-        wait_for("many sets and reads", || {
+        until("many sets and reads", || {
             reads += usize::from(seen(&proxies[reads % 2].address, &all, false).is_some());
-            (reads > 40 && next.load(Ordering::Relaxed) > 40).then_some(())
+            reads > 40 && next.load(Ordering::Relaxed) > 40
         });
     });
     assert!(wait_for("a whole answer", || seen(&proxies[0].address, &all, true)) > 0);

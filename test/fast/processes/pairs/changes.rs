@@ -4,15 +4,16 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use super::stage::{Process, Stage, keys, pair, pairs, string};
-use crate::waiting::wait_for;
+use super::stage::{Process, Stage};
+use crate::support::pairs::{keys, pair, pairs, string};
+use crate::support::waiting::{until, wait_for};
 
 const KEYS: usize = 600;
 
 /// The keys that a server has itself.
 fn share(server: &Process) -> BTreeSet<String> {
-    let reply = server.get("/fetch");
-    let pairs = reply.body.as_array().expect("is a list").iter();
+    let pairs = server.get("/fetch").list();
+    let pairs = pairs.iter();
     pairs
         .map(|pair| pair["key"]["data"].as_str().expect("is text").to_owned())
         .collect()
@@ -26,12 +27,12 @@ fn hold(proxy: &Process, keys: &[String], value: &str) -> bool {
 
 pub(crate) fn add(proxy: &Process, server: &str) -> (u16, Value) {
     let reply = proxy.ask("POST", "/servers", &json!({"server": server}));
-    (reply.status, reply.body)
+    (reply.status, reply.json())
 }
 
 pub(crate) fn remove(proxy: &Process, server: &str) -> (u16, Value) {
     let reply = proxy.ask("DELETE", &format!("/servers/{server}"), &json!({}));
-    (reply.status, reply.body)
+    (reply.status, reply.json())
 }
 
 #[test]
@@ -44,14 +45,12 @@ fn proxy_and_servers_may_be_started_in_any_order() {
     let _second = stage.data_server(9002);
     let partly = wait_for("a part of the keys", || {
         let reply = proxy.ask("PUT", "/set", &set);
-        (reply.status == 206).then_some(reply.body)
+        (reply.status == 206).then_some(reply.json())
     });
     let failed = partly["keys_failed"].as_array().expect("is a list").len();
     assert_eq!(partly["keys_added"], json!(20 - failed));
     let _first = stage.data_server(9001);
-    wait_for("all keys", || {
-        (proxy.ask("PUT", "/set", &set).status == 200).then_some(())
-    });
+    until("all keys", || proxy.ask("PUT", "/set", &set).status == 200);
     assert_eq!(proxy.len(), 20);
 }
 
@@ -115,7 +114,7 @@ fn changes_that_make_no_sense_are_refused() {
             400
         );
     }
-    assert_eq!(proxy.get("/servers").body, json!([servers[0].address]));
+    assert_eq!(proxy.get("/servers").json(), json!([servers[0].address]));
 }
 
 #[test]
@@ -129,14 +128,14 @@ fn several_proxies_agree_at_once_on_a_change_that_one_of_them_made() {
     assert_eq!(add(&one, &servers[2].address).0, 200);
     other.set(&pairs(&all, "2"));
     assert!(hold(&one, &all, "2"));
-    assert_eq!(other.get("/servers").body, one.get("/servers").body);
+    assert_eq!(other.get("/servers").json(), one.get("/servers").json());
     assert_eq!(remove(&other, &servers[0].address).0, 200);
     one.set(&pairs(&all, "3"));
     assert!(hold(&other, &all, "3"));
     assert_eq!(servers[0].len(), 0, "its keys moved off");
     // A proxy that was started with servers of long ago finds those that took their place.
     let late = stage.proxy(8082, &[0]);
-    assert_eq!(late.get("/servers").body, one.get("/servers").body);
+    assert_eq!(late.get("/servers").json(), one.get("/servers").json());
     assert_eq!(late.len(), 100);
 }
 
@@ -159,7 +158,7 @@ fn keys_are_read_and_written_and_stay_deleted_while_they_move() {
         for (write, delete) in written.iter().zip(&deleted) {
             proxy.set(&json!([pair(write, "new")]));
             let reply = proxy.ask("POST", "/delete", &json!([string(delete)]));
-            assert_eq!(reply.body, json!({"keys_deleted": 1, "keys_failed": []}));
+            assert_eq!(reply.json(), json!({"keys_deleted": 1, "keys_failed": []}));
             let asked = [kept[7].clone(), write.clone(), delete.clone()];
             let found = proxy.values(&asked);
             assert_eq!(found, [Some("old".into()), Some("new".into()), None]);
@@ -179,8 +178,8 @@ fn what_a_server_had_before_it_was_in_any_list_finds_its_place() {
     let all = keys("k", 60);
     servers[0].set(&pairs(&all, "own"));
     let proxy = stage.proxy(8080, &[0, 1]);
-    wait_for("its keys at their owners", || {
-        (servers[0].len() < 60 && servers[0].len() + servers[1].len() == 60).then_some(())
+    until("its keys at their owners", || {
+        servers[0].len() < 60 && servers[0].len() + servers[1].len() == 60
     });
     assert!(hold(&proxy, &all, "own"));
 }
@@ -202,7 +201,7 @@ fn a_dead_server_is_given_up_only_on_demand_and_brings_nothing_back() {
         "{said}"
     );
     assert_eq!(remove(&proxy, &format!("{address}?force=true")).0, 200);
-    assert_eq!(proxy.get("/servers").body, json!([first.address]));
+    assert_eq!(proxy.get("/servers").json(), json!([first.address]));
     assert_eq!(proxy.len(), 40 - lost);
     let _second = stage.data_server(9002);
     assert_eq!(add(&proxy, &address).0, 200);

@@ -4,11 +4,12 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::stage::{Process, Stage, ask, keys, pairs, set_on, string};
-use crate::stopping::StopOnDrop;
-use crate::waiting::wait_for;
+use super::stage::{Process, Stage, ask, set_on};
+use crate::support::pairs::{asked, keys, pairs};
+use crate::support::stopping::StopOnDrop;
+use crate::support::waiting::{until, wait_for};
 
 /// What a request may take however many servers hang; on a machine that does other things too.
 const BOUND: Duration = Duration::from_secs(3);
@@ -24,20 +25,25 @@ fn keys_of_a_dead_server_fail_and_those_of_the_others_do_not() {
     let address = second.address.clone();
     second.kill();
     let reply = proxy.ask("PUT", "/set", &pairs(&all, "2"));
-    assert_eq!((reply.status, &reply.body["keys_added"]), (206, &json!(alive)));
-    let failed = reply.body["keys_failed"].as_array().expect("is a list").clone();
+    assert_eq!((reply.status, &reply.json()["keys_added"]), (206, &json!(alive)));
+    let failed = reply.json()["keys_failed"].as_array().expect("is a list").clone();
     assert_eq!(failed.len(), dead);
     assert_eq!(proxy.ask("POST", "/fetch", &json!(failed)).status, 503);
     assert_eq!(proxy.ask("POST", "/query", &json!(failed)).status, 503);
-    let asked: Vec<Value> = all.iter().map(|key| string(key)).collect();
-    let reply = proxy.ask("POST", "/fetch", &json!(asked));
-    let unavailable = reply.body.as_array().expect("is a list").iter();
-    let unavailable = unavailable.filter(|pair| pair["error"] == "unavailable" && pair["value"].is_null());
+    let reply = proxy.ask("POST", "/fetch", &asked(&all));
+    let pairs = reply.list();
+    let unavailable = pairs
+        .iter()
+        .filter(|pair| pair["error"] == "unavailable" && pair["value"].is_null());
     assert_eq!((reply.status, unavailable.count()), (206, dead));
     let listed = proxy.get("/fetch");
     assert_eq!(listed.status, 206);
-    assert!(listed.head.contains(&format!("causeway-unreachable: {address}")));
-    assert_eq!(listed.body.as_array().expect("is a list").len(), alive);
+    assert!(
+        listed
+            .header("causeway-unreachable")
+            .is_some_and(|named| named.starts_with(&*address))
+    );
+    assert_eq!(listed.list().len(), alive);
     let _second = stage.data_server(9002);
     assert_eq!(proxy.len(), 40, "it comes back with its data");
 }
@@ -69,7 +75,7 @@ fn a_frozen_server_costs_a_request_little() {
     let proxy = stage.proxy(8080, &[0, 1]);
     let all = keys("k", 40);
     proxy.set(&pairs(&all, "1"));
-    let asked: Vec<Value> = all.iter().map(|key| string(key)).collect();
+    let asked = asked(&all);
     second.signal(Signal::STOP);
     // What the other one has is served, even if the list of servers is changing just now.
     for (method, path, body, status) in [
@@ -84,11 +90,11 @@ fn a_frozen_server_costs_a_request_little() {
         let reply = proxy.ask(method, path, &body);
         let took = began.elapsed();
         assert!(took < BOUND, "{method} {path} took {took:?}");
-        assert_eq!(reply.status, status, "{method} {path}: {reply:?}");
+        assert_eq!(reply.status, status, "{method} {path}: {reply}");
     }
     second.signal(Signal::CONT);
-    wait_for("the server that was frozen", || {
-        (proxy.ask("PUT", "/set", &pairs(&all, "4")).status == 200).then_some(())
+    until("the server that was frozen", || {
+        proxy.ask("PUT", "/set", &pairs(&all, "4")).status == 200
     });
 }
 
@@ -99,9 +105,7 @@ fn kill_amid_sets(victim: &Process, proxy: &str, keys: &[String], next: &AtomicU
         let began = next.load(Ordering::Relaxed);
         let writer = scope.spawn(|| set_on(proxy, "/set", keys, &stop, next));
         let stopping = StopOnDrop(&stop);
-        wait_for("some sets", || {
-            (next.load(Ordering::Relaxed) > began + 4).then_some(())
-        });
+        until("some sets", || next.load(Ordering::Relaxed) > began + 4);
         victim.signal(Signal::KILL);
         drop(stopping);
         writer.join().expect("the writer ends")
@@ -123,8 +127,7 @@ fn a_server_killed_in_the_middle_of_a_set_has_its_whole_share_or_nothing() {
         let confirmed = kill_amid_sets(&first, &proxy.address, &all, &next);
         first.kill();
         first = stage.data_server(9001);
-        let listed = first.get("/fetch").body;
-        let listed = listed.as_array().expect("is a list");
+        let listed = first.get("/fetch").list();
         assert!(listed.len() > 10, "has its share");
         let values = listed
             .iter()
@@ -136,8 +139,8 @@ fn a_server_killed_in_the_middle_of_a_set_has_its_whole_share_or_nothing() {
             number(Some(&value)) >= confirmed,
             "{value} is older than {confirmed}"
         );
-        wait_for("both servers", || {
-            (proxy.ask("PUT", "/set", &pairs(&all, "0")).status == 200).then_some(())
+        until("both servers", || {
+            proxy.ask("PUT", "/set", &pairs(&all, "0")).status == 200
         });
     }
 }
@@ -180,14 +183,14 @@ fn a_join_whose_proxy_is_killed_is_finished_by_another_one() {
     let all = keys("k", 3000);
     fill(&doer, &all);
     let adding = add_in_the_background(&doer, &servers[2].address);
-    wait_for("the first keys to move", || (servers[2].len() > 0).then_some(()));
+    until("the first keys to move", || servers[2].len() > 0);
     doer.kill();
     adding.join().expect("it ends");
     assert!(
         watcher.values(&all).iter().all(Option::is_some),
         "while they move"
     );
-    wait_for("the end of the join", || watcher.has_settled(3).then_some(()));
+    until("the end of the join", || watcher.has_settled(3));
     assert!(watcher.values(&all).iter().all(Option::is_some));
     assert_eq!(servers.iter().map(Process::len).sum::<usize>(), 3000);
     assert!(servers[2].len() > 700);
@@ -201,29 +204,29 @@ fn a_join_and_a_removal_go_on_when_a_server_comes_back() {
     let all = keys("k", 3000);
     fill(&proxy, &all);
     let adding = add_in_the_background(&proxy, &third.address);
-    wait_for("the first keys to move", || (third.len() > 0).then_some(()));
+    until("the first keys to move", || third.len() > 0);
     let joining = third.address.clone();
     third.kill();
     adding.join().expect("it ends");
     let third = stage.data_server(9003);
-    wait_for("the end of the join", || proxy.has_settled(3).then_some(()));
+    until("the end of the join", || proxy.has_settled(3));
     assert_eq!(first.len() + second.len() + third.len(), 3000);
     assert!(proxy.values(&all).iter().all(Option::is_some));
     let address = proxy.address.clone();
     let path = format!("/servers/{joining}");
     let removing = std::thread::spawn(move || ask(&address, "DELETE", &path, ""));
     let had = third.len();
-    wait_for("keys on their way back", || (third.len() < had).then_some(()));
+    until("keys on their way back", || third.len() < had);
     second.signal(Signal::KILL);
     second.ended();
     let reply = removing.join().expect("it ends").expect("is answered");
     let second = stage.data_server(9002);
-    assert!([200, 503].contains(&reply.status), "{reply:?}");
-    wait_for("the end of the removal", || {
-        (third.len() == 0 && first.len() + second.len() == 3000).then_some(())
+    assert!([200, 503].contains(&reply.status), "{reply}");
+    until("the end of the removal", || {
+        third.len() == 0 && first.len() + second.len() == 3000
     });
     wait_for("all keys", || {
         let reply = proxy.get("/fetch");
-        (reply.status == 200 && reply.body.as_array()?.len() == 3000).then_some(())
+        (reply.status == 200 && reply.json().as_array()?.len() == 3000).then_some(())
     });
 }

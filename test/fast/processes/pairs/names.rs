@@ -6,8 +6,9 @@ use std::thread;
 use serde_json::json;
 
 use super::changes::{add, remove};
-use super::stage::{Process, Stage, ask, keys, pairs, port, string};
-use crate::waiting::wait_for;
+use super::stage::{Process, Stage, ask, port};
+use crate::support::pairs::{asked, keys, pairs};
+use crate::support::waiting::wait_for;
 
 /// A data server that listens everywhere, and two names of it.
 fn server_with_two_names(stage: &Stage) -> (u16, [String; 2]) {
@@ -37,13 +38,13 @@ fn no_list_is_begun_with_two_names_of_a_server_that_comes_later() {
     let server = stage.data_server_everywhere(port);
     let said = wait_for("a refusal of the names", || {
         let reply = proxy.get("/servers");
-        (reply.status == 409).then_some(reply.body)
+        (reply.status == 409).then_some(reply.json())
     });
     assert_eq!(said["code"], "named_twice", "{said}");
     let reply = proxy.ask("PUT", "/set", &pairs(&keys("k", 20), "1"));
-    assert_eq!(reply.status, 400, "{reply:?}");
+    assert_eq!(reply.status, 400, "{reply}");
     assert_eq!(server.len(), 0);
-    let own = server.get("/servers").body;
+    let own = server.get("/servers").json();
     assert_eq!(own, json!([format!("0.0.0.0:{port}")]), "it is in no list");
 }
 
@@ -86,9 +87,8 @@ fn a_name_that_leads_to_another_server_makes_keys_unavailable_and_not_missing() 
         stage.data_server_with(port(0), port(1)),
         stage.data_server_with(port(1), port(0)),
     ];
-    let asked: Vec<_> = all.iter().map(|key| string(key)).collect();
-    let reply = proxy.ask("POST", "/fetch", &json!(asked));
-    assert_eq!(reply.status, 503, "{reply:?}");
+    let reply = proxy.ask("POST", "/fetch", &asked(&all));
+    assert_eq!(reply.status, 503, "{reply}");
     assert_eq!(proxy.ask("PUT", "/set", &pairs(&all, "2")).status, 400);
     let (status, said) = remove(&proxy, &stage.address(port(0)));
     assert_eq!(
@@ -139,7 +139,7 @@ fn a_server_that_is_only_starting_is_waited_for() {
         refuse(listener, 4);
         let _second = stage.data_server(port(1));
         let reply = removing.join().expect("ends").expect("is answered");
-        assert_eq!(reply.status, 200, "{reply:?}");
+        assert_eq!(reply.status, 200, "{reply}");
         assert_eq!(proxy.values(&all), vec![Some("1".to_owned()); 40]);
     });
 }

@@ -1,29 +1,18 @@
 //! The two commands: their help, their mistakes, their end.
 
 use std::net::TcpListener;
-use std::process::{Command, Output};
 
 use rustix::process::Signal;
 
-use super::stage::{Stage, pair};
 use serde_json::json;
 
-fn causeway(arguments: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_causeway"));
-    command.env_clear().args(arguments);
-    command.output().expect("the program starts")
-}
+use super::stage::Stage;
+use crate::support::pairs::pair;
+use crate::support::running::{assert_ends, causeway, printed};
 
 #[test]
 fn every_mistake_is_named_at_once() {
-    let mistakes = |arguments: &[&str], parts: &[&str]| {
-        let output = causeway(arguments);
-        let text = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(64), "{text}");
-        parts
-            .iter()
-            .for_each(|part| assert!(text.contains(part), "{part} in {text}"));
-    };
+    let mistakes = |arguments: &[&str], parts: &[&str]| assert_ends(&causeway(arguments), 64, parts);
     mistakes(
         &["proxy", "--listen", "8o8o", "--servers", "a,b:1,c:0"],
         &["3 mistakes", "--listen: ", "\"a\" has no port", "c:0"],
@@ -59,7 +48,7 @@ fn help_says_what_can_be_given_and_what_holds_otherwise() {
         ),
     ] {
         let output = causeway(&[command, "--help"]);
-        let text = String::from_utf8_lossy(&output.stdout);
+        let text = printed(&output);
         assert_eq!(output.status.code(), Some(0));
         parts
             .iter()

@@ -1,17 +1,16 @@
 //! Proxies and data servers as processes, and a client that speaks to them.
 
-use std::fs::File;
-use std::io::{Read, Write};
-use std::net::TcpStream;
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 
 use rustix::process::Signal;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::running::Running;
-use crate::waiting::{PATIENCE, wait_for};
+use crate::support::pairs::{asked, found, pairs};
+use crate::support::request::{Reply, Request, until_ok};
+use crate::support::running::{CAUSEWAY, Running, command};
+use crate::support::waiting::PATIENCE;
 
 /// The processes of one test have an address of the machine's own to themselves: whatever else runs
 /// beside them, a port that one of them had is free when it is started again.
@@ -24,14 +23,6 @@ pub(crate) struct Stage {
 pub(crate) struct Process {
     child: Running,
     pub(crate) address: String,
-}
-
-/// What came back.
-#[derive(Debug)]
-pub(crate) struct Reply {
-    pub(crate) status: u16,
-    pub(crate) head: String,
-    pub(crate) body: Value,
 }
 
 impl Stage {
@@ -97,23 +88,13 @@ impl Stage {
 
     fn start(&self, listen: &str, port: u16, arguments: &[&str]) -> Process {
         let address = self.address(port);
-        let log = File::options()
-            .create(true)
-            .append(true)
-            .open(self.folder.path().join(format!("{port}.log")));
-        let child = Command::new(env!("CARGO_BIN_EXE_causeway"))
-            .env_clear()
+        let mut command = command(CAUSEWAY);
+        command
             .args(arguments)
-            .args(["--listen", listen, "--exit-with-parent"])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(log.expect("is opened"))
-            .spawn()
-            .expect("the program starts");
-        Process {
-            child: Running(child),
-            address,
-        }
+            .args(["--listen", listen, "--exit-with-parent"]);
+        let log = self.folder.path().join(format!("{port}.log"));
+        let child = Running::start_logging(command.stdin(Stdio::piped()), &log);
+        Process { child, address }
     }
 }
 
@@ -124,10 +105,7 @@ pub(crate) fn port(number: usize) -> u16 {
 
 impl Process {
     pub(crate) fn wait_until_alive(&self) {
-        wait_for("a process that answers", || {
-            self.try_ask("GET", "/livez", "")
-                .filter(|reply| reply.status == 200)
-        });
+        until_ok(&*self.address, "/livez");
     }
 
     /// One request on a connection of its own; nothing if there was no whole answer.
@@ -149,35 +127,28 @@ impl Process {
     #[track_caller]
     pub(crate) fn set(&self, pairs: &Value) {
         let reply = self.ask("PUT", "/set", pairs);
-        assert_eq!(reply.status, 200, "{reply:?}");
+        assert_eq!(reply.status, 200, "{reply}");
     }
 
     /// The data of the values of string keys, in order.
     pub(crate) fn values(&self, keys: &[String]) -> Vec<Option<String>> {
-        let asked: Vec<Value> = keys.iter().map(|key| string(key)).collect();
-        let reply = self.ask("POST", "/fetch", &json!(asked));
-        assert!([200, 206].contains(&reply.status), "{reply:?}");
-        let pairs = reply.body.as_array().expect("is a list");
-        let unavailable = pairs.iter().any(|pair| pair.get("error").is_some());
-        assert!(!unavailable, "{reply:?}");
-        pairs
-            .iter()
-            .map(|pair| pair["value"]["data"].as_str().map(str::to_owned))
-            .collect()
+        let reply = self.ask("POST", "/fetch", &asked(keys));
+        assert!([200, 206].contains(&reply.status), "{reply}");
+        found(&reply.json()).unwrap_or_else(|| panic!("some are not to be had: {reply}"))
     }
 
     /// How many pairs there are.
     pub(crate) fn len(&self) -> usize {
         let reply = self.get("/fetch");
-        assert_eq!(reply.status, 200, "{reply:?}");
-        reply.body.as_array().expect("is a list").len()
+        assert_eq!(reply.status, 200, "{reply}");
+        reply.list().len()
     }
 
     /// It lists so many servers, and no key is on its way to one of them.
     pub(crate) fn has_settled(&self, servers: usize) -> bool {
         let reply = self.get("/servers");
-        let listed = reply.body.as_array().map(Vec::len);
-        listed == Some(servers) && !reply.head.contains("causeway-moving")
+        let listed = reply.json().as_array().map(Vec::len);
+        listed == Some(servers) && reply.header("causeway-moving").is_none()
     }
 
     pub(crate) fn signal(&self, signal: Signal) {
@@ -196,43 +167,8 @@ impl Process {
 
 /// One request, the way curl sends it: with the form type.
 pub(crate) fn ask(address: &str, method: &str, path: &str, body: &str) -> Option<Reply> {
-    let mut socket = TcpStream::connect(address).ok()?;
-    socket.set_read_timeout(Some(PATIENCE)).ok()?;
-    let request = format!(
-        "{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\
-         Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{body}",
-        body.len()
-    );
-    socket.write_all(request.as_bytes()).ok()?;
-    let mut reply = String::new();
-    socket.read_to_string(&mut reply).ok()?;
-    let (head, body) = reply.split_once("\r\n\r\n")?;
-    let status = head.split(' ').nth(1)?.parse().ok()?;
-    let body = serde_json::from_str(body).ok()?;
-    let head = head.to_lowercase();
-    Some(Reply { status, head, body })
-}
-
-pub(crate) fn string(data: &str) -> Value {
-    json!({"encoding": "string", "data": data})
-}
-
-pub(crate) fn binary(data: &str) -> Value {
-    json!({"encoding": "binary", "data": data})
-}
-
-pub(crate) fn pair(key: &str, value: &str) -> Value {
-    json!({"key": string(key), "value": string(value)})
-}
-
-/// Keys with a prefix and a number.
-pub(crate) fn keys(prefix: &str, count: usize) -> Vec<String> {
-    (0..count).map(|n| format!("{prefix}{n}")).collect()
-}
-
-/// These keys, each with one value.
-pub(crate) fn pairs(keys: &[String], value: &str) -> Value {
-    keys.iter().map(|key| pair(key, value)).collect()
+    let request = Request::new(method, path).body("application/x-www-form-urlencoded", body);
+    request.deadline(PATIENCE).send(address).ok()
 }
 
 /// Sets the same keys to one number after the other until it is told to stop; the last that was confirmed.

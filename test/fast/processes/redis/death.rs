@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use rustix::process::Signal;
 
 use super::rig::{Shell, copies, inside, servers_on};
-use crate::running::signal_to;
-use crate::waiting::wait_for;
+use crate::support::running::signal_to;
+use crate::support::waiting::until;
 
 #[test]
 fn a_death_that_nobody_announced_is_noticed_and_repaired_without_a_command() {
@@ -20,9 +20,9 @@ fn a_death_that_nobody_announced_is_noticed_and_repaired_without_a_command() {
     );
     let living: Vec<u16> = living.collect();
     signal_to(shell.pid_of(dead), Signal::KILL);
-    wait_for("two copies of each key", || {
+    until("two copies of each key", || {
         let is_whole = |key: i64| copies(living.iter().copied(), key) == [key, key];
-        (0..12).all(is_whole).then_some(())
+        (0..12).all(is_whole)
     });
     let status = shell.status();
     assert_eq!(
@@ -99,9 +99,7 @@ fn a_killed_shell_leaves_no_server() {
     assert_eq!(servers_on(shell.block()).len(), 5);
     shell.signal(Signal::KILL);
     assert_eq!(shell.ended().code(), None);
-    wait_for("the end of the servers", || {
-        servers_on(shell.block()).is_empty().then_some(())
-    });
+    until("the end of the servers", || servers_on(shell.block()).is_empty());
 }
 
 #[test]
@@ -111,16 +109,14 @@ fn a_shell_that_is_killed_while_servers_start_leaves_none() {
         let mut shell = Shell::start(&[]);
         shell.tell("bringUp(10,3,2)\n");
         // At another moment each time: between fork, setpriv, shell, redis-server and its first answer.
-        wait_for("some servers", || {
-            (servers_on(shell.block()).len() >= count).then_some(())
-        });
+        until("some servers", || servers_on(shell.block()).len() >= count);
         shell.signal(Signal::KILL);
         assert_eq!(shell.ended().code(), None);
         killed.push(shell);
     }
-    wait_for("the end of the servers", || {
+    until("the end of the servers", || {
         let mut left = killed.iter().flat_map(|shell| servers_on(shell.block()));
-        left.next().is_none().then_some(())
+        left.next().is_none()
     });
 }
 

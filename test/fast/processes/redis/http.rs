@@ -1,14 +1,14 @@
 //! The same sharder over HTTP: its replies, its errors, many clients at once, and when it ends.
 
-use std::io::{Read, Write};
 use std::net::TcpStream;
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use super::rig::{Shell, copies};
-use crate::ports::free_ports;
-use crate::waiting::wait_for;
+use crate::support::ports::free_ports;
+use crate::support::request::Request;
+use crate::support::waiting::wait_for;
 
 /// A shell whose sharder is served over HTTP too, on the last port of its block.
 struct Served {
@@ -32,22 +32,9 @@ impl Served {
 }
 
 fn ask(address: &str, method: &str, target: &str, json: &str) -> (u16, Value) {
-    let mut stream = TcpStream::connect(address).expect("accepts");
-    let length = json.len();
-    let head = format!(
-        "{method} {target} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-type: application/json"
-    );
-    write!(stream, "{head}\r\ncontent-length: {length}\r\n\r\n{json}").expect("is sent");
-    let mut reply = String::new();
-    stream.read_to_string(&mut reply).expect("is text");
-    let (head, body) = reply.split_once("\r\n\r\n").expect("has a body");
-    let status = head
-        .split(' ')
-        .nth(1)
-        .expect("has a status")
-        .parse()
-        .expect("is a number");
-    (status, body.parse().expect("is JSON"))
+    let request = Request::new(method, target).body("application/json", json);
+    let reply = request.send(address).expect("is answered");
+    (reply.status, reply.json())
 }
 
 #[test]

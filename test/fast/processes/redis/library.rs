@@ -5,7 +5,7 @@ use std::time::Duration;
 use causeway::apps::redis_sharder::{Found, Repaired, Settings, Sharder, SharderError, Stored};
 
 use super::rig::{copies, keys_in, servers_on};
-use crate::ports::free_ports;
+use crate::support::ports::free_ports;
 
 fn sharder(base_port: u16) -> Sharder {
     let settings = Settings {

@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use std::process::Stdio;
 
 use super::rig::{Shell, command, copies, servers_on};
-use crate::ports::free_ports;
+use crate::support::ports::free_ports;
 
 #[test]
 fn what_makes_no_sense_is_refused_and_changes_nothing() {

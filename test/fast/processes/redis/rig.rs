@@ -8,10 +8,8 @@ use rustix::process::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::ports::{BLOCK, free_ports};
-use crate::running::Running;
-
-const CAUSEWAY: &str = env!("CARGO_BIN_EXE_causeway");
+use crate::support::ports::{BLOCK, free_ports};
+use crate::support::running::{CAUSEWAY, Running};
 
 /// A shell with ports and a folder for temporary files of its own.
 pub(crate) struct Shell {
@@ -29,15 +27,12 @@ impl Shell {
 
     pub(crate) fn on(base_port: u16, arguments: &[&str]) -> Self {
         let folder = TempDir::new().expect("a folder");
-        let mut process = command(base_port, folder.path(), arguments)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("the program starts");
+        let mut command = command(base_port, folder.path(), arguments);
+        let mut process = Running::start(command.stdin(Stdio::piped()).stdout(Stdio::piped()));
         Self {
-            commands: process.stdin.take(),
-            answers: Box::new(BufReader::new(process.stdout.take().expect("is piped"))),
-            process: Running(process),
+            commands: process.0.stdin.take(),
+            answers: Box::new(BufReader::new(process.0.stdout.take().expect("is piped"))),
+            process,
             base_port,
             folder,
         }

@@ -5,7 +5,7 @@ use std::process::{Output, Stdio};
 use rustix::process::Signal;
 
 use super::rig::{Shell, command, copies, inside, keys_in};
-use crate::ports::free_ports;
+use crate::support::ports::free_ports;
 
 /// Runs a script to its end.
 fn run(script: &str, arguments: &[&str]) -> Output {

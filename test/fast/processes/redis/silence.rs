@@ -3,8 +3,8 @@
 use rustix::process::Signal;
 
 use super::rig::{Shell, copies, keys_in};
-use crate::running::signal_to;
-use crate::waiting::wait_for;
+use crate::support::running::signal_to;
+use crate::support::waiting::{until, wait_for};
 
 #[test]
 fn a_silent_server_is_given_up_if_nothing_is_lost_by_it() {
@@ -48,7 +48,7 @@ fn what_only_a_silent_server_has_is_unavailable_until_it_answers() {
     assert_eq!(copies([second], 3), [30], "new keys go where they are taken");
     assert_eq!(shell.status()["live"], 2);
     signal_to(pid, Signal::CONT);
-    wait_for("the answer", || (shell.ask("get(1)") == "10").then_some(()));
+    until("the answer", || shell.ask("get(1)") == "10");
     shell.expect(&[("put(1,12)", "ok replicas=1 target=1"), ("get(1)", "12")]);
 }
 

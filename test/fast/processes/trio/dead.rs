@@ -4,8 +4,9 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use super::processes::{Trio, timed};
-use crate::waiting::wait_for;
+use super::processes::Trio;
+use crate::support::waiting::timed;
+use crate::support::waiting::wait_for;
 
 /// What is promised; a busy machine may let the test itself wait for its turn.
 const NOTICED: Duration = Duration::from_millis(2500);

@@ -8,8 +8,8 @@ use causeway::apps::master_svr::decisions::Server;
 use rustix::process::Signal;
 
 use super::processes::Trio;
-use crate::ports::free_ports;
-use crate::waiting::wait_for;
+use crate::support::ports::free_ports;
+use crate::support::waiting::until;
 
 const CLIENTS: i64 = 3;
 
@@ -72,9 +72,9 @@ fn many_join_at_once_and_each_gets_a_shard() {
     (0..200).for_each(|key| trio.put(key, &key.to_string()));
     let ports: Vec<u16> = (0..4).map(|_| free_ports()).collect();
     ports.iter().for_each(|port| trio.start(*port));
-    wait_for("all to join", || {
+    until("all to join", || {
         let owners: Vec<u16> = (0..5).filter_map(|key| trio.owner(key)).collect();
-        (owners[..1] == first[..] && ports.iter().all(|port| owners.contains(port))).then_some(())
+        owners[..1] == first[..] && ports.iter().all(|port| owners.contains(port))
     });
     for key in 0..200 {
         assert_eq!(trio.get(key), Some(key.to_string()));

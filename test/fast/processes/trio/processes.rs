@@ -1,29 +1,23 @@
 //! The processes of one test: a master and servers on ports of their own, and clients of them.
 
 use std::collections::BTreeMap;
-use std::io::{Read, Write};
-use std::process::{Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Output, Stdio};
+use std::time::Duration;
 
 use causeway::apps::master_svr::decisions::{Beat, Layout, Server};
 use causeway::apps::master_svr::messages::encode;
 
-use crate::ports::free_ports;
-use crate::running::Running;
-use crate::waiting::wait_for;
-
-pub(crate) const MASTER: &str = env!("CARGO_BIN_EXE_master-svr");
-pub(crate) const SVR: &str = env!("CARGO_BIN_EXE_svr");
-pub(crate) const CLT: &str = env!("CARGO_BIN_EXE_clt");
+use crate::support::ports::free_ports;
+use crate::support::request::Request;
+use crate::support::running::{CLT, MASTER, Running, SVR, command, complaint, run};
+use crate::support::waiting::until;
 
 /// A client gives up within 5 seconds; a busy machine may let it wait for its turn.
 pub(crate) const GIVES_UP: Duration = Duration::from_secs(6);
 
 pub(crate) fn start(program: &str, arguments: &[&str], output: fn() -> Stdio) -> Running {
-    let mut command = Command::new(program);
-    let command = command.env_clear().args(arguments).stdin(Stdio::null());
-    let child = command.stdout(output()).stderr(output()).spawn();
-    Running(child.expect("the program starts"))
+    let mut command = command(program);
+    Running::start(command.args(arguments).stdout(output()).stderr(output()))
 }
 
 /// A master and its servers, by their ports.
@@ -92,23 +86,14 @@ impl Trio {
     /// Waits until `newest`, which was started last, has a shard of its own: the last one.
     pub(crate) fn await_shards(&self, newest: u16) {
         let last = i64::try_from(self.servers.len()).expect("are few") - 1;
-        wait_for("a server that joins", || {
-            (self.owner(last) == Some(newest)).then_some(())
-        });
+        until("a server that joins", || self.owner(last) == Some(newest));
     }
 
     /// The port of the owner of a key, as the master knows it.
     pub(crate) fn owner(&self, key: i64) -> Option<u16> {
-        let address = format!("127.0.0.1:{}", self.master_port);
-        let mut stream = std::net::TcpStream::connect(address).ok()?;
-        stream.set_read_timeout(Some(GIVES_UP)).ok()?;
-        write!(
-            stream,
-            "GET /owner/{key} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
-        )
-        .ok()?;
-        let reply = std::io::read_to_string(stream).ok()?;
-        reply.split("\r\n\r\n").nth(1)?.trim().parse().ok()
+        let request = Request::new("GET", &format!("/owner/{key}")).deadline(GIVES_UP);
+        let reply = request.send(("127.0.0.1", self.master_port)).ok()?;
+        reply.lossy().trim().parse().ok()
     }
 
     /// Calls the master as a server that has just been started.
@@ -119,18 +104,9 @@ impl Trio {
             layout: Layout::default(),
             is_drained: true,
         });
-        let address = format!("127.0.0.1:{}", self.master_port);
-        let mut stream = std::net::TcpStream::connect(address).expect("the master listens");
-        let head = format!(
-            "POST /beat HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
-            beat.len()
-        );
-        stream
-            .write_all(&[head.as_bytes(), &beat].concat())
-            .expect("the master reads");
-        let mut reply = Vec::new();
-        stream.read_to_end(&mut reply).expect("the master answers");
-        assert!(reply.starts_with(b"HTTP/1.1 200"), "{reply:?}");
+        let request = Request::new("POST", "/beat").untyped(beat);
+        let reply = request.send(("127.0.0.1", self.master_port));
+        reply.expect("the master answers").expect(200);
     }
 
     /// A client that goes by the master.
@@ -161,29 +137,11 @@ impl Trio {
 }
 
 pub(crate) fn clt(arguments: &[&str]) -> Output {
-    let mut command = Command::new(CLT);
-    command
-        .env_clear()
-        .args(arguments)
-        .stdin(Stdio::null())
-        .output()
-        .expect("the program starts")
+    run(command(CLT).args(arguments))
 }
 
 /// What a GET printed, without the end of the line.
 pub(crate) fn value(output: &Output) -> String {
     let text = String::from_utf8(output.stdout.clone()).expect("is text");
     text.strip_suffix('\n').expect("ends its line").to_owned()
-}
-
-pub(crate) fn complaint(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
-}
-
-/// What something gave, and how long it took.
-#[expect(clippy::disallowed_methods, reason = "real processes take real time")]
-pub(crate) fn timed<T>(work: impl FnOnce() -> T) -> (T, Duration) {
-    let start = Instant::now();
-    let done = work();
-    (done, start.elapsed())
 }

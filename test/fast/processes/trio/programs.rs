@@ -5,9 +5,10 @@ use std::process::Stdio;
 
 use rustix::process::Signal;
 
-use super::processes::{GIVES_UP, MASTER, SVR, Trio, clt, complaint, start, timed, value};
-use crate::ports::free_ports;
-use crate::waiting::wait_for;
+use super::processes::{GIVES_UP, Trio, clt, start, value};
+use crate::support::ports::free_ports;
+use crate::support::running::{MASTER, SVR, command, complaint, printed, run};
+use crate::support::waiting::{timed, wait_for};
 
 #[test]
 fn exit_codes_say_what_became_of_it() {
@@ -15,7 +16,7 @@ fn exit_codes_say_what_became_of_it() {
     let [first, second] = ports[..] else {
         panic!("{ports:?}")
     };
-    let code = |output: std::process::Output| (output.status.code(), value_or_nothing(&output));
+    let code = |output: std::process::Output| (output.status.code(), printed(&output));
 
     assert_eq!(
         code(trio.ask(&["-o", "GET", "-k", "4"])),
@@ -49,10 +50,6 @@ fn exit_codes_say_what_became_of_it() {
         (Some(0), String::new())
     );
     assert_eq!(trio.get(6).as_deref(), Some("w"));
-}
-
-fn value_or_nothing(output: &std::process::Output) -> String {
-    String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
 #[test]
@@ -140,11 +137,7 @@ fn mistakes_end_with_one_and_a_message() {
 
 /// How a server ends that cannot start, and what it says.
 fn refused(program: &str, arguments: &[&str]) -> (Option<i32>, String) {
-    let output = std::process::Command::new(program)
-        .env_clear()
-        .args(arguments)
-        .output();
-    let output = output.expect("the program starts");
+    let output = run(command(program).args(arguments));
     (output.status.code(), complaint(&output))
 }
 

@@ -1,9 +1,10 @@
 //! Master and servers are started, and started again, in any order.
 
-use super::processes::{Trio, complaint};
-use crate::ports::free_ports;
-use crate::running::Running;
-use crate::waiting::wait_for;
+use super::processes::Trio;
+use crate::support::ports::free_ports;
+use crate::support::running::Running;
+use crate::support::running::complaint;
+use crate::support::waiting::{until, wait_for};
 
 #[test]
 fn servers_wait_for_their_master() {
@@ -20,10 +21,8 @@ fn servers_wait_for_their_master() {
     assert_eq!(early.status.code(), Some(2), "{}", complaint(&early));
     trio.start_master();
     trio.put(0, "x");
-    wait_for("both", || {
-        (trio.owner(0), trio.owner(1))
-            .eq(&(Some(ports[0]), Some(ports[1])))
-            .then_some(())
+    until("both", || {
+        (trio.owner(0), trio.owner(1)).eq(&(Some(ports[0]), Some(ports[1])))
     });
     assert_eq!(trio.straight(ports[0], &["-o", "GET", "-k", "0"]).stdout, b"x\n");
 }

@@ -1,8 +1,8 @@
 //! Processes that are frozen with SIGSTOP for longer than the others wait for them, and go on: what was set
 //! meanwhile is seen at once, also by a client whose request lay in the frozen process's socket.
 
-use super::process::{Process, finish, serving, three_serving};
-use crate::waiting::wait_for;
+use super::process::{Process, serving, three_serving};
+use crate::support::waiting::wait_for;
 
 fn members_agree(processes: &[&Process]) {
     for process in processes {
@@ -24,9 +24,8 @@ fn assert_have_when_they_go_on(frozen: &[&Process], value: &str) {
     let sent: Vec<_> = sent.map(|sent| sent.expect("the machine takes it")).collect();
     frozen.iter().for_each(|process| process.go_on());
     for (process, stream) in frozen.iter().zip(sent) {
-        let (status, _, body) = finish(stream).expect("is answered");
-        let body = String::from_utf8_lossy(&body);
-        assert_eq!((status, &*body), (200, value), "at {}", process.port);
+        let reply = stream.reply().expect("is answered").expect(200);
+        assert_eq!(reply.lossy(), value, "at {}", process.port);
     }
 }
 
@@ -104,12 +103,11 @@ fn a_killed_process_sees_at_once_what_was_set_while_it_was_dead() {
         set_alone(stays, &value);
         killed.start();
         // As soon as it serves at all.
-        let (status, _, body) = wait_for("it serves", || {
+        let reply = wait_for("it serves", || {
             let reply = killed.ask("GET", "/get/k", b"").ok()?;
-            (reply.0 != 503).then_some(reply)
+            (reply.status != 503).then_some(reply)
         });
-        let body = String::from_utf8_lossy(&body);
-        assert_eq!((status, &*body), (200, &*value), "round {round}");
+        assert_eq!((reply.status, reply.lossy()), (200, value), "round {round}");
         members_agree(&[killed, stays]);
     }
 }

@@ -1,19 +1,13 @@
 //! Two processes or three with a configuration file each, and a client that speaks to them.
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::time::Duration;
 
 use rustix::process::Signal;
-use serde_json::Value;
 
-use crate::ports::free_ports;
-use crate::running::Running;
-use crate::waiting::wait_for;
-
-pub(crate) const CAUSEWAY: &str = env!("CARGO_BIN_EXE_causeway");
+use crate::support::ports::free_ports;
+use crate::support::request::{Reply, Request, Sent, until_ok};
+use crate::support::running::{CAUSEWAY, Running, command};
+use crate::support::waiting::until;
 
 /// A process with its file; ended when the test ends.
 pub(crate) struct Process {
@@ -21,9 +15,6 @@ pub(crate) struct Process {
     pub(crate) port: u16,
     child: Option<Running>,
 }
-
-/// Status, type, body.
-pub(crate) type Reply = (u16, String, Vec<u8>);
 
 impl Process {
     /// The file of one process whose peers are at other ports; it is not started.
@@ -51,25 +42,18 @@ impl Process {
         let file = format!(
             "port = {port}\n{address}peers = {peers:?}\nreplication_factor = {factor}\ndata_dir = {data:?}\n"
         );
-        std::fs::write(folder.join(format!("{port}.toml")), file).expect("is written");
+        std::fs::write(self.file("toml"), file).expect("is written");
     }
 
     pub(crate) fn start(&mut self) {
-        let log = std::fs::OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(self.folder.join(format!("{}.log", self.port)))
-            .expect("is opened");
-        let child = Command::new(CAUSEWAY)
-            .env_clear()
-            .args(["serve", "--config"])
-            .arg(self.folder.join(format!("{}.toml", self.port)))
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .expect("the program starts");
-        self.child = Some(Running(child));
+        let (file, log) = (self.file("toml"), self.file("log"));
+        let mut command = command(CAUSEWAY);
+        command.args(["serve", "--config"]).arg(file);
+        self.child = Some(Running::start_logging(&mut command, &log));
+    }
+
+    fn file(&self, kind: &str) -> PathBuf {
+        self.folder.join(format!("{}.{kind}", self.port))
     }
 
     /// Where it is asked, for whoever asks while it is killed and started.
@@ -98,83 +82,38 @@ impl Process {
     #[track_caller]
     pub(crate) fn until_away(&self, count: usize) {
         let believes = || {
-            let status = self.ask("GET", "/status", b"").ok()?;
-            let status: Value = serde_json::from_slice(&status.2).ok()?;
+            let status = self.ask("GET", "/status", b"").ok()?.json();
             Some(status["away"].as_array()?.len() == count)
         };
         until("it believes others away", || believes() == Some(true));
     }
 
     pub(crate) fn ask(&self, method: &str, path: &str, body: &[u8]) -> std::io::Result<Reply> {
-        finish(self.begin(method, path, body)?)
+        self.begin(method, path, body)?.reply()
     }
 
     /// Sends a request; a process that is frozen finds it when it goes on.
-    pub(crate) fn begin(&self, method: &str, path: &str, body: &[u8]) -> std::io::Result<TcpStream> {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.port))?;
-        stream.set_read_timeout(Some(Duration::from_secs(10)))?;
-        let head = format!(
-            "{method} {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
-            body.len()
-        );
-        stream.write_all(head.as_bytes())?;
-        stream.write_all(body)?;
-        Ok(stream)
+    pub(crate) fn begin(&self, method: &str, path: &str, body: &[u8]) -> std::io::Result<Sent> {
+        let request = Request::new(method, path).untyped(body);
+        request.begin(("127.0.0.1", self.port))
     }
 
     pub(crate) fn set(&self, key: &str, value: &[u8]) {
-        let reply = self
-            .ask("POST", &format!("/set/{key}"), value)
-            .expect("is answered");
-        let text = String::from_utf8_lossy(&reply.2).into_owned();
-        assert_eq!(
-            (reply.0, text.as_str()),
-            (200, "OK\n"),
-            "set {key} at {}",
-            self.port
-        );
+        let reply = self.ask("POST", &format!("/set/{key}"), value);
+        let reply = reply.expect("is answered").expect(200);
+        assert_eq!(reply.lossy(), "OK\n", "set {key} at {}", self.port);
     }
 
     #[track_caller]
     pub(crate) fn assert_has(&self, key: &str, value: &[u8]) {
-        let (status, _, body) = self.ask("GET", &format!("/get/{key}"), b"").expect("is answered");
-        assert!(
-            (status, body.as_slice()) == (200, value),
-            "{key} at {}: {status}, {} bytes",
-            self.port,
-            body.len()
-        );
+        let reply = self.ask("GET", &format!("/get/{key}"), b"");
+        let reply = reply.expect("is answered").expect(200);
+        assert!(reply.body == value, "at {}: {reply}", self.port);
     }
 
     pub(crate) fn until_serving(&self) {
-        let serves = || self.ask("GET", "/readyz", b"").is_ok_and(|reply| reply.0 == 200);
-        until("a process serves", serves);
+        until_ok(("127.0.0.1", self.port), "/readyz");
     }
-}
-
-/// Reads the reply to a request that was sent.
-pub(crate) fn finish(mut stream: TcpStream) -> std::io::Result<Reply> {
-    let mut reply = Vec::new();
-    stream.read_to_end(&mut reply)?;
-    read(&reply).ok_or_else(|| std::io::Error::other("no reply"))
-}
-
-/// Looks again and again until it is so.
-#[track_caller]
-pub(crate) fn until(what: &str, is_so: impl Fn() -> bool) {
-    wait_for(what, || is_so().then_some(()));
-}
-
-fn read(reply: &[u8]) -> Option<Reply> {
-    let end = reply.windows(4).position(|window| window == b"\r\n\r\n")?;
-    let head = std::str::from_utf8(&reply[..end]).ok()?;
-    let status = head.split(' ').nth(1)?.parse().ok()?;
-    let kind = head.lines().find_map(|line| line.strip_prefix("content-type: "));
-    Some((
-        status,
-        kind.unwrap_or_default().to_owned(),
-        reply[end + 4..].to_vec(),
-    ))
 }
 
 /// Both files in a folder of their own; nothing runs.

@@ -14,6 +14,7 @@ use tokio::time::{Instant, sleep};
 pub(crate) use self::clients::request;
 use self::clients::{Turn, in_the_background};
 use self::sight::partitions;
+
 use super::churn::churn;
 use super::command::{Command, Disk, Layout, View};
 use super::told::within;

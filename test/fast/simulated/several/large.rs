@@ -8,10 +8,10 @@ use causeway::protocol::causality::Payload;
 use causeway::wire::peer::{Listing, Operation};
 use futures_util::future::join_all;
 
-use super::{delete, get, key, put};
+use super::{delete, get, put};
 use crate::simulated::cluster::SimCluster;
 use crate::simulated::large::{names_in_one_slot, value};
-use crate::simulated::simulate;
+use crate::simulated::{key, simulate};
 
 const MIB: usize = 1024 * 1024;
 

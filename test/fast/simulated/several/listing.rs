@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use causeway::node::{Node, Refusal, RequestKind, ViewRequest};
+use causeway::node::{Node, Refusal, RequestKind};
 use causeway::protocol::causality::Payload;
 use causeway::wire::peer::Listing;
 
-use super::{delete, key, put, told};
-use crate::simulated::cluster::SimCluster;
-use crate::simulated::simulate;
+use super::{delete, put, told};
+use crate::simulated::cluster::{REMOVE, SimCluster};
+use crate::simulated::{key, simulate};
 
 /// Every key with a prefix, page by page, and the payload after the last.
 async fn list_all(node: &Node, prefix: &str, limit: u32, payload: &Payload) -> (Vec<String>, Payload) {
@@ -112,10 +112,10 @@ fn a_listing_is_complete_whatever_the_view_does_meanwhile() {
     let changes: [(RequestKind, usize, usize); 6] = [
         (RequestKind::Add, 4, 0),
         (RequestKind::Add, 5, 1),
-        (RequestKind::Remove { force: false }, 4, 2),
+        (REMOVE, 4, 2),
         (RequestKind::Add, 4, 3),
-        (RequestKind::Remove { force: false }, 5, 5),
-        (RequestKind::Remove { force: false }, 4, 0),
+        (REMOVE, 5, 5),
+        (REMOVE, 4, 0),
     ];
     for seed in 1..=6 {
         let walks = simulate(async {
@@ -131,13 +131,8 @@ fn a_listing_is_complete_whatever_the_view_does_meanwhile() {
             let is_changing = std::cell::Cell::new(true);
             let change = async {
                 for (kind, node, via) in changes {
-                    let request = ViewRequest {
-                        node: cluster.nodes[node].id.clone(),
-                        kind,
-                        dry_run: false,
-                    };
-                    let via = cluster.node(via).expect("runs").clone();
-                    via.change_view(request).await.expect("is changed");
+                    let changed = cluster.change_view(via, node, kind).await;
+                    changed.expect("is changed");
                 }
                 is_changing.set(false);
             };

@@ -2,30 +2,22 @@
 
 use std::time::Duration;
 
-use causeway::node::{Refusal, World};
+use causeway::node::{Refusal, RequestKind, World};
 use causeway::protocol::causality::{Payload, Timestamp};
 use tokio::time::sleep;
 
 use crate::simulated::cluster::SimCluster;
 use crate::simulated::fault::Fault;
-use crate::simulated::requests::ask;
+use crate::simulated::requests::operate;
 use crate::simulated::simulate;
-use crate::support::history::{Action, Answer, Operation, Outcome, Reply};
+use crate::support::history::{Action, Answer, Outcome};
 
 const LONG: Duration = Duration::from_secs(10);
 const HOUR_MS: u64 = 3_600_000;
 const YEAR_MS: i64 = 365 * 86_400_000;
 
-async fn operate(cluster: &SimCluster, number: usize, action: Action, payload: &str) -> Reply {
-    let operation = Operation {
-        key: "k".to_owned(),
-        action,
-    };
-    ask(cluster.node(number).expect("runs"), &operation, payload).await
-}
-
 async fn put(cluster: &SimCluster, number: usize, payload: &str) -> String {
-    let reply = operate(cluster, number, Action::Put("v".to_owned()), payload).await;
+    let reply = operate(cluster, number, "k", Action::Put("v".to_owned()), payload).await;
     let is_written = matches!(reply.outcome, Outcome::Ok(Answer::Written { .. }));
     assert!(is_written, "a put that no clock may hinder: {:?}", reply.outcome);
     reply.payload
@@ -144,7 +136,7 @@ fn a_tombstone_from_the_future_goes_when_it_is_old_by_the_monotonic_clock() {
         cluster.suffer(Fault::Clocks(YEAR_MS));
         cluster.start_all().await;
         let payload = put(&cluster, 0, "").await;
-        operate(&cluster, 0, Action::Delete, &payload).await;
+        operate(&cluster, 0, "k", Action::Delete, &payload).await;
         cluster.suffer(Fault::Clocks(0));
         let is_there = || cluster.nodes[0].disk.records().contains_key("k");
         sleep(FORGET_AFTER / 2).await;
@@ -164,12 +156,7 @@ fn clients_go_on_while_a_view_changes_and_a_clock_is_set() {
         let mut payload = put(&cluster, 0, "").await;
         cluster.suffer(Fault::Clocks(YEAR_MS));
         cluster.suffer(Fault::Clock(3, -YEAR_MS));
-        let request = causeway::node::ViewRequest {
-            node: cluster.nodes[3].id.clone(),
-            kind: causeway::node::RequestKind::Add,
-            dry_run: false,
-        };
-        let asked = cluster.node(0).expect("runs").change_view(request).await;
+        let asked = cluster.change_view(0, 3, RequestKind::Add).await;
         assert!(asked.is_ok(), "{asked:?}");
         cluster.suffer(Fault::Clocks(0));
         cluster.until_serving(LONG).await;

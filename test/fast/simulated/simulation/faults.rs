@@ -2,26 +2,21 @@
 
 use std::time::Duration;
 
-use causeway::node::{RequestKind, Role, ViewRequest, World};
+use causeway::node::{RequestKind, Role, World};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::simulated::cluster::{Given, SimCluster};
 use crate::simulated::fault::Fault;
-use crate::simulated::requests::ask;
+use crate::simulated::requests::operate;
 use crate::simulated::simulate;
-use crate::support::history::{Action, Answer, Operation, Outcome};
+use crate::support::history::{Action, Answer, Outcome};
 
 const LONG: Duration = Duration::from_secs(10);
 
 /// What a node answers to a write; nothing if it does not answer in this time.
 async fn put(cluster: &SimCluster, number: usize, value: &str, limit: Duration) -> Option<Outcome> {
-    let node = &cluster.nodes[number];
-    let operation = Operation {
-        key: "k".to_owned(),
-        action: Action::Put(value.to_owned()),
-    };
-    let running = node.running.as_ref().expect("runs");
-    let reply = timeout(limit, node.gate.hold(ask(running, &operation, ""))).await;
+    let operation = operate(cluster, number, "k", Action::Put(value.to_owned()), "");
+    let reply = timeout(limit, cluster.nodes[number].gate.hold(operation)).await;
     reply.ok().map(|reply| reply.outcome)
 }
 
@@ -302,33 +297,23 @@ fn a_write_of_who_saw_the_other_line_keeps_its_past() {
         let cluster = SimCluster::serving(1, 5, 2).await;
         cluster.isolate(0);
         for (via, node, force) in [(0, 1, true), (2, 0, false)] {
-            let removal = ViewRequest {
-                node: cluster.nodes[node].id.clone(),
-                kind: RequestKind::Remove { force },
-                dry_run: false,
-            };
-            let removed = cluster.node(via).expect("runs").change_view(removal).await;
+            let removed = cluster
+                .change_view(via, node, RequestKind::Remove { force })
+                .await;
             removed.expect("is removed");
         }
-        let asked = async |number: usize, key: &str, action: Action, payload: &str| {
-            let key = key.to_owned();
-            ask(
-                cluster.node(number).expect("runs"),
-                &Operation { key, action },
-                payload,
-            )
-            .await
-        };
         let keys: Vec<String> = (0..20).map(|number| format!("x{number}")).collect();
         let mut payload = String::new();
         for key in &keys {
-            payload = asked(2, key, Action::Put("v".to_owned()), &payload).await.payload;
+            payload = operate(&cluster, 2, key, Action::Put("v".to_owned()), &payload)
+                .await
+                .payload;
         }
-        let written = asked(0, "y", Action::Put("v".to_owned()), &payload).await;
-        let seen = asked(0, "y", Action::Get, "").await;
+        let written = operate(&cluster, 0, "y", Action::Put("v".to_owned()), &payload).await;
+        let seen = operate(&cluster, 0, "y", Action::Get, "").await;
         for reader in [&written.payload, &seen.payload] {
             for key in &keys {
-                let read = asked(0, key, Action::Get, reader).await;
+                let read = operate(&cluster, 0, key, Action::Get, reader).await;
                 let is_stale = matches!(read.outcome, Outcome::Ok(Answer::NotFound));
                 let is_bound = matches!(written.outcome, Outcome::Ok(_)) && !reader.is_empty();
                 assert!(!(is_stale && is_bound), "{key} is missed by {reader:?}");
@@ -336,10 +321,10 @@ fn a_write_of_who_saw_the_other_line_keeps_its_past() {
         }
         cluster.network.heal();
         cluster.until_serving(LONG).await;
-        let written = asked(0, "y", Action::Put("v".to_owned()), &payload).await;
+        let written = operate(&cluster, 0, "y", Action::Put("v".to_owned()), &payload).await;
         assert!(matches!(written.outcome, Outcome::Ok(Answer::Written { .. })));
         for key in &keys {
-            let read = asked(0, key, Action::Get, &written.payload).await;
+            let read = operate(&cluster, 0, key, Action::Get, &written.payload).await;
             assert!(
                 matches!(read.outcome, Outcome::Ok(Answer::Found { .. })),
                 "{key}: {:?}",

@@ -1,34 +1,20 @@
 //! Requests wait for what is on its way: links after a restart, the next view, a node that is starting.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use causeway::node::{RequestKind, ViewRequest};
+use causeway::node::RequestKind;
 use tokio::join;
 use tokio::time::{Instant, sleep};
 
-use crate::simulated::cluster::SimCluster;
-use crate::simulated::requests::ask;
+use crate::simulated::cluster::{REMOVE, SimCluster};
+use crate::simulated::requests::operate;
 use crate::simulated::simulate;
-use crate::support::history::{Action, Answer, Operation, Outcome, Reply};
+use crate::support::history::{Action, Answer, Outcome, Reply};
 
 const LONG: Duration = Duration::from_secs(10);
 
 /// How long a client waits for the answer to a write, at the most.
 const WRITE_LIMIT: Duration = Duration::from_millis(1000);
-
-/// An operation at a node, which does not hold the cluster while it waits.
-fn asked(
-    cluster: &SimCluster,
-    number: usize,
-    key: &str,
-    action: Action,
-    payload: &str,
-) -> impl Future<Output = Reply> + use<> {
-    let running = Arc::clone(cluster.node(number).expect("runs"));
-    let (key, payload) = (key.to_owned(), payload.to_owned());
-    async move { ask(&running, &Operation { key, action }, &payload).await }
-}
 
 fn put(value: &str) -> Action {
     Action::Put(value.to_owned())
@@ -39,7 +25,7 @@ async fn key_of(cluster: &SimCluster, number: usize) -> String {
     for key in (0..).map(|at| format!("k{at}")) {
         let keys = |cluster: &SimCluster| cluster.node(number).expect("runs").situation().keys;
         let before = keys(cluster);
-        asked(cluster, number, &key, put("first"), "").await;
+        operate(cluster, number, &key, put("first"), "").await;
         if keys(cluster) > before {
             return key;
         }
@@ -64,7 +50,7 @@ fn a_request_waits_for_an_owner_that_is_being_restarted() {
             // Of what is sent before the end of the link is noticed, nobody knows whether it was done.
             sleep(Duration::from_millis(50)).await;
             let began = Instant::now();
-            let asking = asked(&cluster, 0, &key, action.clone(), "");
+            let asking = operate(&cluster, 0, &key, action.clone(), "");
             let restart = async {
                 sleep(Duration::from_millis(400)).await;
                 cluster.start(1).await;
@@ -87,7 +73,7 @@ fn a_read_that_may_wait_for_nothing_still_goes_to_an_owner() {
         cluster.limits.causal_wait = Duration::ZERO;
         cluster.start_all().await;
         let key = key_of(&cluster, 1).await;
-        let reply = asked(&cluster, 0, &key, Action::Get, "").await;
+        let reply = operate(&cluster, 0, &key, Action::Get, "").await;
         assert!(is_done(&reply), "{:?}", reply.outcome);
     });
 }
@@ -101,7 +87,7 @@ fn nobody_waits_for_an_owner_that_has_been_dead_for_long() {
         sleep(Duration::from_secs(4)).await;
         for action in [put("second"), Action::Get] {
             let began = Instant::now();
-            let reply = asked(&cluster, 0, &key, action, "").await;
+            let reply = operate(&cluster, 0, &key, action, "").await;
             assert!(!is_done(&reply));
             assert!(
                 began.elapsed() < Duration::from_millis(600),
@@ -117,12 +103,7 @@ fn nodes_that_were_killed_between_seal_and_activation_go_on_at_once() {
     for seed in 1..=6 {
         simulate(async move {
             let mut cluster = SimCluster::serving(seed, 4, 2).await;
-            let via = Arc::clone(cluster.node(0).expect("runs"));
-            let change = via.change_view(ViewRequest {
-                node: cluster.nodes[3].id.clone(),
-                kind: RequestKind::Remove { force: false },
-                dry_run: false,
-            });
+            let change = cluster.change_view(0, 3, REMOVE);
             let sealed = async {
                 let is_sealed = |number| {
                     cluster
@@ -147,7 +128,7 @@ fn nodes_that_were_killed_between_seal_and_activation_go_on_at_once() {
             for number in 0..3 {
                 for at in 0..8 {
                     let began = Instant::now();
-                    let reply = asked(&cluster, number, &format!("k{at}"), put("v"), "").await;
+                    let reply = operate(&cluster, number, &format!("k{at}"), put("v"), "").await;
                     let is_soon = began.elapsed() < WRITE_LIMIT;
                     assert!(is_done(&reply) && is_soon, "seed {seed}: {:?}", reply.outcome);
                 }
@@ -164,17 +145,12 @@ fn an_owner_that_is_behind_a_payload_takes_the_write_when_it_has_caught_up() {
         cluster.start_all().await;
         let key = key_of(&cluster, 2).await;
         cluster.isolate(2);
-        let via = Arc::clone(cluster.node(0).expect("runs"));
-        let added = via.change_view(ViewRequest {
-            node: cluster.nodes[3].id.clone(),
-            kind: RequestKind::Add,
-            dry_run: false,
-        });
+        let added = cluster.change_view(0, 3, RequestKind::Add);
         added.await.expect("two of three decide");
         let mine = key_of(&cluster, 0).await;
-        let seen = asked(&cluster, 0, &mine, put("after"), "").await;
+        let seen = operate(&cluster, 0, &mine, put("after"), "").await;
         let began = Instant::now();
-        let asking = asked(&cluster, 2, &key, put("second"), &seen.payload);
+        let asking = operate(&cluster, 2, &key, put("second"), &seen.payload);
         let healing = async {
             sleep(Duration::from_millis(200)).await;
             cluster.rejoin(2);

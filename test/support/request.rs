@@ -1,14 +1,14 @@
-//! One HTTP/1.1 request over a socket of its own, as curl would send it.
+//! One HTTP/1.1 request to a real process over a socket of its own, as curl would send it.
 //!
 //! By hand, so that nothing between the test and the wire retries, pools or corrects.
 
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{TcpStream, ToSocketAddrs};
 use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::patience::Stopwatch;
+use super::waiting::{Stopwatch, wait_for};
 
 /// Longer than any answer that the contract allows; a request that takes this long has failed.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -21,6 +21,15 @@ pub(crate) struct Request {
     pub(crate) body: Vec<u8>,
     /// How long the sender waits for bytes that do not come.
     deadline: Duration,
+}
+
+/// A request that was sent, and whose reply nobody has read yet.
+#[derive(Debug)]
+pub(crate) struct Sent {
+    of: String,
+    stream: TcpStream,
+    result: io::Result<()>,
+    watch: Stopwatch,
 }
 
 #[derive(Debug)]
@@ -54,6 +63,12 @@ impl Request {
         self.header("content-type", content_type)
     }
 
+    /// A body that is not said to be anything.
+    pub(crate) fn untyped(self, body: impl Into<Vec<u8>>) -> Self {
+        let body = body.into();
+        Self { body, ..self }
+    }
+
     pub(crate) fn deadline(self, deadline: Duration) -> Self {
         Self { deadline, ..self }
     }
@@ -64,10 +79,16 @@ impl Request {
         self.body("application/x-www-form-urlencoded", body)
     }
 
-    /// Sends it to a port of this machine and reads the whole reply.
-    pub(crate) fn send(self, port: u16) -> io::Result<Reply> {
+    /// Sends it and reads the whole reply.
+    pub(crate) fn send(self, address: impl ToSocketAddrs) -> io::Result<Reply> {
+        self.begin(address)?.reply()
+    }
+
+    /// Sends it; a process that is frozen finds it when it goes on.
+    pub(crate) fn begin(self, address: impl ToSocketAddrs) -> io::Result<Sent> {
         let watch = Stopwatch::start();
-        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        let address = address.to_socket_addrs()?.next();
+        let address = address.ok_or_else(|| io::Error::other("the name leads nowhere"))?;
         let mut stream = TcpStream::connect_timeout(&address, self.deadline)?;
         stream.set_read_timeout(Some(self.deadline))?;
         stream.set_nodelay(true)?;
@@ -81,17 +102,36 @@ impl Request {
         ));
         let mut bytes = head.into_bytes();
         bytes.extend_from_slice(&self.body);
-        // A server that refuses a large body may close before it has read it all: its answer counts.
-        let sent = stream.write_all(&bytes);
+        let result = stream.write_all(&bytes);
+        Ok(Sent {
+            of: format!("{} {}", self.method, self.path),
+            stream,
+            result,
+            watch,
+        })
+    }
+}
+
+impl Sent {
+    pub(crate) fn reply(mut self) -> io::Result<Reply> {
         let mut reply = Vec::new();
-        let read = stream.read_to_end(&mut reply);
+        let read = self.stream.read_to_end(&mut reply);
+        // A server that refuses a large body may close before it has read it all: its answer counts.
         if reply.is_empty() {
-            sent.and(read)?;
+            self.result.and(read)?;
         }
-        let of = format!("{} {}", self.method, self.path);
-        Reply::parse(&reply, of, watch.elapsed())
+        Reply::parse(&reply, self.of, self.watch.elapsed())
             .ok_or_else(|| io::Error::other(format!("no whole reply: {:?}", String::from_utf8_lossy(&reply))))
     }
+}
+
+/// Waits until a process answers 200 on this path: `/livez` when it listens, `/readyz` when it serves keys.
+#[track_caller]
+pub(crate) fn until_ok(address: impl ToSocketAddrs + Copy, path: &str) {
+    wait_for("a process that answers", || {
+        let reply = Request::new("GET", path).send(address).ok()?;
+        (reply.status == 200).then_some(())
+    });
 }
 
 impl Reply {
@@ -154,9 +194,22 @@ impl Reply {
         self
     }
 
+    /// The body as text, whatever it is.
+    pub(crate) fn lossy(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
     #[track_caller]
     pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {self}"))
+    }
+
+    #[track_caller]
+    pub(crate) fn list(&self) -> Vec<Value> {
+        let list = self.json();
+        list.as_array()
+            .unwrap_or_else(|| panic!("no list: {self}"))
+            .clone()
     }
 
     #[track_caller]
@@ -184,7 +237,12 @@ impl Reply {
 
 impl std::fmt::Display for Reply {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let body = String::from_utf8_lossy(&self.body);
-        write!(f, "{} -> {} {:.600}", self.of, self.status, body.trim_end())
+        write!(
+            f,
+            "{} -> {} {:.600}",
+            self.of,
+            self.status,
+            self.lossy().trim_end()
+        )
     }
 }

@@ -6,6 +6,7 @@ use std::fs::File;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::waiting::wait_for;
@@ -55,11 +56,40 @@ pub(crate) fn assert_ends(output: &Output, code: i32, parts: &[&str]) {
 }
 
 /// A child that a test which fails does not leave behind.
-pub(crate) struct Running(pub(crate) Child);
+pub(crate) struct Running(pub(crate) Child, Counted);
+
+/// Counts the children that run.
+struct Counted;
+
+static RUNNING: Mutex<usize> = Mutex::new(0);
+static ENDED: Condvar = Condvar::new();
+
+/// Waits until no test has a child, and no test starts one until this is dropped. `causeway health` asks any
+/// of our programs that it finds near process 1, such as the child of another test.
+pub(crate) fn alone() -> MutexGuard<'static, usize> {
+    let mut running = RUNNING.lock();
+    ENDED.wait_while(&mut running, |running| *running > 0);
+    running
+}
+
+impl Counted {
+    fn begin() -> Self {
+        *RUNNING.lock() += 1;
+        Self
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        *RUNNING.lock() -= 1;
+        ENDED.notify_all();
+    }
+}
 
 impl Running {
     pub(crate) fn start(command: &mut Command) -> Self {
-        Self(command.spawn().expect("the program starts"))
+        let counted = Counted::begin();
+        Self(command.spawn().expect("the program starts"), counted)
     }
 
     /// Starts a program whose standard error goes to the end of a file.

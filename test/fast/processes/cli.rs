@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::Output;
 
-use crate::support::running::{CAUSEWAY, assert_ends, command, complaint, printed, run};
+use crate::support::running::{CAUSEWAY, alone, assert_ends, command, complaint, printed, run};
 
 /// The assignment's fourth example, slips and all.
 const PASTED: &str = "10.0.0.21:8080,10.0.0.22:8080,10.0.0.23:80,10.0.0.24:8080";
@@ -142,6 +142,7 @@ fn nodes_that_do_not_answer_are_all_named_and_the_code_is_1() {
             &["127.0.0.1:2 cannot be reached", "127.0.0.1:3"],
         );
     }
+    let _alone = alone();
     assert_ends(
         &causeway(&[("LISTEN", "0.0.0.0:2")], &["health"]),
         1,
@@ -306,6 +307,7 @@ fn what_was_done_and_what_went_wrong_with_the_session_file_are_two_statements() 
 
 #[test]
 fn health_reads_the_settings_of_the_node() {
+    let _alone = alone();
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("node.toml");
     std::fs::write(&file, "port = 2\npeers = [\"localhost:3\"]\n").expect("is written");

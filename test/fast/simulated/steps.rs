@@ -3,8 +3,8 @@
 //! and repeated, and nodes that start again. The agreement on views has a model of its own, beside the
 //! code in `view_change`; here views follow one another as a quorum could have chosen them.
 //!
-//! `cargo test --test simulated steps:: -- --nocapture` shows how many states there are; with `--ignored` larger
-//! clusters are looked at, for minutes.
+//! `cargo test --test simulated in_no_schedule -- --nocapture` shows how many states there are; with
+//! `--ignored` larger clusters are looked at, for minutes.
 
 use stateright::{Checker, Model};
 

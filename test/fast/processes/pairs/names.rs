@@ -8,12 +8,13 @@ use serde_json::json;
 use super::changes::{add, remove};
 use super::stage::{Process, Stage, ask, port};
 use crate::support::pairs::{asked, keys, pairs};
+use crate::support::ports::free_ports;
 use crate::support::waiting::wait_for;
 
 /// A data server that listens everywhere, and two names of it.
 fn server_with_two_names(stage: &Stage) -> (u16, [String; 2]) {
-    let port = TcpListener::bind("0.0.0.0:0").expect("a port is free");
-    let port = port.local_addr().expect("has one").port();
+    // Not one that the kernel gives to clients: it is to be free at every address until the server starts.
+    let port = free_ports();
     (port, [stage.address(port), format!("127.0.0.1:{port}")])
 }
 

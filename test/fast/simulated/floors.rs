@@ -8,6 +8,7 @@ mod circles;
 mod rules;
 mod source;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use circles::circles;

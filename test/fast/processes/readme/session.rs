@@ -10,9 +10,9 @@ use tempfile::TempDir;
 
 use super::compare::{ANYTHING, is_shown, masked, payloads};
 use super::document::Command;
-use crate::ports::{BLOCK, free_ports};
-use crate::running::Running;
-use crate::waiting::wait_for;
+use crate::support::ports::{BLOCK, free_ports};
+use crate::support::running::Running;
+use crate::support::waiting::wait_for;
 
 /// Where the documents have the program.
 const PROGRAM: &str = "target/release/causeway";
@@ -155,12 +155,8 @@ impl Session {
     }
 
     fn print(&self, text: &str) -> Printed {
-        let process = self
-            .shell(text)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn();
-        let mut process = Running(process.expect("bash starts"));
+        let mut shell = self.shell(text);
+        let mut process = Running::start(shell.stdout(Stdio::piped()).stderr(Stdio::piped()));
         let status = process.ended();
         let out = process.0.stdout.take().map(std::io::read_to_string);
         let err = process.0.stderr.take().map(std::io::read_to_string);
@@ -185,13 +181,10 @@ impl Session {
             .join(format!("server-{}.said", self.servers.len()));
         let mut file = OpenOptions::new();
         let file = file.create(true).append(true).open(&said).expect("is opened");
-        let process = self
-            .shell(&format!("exec {text}"))
-            .stdout(file.try_clone().expect("a second handle"))
-            .stderr(file)
-            .spawn();
+        let mut shell = self.shell(&format!("exec {text}"));
+        let both = file.try_clone().expect("a second handle");
         let mut server = Server {
-            process: Running(process.expect("bash starts")),
+            process: Running::start(shell.stdout(both).stderr(file)),
             said,
         };
         let outcome = wait_for("a server that says what is shown", || {

@@ -26,16 +26,13 @@ pub mod terminal;
 
 // instruments: each owns one thing outside the process
 pub mod net;
-pub mod signals;
 pub mod store;
 
-// foundations: what a program says while it runs, and what it runs on
-pub mod telemetry;
-pub mod threads;
+// process: what a program needs of its machine: signals, threads, log lines, what errors of the system mean
+pub mod process;
 
-// translations: text, bytes and errors to types, and back
+// translations: text and bytes to types, and back
 pub mod config;
-pub mod system;
 pub mod wire;
 
 // decisions: what a replica and a view change do next

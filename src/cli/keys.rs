@@ -6,7 +6,7 @@ use std::path::Path;
 use super::arguments::{Asking, Causal, OneKey, Put};
 use super::{client, session_file};
 use crate::client::{ClientError, Found, Reply, Session, Written};
-use crate::system;
+use crate::process::system;
 use crate::terminal::{Failure, Verdict, both, output};
 
 pub async fn get(arguments: OneKey) -> Result<Verdict, Failure> {

@@ -7,9 +7,10 @@ use super::client;
 use super::keys::{Sitting, failure, sentence, standard_input};
 use crate::client::{Client, OperationDone, PageAsked, Session};
 use crate::names::Key;
+use crate::process::system;
 use crate::terminal::{Failure, Verdict, both, output};
+use crate::text;
 use crate::wire::public::{OperationAsked, OperationsAsked};
-use crate::{system, text};
 
 /// Keys that are asked for at once.
 const PAGE_KEYS: u32 = 1000;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 use crate::client::Client;
-use crate::telemetry;
+use crate::process::telemetry;
 use crate::wire::public::Progress as Change;
 
 /// Often enough to look alive, seldom enough to cost the node nothing.

@@ -15,8 +15,9 @@ use std::path::Path;
 
 use super::user_file;
 use crate::client::{PAYLOAD_CHARS_MAX, Session};
+use crate::process::system;
 use crate::terminal::Failure;
-use crate::{system, text};
+use crate::text;
 
 /// What the file says; a file that is not there yet says nothing. Also says what would keep it from being
 /// written later, as long as nothing has been done.

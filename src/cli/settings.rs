@@ -6,9 +6,10 @@ use std::net::{IpAddr, UdpSocket};
 
 use super::arguments::Serve;
 use crate::config::{self, Config, ConfigError, Settings};
+use crate::process::system;
 use crate::terminal::Failure;
 use crate::terminal::logging::Lines;
-use crate::{system, text};
+use crate::text;
 
 /// What a node starts with.
 #[derive(Debug)]

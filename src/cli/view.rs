@@ -5,7 +5,7 @@ use super::progress::Progress;
 use super::{client, progress};
 use crate::client::{Client, ClientError, ViewChange, ViewChangeKind, ViewChanged};
 use crate::names::{NodeId, SLOTS};
-use crate::telemetry;
+use crate::process::telemetry;
 use crate::terminal::{Failure, Verdict, output};
 use crate::wire::public::{Status, ViewLayout, ViewPreview, ViewUpdated};
 

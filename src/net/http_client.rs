@@ -23,7 +23,7 @@ use tokio::net::{TcpStream, lookup_host};
 use tokio::time::{Instant, timeout_at};
 
 use crate::names::NodeId;
-use crate::system;
+use crate::process::system;
 
 /// A node that is up accepts at once; one that is cut off would hang for seconds.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(250);

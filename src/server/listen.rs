@@ -6,7 +6,7 @@ use std::net::{SocketAddr, TcpListener};
 
 use tokio::net::TcpSocket;
 
-use crate::system;
+use crate::process::system;
 
 /// Connections that the kernel keeps until they are accepted; it caps the number by itself.
 const BACKLOG: u32 = 1024;

@@ -28,8 +28,8 @@ use super::bounds::Bounds;
 use super::descriptors::room_for_connections;
 use super::listen::{BindError, listen};
 use crate::net::stream::HttpDialer;
-use crate::signals::{self, Ending};
-use crate::{system, threads};
+use crate::process::signals::{self, Ending};
+use crate::process::{system, threads};
 
 /// How long the last frames to peers may take to leave.
 const FAREWELL: Duration = Duration::from_millis(200);

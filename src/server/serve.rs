@@ -14,8 +14,8 @@ use crate::config::{Config, StoreKind};
 use crate::net::Pipe;
 use crate::net::stream::HttpDialer;
 use crate::node::{Committer, Machine, Node, Parts, StartError, Tasks};
+use crate::process::{system, threads};
 use crate::store::{DurableEngine, Engine, MemoryEngine, OpenError};
-use crate::{system, threads};
 
 /// Why a node does not serve.
 #[derive(Debug, thiserror::Error)]

@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::Failure;
-use crate::telemetry::{self, LogFormat, TelemetryError};
+use crate::process::telemetry::{self, LogFormat, TelemetryError};
 
 /// What is logged, and how.
 #[derive(Debug, Args)]

@@ -6,7 +6,7 @@ use comfy_table::{Table, presets};
 use serde_json::Value;
 
 use super::Failure;
-use crate::system;
+use crate::process::system;
 
 pub fn print(bytes: &[u8]) -> Result<(), Failure> {
     print_if_read(bytes).map(drop)

@@ -8,7 +8,7 @@ use std::thread;
 use rustix::process::{Signal, getpid, kill_process};
 
 use super::Failure;
-use crate::system;
+use crate::process::system;
 
 /// Sends this process SIGTERM when standard input ends.
 pub fn stop_with_parent() -> Result<(), Failure> {

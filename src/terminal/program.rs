@@ -15,7 +15,7 @@ use clap::Parser;
 use super::given::{not_text, prepare};
 use super::logging::wants_colours;
 use super::{Failure, Verdict, output};
-use crate::{signals, system, telemetry, threads};
+use crate::process::{signals, system, telemetry, threads};
 
 const FAILED: u8 = 1;
 const NO_SUCH_KEY: u8 = 2;

@@ -5,8 +5,8 @@ use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::Failure;
-use crate::signals::{self, Ending};
-use crate::system;
+use crate::process::signals::{self, Ending};
+use crate::process::system;
 
 /// Every way in which a terminal, a person or another program asks a command to end.
 #[derive(Debug)]

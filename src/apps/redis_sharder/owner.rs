@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::fleet::Fleet;
 use super::start::start;
 use super::{Found, Repaired, Settings, SharderError, Size, Status, Stored};
-use crate::threads;
+use crate::process::threads;
 
 /// How often servers that do not answer are asked whether they do again.
 const SILENCE_PERIOD: Duration = Duration::from_secs(1);

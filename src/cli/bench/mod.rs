@@ -24,7 +24,7 @@ use self::report::Report;
 use super::arguments::Bench;
 use super::client;
 use crate::client::ClientError;
-use crate::system;
+use crate::process::system;
 use crate::terminal::stop::Stop;
 use crate::terminal::{Failure, Verdict, both, output};
 

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 use super::super::arguments::Lab as Arguments;
 use super::layout::Layout;
-use crate::system;
+use crate::process::system;
 use crate::terminal::Failure;
 
 const MARKER: &str = "causeway-lab.json";

@@ -20,7 +20,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::arguments::Lab as Arguments;
 use crate::client::{Client, ClientError};
 use crate::names::NodeId;
-use crate::telemetry;
+use crate::process::telemetry;
 use crate::terminal::stop::Stop;
 use crate::terminal::{Failure, Verdict, output};
 use crate::wire::public::Status;

@@ -9,7 +9,7 @@ use tokio::process::{Child, Command};
 
 use super::folder::Folder;
 use crate::names::NodeId;
-use crate::system;
+use crate::process::system;
 use crate::terminal::Failure;
 
 /// Lines of a log that are shown when its node fails.

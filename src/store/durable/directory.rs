@@ -14,7 +14,7 @@ use std::time::Duration;
 use super::displaced::Displaced;
 use super::mark::Mark;
 use super::open_error::OpenError;
-use crate::system;
+use crate::process::system;
 
 /// Locked, too, because earlier versions lock nothing else. It has content once the store is complete, and
 /// the store's mark.

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use rustix::io::Errno;
 
 use super::open_error::OpenError;
-use crate::system;
+use crate::process::system;
 
 /// The folder of a keyspace in which its tables are.
 const TABLES: &str = "tables";

@@ -50,7 +50,7 @@ use self::displaced::Displaced;
 use self::room::{Disk, Limits};
 use self::tables::Tables;
 use super::{Batch, Engine, Recovered, StoreError};
-use crate::system;
+use crate::process::system;
 
 /// Batches on disk, in one directory that belongs to this process alone.
 pub struct DurableEngine {

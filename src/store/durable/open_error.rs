@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::statvfs;
 use rustix::io::Errno;
 
-use crate::system;
+use crate::process::system;
 
 /// Why the store does not open. Nothing was changed on disk, except by what opened it before.
 #[derive(Debug, thiserror::Error)]

@@ -93,7 +93,7 @@ fn the_drawings_are_read_from_the_top() {
     let below = |module: &&str| drawings.is_below_line(module);
     assert!(["config", "wire", "protocol", "names"].iter().all(below));
     assert!(
-        !["store", "net", "telemetry", "node", "server", "nowhere"]
+        !["store", "net", "process", "node", "server", "nowhere"]
             .iter()
             .any(below)
     );
@@ -268,7 +268,7 @@ fn the_outside_world_is_found_below_the_line() {
             let found = planted(path, text);
             assert!(found.contains("below the line"), "{text} gave {found:?}");
         }
-        assert_eq!(planted("src/telemetry.rs", text), "");
+        assert_eq!(planted("src/process/telemetry.rs", text), "");
         assert_eq!(planted("src/apps/master_svr/svr.rs", text), "");
     }
 }

@@ -10,8 +10,9 @@ use std::thread;
 
 use tokio::sync::mpsc;
 
+use crate::process::system;
 use crate::terminal::Failure;
-use crate::{system, text};
+use crate::text;
 
 /// Commands are short; this keeps out what is no text at all.
 const LINE_BYTES_MAX: u64 = 64 * 1024;

@@ -18,7 +18,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
-use crate::{telemetry, threads};
+use crate::process::{telemetry, threads};
 
 /// What a process ends with that did not do so by itself.
 const CUT_OFF: i32 = 1;
@@ -159,7 +159,7 @@ mod tests {
 
     fn code_after(signal: rustix::process::Signal, allowed_ms: u64) -> Option<i32> {
         let mut frozen = Command::new(std::env::current_exe().expect("runs"))
-            .args(["--exact", "signals::tests::frozen", "--nocapture"])
+            .args(["--exact", "process::signals::tests::frozen", "--nocapture"])
             .env(ALLOWED, allowed_ms.to_string())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())

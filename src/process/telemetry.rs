@@ -13,7 +13,7 @@ use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::{FormatTime as _, SystemTime};
 
 use self::lines::Lines;
-use crate::system;
+use crate::process::system;
 
 pub use filter::{LogFormat, check};
 
@@ -35,9 +35,13 @@ pub fn start(filter: &str, format: LogFormat) -> Result<(), TelemetryError> {
     let filter = filter::parse(filter)?;
     let lines = lines().map_err(|error| TelemetryError::Thread(system::explain(error)))?;
     lines.report_by(match format {
-        LogFormat::Human | LogFormat::Plain => {
-            |dropped| format!("{}  WARN causeway::telemetry: {}\n", now(), dropped_text(dropped))
-        }
+        LogFormat::Human | LogFormat::Plain => |dropped| {
+            format!(
+                "{}  WARN causeway::process::telemetry: {}\n",
+                now(),
+                dropped_text(dropped)
+            )
+        },
         LogFormat::Json => json_report,
     });
     let builder = tracing_subscriber::fmt()
@@ -123,7 +127,7 @@ fn json_report(dropped: u64) -> String {
     let (now, text) = (now(), dropped_text(dropped));
     format!(
         "{{\"timestamp\":\"{now}\",\"level\":\"WARN\",\"message\":\"{text}\",\"dropped\":{dropped},\
-         \"target\":\"causeway::telemetry\"}}\n"
+         \"target\":\"causeway::process::telemetry\"}}\n"
     )
 }
 

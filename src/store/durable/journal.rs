@@ -279,6 +279,17 @@ mod tests {
 
     use super::*;
 
+    /// Another release of the library may write another journal, and nothing here would notice.
+    #[test]
+    fn the_library_whose_journal_is_read_is_pinned() {
+        let manifest = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"));
+        assert!(
+            manifest
+                .lines()
+                .any(|line| line.starts_with("fjall = { version = \"="))
+        );
+    }
+
     fn items() -> BoxedStrategy<Vec<Vec<u8>>> {
         let written = (any::<[u8; 10]>(), "[a-z]{0,9}", any::<Vec<u8>>(), 0u32..9);
         let written = written.prop_map(|(head, key, value, stored_more)| {

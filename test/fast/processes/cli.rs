@@ -349,7 +349,11 @@ fn change_slowly(listener: &TcpListener, outcome: &str) -> Vec<String> {
             // Whoever asks again has read the phase before.
             Some(None) => break,
         };
-        let status = format!(r#"{{"node":"a:1","role":"proxy","partition_id":-1,"change":{change}}}"#);
+        let status = format!(
+            r#"{{"result":"success","node":"a:1","incarnation":"1-2","role":"proxy","partition_id":-1,"epoch":1,
+                "partitions":[["b:1"],["c:1"]],"proxies":["a:1"],"ready":true,"away":[],"keys":0,"slots_lost":0,
+                "change":{change}}}"#
+        );
         answer(&mut client, "200 OK", &status);
     }
     let status = if outcome.contains("error") {

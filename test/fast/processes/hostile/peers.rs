@@ -11,6 +11,7 @@ use causeway::wire::peer::{
 use tokio::time::timeout;
 
 use super::process::Process;
+use crate::support::waiting::until;
 
 const SOON: std::time::Duration = std::time::Duration::from_secs(10);
 const CALLS: usize = 40;
@@ -105,6 +106,10 @@ async fn each_kind_of_nonsense_ends_its_stream_and_is_logged_once() {
         for _ in 0..CALLS {
             is_hung_up_on(dial(&process).await, frames).await;
         }
+        // The process has a thread for its log, which a busy machine may hold up.
+        until("the log says why", || {
+            times(&process.log(), CLOSED) > before + kind
+        });
         let log = process.log();
         assert_eq!(times(&log, CLOSED), before + kind + 1, "{log}");
     }

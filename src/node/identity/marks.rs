@@ -32,9 +32,17 @@ impl PeerMarks {
         self.0.lock().marks = marks;
     }
 
-    /// A frame of a member arrived, so that it has read our greeting and took no offence: only now may a later run
-    /// replace the one that is remembered. A greeting alone shows nothing, for the answer to it may be lost, and
-    /// what the member should have heard with it.
+    /// A member greeted. How far it is in the run that is remembered counts at once. A later run does not replace
+    /// that one yet: the answer to the greeting may be lost, and what the member should have heard with it.
+    pub(crate) fn greeted(&self, member: &Member, mark: Mark, is_listed: impl FnOnce() -> bool) {
+        let known = self.0.lock().marks.get(member).copied();
+        if known.is_none_or(|known| (known.run, known.id) == (mark.run, mark.id)) {
+            self.note(member, mark, is_listed);
+        }
+    }
+
+    /// A frame of a member arrived, so that it has read our greeting and took no offence: now a later run may replace
+    /// the one that is remembered.
     ///
     /// Streams outlive views, so members that no view lists yet are remembered, too; but not any number of them.
     pub(crate) fn note(&self, member: &Member, mark: Mark, is_listed: impl FnOnce() -> bool) {

@@ -212,6 +212,8 @@ impl Identity for Me {
         self.hear_clock(&peer.member, peer.clock);
         self.hear_time(&peer.member.node, peer.time);
         let facts = self.facts.load();
+        let is_listed = || facts.views.values().any(|view| view.lists(&peer.member.node));
+        self.marks.greeted(&peer.member, peer.mark, is_listed);
         // Either fault would be mended here before anybody sees it.
         let is_believed = || planted::is(Fault::OldDisksServe) || planted::is(Fault::SameIncarnation);
         let of_ours = peer.remembers.iter().filter(|(life, _)| *life == facts.id);

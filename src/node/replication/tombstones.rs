@@ -102,18 +102,15 @@ impl Node {
     fn old_tombstones(&self, old_clock: Timestamp) -> Vec<Record> {
         let facts = self.me.facts();
         let stable = self.acks.stable();
-        let mut time = self.me.time();
+        let (mut time, mut awaits_returns) = (self.me.time(), self.awaits_returns(&facts));
         if planted::is(Fault::DoubtedClockForgets) {
-            time = Time::certain(self.me.wall_ms());
+            (time, awaits_returns) = (Time::certain(self.me.wall_ms()), false);
         }
         let forget_ms = millis(self.limits.forget_after);
         let oldest_kept_ms = time.low_ms.saturating_sub(forget_ms);
         let mut old = Vec::new();
         let has_just_lost = |view: &View| view.last_left_ms() >= oldest_kept_ms;
-        if time.is_doubted
-            || facts.view().is_none_or(|view| has_just_lost(view))
-            || self.awaits_returns(&facts)
-        {
+        if time.is_doubted || facts.view().is_none_or(|view| has_just_lost(view)) || awaits_returns {
             return old;
         }
         self.resident.for_each_in(Slot::all(), |record| {

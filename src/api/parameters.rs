@@ -22,6 +22,9 @@ use crate::wire::json;
 /// How a client carries its payload where a body would be refused (browsers, on GET).
 pub(super) const CAUSAL_PAYLOAD: HeaderName = HeaderName::from_static("causal-payload");
 
+/// The type of a body that is a value as it is.
+pub(super) const BYTES: &str = "application/octet-stream";
+
 /// All that was said, in the order of query, body.
 #[derive(Debug)]
 pub struct Parameters<'a> {
@@ -30,6 +33,8 @@ pub struct Parameters<'a> {
     nulls: Vec<String>,
     payload_header: String,
     misread: Option<String>,
+    /// The body is bytes, and has no parameters.
+    is_bytes: bool,
 }
 
 type Pair<'a> = (Cow<'a, str>, Cow<'a, str>);
@@ -39,7 +44,8 @@ impl<'a> Parameters<'a> {
     pub fn read(parts: &'a Parts, body: &'a Bytes) -> Result<Self, ApiError> {
         let (mut pairs, mut nulls) = (Vec::new(), Vec::new());
         read_form(parts.uri.query().unwrap_or_default().as_bytes(), &mut pairs)?;
-        let misread = match media_type(parts) {
+        let media_type = media_type(parts);
+        let misread = match media_type {
             _ if body.is_empty() => None,
             "" | "application/x-www-form-urlencoded" if is_json_object(body) => {
                 Some(JSON_SENT_AS_FORM.into())
@@ -48,7 +54,7 @@ impl<'a> Parameters<'a> {
                 read_form(text::without_mark(body), &mut pairs).map(|()| None)?
             }
             "application/json" => read_json(body, &mut pairs, &mut nulls).map(|()| None)?,
-            "application/octet-stream" => None,
+            BYTES => None,
             other => Some(format!(
                 "a body of type {other:?} is not read; send application/x-www-form-urlencoded \
                  (what curl -d sends), application/json or application/octet-stream"
@@ -59,7 +65,13 @@ impl<'a> Parameters<'a> {
             nulls,
             payload_header: payload_header(parts)?,
             misread,
+            is_bytes: media_type == BYTES,
         })
+    }
+
+    /// True if the body is a value as it is.
+    pub(super) fn has_bytes(&self) -> bool {
+        self.is_bytes
     }
 
     /// Refuses a request whose body was not understood.
@@ -140,7 +152,7 @@ impl<'a> Parameters<'a> {
 }
 
 /// The body's type without its arguments; empty if none is given.
-pub(super) fn media_type(parts: &Parts) -> &str {
+fn media_type(parts: &Parts) -> &str {
     let given = parts
         .headers
         .get(CONTENT_TYPE)

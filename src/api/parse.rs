@@ -9,13 +9,11 @@ use http::request::Parts;
 use super::accept::wanted_form;
 use super::error::ApiError;
 use super::operation::{Operation, Question};
-use super::parameters::{Parameters, media_type};
+use super::parameters::{BYTES, Parameters};
 use super::path::{decode_key, normalise};
 use super::routes::{Route, find};
 use super::{batch, list, meant, plain, view};
 use crate::names::Key;
-
-const BYTES: &str = "application/octet-stream";
 
 /// What the request asks for; values of more than `value_bytes_max` are refused.
 pub(super) fn parse(parts: &Parts, body: &Bytes, value_bytes_max: usize) -> Result<Operation, ApiError> {
@@ -91,12 +89,12 @@ fn parse_key_operation(
     value_bytes_max: usize,
 ) -> Result<Operation, ApiError> {
     let parameters = Parameters::read(parts, body)?;
-    let takes_val = parts.method == Method::PUT && media_type(parts) != BYTES;
+    let takes_val = parts.method == Method::PUT && !parameters.has_bytes();
     meant::on_key(&parameters, takes_val)?;
     let payload = parameters.payload();
     match parts.method {
         Method::PUT => {
-            let value = bounded(value(parts, body, &parameters)?, value_bytes_max)?;
+            let value = bounded(value(body, &parameters)?, value_bytes_max)?;
             Ok(Operation::Put { key, value, payload })
         }
         Method::DELETE => parameters
@@ -114,8 +112,8 @@ fn parse_key_operation(
 }
 
 /// The value to store: the body as it is, or the parameter `val`, which may be empty.
-fn value(parts: &Parts, body: &Bytes, parameters: &Parameters<'_>) -> Result<Bytes, ApiError> {
-    if media_type(parts) == BYTES {
+fn value(body: &Bytes, parameters: &Parameters<'_>) -> Result<Bytes, ApiError> {
+    if parameters.has_bytes() {
         return match parameters.has("val") {
             true => Err(ApiError::BadRequest(format!(
                 "val was given, and a body of type {BYTES}, which is a value too; send one of them"

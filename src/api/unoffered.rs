@@ -17,16 +17,24 @@ use super::error::ApiError;
 /// Conditions and parts; on reads they only save work, and a whole answer is right.
 const ON_WRITES: [HeaderName; 4] = [IF_MATCH, IF_NONE_MATCH, IF_UNMODIFIED_SINCE, CONTENT_RANGE];
 
+/// How a body is coded.
+const CODINGS: [HeaderName; 2] = [CONTENT_ENCODING, TRANSFER_ENCODING];
+
 /// The refusal, if the headers ask for what is not offered.
 pub fn refuse_unoffered(parts: &Parts, has_body: bool) -> Option<Response<Bytes>> {
+    // Few headers come, so going through them costs less than looking each name up.
+    let given = |names: &[HeaderName]| parts.headers.keys().find(|name| names.contains(name));
     let is_read = matches!(parts.method, Method::GET | Method::HEAD | Method::OPTIONS);
-    if !is_read && let Some(name) = ON_WRITES.iter().find(|name| parts.headers.contains_key(*name)) {
+    if !is_read && let Some(name) = given(&ON_WRITES) {
         let text = format!(
             "the header {name} is not offered: a write is never conditional here, and stores a whole value"
         );
         return Some(ApiError::NotOffered(text).into_reply());
     }
-    if has_body && let Some(coding) = coding(&parts.headers) {
+    if has_body
+        && given(&CODINGS).is_some()
+        && let Some(coding) = coding(&parts.headers)
+    {
         let mut reply = ApiError::BadEncoding(coding).into_reply();
         let plain = HeaderValue::from_static("identity");
         reply.headers_mut().insert(ACCEPT_ENCODING, plain);
@@ -39,9 +47,11 @@ pub fn refuse_unoffered(parts: &Parts, has_body: bool) -> Option<Response<Bytes>
 fn coding(headers: &HeaderMap) -> Option<String> {
     let all = |name: HeaderName, plain: &'static str| {
         let values = headers.get_all(name).into_iter();
-        let values = values.map(|value| String::from_utf8_lossy(value.as_bytes()).trim().to_owned());
-        let mut coded = values.filter(|value| !value.is_empty() && !value.eq_ignore_ascii_case(plain));
-        coded.next()
+        let is_coded = |value: &&[u8]| !value.is_empty() && !value.eq_ignore_ascii_case(plain.as_bytes());
+        let mut coded = values.map(|value| value.as_bytes().trim_ascii()).filter(is_coded);
+        coded
+            .next()
+            .map(|value| String::from_utf8_lossy(value).into_owned())
     };
     all(CONTENT_ENCODING, "identity").or_else(|| all(TRANSFER_ENCODING, "chunked"))
 }

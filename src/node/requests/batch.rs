@@ -91,14 +91,16 @@ impl Node {
         began: Instant,
     ) -> Result<Vec<Result<Done, Refusal>>, Undone> {
         let only_reads = operations.iter().all(Operation::is_read);
+        let (asked, wait) = (Instant::now(), self.limits.causal_wait);
         if only_reads && self.owns(operations[0].key()) {
-            return Ok(self.reads(operations, payload.clone(), budget).await);
+            return Ok(self.reads(operations, payload.clone(), budget, wait).await);
         }
         let together = self.several_of_partition(operations, payload, budget.left(), began);
         let outcomes = match together.await {
             // What one owner cannot read in one go, several may be able to read one by one.
             Err(Undone::Refused(refusal)) if only_reads && !refusal.is_of_all_owners() => {
-                return Ok(self.reads(operations, payload.clone(), budget).await);
+                let rest = wait.saturating_sub(asked.elapsed());
+                return Ok(self.reads(operations, payload.clone(), budget, rest).await);
             }
             outcomes => outcomes?,
         };
@@ -115,12 +117,14 @@ impl Node {
     }
 
     /// Reads keys of one partition, each with the payload of those before: where this replica cannot answer,
-    /// any other may, and not always the same one. Where one read is refused, so would the next be.
+    /// any other may, and not always the same one. A read waits for at most `wait`; where one is refused, so would
+    /// the next be.
     async fn reads(
         &self,
         operations: &[Operation],
         mut payload: Payload,
         budget: &mut Budget,
+        wait: Duration,
     ) -> Vec<Result<Done, Refusal>> {
         let mut results: Vec<Result<Done, Refusal>> = Vec::with_capacity(operations.len());
         for read in operations {
@@ -129,7 +133,7 @@ impl Node {
                 Some(refused) => refused.clone(),
                 None if budget.left() == 0 => Err(budget.refusal()),
                 None => {
-                    let read = self.get(read.key(), payload.clone()).await;
+                    let read = self.get_within(read.key(), payload.clone(), wait).await;
                     budget.take(about_bytes(&read)).and(read.map(Done::Found))
                 }
             };

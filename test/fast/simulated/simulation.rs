@@ -170,6 +170,10 @@ fn runs_that_showed_a_fault_once_are_clean() {
             "what was read of a record that a fast clock had stamped is refused by who has that record",
         ),
         (
+            1_400_538,
+            "reads that one owner cannot answer together wait anew, one by one, for as long again",
+        ),
+        (
             937_293,
             "who is in no view believes an owner to be away for ever, and hands over nothing to it",
         ),

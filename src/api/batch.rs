@@ -230,7 +230,7 @@ impl Body {
         let end = format!("],\"causal_payload\":\"{payload}\"}}");
         self.text.extend_from_slice(end.as_bytes());
         let mut reply = with_payload(self.text.into(), "application/json", payload);
-        // Whoever looks at the status alone must notice that something was not done.
+        // A client that looks at the status alone must notice that something was not done.
         *reply.status_mut() = if self.all_definite { REPLACED } else { MIXED };
         reply
     }

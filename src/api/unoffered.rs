@@ -1,7 +1,7 @@
 //! Refuses requests whose headers ask for what no program here does, and which would be carried out as if they
 //! did not: a write under a condition, a part of a value, a body that is compressed.
 //!
-//! Whoever passes over such a header stores what nobody sent. That holds for every program, so the server asks
+//! A program that passes over such a header stores what nobody sent. That holds for every program, so the server asks
 //! here before it hands a request to any of them.
 
 use bytes::Bytes;

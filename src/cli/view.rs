@@ -34,7 +34,7 @@ async fn show(asking: &Asking) -> Result<Verdict, Failure> {
 
 async fn change(asking: &Asking, change: &ViewChange) -> Result<Verdict, Failure> {
     let client = client(&asking.node);
-    // Whoever answers this is asked for the change first, and for how far it is.
+    // The node that answers this is asked for the change first, and for how far it is.
     client.status_reply().await?;
     let outcome = if change.dry_run {
         client.change_view(change).await

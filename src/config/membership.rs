@@ -2,7 +2,7 @@
 //!
 //! The usual slips are made by copying the command for one node to start the next: another node's
 //! IPPORT stays, a digit is lost from a port. So each mistake is judged against the whole and says
-//! which address was probably meant. What may be right in some network is a warning, never a mistake.
+//! which address was probably meant. A setting that may be right in some network gets a warning and is never a mistake.
 
 use std::net::{IpAddr, SocketAddr};
 

@@ -203,7 +203,7 @@ async fn carry_frames(
         ended = writer.write_frames() => return ended,
         () = incoming.closed() => Ok(()),
     };
-    // This node hung up, or the peer did: what was sent before still goes out, if it goes quickly.
+    // This node hung up, or the peer did: frames that were sent before still go out, if they go quickly.
     writer.outgoing.close();
     drop(incoming);
     let rest = tokio::time::timeout(LINGER, writer.write_frames()).await;

@@ -27,7 +27,7 @@ pub enum Failure {
 }
 
 impl Failure {
-    /// The failure of something that came after the work: what was done stays done.
+    /// The failure of something that came after the work: the work stays done.
     pub fn after(self, done: &str) -> Self {
         Self::Failed(format!("{done}, but {self}"))
     }

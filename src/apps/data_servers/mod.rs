@@ -38,7 +38,7 @@
 //!   change lasts. So a copy never replaces what is newer and never brings back what was deleted, even if
 //!   its mover slept in between: by the time that deletions are forgotten, it goes by an old version.
 //! * P8. A copy is dropped at the old owner when the new one has it on disk.
-//! * P9. Who was given up with its keys (`force`) and comes back, comes back empty.
+//! * P9. A server that was given up with its keys (`force`) and comes back, comes back empty.
 //!
 //! # Atomic sets
 //!

@@ -8,7 +8,7 @@ use crate::apps::data_servers::messages::{Datum, Fate, Pair};
 pub(super) enum Seen {
     Value(Datum),
     Missing,
-    /// Whoever has it, if anybody has, cannot be asked.
+    /// The server that has it, if any has, cannot be asked.
     Unavailable,
 }
 

@@ -34,7 +34,7 @@ pub enum Operation {
     Put(Bytes),
 }
 
-/// Who is asked.
+/// The server that is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Whom {
     /// The server on this port, whoever owns the key.

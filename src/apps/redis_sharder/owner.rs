@@ -119,6 +119,6 @@ impl Owner {
 }
 
 async fn tell<T>(answer: Answer<T>, outcome: impl Future<Output = Result<T, SharderError>>) {
-    // Whoever asked may be gone; what was asked for is done all the same.
+    // The asker may be gone; the order is carried out all the same.
     let _ = answer.send(outcome.await);
 }

@@ -82,7 +82,7 @@ impl Fleet {
         }
         is_whole &= faults.is_empty();
         self.examine(faults).await;
-        // Whoever died was copied from those that took the new value.
+        // What a dead server held was copied from those that took the new value.
         self.repair().await;
         is_whole
     }

@@ -45,7 +45,7 @@ impl Fleet {
         let pairs = self.read_all(&transfers, &mut faults).await;
         let (copied, in_doubt) = self.write_all(pairs, &mut faults).await;
         self.examine(faults).await;
-        // Whoever did not answer may have made a copy, or make it yet, of which nobody would know.
+        // A server that did not answer may have made a copy, or may make it yet, and nobody would know of it.
         join_all(in_doubt.into_iter().map(|(port, key)| self.erase(key, [port]))).await;
         copied
     }

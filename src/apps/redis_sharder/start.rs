@@ -198,7 +198,7 @@ mod tests {
             .to_owned();
         let deadline = std::time::Duration::from_secs(30);
         let gone = async {
-            // Whoever inherits it may take a moment to ask about it.
+            // The process that inherits it may take a moment to ask about it.
             while fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| !line.is_empty()) {
                 sleep(POLL).await;
             }

@@ -118,7 +118,7 @@ fn arguments(folder: &Folder, node: &NodeId, view: Option<&[NodeId]>, data_dir: 
     let mut words = ["serve", "--ipport", node.as_str(), "--listen", node.as_str()]
         .map(str::to_owned)
         .to_vec();
-    // Whoever waits to be added learns the view, and K with it, from those who add it.
+    // A node that waits to be added learns the view, and K with it, from the members.
     if let Some(view) = view {
         let view: Vec<&str> = view.iter().map(NodeId::as_str).collect();
         let replicas = folder.layout.replicas.to_string();

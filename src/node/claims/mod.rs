@@ -132,7 +132,7 @@ pub(crate) struct Told {
     pub exist: VersionVector,
     pub ends: BTreeMap<Log, u64>,
     pub claimed: VersionVector,
-    /// Who does not know these epochs.
+    /// The members that do not know these epochs.
     pub unknown: BTreeMap<Epoch, BTreeSet<MemberId>>,
     pub answered: BTreeSet<MemberId>,
     /// A member that is not known to be away has not answered in time.

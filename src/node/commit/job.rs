@@ -36,7 +36,7 @@ impl From<NoExchange> for NotStored {
     }
 }
 
-/// One time that a change is followed. What was begun in another is not gone on with: its copies may have
+/// One time that a change is followed. Work that was begun in another is not continued: its copies may have
 /// been dropped since, and those that are here now belong to this one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Round {

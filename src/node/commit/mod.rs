@@ -41,7 +41,7 @@ pub(crate) const QUEUE_JOBS: usize = 1024;
 /// Jobs in one batch at the most, so that a burst does not make the first of it wait for the last.
 const BATCH_JOBS: usize = 512;
 
-/// Pushes that wait here at the most; what does not fit comes by an exchange.
+/// Pushes that wait here at the most; records of those that do not fit come by an exchange.
 const PARKED_MAX: usize = 256;
 
 /// How long to wait before a batch of unknown fate is tried again.

@@ -15,7 +15,7 @@ fn key() -> Key {
     Key::new("k").expect("is a key")
 }
 
-/// What became stable behind a copy is to be found by the hand-over that ends it.
+/// The hand-over that ends a copy must find the writes that became stable behind it.
 #[tokio::test(start_paused = true)]
 async fn what_becomes_stable_between_two_views_stays_unstable_until_the_next_one_is_active() {
     for is_between_views in [true, false] {

@@ -50,7 +50,7 @@ impl Acks {
         self.stable.load_full()
     }
 
-    /// Begins an epoch. Whoever still waits in the one before is answered with what it has.
+    /// Begins an epoch. Writers that still wait in the one before are answered with what they have.
     pub(crate) fn begin(&self, own: Log, own_number: u64, siblings: Vec<(MemberId, Step)>) {
         self.update(|state| {
             let all: Vec<_> = std::mem::take(&mut state.waiters).into_iter().collect();
@@ -61,7 +61,7 @@ impl Acks {
         });
     }
 
-    /// Whoever waits is answered with what it has: no acknowledgement counts after the seal.
+    /// Writers that wait are answered with what they have: no acknowledgement counts after the seal.
     pub(crate) fn seal(&self) {
         self.update(|state| state.progress.seal());
     }

@@ -65,12 +65,13 @@ impl PeerMarks {
             .collect()
     }
 
-    /// The disk refused them.
-    pub(crate) fn are_not_stored(&self) {
+    /// The disk refused them: they are to be stored again.
+    pub(crate) fn note_refused(&self) {
         self.0.lock().changed = true;
     }
 
-    pub(crate) fn to_store(&self) -> Option<Marks> {
+    /// What differs from what was stored, once.
+    pub(crate) fn take_changed(&self) -> Option<Marks> {
         let mut state = self.0.lock();
         std::mem::take(&mut state.changed).then(|| state.marks.clone())
     }

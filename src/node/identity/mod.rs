@@ -60,7 +60,7 @@ pub(crate) struct Me {
     pub(crate) disk_is_old: Notify,
     /// That member: it knows later views than the disk.
     pub(crate) witness: Mutex<Option<NodeId>>,
-    /// Who wants to know at once when a peer answers again.
+    /// Rung at once when a peer answers again.
     returns: Mutex<BTreeMap<NodeId, Arc<Notify>>>,
 }
 

@@ -313,7 +313,7 @@ mod tests {
             copied.extend(found.0.iter().map(|record| record.key().to_owned()));
             next = found.1;
             pages += 1;
-            // What comes and goes meanwhile changes nothing for the rest.
+            // Records that come and go meanwhile change nothing for the rest.
             let slot = slots.get_mut(&Slot(2)).expect("is there");
             slot.retain(|record| !record.key().ends_with('x'));
             slot.push(record(&format!("{}x", name(Slot(2), pages)), 10));

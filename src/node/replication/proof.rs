@@ -1,6 +1,6 @@
 //! Whether this node's disk is the one that it left: asks those who may have seen it further.
 //!
-//! What a greeting says is judged in `identity`, which also remembers how far others were seen; here is the second after
+//! `identity` judges what a greeting says, and also remembers how far others were seen; here is the second after
 //! a start in which nothing is done until the others were asked.
 
 use std::sync::Arc;
@@ -99,10 +99,10 @@ impl Node {
     pub(crate) async fn remember_others(self: Arc<Self>) {
         loop {
             sleep(REMEMBER_PAUSE).await;
-            if let Some(marks) = self.me.marks.to_store()
+            if let Some(marks) = self.me.marks.take_changed()
                 && self.commit.remember(marks).await.is_err()
             {
-                self.me.marks.are_not_stored();
+                self.me.marks.note_refused();
             }
         }
     }

@@ -97,7 +97,7 @@ impl Node {
         }
         let together = self.several_of_partition(operations, payload, budget.left(), began);
         let outcomes = match together.await {
-            // What one owner cannot read in one go, several may be able to read one by one.
+            // Several owners may be able to read one by one what one of them cannot read in one go.
             Err(Undone::Refused(refusal)) if only_reads && !refusal.is_of_all_owners() => {
                 let rest = wait.saturating_sub(asked.elapsed());
                 return Ok(self.reads(operations, payload.clone(), budget, rest).await);
@@ -192,7 +192,7 @@ impl Node {
             };
             let partition = self.partition_of(key);
             let elsewhere = |operation: &Operation| self.partition_of(operation.key()) != partition;
-            // What may have been done is not done again.
+            // An operation that may have been done is not done again.
             let is_undone = matches!(refusal, Refusal::Behind { .. } | Refusal::Unavailable { .. });
             if is_undone && operations.iter().any(elsewhere) {
                 return Err(Undone::Scattered);

@@ -235,7 +235,7 @@ impl Node {
                     }
                 }
             }
-            // Who owns the key waits for what it lacks rather than for others.
+            // An owner of the key waits for what it lacks rather than for others.
             let may_pass = self.may_pass(&declined) || !owned_before && self.is_owner_on_its_way(key);
             if !may_pass || Instant::now() + PATIENCE >= deadline {
                 return Forwarded::Answered(Err(self.refusal(key, &declined)));

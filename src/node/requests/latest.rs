@@ -87,7 +87,7 @@ impl Node {
     }
 
     /// What the owners of a key hold by now. Nothing can be said beside a node of the view that serves
-    /// another cluster: what was answered there will never be seen here.
+    /// another cluster: answers given there will never be seen here.
     async fn recent(&self, key: &Key) -> Result<Recent, Refusal> {
         if let Some(node) = self.estranged() {
             return Err(Refusal::OtherCluster(node));

@@ -58,7 +58,7 @@ impl Tasks {
 
     /// Runs `task` until it ends, the node does, or `stop` is cancelled, which is a child of [`Self::child`].
     pub fn spawn_until(&self, stop: &CancellationToken, task: impl Future<Output = ()> + Send + 'static) {
-        // What waits for the stop beside it would hold it a second time.
+        // A task that waits for the stop beside it would hold it a second time.
         let task = Box::pin(task);
         let stop = stop.clone();
         let task = async move {

@@ -6,7 +6,7 @@
 //! The own wall clock is *doubted* when it jumps against the monotonic clock and no majority confirms the new
 //! time, or when a majority of the members agree on another time. Without such a majority nobody can tell who
 //! is wrong, and all go on. While it is doubted, the wall clock is not mixed into timestamps, and nothing is
-//! forgotten by it. What a wall clock showed before it was set may still be the true time: it counts for the
+//! forgotten by it. A time that a wall clock showed before it was set may still be the true one: it counts for the
 //! judgement of ages until everything from before is old by the monotonic clock.
 
 use std::collections::BTreeMap;
@@ -167,7 +167,7 @@ impl Walls {
         self.is_backed = is_backed;
         self.apart = apart;
         self.doubt = self.doubt_of(reading, majority, !others.is_empty());
-        // What a majority believed counts on when this node or they have changed their clocks.
+        // The time that a majority believed still counts when this node or they have changed their clocks.
         if let (Some(theirs), None) = (outvoted_before, self.majority_offset()) {
             self.remember(reading, theirs);
         }

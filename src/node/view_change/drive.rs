@@ -1,6 +1,6 @@
 //! Driving a view change: every node is asked again and again how far it is, and told what comes next.
 //!
-//! What comes next is decided by `view_change::Change`; any node may drive, and two at once do no harm.
+//! `view_change::Change` decides the next step; any node may drive, and two at once do no harm.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -47,7 +47,7 @@ pub(crate) struct State {
     pub(crate) keys_to_go: BTreeMap<MemberId, u64>,
     through_with: BTreeSet<MemberId>,
     under_way: BTreeSet<MemberId>,
-    /// Hand-overs have begun: what a copy brings from now on does not count.
+    /// Hand-overs have begun: pages of a copy do not count from now on.
     pub(crate) taking: bool,
     /// Hand-overs of the slots of one partition come one after the other.
     turns: BTreeMap<Option<PartitionId>, Arc<tokio::sync::Mutex<()>>>,
@@ -233,7 +233,7 @@ impl Node {
         let slots = partition.map(|partition| before.slots_of_partition(partition));
         let whole = copied.iter().flat_map(|(_, copied)| copied);
         let whole = slots_of(whole);
-        // What came in a copy that broke off is vouched for by nobody.
+        // Nobody vouches for the pages of a copy that broke off.
         let broken_off = slots.unwrap_or_default().difference(&whole);
         if !self.unstage(round, broken_off).await {
             return;
@@ -358,7 +358,7 @@ impl Node {
         if gained.is_empty() {
             return;
         }
-        // What an earlier attempt left would be vouched for by nobody.
+        // Nobody would vouch for the pages of an earlier attempt.
         if self.commit.unstage(round, gained.clone()).await.is_err() {
             // Nothing is copied then, and the hand-over brings it all: nobody waits for a disk that is full.
             return;

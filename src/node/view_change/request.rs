@@ -38,7 +38,7 @@ impl Node {
         let node = Arc::clone(self);
         // A task of its own: a client that hangs up must not leave a change half driven.
         self.tasks.spawn(async move {
-            // Whoever asked may be gone.
+            // The client that asked may be gone.
             let _ = reply.send(node.carry_out(request).await);
         });
         match outcome.await {

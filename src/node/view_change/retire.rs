@@ -263,7 +263,7 @@ impl Node {
             match ask(records, if is_last { kept.clone() } else { Vec::new() }).await? {
                 Returned::Settled => {}
                 Returned::NotYet => outcome = Returned::NotYet,
-                // Who is not told what else is lost with it waits for that for ever.
+                // A node that is not told what else is lost with it waits for that for ever.
                 Returned::TooLate if !is_last => return ask(Vec::new(), kept).await,
                 Returned::TooLate => return Some(Returned::TooLate),
             }

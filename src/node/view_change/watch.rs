@@ -41,7 +41,7 @@ impl Node {
         // When the change that is under way was noticed. How long the drivers of earlier ones have been
         // silent says nothing about it: a view is learned a moment before its driver's first order.
         let mut noticed = (Epoch::NONE, Instant::now());
-        // Who drove the change that was under way when this node stopped has most likely stopped, too.
+        // The driver of a change that was under way when this node stopped has most likely stopped, too.
         let mut resumed = self.pending_change().map(|view| view.epoch);
         loop {
             let silence = match resumed {

@@ -152,7 +152,7 @@ impl Shared {
         let mut is_torn = false;
         loop {
             let line = self.next();
-            // What a failed write has begun must not run into the next line.
+            // The beginning of a line whose write failed must not run into the next line.
             let is_whole = (!is_torn || write(&mut to, b"\n", &mut is_torn))
                 && write(&mut to, &line.bytes, &mut is_torn);
             let mut state = self.state.lock();

@@ -1,6 +1,6 @@
 //! A view as plain values, for the wire and the disk, and the way back, which takes nothing on trust.
 //!
-//! What a peer sends may be damaged, forged, or of a version with other rules: a view comes out of it
+//! The parts that a peer sends may be damaged, forged, or of a version with other rules: a view comes out of it
 //! only if it keeps every promise that a view makes.
 
 use std::collections::{BTreeMap, BTreeSet};

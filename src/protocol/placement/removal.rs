@@ -152,7 +152,7 @@ mod tests {
             (after.left_ms(reborn(1, 9).id()), after.last_left_ms()),
             (None, 1000)
         );
-        // Who never came up had nothing.
+        // A node that never came up had nothing.
         let mut without = next::remove(&after, &node(3)).expect("is listed");
         without.note_removals(&[&after], 1500, false);
         assert_eq!(without.removed.len(), 1);
@@ -201,7 +201,7 @@ mod tests {
             member: member(1).id(),
         };
         assert!(removal.logs.contains_key(&own));
-        // Whoever goes on in that life left nothing behind.
+        // A member that goes on in that life left nothing behind.
         let mut other = next::admit(&one, &[]);
         assert!(!other.note_left_behind(&[left], &[&one], 1000));
     }

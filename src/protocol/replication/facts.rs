@@ -24,9 +24,9 @@ pub struct Region {
     /// Up to which number the logs of earlier epochs that are not closed are held for these slots. A log to
     /// which nothing can be added is held to the end of the run in which its member was sealed.
     pub coverage: VersionVector,
-    /// Who handed these slots over since they were gained.
+    /// The members that handed these slots over since they were gained.
     pub sources: BTreeSet<MemberId>,
-    /// Who handed these slots over while it and we were active in this very view.
+    /// The members that handed these slots over while they and this one were active in this very view.
     pub heard: BTreeSet<MemberId>,
 }
 

@@ -120,7 +120,7 @@ impl Facts {
         }
     }
 
-    /// Who ends owns nothing in the view that counts.
+    /// A life that ends owns nothing in the view that counts.
     pub(super) fn keep_all(&mut self) {
         let (active, vector) = (self.active, self.vector.clone());
         let newest = self.newest().map_or(active, |view| view.epoch);

@@ -147,7 +147,7 @@ impl Facts {
         if *owner == self.me || region.sources.contains(&id) {
             return false;
         }
-        // Who is active in our view in that very life never served the other line. What it wrote before is
+        // A member that is active in our view in that very life never served the other line. What it wrote before is
         // here once it was heard, or once every earlier epoch is closed, which forgets who was heard.
         if view.is_member(owner) {
             return self.closed.below != self.active && !region.heard.contains(&id);

@@ -59,7 +59,7 @@ pub struct Order {
 /// What a node answers to an order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
-    /// Who reports: a node that came back empty is another member than the one that must seal.
+    /// The member that reports: a node that came back empty is another member than the one that must seal.
     pub by: MemberId,
     pub active: Epoch,
     pub sealed: Epoch,
@@ -247,7 +247,7 @@ impl Change {
         self.phase != Phase::Copy && now_ms.saturating_sub(since_ms) >= STUCK_MS
     }
 
-    /// Who can hand over: sealed itself, not a new incarnation at its address, and not active in the
+    /// The members that can hand over: sealed themselves, not a new incarnation at its address, and not active in the
     /// new view already.
     fn sealed_givers(&self) -> BTreeSet<MemberId> {
         let of_sealed = |one: &Participant| {

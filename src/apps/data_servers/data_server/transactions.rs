@@ -87,7 +87,7 @@ impl Transactions {
         self.applied.remove(id);
     }
 
-    /// Who holds any of these keys.
+    /// The transactions that hold any of these keys.
     pub(super) fn holders<'a>(&self, keys: impl IntoIterator<Item = &'a Datum>) -> BTreeSet<String> {
         let holders = keys.into_iter().filter_map(|key| self.holders.get(key));
         holders.cloned().collect()

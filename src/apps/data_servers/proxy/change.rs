@@ -202,7 +202,7 @@ impl Proxy {
         self.learn(settled.list.clone());
         let others = concerned.iter().filter(|server| **server != arbiter);
         let told = others.map(|server| self.tell(&settled, server, Instant::now() + STEP_LIMIT));
-        // Who is not reached is told by the next one that asks it for something.
+        // A server that is not reached is told by the next proxy that asks it for something.
         join_all(told).await;
         tracing::info!(moved, servers = ?settled.list.servers, "the servers have changed");
         Ok(moved)

@@ -58,7 +58,7 @@ impl Proxy {
         told: &mut Told,
     ) -> bool {
         let mut servers = following.list.concerned();
-        // Who kept silent in the first pass would only cost its time once more.
+        // A server that kept silent in the first pass would only cost its time once more.
         servers.retain(|server| !merged.unreachable.contains(server));
         let listed = servers
             .iter()

@@ -30,7 +30,7 @@
 //!   died at once and the master with it, an old one could be left with pairs that were replaced.
 //! * **R5** A master that was restarted leads only when it has heard everybody that the latest layout
 //!   names, or they are dead: one who is missing may know that the change was completed.
-//! * **R6** Who was put out starts over, without pairs: others may have taken newer ones in its place.
+//! * **R6** A server that was put out starts over, without pairs: others may have taken newer ones in its place.
 //!
 //! There are no copies: what a server held is gone when it dies. While a change for a dead server is under
 //! way, the next living server stands in for it ([`Layout`]), so that puts have somewhere to go at once.

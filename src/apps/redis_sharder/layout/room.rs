@@ -94,7 +94,7 @@ impl Layout {
 
     /// A move that makes one more server have room, where a whole level of places is free on too few.
     pub(super) fn make_room_for_fresh(&self) -> Option<Transfer> {
-        // Whoever has a single free place would be full after it, and nothing gained.
+        // A server with a single free place would be full after it, and nothing gained.
         self.relieve(|shelf| shelf.room() == 0, |shelf| shelf.room() > 1)
     }
 

@@ -136,7 +136,7 @@ impl<'a> Draft<'a> {
                 batch.notes.extend(runs_notes(&self.facts));
             }
         }
-        // What was seen of others is nothing that they could have relied on.
+        // Others could not have relied on how far they were seen.
         batch.notes.extend(self.marks.as_ref().map(marks_note));
         batch
     }

@@ -32,7 +32,7 @@ impl Draft<'_> {
     }
 
     /// Drops records of slots that are neither owned nor kept, and were not handed over in the change to
-    /// `target`: a copy that does not count. What was handed over for another view goes with its claim, so
+    /// `target`: a copy that does not count. Slots that were handed over for another view go with their claim, so
     /// that no view begins with slots of which only the claim is left. Who comes late from an earlier round
     /// drops nothing: what is here now was copied in this one.
     pub(super) fn unstage(&mut self, round: Round, slots: &SlotSet) {
@@ -51,7 +51,7 @@ impl Draft<'_> {
         self.resident.for_each_in(slots.iter(), |record| {
             forgotten.insert(record.key().into());
         });
-        // What an earlier job of this batch stored is not in the map yet.
+        // Records that an earlier job of this batch stored are not in the map yet.
         self.winners.retain(|_, record| !slots.contains(record.slot()));
     }
 
@@ -112,7 +112,7 @@ impl Draft<'_> {
     fn may_adopt(&self, returned: &Return) -> Result<(), NoReturn> {
         let limit_ms = self.return_limit_ms();
         let time = self.time_of_returns();
-        // What was left behind is announced before it is handed over, unless it is too late for that.
+        // A node announces what it left behind before it hands it over, unless it is too late for that.
         let is_announced = |left: &LeftBehind| self.facts.awaits_return_of(left.name);
         if let Some(left) = returned.left.as_ref().filter(|left| !is_announced(left)) {
             let ages = self.me.ages.lock();
@@ -240,7 +240,7 @@ impl Draft<'_> {
         }
         self.facts.date_lost(self.me.time().likely_ms);
         if self.facts.is_out() {
-            // What was copied for a view that is not served here is vouched for by nobody.
+            // Nobody vouches for slots that were copied for a view that is not served here.
             self.forget_slots(&SlotSet::all());
             news |= self.facts.incoming.take().is_some();
         }

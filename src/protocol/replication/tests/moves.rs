@@ -280,7 +280,7 @@ fn a_copy_is_offered_by_shared_history_of_what_the_taker_gains() {
         .into_iter()
         .map(|one| (one.slots, one.closed_below))
         .collect();
-    // Who lacks something does not have every record of closed epochs either.
+    // An owner that lacks something does not have every record of closed epochs either.
     assert_eq!(
         offered,
         [(moved.difference(&half), Epoch(1)), (half, Epoch::NONE)]

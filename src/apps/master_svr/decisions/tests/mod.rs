@@ -210,7 +210,7 @@ impl World {
                 self.letters.push(Letter::Confirmed(from, to, batch, taken));
             }
             Letter::Confirmed(from, to, batch, is_taken) => {
-                // Who stands still will find it when it goes on.
+                // A server that stands still will find it when it goes on.
                 let svr = self.servers.get_mut(&from.port);
                 if let Some(svr) = svr.filter(|svr| svr.holder.me() == from) {
                     svr.holder.was_sent(to, &batch, is_taken);

@@ -1,4 +1,4 @@
-//! What can be wrong with a request, in words. Numbers and codes are in `status`, the reply that says so in `reply`.
+//! The mistakes of a request, in words. `status` has their numbers and codes, `reply` writes the reply that tells them.
 
 use crate::names::{KEY_CHARS_MAX, PartitionId};
 use crate::node::{Refusal, ViewRefusal};

@@ -1,5 +1,5 @@
-//! What a client asks for, as the parser tells it: apart from the parser, because those who answer need no
-//! more than this.
+//! The operations that a client asks for: apart from the parser that reads them, because the files that answer need
+//! only these types.
 
 use bytes::Bytes;
 

@@ -33,7 +33,7 @@ pub enum ViewChangeKind {
     },
 }
 
-/// What came of it, and the node's own words.
+/// The outcome of a change, with the reply of the node.
 #[derive(Debug, Clone)]
 pub enum ViewChanged {
     /// The new view serves.

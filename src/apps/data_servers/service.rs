@@ -1,5 +1,5 @@
-//! What a proxy and a data server offer alike ([`Pairs`]), and what comes of it: apart from `face`, which asks for it
-//! over HTTP, and from `reply`, which tells it.
+//! The service that a proxy and a data server offer alike ([`Pairs`]), with its results: apart from `face`, which
+//! calls it for HTTP requests, and from `reply`, which writes the results.
 
 use crate::apps::data_servers::messages::{Datum, Fate, Pair};
 
@@ -65,7 +65,7 @@ pub(super) enum Trouble {
     NotAProxy,
 }
 
-/// What stands behind the face. Each answer is in the order of the question.
+/// The service behind the face. Results are in the order of the keys that were asked for.
 pub(super) trait Pairs: Send + Sync {
     fn write(&self, pairs: Vec<Pair>) -> impl Future<Output = Vec<Fate>> + Send;
 

@@ -82,7 +82,7 @@ impl Fleet {
         }
         is_whole &= faults.is_empty();
         self.examine(faults).await;
-        // What a dead server held was copied from those that took the new value.
+        // The keys of a dead server were copied from servers that took the new value.
         self.repair().await;
         is_whole
     }

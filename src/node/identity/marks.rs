@@ -27,7 +27,7 @@ struct State {
 }
 
 impl PeerMarks {
-    /// What was stored.
+    /// Takes the marks that were stored.
     pub(crate) fn recall(&self, marks: Marks) {
         self.0.lock().marks = marks;
     }

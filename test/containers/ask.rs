@@ -53,11 +53,23 @@ impl Cluster {
         self.send(index, Request::new("GET", &format!("/kv-store/{what}")))
     }
 
+    /// Waits until the process in a container that was started answers; whether it serves keys is open.
+    #[track_caller]
+    pub(crate) fn wait_live(&self, index: usize) {
+        self.wait_for_200(index, "/livez");
+    }
+
     /// Waits until a node serves keys.
     #[track_caller]
     pub(crate) fn wait_ready(&self, index: usize) {
-        eventually(PATIENT, &format!("n{} is ready", index + 1), || {
-            let reply = self.try_send(index, Request::new("GET", "/readyz"));
+        self.wait_for_200(index, "/readyz");
+    }
+
+    #[track_caller]
+    fn wait_for_200(&self, index: usize, path: &str) {
+        let what = format!("{path} of n{} says yes", index + 1);
+        eventually(PATIENT, &what, || {
+            let reply = self.try_send(index, Request::new("GET", path));
             match reply {
                 Ok(reply) if reply.status == 200 => Ok(()),
                 Ok(reply) => Err(reply.to_string()),

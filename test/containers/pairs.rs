@@ -72,13 +72,7 @@ impl Cast {
     /// Starts a container and waits until it answers.
     fn bring_back(&self, index: usize) {
         self.cluster.start(index);
-        eventually(PATIENT, &format!("n{} answers", index + 1), || {
-            match self.cluster.try_send(index, Request::new("GET", "/livez")) {
-                Ok(reply) if reply.status == 200 => Ok(()),
-                Ok(reply) => Err(reply.to_string()),
-                Err(error) => Err(error.to_string()),
-            }
-        });
+        self.cluster.wait_live(index);
     }
 
     fn try_ask(&self, at: usize, method: &str, path: &str, body: &Value) -> Option<Reply> {

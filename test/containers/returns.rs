@@ -69,6 +69,7 @@ fn a_node_with_an_old_copy_of_its_disk_answers_nothing_from_before() {
     cluster.kill(0);
     cluster.put_back(0, &copy);
     cluster.start(0);
+    cluster.wait_live(0);
     wait_for(&cluster, &[0, 1], "k", "new", &new);
     wait_for(&cluster, &[0, 1], "other", "v", &other);
     // Its numbers are drawn anew: a write of today is told from those that the copy has forgotten.

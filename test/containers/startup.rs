@@ -32,12 +32,7 @@ fn fewer_nodes_than_k_serve_degraded() {
 fn a_node_without_a_view_waits_to_be_added() {
     let cluster = Plan::new(1, 1).in_view(0).lay_out();
     cluster.start(0);
-    eventually(PATIENT, "it answers", || {
-        let reply = cluster.try_send(0, Request::new("GET", "/livez"));
-        reply
-            .map(|reply| drop(reply.expect(200)))
-            .map_err(|error| error.to_string())
-    });
+    cluster.wait_live(0);
     cluster.get(0, "k", "").refused(503, "not_in_view");
     cluster.put(0, "k", "v", "").refused(503, "not_in_view");
     cluster.send(0, Request::new("GET", "/")).expect(200);
@@ -48,6 +43,7 @@ fn nodes_may_come_in_any_order_and_late_and_one_never() {
     let cluster = Plan::new(4, 2).lay_out();
     for node in [3, 2] {
         cluster.start(node);
+        cluster.wait_live(node);
         let_pass(1.5);
     }
     // Half without the smallest address is no quorum: it answers everything but keys.

@@ -159,10 +159,7 @@ impl Two {
 fn they_find_each_other_by_name_and_values_are_fresh_and_verbatim() {
     let two = Two::lay_out();
     two.cluster.start(1);
-    eventually(PATIENT, "the first to start listens", || {
-        let reply = two.cluster.try_send(1, Request::new("GET", "/livez"));
-        reply.map_err(|error| error.to_string())
-    });
+    two.cluster.wait_live(1);
     two.cluster.start(0);
     (0..2).for_each(|index| two.cluster.wait_ready(index));
     let values: [&[u8]; 4] = [b"", b"\0\xff\r\n", br#"{"a": [1, 2]}"#, &[7; 1 << 20]];

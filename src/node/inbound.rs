@@ -162,6 +162,7 @@ impl Node {
                 records,
                 slots,
                 kept,
+                claimed,
             } => {
                 let from = peer.clone();
                 self.answer_return(Return {
@@ -170,6 +171,7 @@ impl Node {
                     records,
                     slots,
                     kept,
+                    claimed,
                 })
                 .await
             }

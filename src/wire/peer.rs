@@ -32,7 +32,7 @@ pub enum Garbled {
 }
 
 /// The version of everything in this file. Nodes of different versions do not talk.
-pub const VERSION: u8 = 4;
+pub const VERSION: u8 = 5;
 
 /// The first frame of each side.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -119,6 +119,8 @@ pub enum Question {
         slots: SlotSet,
         /// With the last page, what the sender kept of the slots.
         kept: Vec<Kept>,
+        /// Up to where records claimed to depend on logs, at the sender.
+        claimed: VersionVector,
     },
     /// Of which of these slots can the receiver do without the others, and how many keys are in them?
     Holdings(SlotSet),

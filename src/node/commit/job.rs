@@ -111,6 +111,8 @@ pub(crate) struct Return {
     pub slots: SlotSet,
     /// What was kept of the slots, when all of it has been returned.
     pub kept: Vec<Kept>,
+    /// Up to where records claimed to depend on logs, where they come from.
+    pub claimed: VersionVector,
 }
 
 impl Return {

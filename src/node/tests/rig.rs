@@ -14,7 +14,7 @@ use crate::net::{DialError, Dialer, PIPE_FRAMES, Pipe};
 use crate::node::commit::Committer;
 use crate::node::commit::job::Return;
 use crate::node::{Machine, Node, Parts, Tasks};
-use crate::protocol::causality::Record;
+use crate::protocol::causality::{Record, VersionVector};
 use crate::protocol::placement::{SlotSet, View};
 use crate::protocol::replication::{Facts, Mark};
 use crate::protocol::view_change::Acceptor;
@@ -50,6 +50,7 @@ pub(super) fn returned(from: &Member, record: Record, slots: SlotSet) -> Return 
         records: vec![record],
         slots,
         kept: Vec::new(),
+        claimed: VersionVector::default(),
     }
 }
 

@@ -233,6 +233,7 @@ impl Node {
         let last = pages.len() - 1;
         let ask = async |records, kept| {
             let (left, slots) = (left.cloned(), slots.clone());
+            let claimed = self.me.facts().claimed.clone();
             if *owner == self.me.member() {
                 let from = owner.clone();
                 let returned = Return {
@@ -241,6 +242,7 @@ impl Node {
                     records,
                     slots,
                     kept,
+                    claimed,
                 };
                 return match self.answer_return(returned).await {
                     Answer::Returned(returned) => Some(returned),
@@ -252,6 +254,7 @@ impl Node {
                 records,
                 slots,
                 kept,
+                claimed,
             };
             match self.peers.call_member(owner, question, RETURN_LIMIT).await {
                 Ok(Answer::Returned(returned)) => Some(returned),

@@ -56,7 +56,8 @@ impl Facts {
 
     /// How far a log goes. Only its own member knows its end: anybody else may merely be behind.
     pub fn extent(&self, heard: &VersionVector, log: Log) -> Extent {
-        if self.lost_with(log.epoch).is_some() {
+        // An epoch from before the lines parted is in the history of both.
+        if !self.has(log.epoch) && self.lost_with(log.epoch).is_some() {
             return Extent {
                 exist: COMPLETE,
                 end: None,

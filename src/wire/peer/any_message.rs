@@ -308,13 +308,15 @@ fn questions() -> BoxedStrategy<Question> {
             option::of(left_behind()),
             vec(records(), 0..3),
             slot_sets(),
-            vec(kept(), 0..3)
+            vec(kept(), 0..3),
+            vectors()
         )
-            .prop_map(|(left, records, slots, kept)| Question::Return {
+            .prop_map(|(left, records, slots, kept, claimed)| Question::Return {
                 left,
                 records,
                 slots,
                 kept,
+                claimed,
             }),
         slot_sets().prop_map(Question::Holdings),
         (keys(), payloads(), any::<u32>()).prop_map(|(key, payload, patience_ms)| Question::Get {

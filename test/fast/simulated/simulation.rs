@@ -174,6 +174,14 @@ fn runs_that_showed_a_fault_once_are_clean() {
             "reads that one owner cannot answer together wait anew, one by one, for as long again",
         ),
         (
+            1_504_907,
+            "in an epoch from before two lines parted, a forged number is believed to exist",
+        ),
+        (
+            1_510_787,
+            "readers are refused who were shown a false dependency by a member that was removed since",
+        ),
+        (
             937_293,
             "who is in no view believes an owner to be away for ever, and hands over nothing to it",
         ),

@@ -63,8 +63,11 @@ impl Draft<'_> {
             records,
             slots,
             kept,
+            claimed,
             ..
         } = returned;
+        // Also where nothing is taken any more: honest sessions carry what they were shown.
+        self.claims_changed |= self.facts.hears_claims(claimed);
         self.may_adopt(returned)?;
         // By an older view some of them may be another's, who would wait for them in vain.
         let owned = self.facts.owned_slots();

@@ -301,7 +301,7 @@ fn a_seal_is_stored_once() {
 }
 
 /// What is stored of a record in these slots that a member returns which was removed then.
-fn returned(removed_ms: u64, slots: impl Fn(&Facts) -> SlotSet) -> usize {
+fn returned(removed_ms: u64, slots: impl Fn(&Facts) -> SlotSet) -> Batch {
     let before = facts(3);
     let before = before.view().expect("is active");
     let mut view = next::remove(before, &member(2).node).expect("is listed");
@@ -319,18 +319,35 @@ fn returned(removed_ms: u64, slots: impl Fn(&Facts) -> SlotSet) -> usize {
             records: vec![record(&text, Some(b"v"), 1)],
             slots,
             kept: Vec::new(),
+            claimed: claims(),
         },
         reply: oneshot::channel().0,
     };
-    batch_of(owner, &[], [adopt]).records.len()
+    batch_of(owner, &[], [adopt])
+}
+
+fn claims() -> VersionVector {
+    [record("forged", None, 1_000).dot()].into_iter().collect()
 }
 
 #[test]
 fn what_is_returned_is_taken_by_who_owns_all_of_it() {
     let now_ms = Machine.wall_ms();
-    assert_eq!(returned(now_ms, Facts::owned_slots), 1);
+    assert_eq!(returned(now_ms, Facts::owned_slots).records.len(), 1);
     let foreign = |owner: &Facts| SlotSet::all().difference(&owner.owned_slots());
-    assert_eq!(returned(now_ms, foreign), 0);
+    assert_eq!(returned(now_ms, foreign).records.len(), 0);
+}
+
+/// Honest readers at the member that returns were shown a dependency that nobody has: they are not refused by who
+/// has the slots now, whether or not the records are taken.
+#[test]
+fn what_returned_records_claimed_is_remembered() {
+    let mut owner = facts(3);
+    owner.hears_claims(&claims());
+    for removed_ms in [Machine.wall_ms(), 1] {
+        let batch = returned(removed_ms, Facts::owned_slots);
+        assert!(batch.notes.contains(&claims_note(&owner)), "{:?}", batch.notes);
+    }
 }
 
 /// A deletion that it has not heard of may be forgotten where the clock is ahead by the limit, a removal be
@@ -340,7 +357,8 @@ fn what_is_returned_within_three_clock_limits_of_forgetting_is_too_late() {
     let limits = Limits::default();
     let removed_before = |clock_limits: u32| {
         let age = limits.forget_after - clock_limits * limits.clock_limit;
-        returned(Machine.wall_ms() - millis(age), Facts::owned_slots)
+        let removed_ms = Machine.wall_ms() - millis(age);
+        returned(removed_ms, Facts::owned_slots).records.len()
     };
     assert_eq!((removed_before(4), removed_before(2)), (1, 0));
 }

@@ -3,7 +3,8 @@
 use super::*;
 use crate::names::MemberId;
 use crate::protocol::placement::LeftBehind;
-use crate::protocol::replication::trimmed;
+use crate::protocol::replication::runs::end_of;
+use crate::protocol::replication::{Claim, trimmed};
 
 /// Nodes 0 to 3 make {0, 1} and {2, 3}. Node 1 forced the removal of node 3, so {0, 1} own everything on the
 /// line that counts; the others removed node 1, so {2, 3} own everything on the line that is lost.
@@ -226,6 +227,25 @@ fn an_early_epoch_of_a_lost_line_is_known_by_the_history_of_a_later_one() {
     assert_eq!(entries, vector([all_of(&later)]));
     facts.give_up_lost([later.epoch]);
     assert!(read(&facts, slot(&lines), &[all_of(&lines.lost)]).is_ok());
+}
+
+/// The lost line has the epoch in its history, too, and that says nothing about the number of a write.
+#[test]
+fn a_forged_number_in_an_epoch_of_both_lines_is_denied_by_its_member() {
+    let lines = lines();
+    let facts = winner(&lines);
+    let forged = dot(&member(1), 1, end_of(0) + 5);
+    let nothing = VersionVector::default();
+    assert_eq!(facts.judge(&nothing, forged), Claim::Impossible);
+    // Of the epochs of the lost line alone, it stands for everything, whatever its number.
+    let of_lost = Dot {
+        log: Log {
+            epoch: lines.lost.epoch,
+            ..forged.log
+        },
+        ..forged
+    };
+    assert_eq!(facts.judge(&nothing, of_lost), Claim::Exists);
 }
 
 /// By what became of each life that owned the slot on the lost line: here 2 and 3.

@@ -236,12 +236,16 @@ impl SimCluster {
             .all(|started| started < copied)
     }
 
-    /// Kills a node, puts the copy of its disk back, and lets it reach all others.
+    /// Kills a node, puts the copy of its disk back, and lets it reach all others at once: a node that hears
+    /// nobody in its first second serves what is on its disk, as the manual says.
     pub fn go_back(&mut self, number: usize) {
         self.kill(number);
         self.nodes[number].disk.put_back();
         self.nodes[number].copied = None;
         self.rejoin(number);
+        for other in &self.nodes {
+            self.network.quicken(&self.nodes[number].id, &other.id);
+        }
         self.nodes.iter().for_each(|node| node.gate.thaw());
     }
 

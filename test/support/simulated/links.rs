@@ -72,6 +72,10 @@ impl Links {
         self.slow.insert(link, delay_ms);
     }
 
+    pub(super) fn quicken(&mut self, link: &Link) {
+        self.slow.remove(link);
+    }
+
     pub(super) fn lose(&mut self, link: Link, percent: u64) {
         self.lossy.insert(link, percent);
     }

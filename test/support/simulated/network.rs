@@ -109,6 +109,11 @@ impl SimNetwork {
         self.change(|links| links.slow_down((from.clone(), to.clone()), delay_ms));
     }
 
+    /// Undoes [`Self::slow_down`], both ways.
+    pub fn quicken(&self, a: &NodeId, b: &NodeId) {
+        self.change(|links| both(a, b).iter().for_each(|link| links.quicken(link)));
+    }
+
     /// Lets so many of a hundred frames be lost, both ways, and sent again.
     pub fn lose(&self, a: &NodeId, b: &NodeId, percent: u64) {
         self.change(|links| both(a, b).into_iter().for_each(|link| links.lose(link, percent)));

@@ -133,7 +133,7 @@ impl<H: Host> Visit<H> {
             }
             Some(false) => other_version(),
         };
-        self.guard.note_reply(reply.body());
+        self.guard.note_reply(&reply);
         self.is_busy.store(false, Ordering::Relaxed);
         Ok(reply.map(|body| Pieces::of(body, &self.sending)))
     }

@@ -20,7 +20,11 @@ use http::Response;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
+use super::pieces::PIECE_BYTES;
 use crate::api::{HeadFault, Unheard, turn_away};
+
+/// How every head begins.
+const HEAD_BEGIN: &[u8] = b"HTTP/1.1 ";
 
 /// The end of a head; no JSON text ends like this.
 const HEAD_END: &[u8] = b"\r\n\r\n";
@@ -42,10 +46,13 @@ const FAULTS: [(&[u8], HeadFault); 3] = [
 pub(super) struct Guard(Arc<AtomicBool>);
 
 impl Guard {
-    /// A reply is about to be written. If its body ends like a head, as a value may, nothing more is changed on
-    /// this connection: a value must never be taken for a refusal.
-    pub(super) fn note_reply(&self, body: &Bytes) {
-        if body.ends_with(HEAD_END) || body.is_empty() {
+    /// A reply is about to be written. If a piece of its body ends like a head, as a value may, or if it is such a
+    /// refusal without a body, nothing more is changed on this connection: a reply must never be taken for the
+    /// library's.
+    pub(super) fn note_reply(&self, reply: &Response<Bytes>) {
+        let body = reply.body();
+        let is_bare = || body.is_empty() && reply.status().is_client_error();
+        if body.chunks(PIECE_BYTES).any(|piece| piece.ends_with(HEAD_END)) || is_bare() {
             self.0.store(true, Ordering::Relaxed);
         }
     }
@@ -95,11 +102,10 @@ fn refusal(bytes: &[u8]) -> Option<(usize, HeadFault)> {
         return None;
     }
     let from = bytes.len().saturating_sub(HEAD_BYTES_MAX);
-    let find = |text: &[u8]| bytes[from..].windows(text.len()).rposition(|found| found == text);
-    let found = FAULTS
-        .iter()
-        .find_map(|(line, fault)| Some((from + find(line)?, *fault)));
-    let (at, fault) = found?;
+    let last = |text: &[u8]| bytes[from..].windows(text.len()).rposition(|found| found == text);
+    let at = from + last(HEAD_BEGIN)?;
+    let found = FAULTS.iter().find(|(line, _)| bytes[at..].starts_with(line));
+    let (_, fault) = *found?;
     let head = &bytes[at..bytes.len() - HEAD_END.len()];
     let is_one_head = !head.windows(HEAD_END.len()).any(|found| found == HEAD_END);
     let length = b"\r\ncontent-length: 0";
@@ -181,6 +187,8 @@ mod tests {
             "HTTP/1.1 400 Bad Request\r\ncontent-length: 2\r\n\r\n{}",
             "HTTP/1.1 400 Bad Request\r\ncontent-length: 7\r\n\r\nabc\r\n\r\n",
             "HTTP/1.1 204 No Content\r\nallow: GET\r\n\r\n",
+            // A value, and an empty reply behind it.
+            "HTTP/1.1 400 Bad Request\r\nHTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n",
             "HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n",
             "\r\n\r\n",
             "",
@@ -192,10 +200,24 @@ mod tests {
     #[test]
     fn a_value_that_looks_like_a_refusal_is_left_alone() {
         let guard = Guard::default();
-        guard.note_reply(&Bytes::from_static(b"{}"));
-        assert!(guard.may_replace());
-        guard.note_reply(&Bytes::from_static(REFUSED.as_bytes()));
-        assert!(!guard.may_replace());
+        let reply = |status: u16, body: &'static str| {
+            let reply = Response::builder().status(status);
+            reply
+                .body(Bytes::from_static(body.as_bytes()))
+                .expect("is a reply")
+        };
+        for harmless in [reply(200, "{}"), reply(400, "{}"), reply(200, ""), reply(204, "")] {
+            guard.note_reply(&harmless);
+            assert!(guard.may_replace(), "{harmless:?}");
+        }
+        let mut long = vec![b'v'; 2 * PIECE_BYTES];
+        long[PIECE_BYTES - REFUSED.len()..PIECE_BYTES].copy_from_slice(REFUSED.as_bytes());
+        let long = Response::new(Bytes::from(long));
+        for misleading in [reply(200, REFUSED), reply(400, ""), long] {
+            let guard = Guard::default();
+            guard.note_reply(&misleading);
+            assert!(!guard.may_replace(), "{misleading:?}");
+        }
     }
 
     #[test]

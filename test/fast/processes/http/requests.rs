@@ -155,15 +155,24 @@ async fn what_is_no_request_is_answered_as_every_error_is() {
 async fn a_value_that_looks_like_a_refusal_is_handed_out_as_it_is() {
     let rig = Rig::start().await;
     let value = "HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n";
-    let request = format!(
-        "PUT /x HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n{value}",
-        value.len()
-    );
-    for count in 1..4 {
-        let replies = rig.tell(request.repeat(count)).await;
-        let echoed = format!("PUT /x {value}");
-        assert_eq!(replies.matches(&echoed).count(), count, "{replies}");
-        assert!(replies.ends_with(&echoed), "{replies}");
+    // Long replies are written in pieces of 64 KiB: here each of them ends like a refusal.
+    let piece = format!("{}{value}", "v".repeat(64 * 1024 - value.len()));
+    let long = format!("{}and more", piece.repeat(8)).split_off("PUT /whole ".len());
+    for value in [value.to_owned(), long] {
+        let request = format!(
+            "PUT /whole HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n{value}",
+            value.len()
+        );
+        for count in 1..4 {
+            let replies = rig.tell(request.repeat(count)).await;
+            let echoed = format!("PUT /whole {value}");
+            assert!(
+                replies.matches(&echoed).count() == count,
+                "{count} of {} bytes",
+                value.len()
+            );
+            assert!(replies.ends_with(&echoed), "{count} of {} bytes", value.len());
+        }
     }
 }
 

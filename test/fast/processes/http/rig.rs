@@ -21,7 +21,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 /// What `/long` answers: more than the buffers of a connection hold.
 pub(crate) const LONG_BYTES: usize = 64 * 1024 * 1024;
 
-/// Answers with the method, the path and the body. Requests to `/held` wait until they are let go.
+/// Answers with the method, the path and the body, a long one at `/whole` only. Requests to `/held` wait until they are let go.
 #[derive(Debug)]
 pub(crate) struct Echo {
     pub(crate) held: Semaphore,
@@ -40,7 +40,7 @@ impl Host for Echo {
             return Response::new(vec![b'x'; LONG_BYTES].into());
         }
         let (parts, body) = request.into_parts();
-        let shown = if body.len() > 80 {
+        let shown = if body.len() > 80 && parts.uri.path() != "/whole" {
             format!("{} bytes", body.len()).into()
         } else {
             body

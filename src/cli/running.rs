@@ -23,8 +23,12 @@ const LISTENING: &str = "0A";
 /// `proc` is `/proc`, and `own` this process.
 pub(super) fn listening(proc: &Path, own: u32) -> Vec<SocketAddr> {
     let mut level = vec![(1, proc.join("1"))];
+    let program = program(&proc.join(own.to_string()));
     for _ in 0..=LEVELS {
-        let found: BTreeSet<SocketAddr> = level.iter().flat_map(|(_, folder)| addresses(folder)).collect();
+        let ours = level
+            .iter()
+            .filter(|(_, folder)| is_ours(folder, program.as_deref()));
+        let found: BTreeSet<SocketAddr> = ours.flat_map(|(_, folder)| addresses(folder)).collect();
         if !found.is_empty() {
             return found.into_iter().collect();
         }
@@ -48,14 +52,21 @@ fn parent(process: &Path) -> Option<u32> {
     behind_name.split_whitespace().nth(1)?.parse().ok()
 }
 
-/// Where a process listens, if it is one of ours.
-fn addresses(process: &Path) -> Vec<SocketAddr> {
-    let program = fs::read_link(process.join("exe")).unwrap_or_default();
-    let name = program.file_name().unwrap_or_default().to_string_lossy();
+/// The name of the file that a process runs.
+fn program(process: &Path) -> Option<String> {
+    let program = fs::read_link(process.join("exe")).ok()?;
+    let name = program.file_name()?.to_string_lossy();
     // Of a file that was replaced meanwhile, the kernel says so behind its name.
-    if !PROGRAMS.contains(&name.trim_end_matches(" (deleted)")) {
-        return Vec::new();
-    }
+    Some(name.trim_end_matches(" (deleted)").to_owned())
+}
+
+/// True for a program of this project, and for one that has the name which this one was given.
+fn is_ours(process: &Path, own: Option<&str>) -> bool {
+    program(process).is_some_and(|name| PROGRAMS.contains(&&*name) || Some(&*name) == own)
+}
+
+/// Where a process listens.
+fn addresses(process: &Path) -> Vec<SocketAddr> {
     let sockets = sockets(process);
     let tables = ["net/tcp", "net/tcp6"].map(|table| fs::read_to_string(process.join(table)));
     let lines = tables.iter().flatten().flat_map(|table| table.lines().skip(1));
@@ -176,6 +187,12 @@ mod tests {
         );
         let replaced = (7, 1, "/bin/causeway (deleted)", node);
         assert_eq!(found(&[init, replaced]), ["0.0.0.0:8080"]);
+        let renamed = (7, 1, "/opt/kv-store", node);
+        assert!(found(&[init, renamed, health]).is_empty());
+        assert_eq!(
+            found(&[init, renamed, (77, 1, "/opt/kv-store", &[])]),
+            ["0.0.0.0:8080"]
+        );
         let script = (7, 1, "/bin/sh", &[][..]);
         assert_eq!(
             found(&[init, script, (8, 7, "/bin/causeway", node), health]),

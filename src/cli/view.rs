@@ -55,7 +55,7 @@ async fn change(asking: &Asking, change: &ViewChange) -> Result<Verdict, Failure
     if let ViewChanged::Changed(updated, _) = &changed
         && let Some(warning) = &updated.warning
     {
-        telemetry::say(&format!("causeway: {warning}"));
+        telemetry::say(&format!("causeway: {}", as_flags(warning)));
     }
     if !asking.json {
         let text = match &changed {
@@ -95,8 +95,14 @@ fn failure(error: ClientError) -> Failure {
         ClientError::UnknownOutcome(error) => Failure::Failed(format!(
             "{error}; the view may have been changed, or may be changing: causeway view shows it"
         )),
+        ClientError::Refused(reply) => Failure::Failed(as_flags(&reply.refusal())),
         other => other.into(),
     }
+}
+
+/// What a node advises names parameters of its API; here they are flags.
+fn as_flags(text: &str) -> String {
+    text.replace("force=true", "--force")
 }
 
 /// `10.0.0.25:8080 is a replica of partition 2; 3 partitions, epoch 4`
@@ -198,6 +204,14 @@ mod tests {
             slots_given_up: None,
             warning: None,
         }
+    }
+
+    #[test]
+    fn advice_names_the_flag_and_not_the_parameter() {
+        assert_eq!(
+            as_flags("or remove it with force=true"),
+            "or remove it with --force"
+        );
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! IPPORT stays, a digit is lost from a port. So each mistake is judged against the whole and says
 //! which address was probably meant. A setting that may be right in some network gets a warning and is never a mistake.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::addresses::{address, addresses};
 use super::{Config, ConfigError, Settings};
@@ -112,8 +112,24 @@ fn listed(text: &str) -> Listed {
         let problem = format!("{text:?} names no node; write host:port,host:port, or leave VIEW out to wait");
         listed.mistakes.push(ConfigError::new("VIEW", problem));
     }
+    listed.mistakes.extend(same_machine(&listed.nodes));
     listed.nodes.sort();
     listed
+}
+
+/// `localhost` beside the address that it stands for, with the same port: two names of one process, of which one would be a
+/// member that never comes up.
+fn same_machine(nodes: &[NodeId]) -> Option<ConfigError> {
+    let named = nodes.iter().filter(|node| node.host() == "localhost");
+    let twins = named.flat_map(|node| {
+        let twins = nodes.iter().filter(|twin| twin.port() == node.port());
+        twins.map(move |twin| (node, twin))
+    });
+    let meant = [IpAddr::from(Ipv4Addr::LOCALHOST), Ipv6Addr::LOCALHOST.into()];
+    let mut twins = twins.filter(|(_, twin)| ip(twin).is_some_and(|ip| meant.contains(&ip)));
+    let (named, twin) = twins.next()?;
+    let problem = format!("{named} and {twin} lead to one process; list each node once, by its IPPORT");
+    Some(ConfigError::new("VIEW", problem))
 }
 
 /// A `VIEW` in which this node does not stand, and what was probably meant.

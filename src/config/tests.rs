@@ -157,6 +157,24 @@ fn an_address_is_one_node_however_it_is_spelt() {
         &mistakes(&twice, &nowhere),
         &[&["VIEW", "[::1]:8081 and [0:0::1]:08081 are one address"]],
     );
+    for view in ["127.0.0.1:1,Localhost:1", "localhost:1,[::1]:1,n:1"] {
+        let named = mistakes(&settings("localhost:1", view, "1"), &nowhere);
+        assert!(
+            named.len() == 1 && named[0].contains("lead to one process"),
+            "{named:?}"
+        );
+    }
+    for view in [
+        "localhost:1,127.0.0.1:2",
+        "127.0.0.1:1,127.0.0.2:1,localhost:2",
+        "localhost:1,127.0.0.2:1",
+    ] {
+        let ipport = view.split(',').next().expect("has one");
+        assert!(
+            understand(&settings(ipport, view, "1"), &nowhere).is_ok(),
+            "{view}"
+        );
+    }
     let everywhere = settings("[::ffff:0.0.0.0]:8080", VIEW, "2");
     assert!(mistakes(&everywhere, &nowhere)[0].contains("every address"));
 }

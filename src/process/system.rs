@@ -56,7 +56,11 @@ pub fn help(error: &io::Error) -> Option<&'static str> {
         Errno::NOSPC => "free some room (df), or file names (df -i)",
         Errno::DQUOT => "the user's quota is used up: free some room, or raise the quota",
         Errno::FBIG => "a file may not grow that far: raise the limit of a file's size (ulimit -f)",
-        Errno::ACCESS | Errno::PERM => "this user may not do that: change the permissions, or the user",
+        Errno::ACCESS => "this user may not do that: change the permissions, or the user",
+        Errno::PERM => {
+            "the system forbids that, to the owner too: look for an attribute (lsattr, chattr -i), a missing capability, or \
+             a seccomp profile"
+        }
         Errno::ISDIR => {
             "a directory has the name that a file should have: move it away, or take another name"
         }
@@ -87,7 +91,7 @@ mod tests {
             (Errno::DQUOT, "quota"),
             (Errno::FBIG, "ulimit -f"),
             (Errno::ACCESS, "permissions"),
-            (Errno::PERM, "permissions"),
+            (Errno::PERM, "lsattr"),
             (Errno::ISDIR, "move it away"),
             (Errno::NOTDIR, "no directory"),
         ] {

@@ -76,17 +76,21 @@ async fn measure(arguments: &Bench, is_over: &Cell<bool>) -> Result<Verdict, Fai
     both(done, kept).map(|()| Verdict::Done)
 }
 
-/// A load on nothing measures nothing. Nodes that are not there, beside others that are, count as failures.
+/// A load on nothing measures nothing. Nodes that do not serve, beside others that do, count as failures.
 async fn reach_any(arguments: &Bench) -> Result<(), Failure> {
     let client = client(&arguments.asking.node);
-    let mut errors = Vec::new();
+    let (mut errors, mut refusal) = (Vec::new(), None);
     for node in &arguments.asking.node.0 {
-        match client.alive(node).await {
-            Ok(_) => return Ok(()),
+        match client.ask_node(node, "/readyz").await {
+            Ok(reply) if reply.status.is_success() => return Ok(()),
+            Ok(reply) => refusal = Some(reply.refusal()),
             Err(error) => errors.push(error),
         }
     }
-    Err(ClientError::NoAnswer(errors).into())
+    match refusal {
+        Some(refusal) => Err(Failure::Failed(refusal)),
+        None => Err(ClientError::NoAnswer(errors).into()),
+    }
 }
 
 fn open_history(arguments: &Bench) -> Result<Notes, Failure> {

@@ -55,7 +55,8 @@ pub(super) enum JournalError {
 impl OpenError {
     pub(super) fn from_io(dir: &Path, error: &io::Error) -> Self {
         let help = match Errno::from_io_error(error) {
-            Some(Errno::ACCESS | Errno::PERM) => {
+            // Not EPERM: against an attribute or a missing capability no other owner helps.
+            Some(Errno::ACCESS) => {
                 return Self::NotWritable {
                     dir: dir.into(),
                     user: rustix::process::geteuid().as_raw(),

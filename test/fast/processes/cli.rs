@@ -271,6 +271,18 @@ fn answered_once(
 }
 
 #[test]
+fn a_bench_of_nodes_that_do_not_serve_says_why() {
+    let waiting = r#"{"result":"error","code":"not_ready","error":"view: this node is in no view"}"#;
+    let output = answered_once(
+        "503 Service Unavailable",
+        waiting,
+        || (),
+        |node| causeway(&[], &["bench", "--node", node, "--seconds", "300"]),
+    );
+    assert_ends(&output, 1, &["this node is in no view (503 from 127.0.0.1:"]);
+}
+
+#[test]
 fn what_was_done_and_what_went_wrong_with_the_session_file_are_two_statements() {
     let folder = tempfile::tempdir().expect("a folder");
     let session = folder.path().join("s");

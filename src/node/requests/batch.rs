@@ -9,6 +9,9 @@
 //! An answer has room for so many bytes of what is read (`room`). A read that no longer fits is refused, and its
 //! client asks again; a write keeps its result.
 
+#[cfg(test)]
+mod tests;
+
 use std::time::Duration;
 
 use tokio::sync::oneshot;

@@ -183,6 +183,35 @@ fn a_record_that_is_dropped_in_this_batch_stands_in_nobodys_way() {
     assert_eq!(batch.records, [copied]);
 }
 
+/// Who read such a record where the slots come from carries the claim on, and may come here.
+#[test]
+fn what_records_claimed_is_stored_with_the_slots_that_come() {
+    let taker = facts(2);
+    let log = Log {
+        epoch: Epoch(1),
+        member: member(1).id(),
+    };
+    let claimed: VersionVector = [Dot { log, number: 1_000 }].into_iter().collect();
+    let take = Job::Take {
+        ask: taker.ask_steady(),
+        given: crate::protocol::replication::Given {
+            giver: member(1),
+            active: Epoch(1),
+            vector: VersionVector::default(),
+            offered: Vec::new(),
+            too_late: BTreeSet::new(),
+            claimed: claimed.clone(),
+        },
+        records: Vec::new(),
+        round: None,
+        reply: oneshot::channel().0,
+    };
+    let mut knows = taker.clone();
+    knows.hears_claims(&claimed);
+    let batch = batch_of(taker, &[], [take]);
+    assert!(batch.notes.contains(&claims_note(&knows)));
+}
+
 #[test]
 fn what_came_in_this_batch_goes_with_the_slots_that_are_dropped_in_it() {
     let taker = facts(2);

@@ -371,6 +371,60 @@ mod tests {
         assert_eq!(reports.conclude_removals(&facts), None, "is known");
     }
 
+    /// Node 2 was removed, and came back with another disk: only it can tell what is left of the life before.
+    #[test]
+    fn a_listed_node_is_asked_about_earlier_lives_of_it_that_readers_may_wait_for() {
+        let mut facts = facts();
+        let before = facts.view().expect("serves").clone();
+        let mut gone = next::remove(&before, &member(2).node).expect("is listed");
+        gone.note_removals(&[&before], 1, false);
+        let later = Member {
+            incarnation: Incarnation {
+                started_ms: 1,
+                random: 5,
+            },
+            ..member(2)
+        };
+        let back = next::add(&gone, &later).expect("is new");
+        for view in [gone, back] {
+            let epoch = view.epoch;
+            facts.learn(&Arc::new(view));
+            facts.activate(epoch);
+        }
+        let earlier = member(2);
+        let lives = |facts: &Facts| absent(facts).remove(&earlier.node).unwrap_or_default();
+        assert_eq!(lives(&facts), BTreeSet::from([earlier.id()]));
+        let mut settled = facts.clone();
+        settled.settle_removals(&BTreeSet::from([earlier.id()]));
+        assert!(lives(&settled).is_empty(), "nobody waits for it");
+        facts.expire(&BTreeSet::from([earlier.id()]));
+        assert!(lives(&facts).is_empty(), "it is given up");
+    }
+
+    /// The line that counts lists node 2 in a later life than the one that served the other line.
+    #[test]
+    fn a_listed_node_is_asked_about_a_life_of_it_that_served_a_lost_line() {
+        let mut facts = facts();
+        let before = facts.view().expect("serves").clone();
+        let mut won = next::remove(&before, &member(2).node).expect("is listed");
+        won.fork(1, 1);
+        let mut later = member(2);
+        later.incarnation.random = 5;
+        let back = next::add(&won, &later).expect("is new");
+        for view in [won, back] {
+            let epoch = view.epoch;
+            facts.learn(&Arc::new(view));
+            facts.activate(epoch);
+        }
+        let asked = |facts: &Facts| absent(facts).get(&member(2).node).cloned();
+        assert_eq!(asked(&facts), None);
+        let lost = next::admit(&before, &[]);
+        facts.learn(&Arc::new(lost.clone()));
+        assert_eq!(asked(&facts), Some(BTreeSet::from([member(2).id()])));
+        facts.give_up_lost([lost.epoch]);
+        assert_eq!(asked(&facts), None, "nothing more comes of that line");
+    }
+
     #[test]
     fn an_epoch_is_closed_when_every_member_says_so_in_the_epoch_that_is_active_here() {
         let facts = facts();

@@ -3,4 +3,5 @@
 mod callee;
 mod callers;
 mod changes;
+mod lives;
 pub(super) mod rig;

@@ -187,6 +187,15 @@ fn the_next_life_has_what_the_one_before_left_and_knows_the_history_that_counts(
     assert_eq!(third.leftovers, next.leftovers);
 }
 
+/// Somebody has seen this node further: by `VIEW`, its disk of before the first view would begin a second cluster.
+#[test]
+fn the_next_life_does_not_go_by_view_though_the_disk_of_the_one_before_knew_no_view() {
+    let mut blank = Facts::new(member(1));
+    blank.end(Ending::WentBack);
+    let next = blank.next_life(reborn(1, 5), NAME);
+    assert!(next.has_left && next.leftovers.is_empty() && next.newest().is_none());
+}
+
 #[test]
 fn a_leftover_speaks_of_every_slot() {
     let one = first(2, 4);

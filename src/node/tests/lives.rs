@@ -1,0 +1,125 @@
+//! What a node does whose life is over, or that no view lists any more: whom it asks, and what it leaves alone.
+
+use tokio::time::sleep;
+
+use super::rig::{Actor, SOON, first_view, idle, life, node_with};
+use crate::names::{Epoch, Member};
+use crate::node::Node;
+use crate::node::peers::link::Identity;
+use crate::protocol::placement::{SlotSet, View, next};
+use crate::protocol::replication::{Closed, Facts, Mark};
+use crate::wire::SharedView;
+use crate::wire::peer::{Answer, Greeting, Known, Question, Returned, Start};
+
+/// A node that knows these views answers when it is met.
+fn met(by: &Member, start: Start, views: &[View]) -> Answer {
+    let shared = |view: &View| SharedView(view.clone().into());
+    Answer::Met {
+        by: by.clone(),
+        start,
+        known: Known {
+            views: views.iter().map(shared).collect(),
+            lost: Vec::new(),
+            closed: Closed::default(),
+            active: views.last().map_or(Epoch::NONE, |view| view.epoch),
+        },
+        left: Vec::new(),
+    }
+}
+
+/// A member greets that has seen this life further than its disk knows.
+fn is_seen_further(node: &Node, by: &Member) {
+    let seen = Mark {
+        run: 9,
+        ..Mark::default()
+    };
+    let greeting = Greeting {
+        member: by.clone(),
+        remembers: vec![(node.me.facts().id, seen)],
+        ..node.me.greeting(&by.node)
+    };
+    assert!(node.me.check(&greeting).is_err(), "its disk is old");
+}
+
+/// Of two owners of all slots, the one that answers has no room for what is returned. The other one came back
+/// while it was believed away, and calls nobody who is in no view.
+#[tokio::test(start_paused = true)]
+async fn an_owner_that_seems_away_is_asked_all_the_same_to_take_what_is_kept() {
+    let mut facts = first_view(3, 2);
+    let before = facts.view().expect("is active").clone();
+    let after = next::remove(&before, &life(0, 1).node).expect("is listed");
+    facts.learn(&after.clone().into());
+    facts.seal(Epoch(2));
+    facts.activate(Epoch(2));
+    assert!(!facts.kept.is_empty() && !facts.is_member());
+    let (node, cast) = node_with(facts).await;
+    let [full, back] = [1, 2].map(|number| life(number, 1));
+    let meets = met(&full, node.start.clone(), &[(*before).clone(), after]);
+    let takes_nothing = move |question: &Question| match question {
+        Question::Meet => Some(meets.clone()),
+        Question::Confirm(_) => Some(Answer::Confirmed(SlotSet::default())),
+        Question::Return { .. } => Some(Answer::NotTaken),
+        other => idle(other),
+    };
+    cast.puts(Actor::new(&full, takes_nothing), &full.node);
+    let call = node.peers.call(&back.node, Question::Ping, SOON).await;
+    assert!(call.is_err() && node.peers.is_away(&back.node));
+    assert_eq!(
+        node.owners_to_ask(vec![back.clone(), full.clone()]),
+        [full.clone(), back.clone()],
+        "it is asked last"
+    );
+    let takes_all = |question: &Question| match question {
+        Question::Return { .. } => Some(Answer::Returned(Returned::Settled)),
+        other => idle(other),
+    };
+    cast.puts(Actor::new(&back, takes_all), &back.node);
+    sleep(2 * SOON).await;
+    assert!(node.me.facts().kept.is_empty());
+}
+
+/// The view on the disk lists nobody else, and a later one, in which another member serves, has been decided.
+#[tokio::test(start_paused = true)]
+async fn who_has_seen_a_disk_further_is_asked_for_its_views_before_one_is_decided_alone() {
+    let facts = first_view(1, 1);
+    let one = (**facts.view().expect("is active")).clone();
+    let (node, cast) = node_with(facts).await;
+    let witness = life(1, 1);
+    let later = next::add(&one, &witness).expect("is new");
+    let meets = met(&witness, node.start.clone(), &[one, later.clone()]);
+    let knows = move |question: &Question| match question {
+        Question::Meet => Some(meets.clone()),
+        other => idle(other),
+    };
+    cast.puts(Actor::new(&witness, knows), &witness.node);
+    is_seen_further(&node, &witness);
+    sleep(SOON).await;
+    let again = node.me.member();
+    assert_ne!(again, life(0, 1), "another life began");
+    // By now this node could see that it is alone at its address, and decide.
+    let mut own = Actor::new(&again, idle);
+    own.boot = node.me.greeting(&witness.node).boot;
+    cast.puts(own, &again.node);
+    sleep(SOON).await;
+    assert_eq!(node.me.facts().newest().map(|view| &**view), Some(&later));
+}
+
+/// It knows no view: without the member that knows better, it would wait to be added.
+#[tokio::test(start_paused = true)]
+async fn a_disk_of_before_the_first_view_goes_by_who_has_seen_it_further() {
+    let (node, cast) = node_with(Facts::new(life(0, 1))).await;
+    let witness = life(1, 1);
+    is_seen_further(&node, &witness);
+    sleep(SOON).await;
+    assert!(node.me.facts().newest().is_none(), "the member is away");
+    let serves = first_view(2, 1);
+    let serves = (**serves.view().expect("is active")).clone();
+    let meets = met(&witness, node.start.clone(), std::slice::from_ref(&serves));
+    let knows = move |question: &Question| match question {
+        Question::Meet => Some(meets.clone()),
+        other => idle(other),
+    };
+    cast.puts(Actor::new(&witness, knows), &witness.node);
+    sleep(SOON).await;
+    assert_eq!(node.me.facts().newest().map(|view| &**view), Some(&serves));
+}

@@ -2,12 +2,14 @@
 
 use tokio::time::sleep;
 
-use super::rig::{Actor, SOON, first_view, idle, life, node_with};
+use super::rig::{Actor, SOON, ask, config, first_view, idle, life, node_of, node_with, start};
+use crate::config::Config;
 use crate::names::{Epoch, Member};
 use crate::node::Node;
 use crate::node::peers::link::Identity;
 use crate::protocol::placement::{SlotSet, View, next};
 use crate::protocol::replication::{Closed, Facts, Mark};
+use crate::protocol::view_change::{Ballot, Vote};
 use crate::wire::SharedView;
 use crate::wire::peer::{Answer, Greeting, Known, Question, Returned, Start};
 
@@ -122,4 +124,69 @@ async fn a_disk_of_before_the_first_view_goes_by_who_has_seen_it_further() {
     cast.puts(Actor::new(&witness, knows), &witness.node);
     sleep(SOON).await;
     assert_eq!(node.me.facts().newest().map(|view| &**view), Some(&serves));
+}
+
+/// `VIEW` is out of date for a disk of before the first view. The other node of it is empty, and would form one.
+#[tokio::test(start_paused = true)]
+async fn a_node_that_was_seen_further_than_its_disk_forms_no_cluster_by_view() {
+    let [other, witness] = [1, 2].map(|number| life(number, 1));
+    for (is_seen, forms) in [(false, true), (true, false)] {
+        let config = Config {
+            replicas: Some(1),
+            view: Some(vec![life(0, 1).node, other.node.clone()]),
+            ..config(&life(0, 1).node)
+        };
+        let (node, cast, committer) = node_of(&config, Facts::new(life(0, 1))).await;
+        node.tasks.spawn(committer.run());
+        if is_seen {
+            is_seen_further(&node, &witness);
+            sleep(SOON).await;
+            assert_ne!(node.me.member(), life(0, 1), "another life began");
+        }
+        let (meets, by) = (met(&other, node.start.clone(), &[]), other.clone());
+        let votes = move |question: &Question| {
+            let by = by.clone();
+            match question {
+                Question::Meet => Some(meets.clone()),
+                Question::Promise { .. } => Some(Answer::Voted {
+                    by,
+                    vote: Vote::Promised { accepted: None },
+                }),
+                Question::Accept { .. } => Some(Answer::Voted {
+                    by,
+                    vote: Vote::Accepted,
+                }),
+                asked => idle(asked),
+            }
+        };
+        cast.puts(Actor::new(&other, votes), &other.node);
+        sleep(SOON).await;
+        assert_eq!(node.me.facts().newest().is_some(), forms);
+    }
+}
+
+/// Its own `VIEW` is out of date, and so is that of whoever proposes a first view by the same.
+#[tokio::test(start_paused = true)]
+async fn a_node_that_was_in_a_view_votes_for_no_first_one() {
+    for (has_left, votes) in [(false, true), (true, false)] {
+        let mut facts = Facts::new(life(0, 1));
+        facts.has_left = has_left;
+        let (node, cast) = node_with(facts).await;
+        let proposer = life(1, 1);
+        cast.puts(Actor::new(&proposer, idle), &proposer.node);
+        let ballot = Ballot {
+            round: 1,
+            proposer: proposer.node.clone(),
+            attempt: 1,
+        };
+        let promise = Question::Promise {
+            epoch: Epoch::FIRST,
+            ballot,
+            start: Some(start()),
+        };
+        let Some(Answer::Voted { vote, .. }) = ask(&node, &proposer, promise).await else {
+            panic!("a vote is answered");
+        };
+        assert_eq!(vote == Vote::Promised { accepted: None }, votes, "{vote:?}");
+    }
 }

@@ -264,6 +264,11 @@ pub(crate) async fn node_with(facts: Facts) -> (Arc<Node>, Arc<Cast>) {
 
 /// The same, with a committer that does nothing by itself.
 pub(crate) async fn node_without_committer(facts: Facts) -> (Arc<Node>, Arc<Cast>, Committer) {
+    node_of(&config(&life(0, 1).node), facts).await
+}
+
+/// The same with other settings.
+pub(super) async fn node_of(config: &Config, facts: Facts) -> (Arc<Node>, Arc<Cast>, Committer) {
     let cast = Arc::<Cast>::default();
     let tasks = Tasks::on_this_runtime();
     *cast.tasks.lock() = Some(tasks.clone());
@@ -273,7 +278,7 @@ pub(crate) async fn node_without_committer(facts: Facts) -> (Arc<Node>, Arc<Cast
         engine: Arc::new(Disk(facts)),
         tasks,
     };
-    let started = Node::start(&config(&life(0, 1).node), parts).await;
+    let started = Node::start(config, parts).await;
     let (node, committer) = started.expect("its notes parse");
     // Its peers come on the stage later: nobody is to be asked whether the disk is old.
     let proven = Facts {

@@ -105,8 +105,9 @@ struct Round {
 }
 
 impl Node {
-    /// Runs until a view is active here.
+    /// Runs until a view is active here, or this life ends. The next life looks for a place by itself.
     pub(crate) async fn find_place(self: Arc<Self>) {
+        let life = self.me.member();
         let mut nodes: BTreeSet<NodeId> = self.start.view.iter().flatten().cloned().collect();
         if self.me.facts().has_left {
             // `VIEW` is out of date: to form a cluster by it would be to begin a second one.
@@ -125,7 +126,7 @@ impl Node {
         loop {
             let published = self.me.published.count();
             let facts = self.me.facts();
-            if facts.active != Epoch::NONE {
+            if facts.active != Epoch::NONE || facts.ended.is_some() || facts.me != life {
                 return;
             }
             if facts.newest().is_some() {

@@ -402,7 +402,8 @@ impl<'a> Draft<'a> {
         decide: impl FnOnce(&mut crate::protocol::view_change::Acceptor) -> Vote,
     ) -> Vote {
         let facts = &self.facts;
-        let in_first = epoch == Epoch::FIRST && facts.active == Epoch::NONE && facts.views.is_empty();
+        let is_new = facts.active == Epoch::NONE && facts.views.is_empty() && !facts.has_left;
+        let in_first = epoch == Epoch::FIRST && is_new;
         let in_next = facts.active != Epoch::NONE && epoch == facts.active.next() && facts.is_member();
         if !(in_first || in_next && !facts.is_between_views() || facts.votes_after_all_ended(epoch)) {
             return Vote::NotVoting;

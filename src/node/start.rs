@@ -105,7 +105,9 @@ impl Node {
     }
 
     fn begin(self: &Arc<Self>, config: &Config, facts: &Facts) {
-        if facts.active == Epoch::NONE {
+        if facts.ended.is_some() {
+            self.begin_epoch(facts);
+        } else if facts.active == Epoch::NONE {
             self.tasks.spawn(Arc::clone(self).find_place());
         } else {
             let listed = facts

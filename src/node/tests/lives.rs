@@ -8,7 +8,7 @@ use crate::names::{Epoch, Member};
 use crate::node::Node;
 use crate::node::peers::link::Identity;
 use crate::protocol::placement::{SlotSet, View, next};
-use crate::protocol::replication::{Closed, Facts, Mark};
+use crate::protocol::replication::{Closed, Ending, Facts, Mark};
 use crate::protocol::view_change::{Ballot, Vote};
 use crate::wire::SharedView;
 use crate::wire::peer::{Answer, Greeting, Known, Question, Returned, Start};
@@ -189,4 +189,15 @@ async fn a_node_that_was_in_a_view_votes_for_no_first_one() {
         };
         assert_eq!(vote == Vote::Promised { accepted: None }, votes, "{vote:?}");
     }
+}
+
+/// The process was stopped between the end of a life and the beginning of the next.
+#[tokio::test(start_paused = true)]
+async fn a_life_that_ended_before_it_was_in_a_view_is_followed_by_another_after_a_restart_too() {
+    let mut ended = Facts::new(life(0, 1));
+    ended.end(Ending::WentBack);
+    let (node, _) = node_with(ended).await;
+    sleep(SOON).await;
+    let facts = node.me.facts();
+    assert!(facts.me != life(0, 1) && facts.ended.is_none() && facts.has_left);
 }

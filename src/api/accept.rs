@@ -17,7 +17,7 @@ pub(super) fn wanted_form(headers: &HeaderMap) -> Form {
     let Some(first) = lists.next() else {
         return Form::Json;
     };
-    // What nearly every client sends.
+    // The value that nearly every client sends.
     if matches!(first.as_bytes(), b"*/*" | b"application/json") && lists.next().is_none() {
         return Form::Json;
     }

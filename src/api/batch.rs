@@ -128,7 +128,7 @@ fn operation(asked: OperationAsked, value_bytes_max: usize) -> Result<Operation,
     }
 }
 
-pub(super) async fn several(
+pub(super) async fn batch(
     node: &Node,
     operations: Vec<Operation>,
     payload: &str,
@@ -143,7 +143,7 @@ pub(super) async fn several(
         results,
         payload,
         mut room,
-    } = node.several(operations, payload).await;
+    } = node.batch(operations, payload).await;
     let mut body = Body::new();
     for (result, deletes) in results.into_iter().zip(deletes) {
         let is_read = matches!(result, Ok(Done::Found(_)) | Err(Refusal::KeyNotFound { .. })) && !deletes;

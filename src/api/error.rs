@@ -7,7 +7,7 @@ use crate::node::{Refusal, ViewRefusal};
 pub(super) const JSON_SENT_AS_FORM: &str = "the body looks like JSON but was sent as a form; \
     add -H 'Content-Type: application/json', or write it as a form: --data-urlencode 'val=...'";
 
-/// What several operations look like.
+/// The form of a batch.
 pub(super) const JSON_ARRAY: &str = "the body must be a JSON array of operations, such as \
     [{\"op\":\"put\",\"key\":\"x\",\"val\":\"1\"},{\"op\":\"get\",\"key\":\"y\"},{\"op\":\"delete\",\"key\":\"z\"}]";
 

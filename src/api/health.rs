@@ -8,7 +8,7 @@ use http::Response;
 
 use super::error::ApiError;
 use super::reply::{json, success};
-use crate::node::Situation;
+use crate::node::NodeStatus;
 use crate::wire::public::{Check, Health};
 
 /// Clients' writes wait for the next view for about as long.
@@ -23,8 +23,8 @@ pub fn alive() -> Response<Bytes> {
 }
 
 /// `GET /readyz`; `verbose` names every check, also when all is well.
-pub(super) fn ready(situation: &Situation, verbose: bool) -> Result<Response<Bytes>, ApiError> {
-    let checks = checks(situation);
+pub(super) fn ready(status: &NodeStatus, verbose: bool) -> Result<Response<Bytes>, ApiError> {
+    let checks = checks(status);
     let failing: Vec<_> = checks.iter().filter(|check| !check.ok).map(describe).collect();
     if !failing.is_empty() {
         let shown = if verbose {
@@ -43,39 +43,39 @@ pub(super) fn ready(situation: &Situation, verbose: bool) -> Result<Response<Byt
     }))
 }
 
-fn checks(situation: &Situation) -> Vec<Check> {
-    let waiting = situation.why_not();
+fn checks(status: &NodeStatus) -> Vec<Check> {
+    let waiting = status.why_not();
     // A node without a view owns nothing that it could lack.
-    let lacks = waiting.is_none() && !situation.ready;
+    let lacks = waiting.is_none() && !status.ready;
     let lacking = lacks.then(|| "keys that this node owns are still on their way to it".into());
     vec![
         check("view", waiting),
         check("data", lacking),
-        check("storage", situation.storage_failure.clone()),
-        links(situation),
-        writes(situation),
-        clock(situation),
+        check("storage", status.storage_failure.clone()),
+        links(status),
+        writes(status),
+        clock(status),
     ]
 }
 
 /// A partition that this node cannot reach is said. Others cannot reach it either, as far as anybody knows, so the
 /// node stays in use for all other keys, unless it has no link at all or has only just begun to open them.
-fn links(situation: &Situation) -> Check {
-    let partitions: Vec<_> = situation.out_of_reach.iter().map(ToString::to_string).collect();
-    let trouble = match situation.is_cut_off {
+fn links(status: &NodeStatus) -> Check {
+    let partitions: Vec<_> = status.out_of_reach.iter().map(ToString::to_string).collect();
+    let trouble = match status.is_cut_off {
         true => "no link yet to any owner of the keys of partition",
         false => "no owner answers for the keys of partition",
     };
     let trouble = (!partitions.is_empty()).then(|| format!("{trouble} {}", partitions.join(", ")));
     Check {
-        ok: !situation.is_cut_off,
+        ok: !status.is_cut_off,
         ..check("links", trouble)
     }
 }
 
 /// Each view change has writes wait for a moment.
-fn writes(situation: &Situation) -> Check {
-    let wait = situation.sealed_for;
+fn writes(status: &NodeStatus) -> Check {
+    let wait = status.sealed_for;
     let trouble = wait.map(|wait| format!("they have waited {} ms for the next view", wait.as_millis()));
     Check {
         ok: wait.is_none_or(|wait| wait < SEAL_LIMIT),
@@ -84,8 +84,8 @@ fn writes(situation: &Situation) -> Check {
 }
 
 /// Clocks that disagree are said, and keep nobody from being served.
-fn clock(situation: &Situation) -> Check {
-    let troubles = situation.clock_troubles();
+fn clock(status: &NodeStatus) -> Check {
+    let troubles = status.clock_troubles();
     let trouble = (!troubles.is_empty()).then(|| troubles.join("; "));
     Check {
         ok: true,
@@ -108,13 +108,13 @@ fn describe(check: &Check) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::testing::situation;
+    use crate::api::testing::node_status;
     use crate::names::PartitionId;
     use crate::node::{Refusal, Role};
 
     #[test]
     fn a_node_that_serves_is_ready_and_names_its_checks_on_request() {
-        let serving = situation(Role::Proxy);
+        let serving = node_status(Role::Proxy);
         let body = |verbose| ready(&serving, verbose).expect("is ready").into_body();
         assert_eq!(body(false), r#"{"result":"success"}"#);
         let verbose: Health = serde_json::from_slice(&body(true)).expect("is health");
@@ -124,21 +124,21 @@ mod tests {
 
     #[test]
     fn a_node_without_links_is_not_ready_and_one_that_misses_a_partition_says_so() {
-        let detail = |situation: &Situation, name| {
-            let verbose = ready(situation, true).expect("is ready").into_body();
+        let detail = |status: &NodeStatus, name| {
+            let verbose = ready(status, true).expect("is ready").into_body();
             let verbose: Health = serde_json::from_slice(&verbose).expect("is health");
             let check = verbose.checks.into_iter().find(|check| check.name == name);
             check.expect("is checked").detail
         };
-        let missing = Situation {
+        let missing = NodeStatus {
             out_of_reach: vec![PartitionId(1)],
-            ..situation(Role::Proxy)
+            ..node_status(Role::Proxy)
         };
         assert_eq!(
             detail(&missing, "links"),
             "no owner answers for the keys of partition 1"
         );
-        let cut_off = Situation {
+        let cut_off = NodeStatus {
             is_cut_off: true,
             ..missing
         };
@@ -148,9 +148,9 @@ mod tests {
                 .to_string()
                 .contains("links: no link yet")
         );
-        let sealed = |ms| Situation {
+        let sealed = |ms| NodeStatus {
             sealed_for: Some(Duration::from_millis(ms)),
-            ..situation(Role::Replica(PartitionId(0)))
+            ..node_status(Role::Replica(PartitionId(0)))
         };
         assert_eq!(
             detail(&sealed(999), "writes"),
@@ -161,10 +161,10 @@ mod tests {
 
     #[test]
     fn clocks_that_disagree_are_said_and_the_node_is_ready() {
-        let apart = Situation {
+        let apart = NodeStatus {
             clock_doubt: Some("it jumped".into()),
             clocks_apart: vec![("b:1".parse().expect("is a node"), -7_200_000)],
-            ..situation(Role::Proxy)
+            ..node_status(Role::Proxy)
         };
         let verbose = ready(&apart, true).expect("is ready").into_body();
         let verbose: Health = serde_json::from_slice(&verbose).expect("is health");
@@ -175,22 +175,22 @@ mod tests {
 
     #[test]
     fn what_keeps_a_node_from_being_ready_is_said() {
-        let waiting = Situation {
+        let waiting = NodeStatus {
             waiting_for: Some(Refusal::NotInView {
-                node: situation(Role::Waiting).node,
+                node: node_status(Role::Waiting).node,
             }),
             ready: false,
-            ..situation(Role::Waiting)
+            ..node_status(Role::Waiting)
         };
-        let lacking = Situation {
+        let lacking = NodeStatus {
             ready: false,
-            ..situation(Role::Proxy)
+            ..node_status(Role::Proxy)
         };
-        let full = Situation {
+        let full = NodeStatus {
             storage_failure: Some("disk full".into()),
-            ..situation(Role::Proxy)
+            ..node_status(Role::Proxy)
         };
-        for (situation, why) in [
+        for (status, why) in [
             (
                 waiting,
                 "view: this node is in no view and waits to be added: causeway view add a:1 --node",
@@ -198,10 +198,10 @@ mod tests {
             (lacking, "data: "),
             (full, "storage: disk full"),
         ] {
-            let error = ready(&situation, false).expect_err("is not ready").to_string();
+            let error = ready(&status, false).expect_err("is not ready").to_string();
             assert!(error.contains(why) && !error.contains("ok"), "{error}");
             assert!(!error.contains("; "), "one reason: {error}");
-            let error = ready(&situation, true).expect_err("is not ready").to_string();
+            let error = ready(&status, true).expect_err("is not ready").to_string();
             assert!(error.contains(why) && error.contains(": ok"), "{error}");
         }
     }

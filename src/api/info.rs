@@ -11,16 +11,16 @@ use super::routes::ENDPOINTS;
 use super::status::word;
 use super::view;
 use crate::names::{Incarnation, NodeId};
-use crate::node::{Role, Situation};
+use crate::node::{NodeStatus, Role};
 use crate::wire::public::{
     ClockApart, Home, NodeDetails, PartitionIdList, PartitionIdOf, PartitionMembers, Reason, Replicas, Status,
 };
 
-pub(super) fn answer(question: Question, situation: &Situation) -> Result<Response<Bytes>, ApiError> {
+pub(super) fn answer(question: Question, status: &NodeStatus) -> Result<Response<Bytes>, ApiError> {
     let result = success();
     Ok(match question {
         Question::PartitionId => {
-            let (role, partition_id) = part(situation);
+            let (role, partition_id) = part(status);
             json(&PartitionIdOf {
                 result,
                 partition_id,
@@ -28,7 +28,7 @@ pub(super) fn answer(question: Question, situation: &Situation) -> Result<Respon
             })
         }
         Question::AllPartitionIds => {
-            let partition_id_list = (0..).take(situation.partitions.len()).collect();
+            let partition_id_list = (0..).take(status.partitions.len()).collect();
             json(&PartitionIdList {
                 result,
                 partition_id_list,
@@ -37,8 +37,8 @@ pub(super) fn answer(question: Question, situation: &Situation) -> Result<Respon
         Question::PartitionMembers(asked) => {
             let members = usize::try_from(asked)
                 .ok()
-                .and_then(|id| situation.partitions.get(id));
-            let partitions = situation.partitions.len();
+                .and_then(|id| status.partitions.get(id));
+            let partitions = status.partitions.len();
             let members = members.ok_or(ApiError::NoPartition { asked, partitions })?;
             json(&PartitionMembers {
                 result,
@@ -46,7 +46,7 @@ pub(super) fn answer(question: Question, situation: &Situation) -> Result<Respon
             })
         }
         Question::NodeDetails => {
-            let (role, _) = part(situation);
+            let (role, _) = part(status);
             let replica = if role == "replica" { "Yes" } else { "No" }.into();
             json(&NodeDetails {
                 result,
@@ -55,7 +55,7 @@ pub(super) fn answer(question: Question, situation: &Situation) -> Result<Respon
             })
         }
         Question::AllReplicas => {
-            let replicas = situation
+            let replicas = status
                 .partitions
                 .iter()
                 .flat_map(|members| names(members))
@@ -66,53 +66,49 @@ pub(super) fn answer(question: Question, situation: &Situation) -> Result<Respon
 }
 
 /// `GET /`.
-pub(super) fn home(situation: &Situation) -> Response<Bytes> {
-    let (role, partition_id) = part(situation);
+pub(super) fn home(status: &NodeStatus) -> Response<Bytes> {
+    let (role, partition_id) = part(status);
     json(&Home {
         result: success(),
         service: "causeway".into(),
         version: env!("CARGO_PKG_VERSION").into(),
-        node: situation.node.to_string(),
+        node: status.node.to_string(),
         role,
         partition_id,
         endpoints: ENDPOINTS.map(String::from).into(),
-        clock_troubles: situation.clock_troubles(),
+        clock_troubles: status.clock_troubles(),
     })
 }
 
 /// `GET /status`: everything that the node knows of itself and its cluster.
-pub(super) fn status(situation: &Situation) -> Response<Bytes> {
-    let (role, partition_id) = part(situation);
-    let Incarnation { started_ms, random } = situation.incarnation;
+pub(super) fn status(status: &NodeStatus) -> Response<Bytes> {
+    let (role, partition_id) = part(status);
+    let Incarnation { started_ms, random } = status.incarnation;
     json(&Status {
         result: success(),
         version: env!("CARGO_PKG_VERSION").into(),
-        node: situation.node.to_string(),
+        node: status.node.to_string(),
         incarnation: format!("{started_ms}-{random:016x}"),
         role,
         partition_id,
-        cluster: situation.cluster.map(|cluster| format!("{:016x}", cluster.0)),
-        epoch: situation.epoch.number(),
-        k: situation.replicas,
-        partitions: situation
-            .partitions
-            .iter()
-            .map(|members| names(members))
-            .collect(),
-        proxies: names(&situation.proxies),
-        ready: situation.ready,
-        waiting_for: situation.waiting_for.as_ref().map(|refusal| Reason {
+        cluster: status.cluster.map(|cluster| format!("{:016x}", cluster.0)),
+        epoch: status.epoch.number(),
+        k: status.replicas,
+        partitions: status.partitions.iter().map(|members| names(members)).collect(),
+        proxies: names(&status.proxies),
+        ready: status.ready,
+        waiting_for: status.waiting_for.as_ref().map(|refusal| Reason {
             code: word(refusal).into(),
-            error: situation.why_not().unwrap_or_default(),
+            error: status.why_not().unwrap_or_default(),
         }),
-        away: names(&situation.away),
-        keys: situation.keys,
-        left_behind: situation.left_behind,
-        slots_lost: situation.slots_lost,
-        storage_failure: situation.storage_failure.clone(),
-        clock_doubt: situation.clock_doubt.clone(),
-        clocks_apart: situation.clocks_apart.iter().map(clock_apart).collect(),
-        change: situation.change.as_ref().map(view::progress),
+        away: names(&status.away),
+        keys: status.keys,
+        left_behind: status.left_behind,
+        slots_lost: status.slots_lost,
+        storage_failure: status.storage_failure.clone(),
+        clock_doubt: status.clock_doubt.clone(),
+        clocks_apart: status.clocks_apart.iter().map(clock_apart).collect(),
+        change: status.change.as_ref().map(view::progress),
     })
 }
 
@@ -124,8 +120,8 @@ fn clock_apart((node, ahead_ms): &(NodeId, i64)) -> ClockApart {
 }
 
 /// The node's role, and its partition or -1.
-fn part(situation: &Situation) -> (String, i64) {
-    match situation.role {
+fn part(status: &NodeStatus) -> (String, i64) {
+    match status.role {
         Role::Replica(partition) => ("replica".into(), i64::from(partition.0)),
         Role::Proxy => ("proxy".into(), -1),
         Role::Waiting => ("waiting".into(), -1),
@@ -137,19 +133,19 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::api::testing::situation;
+    use crate::api::testing::node_status;
     use crate::names::{Epoch, PartitionId};
     use crate::node::ChangeProgress;
     use crate::protocol::view_change::Phase;
 
-    fn text(question: Question, situation: &Situation) -> String {
-        let reply = answer(question, situation).expect("is answered");
+    fn text(question: Question, status: &NodeStatus) -> String {
+        let reply = answer(question, status).expect("is answered");
         String::from_utf8(reply.into_body().into()).expect("is text")
     }
 
     #[test]
     fn the_information_endpoints_answer_as_the_contract_shows() {
-        let replica = situation(Role::Replica(PartitionId(1)));
+        let replica = node_status(Role::Replica(PartitionId(1)));
         for (question, body) in [
             (
                 Question::PartitionId,
@@ -179,7 +175,7 @@ mod tests {
     #[test]
     fn a_node_without_a_partition_says_minus_one_and_its_role() {
         for (role, word) in [(Role::Proxy, "proxy"), (Role::Waiting, "waiting")] {
-            let outside = situation(role);
+            let outside = node_status(role);
             let id = format!(r#"{{"result":"success","partition_id":-1,"role":"{word}"}}"#);
             assert_eq!(text(Question::PartitionId, &outside), id);
             let details = format!(r#"{{"result":"success","replica":"No","role":"{word}"}}"#);
@@ -191,14 +187,14 @@ mod tests {
     fn there_is_no_partition_beyond_the_last_or_before_the_first() {
         for asked in [-1, 2, i64::MAX] {
             let error =
-                answer(Question::PartitionMembers(asked), &situation(Role::Proxy)).expect_err("is refused");
+                answer(Question::PartitionMembers(asked), &node_status(Role::Proxy)).expect_err("is refused");
             assert_eq!(error, ApiError::NoPartition { asked, partitions: 2 });
         }
     }
 
     #[test]
     fn status_tells_all_that_the_node_knows() {
-        let reply = status(&situation(Role::Proxy));
+        let reply = status(&node_status(Role::Proxy));
         let read: Status = serde_json::from_slice(reply.body()).expect("is a status");
         assert_eq!(
             (read.epoch, read.k, read.keys, read.partition_id),
@@ -209,13 +205,13 @@ mod tests {
         assert_eq!(read.version, env!("CARGO_PKG_VERSION"));
         assert_eq!(read.proxies, ["e:1"]);
         assert_eq!(read.change, None);
-        let home: Home = serde_json::from_slice(home(&situation(Role::Proxy)).body()).expect("is a home");
+        let home: Home = serde_json::from_slice(home(&node_status(Role::Proxy)).body()).expect("is a home");
         assert_eq!((home.node.as_str(), home.role.as_str()), ("a:1", "proxy"));
     }
 
     #[test]
     fn a_view_change_that_is_under_way_is_in_the_status() {
-        let changing = Situation {
+        let changing = NodeStatus {
             change: Some(ChangeProgress {
                 epoch: Epoch(5),
                 phase: Phase::Copy,
@@ -224,7 +220,7 @@ mod tests {
                 keys_to_go: 4,
                 since: Duration::from_millis(20),
             }),
-            ..situation(Role::Proxy)
+            ..node_status(Role::Proxy)
         };
         let reply = status(&changing);
         let body = std::str::from_utf8(reply.body()).expect("is text");

@@ -34,7 +34,7 @@ const SYNONYMS: [(&str, &[&str]); 8] = [
     ("limit", &["count", "max", "size", "page_size", "max_keys"]),
 ];
 
-/// What other stores take with a key, and what a client can do here instead.
+/// Parameters that other stores take with a key, and the advice for each.
 const NOT_OFFERED: [(&str, &[&str]); 4] = [
     (
         "writes are never conditional here; read the key, and hand the causal_payload of the answer to the write",

@@ -61,15 +61,15 @@ async fn act(node: &Arc<Node>, operation: Operation) -> Result<Response<Bytes>, 
         Operation::Put { key, value, payload } => keys::put(node, &key, value, &payload).await,
         Operation::Delete { key, payload } => keys::delete(node, &key, &payload).await,
         Operation::List { listing, payload } => list::list(node, &listing, &payload).await,
-        Operation::Several { operations, payload } => batch::several(node, operations, &payload).await,
+        Operation::Batch { operations, payload } => batch::batch(node, operations, &payload).await,
         Operation::PlainGet { key } => plain::get(node, &key).await,
         Operation::PlainSet { key, value } => plain::set(node, &key, value).await,
         Operation::UpdateView(request) => view::update(node, request).await,
-        Operation::Ask(question) => info::answer(question, &node.situation()),
-        Operation::Home => Ok(info::home(&node.situation())),
-        Operation::Status => Ok(info::status(&node.situation())),
+        Operation::Ask(question) => info::answer(question, &node.status()),
+        Operation::Home => Ok(info::home(&node.status())),
+        Operation::Status => Ok(info::status(&node.status())),
         Operation::Alive => Ok(health::alive()),
-        Operation::Ready { verbose } => health::ready(&node.situation(), verbose),
+        Operation::Ready { verbose } => health::ready(&node.status(), verbose),
         Operation::Options { allow } => Ok(options(allow)),
     }
 }
@@ -83,7 +83,7 @@ fn options(allow: &'static str) -> Response<Bytes> {
 
 /// Why a request never came to [`respond`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Unheard {
+pub enum Rejected {
     /// Too many are being answered already.
     Overloaded,
     /// The body is larger than any value's longest spelling.
@@ -97,15 +97,15 @@ pub enum Unheard {
 }
 
 /// The reply to a request that was not heard out.
-pub fn turn_away(reason: Unheard) -> Response<Bytes> {
+pub fn turn_away(reason: Rejected) -> Response<Bytes> {
     let error = match reason {
-        Unheard::Overloaded => ApiError::Refused(Refusal::Overloaded),
-        Unheard::BodyTooLarge { value_bytes_max } => ApiError::ValueTooLarge {
+        Rejected::Overloaded => ApiError::Refused(Refusal::Overloaded),
+        Rejected::BodyTooLarge { value_bytes_max } => ApiError::ValueTooLarge {
             bytes_max: value_bytes_max,
         },
-        Unheard::BodyTooSlow => ApiError::BodyTooSlow,
-        Unheard::BadHead(fault) => ApiError::BadHead(fault),
-        Unheard::BodyBroken => {
+        Rejected::BodyTooSlow => ApiError::BodyTooSlow,
+        Rejected::BadHead(fault) => ApiError::BadHead(fault),
+        Rejected::BodyBroken => {
             ApiError::BadRequest("the request's body is broken off or badly chunked".into())
         }
     };
@@ -115,12 +115,12 @@ pub fn turn_away(reason: Unheard) -> Response<Bytes> {
 #[cfg(test)]
 mod testing {
     use crate::names::{ClusterId, Epoch, Incarnation, NodeId};
-    use crate::node::{Role, Situation};
+    use crate::node::{NodeStatus, Role};
 
     /// A node of a cluster of five with K = 2.
-    pub(super) fn situation(role: Role) -> Situation {
+    pub(super) fn node_status(role: Role) -> NodeStatus {
         let nodes = |names: &[&str]| names.iter().map(|name| node(name)).collect();
-        Situation {
+        NodeStatus {
             node: node("a:1"),
             incarnation: Incarnation {
                 started_ms: 1000,

@@ -28,7 +28,7 @@ pub(super) enum Operation {
         listing: Listing,
         payload: String,
     },
-    Several {
+    Batch {
         operations: Vec<peer::Operation>,
         payload: String,
     },

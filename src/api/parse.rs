@@ -56,7 +56,7 @@ pub(super) fn parse(parts: &Parts, body: &Bytes, value_bytes_max: usize) -> Resu
             let parameters = in_query(parts)?;
             meant::only(&parameters, &["causal_payload"], ApiError::BadRequest)?;
             let (operations, payload) = batch::parse(&parameters, body, value_bytes_max)?;
-            Ok(Operation::Several { operations, payload })
+            Ok(Operation::Batch { operations, payload })
         }
         route => parse_question(route, parts, body),
     }

@@ -113,7 +113,7 @@ impl ApiError {
     }
 }
 
-/// What programs may want to know of a refused view change without reading its text.
+/// The details of a refused view change, for programs that do not read its text.
 fn with_view_facts(object: Object, refusal: &ViewRefusal) -> Object {
     let list = |object: Object, name, nodes: &[NodeId]| object.texts(name, nodes.iter().map(NodeId::as_str));
     match refusal {

@@ -43,7 +43,7 @@ impl Arguments {
     }
 }
 
-/// What can be asked for.
+/// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Run a node of a cluster

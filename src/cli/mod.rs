@@ -5,11 +5,11 @@
 //! piped; everything said to the person goes to standard error.
 
 pub mod arguments;
+pub mod batch;
 pub mod bench;
 pub mod health;
 pub mod keys;
 pub mod lab;
-pub mod many;
 pub mod settings;
 pub mod status;
 pub mod view;

@@ -17,7 +17,7 @@ const POLL: Duration = Duration::from_millis(200);
 /// Nodes that are named in the line, which should fit a terminal.
 const NAMED_MAX: usize = 2;
 
-/// What has been said so far.
+/// The lines that were written so far.
 #[derive(Debug)]
 pub(super) struct Progress {
     is_terminal: bool,
@@ -55,7 +55,7 @@ impl Progress {
         }
     }
 
-    /// What to write now, if there is anything new.
+    /// The next line, if there is anything new.
     fn text(&mut self, change: &Change) -> Option<String> {
         let sentence = sentence(change);
         if self.is_terminal {

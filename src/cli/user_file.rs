@@ -31,7 +31,7 @@ pub(super) struct UserFile {
 
 #[derive(Debug)]
 enum To {
-    /// What takes the target's place.
+    /// The file that takes the target's place.
     Replacement(NamedTempFile),
     /// The target itself; cut behind what was written if it is a regular file.
     Itself { file: File, is_regular: bool },

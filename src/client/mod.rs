@@ -1,10 +1,10 @@
-//! What callers of a cluster hold: typed requests, and a [`Session`] that carries what they depend on.
+//! The client of a cluster: typed requests, and a [`Session`] that carries what its user depends on.
 //!
 //! Any node takes any request, so a client has a list of nodes and stays with the one that answers.
 //! A read that got no answer is asked of the next node; a write only if it cannot have left this
 //! machine, because otherwise it may be stored already and would be stored twice.
 
-mod many;
+mod batch;
 mod reply;
 mod session;
 mod status;
@@ -17,7 +17,7 @@ use bytes::Bytes;
 use http::{Method, Request, StatusCode, header};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-pub use many::{OperationDone, Page, PageAsked};
+pub use batch::{OperationDone, Page, PageAsked};
 pub use reply::{Found, Reply, Written};
 pub use session::{PAYLOAD_CHARS_MAX, Session, SessionError};
 pub use view::{ViewChange, ViewChangeKind, ViewChanged};

@@ -351,7 +351,7 @@ async fn values_for_which_an_answer_had_no_room_are_asked_for_again() {
     let mut session = Session::default();
     let operations = [get_of("a"), get_of("b"), get_of("c")];
     let done = tokio::select! {
-        done = client.several(&operations, &mut session) => done,
+        done = client.batch(&operations, &mut session) => done,
         () = node.play() => unreachable!("plays on"),
     };
     let (outcomes, reply) = done.expect("is answered");

@@ -1,4 +1,4 @@
-//! What peers ask of this node: the other end of every call in `peers`.
+//! Answers the questions of peers: the other end of every call in `peers`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -190,13 +190,13 @@ impl Node {
                 let taken = self.take_forwarded(&key, value, &payload);
                 return self.once(id, taken).await;
             }
-            Question::Several {
+            Question::Batch {
                 id,
                 operations,
                 payload,
                 room,
             } => {
-                let taken = self.take_forwarded_several(operations, payload, room);
+                let taken = self.take_forwarded_batch(operations, payload, room);
                 return self.once(id, taken).await;
             }
             Question::List {
@@ -269,16 +269,14 @@ impl Node {
         }
     }
 
-    async fn take_forwarded_several(
+    async fn take_forwarded_batch(
         &self,
         operations: Vec<Operation>,
         payload: Payload,
         room: u32,
     ) -> Option<Answer> {
         let room = usize::try_from(room).unwrap_or(usize::MAX);
-        let done = self
-            .several_here(&operations, &payload, room, Instant::now())
-            .await;
+        let done = self.batch_here(&operations, &payload, room, Instant::now()).await;
         match done {
             Ok(outcomes) => Some(Answer::Done(outcomes)),
             Err(not_taken) => not_taken_answer(not_taken),

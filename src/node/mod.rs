@@ -59,7 +59,7 @@ pub use self::requests::list::{Listed, PAGE_KEYS_MAX};
 pub use self::requests::room::{ANSWER_BYTES_MAX, Room};
 pub use self::runtime::tasks::{Spawner, Tasks};
 pub use self::runtime::world::{Machine, World};
-pub use self::status::{Role, Situation};
+pub use self::status::{NodeStatus, Role};
 pub use self::time::clock_difference;
 pub use self::view_change::view_request::{
     ChangeProgress, Changed, Preview, RequestKind, ViewOutcome, ViewRefusal, ViewRequest,

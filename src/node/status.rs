@@ -13,7 +13,7 @@ use crate::node::view_change::view_request::ChangeProgress;
 use crate::protocol::placement::View;
 use crate::protocol::replication::Facts;
 
-/// What part a node plays.
+/// The part that a node plays.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
     Replica(PartitionId),
@@ -24,7 +24,7 @@ pub enum Role {
 
 /// What a node knows of itself and its cluster; before the first view, as `VIEW` would have it.
 #[derive(Debug, Clone)]
-pub struct Situation {
+pub struct NodeStatus {
     pub node: NodeId,
     pub incarnation: Incarnation,
     pub role: Role,
@@ -67,7 +67,7 @@ pub struct Situation {
     pub change: Option<ChangeProgress>,
 }
 
-impl Situation {
+impl NodeStatus {
     /// Why keys are not served.
     pub fn why_not(&self) -> Option<String> {
         self.waiting_for.as_ref().map(Refusal::to_string)
@@ -86,7 +86,7 @@ impl Situation {
 
 impl Node {
     /// What this node knows of itself and its cluster; before the first view, as `VIEW` would have it.
-    pub fn situation(&self) -> Situation {
+    pub fn status(&self) -> NodeStatus {
         let facts = self.me.facts();
         let view = facts.routing().cloned().or_else(|| self.view_to_be());
         let is_known = facts.routing().is_some();
@@ -101,7 +101,7 @@ impl Node {
         away.retain(|node| *node != self.me.node && view.as_ref().is_some_and(|view| lists_both(view, node)));
         let (doubt, clocks_apart) = self.me.disagreement();
         let out_of_reach = facts.view().map_or_else(Vec::new, |view| self.out_of_reach(view));
-        Situation {
+        NodeStatus {
             node: self.me.node.clone(),
             incarnation: self.me.member().incarnation,
             role: self.role(view.as_deref()),

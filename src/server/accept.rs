@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Host;
 use super::bounds::Bounds;
-use super::connection::Visit;
+use super::connection::Connection;
 
 /// When no connection can be accepted, mostly because the process is out of file descriptors, trying
 /// again at once would only burn the CPU that could close some.
@@ -34,8 +34,8 @@ pub async fn accept<H: Host>(
             Some(ended) = connections.join_next() => resume_panic(ended),
             accepted = listener.accept(), if connections.len() < bounds.connections_max => match accepted {
                 Ok((socket, _)) => {
-                    let visit = Visit::new(Arc::clone(&host), Arc::clone(&bounds));
-                    connections.spawn(visit.serve(prepared(socket), stop.clone()));
+                    let connection = Connection::new(Arc::clone(&host), Arc::clone(&bounds));
+                    connections.spawn(connection.serve(prepared(socket), stop.clone()));
                 }
                 Err(error) => {
                     tracing::warn!(%error, "a connection could not be accepted");

@@ -16,7 +16,7 @@ const HEAD_BYTES_MAX: usize = 64 * 1024;
 /// most are, do not count: the kernel has them already.
 const BODIES_BYTES_MAX: usize = 256 * 1024 * 1024;
 
-/// What clients may use, all listeners together unless it says otherwise.
+/// The resources that clients may use, all listeners together unless it says otherwise.
 #[derive(Debug)]
 pub struct Bounds {
     /// The largest value, in bytes; a body is read up to its longest spelling.

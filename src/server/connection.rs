@@ -32,7 +32,7 @@ use super::Host;
 use super::bounds::{BodyRoom, Bounds};
 use super::pieces::{Pieces, Sending};
 use super::refusal::{Guard, Socket};
-use crate::api::{Unheard, refuse_unoffered, turn_away};
+use crate::api::{Rejected, refuse_unoffered, turn_away};
 use crate::net::stream::{PEER_PATH, PEER_PROTOCOL, PEER_PROTOCOLS, PEER_VERSION, VERSION, carry};
 
 /// The longest spelling of a byte: a JSON escape, such as `\u0000`.
@@ -48,7 +48,7 @@ const DISCARD_DEADLINE: Duration = Duration::from_secs(2);
 
 /// What one connection's requests share.
 #[derive(Debug)]
-pub(super) struct Visit<H> {
+pub(super) struct Connection<H> {
     host: Arc<H>,
     bounds: Arc<Bounds>,
     requests: AtomicU64,
@@ -58,7 +58,7 @@ pub(super) struct Visit<H> {
     guard: Guard,
 }
 
-impl<H: Host> Visit<H> {
+impl<H: Host> Connection<H> {
     pub(super) fn new(host: Arc<H>, bounds: Arc<Bounds>) -> Arc<Self> {
         Arc::new(Self {
             host,
@@ -73,8 +73,8 @@ impl<H: Host> Visit<H> {
 
     /// Serves the connection until either side ends it.
     pub(super) async fn serve(self: Arc<Self>, socket: TcpStream, stop: CancellationToken) {
-        let visit = Arc::clone(&self);
-        let service = service_fn(move |request| Arc::clone(&visit).answer(request));
+        let asked = Arc::clone(&self);
+        let service = service_fn(move |request| Arc::clone(&asked).answer(request));
         let connection = http1::Builder::new()
             // A client may close its sending side and still wait for the answer.
             .half_close(true)
@@ -140,7 +140,7 @@ impl<H: Host> Visit<H> {
 
     async fn respond(&self, request: Request<Incoming>) -> Response<Bytes> {
         let Some(_admission) = self.bounds.admit() else {
-            return turn_away(Unheard::Overloaded);
+            return turn_away(Rejected::Overloaded);
         };
         let (parts, body) = request.into_parts();
         let waits_for_continue = parts.headers.contains_key(EXPECT);
@@ -171,7 +171,7 @@ impl<H: Host> Visit<H> {
             .expect("every connection is made of this");
         let (pipe, carrier) = carry(parts.io.into_inner().into_inner(), parts.read_buf);
         self.bounds.carriers.spawn(carrier);
-        self.host.meet(pipe);
+        self.host.accept_peer(pipe);
     }
 }
 
@@ -212,7 +212,7 @@ async fn read_body(
     waits_for_continue: bool,
     bounds: &Bounds,
     room: &mut BodyRoom,
-) -> Result<Bytes, Unheard> {
+) -> Result<Bytes, Rejected> {
     if body.is_end_stream() {
         return Ok(Bytes::new());
     }
@@ -225,18 +225,18 @@ async fn read_body(
     let collected = collect(body, announced_bytes, bytes_max, room);
     match tokio::time::timeout(bounds.body_deadline, collected).await {
         Ok(Ok(bytes)) => Ok(bytes),
-        Ok(Err(Interrupted::Broken)) => Err(Unheard::BodyBroken),
+        Ok(Err(Interrupted::Broken)) => Err(Rejected::BodyBroken),
         Ok(Err(Interrupted::TooLarge(rest))) => {
             let _ = tokio::time::timeout(DISCARD_DEADLINE, discard(rest)).await;
             Err(too_large(bounds))
         }
-        Ok(Err(Interrupted::NoRoom)) => Err(Unheard::Overloaded),
-        Err(_) => Err(Unheard::BodyTooSlow),
+        Ok(Err(Interrupted::NoRoom)) => Err(Rejected::Overloaded),
+        Err(_) => Err(Rejected::BodyTooSlow),
     }
 }
 
-fn too_large(bounds: &Bounds) -> Unheard {
-    Unheard::BodyTooLarge {
+fn too_large(bounds: &Bounds) -> Rejected {
+    Rejected::BodyTooLarge {
         value_bytes_max: bounds.value_bytes_max,
     }
 }

@@ -34,7 +34,7 @@ pub trait Host: Send + Sync + 'static {
     fn respond(&self, request: Request<Bytes>) -> impl Future<Output = Response<Bytes>> + Send;
 
     /// A peer has opened a stream to this node.
-    fn meet(&self, pipe: Pipe);
+    fn accept_peer(&self, pipe: Pipe);
 
     /// Resolves if the host has come to an end by itself, and the process should.
     fn ended(&self) -> impl Future<Output = ()> + Send {

@@ -21,7 +21,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::pieces::PIECE_BYTES;
-use crate::api::{HeadFault, Unheard, turn_away};
+use crate::api::{HeadFault, Rejected, turn_away};
 
 /// How every head begins.
 const HEAD_BEGIN: &[u8] = b"HTTP/1.1 ";
@@ -115,7 +115,7 @@ fn refusal(bytes: &[u8]) -> Option<(usize, HeadFault)> {
 
 /// The same refusal as the other errors are told.
 fn whole(fault: HeadFault) -> Bytes {
-    let reply: Response<Bytes> = turn_away(Unheard::BadHead(fault));
+    let reply: Response<Bytes> = turn_away(Rejected::BadHead(fault));
     let status = reply.status();
     let head = format!(
         "HTTP/1.1 {} {}\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",

@@ -109,18 +109,18 @@ where
     let desks: Vec<Desk> = listeners.into_iter().map(Desk::new).collect::<Result<_, _>>()?;
     let carriers = plan.bounds.carriers.clone();
     let host = runtime.block_on(async { start(HttpDialer::new(carriers)).await });
-    let hall = Arc::new(Hall::new(
+    let workers = Arc::new(Workers::new(
         host.map_err(RunError::Start)?,
         plan.bounds,
         plan.threads,
     ));
     ending.allow(END_LIMIT);
-    let others = desks.into_iter().map(|desk| hall.open(desk));
+    let others = desks.into_iter().map(|desk| workers.open(desk));
     let others: Vec<_> = others.collect::<Result<_, _>>()?;
     tracing::info!(%address, threads = plan.threads, "listening");
     runtime.block_on(async {
-        tokio::join!(hall.serve(own), hall.stop_on(ending));
-        hall.close().await;
+        tokio::join!(workers.serve(own), workers.stop_on(ending));
+        workers.close().await;
     });
     others.into_iter().for_each(join);
     Ok(())
@@ -162,7 +162,7 @@ fn registered<E>(listener: std::net::TcpListener, runtime: &Runtime) -> Result<T
 }
 
 /// What the threads share.
-struct Hall<H> {
+struct Workers<H> {
     host: Arc<H>,
     bounds: Arc<Bounds>,
     /// Accept no more.
@@ -173,7 +173,7 @@ struct Hall<H> {
     gone: CancellationToken,
 }
 
-impl<H: Host> Hall<H> {
+impl<H: Host> Workers<H> {
     fn new(host: Arc<H>, bounds: Bounds, threads: usize) -> Self {
         Self {
             host,
@@ -186,12 +186,12 @@ impl<H: Host> Hall<H> {
 
     /// Serves on a thread of its own.
     fn open<E>(self: &Arc<Self>, desk: Desk) -> Result<JoinHandle<()>, RunError<E>> {
-        let hall = Arc::clone(self);
+        let workers = Arc::clone(self);
         let Desk { runtime, listener } = desk;
         let thread = thread::Builder::new().name("http".into()).spawn(move || {
             runtime.block_on(async {
-                hall.serve(listener).await;
-                hall.gone.cancelled().await;
+                workers.serve(listener).await;
+                workers.gone.cancelled().await;
             });
             runtime.shutdown_background();
         });

@@ -75,7 +75,7 @@ impl Host for Served {
         api::respond(&self.node, request).await
     }
 
-    fn meet(&self, pipe: Pipe) {
+    fn accept_peer(&self, pipe: Pipe) {
         self.node.serve_peer(pipe);
     }
 

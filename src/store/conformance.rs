@@ -204,7 +204,7 @@ fn notes(notes: impl IntoIterator<Item = (String, Option<Vec<u8>>)>) -> Batch {
     }
 }
 
-/// What must be stored after a batch: the contract, as plainly as it can be written down.
+/// The contents that a store must have after a batch: the contract, as plainly as it can be written down.
 pub fn apply(mut stored: Recovered, batch: &Batch) -> Recovered {
     for key in &batch.forgotten {
         stored.records.retain(|record| record.key() != key.as_str());

@@ -115,7 +115,7 @@ pub fn acceptors_note(acceptors: &Acceptors) -> Note {
     note(ACCEPTORS, acceptors)
 }
 
-/// What stored records claimed; apart from the rest, because it changes with writes.
+/// The claims of stored records; apart from the rest, because they change with writes.
 pub fn claims_note(facts: &Facts) -> Note {
     note(CLAIMS, &facts.claimed)
 }

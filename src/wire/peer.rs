@@ -1,4 +1,4 @@
-//! What nodes say to each other: a greeting, then frames that ask and answer.
+//! The messages between nodes: a greeting, then frames that ask and answer.
 //!
 //! Postcard behind a version byte. Every frame carries the sender's hybrid clock, which raises the
 //! receiver's, and its active epoch, so that whoever is behind notices on the next word. Wall clocks travel
@@ -157,7 +157,7 @@ pub enum Question {
         known: Option<Known>,
     },
     /// Operations on keys of one partition, to be carried out in order and stored at once.
-    Several {
+    Batch {
         id: u128,
         operations: Vec<Operation>,
         payload: Payload,
@@ -281,7 +281,7 @@ pub enum Answer {
         by: Member,
         start: Start,
         known: Known,
-        /// What earlier lives of the sender left behind.
+        /// The leftovers of the sender's earlier lives.
         left: Vec<LeftBehind>,
     },
     Gossip(Box<Gossip>),

@@ -47,7 +47,7 @@ pub struct KeyPage {
     /// With `keys_only=true`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keys: Option<Vec<String>>,
-    /// What to hand in as `after` for the next page; null after the last.
+    /// The cursor to hand in as `after` for the next page; null after the last.
     pub next: Option<String>,
     pub causal_payload: String,
 }

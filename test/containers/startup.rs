@@ -2,7 +2,7 @@
 
 use crate::cluster::Cluster;
 use crate::docker::run_to_end;
-use crate::patience::{HEALED, PATIENT, PROMPT, eventually, let_pass};
+use crate::patience::{HEALED, PROMPT, eventually, let_pass};
 use crate::plan::Plan;
 use crate::support::request::Request;
 

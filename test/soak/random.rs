@@ -25,7 +25,7 @@ struct Ran {
     ran: Attempt,
     /// Whether clients that carry no payload saw what they must, in a run of their own.
     plain_is_clean: bool,
-    /// What to say, if it failed.
+    /// The report, if it failed.
     told: Option<String>,
 }
 
@@ -78,7 +78,7 @@ fn run_seed(seed: u64) -> Ran {
     }
 }
 
-/// What to say of the seed's run of clients that carry no payload, if it failed.
+/// The report about the run of clients without payloads, if it failed.
 fn run_plain(seed: u64) -> Option<String> {
     let setting = PlainSetting::of_seed(seed);
     let plan = setting.plan();

@@ -49,7 +49,7 @@ impl Waited {
         *most_us = took_us.max(*most_us);
     }
 
-    /// What so many of a hundred waits did not exceed, in milliseconds.
+    /// The time that so many of a hundred waits did not exceed, in milliseconds.
     fn percentile_ms(&self, percent: u64) -> f64 {
         let wanted = (self.counts.values().sum::<u64>() * percent).div_ceil(100);
         let mut passed = 0;

@@ -47,11 +47,11 @@
 //!
 //! * P10. The decider stages first. So one that does not know a transaction has aborted it or will never
 //!   commit it, and aborts need no record. That it was committed is remembered until all have applied it.
-//! * P11. Who is asked for a held key asks the decider first. Committed: it applies, and answers with
+//! * P11. A server that is asked for a held key asks the decider first. Committed: it applies, and answers with
 //!   the new value. Undecided: the old value was still right when the decider was asked, which was after
-//!   the read began. Nobody waits for a proxy that is gone: after 0.6 seconds who wants the keys aborts for it.
+//!   the read began. Nobody waits for a proxy that is gone: after 0.6 seconds a server that needs the keys aborts for it.
 //! * P12. Two answers may lie on both sides of a commit point. Each names the transactions that it shows,
-//!   and the proxy asks again who should have shown one and did not (`proxy::told`).
+//!   and the proxy asks a server again that should have shown one and did not (`proxy::told`).
 //! * P13. No transaction lives through a change of the list: a server decides against what is undecided
 //!   before it follows the next version.
 //! * P14. The same order of staging everywhere keeps two sets from waiting for each other.

@@ -69,7 +69,7 @@ impl Host for DataHost {
     }
 
     // The node is a cluster of itself alone; nobody has a stream to open.
-    fn meet(&self, pipe: Pipe) {
+    fn accept_peer(&self, pipe: Pipe) {
         drop(pipe);
     }
 
@@ -90,7 +90,7 @@ impl Host for ProxyHost {
         self.proxy.respond(request).await
     }
 
-    fn meet(&self, pipe: Pipe) {
+    fn accept_peer(&self, pipe: Pipe) {
         drop(pipe);
     }
 

@@ -41,7 +41,7 @@ impl Host for Master {
     }
 
     /// Nobody has peers here; dropping the pipe ends it.
-    fn meet(&self, _pipe: Pipe) {}
+    fn accept_peer(&self, _pipe: Pipe) {}
 
     async fn stop(&self) {
         Self::stop(self);
@@ -54,7 +54,7 @@ impl Host for Svr {
     }
 
     /// Nobody has peers here; dropping the pipe ends it.
-    fn meet(&self, _pipe: Pipe) {}
+    fn accept_peer(&self, _pipe: Pipe) {}
 
     async fn stop(&self) {
         Self::stop(self);

@@ -54,7 +54,7 @@ impl Host for Served {
         requests::respond(&self.sharder, request).await
     }
 
-    fn meet(&self, pipe: Pipe) {
+    fn accept_peer(&self, pipe: Pipe) {
         // A sharder has no peers; whoever asks for a stream sees it end.
         drop(pipe);
     }

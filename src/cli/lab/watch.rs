@@ -10,7 +10,7 @@ pub(super) enum Condition {
     Ended(String),
 }
 
-/// What to say about a node whose condition was `before` and is `now`.
+/// The line about a node whose condition was `before` and is `now`.
 pub(super) fn news(node: &str, before: &Condition, now: &Condition, command: &str) -> Option<String> {
     if before == now {
         return None;

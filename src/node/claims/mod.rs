@@ -119,14 +119,14 @@ impl Claims {
     }
 }
 
-/// What members have to be asked.
+/// The claims about which members have to be asked.
 #[derive(Debug, Default)]
 pub(crate) struct Doubts {
     pub entries: VersionVector,
     pub epochs: BTreeSet<Epoch>,
 }
 
-/// What members answered.
+/// The answers of the members.
 #[derive(Debug, Default)]
 pub(crate) struct Told {
     pub exist: VersionVector,

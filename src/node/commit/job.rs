@@ -72,7 +72,7 @@ pub(crate) struct WriteJob {
 
 /// Operations of one client on keys that this member owns, stored in one batch or not at all.
 #[derive(Debug)]
-pub(crate) struct SeveralJob {
+pub(crate) struct OperationsJob {
     pub operations: Vec<Operation>,
     pub payload: Payload,
     /// Every entry of the payload is known to exist.
@@ -82,12 +82,12 @@ pub(crate) struct SeveralJob {
     /// What was known stable when they came.
     pub known_stable: Arc<VersionVector>,
     pub arrived: Instant,
-    pub reply: Reply<SeveralStored>,
+    pub reply: Reply<OperationsStored>,
 }
 
 /// They are stored here.
 #[derive(Debug)]
-pub(crate) struct SeveralStored {
+pub(crate) struct OperationsStored {
     pub outcomes: Vec<Outcome>,
     /// Comes when the siblings have the last write among them, or do not answer in time.
     pub settled: Option<oneshot::Receiver<Result<Stored, NotStored>>>,
@@ -135,7 +135,7 @@ pub(crate) struct Cleared {
 #[derive(Debug)]
 pub(crate) enum Job {
     Write(WriteJob),
-    Several(SeveralJob),
+    Operations(OperationsJob),
     Push(PushJob),
     /// Answers an exchange from what is published.
     Give {
@@ -256,7 +256,7 @@ impl Job {
     pub(crate) fn refuse(self, reason: NotStored) {
         match self {
             Self::Write(job) => drop(job.reply.send(Err(reason))),
-            Self::Several(job) => drop(job.reply.send(Err(reason))),
+            Self::Operations(job) => drop(job.reply.send(Err(reason))),
             _ => {}
         }
     }
@@ -301,7 +301,7 @@ pub(crate) enum After {
     Nothing,
     Written(Reply<Stored>, Stored),
     /// The last write among them, if there is one.
-    Several(Reply<SeveralStored>, Vec<Outcome>, Option<Stored>),
+    Operations(Reply<OperationsStored>, Vec<Outcome>, Option<Stored>),
     Answered(oneshot::Sender<Answer>, Answer),
     Done(Reply<()>, Result<(), NotStored>),
     Voted(oneshot::Sender<Vote>, Vote),
@@ -314,7 +314,7 @@ impl After {
         match self {
             Self::Nothing => {}
             Self::Written(reply, _) => drop(reply.send(Err(reason.clone()))),
-            Self::Several(reply, ..) => drop(reply.send(Err(reason.clone()))),
+            Self::Operations(reply, ..) => drop(reply.send(Err(reason.clone()))),
             Self::Answered(reply, _) => drop(reply.send(Answer::NotTaken)),
             Self::Done(reply, _) => drop(reply.send(Err(reason.clone()))),
             Self::Voted(reply, _) => drop(reply.send(Vote::NotVoting)),

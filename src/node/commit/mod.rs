@@ -24,7 +24,7 @@ use tokio::time::{Instant, sleep};
 use crate::names::{Epoch, MemberId, SLOTS};
 use crate::node::Node;
 use crate::node::commit::draft::{Decision, Draft};
-use crate::node::commit::job::{After, Job, NotStored, PushJob, SeveralStored, batches};
+use crate::node::commit::job::{After, Job, NotStored, OperationsStored, PushJob, batches};
 use crate::node::commit::pace::rest_after;
 use crate::node::limits::{HELD_LIMIT, LATE_PUSH_LIMIT, PARKED_LIMIT, PUSH_LIMIT, WRITE_LIMIT};
 use crate::planted::{self, Fault};
@@ -34,8 +34,8 @@ use crate::store::{Batch, Engine, StoreError};
 use crate::wire::notes::Acceptors;
 use crate::wire::peer::Answer;
 
-/// Jobs that may wait: enough to fill a batch while the one before is being synced. Who finds it full
-/// waits.
+/// Jobs that may wait: enough to fill a batch while the one before is being synced. A sender that
+/// finds the queue full waits.
 pub(crate) const QUEUE_JOBS: usize = 1024;
 
 /// Jobs in one batch at the most, so that a burst does not make the first of it wait for the last.
@@ -368,13 +368,13 @@ impl Committer {
         for after in afters {
             match after {
                 After::Written(reply, stored) => writers.push((stored.dot.number, (reply, stored))),
-                After::Several(reply, outcomes, last) => {
+                After::Operations(reply, outcomes, last) => {
                     let settled = last.map(|stored| {
                         let (settled, waiting) = oneshot::channel();
                         writers.push((stored.dot.number, (settled, stored)));
                         waiting
                     });
-                    let _ = reply.send(Ok(SeveralStored { outcomes, settled }));
+                    let _ = reply.send(Ok(OperationsStored { outcomes, settled }));
                 }
                 other => others.push(other),
             }
@@ -386,7 +386,7 @@ impl Committer {
         }
         for other in others {
             match other {
-                After::Nothing | After::Written(..) | After::Several(..) => {}
+                After::Nothing | After::Written(..) | After::Operations(..) => {}
                 After::Answered(reply, answer) => drop(reply.send(answer)),
                 After::Done(reply, done) => drop(reply.send(done)),
                 After::Voted(reply, vote) => drop(reply.send(vote)),
@@ -414,7 +414,7 @@ fn waits_until(job: &Job) -> Option<Instant> {
     match job {
         Job::Push(push) => Some(push.arrived + PARKED_LIMIT),
         Job::Write(write) => Some(write.arrived + HELD_LIMIT),
-        Job::Several(several) => Some(several.arrived + HELD_LIMIT),
+        Job::Operations(job) => Some(job.arrived + HELD_LIMIT),
         _ => None,
     }
 }

@@ -21,7 +21,7 @@ const SLOW: Duration = Duration::from_millis(40);
 /// Background work comes to an end however slow the disk is.
 const REST_MAX: Duration = Duration::from_secs(2);
 
-/// What background work may do at the moment.
+/// How much background work may do at the moment.
 #[derive(Debug)]
 pub(crate) struct Pace(AtomicUsize);
 

@@ -16,11 +16,11 @@ use crate::protocol::replication::{Progress, Step};
 
 type Waiter = (Reply<Stored>, Stored);
 
-/// What siblings have acknowledged.
+/// The numbers that siblings have acknowledged.
 #[derive(Debug)]
 pub(crate) struct Acks {
     state: Mutex<State>,
-    /// What readers judge by; replaced whole.
+    /// The stable numbers, by which readers judge; replaced whole.
     stable: ArcSwap<VersionVector>,
     /// Something became stable.
     pub(crate) moved: Notify,

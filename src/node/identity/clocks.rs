@@ -86,7 +86,7 @@ impl Me {
         !is_below(honest_ms)
     }
 
-    /// What peers are shown of this node's time.
+    /// The times that this node tells its peers.
     pub(crate) fn shown(&self) -> Shown {
         Shown {
             wall_ms: self.wall_ms(),
@@ -107,7 +107,7 @@ impl Me {
         facts.newest().is_none_or(|view| view.lists(peer))
     }
 
-    /// What can be said about the true time: for what is decided by age.
+    /// The bounds of the true time, for decisions about age.
     pub(crate) fn time(&self) -> Time {
         self.walls.lock().time(self.reading())
     }

@@ -70,7 +70,7 @@ impl PeerMarks {
         self.0.lock().changed = true;
     }
 
-    /// What differs from what was stored, once.
+    /// The marks that differ from those on disk; each is given once.
     pub(crate) fn take_changed(&self) -> Option<Marks> {
         let mut state = self.0.lock();
         std::mem::take(&mut state.changed).then(|| state.marks.clone())

@@ -167,7 +167,7 @@ impl Me {
         self.newer.lock().take()
     }
 
-    /// What rings when `peer` answers again, or when somebody misses what it has.
+    /// The bell that rings when `peer` answers again, or when a reader misses writes that the peer has.
     pub(crate) fn bell(&self, peer: &NodeId) -> Arc<Notify> {
         Arc::clone(self.returns.lock().entry(peer.clone()).or_default())
     }

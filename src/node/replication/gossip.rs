@@ -166,7 +166,7 @@ impl Node {
     }
 
     /// Asks nodes with which nobody exchanges anything in the name of some life, one after the other, for as long as
-    /// the epoch lasts. Who is behind learns it from the epoch of the frame. Nodes that were removed, or that a lost
+    /// the epoch lasts. A node that is behind learns it from the epoch of the frame. Nodes that were removed, or that a lost
     /// line had added, may serve on another line, with nobody there whom both lines list. Nodes that the view lists
     /// and that were never up may have been started without `VIEW`, and wait for somebody to come by. And a node that
     /// answers in a later life, with nothing left of an earlier one, has handed over what that kept, or has lost it.

@@ -20,8 +20,8 @@ use tokio::time::{Instant, timeout, timeout_at};
 use crate::names::PartitionId;
 use crate::node::Node;
 use crate::node::claims::vouch::Vetted;
-use crate::node::commit::draft::several::may_do;
-use crate::node::commit::job::{Job, NotStored, SeveralJob};
+use crate::node::commit::draft::operations::may_do;
+use crate::node::commit::job::{Job, NotStored, OperationsJob};
 use crate::node::limits::{PATIENCE, STORE_LIMIT};
 use crate::node::outcome::{Done, Found, NotTaken, Refusal, Written};
 use crate::node::requests::forward::Forwarded;
@@ -30,7 +30,7 @@ use crate::protocol::causality::Payload;
 use crate::protocol::replication::{NotHere, trimmed};
 use crate::wire::peer::{Answer, Operation, Outcome, Question};
 
-/// What even a slow disk stores, when a great many come at once.
+/// The writes that even a slow disk stores in time when a great many batches come at once.
 const OPERATIONS_A_SECOND: f64 = 5000.0;
 
 /// What became of each operation, in order, and what the client depends on after all of them.
@@ -51,7 +51,7 @@ enum Undone {
 
 impl Node {
     /// Carries out operations on any keys for a client that depends on `payload`.
-    pub async fn several(&self, operations: Vec<Operation>, payload: Payload) -> AllDone {
+    pub async fn batch(&self, operations: Vec<Operation>, payload: Payload) -> AllDone {
         self.proven().await;
         let (mut payload, mut budget) = (payload, Budget::new(self.room()));
         let mut results: Vec<Option<Result<Done, Refusal>>> = operations.iter().map(|_| None).collect();
@@ -98,7 +98,7 @@ impl Node {
         if only_reads && self.owns(operations[0].key()) {
             return Ok(self.reads(operations, payload.clone(), budget, wait).await);
         }
-        let together = self.several_of_partition(operations, payload, budget.left(), began);
+        let together = self.batch_of_partition(operations, payload, budget.left(), began);
         let outcomes = match together.await {
             // Several owners may be able to read one by one what one of them cannot read in one go.
             Err(Undone::Refused(refusal)) if only_reads && !refusal.is_of_all_owners() => {
@@ -148,7 +148,7 @@ impl Node {
         results
     }
 
-    async fn several_of_partition(
+    async fn batch_of_partition(
         &self,
         operations: &[Operation],
         payload: &Payload,
@@ -164,7 +164,7 @@ impl Node {
             .payload;
         self.vet_epoch(payload).await.map_err(Undone::Refused)?;
         loop {
-            let done_here = self.several_here_patiently(operations, payload, room, began);
+            let done_here = self.batch_here_patiently(operations, payload, room, began);
             let is_behind = match done_here.await {
                 Ok(outcomes) => return Ok(outcomes),
                 Err(NotTaken::Refused(refusal)) => return Err(Undone::Refused(refusal)),
@@ -177,7 +177,7 @@ impl Node {
                 }
             };
             let awaited = self.rooms.await_one();
-            let question = |id| Question::Several {
+            let question = |id| Question::Batch {
                 id,
                 operations: operations.to_vec(),
                 payload: payload.clone(),
@@ -207,7 +207,7 @@ impl Node {
     }
 
     /// The same by this replica, which first fetches what it lacks for a moment.
-    async fn several_here_patiently(
+    async fn batch_here_patiently(
         &self,
         operations: &[Operation],
         payload: &Payload,
@@ -219,7 +219,7 @@ impl Node {
             let published = self.me.published.count();
             let not_here = match may_do(&self.me.facts(), &self.acks.stable(), operations, payload) {
                 Ok(()) | Err(NotHere::NotOwner | NotHere::Sealed) => {
-                    match self.several_here(operations, payload, room, began).await {
+                    match self.batch_here(operations, payload, room, began).await {
                         // What an earlier operation shows may depend on what is not here. Not tried again for
                         // news: the attempt itself has the committer publish.
                         Err(NotTaken::NotHere(missing @ NotHere::Missing(_))) => {
@@ -241,7 +241,7 @@ impl Node {
 
     /// Carries out operations on keys that are all owned here, and waits for the siblings as any write
     /// does.
-    pub(crate) async fn several_here(
+    pub(crate) async fn batch_here(
         &self,
         operations: &[Operation],
         payload: &Payload,
@@ -257,7 +257,7 @@ impl Node {
         let known_stable = self.acks.stable();
         let Vetted { payload, vouched, .. } = self.vetted_for_storing(payload).await?;
         let (reply, stored) = oneshot::channel();
-        let job = SeveralJob {
+        let job = OperationsJob {
             operations: operations.to_vec(),
             payload,
             vouched,
@@ -267,13 +267,13 @@ impl Node {
             reply,
         };
         let all_stored = async {
-            self.commit.enqueue(Job::Several(job)).await;
-            let several = stored.await.unwrap_or(Err(NotStored::Stopped))?;
-            let replicas = match several.settled {
+            self.commit.enqueue(Job::Operations(job)).await;
+            let stored = stored.await.unwrap_or(Err(NotStored::Stopped))?;
+            let replicas = match stored.settled {
                 Some(settled) => settled.await.unwrap_or(Err(NotStored::Stopped))?.replicas,
                 None => 0,
             };
-            Ok((several.outcomes, replicas))
+            Ok((stored.outcomes, replicas))
         };
         match timeout(store_limit(operations.len()), all_stored).await {
             Ok(Ok((outcomes, replicas))) => Ok(self.settled(outcomes, replicas)),

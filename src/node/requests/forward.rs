@@ -153,7 +153,7 @@ impl Node {
         owners.any(|owner| self.peers.is_on_its_way(&owner))
     }
 
-    /// What to tell a client whose request nobody took.
+    /// The refusal for a client whose request no node took.
     pub(crate) fn refusal(&self, key: &Key, declined: &[Declined]) -> Refusal {
         let partition = self.partition_of(key);
         let storage = declined.iter().find_map(|reason| match reason {

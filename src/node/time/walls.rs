@@ -59,7 +59,7 @@ pub(crate) enum Doubt {
     Outvoted { ahead_ms: i64 },
 }
 
-/// What can be said about the true time.
+/// The bounds of the true time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Time {
     /// It is not before this. Whatever is forgotten is old by this.
@@ -240,7 +240,7 @@ impl Walls {
             .collect()
     }
 
-    /// What can be said about the true time at a reading that was judged.
+    /// The bounds of the true time at a reading that was judged.
     pub(crate) fn time(&self, reading: Reading) -> Time {
         let mut candidates = vec![reading.offset(), self.likely()];
         candidates.extend(self.earlier.iter().map(|(offset, _)| offset));

@@ -13,7 +13,7 @@ use crate::protocol::view_change::Electorate;
 use crate::wire::peer::{Answer, Question};
 
 impl Node {
-    /// What earlier lives of this node left behind, as others are told.
+    /// The leftovers of this node's earlier lives, as others are told of them.
     pub(crate) fn left_behind(&self) -> Vec<LeftBehind> {
         let facts = self.me.facts();
         facts

@@ -105,7 +105,7 @@ impl Node {
         offered
     }
 
-    /// The first page. Who declines may not have learned of the view yet. To go on without it would leave
+    /// The first page. A giver that declines may not have learned of the view yet. To go on without it would leave
     /// its share to the hand-over, for which writes wait.
     async fn first_page_from(&self, giver: &Member, target: Epoch, slots: &SlotSet) -> Option<Page> {
         let deadline = Instant::now() + COPY_LIMIT;

@@ -201,7 +201,7 @@ impl Node {
         round
     }
 
-    /// What to do about another process that answers at this node's own address. Nobody may answer there:
+    /// Judges another process that answers at this node's own address. Nobody may answer there:
     /// not every network leads a node to itself.
     async fn other_at_own_address(&self) -> Option<String> {
         if self.formation.is_reached() {
@@ -326,7 +326,7 @@ impl Node {
     }
 }
 
-/// What differs between how two nodes were started.
+/// The settings in which two nodes differ that must agree.
 fn difference(other: &NodeId, ours: &Start, theirs: &Start) -> String {
     let mut differences = Vec::new();
     if ours.replicas != theirs.replicas {

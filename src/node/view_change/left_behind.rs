@@ -1,4 +1,4 @@
-//! What earlier lives of this node left behind: laid aside when a life ends, and handed over by the next one.
+//! The leftovers of earlier lives of this node: laid aside when a life ends, and handed over by the next one.
 //!
 //! Apart from `retire`, because a member that leaves in good order hands over what it had while it still has its
 //! name; here the name is gone, and the records come back as new writes of whoever takes them.
@@ -192,7 +192,7 @@ impl Node {
         }
     }
 
-    /// This node itself before others. Who is away comes last: only a call shows that it is back, where no view
+    /// This node itself before others. Nodes that are away come last: only a call shows that it is back, where no view
     /// lists this node.
     pub(crate) fn owners_to_ask(&self, mut owners: Vec<Member>) -> Vec<Member> {
         let me = self.me.member();

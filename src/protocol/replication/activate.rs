@@ -71,7 +71,7 @@ impl Facts {
 
     /// A removal may name logs of epochs that were closed here before it, while the member still had its say:
     /// nothing can be added to them, and what there is of them is here, but for what a member that was removed
-    /// earlier may return. Whoever proposed the removal had not counted that closing yet. (A node in its first view
+    /// earlier may return. The node that proposed the removal had not counted that closing yet. (A node in its first view
     /// was told of closings, and cannot say which was first.)
     fn remember_closed(&mut self, removed_before: &BTreeMap<MemberId, Removal>) {
         let Some(view) = self.view().filter(|view| self.closed.at < view.epoch).cloned() else {

@@ -112,7 +112,7 @@ pub struct Facts {
     pub position: u64,
     /// Pages of records that this life has laid aside since it ended.
     pub laid_aside: Range<u64>,
-    /// What earlier lives of this node left behind, to be handed over.
+    /// The leftovers of this node's earlier lives, to be handed over.
     pub leftovers: Vec<Leftover>,
     /// This node was a member once, and was removed: it waits to be added, whatever `VIEW` says.
     pub has_left: bool,

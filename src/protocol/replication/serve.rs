@@ -136,7 +136,7 @@ pub fn may_write(facts: &Facts, slot: Slot, epoch: Epoch) -> Result<(), NotHere>
     Ok(())
 }
 
-/// The payload less the entries that are stable or of closed epochs. Whoever drops an entry raises the
+/// The payload less the entries that are stable or of closed epochs. A node that drops an entry raises the
 /// epoch to its own: a node that is behind could not know why the entry may be missing. An entry outlives
 /// the closing of its epoch while a removed member may return what it names.
 pub fn trimmed(facts: &Facts, stable: &VersionVector, payload: &Payload) -> Payload {

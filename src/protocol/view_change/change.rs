@@ -141,7 +141,7 @@ impl Change {
         self.phase
     }
 
-    /// What to ask of every node now.
+    /// The order for every node in the present phase.
     pub fn order(&self) -> Order {
         Order {
             target: self.target,

@@ -52,7 +52,7 @@ impl OpenJournal {
 
     /// The path of the journal that is written now.
     pub(super) fn newest_path(&mut self) -> PathBuf {
-        // What cannot be looked up is as it was.
+        // A file that cannot be looked up counts as unchanged.
         let _ = self.follow();
         journal::path_of(&self.dir, self.number)
     }

@@ -315,7 +315,7 @@ fn complete(directory: &mut Directory, mut tables: Tables) -> Result<Tables, Ope
     let newest = tables.journal().newest_path();
     drop(tables);
     journal::wait_until_closed(&dir).map_err(|error| OpenError::from_io(&dir, &error))?;
-    // What fails here (a full disk), the next start does.
+    // A step that fails here (a full disk) is done by the next start.
     let is_complete = directory.mark_complete().is_ok();
     if is_complete && is_written_out && journal::empty(&dir, &newest).is_ok() {
         let _ = directory.set_mark();

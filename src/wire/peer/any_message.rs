@@ -222,7 +222,7 @@ fn items() -> BoxedStrategy<Item> {
 }
 
 /// Questions about many keys at once.
-fn questions_about_many() -> BoxedStrategy<Question> {
+fn batches() -> BoxedStrategy<Question> {
     let listings = (texts(), option::of(texts()), any::<u32>(), any::<bool>());
     let listings = listings.prop_map(|(prefix, after, limit, keys_only)| Listing {
         prefix,
@@ -232,7 +232,7 @@ fn questions_about_many() -> BoxedStrategy<Question> {
     });
     prop_oneof![
         (any::<u128>(), vec(operations(), 0..3), payloads(), any::<u32>()).prop_map(
-            |(id, operations, payload, room)| Question::Several {
+            |(id, operations, payload, room)| Question::Batch {
                 id,
                 operations,
                 payload,
@@ -345,7 +345,7 @@ fn questions() -> BoxedStrategy<Question> {
         }),
         vec(left_behind(), 0..2).prop_map(|left| Question::Admit { left }),
         orders(),
-        questions_about_many(),
+        batches(),
     ]
     .boxed()
 }

@@ -303,7 +303,7 @@ fn what_was_done_and_what_went_wrong_with_the_session_file_are_two_statements() 
     let null = std::path::Path::new("/dev/null");
     assert_ends(&put(null, &|| ()), 0, &[]);
     assert!(std::fs::metadata(null).is_ok_and(|known| !known.is_file()));
-    // What can be known before is said before: nobody is asked.
+    // A mistake that can be known before is told before: no node is asked.
     let arguments = [
         "put",
         "x",

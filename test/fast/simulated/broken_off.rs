@@ -215,7 +215,7 @@ fn overwritten_after_restart(silent_after: Duration) -> Option<(bool, Vec<u8>)> 
 /// A key of the partition that node 0 alone has.
 async fn key_of_the_first(cluster: &SimCluster) -> Key {
     let node = cluster.node(0).expect("runs");
-    let partitions = node.situation().partitions;
+    let partitions = node.status().partitions;
     let own = PartitionId(if partitions[0].contains(&cluster.nodes[0].id) {
         0
     } else {

@@ -7,7 +7,7 @@
 use std::cell::RefCell;
 use std::time::Duration;
 
-use causeway::node::{RequestKind, Situation, ViewOutcome};
+use causeway::node::{NodeStatus, RequestKind, ViewOutcome};
 use http::Method;
 use tokio::time::{Instant, sleep};
 
@@ -184,11 +184,11 @@ impl Scene {
         let doors: Vec<Door> = {
             let cluster = stage.cluster.borrow();
             let members = cluster.members();
-            let situation = |number: &usize| cluster.node(*number).expect("runs").situation();
-            let situations: Vec<Situation> = members.iter().map(situation).collect();
-            let epoch = situations.iter().map(|one| one.epoch).max();
-            let settled = |one: &Situation| Some(one.epoch) == epoch && one.change.is_none() && one.ready;
-            if !situations.iter().all(settled) {
+            let status = |number: &usize| cluster.node(*number).expect("runs").status();
+            let statuses: Vec<NodeStatus> = members.iter().map(status).collect();
+            let epoch = statuses.iter().map(|one| one.epoch).max();
+            let settled = |one: &NodeStatus| Some(one.epoch) == epoch && one.change.is_none() && one.ready;
+            if !statuses.iter().all(settled) {
                 return Err(format!("is not settled:\n{}", cluster.describe()));
             }
             members

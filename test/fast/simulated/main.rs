@@ -20,6 +20,8 @@ mod support;
 mod planted;
 
 #[cfg(not(feature = "planted-faults"))]
+mod batch;
+#[cfg(not(feature = "planted-faults"))]
 mod broken_off;
 #[cfg(not(feature = "planted-faults"))]
 mod crash_steps;
@@ -29,8 +31,6 @@ mod floors;
 mod golden;
 #[cfg(not(feature = "planted-faults"))]
 mod oracle;
-#[cfg(not(feature = "planted-faults"))]
-mod several;
 #[cfg(not(feature = "planted-faults"))]
 mod simulation;
 #[cfg(not(feature = "planted-faults"))]

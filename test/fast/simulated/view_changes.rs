@@ -54,9 +54,9 @@ async fn change_one_after_the_other(stage: &Stage) {
         // A request that is sent right after the answer sees the new view, anywhere.
         let cluster = stage.cluster.borrow();
         for member in cluster.nodes.iter().filter(|one| changed.view.lists(&one.id)) {
-            let situation = member.running.as_ref().expect("runs").situation();
-            assert_eq!(situation.epoch, changed.view.epoch, "{}", member.id);
-            assert!(situation.ready, "{} is not ready", member.id);
+            let status = member.running.as_ref().expect("runs").status();
+            assert_eq!(status.epoch, changed.view.epoch, "{}", member.id);
+            assert!(status.ready, "{} is not ready", member.id);
         }
         if kind == REMOVE {
             let gone = &cluster.nodes[node];

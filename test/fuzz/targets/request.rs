@@ -64,7 +64,7 @@ fn scene() -> Scene {
         };
         let (node, committer) = Node::start(&config, parts).await.expect("starts");
         tokio::spawn(committer.run());
-        while !node.situation().ready {
+        while !node.status().ready {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         let put = Request::put("/kv-store/kept?val=here").body(Bytes::new());

@@ -23,7 +23,7 @@ use world::{Action, World, member, node};
 /// The property that shows that the model gets anywhere at all.
 pub(crate) const REACHED: &str = "all are in the last view";
 
-/// What may happen, and how often.
+/// The actions that may happen, and how often.
 #[derive(Debug, Clone)]
 pub(crate) struct Steps {
     /// The views as they follow one another; the first one is active in the beginning.

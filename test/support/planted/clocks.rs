@@ -71,7 +71,7 @@ pub(crate) fn a_removed_node_returns_while_all_clocks_are_ahead() -> Seen {
         cluster.suffer(Fault::Clocks(2 * DAY_MS));
         cluster.rejoin(0);
         sleep(Duration::from_secs(6)).await;
-        let told = cluster.node(0).expect("runs").situation().waiting_for;
+        let told = cluster.node(0).expect("runs").status().waiting_for;
         if told == Some(Refusal::RemovedLongAgo) {
             return Err("what a removed node brings back in time is refused for good".to_owned());
         }

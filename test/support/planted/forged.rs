@@ -21,8 +21,8 @@ const TOO_HIGH: u64 = 1_000_000;
 const FAR_EPOCH: Epoch = Epoch(1_000_000_000_000_000);
 
 fn member(cluster: &SimCluster, node: usize) -> MemberId {
-    let situation = cluster.node(node).expect("runs").situation();
-    let (node, incarnation) = (situation.node, situation.incarnation);
+    let status = cluster.node(node).expect("runs").status();
+    let (node, incarnation) = (status.node, status.incarnation);
     Member { node, incarnation }.id()
 }
 
@@ -34,13 +34,13 @@ fn entry(epoch: Epoch, member: MemberId, number: u64) -> Dot {
 }
 
 fn text(cluster: &SimCluster, epoch: Epoch, entries: impl IntoIterator<Item = Dot>) -> String {
-    let situation = cluster.node(0).expect("runs").situation();
+    let status = cluster.node(0).expect("runs").status();
     let payload = Payload {
         epoch,
         timestamp: Timestamp::ZERO,
         entries: entries.into_iter().collect(),
     };
-    payload.to_text(ClusterTag::from(situation.cluster.expect("serves")))
+    payload.to_text(ClusterTag::from(status.cluster.expect("serves")))
 }
 
 async fn get(cluster: &SimCluster, node: usize, key: &str, payload: &str) -> Reply {

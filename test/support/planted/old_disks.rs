@@ -249,7 +249,7 @@ pub(crate) fn all_disks_go_back() -> Seen {
             put_back(&mut cluster, 1).await;
             let has_ended = || {
                 let node = cluster.node(1).expect("runs");
-                node.situation().epoch == Epoch::NONE
+                node.status().epoch == Epoch::NONE
             };
             cluster.until(LONG, "n1 begins another life", has_ended).await;
             cluster.cut(0, 1);

@@ -176,7 +176,7 @@ async fn passed_over(seed: u64) -> Seen {
     cluster.suffer(Fault::Freeze(3));
     sleep(PAUSE).await;
     set_alone(&cluster, 0, "new").await;
-    let before = cluster.node(0).expect("runs").situation().epoch;
+    let before = cluster.node(0).expect("runs").status().epoch;
     cluster.wipe(2);
     cluster.start(2).await;
     let others_serve = || serve(&cluster, &[0, 1, 2], before.0 + 1);
@@ -186,7 +186,7 @@ async fn passed_over(seed: u64) -> Seen {
     // To store what the newcomer hands over takes a while.
     cluster.suffer(Fault::SlowDisk(3, 1000));
     cluster.suffer(Fault::Thaw(3));
-    let is_active = || cluster.node(3).expect("runs").situation().epoch > before;
+    let is_active = || cluster.node(3).expect("runs").status().epoch > before;
     let activation = async {
         while !is_active() {
             sleep(Duration::from_millis(1)).await;

@@ -53,8 +53,8 @@ pub(super) async fn serving_with(cluster: &mut SimCluster, up: &[usize]) {
 pub(super) fn serve(cluster: &SimCluster, numbers: &[usize], epoch: u64) -> bool {
     numbers.iter().all(|number| {
         let node = cluster.node(*number).expect("runs");
-        let situation = node.situation();
-        situation.epoch >= Epoch(epoch) && situation.ready
+        let status = node.status();
+        status.epoch >= Epoch(epoch) && status.ready
     })
 }
 
@@ -128,7 +128,7 @@ async fn push_to_who_has_handed_over(seed: u64) -> Seen {
     cluster.cut(2, 1);
     cluster.cut(3, 1);
     cluster.start(2).await;
-    let is_listed = || cluster.node(3).expect("runs").situation().epoch >= Epoch(1) && knows(&cluster, 2, 2);
+    let is_listed = || cluster.node(3).expect("runs").status().epoch >= Epoch(1) && knows(&cluster, 2, 2);
     cluster.until(LONG, "the newcomer is listed", is_listed).await;
     let link = |number: usize| cluster.nodes[number].id.clone();
     cluster.network.heal_link(&link(2), &link(0));
@@ -195,7 +195,7 @@ pub(crate) fn a_new_owner_without_a_giver() -> Seen {
         cluster.wipe(3);
         cluster.cut(2, 3);
         cluster.start(3).await;
-        let is_listed = || cluster.node(3).expect("runs").situation().epoch >= Epoch(2);
+        let is_listed = || cluster.node(3).expect("runs").status().epoch >= Epoch(2);
         cluster.until(LONG, "the newcomer is listed", is_listed).await;
         match operate(&cluster, 3, &key, Action::Get, &payload).await.outcome {
             Outcome::Refused(_) => Ok(()),
@@ -244,12 +244,12 @@ pub(crate) fn a_write_of_who_is_passed_over() -> Seen {
 
 /// A key that this node owns.
 fn key_of(cluster: &SimCluster, number: usize) -> String {
-    let situation = cluster.node(number).expect("runs").situation();
-    let Role::Replica(partition) = situation.role else {
+    let status = cluster.node(number).expect("runs").status();
+    let Role::Replica(partition) = status.role else {
         panic!("a proxy owns no key");
     };
     // The first view deals the slots in equal runs.
-    let run = SLOTS / u16::try_from(situation.partitions.len()).expect("few partitions");
+    let run = SLOTS / u16::try_from(status.partitions.len()).expect("few partitions");
     let mut keys = (0..).map(|number| format!("k{number}"));
     let is_owned = |key: &String| u32::from(Slot::of(key).0 / run) == partition.0;
     keys.find(is_owned).expect("every run of slots has keys")

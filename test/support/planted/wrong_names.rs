@@ -61,7 +61,7 @@ pub(crate) fn a_last_member_whose_name_another_has() -> Seen {
         cluster.kill(1);
         // Long enough to ask and to decide.
         sleep(LONG / 2).await;
-        if cluster.node(2).expect("runs").situation().ready {
+        if cluster.node(2).expect("runs").status().ready {
             return Err("a process serves in place of the member whose name it has".to_owned());
         }
         // Its data directory is its own under its own name.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use causeway::config::{Config, Limits, StoreKind};
 use causeway::names::{Epoch, NodeId};
 use causeway::node::{
-    Node, Parts, Refusal, RequestKind, Role, Situation, Tasks, ViewOutcome, ViewRefusal, ViewRequest,
+    Node, NodeStatus, Parts, Refusal, RequestKind, Role, Tasks, ViewOutcome, ViewRefusal, ViewRequest,
 };
 use causeway::protocol::causality::Record;
 use tokio::time::{Instant, sleep};
@@ -217,7 +217,7 @@ impl SimCluster {
     /// Copies the disk of a node that runs, which a member may see further afterwards.
     pub fn copy_disk(&mut self, number: usize) {
         // One that was started with another's name is started anew.
-        let named = |node: &Arc<Node>| node.situation().node == self.nodes[number].id;
+        let named = |node: &Arc<Node>| node.status().node == self.nodes[number].id;
         if !self.node(number).is_some_and(named) {
             return;
         }
@@ -300,8 +300,8 @@ impl SimCluster {
     /// True if every node that runs serves, with everything that it must have, and reaches all others; or
     /// waits to be added, and no view lists it.
     pub fn is_serving(&self) -> bool {
-        let situations = self.situations();
-        let members = situations.iter().filter(|one| one.role != Role::Waiting);
+        let statuses = self.statuses();
+        let members = statuses.iter().filter(|one| one.role != Role::Waiting);
         let Some(newest) = members.max_by_key(|one| one.epoch) else {
             return false;
         };
@@ -311,7 +311,7 @@ impl SimCluster {
             .flatten()
             .chain(&newest.proxies)
             .collect();
-        situations.iter().all(|one| {
+        statuses.iter().all(|one| {
             if listed.contains(&&one.node) {
                 let reaches_all = !one.away.iter().any(|away| listed.contains(&away));
                 let is_refused = one.is_too_late && self.ages_were_hidden;
@@ -325,16 +325,16 @@ impl SimCluster {
         })
     }
 
-    fn situations(&self) -> Vec<Situation> {
+    fn statuses(&self) -> Vec<NodeStatus> {
         let running = self.nodes.iter().filter_map(|node| node.running.as_ref());
-        running.map(|node| node.situation()).collect()
+        running.map(|node| node.status()).collect()
     }
 
     /// The nodes that serve, by number: all but those that wait to be added.
     pub fn members(&self) -> Vec<usize> {
         let serves = |number: &usize| {
             self.node(*number)
-                .is_some_and(|node| node.situation().role != Role::Waiting)
+                .is_some_and(|node| node.status().role != Role::Waiting)
         };
         (0..self.nodes.len()).filter(serves).collect()
     }
@@ -342,8 +342,8 @@ impl SimCluster {
     /// Replicas of one partition that hold different records. Tombstones count like all records, but where
     /// they go within the run.
     pub fn differences(&self) -> Vec<String> {
-        let mut situations = self.situations().into_iter();
-        let Some(any) = situations.find(|situation| situation.role != Role::Waiting) else {
+        let mut statuses = self.statuses().into_iter();
+        let Some(any) = statuses.find(|status| status.role != Role::Waiting) else {
             return Vec::new();
         };
         let mut differences = Vec::new();
@@ -380,7 +380,7 @@ impl SimCluster {
 
     pub fn describe(&self) -> String {
         let lines = self.nodes.iter().map(|node| match &node.running {
-            Some(running) => format!("{:?}", running.situation()),
+            Some(running) => format!("{:?}", running.status()),
             None => format!("{} is down", node.id),
         });
         lines.collect::<Vec<_>>().join("\n")

@@ -4,7 +4,7 @@
 use std::cell::RefCell;
 
 use causeway::names::{Dot, Epoch, Log, Member, MemberId};
-use causeway::node::{Situation, World};
+use causeway::node::{NodeStatus, World};
 use causeway::protocol::causality::{ClusterTag, Payload, Timestamp};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -47,10 +47,10 @@ pub async fn attack(stage: &Stage, workload: &RefCell<Workload>, setting: &Setti
 /// A payload that no node answered. None while no node knows a view.
 fn forge(stage: &Stage, workload: &RefCell<Workload>, setting: &Setting, rng: &mut StdRng) -> Option<String> {
     let cluster = stage.cluster.borrow();
-    let running: Vec<Situation> = cluster
+    let running: Vec<NodeStatus> = cluster
         .nodes
         .iter()
-        .filter_map(|node| Some(node.running.as_ref()?.situation()))
+        .filter_map(|node| Some(node.running.as_ref()?.status()))
         .collect();
     let tag = ClusterTag::from(running.iter().find_map(|one| one.cluster)?);
     let epoch = running.iter().map(|one| one.epoch).max()?;
@@ -98,10 +98,10 @@ fn forge(stage: &Stage, workload: &RefCell<Workload>, setting: &Setting, rng: &m
     })
 }
 
-fn member_id(situation: &Situation) -> MemberId {
+fn member_id(status: &NodeStatus) -> MemberId {
     let member = Member {
-        node: situation.node.clone(),
-        incarnation: situation.incarnation,
+        node: status.node.clone(),
+        incarnation: status.incarnation,
     };
     member.id()
 }

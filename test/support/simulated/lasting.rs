@@ -46,7 +46,7 @@ fn are_quorum(cluster: &SimCluster, numbers: &BTreeSet<usize>) -> bool {
 }
 
 fn partition_of(cluster: &SimCluster, number: usize) -> Option<u32> {
-    match cluster.node(number).map(|node| node.situation().role) {
+    match cluster.node(number).map(|node| node.status().role) {
         Some(Role::Replica(partition)) => Some(partition.0),
         _ => None,
     }
@@ -57,14 +57,14 @@ fn has_company(cluster: &SimCluster, number: usize) -> bool {
     let Some(node) = cluster.node(number) else {
         return false;
     };
-    if node.situation().left_behind > 0 {
+    if node.status().left_behind > 0 {
         return false;
     }
-    let Role::Replica(partition) = node.situation().role else {
+    let Role::Replica(partition) = node.status().role else {
         return true;
     };
-    let owners = node.situation().partitions[partition.0 as usize].clone();
+    let owners = node.status().partitions[partition.0 as usize].clone();
     let siblings = cluster.nodes.iter().filter(|other| owners.contains(&other.id));
-    let ready = siblings.filter(|other| other.running.as_ref().is_some_and(|node| node.situation().ready));
+    let ready = siblings.filter(|other| other.running.as_ref().is_some_and(|node| node.status().ready));
     owners.len() > 1 && ready.count() == owners.len()
 }

@@ -45,7 +45,7 @@ impl Stage {
         };
         let removes = matches!(kind, RequestKind::Remove { .. });
         self.left_behind.set(self.left_behind.get() + u32::from(removes));
-        let (began, was_away) = (Instant::now(), asked.situation().away.contains(&node));
+        let (began, was_away) = (Instant::now(), asked.status().away.contains(&node));
         let outcome = tokio::select! {
             biased;
             () = asked.stopped() => return,
@@ -75,7 +75,7 @@ impl Stage {
         let cluster = self.cluster.borrow();
         let known = cluster.nodes.iter().find(|one| one.id == *node);
         let running = known.and_then(|one| one.running.as_ref());
-        running.is_some_and(|running| running.situation().epoch == Epoch::NONE)
+        running.is_some_and(|running| running.status().epoch == Epoch::NONE)
     }
 }
 

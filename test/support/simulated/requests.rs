@@ -100,11 +100,11 @@ pub async fn ask(node: &Node, operation: &Operation, payload: &str) -> Reply {
         Action::Get => node.get(&key, payload).await.map(found),
         Action::Put(value) if by_another_way => {
             let value = value.clone().into_bytes();
-            one_of_several(node, wire::Operation::Put { key, value }, payload).await
+            one_in_a_batch(node, wire::Operation::Put { key, value }, payload).await
         }
         Action::Put(value) => node.put(&key, value.clone().into(), payload).await.map(written),
         Action::Delete if by_another_way => {
-            one_of_several(node, wire::Operation::Delete { key }, payload).await
+            one_in_a_batch(node, wire::Operation::Delete { key }, payload).await
         }
         Action::Delete => node.delete(&key, payload).await.map(written),
     };
@@ -128,7 +128,7 @@ async fn ask_all(node: &Node, operations: &[Operation], payload: &str) -> Vec<Re
             Action::Delete => wire::Operation::Delete { key },
         }
     });
-    let all = node.several(asked.collect(), payload).await;
+    let all = node.batch(asked.collect(), payload).await;
     let results = all.results.into_iter();
     results.map(|result| reply(node, result.map(done))).collect()
 }
@@ -164,12 +164,12 @@ async fn list(node: &Node, key: &Key, payload: &Payload) -> Result<(Answer, Payl
     Ok((answer, page.payload))
 }
 
-async fn one_of_several(
+async fn one_in_a_batch(
     node: &Node,
     operation: wire::Operation,
     payload: Payload,
 ) -> Result<(Answer, Payload), Refusal> {
-    let mut all = node.several(vec![operation], payload).await;
+    let mut all = node.batch(vec![operation], payload).await;
     all.results.pop().expect("one result for one operation").map(done)
 }
 

@@ -38,8 +38,8 @@ impl DataServer {
         }
     }
 
-    /// What is stored with a new membership. Who comes back after it was given up has nothing to say any
-    /// more. When a change is over, deletions need not be remembered.
+    /// The changes to store with a new membership. A server that comes back after it was given up has no
+    /// say any more. When a change is over, deletions need not be remembered.
     async fn changes_for(&self, state: &State, membership: &Membership) -> Result<Changes, ShelfError> {
         let mut changes = Changes::default();
         changes.put(place::of_server_list(), membership);

@@ -7,7 +7,7 @@ use crate::apps::data_servers::data_server::keys::{known, put};
 use crate::apps::data_servers::messages::{Answer, Datum, Fate, Known, Pair, Stamp, StoredPair};
 use crate::apps::data_servers::place;
 
-/// What moves at a time: little enough that requests in between hardly wait.
+/// The most that moves at a time: little enough that requests in between hardly wait.
 const PAGE_BYTES: usize = 512 * 1024;
 
 impl DataServer {

@@ -62,7 +62,7 @@ pub fn limits() -> Limits {
 impl DataServer {
     /// Takes up what the node kept, once the node serves.
     pub async fn open(address: String, node: Arc<Node>, tasks: Tasks) -> Result<Arc<Self>, OpenError> {
-        let life = node.situation().incarnation;
+        let life = node.status().incarnation;
         let shelf = Shelf::new(node);
         let began = Instant::now();
         let state = loop {

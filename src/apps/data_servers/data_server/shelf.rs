@@ -48,7 +48,7 @@ impl Shelf {
 
     /// Stores all changes or none.
     pub(super) async fn store(&self, changes: Changes) -> Result<(), ShelfError> {
-        let done = self.node.several(changes.0, Payload::default()).await;
+        let done = self.node.batch(changes.0, Payload::default()).await;
         for result in done.results {
             match result {
                 Ok(_) | Err(Refusal::KeyNotFound { .. }) => {}

@@ -133,7 +133,7 @@ impl Round<'_> {
                 Known::Value(value) => Some(Seen::Value(value)),
                 Known::InDoubt => Some(Seen::Unavailable),
                 Known::Clash => Some(Seen::Missing),
-                // What anybody but the owner says of a deletion is old.
+                // A deletion that any server but the owner reports is old.
                 Known::Deleted if list.owner(&self.keys[*at]) == Some(server) => Some(Seen::Missing),
                 Known::Deleted | Known::Nothing => None,
             };

@@ -28,7 +28,7 @@ impl Told {
         self.answers.push((server.to_owned(), named));
     }
 
-    /// What has to be expected of whom, for the answers to fit together; nothing if they do.
+    /// The transactions that each server still has to show before the answers fit together; none if they do.
     pub(super) fn lacking(&self) -> Expected {
         let mut lacking = Expected::new();
         for (server, named) in &self.answers {

@@ -18,7 +18,7 @@ enum Change {
     Delete(Vec<Datum>),
 }
 
-/// What has become of some of the keys.
+/// The outcome for some of the keys.
 type Fates = Vec<(usize, Fate)>;
 
 impl Change {

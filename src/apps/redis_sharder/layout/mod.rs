@@ -50,7 +50,7 @@ pub(super) enum Placement {
     Unavailable,
 }
 
-/// What should be done next about keys with too few copies.
+/// The next step for keys with too few copies.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Repair {
     /// Copy each; all keys are different, so the order does not matter.
@@ -148,7 +148,7 @@ impl Layout {
         }
     }
 
-    /// What should be done next so that keys have their copies; nothing if no more can be done.
+    /// The next step towards enough copies of every key; none if no more can be done.
     pub(super) fn next_repair(&self) -> Option<Repair> {
         let mut transfers = Vec::new();
         let mut planned: BTreeMap<u16, u64> = BTreeMap::new();

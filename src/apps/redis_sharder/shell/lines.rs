@@ -41,7 +41,7 @@ impl Lines {
                     |why: String| Failure::Usage(format!("cannot read {}: {why}", path.display()));
                 let script = OpenOptions::new().read(true).open(path);
                 let script = script.map_err(|error| cannot_read(system::explain(&error)))?;
-                // What comes through a pipe is carried out while it comes.
+                // Commands that come through a pipe are carried out while they come.
                 if script.metadata().is_ok_and(|script| script.is_file()) {
                     let bytes = fs::read(path).map_err(|error| cannot_read(system::explain(&error)))?;
                     let script = text::decode(&bytes).map_err(|error| cannot_read(error.to_string()))?;

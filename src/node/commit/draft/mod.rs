@@ -2,7 +2,7 @@
 //! it is true until the batch is stored.
 
 mod moves;
-pub(in crate::node) mod several;
+pub(in crate::node) mod operations;
 #[cfg(test)]
 mod tests;
 
@@ -26,7 +26,7 @@ use crate::wire::notes::{
 };
 use crate::wire::peer::{Answer, Push};
 
-/// What becomes of a job.
+/// The outcome of a job.
 #[derive(Debug)]
 pub(super) enum Decision {
     /// Decided; this is said when the batch is stored, or refused with it.
@@ -156,7 +156,7 @@ impl<'a> Draft<'a> {
                     Decision::Then(After::Written(write.reply, stored))
                 }
             },
-            Job::Several(several) => self.several(several),
+            Job::Operations(job) => self.operations(job),
             Job::Push(push) => self.push(push),
             Job::Take {
                 ask,

@@ -33,8 +33,8 @@ impl Draft<'_> {
 
     /// Drops records of slots that are neither owned nor kept, and were not handed over in the change to
     /// `target`: a copy that does not count. Slots that were handed over for another view go with their claim, so
-    /// that no view begins with slots of which only the claim is left. Who comes late from an earlier round
-    /// drops nothing: what is here now was copied in this one.
+    /// that no view begins with slots of which only the claim is left. A copier that comes late from an earlier
+    /// round drops nothing: what is here now was copied in this one.
     pub(super) fn unstage(&mut self, round: Round, slots: &SlotSet) {
         if round != self.round || planted::is(Fault::CopiesNotVouchedFor) {
             return;

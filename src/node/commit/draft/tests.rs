@@ -95,7 +95,7 @@ fn values(batch: &Batch) -> Vec<Option<&[u8]>> {
 
 /// What is stored when a client reads this record and writes on, in one batch.
 fn written_after(read: &Record) -> Batch {
-    let job = crate::node::commit::job::SeveralJob {
+    let job = crate::node::commit::job::OperationsJob {
         operations: vec![
             Operation::Get { key: key("k") },
             Operation::Put {
@@ -110,7 +110,7 @@ fn written_after(read: &Record) -> Batch {
         arrived: Instant::now(),
         reply: oneshot::channel().0,
     };
-    batch_of(facts(1), std::slice::from_ref(read), [Job::Several(job)])
+    batch_of(facts(1), std::slice::from_ref(read), [Job::Operations(job)])
 }
 
 #[test]

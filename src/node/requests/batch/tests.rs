@@ -50,13 +50,13 @@ async fn scattered(by_the_first: Option<Answer>) -> (BTreeSet<u128>, Vec<Result<
     let (node, cast) = node_with(before).await;
     for (number, answer) in [(1, by_the_first), (2, Some(taken))] {
         let words = move |question: &Question| match question {
-            Question::Several { .. } => answer.clone(),
+            Question::Batch { .. } => answer.clone(),
             other => idle(other),
         };
         cast.puts(Actor::new(&life(number, 1), words), &life(number, 1).node);
     }
     let began = Instant::now();
-    let batch = node.several(vec![put(&stays), put(&moves)], Payload::default());
+    let batch = node.batch(vec![put(&stays), put(&moves)], Payload::default());
     let change = async {
         tokio::time::sleep(WRITE_LIMIT / 2).await;
         node.me.publish(after);
@@ -64,7 +64,7 @@ async fn scattered(by_the_first: Option<Answer>) -> (BTreeSet<u128>, Vec<Result<
     let (done, ()) = tokio::join!(batch, change);
     let asked = cast.asked.lock();
     let ids = asked.iter().filter_map(|question| match question {
-        Question::Several { id, .. } => Some(*id),
+        Question::Batch { id, .. } => Some(*id),
         _ => None,
     });
     (ids.collect(), done.results, began.elapsed())
@@ -111,7 +111,7 @@ async fn a_deletion_is_judged_by_what_a_read_before_it_has_shown() {
         (vec![delete(), read()], true),
         (vec![read(), delete()], false),
     ] {
-        let done = node.several(operations.clone(), Payload::default()).await;
+        let done = node.batch(operations.clone(), Payload::default()).await;
         let is_missing = |result: &Result<Done, Refusal>| matches!(result, Err(Refusal::KeyNotFound { .. }));
         let told = done.results.iter().any(is_missing);
         assert_eq!(told, is_answered, "{operations:?}: {:?}", done.results);

@@ -16,7 +16,7 @@ use crate::support::running::{CAUSEWAY, Running, command};
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// An honest client's answer comes within milliseconds; on a machine that does other things too, within
-/// this. Who is kept out waits a minute for others to be hung up on.
+/// this. A client that is kept out waits a minute for others to be hung up on.
 const PROMPT: Duration = Duration::from_secs(5);
 
 pub(crate) struct Process {

@@ -49,7 +49,7 @@ impl Host for Echo {
         Response::new([line.as_bytes(), &shown].concat().into())
     }
 
-    fn meet(&self, pipe: Pipe) {
+    fn accept_peer(&self, pipe: Pipe) {
         let _ = self.met.send(pipe);
     }
 

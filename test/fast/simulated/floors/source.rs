@@ -3,7 +3,7 @@
 //! Far less than a parser: comments and literals are dropped, groups of imports are taken apart, and
 //! `self` and `super` are resolved, so that every way to write a path comes out the same.
 
-/// What may stand before a path that begins with `::`.
+/// The characters that may stand before a path that begins with `::`.
 const KEYWORDS: [&str; 8] = ["use", "as", "in", "for", "impl", "dyn", "mut", "return"];
 
 /// The identifiers and signs of a text; comments, literals and lifetimes are left out.

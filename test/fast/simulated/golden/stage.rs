@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use causeway::names::{Member, MemberId};
-use causeway::node::{Role, Situation};
+use causeway::node::{NodeStatus, Role};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
@@ -113,7 +113,7 @@ impl Stage {
                 let at = if at.is_empty() { all } else { at };
                 Ok(vec![churn(self.cluster()?, &at, clients, operations).await])
             }
-            Command::Partitions => Ok(partitions(&self.any_situation()?)
+            Command::Partitions => Ok(partitions(&self.any_status()?)
                 .iter()
                 .map(|line| self.short(line))
                 .collect()),
@@ -210,12 +210,12 @@ impl Stage {
 
     /// Gives the life that a node begins or goes on with its name.
     fn christen(&mut self, node: usize) {
-        let Some(situation) = self.situation(node) else {
+        let Some(status) = self.status_of(node) else {
             return;
         };
         let member = Member {
-            node: situation.node,
-            incarnation: situation.incarnation,
+            node: status.node,
+            incarnation: status.incarnation,
         };
         let earlier = self
             .members
@@ -225,20 +225,19 @@ impl Stage {
         self.members.entry(member.id()).or_insert(name);
     }
 
-    fn situation(&self, node: usize) -> Option<Situation> {
-        self.cluster.as_ref()?.node(node).map(|node| node.situation())
+    fn status_of(&self, node: usize) -> Option<NodeStatus> {
+        self.cluster.as_ref()?.node(node).map(|node| node.status())
     }
 
     /// How the cluster looks from the first of those nodes that are furthest: others may be in no view.
-    fn any_situation(&self) -> Result<Situation, Slip> {
-        self.foremost().map(|(_, situation)| situation)
+    fn any_status(&self) -> Result<NodeStatus, Slip> {
+        self.foremost().map(|(_, status)| status)
     }
 
-    fn foremost(&self) -> Result<(&SimNode, Situation), Slip> {
+    fn foremost(&self) -> Result<(&SimNode, NodeStatus), Slip> {
         let nodes = self.cluster()?.nodes.iter().rev();
-        let running = nodes.filter_map(|node| Some((node, node.running.as_ref()?.situation())));
-        let foremost =
-            running.max_by_key(|(_, situation)| (situation.role != Role::Waiting, situation.epoch));
+        let running = nodes.filter_map(|node| Some((node, node.running.as_ref()?.status())));
+        let foremost = running.max_by_key(|(_, status)| (status.role != Role::Waiting, status.epoch));
         foremost.ok_or("no node runs".to_owned())
     }
 
@@ -316,7 +315,7 @@ impl Stage {
         } else {
             "they serve"
         };
-        while !awaited.iter().all(|node| node.situation().ready) {
+        while !awaited.iter().all(|node| node.status().ready) {
             if began.elapsed() > SERVING_LIMIT {
                 return Ok(vec![format!("not true: {who}{}", within(began.elapsed()))]);
             }

@@ -26,7 +26,7 @@ pub(super) enum Fault {
     None,
     /// A read is answered from whatever is there.
     IgnoresPayloads,
-    /// What arrives last wins.
+    /// The last write to arrive wins.
     ArrivalOrder,
     /// One acknowledged write in twenty is stored nowhere.
     LosesAcknowledged,

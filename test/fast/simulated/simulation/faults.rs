@@ -81,7 +81,7 @@ fn a_disk_in_doubt_leaves_a_write_open_and_settles_it() {
 fn a_disk_in_doubt_leaves_a_write_open_for_who_handed_it_on() {
     simulate(async {
         let mut cluster = SimCluster::serving(1, 3, 2).await;
-        assert_eq!(cluster.node(2).expect("runs").situation().role, Role::Proxy);
+        assert_eq!(cluster.node(2).expect("runs").status().role, Role::Proxy);
         cluster.suffer(Fault::DiskInDoubt(0, true));
         cluster.suffer(Fault::DiskInDoubt(1, true));
         let open = put(&cluster, 2, "a", LONG).await;
@@ -140,7 +140,7 @@ fn lost_frames_come_late_and_a_flapping_link_is_half_a_link() {
 fn an_address_leads_to_another_node_until_it_is_mended() {
     simulate(async {
         let mut cluster = SimCluster::serving(1, 2, 2).await;
-        let away = |cluster: &SimCluster| cluster.node(0).expect("runs").situation().away;
+        let away = |cluster: &SimCluster| cluster.node(0).expect("runs").status().away;
         cluster.suffer(Fault::Mislead(1, 0));
         let is_missed = || away(&cluster) == [cluster.nodes[1].id.clone()];
         cluster.until(LONG, "n1 is missed", is_missed).await;
@@ -162,7 +162,7 @@ fn a_node_with_anothers_name_waits_and_is_taken_in_under_its_own() {
         let running = cluster.starting_as(2, 1).await;
         cluster.started(2, running);
         sleep(LONG / 5).await;
-        let named = |number: usize| cluster.node(number).expect("runs").situation();
+        let named = |number: usize| cluster.node(number).expect("runs").status();
         assert_eq!(named(2).node, cluster.nodes[1].id);
         assert!(named(0).ready && named(1).ready && !named(2).ready);
         cluster.suffer(Fault::Kill(2));

@@ -23,7 +23,7 @@ fn put(value: &str) -> Action {
 /// A key that this node owns, where each node owns keys of its own.
 async fn key_of(cluster: &SimCluster, number: usize) -> String {
     for key in (0..).map(|at| format!("k{at}")) {
-        let keys = |cluster: &SimCluster| cluster.node(number).expect("runs").situation().keys;
+        let keys = |cluster: &SimCluster| cluster.node(number).expect("runs").status().keys;
         let before = keys(cluster);
         operate(cluster, number, &key, put("first"), "").await;
         if keys(cluster) > before {
@@ -108,7 +108,7 @@ fn nodes_that_were_killed_between_seal_and_activation_go_on_at_once() {
                 let is_sealed = |number| {
                     cluster
                         .node(number)
-                        .is_some_and(|node| node.situation().sealed_for.is_some())
+                        .is_some_and(|node| node.status().sealed_for.is_some())
                 };
                 while !(0..4).all(is_sealed) {
                     sleep(Duration::from_micros(200)).await;

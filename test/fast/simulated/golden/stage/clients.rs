@@ -86,9 +86,9 @@ impl Stage {
 
     /// A payload as a client could make it up. Its epoch is the active one, and each entry is of the epoch.
     fn forged(&self, epoch: Option<u64>, entries: &[(String, u64)]) -> Result<String, Slip> {
-        let situation = self.any_situation()?;
-        let cluster = situation.cluster.ok_or("there is no cluster yet")?;
-        let epoch = epoch.map_or(situation.epoch, Epoch);
+        let status = self.any_status()?;
+        let cluster = status.cluster.ok_or("there is no cluster yet")?;
+        let epoch = epoch.map_or(status.epoch, Epoch);
         let entries = entries.iter().map(|(name, number)| {
             let known = self.members.iter().find(|(_, known)| *known == name);
             let member = known.map_or(MemberId(1), |(member, _)| *member);
@@ -160,7 +160,7 @@ impl Stage {
 
     /// The writes that a payload depends on and that are not known to be everywhere.
     fn dependencies(&self, text: &str) -> String {
-        let Some(cluster) = self.any_situation().ok().and_then(|situation| situation.cluster) else {
+        let Some(cluster) = self.any_status().ok().and_then(|status| status.cluster) else {
             return String::new();
         };
         let Ok(payload) = Payload::from_text(text, ClusterTag::from(cluster)) else {

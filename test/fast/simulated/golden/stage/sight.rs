@@ -1,7 +1,7 @@
 //! What can be seen of a cluster from outside: who answers what, who has which part.
 
 use causeway::names::{Member, NodeId, PartitionId};
-use causeway::node::{Role, Situation};
+use causeway::node::{NodeStatus, Role};
 
 use super::clients::{CLIENT_LIMIT, request};
 use super::{Slip, Stage};
@@ -20,7 +20,7 @@ impl Stage {
                 let owns = node
                     .running
                     .as_ref()
-                    .is_some_and(|node| node.situation().role == Role::Replica(PartitionId(partition)));
+                    .is_some_and(|node| node.status().role == Role::Replica(PartitionId(partition)));
                 if owns {
                     let (ending, _) = Door::of(node)
                         .send(request(key, &Deed::Get, ""), CLIENT_LIMIT)
@@ -55,34 +55,34 @@ impl Stage {
 
     pub(super) fn status(&self, node: usize) -> Result<String, Slip> {
         let name = format!("n{}", node + 1);
-        let Some(situation) = self.situation(node) else {
+        let Some(status) = self.status_of(node) else {
             return Ok(format!("{name} does not run"));
         };
         let member = Member {
-            node: situation.node.clone(),
-            incarnation: situation.incarnation,
+            node: status.node.clone(),
+            incarnation: status.incarnation,
         };
         let name = self.members.get(&member.id()).cloned().unwrap_or(name);
-        let mut line = match situation.role {
+        let mut line = match status.role {
             Role::Replica(partition) => format!("{name}: replica of partition {partition}"),
             Role::Proxy => format!("{name}: proxy"),
             Role::Waiting => format!("{name}: waiting"),
         };
-        line.push_str(if situation.ready { ", ready" } else { ", not ready" });
-        line.push_str(&format!(", {} keys", situation.keys));
-        for away in &situation.away {
+        line.push_str(if status.ready { ", ready" } else { ", not ready" });
+        line.push_str(&format!(", {} keys", status.keys));
+        for away in &status.away {
             line.push_str(&format!(", {away} is away"));
         }
-        if let Some(reason) = &situation.waiting_for {
+        if let Some(reason) = &status.waiting_for {
             line.push_str(&format!(", {reason}"));
         }
-        if let Some(reason) = &situation.storage_failure {
+        if let Some(reason) = &status.storage_failure {
             line.push_str(&format!(", cannot store: {reason}"));
         }
-        if situation.slots_lost > 0 {
+        if status.slots_lost > 0 {
             line.push_str(", keys were lost");
         }
-        for trouble in situation.clock_troubles() {
+        for trouble in status.clock_troubles() {
             line.push_str(&format!("; {trouble}"));
         }
         Ok(self.short(&line))
@@ -125,17 +125,17 @@ pub(super) fn shortened(text: &str, names: &[(String, String)]) -> String {
     })
 }
 
-pub(super) fn partitions(situation: &Situation) -> Vec<String> {
+pub(super) fn partitions(status: &NodeStatus) -> Vec<String> {
     let list = |nodes: &[NodeId]| {
         let nodes: Vec<&str> = nodes.iter().map(|node| node.as_str()).collect();
         nodes.join(" ")
     };
-    let partitions = situation.partitions.iter().enumerate();
+    let partitions = status.partitions.iter().enumerate();
     let mut lines: Vec<String> = partitions
         .map(|(id, nodes)| format!("{id}: {}", list(nodes)))
         .collect();
-    if !situation.proxies.is_empty() {
-        lines.push(format!("proxies: {}", list(&situation.proxies)));
+    if !status.proxies.is_empty() {
+        lines.push(format!("proxies: {}", list(&status.proxies)));
     }
     lines
 }

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use super::{Decision, Draft};
-use crate::node::commit::job::{After, Job, NotStored, SeveralJob, Stored};
+use crate::node::commit::job::{After, Job, NotStored, OperationsJob, Stored};
 use crate::protocol::causality::{Payload, Record, VersionVector};
 use crate::protocol::replication::{Facts, NotHere, answer, may_read, may_write};
 use crate::wire::peer::{Effect, Operation, Outcome};
@@ -26,9 +26,9 @@ impl Client {
 }
 
 impl Draft<'_> {
-    pub(super) fn several(&mut self, job: SeveralJob) -> Decision {
-        match self.judge_several(&job) {
-            Err(NotHere::Sealed) => Decision::Later(Job::Several(job)),
+    pub(super) fn operations(&mut self, job: OperationsJob) -> Decision {
+        match self.judge_operations(&job) {
+            Err(NotHere::Sealed) => Decision::Later(Job::Operations(job)),
             Err(not_here) => {
                 let _ = job.reply.send(Err(NotStored::NotHere(not_here)));
                 Decision::Then(After::Nothing)
@@ -47,14 +47,14 @@ impl Draft<'_> {
                     outcome
                 });
                 let outcomes = outcomes.collect();
-                Decision::Then(After::Several(job.reply, outcomes, last))
+                Decision::Then(After::Operations(job.reply, outcomes, last))
             }
         }
     }
 
     /// Judges each read and deletion by the payload that the client has after the operations before it. A key
     /// that an earlier operation of the batch writes shows nothing new.
-    fn judge_several(&self, job: &SeveralJob) -> Result<(), NotHere> {
+    fn judge_operations(&self, job: &OperationsJob) -> Result<(), NotHere> {
         let stable = &job.known_stable;
         may_do(&self.facts, stable, &job.operations, &job.payload)?;
         let (mut payload, mut written) = (job.payload.clone(), BTreeSet::new());

@@ -112,7 +112,7 @@ async fn carry_out(
     let (mut undone, mut sent) = (0, 0);
     let all = operations.len();
     for operations in operations.chunks(OPERATIONS_AT_ONCE) {
-        let asked = client.several(operations, &mut sitting.session).await;
+        let asked = client.batch(operations, &mut sitting.session).await;
         let (outcomes, reply) = asked.map_err(|error| so_far(sent, all, failure(error, sitting.causal)))?;
         sent += operations.len();
         undone += outcomes

@@ -65,7 +65,7 @@ fn each_operation_sees_those_before_it_on_its_partition() {
                 put("a", "3"),
                 get("a"),
             ];
-            let done = node.several(operations, Payload::default()).await;
+            let done = node.batch(operations, Payload::default()).await;
             let after = node.get(&key("a"), done.payload).await;
             let mut told: Vec<String> = done.results.iter().map(told).collect();
             told.push(self::told(&after.map(Done::Found)));
@@ -86,7 +86,7 @@ fn results_come_in_order_over_all_partitions_and_each_server_syncs_once() {
         let node = cluster.node(0).expect("runs");
         let before = syncs(&cluster);
         let writes = (0..60).map(|number| put(&format!("k{number}"), &number.to_string()));
-        let written = node.several(writes.collect(), Payload::default()).await;
+        let written = node.batch(writes.collect(), Payload::default()).await;
         let grown: Vec<u64> = syncs(&cluster)
             .iter()
             .zip(before)
@@ -102,7 +102,7 @@ fn results_come_in_order_over_all_partitions_and_each_server_syncs_once() {
             .collect();
         let reads = (0..60).rev().map(|number| get(&format!("k{number}")));
         let other = cluster.node(5).expect("runs");
-        let read = other.several(reads.collect(), written.payload).await;
+        let read = other.batch(reads.collect(), written.payload).await;
         (
             read.results.iter().map(told).collect::<Vec<_>>(),
             grown,
@@ -123,7 +123,7 @@ fn what_cannot_be_reached_is_refused_and_the_rest_is_done() {
         cluster.kill(1);
         let node = cluster.node(0).expect("runs");
         let writes = (0..20).map(|number| put(&format!("k{number}"), "v"));
-        let results = node.several(writes.collect(), Payload::default()).await.results;
+        let results = node.batch(writes.collect(), Payload::default()).await.results;
         let (done, refused): (Vec<_>, Vec<_>) = results.into_iter().partition(Result::is_ok);
         (refused, done.len())
     });
@@ -162,11 +162,11 @@ fn a_deletion_that_a_batch_shows_goes_with_its_reader() {
     simulate(async {
         let cluster = SimCluster::serving(8, 2, 2).await;
         let (writer, other) = (cluster.node(0).expect("runs"), cluster.node(1).expect("runs"));
-        writer.several(vec![put("a", "1")], Payload::default()).await;
+        writer.batch(vec![put("a", "1")], Payload::default()).await;
         cluster.isolate(1);
-        let deleted = writer.several(vec![delete("a")], Payload::default()).await;
+        let deleted = writer.batch(vec![delete("a")], Payload::default()).await;
         assert_eq!(told(&deleted.results[0]), "written on 1");
-        let seen = writer.several(vec![get("a")], Payload::default()).await;
+        let seen = writer.batch(vec![get("a")], Payload::default()).await;
         assert_eq!(told(&seen.results[0]), "missing");
         let stale = other.get(&key("a"), seen.payload).await;
         assert!(matches!(stale, Err(Refusal::Behind { .. })), "{stale:?}");
@@ -179,17 +179,15 @@ fn a_read_among_writes_is_not_answered_by_who_lacks_what_it_depends_on() {
     simulate(async {
         let cluster = SimCluster::serving(10, 2, 2).await;
         let (writer, other) = (cluster.node(0).expect("runs"), cluster.node(1).expect("runs"));
-        writer.several(vec![put("a", "old")], Payload::default()).await;
+        writer.batch(vec![put("a", "old")], Payload::default()).await;
         cluster.isolate(1);
-        let written = writer.several(vec![put("a", "new")], Payload::default()).await;
+        let written = writer.batch(vec![put("a", "new")], Payload::default()).await;
         assert_eq!(told(&written.results[0]), "written on 1");
-        let mixed = other
-            .several(vec![put("b", "1"), get("a")], written.payload)
-            .await;
+        let mixed = other.batch(vec![put("b", "1"), get("a")], written.payload).await;
         for result in &mixed.results {
             assert!(matches!(result, Err(Refusal::Behind { .. })), "{}", told(result));
         }
-        let alone = other.several(vec![put("b", "1")], Payload::default()).await;
+        let alone = other.batch(vec![put("b", "1")], Payload::default()).await;
         let created = matches!(&alone.results[0], Ok(Done::Written(written)) if written.created);
         assert!(created, "none of it was done");
     });
@@ -200,20 +198,20 @@ fn a_read_among_writes_is_not_answered_by_who_lacks_what_it_depends_on() {
 fn a_node_that_owns_none_of_the_keys_has_them_read_together() {
     let (together, alone) = simulate(async {
         let cluster = SimCluster::serving(2, 3, 2).await;
-        let partitions = cluster.node(0).expect("runs").situation().partitions;
+        let partitions = cluster.node(0).expect("runs").status().partitions;
         let is_proxy = |node: &&SimNode| !partitions[0].contains(&node.id);
         let proxy = cluster.nodes.iter().find(is_proxy).expect("one of three");
         let proxy = by_id(&cluster, &proxy.id);
         let keys = 0..200;
         let writes = keys.clone().map(|number| put(&format!("k{number}"), "v"));
-        proxy.several(writes.collect(), Payload::default()).await;
+        proxy.batch(writes.collect(), Payload::default()).await;
         let began = Instant::now();
         let alone = proxy.get(&key("k0"), Payload::default()).await;
         alone.expect("is there");
         let alone = began.elapsed();
         let began = Instant::now();
         let reads = keys.map(|number| get(&format!("k{number}")));
-        let read = proxy.several(reads.collect(), Payload::default()).await;
+        let read = proxy.batch(reads.collect(), Payload::default()).await;
         assert!(read.results.iter().all(|result| told(result) == "v"));
         (began.elapsed(), alone)
     });
@@ -224,7 +222,7 @@ fn a_node_that_owns_none_of_the_keys_has_them_read_together() {
 fn reads_in_a_batch_show_no_effect_without_its_cause() {
     simulate(async {
         let cluster = SimCluster::serving(11, 3, 2).await;
-        let partitions = cluster.node(0).expect("runs").situation().partitions;
+        let partitions = cluster.node(0).expect("runs").status().partitions;
         let [writer, behind] = &partitions[0][..] else {
             panic!("{partitions:?}");
         };
@@ -240,7 +238,7 @@ fn reads_in_a_batch_show_no_effect_without_its_cause() {
             .expect("is taken");
         let mut shown = 0;
         for _ in 0..20 {
-            let read = proxy.several(vec![get("effect"), get("cause")], Payload::default());
+            let read = proxy.batch(vec![get("effect"), get("cause")], Payload::default());
             let told: Vec<String> = read.await.results.iter().map(told).collect();
             if told[0] == "e" {
                 shown += 1;
@@ -258,7 +256,7 @@ fn an_operation_depends_on_those_on_the_partitions_before_it() {
     simulate(async {
         let cluster = SimCluster::serving(12, 4, 2).await;
         let node = cluster.node(0).expect("runs");
-        let partitions = node.situation().partitions;
+        let partitions = node.status().partitions;
         let (first, second) = (one_key_of(node, 0).await, one_key_of(node, 1).await);
         let replicas: Vec<&Arc<Node>> = partitions
             .iter()
@@ -269,7 +267,7 @@ fn an_operation_depends_on_those_on_the_partitions_before_it() {
             panic!("{partitions:?}");
         };
         cluster.network.cut(&partitions[0][0], &partitions[0][1]);
-        let writes = writer.several(
+        let writes = writer.batch(
             vec![put(&first, "cause"), put(&second, "effect")],
             Payload::default(),
         );
@@ -315,11 +313,11 @@ fn a_deletion_outlives_a_removal_however_old_it_was() {
         cluster.limits.clock_limit = Duration::from_millis(100);
         cluster.start_all().await;
         let node = cluster.node(1).expect("runs").clone();
-        node.several(vec![put("k", "v")], Payload::default()).await;
+        node.batch(vec![put("k", "v")], Payload::default()).await;
         tokio::time::sleep(Duration::from_secs(1)).await;
         // It never hears of the deletion, which is old when it is removed.
         cluster.isolate(0);
-        let deleted = node.several(vec![delete("k")], Payload::default()).await;
+        let deleted = node.batch(vec![delete("k")], Payload::default()).await;
         assert_eq!(told(&deleted.results[0]), "written on 2");
         tokio::time::sleep(Duration::from_secs(21)).await;
         cluster.change_view(1, 0, REMOVE).await.expect("is removed");

@@ -14,7 +14,7 @@ use crate::wire::public::{KeyPage, OperationAsked, OperationsDone};
 pub struct Page {
     /// Keys in order, with their values if they were asked for.
     pub items: Vec<(String, Option<Vec<u8>>)>,
-    /// What leads to the next page; none after the last.
+    /// The cursor of the next page; none after the last.
     pub next: Option<String>,
     pub reply: Reply,
 }
@@ -72,12 +72,12 @@ impl Client {
 
     /// Several operations, carried out in order; one outcome for each, and the reply to all of them. Values for
     /// which the answer had no room are read in further requests, and stand in the reply as if it had them.
-    pub async fn several(
+    pub async fn batch(
         &self,
         operations: &[OperationAsked],
         session: &mut Session,
     ) -> Result<(Vec<OperationDone>, Reply), ClientError> {
-        let (mut done, mut reply) = self.several_at_once(operations, session).await?;
+        let (mut done, mut reply) = self.batch_at_once(operations, session).await?;
         loop {
             let left: Vec<usize> = (0..operations.len())
                 .filter(|at| has_no_room(&done.results[*at]))
@@ -87,7 +87,7 @@ impl Client {
                 break;
             }
             // What was done before is told in any case.
-            let Ok((later, _)) = self.several_at_once(&rest, session).await else {
+            let Ok((later, _)) = self.batch_at_once(&rest, session).await else {
                 break;
             };
             let gets_on = !later.results.iter().all(has_no_room);
@@ -106,7 +106,7 @@ impl Client {
     }
 
     /// One request for several operations: the result of each, and the reply without its body.
-    async fn several_at_once(
+    async fn batch_at_once(
         &self,
         operations: &[OperationAsked],
         session: &mut Session,

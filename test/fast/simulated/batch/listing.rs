@@ -42,7 +42,7 @@ fn a_listing_never_leaves_out_what_its_reader_depends_on() {
         let (writer, other) = (cluster.node(0).expect("runs"), cluster.node(1).expect("runs"));
         cluster.isolate(1);
         let written = writer
-            .several(vec![put("a", "1"), put("b", "2")], Payload::default())
+            .batch(vec![put("a", "1"), put("b", "2")], Payload::default())
             .await;
         let listing = Listing {
             prefix: String::new(),
@@ -62,7 +62,7 @@ fn a_listing_never_leaves_out_what_its_reader_depends_on() {
         assert_eq!(keys, ["a", "b"]);
         // A listing that showed nothing of a deleted key is a read of the deletion.
         cluster.isolate(1);
-        let deleted = writer.several(vec![delete("a")], payload).await;
+        let deleted = writer.batch(vec![delete("a")], payload).await;
         let (keys, seen) = list_all(writer, "", 9, &Payload::default()).await;
         assert_eq!(
             (keys, told(&deleted.results[0])),
@@ -84,9 +84,9 @@ fn pages_go_on_after_deleted_keys_and_within_a_prefix() {
                 put(&format!("b{number:02}"), "v"),
             ]
         });
-        node.several(writes.collect(), Payload::default()).await;
+        node.batch(writes.collect(), Payload::default()).await;
         let deletes = (10..40).map(|number| delete(&format!("a{number:02}")));
-        let payload = node.several(deletes.collect(), Payload::default()).await.payload;
+        let payload = node.batch(deletes.collect(), Payload::default()).await.payload;
         (
             list_all(node, "", 7, &payload).await.0,
             list_all(node, "a", 3, &payload).await.0,
@@ -127,7 +127,7 @@ fn a_listing_is_complete_whatever_the_view_does_meanwhile() {
                 .collect();
             let names: Vec<String> = (0..KEYS).map(|number| format!("k{number:03}")).collect();
             let writes = names.iter().map(|name| put(name, "v")).collect();
-            let payload = nodes[0].several(writes, Payload::default()).await.payload;
+            let payload = nodes[0].batch(writes, Payload::default()).await.payload;
             let is_changing = std::cell::Cell::new(true);
             let change = async {
                 for (kind, node, via) in changes {
@@ -161,12 +161,12 @@ fn a_restarted_node_lists_what_is_on_its_disk() {
         let written = cluster
             .node(0)
             .expect("runs")
-            .several(writes.collect(), Payload::default())
+            .batch(writes.collect(), Payload::default())
             .await;
         cluster.kill(0);
         cluster.kill(1);
         cluster.start(0).await;
-        let serves = || cluster.node(0).is_some_and(|node| node.situation().ready);
+        let serves = || cluster.node(0).is_some_and(|node| node.status().ready);
         cluster
             .until(Duration::from_secs(10), "it serves alone", serves)
             .await;

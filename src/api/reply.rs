@@ -94,7 +94,7 @@ impl ApiError {
             Self::Refused(Refusal::Starting { missing, .. }) => {
                 object = object.texts("missing", missing.iter().map(NodeId::as_str));
             }
-            Self::View(refusal) => object = with_view_facts(object, refusal),
+            Self::View(refusal) => object = with_view_state(object, refusal),
             _ => {}
         }
         object.finish()
@@ -114,7 +114,7 @@ impl ApiError {
 }
 
 /// The details of a refused view change, for programs that do not read its text.
-fn with_view_facts(object: Object, refusal: &ViewRefusal) -> Object {
+fn with_view_state(object: Object, refusal: &ViewRefusal) -> Object {
     let list = |object: Object, name, nodes: &[NodeId]| object.texts(name, nodes.iter().map(NodeId::as_str));
     match refusal {
         ViewRefusal::AlreadyMember { members, .. } | ViewRefusal::NotMember { members, .. } => {

@@ -56,15 +56,15 @@ impl Node {
         let peer = greeting.member.clone();
         if let Err(unfit) = self.me.check(&greeting) {
             // Of strangers nothing is kept: they may come by any number of names.
-            let facts = self.me.facts();
-            let is_listed = facts.newest().is_some_and(|view| view.lists(&peer.node));
+            let state = self.me.state();
+            let is_listed = state.newest().is_some_and(|view| view.lists(&peer.node));
             if is_listed && peer.node != self.me.node {
                 self.peers.found_unfit(&peer, &unfit);
             }
             return Err(format!("{}: {unfit}", peer.node));
         }
-        let facts = self.me.facts();
-        let listed = facts.newest().and_then(|view| view.member(&peer.node));
+        let state = self.me.state();
+        let listed = state.newest().and_then(|view| view.member(&peer.node));
         self.peers
             .greeted_by(&peer.node, listed.is_some_and(|listed| listed != peer));
         let (outbox, mut joiner) = (Arc::new(Outbox::new(pipe.sender.clone())), Joiner::default());
@@ -91,7 +91,7 @@ impl Node {
         let peer = peer.clone();
         match question {
             // Pushes enter the queue in the order in which they came.
-            Question::Push(push) if push.epoch <= self.me.facts().active => {
+            Question::Push(push) if push.epoch <= self.me.state().active => {
                 let answer = self.enqueue_push(&peer, push).await;
                 self.tasks.spawn(async move {
                     let answer = answer.await.unwrap_or(Answer::NotTaken);
@@ -114,8 +114,8 @@ impl Node {
     }
 
     async fn enqueue_push(&self, peer: &Member, push: Push) -> oneshot::Receiver<Answer> {
-        let facts = self.me.facts();
-        if push.epoch == facts.active && facts.is_sibling(peer.id()) {
+        let state = self.me.state();
+        if push.epoch == state.active && state.is_sibling(peer.id()) {
             let log = Log {
                 epoch: push.epoch,
                 member: peer.id(),
@@ -228,7 +228,7 @@ impl Node {
     async fn push_of_next_epoch(&self, peer: &Member, push: Push) -> Answer {
         let arrival = async {
             let mut published = self.me.published.count();
-            while self.me.facts().active < push.epoch {
+            while self.me.state().active < push.epoch {
                 published = self.me.published.beyond(published).await;
             }
         };

@@ -1,6 +1,6 @@
 //! A running node: what carries out the decisions of the floors below.
 //!
-//! Connections read the sharded map and the published facts themselves and ask the pure predicate (`requests`);
+//! Connections read the sharded map and the published state themselves and ask the pure predicate (`requests`);
 //! writes meet in `commit`, which stores a batch with one sync and wakes each waiter; siblings hear of writes by
 //! pushes and of everything else by exchanges and gossip (`replication`); `view_change` sees to the view; `peers`
 //! sees to it that an answer counts only for the member that gave it; `claims` keeps what one client makes up from
@@ -31,7 +31,7 @@ mod replication;
 // commit: the one place where state changes
 mod commit;
 
-// identity: what a node is to its peers, its clocks and published facts
+// identity: what a node is to its peers, its clocks and published state
 mod identity;
 
 // peers: the links
@@ -88,7 +88,7 @@ use self::view_change::watch::Admissions;
 use crate::config::Limits;
 use crate::names::Member;
 use crate::protocol::causality::{Payload, Record, Timestamp};
-use crate::protocol::replication::{Facts, Step};
+use crate::protocol::replication::{ReplicaState, Step};
 use crate::store::Resident;
 use crate::wire::peer::{Answer, Push, Question, Start};
 
@@ -133,9 +133,9 @@ impl Node {
         if text.is_empty() {
             return Ok(Payload::default());
         }
-        let facts = self.me.facts();
+        let state = self.me.state();
         // Without a view there is no cluster that a payload could be of; the operation is refused anyway.
-        let Some(view) = facts.newest() else {
+        let Some(view) = state.newest() else {
             return Ok(Payload::default());
         };
         let mut payload = Payload::from_text(text, view.cluster.into())
@@ -146,11 +146,11 @@ impl Node {
         }
         for dot in payload.entries.iter() {
             let epoch = dot.log.epoch;
-            if !facts.is_closed(epoch) && facts.is_no_dot(dot) {
+            if !state.is_closed(epoch) && state.is_no_dot(dot) {
                 return Err(Refusal::impossible());
             }
             // Nobody may store the entry before the view is known: this fences the payload (I5).
-            if !facts.knows_epoch(epoch) {
+            if !state.knows_epoch(epoch) {
                 payload.epoch = payload.epoch.max(epoch);
             }
         }
@@ -159,8 +159,8 @@ impl Node {
 
     /// The text that a client carries on; empty while this node knows no cluster.
     pub fn payload_text(&self, payload: &Payload) -> String {
-        let facts = self.me.facts();
-        facts
+        let state = self.me.state();
+        state
             .newest()
             .map_or_else(String::new, |view| payload.to_text(view.cluster.into()))
     }
@@ -192,8 +192,8 @@ impl Node {
 
     /// True if requests for keys can be sent somewhere; otherwise why not.
     fn route(&self) -> Result<(), Refusal> {
-        let facts = self.me.facts();
-        match facts.routing() {
+        let state = self.me.state();
+        match state.routing() {
             Some(view) if view.lists(&self.me.node) => Ok(()),
             Some(_) => Err(self.formation.refusal(&self.me.node, false)),
             None => Err(self.formation.refusal(&self.me.node, self.start.view.is_some())),
@@ -205,7 +205,7 @@ impl Node {
     /// large values takes several pushes: together they would be more than a frame may hold.
     fn push(
         self: &Arc<Self>,
-        facts: &Facts,
+        state: &ReplicaState,
         after: u64,
         first: u64,
         records: Vec<Record>,
@@ -214,27 +214,27 @@ impl Node {
         let (mut first, mut after) = (first, after);
         for page in paging::pages(records) {
             let next = first + page.len() as u64;
-            self.push_page(facts, after, first, &page, deadline);
+            self.push_page(state, after, first, &page, deadline);
             (after, first) = (next - 1, next);
         }
     }
 
     fn push_page(
         self: &Arc<Self>,
-        facts: &Facts,
+        state: &ReplicaState,
         after: u64,
         first: u64,
         records: &[Record],
         deadline: Instant,
     ) {
-        let Some(view) = facts.view() else { return };
-        let stable = self.acks.stable().number(facts.own_log());
+        let Some(view) = state.view() else { return };
+        let stable = self.acks.stable().number(state.own_log());
         for sibling in self.acks.pushed_to() {
             let Some(member) = view.member_by_id(sibling) else {
                 continue;
             };
             let push = Push {
-                epoch: facts.active,
+                epoch: state.active,
                 first,
                 after,
                 records: records.to_vec(),
@@ -242,7 +242,7 @@ impl Node {
             };
             let question = Question::Push(push);
             let begun = self.peers.begin(&member, question.clone());
-            let (node, epoch) = (Arc::clone(self), facts.active);
+            let (node, epoch) = (Arc::clone(self), state.active);
             self.tasks.spawn(async move {
                 let answer = match begun {
                     Ok(pending) => pending.answer(deadline).await,
@@ -261,9 +261,9 @@ impl Node {
     }
 
     /// Begins an epoch: acknowledgements anew, and the loops that talk to the members of its view.
-    fn begin_epoch(self: &Arc<Self>, facts: &Facts) {
-        let own = facts.own_log();
-        let siblings = facts.siblings();
+    fn begin_epoch(self: &Arc<Self>, state: &ReplicaState) {
+        let own = state.own_log();
+        let siblings = state.siblings();
         let step = |away: bool| if away { Step::Out } else { Step::In };
         let steps = siblings
             .iter()
@@ -271,32 +271,32 @@ impl Node {
         // Whose clocks count changes with the view.
         self.me.judge_wall();
         // Who is no member, or does not know yet whether it is, has no siblings that could tell what is stable.
-        let number = if facts.is_member() {
-            facts.vector.number(own)
+        let number = if state.is_member() {
+            state.vector.number(own)
         } else {
             0
         };
         self.acks.begin(own, number, steps.collect());
         // A node that starts again between seal and activation goes on sealed (I11).
-        if facts.is_sealed() || !facts.is_member() {
+        if state.is_sealed() || !state.is_member() {
             self.acks.seal();
         }
         let stop = self.tasks.child();
         std::mem::replace(&mut *self.epoch_stop.lock(), stop.clone()).cancel();
-        if facts.ended.is_some() {
+        if state.ended.is_some() {
             self.tasks.spawn_until(&stop, Arc::clone(self).lay_aside());
-        } else if facts.is_leaving() {
+        } else if state.is_leaving() {
             self.tasks.spawn_until(&stop, Arc::clone(self).see_off());
         }
-        let Some(view) = facts.view().filter(|_| facts.is_member()) else {
+        let Some(view) = state.view().filter(|_| state.is_member()) else {
             return;
         };
-        if !facts.kept.is_empty() {
+        if !state.kept.is_empty() {
             self.tasks.spawn_until(&stop, Arc::clone(self).clean_up());
         }
         tracing::info!(
-            epoch = %facts.active,
-            role = facts.partition().map_or("proxy".to_owned(), |id| format!("replica of partition {id}")),
+            epoch = %state.active,
+            role = state.partition().map_or("proxy".to_owned(), |id| format!("replica of partition {id}")),
             "serving"
         );
         self.tasks
@@ -304,11 +304,11 @@ impl Node {
         if siblings.len() > 1 {
             self.tasks.spawn_until(&stop, Arc::clone(self).spread_stable());
         }
-        for peer in view.members().filter(|peer| *peer != facts.me) {
+        for peer in view.members().filter(|peer| *peer != state.me) {
             let is_sibling = siblings.contains(&peer);
             self.tasks
                 .spawn_until(&stop, Arc::clone(self).gossip_with(peer.clone(), is_sibling));
-            if is_sibling || facts.has_not_heard(peer.id()) {
+            if is_sibling || state.has_not_heard(peer.id()) {
                 self.hear(&stop, peer, is_sibling);
             }
         }
@@ -322,12 +322,12 @@ impl Node {
     }
 
     /// Hears those who may have served a lost line that this node has just heard of.
-    fn hear_owners_of_lost(self: &Arc<Self>, before: &Facts, facts: &Facts) {
+    fn hear_owners_of_lost(self: &Arc<Self>, before: &ReplicaState, state: &ReplicaState) {
         let stop = self.epoch_stop.lock().clone();
-        let members = facts.view().into_iter().flat_map(|view| view.members());
-        let others = members.filter(|peer| facts.is_member() && *peer != facts.me);
-        for peer in others.filter(|peer| facts.has_not_heard(peer.id()) && !before.has_not_heard(peer.id())) {
-            if !facts.is_sibling(peer.id()) {
+        let members = state.view().into_iter().flat_map(|view| view.members());
+        let others = members.filter(|peer| state.is_member() && *peer != state.me);
+        for peer in others.filter(|peer| state.has_not_heard(peer.id()) && !before.has_not_heard(peer.id())) {
+            if !state.is_sibling(peer.id()) {
                 self.hear(&stop, peer, false);
             }
         }
@@ -335,7 +335,7 @@ impl Node {
 
     /// Another life begins: this node was removed and keeps nothing, or its life has ended.
     fn begin_life(self: &Arc<Self>) {
-        let left_behind = self.me.facts().leftovers.len();
+        let left_behind = self.me.state().leftovers.len();
         tracing::info!(
             left_behind,
             "this node begins another life, and waits for a view to list it"

@@ -20,7 +20,7 @@ use crate::names::{Epoch, Incarnation, Member, NodeId, Slot};
 use crate::net::Dialer;
 use crate::node::commit::handle::Commit;
 use crate::planted::{self, Fault};
-use crate::protocol::replication::{Facts, Runs, Unstable};
+use crate::protocol::replication::{ReplicaState, Runs, Unstable};
 use crate::store::{Batch, Engine, Recovered, Resident, StoreError};
 use crate::wire::notes::{self, Acceptors, UnreadableNote};
 use crate::wire::peer::Start;
@@ -58,16 +58,16 @@ impl Node {
             tasks,
         } = parts;
         let recovered = engine.recover()?;
-        let (facts, acceptors) = recall(config, world.as_ref(), engine.as_ref(), &recovered).await?;
+        let (state, acceptors) = recall(config, world.as_ref(), engine.as_ref(), &recovered).await?;
         let pages = Pages::new(notes::read_pages(&recovered.notes)?);
-        let me = Arc::new(Me::new(facts.clone(), world, &config.limits));
+        let me = Arc::new(Me::new(state.clone(), world, &config.limits));
         me.marks.recall(notes::read_marks(&recovered.notes)?);
         let claims = Claims::default();
-        let (resident, unstable) = fill(&me, &facts, recovered, &claims);
+        let (resident, unstable) = fill(&me, &state, recovered, &claims);
         let (queue, jobs) = mpsc::channel(QUEUE_JOBS);
         let node = Arc::new(Self {
             peers: Peers::new(Arc::clone(&me) as _, dialer, tasks.clone()),
-            acks: Acks::new(facts.own_log()),
+            acks: Acks::new(state.own_log()),
             epoch_stop: Mutex::new(tasks.child()),
             life_stop: Mutex::new(tasks.child()),
             me,
@@ -99,24 +99,24 @@ impl Node {
                 node.changes.accepted(Arc::clone(view));
             }
         }
-        node.begin(config, &facts);
+        node.begin(config, &state);
         let committer = Committer::new(Arc::clone(&node), engine, jobs, acceptors, unstable);
         Ok((node, committer))
     }
 
-    fn begin(self: &Arc<Self>, config: &Config, facts: &Facts) {
-        if facts.ended.is_some() {
-            self.begin_epoch(facts);
-        } else if facts.active == Epoch::NONE {
+    fn begin(self: &Arc<Self>, config: &Config, state: &ReplicaState) {
+        if state.ended.is_some() {
+            self.begin_epoch(state);
+        } else if state.active == Epoch::NONE {
             self.tasks.spawn(Arc::clone(self).find_place());
         } else {
-            let listed = facts
+            let listed = state
                 .view()
                 .map(|view| view.nodes().map(NodeId::canonical).collect());
             if config.view.is_some() && sorted(config.view.clone()) != sorted(listed) {
                 tracing::info!("VIEW differs from the view on disk; going on with the one on disk");
             }
-            let on_disk = facts.view().map(|view| view.replicas);
+            let on_disk = state.view().map(|view| view.replicas);
             if let (Some(given), Some(on_disk)) = (config.replicas, on_disk)
                 && given != on_disk
             {
@@ -126,7 +126,7 @@ impl Node {
                     "K differs from that of the view on disk; going on with the one on disk"
                 );
             }
-            self.begin_epoch(facts);
+            self.begin_epoch(state);
         }
         self.tasks.spawn(Arc::clone(self).fill_index());
         self.tasks.spawn(Arc::clone(self).watch_changes());
@@ -168,25 +168,25 @@ pub(super) async fn recall(
     world: &dyn World,
     engine: &dyn Engine,
     recovered: &Recovered,
-) -> Result<(Facts, Acceptors), StartError> {
+) -> Result<(ReplicaState, Acceptors), StartError> {
     let kept = notes::read(&recovered.notes)?;
-    let is_unused = |facts: &Facts| recovered.records.is_empty() && facts.is_unused();
+    let is_unused = |state: &ReplicaState| recovered.records.is_empty() && state.is_unused();
     // A life goes on by the spelling of its address that it began with: the ids of members depend on it.
-    let is_other = |facts: &Facts| {
-        facts.me.node != config.node && (is_unused(facts) || !facts.me.node.is_same_address(&config.node))
+    let is_other = |state: &ReplicaState| {
+        state.me.node != config.node && (is_unused(state) || !state.me.node.is_same_address(&config.node))
     };
-    if let Some((facts, _)) = kept.as_ref().filter(|(facts, _)| is_other(facts)) {
-        if !is_unused(facts) {
+    if let Some((state, _)) = kept.as_ref().filter(|(state, _)| is_other(state)) {
+        if !is_unused(state) {
             return Err(StartError::OtherNode {
-                found: facts.me.node.clone(),
+                found: state.me.node.clone(),
                 expected: config.node.clone(),
             });
         }
-        tracing::info!(was = %facts.me.node, "the data directory was begun under another name, and nothing came into it; beginning anew");
-    } else if let Some((mut facts, acceptors)) = kept {
-        begin_run(&mut facts, world, engine).await?;
-        tracing::info!(node = %facts.me.node, epoch = %facts.active, records = recovered.records.len(), "going on from disk");
-        return Ok((facts, acceptors));
+        tracing::info!(was = %state.me.node, "the data directory was begun under another name, and nothing came into it; beginning anew");
+    } else if let Some((mut state, acceptors)) = kept {
+        begin_run(&mut state, world, engine).await?;
+        tracing::info!(node = %state.me.node, epoch = %state.active, records = recovered.records.len(), "going on from disk");
+        return Ok((state, acceptors));
     }
     let incarnation = Incarnation {
         started_ms: world.wall_ms(),
@@ -203,50 +203,54 @@ pub(super) async fn recall(
             incarnation
         },
     };
-    let mut facts = Facts::new(member);
-    facts.runs = Runs::of_new_life(world.random(), 0);
+    let mut state = ReplicaState::new(member);
+    state.runs = Runs::of_new_life(world.random(), 0);
     let mut batch = Batch {
-        notes: vec![notes::member_note(&facts.me)],
+        notes: vec![notes::member_note(&state.me)],
         ..Batch::default()
     };
-    batch.notes.extend(notes::runs_notes(&facts));
+    batch.notes.extend(notes::runs_notes(&state));
     if !recovered.notes.is_empty() {
-        batch.notes.extend(notes::standing_notes(&facts));
+        batch.notes.extend(notes::standing_notes(&state));
         batch.notes.extend([
-            notes::vector_note(&facts),
+            notes::vector_note(&state),
             notes::acceptors_note(&BTreeMap::new()),
         ]);
     }
     engine.commit(&batch).await?;
     tracing::info!(node = %config.node, "starting with an empty store");
-    Ok((facts, BTreeMap::new()))
+    Ok((state, BTreeMap::new()))
 }
 
 /// Starts a life once more. Whether its disk is the one that it left is to be asked before it serves. If the disk
 /// does not take the run, reads are served all the same: it is stored with the first batch that is.
-async fn begin_run(facts: &mut Facts, world: &dyn World, engine: &dyn Engine) -> Result<(), StoreError> {
-    let age_ms = world.wall_ms().saturating_sub(facts.me.incarnation.started_ms);
-    facts.start_again(world.random(), age_ms);
+async fn begin_run(
+    state: &mut ReplicaState,
+    world: &dyn World,
+    engine: &dyn Engine,
+) -> Result<(), StoreError> {
+    let age_ms = world.wall_ms().saturating_sub(state.me.incarnation.started_ms);
+    state.start_again(world.random(), age_ms);
     let batch = Batch {
-        notes: notes::runs_notes(facts).to_vec(),
+        notes: notes::runs_notes(state).to_vec(),
         ..Batch::default()
     };
-    facts.is_run_new = match engine.commit(&batch).await {
+    state.is_run_new = match engine.commit(&batch).await {
         Ok(()) => false,
         Err(StoreError::Refused(_)) => true,
         Err(unknown) => return Err(unknown),
     };
-    facts.is_unproven = facts.active != Epoch::NONE && facts.ended.is_none();
+    state.is_unproven = state.active != Epoch::NONE && state.ended.is_none();
     Ok(())
 }
 
-fn fill(me: &Me, facts: &Facts, recovered: Recovered, claims: &Claims) -> (Resident, Unstable) {
+fn fill(me: &Me, state: &ReplicaState, recovered: Recovered, claims: &Claims) -> (Resident, Unstable) {
     let resident = Resident::new();
     let mut unstable = Unstable::default();
     for record in recovered.records {
         me.clock.observe(record.timestamp());
         claims.note(&record);
-        if record.dot().log.epoch >= facts.closed.below {
+        if record.dot().log.epoch >= state.closed.below {
             unstable.insert(record.clone());
         }
         resident.put(record);
@@ -279,11 +283,11 @@ mod tests {
         let up = BTreeMap::from([(member.node.clone(), member.incarnation)]);
         let one = View::first(ClusterId(1), 1, &nodes, &up);
         let two = next::admit(&one, &[]);
-        let mut facts = Facts::new(member.clone());
+        let mut state = ReplicaState::new(member.clone());
         for view in [one, two] {
             let epoch = view.epoch;
-            facts.learn(&Arc::new(view));
-            facts.activate(epoch);
+            state.learn(&Arc::new(view));
+            state.activate(epoch);
         }
         let record = |epoch, timestamp| {
             let log = Log {
@@ -300,11 +304,11 @@ mod tests {
             records: vec![record(1, latest), record(2, Timestamp(1))],
             ..Recovered::default()
         };
-        let me = Me::new(facts.clone(), Arc::new(Machine), &Limits::default());
-        let (resident, unstable) = fill(&me, &facts, recovered(), &Claims::default());
+        let me = Me::new(state.clone(), Arc::new(Machine), &Limits::default());
+        let (resident, unstable) = fill(&me, &state, recovered(), &Claims::default());
         assert_eq!((resident.len(), unstable.len()), (2, 2));
         assert!(me.draw() > latest);
-        facts.closed.below = Epoch(2);
-        assert_eq!(fill(&me, &facts, recovered(), &Claims::default()).1.len(), 1);
+        state.closed.below = Epoch(2);
+        assert_eq!(fill(&me, &state, recovered(), &Claims::default()).1.len(), 1);
     }
 }

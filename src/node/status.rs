@@ -11,7 +11,7 @@ use crate::node::peers::ON_ITS_WAY_FOR;
 use crate::node::time::clock_difference;
 use crate::node::view_change::view_request::ChangeProgress;
 use crate::protocol::placement::View;
-use crate::protocol::replication::Facts;
+use crate::protocol::replication::ReplicaState;
 
 /// The part that a node plays.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,9 +87,9 @@ impl NodeStatus {
 impl Node {
     /// What this node knows of itself and its cluster; before the first view, as `VIEW` would have it.
     pub fn status(&self) -> NodeStatus {
-        let facts = self.me.facts();
-        let view = facts.routing().cloned().or_else(|| self.view_to_be());
-        let is_known = facts.routing().is_some();
+        let state = self.me.state();
+        let view = state.routing().cloned().or_else(|| self.view_to_be());
+        let is_known = state.routing().is_some();
         let partitions = view
             .iter()
             .flat_map(|view| view.partitions().map(|(_, nodes)| nodes.to_vec()))
@@ -100,26 +100,26 @@ impl Node {
         // Nor does a node wait for itself, where its own address does not lead back to it.
         away.retain(|node| *node != self.me.node && view.as_ref().is_some_and(|view| lists_both(view, node)));
         let (doubt, clocks_apart) = self.me.disagreement();
-        let out_of_reach = facts.view().map_or_else(Vec::new, |view| self.out_of_reach(view));
+        let out_of_reach = state.view().map_or_else(Vec::new, |view| self.out_of_reach(view));
         NodeStatus {
             node: self.me.node.clone(),
             incarnation: self.me.member().incarnation,
             role: self.role(view.as_deref()),
             cluster: view.as_ref().filter(|_| is_known).map(|view| view.cluster),
-            epoch: facts.active,
+            epoch: state.active,
             replicas: view.as_ref().map(|view| view.replicas).or(self.start.replicas),
             partitions,
             proxies: view.iter().flat_map(|view| view.proxies()).cloned().collect(),
-            ready: facts.is_member() && facts.is_ready(),
-            waiting_for: self.waiting_for(&facts),
+            ready: state.is_member() && state.is_ready(),
+            waiting_for: self.waiting_for(&state),
             away,
-            is_cut_off: self.is_cut_off(&facts, &out_of_reach),
+            is_cut_off: self.is_cut_off(&state, &out_of_reach),
             out_of_reach,
             sealed_for: self.me.sealed_for(),
             keys: u64::try_from(self.resident.live_len()).unwrap_or(u64::MAX),
             left_behind: u64::try_from(self.pages.len()).unwrap_or(u64::MAX),
             is_too_late: self.formation.came_too_late(),
-            slots_lost: u32::try_from(facts.gone.len()).unwrap_or(u32::MAX),
+            slots_lost: u32::try_from(state.gone.len()).unwrap_or(u32::MAX),
             storage_failure: self.storage.failure(),
             clock_doubt: doubt.map(|doubt| doubt.to_string()),
             clocks_apart,
@@ -136,9 +136,9 @@ impl Node {
 
     /// True until links had time to open after the start, and for a proxy as long as it has none: it could answer
     /// for no key, whoever else can.
-    fn is_cut_off(&self, facts: &Facts, out_of_reach: &[PartitionId]) -> bool {
+    fn is_cut_off(&self, state: &ReplicaState, out_of_reach: &[PartitionId]) -> bool {
         let is_young = self.me.born.elapsed() < ON_ITS_WAY_FOR;
-        let partitions = facts.view().map_or(0, |view| view.partitions().count());
+        let partitions = state.view().map_or(0, |view| view.partitions().count());
         !out_of_reach.is_empty() && (is_young || out_of_reach.len() == partitions)
     }
 
@@ -150,8 +150,8 @@ impl Node {
         }
     }
 
-    fn waiting_for(&self, facts: &Facts) -> Option<Refusal> {
-        match facts.routing() {
+    fn waiting_for(&self, state: &ReplicaState) -> Option<Refusal> {
+        match state.routing() {
             Some(view) if view.lists(&self.me.node) => None,
             Some(_) => Some(self.formation.refusal(&self.me.node, false)),
             None => Some(self.formation.refusal(&self.me.node, self.start.view.is_some())),
@@ -160,7 +160,7 @@ impl Node {
 
     /// The first view as `VIEW` would have it.
     fn view_to_be(&self) -> Option<Arc<View>> {
-        if self.me.facts().has_left {
+        if self.me.state().has_left {
             return None;
         }
         let nodes: BTreeSet<NodeId> = self.start.view.as_ref()?.iter().cloned().collect();

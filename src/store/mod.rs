@@ -34,7 +34,7 @@ pub use resident::Resident;
 use crate::names::Key;
 use crate::protocol::causality::Record;
 
-/// What is stored at once: records, keys to forget, and notes (the node's own facts, by name).
+/// What is stored at once: records, keys to forget, and notes (the node's own state, by name).
 #[derive(Debug, Clone, Default)]
 pub struct Batch {
     /// Each takes the place of what is stored under its key; of two with one key, the later one stays.

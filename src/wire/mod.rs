@@ -1,4 +1,4 @@
-//! Text and bytes to types, and back: what clients and peers are told, and how a node's facts lie on disk.
+//! Text and bytes to types, and back: what clients and peers are told, and how a node's state lies on disk.
 
 pub mod cursor;
 mod fields;

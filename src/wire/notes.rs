@@ -1,4 +1,4 @@
-//! How a node's own facts lie on disk: a few notes by name, each behind a version byte.
+//! How a node's own state lies on disk: a few notes by name, each behind a version byte.
 //!
 //! The vector has a note of its own because it changes with every write; the rest changes with the view.
 
@@ -12,7 +12,9 @@ use super::SharedView;
 use crate::names::{Epoch, Member, MemberId};
 use crate::protocol::causality::Record;
 use crate::protocol::placement::SlotSet;
-use crate::protocol::replication::{Closed, Ending, Facts, Incoming, Kept, Leftover, Lost, Mark, Region};
+use crate::protocol::replication::{
+    Closed, Ending, Incoming, Kept, Leftover, Lost, Mark, Region, ReplicaState,
+};
 use crate::protocol::view_change::Acceptor;
 
 const VERSION: u8 = 3;
@@ -70,13 +72,13 @@ pub fn member_note(member: &Member) -> Note {
 }
 
 /// The position and the vector, which change with every commit.
-pub fn vector_note(facts: &Facts) -> Note {
-    note(VECTOR, &(facts.position, &facts.vector))
+pub fn vector_note(state: &ReplicaState) -> Note {
+    note(VECTOR, &(state.position, &state.vector))
 }
 
 /// The starts of this life, and where they ended; changes with each.
-pub fn runs_notes(facts: &Facts) -> [Note; 2] {
-    [note(RUNS, &facts.runs), note(RUN_ENDS, &*facts.run_ends)]
+pub fn runs_notes(state: &ReplicaState) -> [Note; 2] {
+    [note(RUNS, &state.runs), note(RUN_ENDS, &*state.run_ends)]
 }
 
 /// How far other members have been seen to come.
@@ -116,81 +118,81 @@ pub fn acceptors_note(acceptors: &Acceptors) -> Note {
 }
 
 /// The claims of stored records; apart from the rest, because they change with writes.
-pub fn claims_note(facts: &Facts) -> Note {
-    note(CLAIMS, &facts.claimed)
+pub fn claims_note(state: &ReplicaState) -> Note {
+    note(CLAIMS, &state.claimed)
 }
 
 /// Whose returns are not taken any more.
-pub fn too_late_note(facts: &Facts) -> Note {
-    note(TOO_LATE, &*facts.too_late)
+pub fn too_late_note(state: &ReplicaState) -> Note {
+    note(TOO_LATE, &*state.too_late)
 }
 
-/// Everything of the facts but who we are, the vector, and what has a note of its own.
-pub fn standing_notes(facts: &Facts) -> [Note; 2] {
+/// The whole state but who we are, the vector, and what has a note of its own.
+pub fn standing_notes(state: &ReplicaState) -> [Note; 2] {
     let standing = Standing {
-        views: facts
+        views: state
             .views
             .values()
             .map(|view| SharedView(Arc::clone(view)))
             .collect(),
-        active: facts.active,
-        sealed: facts.sealed,
-        regions: facts.regions.to_vec(),
-        kept: facts.kept.to_vec(),
-        incoming: facts.incoming.clone(),
-        closed: (facts.closed.below, facts.closed.at),
-        gone: facts.gone.clone(),
-        lost: facts.lost.values().cloned().collect(),
-        ended: facts.ended,
-        laid_aside: facts.laid_aside.clone(),
-        leftovers: facts.leftovers.clone(),
-        has_left: facts.has_left,
-        expired: facts.expired.clone(),
-        settled: facts.settled.clone(),
+        active: state.active,
+        sealed: state.sealed,
+        regions: state.regions.to_vec(),
+        kept: state.kept.to_vec(),
+        incoming: state.incoming.clone(),
+        closed: (state.closed.below, state.closed.at),
+        gone: state.gone.clone(),
+        lost: state.lost.values().cloned().collect(),
+        ended: state.ended,
+        laid_aside: state.laid_aside.clone(),
+        leftovers: state.leftovers.clone(),
+        has_left: state.has_left,
+        expired: state.expired.clone(),
+        settled: state.settled.clone(),
     };
-    [note(STANDING, &standing), note(CLOSED_IN, &*facts.closed.runs)]
+    [note(STANDING, &standing), note(CLOSED_IN, &*state.closed.runs)]
 }
 
-/// The facts and acceptors that a store kept; `None` from an empty store.
-pub fn read(notes: &[(String, Vec<u8>)]) -> Result<Option<(Facts, Acceptors)>, UnreadableNote> {
+/// The state and acceptors that a store kept; `None` from an empty store.
+pub fn read(notes: &[(String, Vec<u8>)]) -> Result<Option<(ReplicaState, Acceptors)>, UnreadableNote> {
     let Some(member) = find::<Member>(notes, MEMBER)? else {
         return Ok(None);
     };
-    let mut facts = Facts::new(member);
+    let mut state = ReplicaState::new(member);
     if let Some(standing) = find::<Standing>(notes, STANDING)? {
-        facts.views = standing
+        state.views = standing
             .views
             .into_iter()
             .map(|view| (view.0.epoch, view.0))
             .collect();
-        facts.active = standing.active;
-        facts.sealed = standing.sealed;
-        facts.regions = Arc::new(standing.regions);
-        facts.kept = Arc::new(standing.kept);
-        facts.incoming = standing.incoming;
+        state.active = standing.active;
+        state.sealed = standing.sealed;
+        state.regions = Arc::new(standing.regions);
+        state.kept = Arc::new(standing.kept);
+        state.incoming = standing.incoming;
         let (below, at) = standing.closed;
         let runs = Arc::new(find(notes, CLOSED_IN)?.unwrap_or_default());
-        facts.closed = Closed { below, at, runs };
-        facts.gone = standing.gone;
-        facts.lost = standing
+        state.closed = Closed { below, at, runs };
+        state.gone = standing.gone;
+        state.lost = standing
             .lost
             .into_iter()
             .map(|lost| (lost.view.epoch, lost))
             .collect();
-        facts.ended = standing.ended;
-        facts.laid_aside = standing.laid_aside;
-        facts.leftovers = standing.leftovers;
-        facts.has_left = standing.has_left;
-        facts.expired = standing.expired;
-        facts.settled = standing.settled;
+        state.ended = standing.ended;
+        state.laid_aside = standing.laid_aside;
+        state.leftovers = standing.leftovers;
+        state.has_left = standing.has_left;
+        state.expired = standing.expired;
+        state.settled = standing.settled;
     }
-    (facts.position, facts.vector) = find(notes, VECTOR)?.unwrap_or_default();
-    facts.runs = find(notes, RUNS)?.unwrap_or_default();
-    facts.run_ends = Arc::new(find(notes, RUN_ENDS)?.unwrap_or_default());
-    facts.too_late = Arc::new(find(notes, TOO_LATE)?.unwrap_or_default());
-    facts.claimed = find(notes, CLAIMS)?.unwrap_or_default();
+    (state.position, state.vector) = find(notes, VECTOR)?.unwrap_or_default();
+    state.runs = find(notes, RUNS)?.unwrap_or_default();
+    state.run_ends = Arc::new(find(notes, RUN_ENDS)?.unwrap_or_default());
+    state.too_late = Arc::new(find(notes, TOO_LATE)?.unwrap_or_default());
+    state.claimed = find(notes, CLAIMS)?.unwrap_or_default();
     let acceptors = find::<Acceptors>(notes, ACCEPTORS)?.unwrap_or_default();
-    Ok(Some((facts, acceptors)))
+    Ok(Some((state, acceptors)))
 }
 
 fn note<T: Serialize>(name: &str, value: &T) -> Note {
@@ -218,40 +220,40 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::wire::samples::{acceptors, damages, facts};
+    use crate::wire::samples::{acceptors, damages, state};
 
     /// A store that holds all of them.
-    fn notes(facts: &Facts, acceptors: &Acceptors) -> Vec<(String, Vec<u8>)> {
+    fn notes(state: &ReplicaState, acceptors: &Acceptors) -> Vec<(String, Vec<u8>)> {
         let notes = [
-            member_note(&facts.me),
-            vector_note(facts),
+            member_note(&state.me),
+            vector_note(state),
             acceptors_note(acceptors),
-            too_late_note(facts),
-            claims_note(facts),
+            too_late_note(state),
+            claims_note(state),
         ];
         notes
             .into_iter()
-            .chain(standing_notes(facts))
-            .chain(runs_notes(facts))
+            .chain(standing_notes(state))
+            .chain(runs_notes(state))
             .map(|(name, bytes)| (name, bytes.expect("is written")))
             .collect()
     }
 
     proptest! {
         #[test]
-        fn facts_and_promises_survive_their_notes(facts in facts(), acceptors in acceptors()) {
-            let (again, promises) = read(&notes(&facts, &acceptors)).expect("parses").expect("is there");
-            prop_assert_eq!(format!("{again:?}"), format!("{facts:?}"));
+        fn state_and_promises_survive_their_notes(state in state(), acceptors in acceptors()) {
+            let (again, promises) = read(&notes(&state, &acceptors)).expect("parses").expect("is there");
+            prop_assert_eq!(format!("{again:?}"), format!("{state:?}"));
             prop_assert_eq!(promises, acceptors);
         }
 
         #[test]
-        fn a_damaged_note_is_named_or_other_facts_but_never_a_panic(
-            (facts, acceptors) in (facts(), acceptors()),
+        fn a_damaged_note_is_named_or_other_notes_but_never_a_panic(
+            (state, acceptors) in (state(), acceptors()),
             at in 0usize..9,
             damage in damages(),
         ) {
-            let mut notes = notes(&facts, &acceptors);
+            let mut notes = notes(&state, &acceptors);
             notes[at].1 = damage.done_to(&notes[at].1, 0);
             if let Err(UnreadableNote(name)) = read(&notes) {
                 prop_assert_eq!(&name, &notes[at].0);
@@ -259,15 +261,15 @@ mod tests {
         }
 
         #[test]
-        fn any_bytes_are_read_without_a_panic(at in 0usize..9, bytes in any::<Vec<u8>>(), facts in facts()) {
-            let mut notes = notes(&facts, &Acceptors::new());
+        fn any_bytes_are_read_without_a_panic(at in 0usize..9, bytes in any::<Vec<u8>>(), state in state()) {
+            let mut notes = notes(&state, &Acceptors::new());
             notes[at].1 = [&[VERSION], &bytes[..]].concat();
             let _ = read(&notes);
         }
     }
 
     #[test]
-    fn a_note_of_another_version_is_named_and_no_notes_are_no_facts() {
+    fn a_note_of_another_version_is_named_and_no_notes_are_no_state() {
         assert!(matches!(read(&[]), Ok(None)));
         let error = read(&[(MEMBER.to_owned(), vec![VERSION + 1, 0])]).expect_err("is unknown");
         assert!(error.to_string().contains("\"member\""), "{error}");

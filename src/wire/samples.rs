@@ -15,7 +15,7 @@ use crate::names::{ClusterId, Dot, Epoch, Incarnation, Key, Log, Member, MemberI
 use crate::protocol::causality::{Payload, Record, Timestamp, VersionVector};
 use crate::protocol::placement::{LeftBehind, Removal, SlotSet, View};
 use crate::protocol::replication::{
-    Closed, Ending, Facts, Incoming, Kept, Leftover, Lost, Mark, Region, Run, Runs,
+    Closed, Ending, Incoming, Kept, Leftover, Lost, Mark, Region, ReplicaState, Run, Runs,
 };
 use crate::protocol::view_change::{Acceptor, Ballot};
 
@@ -266,7 +266,7 @@ fn leftovers() -> BoxedStrategy<Leftover> {
         .boxed()
 }
 
-pub(super) fn facts() -> BoxedStrategy<Facts> {
+pub(super) fn state() -> BoxedStrategy<ReplicaState> {
     let who = (
         members(),
         vec(views(), 0..3),
@@ -291,7 +291,7 @@ pub(super) fn facts() -> BoxedStrategy<Facts> {
                 let (lost, leftovers, position, runs) = lives;
                 let (too_late, expired, settled, claimed) = of_removed;
                 let (active, sealed, closed, vector, gone) = how_far;
-                Facts {
+                ReplicaState {
                     views: views.into_iter().map(|view| (view.0.epoch, view.0)).collect(),
                     active,
                     sealed,
@@ -312,7 +312,7 @@ pub(super) fn facts() -> BoxedStrategy<Facts> {
                     expired,
                     settled,
                     claimed,
-                    ..Facts::new(me)
+                    ..ReplicaState::new(me)
                 }
             },
         )

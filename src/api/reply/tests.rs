@@ -127,11 +127,11 @@ fn every_row_of_the_contract_has_its_status_and_word() {
 }
 
 #[test]
-fn every_refused_view_change_has_its_status_its_word_and_its_facts() {
+fn every_refused_view_change_has_its_status_its_word_and_its_state() {
     let node: NodeId = "c:1".parse().expect("is a node");
     let list = || vec![node.clone()];
     let why = || "it is silent".to_owned();
-    for (status, code, refusal, facts) in [
+    for (status, code, refusal, state) in [
         (
             409,
             "already_member",
@@ -208,7 +208,7 @@ fn every_refused_view_change_has_its_status_its_word_and_its_facts() {
         );
         assert_eq!(reply.headers().contains_key(RETRY_AFTER), status == 503, "{code}");
         let body = std::str::from_utf8(reply.body()).expect("is text");
-        assert!(body.contains(facts), "{facts} in {body}");
+        assert!(body.contains(state), "{state} in {body}");
     }
 }
 

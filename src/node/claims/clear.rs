@@ -14,7 +14,7 @@ use crate::node::commit::job::Cleared;
 use crate::node::limits::VOUCH_LIMIT;
 use crate::planted::{self, Fault};
 use crate::protocol::causality::{Record, VersionVector};
-use crate::protocol::replication::Facts;
+use crate::protocol::replication::ReplicaState;
 
 /// How often members are asked about claims in stored records.
 const CLEAR_PAUSE: Duration = Duration::from_secs(1);
@@ -32,25 +32,25 @@ impl Node {
     }
 
     async fn settle_claims(&self) {
-        let facts = self.me.facts();
-        let (open, noted) = self.claims.open(&facts, &self.acks.stable());
+        let state = self.me.state();
+        let (open, noted) = self.claims.open(&state, &self.acks.stable());
         if open.is_empty() {
             return;
         }
-        let told = self.ask_about(&facts, &open).await;
+        let told = self.ask_about(&state, &open).await;
         self.claims.confirm(&told.exist);
-        let denied: VersionVector = open.iter().filter(|dot| is_false(&facts, &told, *dot)).collect();
+        let denied: VersionVector = open.iter().filter(|dot| is_false(&state, &told, *dot)).collect();
         let is_kept = planted::is(Fault::ClaimsNotCleared) || planted::is(Fault::ForgedShown);
         if denied.is_empty() || is_kept {
             return;
         }
-        let suspects = self.records_that_claim(|dot| is_false(&facts, &told, dot));
+        let suspects = self.records_that_claim(|dot| is_false(&state, &told, dot));
         // Asked again, since the log may have grown, or the view changed, before the last of these records
         // was taken.
-        let told = self.ask_about(&facts, &denied).await;
-        let facts = self.me.facts();
+        let told = self.ask_about(&state, &denied).await;
+        let state = self.me.state();
         let clear = |found: Record| {
-            let cleared = found.with_dependencies(|dot| true_part(&facts, &told, dot));
+            let cleared = found.with_dependencies(|dot| true_part(&state, &told, dot));
             Cleared { found, cleared }
         };
         let records: Vec<Cleared> = suspects.into_iter().map(clear).collect();
@@ -61,7 +61,7 @@ impl Node {
             }
             let cleared = denied
                 .iter()
-                .filter(|dot| is_false(&facts, &told, *dot))
+                .filter(|dot| is_false(&state, &told, *dot))
                 .collect();
             self.claims.cleared(&cleared, noted);
         }
@@ -78,30 +78,30 @@ impl Node {
         records
     }
 
-    async fn ask_about(&self, facts: &Facts, entries: &VersionVector) -> Told {
+    async fn ask_about(&self, state: &ReplicaState, entries: &VersionVector) -> Told {
         let doubts = Doubts {
             entries: entries.clone(),
             epochs: BTreeSet::new(),
         };
-        self.ask_members(facts, &doubts, Instant::now() + VOUCH_LIMIT)
+        self.ask_members(state, &doubts, Instant::now() + VOUCH_LIMIT)
             .await
     }
 }
 
 /// The part of a claimed dependency that exists. Replicas that clear a record at different moments may keep
 /// different numbers; each of them covers everything that existed when the record was written.
-fn true_part(facts: &Facts, told: &Told, dot: Dot) -> Option<Dot> {
+fn true_part(state: &ReplicaState, told: &Told, dot: Dot) -> Option<Dot> {
     let epoch = dot.log.epoch;
-    let is_ahead = epoch > facts.active && !facts.knows_epoch(epoch);
-    if facts.is_no_dot(dot) || is_ahead {
+    let is_ahead = epoch > state.active && !state.knows_epoch(epoch);
+    if state.is_no_dot(dot) || is_ahead {
         return None;
     }
     told.true_part_of(dot)
 }
 
 /// True if no node has written what a stored record claims to depend on.
-fn is_false(facts: &Facts, told: &Told, dot: Dot) -> bool {
-    true_part(facts, told, dot) != Some(dot)
+fn is_false(state: &ReplicaState, told: &Told, dot: Dot) -> bool {
+    true_part(state, told, dot) != Some(dot)
 }
 
 /// How many of these are noted again once they are stored.

@@ -1,4 +1,4 @@
-//! What a node knows of claims beyond its facts, and what members answer about them.
+//! What a node knows of claims beyond its state, and what members answer about them.
 
 pub(super) mod clear;
 pub(super) mod vouch;
@@ -10,19 +10,19 @@ use tokio::sync::Notify;
 
 use crate::names::{Dot, Epoch, Log, Member, MemberId};
 use crate::protocol::causality::{Record, VersionVector};
-use crate::protocol::replication::{Claim, Facts, last_write};
+use crate::protocol::replication::{Claim, ReplicaState, last_write};
 use crate::wire::peer::Vouched;
 
-/// What this node knows of claims beyond its facts.
+/// What this node knows of claims beyond its state.
 #[derive(Debug, Default)]
 pub(crate) struct Claims {
-    state: Mutex<State>,
+    ledger: Mutex<Ledger>,
     /// A claim was noted that nobody has confirmed.
     pub(crate) arrived: Notify,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct Ledger {
     /// Writes up to these numbers exist: some member said so.
     heard: VersionVector,
     /// Up to where stored records claim to depend on logs, as far as that is neither confirmed nor cleared.
@@ -34,9 +34,9 @@ struct State {
 impl Claims {
     /// Members hold writes up to these numbers.
     pub(crate) fn hear(&self, exist: &VersionVector) {
-        let mut state = self.state.lock();
-        if !state.heard.covers(exist) {
-            state.heard.merge(exist);
+        let mut ledger = self.ledger.lock();
+        if !ledger.heard.covers(exist) {
+            ledger.heard.merge(exist);
         }
     }
 
@@ -45,26 +45,26 @@ impl Claims {
         if !record.has_dependencies() {
             return;
         }
-        let mut state = self.state.lock();
+        let mut ledger = self.ledger.lock();
         for dot in record.dependencies() {
             if record.is_vouched() {
-                state.heard.raise(dot);
+                ledger.heard.raise(dot);
             } else {
-                state.open.raise(dot);
+                ledger.open.raise(dot);
             }
         }
         if !record.is_vouched() {
-            state.noted += 1;
+            ledger.noted += 1;
             self.arrived.notify_one();
         }
     }
 
     /// The claims that are open, except those of closed epochs and stable writes; and how many were noted.
-    pub(crate) fn open(&self, facts: &Facts, stable: &VersionVector) -> (VersionVector, u64) {
-        let mut state = self.state.lock();
-        let State { heard, open, noted } = &mut *state;
+    pub(crate) fn open(&self, state: &ReplicaState, stable: &VersionVector) -> (VersionVector, u64) {
+        let mut ledger = self.ledger.lock();
+        let Ledger { heard, open, noted } = &mut *ledger;
         for vector in [heard, &mut *open] {
-            vector.retain(|dot| facts.is_still_named(dot));
+            vector.retain(|dot| state.is_still_named(dot));
         }
         open.retain(|dot| !stable.includes(dot));
         (open.clone(), *noted)
@@ -72,30 +72,30 @@ impl Claims {
 
     /// Claims up to these numbers are confirmed.
     pub(crate) fn confirm(&self, exist: &VersionVector) {
-        self.state.lock().open.retain(|dot| !exist.includes(dot));
+        self.ledger.lock().open.retain(|dot| !exist.includes(dot));
     }
 
     /// These claims were cleared from all records that were there when so many had been noted.
     pub(crate) fn cleared(&self, cleared: &VersionVector, noted: u64) {
-        let mut state = self.state.lock();
-        if state.noted == noted {
-            state.open.retain(|dot| !cleared.includes(dot));
+        let mut ledger = self.ledger.lock();
+        if ledger.noted == noted {
+            ledger.open.retain(|dot| !cleared.includes(dot));
         }
     }
 
     pub(crate) fn has_open(&self) -> bool {
-        !self.state.lock().open.is_empty()
+        !self.ledger.lock().open.is_empty()
     }
 
     /// The entries that this node cannot confirm, and the epochs of which it knows no view.
-    pub(crate) fn doubts(&self, facts: &Facts, entries: &VersionVector) -> Doubts {
+    pub(crate) fn doubts(&self, state: &ReplicaState, entries: &VersionVector) -> Doubts {
         let mut doubts = Doubts::default();
         if entries.is_empty() {
             return doubts;
         }
-        let state = self.state.lock();
+        let ledger = self.ledger.lock();
         for dot in entries.iter() {
-            match facts.judge(&state.heard, dot) {
+            match state.judge(&ledger.heard, dot) {
                 Claim::Exists => {}
                 Claim::UnknownEpoch => drop(doubts.epochs.insert(dot.log.epoch)),
                 Claim::Impossible | Claim::Undecided => doubts.entries.raise(dot),
@@ -105,14 +105,14 @@ impl Claims {
     }
 
     /// What a member is told that asks about these logs.
-    pub(crate) fn vouch(&self, facts: &Facts, logs: &[Log]) -> Vouched {
-        let state = self.state.lock();
+    pub(crate) fn vouch(&self, state: &ReplicaState, logs: &[Log]) -> Vouched {
+        let ledger = self.ledger.lock();
         let mut vouched = Vouched::default();
         for log in logs.iter().copied() {
-            let extent = facts.extent(&state.heard, log);
+            let extent = state.extent(&ledger.heard, log);
             let dot = |number| Dot { log, number };
             vouched.exist.raise(dot(extent.exist));
-            vouched.claimed.raise(dot(facts.claimed.number(log)));
+            vouched.claimed.raise(dot(state.claimed.number(log)));
             vouched.ends.extend(extent.end.map(dot));
         }
         vouched

@@ -19,7 +19,7 @@ use crate::node::limits::{GOSSIP_LIMIT, VOUCH_LIMIT};
 use crate::node::outcome::{NotTaken, Refusal};
 use crate::planted::{self, Fault};
 use crate::protocol::causality::{Payload, VersionVector};
-use crate::protocol::replication::{Facts, NotHere, trimmed};
+use crate::protocol::replication::{NotHere, ReplicaState, trimmed};
 use crate::wire::peer::{Answer, Question, Vouched};
 
 /// A payload without entries that are known to be false.
@@ -39,12 +39,12 @@ impl Node {
     /// on without it.
     pub(crate) async fn vetted(&self, payload: &Payload) -> Result<Vetted, Refusal> {
         let deadline = Instant::now() + VOUCH_LIMIT;
-        let (mut payload, mut doubts) = self.doubts(&self.me.facts(), payload);
+        let (mut payload, mut doubts) = self.doubts(&self.me.state(), payload);
         if !doubts.entries.is_empty() {
             // Mostly that is all.
-            let writers = writers_of(&self.me.facts(), &doubts.entries);
+            let writers = writers_of(&self.me.state(), &doubts.entries);
             self.ask_each(writers, &doubts, deadline - VOUCH_LIMIT / 2).await;
-            (payload, doubts) = self.doubts(&self.me.facts(), &payload);
+            (payload, doubts) = self.doubts(&self.me.state(), &payload);
         }
         if doubts.entries.is_empty() && doubts.epochs.is_empty() {
             return Ok(Vetted {
@@ -53,22 +53,22 @@ impl Node {
                 shorter: false,
             });
         }
-        let facts = self.me.facts();
-        let told = self.ask_members(&facts, &doubts, deadline).await;
-        if let Some(epoch) = self.unheard_of(&facts, &doubts, &told) {
+        let state = self.me.state();
+        let told = self.ask_members(&state, &doubts, deadline).await;
+        if let Some(epoch) = self.unheard_of(&state, &doubts, &told) {
             return Err(Refusal::unheard_of(epoch));
         }
         self.judged(payload, &doubts, &told)
     }
 
     fn judged(&self, mut payload: Payload, doubts: &Doubts, told: &Told) -> Result<Vetted, Refusal> {
-        let facts = self.me.facts();
+        let state = self.me.state();
         let is_claimed = |dot: Dot| {
-            let is_claimed = facts.claimed.includes(dot) || told.claimed.includes(dot);
+            let is_claimed = state.claimed.includes(dot) || told.claimed.includes(dot);
             is_claimed && !planted::is(Fault::ClaimsNotCleared)
         };
         // Of a closed epoch most nodes drop whatever a payload says, and have vouched for it: it is left out.
-        let is_judged = |dot: Dot| !told.waits && !facts.is_closed(dot.log.epoch);
+        let is_judged = |dot: Dot| !told.waits && !state.is_closed(dot.log.epoch);
         let is_forged = |dot: Dot| told.denies(dot) && is_judged(dot) && !is_claimed(dot);
         if doubts.entries.iter().any(is_forged) {
             return Err(Refusal::impossible());
@@ -88,13 +88,13 @@ impl Node {
     pub(crate) async fn vetted_entries(&self, payload: &Payload) -> Result<Vetted, Refusal> {
         if planted::is(Fault::ForgedStored) {
             return Ok(Vetted {
-                payload: trimmed(&self.me.facts(), &self.acks.stable(), payload),
+                payload: trimmed(&self.me.state(), &self.acks.stable(), payload),
                 vouched: true,
                 shorter: false,
             });
         }
         // The epoch of another line stands for everything of it.
-        if payload.entries.is_empty() && self.me.facts().is_of_our_line(payload.epoch) {
+        if payload.entries.is_empty() && self.me.state().is_of_our_line(payload.epoch) {
             let payload = payload.clone();
             return Ok(Vetted {
                 payload,
@@ -107,7 +107,7 @@ impl Node {
 
     /// Refuses a payload of an epoch that no member knows.
     pub(crate) async fn vet_epoch(&self, payload: &Payload) -> Result<(), Refusal> {
-        if self.me.facts().knows_epoch(payload.epoch) {
+        if self.me.state().knows_epoch(payload.epoch) {
             return Ok(());
         }
         self.vetted(payload).await.map(drop)
@@ -116,10 +116,10 @@ impl Node {
     /// What a write may store of a payload. Entries of an epoch that is not known here are not stored.
     pub(crate) async fn vetted_for_storing(&self, payload: &Payload) -> Result<Vetted, NotTaken> {
         let vetted = self.vetted_entries(payload).await.map_err(NotTaken::Refused)?;
-        let facts = self.me.facts();
+        let state = self.me.state();
         let unknown = {
             let mut epochs = vetted.payload.entries.iter().map(|dot| dot.log.epoch);
-            epochs.find(|epoch| !facts.knows_epoch(*epoch))
+            epochs.find(|epoch| !state.knows_epoch(*epoch))
         };
         match unknown {
             Some(epoch) => Err(NotTaken::NotHere(NotHere::EpochAhead(epoch))),
@@ -128,10 +128,10 @@ impl Node {
     }
 
     /// The payload less what everybody holds, and what of it this node cannot confirm by itself.
-    fn doubts(&self, facts: &Facts, payload: &Payload) -> (Payload, Doubts) {
-        let payload = trimmed(facts, &self.acks.stable(), payload);
-        let mut doubts = self.claims.doubts(facts, &payload.entries);
-        if !facts.knows_epoch(payload.epoch) {
+    fn doubts(&self, state: &ReplicaState, payload: &Payload) -> (Payload, Doubts) {
+        let payload = trimmed(state, &self.acks.stable(), payload);
+        let mut doubts = self.claims.doubts(state, &payload.entries);
+        if !state.knows_epoch(payload.epoch) {
             doubts.epochs.insert(payload.epoch);
         }
         (payload, doubts)
@@ -139,16 +139,16 @@ impl Node {
 
     /// An epoch that no member of the newest view knows. None if any of them has not answered: views are
     /// chosen by members, so whoever is silent may have chosen it.
-    fn unheard_of(&self, facts: &Facts, doubts: &Doubts, told: &Told) -> Option<Epoch> {
-        let newest = facts.newest()?;
+    fn unheard_of(&self, state: &ReplicaState, doubts: &Doubts, told: &Told) -> Option<Epoch> {
+        let newest = state.newest()?;
         let is_unknown_to = |member: &Member, epoch: &Epoch| {
-            *member == facts.me
+            *member == state.me
                 || told
                     .unknown
                     .get(epoch)
                     .is_some_and(|by| by.contains(&member.id()))
         };
-        let unknown_here: BTreeSet<Epoch> = self.unknown(facts, &doubts.epochs).collect();
+        let unknown_here: BTreeSet<Epoch> = self.unknown(state, &doubts.epochs).collect();
         let mut epochs = doubts.epochs.intersection(&unknown_here);
         let unheard_of = epochs.find(|epoch| newest.members().all(|member| is_unknown_to(&member, epoch)));
         unheard_of
@@ -159,44 +159,44 @@ impl Node {
     /// Those of these epochs of which this node knows no view, and for which it has voted for none.
     fn unknown<'a>(
         &self,
-        facts: &Facts,
+        state: &ReplicaState,
         epochs: impl IntoIterator<Item = &'a Epoch>,
     ) -> impl Iterator<Item = Epoch> {
-        let newest = facts.newest().map_or(Epoch::NONE, |view| view.epoch);
+        let newest = state.newest().map_or(Epoch::NONE, |view| view.epoch);
         let has_voted = self.changes.may_be_chosen_after(newest);
-        let unknown = epochs.into_iter().filter(|epoch| !facts.knows_epoch(**epoch));
+        let unknown = epochs.into_iter().filter(|epoch| !state.knows_epoch(**epoch));
         let unknown: Vec<Epoch> = unknown.copied().filter(|_| !has_voted).collect();
         unknown.into_iter()
     }
 
     /// What this node tells a member that asks.
     pub(crate) fn vouch(&self, epochs: &[Epoch], logs: &[Log]) -> Vouched {
-        let facts = self.me.facts();
+        let state = self.me.state();
         let mut stable = (*self.acks.stable()).clone();
         stable.retain(|dot| logs.contains(&dot.log));
         Vouched {
-            unknown: self.unknown(&facts, epochs).collect(),
+            unknown: self.unknown(&state, epochs).collect(),
             stable,
-            epoch: facts.active,
-            ..self.claims.vouch(&facts, logs)
+            epoch: state.active,
+            ..self.claims.vouch(&state, logs)
         }
     }
 
     /// Asks the members of the newest view, and those whose logs are in doubt, until all doubts are settled
     /// or the time is up.
-    pub(crate) async fn ask_members(&self, facts: &Facts, doubts: &Doubts, deadline: Instant) -> Told {
-        let listed = facts.newest().into_iter().flat_map(|view| view.members());
-        let members = listed.chain(writers_of(facts, &doubts.entries)).collect();
+    pub(crate) async fn ask_members(&self, state: &ReplicaState, doubts: &Doubts, deadline: Instant) -> Told {
+        let listed = state.newest().into_iter().flat_map(|view| view.members());
+        let members = listed.chain(writers_of(state, &doubts.entries)).collect();
         self.ask_each(members, doubts, deadline).await
     }
 
     async fn ask_each(&self, members: BTreeSet<Member>, doubts: &Doubts, deadline: Instant) -> Told {
-        let facts = self.me.facts();
+        let state = self.me.state();
         let logs: Vec<Log> = doubts.entries.iter().map(|dot| dot.log).collect();
         let mut told = Told::default();
-        told.hear(&facts.me, self.vouch(&[], &logs));
+        told.hear(&state.me, self.vouch(&[], &logs));
         told.answered.clear();
-        for dot in doubts.entries.iter().filter(|dot| facts.is_no_dot(*dot)) {
+        for dot in doubts.entries.iter().filter(|dot| state.is_no_dot(*dot)) {
             told.ends.insert(dot.log, 0);
         }
         let others = members
@@ -235,7 +235,7 @@ impl Node {
 }
 
 /// The members to whose logs the entries belong, as far as the views are known.
-fn writers_of(facts: &Facts, entries: &VersionVector) -> BTreeSet<Member> {
-    let member = |dot: Dot| facts.views.get(&dot.log.epoch)?.member_by_id(dot.log.member);
+fn writers_of(state: &ReplicaState, entries: &VersionVector) -> BTreeSet<Member> {
+    let member = |dot: Dot| state.views.get(&dot.log.epoch)?.member_by_id(dot.log.member);
     entries.iter().filter_map(member).collect()
 }

@@ -29,7 +29,7 @@ use crate::node::commit::pace::rest_after;
 use crate::node::limits::{HELD_LIMIT, LATE_PUSH_LIMIT, PARKED_LIMIT, PUSH_LIMIT, WRITE_LIMIT};
 use crate::planted::{self, Fault};
 use crate::protocol::causality::Record;
-use crate::protocol::replication::{Facts, NotHere, Unstable};
+use crate::protocol::replication::{NotHere, ReplicaState, Unstable};
 use crate::store::{Batch, Engine, StoreError};
 use crate::wire::notes::Acceptors;
 use crate::wire::peer::Answer;
@@ -139,10 +139,10 @@ impl Committer {
 
     /// Exchanges are answered between two batches: what is published is exactly what is stored.
     fn give(&mut self, jobs: &mut Vec<Job>) {
-        let facts = self.node.me.facts();
+        let state = self.node.me.state();
         // Until a change is through, what became stable behind a copy is what its hand-over brings.
-        if !facts.is_between_views() {
-            self.unstable.settle(&self.node.acks.stable(), facts.closed.below);
+        if !state.is_between_views() {
+            self.unstable.settle(&self.node.acks.stable(), state.closed.below);
         }
         for job in std::mem::take(jobs) {
             let Job::Give { ask, reply } = job else {
@@ -150,7 +150,7 @@ impl Committer {
                 continue;
             };
             let resident = &self.node.resident;
-            let given = facts.give(&ask, &self.unstable, |slots, is_wanted| {
+            let given = state.give(&ask, &self.unstable, |slots, is_wanted| {
                 let mut records = Vec::new();
                 resident.for_each_in(slots.iter(), |record| {
                     if is_wanted(record.dot()) {
@@ -168,7 +168,7 @@ impl Committer {
 
     async fn commit(&mut self, jobs: Vec<Job>) {
         let node = Arc::clone(&self.node);
-        let before = node.me.facts();
+        let before = node.me.state();
         let mut draft = Draft::new(
             &node.me,
             &node.resident,
@@ -188,7 +188,7 @@ impl Committer {
         if let Some(first) = draft.own.first().filter(|_| planted::is(Fault::SentBeforeStored)) {
             let deadline = push_deadline(draft.oldest);
             let (first, after) = (first.dot().number, before.vector.number(before.own_log()));
-            node.push(&draft.facts, after, first, draft.own.clone(), deadline);
+            node.push(&draft.state, after, first, draft.own.clone(), deadline);
         }
         if let Err(reason) = self.store(&batch, &mut afters).await {
             for after in afters {
@@ -198,7 +198,7 @@ impl Committer {
         }
         self.acceptors = std::mem::take(&mut draft.acceptors);
         let Draft {
-            facts,
+            state,
             own,
             oldest,
             forgotten,
@@ -209,9 +209,9 @@ impl Committer {
             ..
         } = draft;
         node.pages.change(pages, handed_over);
-        self.publish(&before, facts, batch.records, forgotten);
+        self.publish(&before, state, batch.records, forgotten);
         self.node.acks.learn_stable(&stable);
-        let after = before.vector.number(node.me.facts().own_log());
+        let after = before.vector.number(node.me.state().own_log());
         self.answer(own, after, push_deadline(oldest), afters);
         self.settle_epoch(&before);
         if begins_anew {
@@ -250,8 +250,8 @@ impl Committer {
             let _ = push.reply.send(Answer::NotTaken);
             return;
         }
-        let facts = self.node.me.facts();
-        if let Some(member) = facts.view().and_then(|view| view.member_by_id(push.from)) {
+        let state = self.node.me.state();
+        if let Some(member) = state.view().and_then(|view| view.member_by_id(push.from)) {
             self.node.me.ring(&member.node);
         }
         self.parked.push(Job::Push(push));
@@ -294,12 +294,12 @@ impl Committer {
         }
     }
 
-    /// Makes a stored batch visible: records before the facts that speak of them, and facts that speak of
-    /// records no longer before these go. A reader that misses a record then sees the facts that say why.
+    /// Makes a stored batch visible: records before the state that speaks of them, and a state that speaks of
+    /// records no longer before these go. A reader that misses a record then sees the state that says why.
     pub(crate) fn publish(
         &mut self,
-        before: &Facts,
-        facts: Facts,
+        before: &ReplicaState,
+        state: ReplicaState,
         records: Vec<Record>,
         mut forgotten: BTreeSet<Box<str>>,
     ) {
@@ -309,19 +309,19 @@ impl Committer {
             if let Some(superseded) = self.node.resident.put(record.clone()) {
                 self.unstable.remove(superseded.dot());
             }
-            if record.dot().log.epoch >= facts.closed.below {
+            if record.dot().log.epoch >= state.closed.below {
                 self.unstable.insert(record);
             }
         }
-        if facts.gone.len() > before.gone.len() {
-            let slots = facts.gone.len() - before.gone.len();
+        if state.gone.len() > before.gone.len() {
+            let slots = state.gone.len() - before.gone.len();
             tracing::error!(
                 slots,
                 of = SLOTS,
                 "keys may be lost: the only holder of some slots lost its disk"
             );
         }
-        self.node.me.publish(facts);
+        self.node.me.publish(state);
         for key in forgotten {
             if let Some(record) = self.node.resident.remove(&key) {
                 self.unstable.remove(record.dot());
@@ -330,25 +330,25 @@ impl Committer {
     }
 
     /// When a new epoch is active: acknowledgements begin anew, and what waited for it goes on.
-    fn settle_epoch(&mut self, before: &Facts) {
-        let facts = self.node.me.facts();
-        if facts.closed != before.closed {
-            self.node.acks.forget_below(facts.closed.below);
+    fn settle_epoch(&mut self, before: &ReplicaState) {
+        let state = self.node.me.state();
+        if state.closed != before.closed {
+            self.node.acks.forget_below(state.closed.below);
         }
-        if before.is_run_new && !facts.is_run_new {
+        if before.is_run_new && !state.is_run_new {
             self.node.greet_anew();
         }
-        if facts.lost.len() > before.lost.len() {
-            self.node.hear_owners_of_lost(before, &facts);
+        if state.lost.len() > before.lost.len() {
+            self.node.hear_owners_of_lost(before, &state);
         }
-        let place = |facts: &Facts| (facts.active, facts.is_leaving(), facts.ended, facts.is_unproven);
-        if place(&facts) == place(before) {
-            if facts.is_sealed() && !before.is_sealed() {
+        let place = |state: &ReplicaState| (state.active, state.is_leaving(), state.ended, state.is_unproven);
+        if place(&state) == place(before) {
+            if state.is_sealed() && !before.is_sealed() {
                 self.node.acks.seal();
             }
             return;
         }
-        self.node.begin_epoch(&facts);
+        self.node.begin_epoch(&state);
         // A disk that was in doubt may have kept this from going on for longer than they may wait.
         self.refuse_held();
         let held = std::mem::take(&mut self.held);
@@ -361,8 +361,8 @@ impl Committer {
     }
 
     fn answer(&mut self, own: Vec<Record>, after: u64, push_deadline: Instant, afters: Vec<After>) {
-        let facts = self.node.me.facts();
-        let number = facts.vector.number(facts.own_log());
+        let state = self.node.me.state();
+        let number = state.vector.number(state.own_log());
         let mut writers = Vec::new();
         let mut others = Vec::new();
         for after in afters {
@@ -382,7 +382,7 @@ impl Committer {
         let first = own.first().map(|record| record.dot().number);
         self.node.acks.stored(number, writers);
         if let Some(first) = first {
-            self.node.push(&facts, after, first, own, push_deadline);
+            self.node.push(&state, after, first, own, push_deadline);
         }
         for other in others {
             match other {

@@ -19,12 +19,12 @@ fn key() -> Key {
 #[tokio::test(start_paused = true)]
 async fn what_becomes_stable_between_two_views_stays_unstable_until_the_next_one_is_active() {
     for is_between_views in [true, false] {
-        let mut facts = first_view(2, 2);
+        let mut state = first_view(2, 2);
         if is_between_views {
-            let view = next::admit(facts.view().expect("is active"), &[]);
-            facts.learn(&view.into());
+            let view = next::admit(state.view().expect("is active"), &[]);
+            state.learn(&view.into());
         }
-        let (node, _, mut committer) = node_without_committer(facts).await;
+        let (node, _, mut committer) = node_without_committer(state).await;
         let stable = dot(&life(1, 1), 1);
         let dependencies = VersionVector::default();
         let record = Record::new(&key(), Some(b"v"), stable, Timestamp(1), &dependencies);
@@ -77,12 +77,12 @@ async fn siblings_get_less_time_for_a_batch_of_which_a_write_has_waited() {
 /// The write is the first of the new epoch, and its sibling has acknowledged more than one of the old.
 #[tokio::test(start_paused = true)]
 async fn what_siblings_acknowledged_in_one_epoch_does_not_count_for_writes_behind_an_activation() {
-    let mut facts = first_view(2, 2);
-    let view = next::admit(facts.view().expect("is active"), &[]);
-    facts.learn(&view.into());
-    let (node, _, committer) = node_without_committer(facts).await;
+    let mut state = first_view(2, 2);
+    let view = next::admit(state.view().expect("is active"), &[]);
+    state.learn(&view.into());
+    let (node, _, committer) = node_without_committer(state).await;
     let own = Dot {
-        log: node.me.facts().own_log(),
+        log: node.me.state().own_log(),
         number: u64::MAX,
     };
     let held = [own].into_iter().collect();

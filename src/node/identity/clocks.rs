@@ -72,7 +72,7 @@ impl Me {
         let is_below = |wall_ms: u64| timestamp.wall_ms() <= wall_ms.saturating_add(limit_ms);
         // A lone member whose clock was set right has nobody who confirms it, but a payload that agrees with it.
         let is_alone = || {
-            self.facts()
+            self.state()
                 .view()
                 .is_some_and(|view| view.members().count() == 1)
         };
@@ -103,8 +103,8 @@ impl Me {
     }
 
     fn is_of_ours(&self, peer: &NodeId) -> bool {
-        let facts = self.facts();
-        facts.newest().is_none_or(|view| view.lists(peer))
+        let state = self.state();
+        state.newest().is_none_or(|view| view.lists(peer))
     }
 
     /// The bounds of the true time, for decisions about age.
@@ -143,8 +143,8 @@ impl Me {
 
     /// Compares the wall clock with the monotonic clock, and with those of the other members.
     pub(crate) fn judge_wall(&self) {
-        let facts = self.facts();
-        let view = facts.view();
+        let state = self.state();
+        let view = state.view();
         let others: Vec<&NodeId> = view.iter().flat_map(|view| view.nodes()).collect();
         let others: Vec<&NodeId> = others.into_iter().filter(|node| **node != self.node).collect();
         let reading = self.reading();
@@ -216,7 +216,7 @@ mod tests {
     use crate::config::Limits;
     use crate::names::Incarnation;
     use crate::node::{Machine, World as _};
-    use crate::protocol::replication::Facts;
+    use crate::protocol::replication::ReplicaState;
 
     #[tokio::test]
     async fn the_payload_of_a_read_is_no_further_in_the_future_than_what_was_read() {
@@ -227,7 +227,7 @@ mod tests {
                 random: 1,
             },
         };
-        let me = Me::new(Facts::new(life), Arc::new(Machine), &Limits::default());
+        let me = Me::new(ReplicaState::new(life), Arc::new(Machine), &Limits::default());
         let stored = Timestamp::from_wall_ms(Machine.wall_ms() + 60 * 365 * 86_400_000);
         assert!(me.is_from_the_future(stored));
         me.clock.observe(stored);

@@ -1,4 +1,4 @@
-//! What a node is to its peers: its greeting, its clock, its published facts, and what it hears between
+//! What a node is to its peers: its greeting, its clock, its published state, and what it hears between
 //! the lines of their frames.
 
 mod clocks;
@@ -25,7 +25,7 @@ use crate::node::time::ages::Ages;
 use crate::node::time::walls::{Reading, Walls};
 use crate::planted::{self, Fault};
 use crate::protocol::causality::{Clock, Timestamp};
-use crate::protocol::replication::{Facts, Mark};
+use crate::protocol::replication::{Mark, ReplicaState};
 use crate::wire::peer::{Body, Frame, Greeting};
 
 /// The node's own face.
@@ -43,11 +43,11 @@ pub(crate) struct Me {
     pub(crate) trusted_up_to_ms: AtomicU64,
     /// The latest wall time that was believed of a member, here or at a peer.
     pub(crate) believed_ms: AtomicU64,
-    facts: ArcSwap<Facts>,
+    state: ArcSwap<ReplicaState>,
     activations: AtomicU64,
     /// Since when writes have waited for the next view, while they do.
     sealed_since: Mutex<Option<Instant>>,
-    /// Ticks whenever new facts are published.
+    /// Ticks whenever a new state is published.
     pub(crate) published: Signal,
     /// Somebody who spoke of an epoch that is newer than any view known here.
     newer: Mutex<Option<NodeId>>,
@@ -65,13 +65,13 @@ pub(crate) struct Me {
 }
 
 impl Me {
-    pub(crate) fn new(facts: Facts, world: Arc<dyn World>, limits: &Limits) -> Self {
+    pub(crate) fn new(state: ReplicaState, world: Arc<dyn World>, limits: &Limits) -> Self {
         let reading = Reading {
             wall_ms: world.wall_ms(),
             monotonic_ms: 0,
         };
         Self {
-            node: facts.me.node.clone(),
+            node: state.me.node.clone(),
             clock: Clock::default(),
             boot: world.random(),
             world,
@@ -80,8 +80,8 @@ impl Me {
             walls: Mutex::new(Walls::new(limits.clock_limit, limits.forget_after, reading)),
             trusted_up_to_ms: AtomicU64::new(0),
             believed_ms: AtomicU64::new(0),
-            sealed_since: Mutex::new(facts.is_sealed().then(Instant::now)),
-            facts: ArcSwap::from_pointee(facts),
+            sealed_since: Mutex::new(state.is_sealed().then(Instant::now)),
+            state: ArcSwap::from_pointee(state),
             activations: AtomicU64::default(),
             published: Signal::default(),
             newer: Mutex::default(),
@@ -96,13 +96,13 @@ impl Me {
 
     /// This node in its present life; a node that was removed begins another.
     pub(crate) fn member(&self) -> Member {
-        self.facts.load().me.clone()
+        self.state.load().me.clone()
     }
 
     /// The cluster that this node belongs to; none while it waits to be added.
     fn cluster(&self) -> Option<ClusterId> {
-        let facts = self.facts.load();
-        let newest = facts.newest().filter(|_| !facts.is_free());
+        let state = self.state.load();
+        let newest = state.newest().filter(|_| !state.is_free());
         newest.map(|view| view.cluster)
     }
 
@@ -111,14 +111,14 @@ impl Me {
         peer.boot == self.boot
     }
 
-    /// The facts as they were published last: true together.
-    pub(crate) fn facts(&self) -> Arc<Facts> {
-        self.facts.load_full()
+    /// The state as it was published last, true as a whole.
+    pub(crate) fn state(&self) -> Arc<ReplicaState> {
+        self.state.load_full()
     }
 
     /// True while nobody can say whether the disk went back in time.
     pub(crate) fn is_unproven(&self) -> bool {
-        self.facts.load().is_unproven
+        self.state.load().is_unproven
     }
 
     /// How often this node has activated or left a view. While the number stays, no slot that it owns is
@@ -127,18 +127,18 @@ impl Me {
         self.activations.load(Ordering::Acquire)
     }
 
-    pub(crate) fn publish(&self, facts: Facts) {
-        let facts = Arc::new(facts);
-        let before = self.facts.swap(Arc::clone(&facts));
-        let is_activation = (before.active, &before.me) != (facts.active, &facts.me);
+    pub(crate) fn publish(&self, state: ReplicaState) {
+        let state = Arc::new(state);
+        let before = self.state.swap(Arc::clone(&state));
+        let is_activation = (before.active, &before.me) != (state.active, &state.me);
         if is_activation {
             self.activations.fetch_add(1, Ordering::AcqRel);
         }
-        if is_activation || before.lost.len() != facts.lost.len() {
-            self.ages.lock().follow(&before, &facts);
+        if is_activation || before.lost.len() != state.lost.len() {
+            self.ages.lock().follow(&before, &state);
         }
-        if before.is_sealed() != facts.is_sealed() {
-            *self.sealed_since.lock() = facts.is_sealed().then(Instant::now);
+        if before.is_sealed() != state.is_sealed() {
+            *self.sealed_since.lock() = state.is_sealed().then(Instant::now);
         }
         self.published.happen();
     }
@@ -181,9 +181,9 @@ impl Me {
 impl Identity for Me {
     fn greeting(&self, peer: &NodeId) -> Greeting {
         Greeting {
-            mark: self.facts.load().mark(),
+            mark: self.state.load().mark(),
             remembers: self.marks.of_node(peer),
-            holds: self.facts.load().last_held_of(peer),
+            holds: self.state.load().last_held_of(peer),
             member: self.member(),
             boot: self.boot,
             cluster: self.cluster(),
@@ -211,14 +211,14 @@ impl Identity for Me {
         }
         self.hear_clock(&peer.member, peer.clock);
         self.hear_time(&peer.member.node, peer.time);
-        let facts = self.facts.load();
-        let is_listed = || facts.views.values().any(|view| view.lists(&peer.member.node));
+        let state = self.state.load();
+        let is_listed = || state.views.values().any(|view| view.lists(&peer.member.node));
         self.marks.greeted(&peer.member, peer.mark, is_listed);
         // Either fault would be mended here before anybody sees it.
         let is_believed = || planted::is(Fault::OldDisksServe) || planted::is(Fault::SameIncarnation);
-        let of_ours = peer.remembers.iter().filter(|(life, _)| *life == facts.id);
-        let went_back = of_ours.clone().any(|(_, mark)| facts.went_back(mark));
-        let has_lost = peer.holds.is_some_and(|held| facts.lost_own(held));
+        let of_ours = peer.remembers.iter().filter(|(life, _)| *life == state.id);
+        let went_back = of_ours.clone().any(|(_, mark)| state.went_back(mark));
+        let has_lost = peer.holds.is_some_and(|held| state.lost_own(held));
         if (went_back || has_lost) && !is_believed() {
             *self.witness.lock() = Some(peer.member.node.clone());
             self.disk_is_old.notify_one();
@@ -233,16 +233,16 @@ impl Identity for Me {
     }
 
     fn life(&self) -> MemberId {
-        self.facts.load().id
+        self.state.load().id
     }
 
     fn frame(&self, id: u64, body: Body) -> Frame {
-        let facts = self.facts.load();
+        let state = self.state.load();
         Frame {
             id,
             clock: self.now(),
-            epoch: facts.active,
-            position: facts.position,
+            epoch: state.active,
+            position: state.position,
             body,
         }
     }
@@ -255,21 +255,21 @@ impl Identity for Me {
             ));
         }
         self.hear_clock(&from.member, frame.clock);
-        let facts = self.facts.load();
-        let is_listed = || facts.views.values().any(|view| view.lists(&from.member.node));
+        let state = self.state.load();
+        let is_listed = || state.views.values().any(|view| view.lists(&from.member.node));
         let mark = Mark {
             position: frame.position,
             ..from.mark
         };
         self.marks.note(&from.member, mark, is_listed);
-        if frame.epoch == facts.active {
+        if frame.epoch == state.active {
             return Ok(());
         }
-        let newest = facts.newest();
-        let is_known = |epoch: Epoch| newest.is_some_and(|view| view.has(epoch)) || facts.knows_epoch(epoch);
+        let newest = state.newest();
+        let is_known = |epoch: Epoch| newest.is_some_and(|view| view.has(epoch)) || state.knows_epoch(epoch);
         let is_unknown = !is_known(frame.epoch);
         // A node that no view lists has nothing to catch up with.
-        let is_behind = frame.epoch > facts.active && newest.is_some_and(|view| view.lists(&self.node));
+        let is_behind = frame.epoch > state.active && newest.is_some_and(|view| view.lists(&self.node));
         if is_unknown || is_behind {
             self.may_know_newer(&from.member.node);
         }

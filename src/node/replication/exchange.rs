@@ -82,12 +82,12 @@ impl Node {
                 () = bell.notified() => {}
                 () = sleep(EXCHANGE_PAUSE) => {}
             }
-            let ask = self.me.facts().ask_steady();
+            let ask = self.me.state().ask_steady();
             if let Err(reason) = self.exchange(&sibling, ask, None).await {
                 tracing::debug!(sibling = %sibling.node, %reason, "exchange failed");
                 sleep(crate::node::limits::ASK_LIMIT / 5).await;
             }
-            if !is_sibling && !self.me.facts().has_not_heard(sibling.id()) {
+            if !is_sibling && !self.me.state().has_not_heard(sibling.id()) {
                 return;
             }
         }
@@ -169,7 +169,7 @@ impl Node {
         from: &CopyPlace,
     ) -> Answer {
         let activations = self.me.activations();
-        let copied = self.me.facts().offer_copy(taker, target);
+        let copied = self.me.state().offer_copy(taker, target);
         if copied.is_empty() {
             return Answer::Declined(Declined::Gone);
         }
@@ -196,8 +196,8 @@ impl Node {
 
     /// Of which of these slots this node can do without the others, and how many keys they have.
     pub(crate) fn holdings(&self, slots: &SlotSet) -> Answer {
-        let facts = self.me.facts();
-        let ready = facts.slots_held_alone().intersection(slots);
+        let state = self.me.state();
+        let ready = state.slots_held_alone().intersection(slots);
         let mut keys = 0;
         self.resident
             .for_each_in(ready.iter(), |record| keys += u64::from(!record.is_tombstone()));

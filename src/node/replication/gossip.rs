@@ -15,7 +15,7 @@ use crate::node::limits::{GOSSIP_LIMIT, PUSH_LIMIT};
 use crate::planted::{self, Fault};
 use crate::protocol::causality::VersionVector;
 use crate::protocol::placement::LeftBehind;
-use crate::protocol::replication::{Closed, Facts};
+use crate::protocol::replication::{Closed, ReplicaState};
 use crate::wire::peer::{Answer, Gossip, Question};
 
 /// How often siblings hear of each other: the time in which a frozen one is noticed when nobody asks it
@@ -66,56 +66,56 @@ impl Reports {
     }
 
     /// What every other member said, if all of them said it in the epoch that is active here.
-    fn of_all(&self, facts: &Facts) -> Option<BTreeMap<MemberId, Report>> {
+    fn of_all(&self, state: &ReplicaState) -> Option<BTreeMap<MemberId, Report>> {
         let reports = self.0.lock();
-        let others = facts.view()?.members().filter(|member| *member != facts.me);
+        let others = state.view()?.members().filter(|member| *member != state.me);
         let said = others.map(|member| {
             let report = reports.get(&member.id())?;
-            (report.active == facts.active).then(|| (member.id(), report.clone()))
+            (report.active == state.active).then(|| (member.id(), report.clone()))
         });
         said.collect()
     }
 
     /// What may be closed: every member said so, all in one and the same active epoch. When in doubt,
     /// nothing.
-    fn conclude(&self, facts: &Facts) -> Option<Closed> {
-        let said = self.of_all(facts)?;
+    fn conclude(&self, state: &ReplicaState) -> Option<Closed> {
+        let said = self.of_all(state)?;
         let below = said.values().map(|report| report.done_below);
-        let below = below.chain([facts.done_below()]).min()?;
+        let below = below.chain([state.done_below()]).min()?;
         let runs = said.iter().map(|(id, report)| (*id, report.run));
-        (below > facts.closed.below).then(|| Closed {
+        (below > state.closed.below).then(|| Closed {
             below,
-            at: facts.active,
-            runs: Arc::new(runs.chain([(facts.id, facts.runs.current().number)]).collect()),
+            at: state.active,
+            runs: Arc::new(runs.chain([(state.id, state.runs.current().number)]).collect()),
         })
     }
 
     /// Removed members that no owner waits for any more, and epochs of lost lines, if any of it is news.
-    fn conclude_removals(&self, facts: &Facts) -> Option<(BTreeSet<MemberId>, BTreeSet<Epoch>)> {
-        let view = facts.view()?;
-        let are_settled = view.removed.keys().all(|id| facts.settled.contains(id));
-        if are_settled && facts.lost.values().all(|lost| lost.is_over) {
+    fn conclude_removals(&self, state: &ReplicaState) -> Option<(BTreeSet<MemberId>, BTreeSet<Epoch>)> {
+        let view = state.view()?;
+        let are_settled = view.removed.keys().all(|id| state.settled.contains(id));
+        if are_settled && state.lost.values().all(|lost| lost.is_over) {
             return None;
         }
-        let said = self.of_all(facts)?;
-        let mut removed = facts.does_not_await();
+        let said = self.of_all(state)?;
+        let mut removed = state.does_not_await();
         removed.retain(|id| said.values().all(|report| report.does_not_await.contains(id)));
-        let mut lost: BTreeSet<Epoch> = facts.does_not_await_lost().collect();
+        let mut lost: BTreeSet<Epoch> = state.does_not_await_lost().collect();
         lost.retain(|epoch| {
             said.values()
                 .all(|report| report.does_not_await_lost.contains(epoch))
         });
         let is_news =
-            !removed.is_subset(&facts.settled) || lost.iter().any(|epoch| !facts.lost[epoch].is_over);
+            !removed.is_subset(&state.settled) || lost.iter().any(|epoch| !state.lost[epoch].is_over);
         is_news.then_some((removed, lost))
     }
 }
 
 /// The nodes that are asked now and then: those without a listed member, which may wait for a call, and those of
 /// lives that readers may wait for, whether the view lists a later one or none.
-fn absent(facts: &Facts) -> BTreeMap<NodeId, BTreeSet<MemberId>> {
+fn absent(state: &ReplicaState) -> BTreeMap<NodeId, BTreeSet<MemberId>> {
     let mut absent = BTreeMap::new();
-    let Some(view) = facts.view() else { return absent };
+    let Some(view) = state.view() else { return absent };
     for node in view.nodes().filter(|node| view.member(node).is_none()) {
         absent.insert(node.clone(), BTreeSet::new());
     }
@@ -123,10 +123,10 @@ fn absent(facts: &Facts) -> BTreeMap<NodeId, BTreeSet<MemberId>> {
         .removed
         .iter()
         .map(|(id, removal)| (removal.node.clone(), *id));
-    let of_lost = facts
+    let of_lost = state
         .owners_of_lost()
         .map(|owner| (owner.node.clone(), owner.id()));
-    let is_open = |life: &MemberId| !facts.settled.contains(life) && !facts.expired.contains(life);
+    let is_open = |life: &MemberId| !state.settled.contains(life) && !state.expired.contains(life);
     for (node, life) in removed.chain(of_lost).filter(|(_, life)| is_open(life)) {
         absent.entry(node).or_default().insert(life);
     }
@@ -134,12 +134,12 @@ fn absent(facts: &Facts) -> BTreeMap<NodeId, BTreeSet<MemberId>> {
 }
 
 /// The epochs of lost lines, and whether nothing of them is waited for.
-fn lost_lines(facts: &Facts) -> BTreeMap<Epoch, bool> {
-    if facts.lost.is_empty() {
+fn lost_lines(state: &ReplicaState) -> BTreeMap<Epoch, bool> {
+    if state.lost.is_empty() {
         return BTreeMap::new();
     }
-    let done: BTreeSet<Epoch> = facts.does_not_await_lost().collect();
-    let known = facts.lost.keys();
+    let done: BTreeSet<Epoch> = state.does_not_await_lost().collect();
+    let known = state.lost.keys();
     known.map(|epoch| (*epoch, done.contains(epoch))).collect()
 }
 
@@ -172,7 +172,7 @@ impl Node {
     /// answers in a later life, with nothing left of an earlier one, has handed over what that kept, or has lost it.
     pub(crate) async fn look_for_the_absent(self: Arc<Self>) {
         loop {
-            let absent = absent(&self.me.facts());
+            let absent = absent(&self.me.state());
             if absent.is_empty() {
                 sleep(ABSENT_PAUSE).await;
             }
@@ -182,10 +182,10 @@ impl Node {
                 let Some((by, left)) = self.present_life_of(&node).await else {
                     continue;
                 };
-                let facts = self.me.facts();
+                let state = self.me.state();
                 let is_lost = |id: &MemberId| {
                     let is_kept = left.iter().any(|left| left.by.id() == *id || left.name == *id);
-                    *id != by.id() && !is_kept && !facts.expired.contains(id)
+                    *id != by.id() && !is_kept && !state.expired.contains(id)
                 };
                 let removed: BTreeSet<MemberId> = lives.into_iter().filter(is_lost).collect();
                 if !removed.is_empty() {
@@ -212,80 +212,80 @@ impl Node {
     pub(crate) async fn spread_stable(self: Arc<Self>) {
         loop {
             self.acks.moved.notified().await;
-            self.push(&self.me.facts(), 0, 1, Vec::new(), Instant::now() + PUSH_LIMIT);
+            self.push(&self.me.state(), 0, 1, Vec::new(), Instant::now() + PUSH_LIMIT);
             sleep(SPREAD_PAUSE).await;
         }
     }
 
     /// What this node has to tell.
     pub(crate) fn gossip(&self) -> Gossip {
-        let facts = self.me.facts();
+        let state = self.me.state();
         let mut stable = (*self.acks.stable()).clone();
         stable.retain(|dot| {
-            dot.log.epoch != facts.active || dot.log.member == facts.id || facts.is_sibling(dot.log.member)
+            dot.log.epoch != state.active || dot.log.member == state.id || state.is_sibling(dot.log.member)
         });
         Gossip {
-            epoch: facts.active,
+            epoch: state.active,
             time: self.me.shown(),
-            held: facts.vector.clone(),
+            held: state.vector.clone(),
             stable,
-            done_below: facts.done_below(),
-            run: facts.runs.current().number,
-            closed: facts.closed.clone(),
-            does_not_await: facts.does_not_await(),
-            lost: lost_lines(&facts),
+            done_below: state.done_below(),
+            run: state.runs.current().number,
+            closed: state.closed.clone(),
+            does_not_await: state.does_not_await(),
+            lost: lost_lines(&state),
             counted: self.me.ages.lock().tell(),
         }
     }
 
     /// A member in this epoch says what is stable. What is so on another line says nothing of ours.
     pub(crate) fn hear_stable(&self, from: &Member, epoch: Epoch, stable: &VersionVector) {
-        let facts = self.me.facts();
-        let is_member = facts.view().is_some_and(|view| view.is_member(from));
-        let Some(newest) = facts.newest().filter(|newest| is_member && newest.has(epoch)) else {
+        let state = self.me.state();
+        let is_member = state.view().is_some_and(|view| view.is_member(from));
+        let Some(newest) = state.newest().filter(|newest| is_member && newest.has(epoch)) else {
             return;
         };
         let mut stable = stable.clone();
-        stable.retain(|dot| dot.log.epoch >= facts.closed.below && newest.has(dot.log.epoch));
+        stable.retain(|dot| dot.log.epoch >= state.closed.below && newest.has(dot.log.epoch));
         self.acks.learn_stable(&stable);
     }
 
     pub(crate) async fn hear_gossip(&self, from: &Member, gossip: &Gossip, answers_us: bool) {
         self.me.hear_time(&from.node, gossip.time);
-        let facts = self.me.facts();
-        if facts.active == Epoch::NONE {
+        let state = self.me.state();
+        if state.active == Epoch::NONE {
             return;
         }
         self.reports.note(from.id(), gossip);
         self.claims.hear(&gossip.held);
-        let is_member = facts.view().is_some_and(|view| view.is_member(from));
-        let knows_more = |epoch: &Epoch| !facts.has(*epoch) && !facts.lost.contains_key(epoch);
+        let is_member = state.view().is_some_and(|view| view.is_member(from));
+        let knows_more = |epoch: &Epoch| !state.has(*epoch) && !state.lost.contains_key(epoch);
         if gossip.lost.keys().any(knows_more) {
             self.me.may_know_newer(&from.node);
         }
-        if gossip.epoch == facts.active && is_member {
-            self.me.ages.lock().hear(from.id(), &gossip.counted, &facts);
+        if gossip.epoch == state.active && is_member {
+            self.me.ages.lock().hear(from.id(), &gossip.counted, &state);
         }
         self.hear_stable(from, gossip.epoch, &gossip.stable);
-        if gossip.epoch == facts.active && facts.has_not_heard(from.id()) {
+        if gossip.epoch == state.active && state.has_not_heard(from.id()) {
             self.me.ring(&from.node);
         }
-        if gossip.epoch == facts.active && !facts.is_sealed() && facts.is_sibling(from.id()) {
+        if gossip.epoch == state.active && !state.is_sealed() && state.is_sibling(from.id()) {
             self.acks
                 .acknowledged(gossip.epoch, from.id(), &gossip.held, answers_us);
-            if !facts.vector.covers(&gossip.held) || facts.waits_for(from.id()) {
+            if !state.vector.covers(&gossip.held) || state.waits_for(from.id()) {
                 self.me.ring(&from.node);
             }
         }
         // A node that only a later view lists concluded it in that view, which is not active here yet.
         let announced =
-            (is_member && gossip.closed.below > facts.closed.below).then(|| gossip.closed.clone());
+            (is_member && gossip.closed.below > state.closed.below).then(|| gossip.closed.clone());
         let announced =
-            announced.filter(|closed| facts.active >= closed.at || planted::is(Fault::ClosedByWhoIsBehind));
-        if let Some(closed) = announced.or_else(|| self.reports.conclude(&facts)) {
+            announced.filter(|closed| state.active >= closed.at || planted::is(Fault::ClosedByWhoIsBehind));
+        if let Some(closed) = announced.or_else(|| self.reports.conclude(&state)) {
             self.commit.enqueue(Job::Close(closed)).await;
         }
-        if let Some((removed, lost)) = self.reports.conclude_removals(&facts) {
+        if let Some((removed, lost)) = self.reports.conclude_removals(&state) {
             self.commit.enqueue(Job::Settle { removed, lost }).await;
         }
     }
@@ -308,7 +308,7 @@ mod tests {
     }
 
     /// Node 0 of three, each alone with its slots, in the second view, which changed nothing.
-    fn facts() -> Facts {
+    fn state() -> ReplicaState {
         let members = [0, 1, 2].map(member);
         let nodes: BTreeSet<NodeId> = members.iter().map(|member| member.node.clone()).collect();
         let up = members
@@ -316,13 +316,13 @@ mod tests {
             .map(|member| (member.node, member.incarnation));
         let one = View::first(ClusterId(1), 1, &nodes, &up.collect());
         let two = next::admit(&one, &[]);
-        let mut facts = Facts::new(member(0));
+        let mut state = ReplicaState::new(member(0));
         for view in [one, two] {
             let epoch = view.epoch;
-            facts.learn(&Arc::new(view));
-            facts.activate(epoch);
+            state.learn(&Arc::new(view));
+            state.activate(epoch);
         }
-        facts
+        state
     }
 
     fn said_by(active: u64, done_below: u64, does_not_await: &[MemberId]) -> Gossip {
@@ -345,37 +345,37 @@ mod tests {
 
     #[test]
     fn a_removal_is_settled_when_every_member_says_in_one_epoch_that_it_does_not_wait() {
-        let mut facts = facts();
-        let before = facts.view().expect("serves").clone();
+        let mut state = state();
+        let before = state.view().expect("serves").clone();
         let mut view = next::remove(&before, &member(2).node).expect("is listed");
         view.note_removals(&[&before], 1, false);
-        facts.learn(&Arc::new(view));
-        facts.activate(Epoch(3));
+        state.learn(&Arc::new(view));
+        state.activate(Epoch(3));
         // It takes a share of node 2's slots, which that one has not handed over.
         let removed = member(2).id();
         let reports = Reports::default();
         reports.note(member(1).id(), &said_by(3, 0, &[removed]));
-        assert_eq!(reports.conclude_removals(&facts), None, "it waits itself");
-        let owned = facts.owned_slots();
-        facts.note_returned(removed, &BTreeSet::new(), &owned);
+        assert_eq!(reports.conclude_removals(&state), None, "it waits itself");
+        let owned = state.owned_slots();
+        state.note_returned(removed, &BTreeSet::new(), &owned);
         assert_eq!(
-            reports.conclude_removals(&facts),
+            reports.conclude_removals(&state),
             Some((BTreeSet::from([removed]), BTreeSet::new()))
         );
         reports.note(member(1).id(), &said_by(2, 0, &[removed]));
-        assert_eq!(reports.conclude_removals(&facts), None, "said in another epoch");
+        assert_eq!(reports.conclude_removals(&state), None, "said in another epoch");
         reports.note(member(1).id(), &said_by(3, 0, &[]));
-        assert_eq!(reports.conclude_removals(&facts), None, "node 1 waits");
-        facts.settle_removals(&BTreeSet::from([removed]));
+        assert_eq!(reports.conclude_removals(&state), None, "node 1 waits");
+        state.settle_removals(&BTreeSet::from([removed]));
         reports.note(member(1).id(), &said_by(3, 0, &[removed]));
-        assert_eq!(reports.conclude_removals(&facts), None, "is known");
+        assert_eq!(reports.conclude_removals(&state), None, "is known");
     }
 
     /// Node 2 was removed, and came back with another disk: only it can tell what is left of the life before.
     #[test]
     fn a_listed_node_is_asked_about_earlier_lives_of_it_that_readers_may_wait_for() {
-        let mut facts = facts();
-        let before = facts.view().expect("serves").clone();
+        let mut state = state();
+        let before = state.view().expect("serves").clone();
         let mut gone = next::remove(&before, &member(2).node).expect("is listed");
         gone.note_removals(&[&before], 1, false);
         let later = Member {
@@ -388,24 +388,24 @@ mod tests {
         let back = next::add(&gone, &later).expect("is new");
         for view in [gone, back] {
             let epoch = view.epoch;
-            facts.learn(&Arc::new(view));
-            facts.activate(epoch);
+            state.learn(&Arc::new(view));
+            state.activate(epoch);
         }
         let earlier = member(2);
-        let lives = |facts: &Facts| absent(facts).remove(&earlier.node).unwrap_or_default();
-        assert_eq!(lives(&facts), BTreeSet::from([earlier.id()]));
-        let mut settled = facts.clone();
+        let lives = |state: &ReplicaState| absent(state).remove(&earlier.node).unwrap_or_default();
+        assert_eq!(lives(&state), BTreeSet::from([earlier.id()]));
+        let mut settled = state.clone();
         settled.settle_removals(&BTreeSet::from([earlier.id()]));
         assert!(lives(&settled).is_empty(), "nobody waits for it");
-        facts.expire(&BTreeSet::from([earlier.id()]));
-        assert!(lives(&facts).is_empty(), "it is given up");
+        state.expire(&BTreeSet::from([earlier.id()]));
+        assert!(lives(&state).is_empty(), "it is given up");
     }
 
     /// The line that counts lists node 2 in a later life than the one that served the other line.
     #[test]
     fn a_listed_node_is_asked_about_a_life_of_it_that_served_a_lost_line() {
-        let mut facts = facts();
-        let before = facts.view().expect("serves").clone();
+        let mut state = state();
+        let before = state.view().expect("serves").clone();
         let mut won = next::remove(&before, &member(2).node).expect("is listed");
         won.fork(1, 1);
         let mut later = member(2);
@@ -413,37 +413,37 @@ mod tests {
         let back = next::add(&won, &later).expect("is new");
         for view in [won, back] {
             let epoch = view.epoch;
-            facts.learn(&Arc::new(view));
-            facts.activate(epoch);
+            state.learn(&Arc::new(view));
+            state.activate(epoch);
         }
-        let asked = |facts: &Facts| absent(facts).get(&member(2).node).cloned();
-        assert_eq!(asked(&facts), None);
+        let asked = |state: &ReplicaState| absent(state).get(&member(2).node).cloned();
+        assert_eq!(asked(&state), None);
         let lost = next::admit(&before, &[]);
-        facts.learn(&Arc::new(lost.clone()));
-        assert_eq!(asked(&facts), Some(BTreeSet::from([member(2).id()])));
-        facts.give_up_lost([lost.epoch]);
-        assert_eq!(asked(&facts), None, "nothing more comes of that line");
+        state.learn(&Arc::new(lost.clone()));
+        assert_eq!(asked(&state), Some(BTreeSet::from([member(2).id()])));
+        state.give_up_lost([lost.epoch]);
+        assert_eq!(asked(&state), None, "nothing more comes of that line");
     }
 
     #[test]
     fn an_epoch_is_closed_when_every_member_says_so_in_the_epoch_that_is_active_here() {
-        let facts = facts();
+        let state = state();
         let concluded = |said: &[(u64, u64, u64)]| {
             let reports = Reports::default();
             for (number, active, done_below) in said {
                 reports.note(member(*number).id(), &said_by(*active, *done_below, &[]));
             }
             reports
-                .conclude(&facts)
+                .conclude(&state)
                 .map(|closed| (closed.below.0, closed.at.0))
         };
-        assert_eq!(facts.done_below(), Epoch(2));
+        assert_eq!(state.done_below(), Epoch(2));
         assert_eq!(concluded(&[(1, 2, 2), (2, 2, 2)]), Some((2, 2)));
         let reports = Reports::default();
         for number in [1, 2] {
             reports.note(member(number).id(), &said_by(2, 2, &[]));
         }
-        let runs = reports.conclude(&facts).expect("all said so").runs;
+        let runs = reports.conclude(&state).expect("all said so").runs;
         let expected = [(0, 0), (1, 3), (2, 3)].map(|(number, run)| (member(number).id(), run));
         assert_eq!(
             *runs,
@@ -456,7 +456,7 @@ mod tests {
         for other in [1, 3] {
             assert_eq!(concluded(&[(1, 2, 2), (2, other, 2)]), None, "epoch {other}");
         }
-        let mut behind = facts.clone();
+        let mut behind = state.clone();
         Arc::make_mut(&mut behind.regions)[0].lacks = Epoch(2);
         let reports = Reports::default();
         for number in [1, 2] {

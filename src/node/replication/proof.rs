@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::node::Node;
 use crate::node::commit::job::Job;
-use crate::protocol::replication::{Ending, Facts};
+use crate::protocol::replication::{Ending, ReplicaState};
 use crate::wire::peer::Question;
 
 /// How long a node that starts asks the members before it serves: if nobody who could know answers, a lone
@@ -31,11 +31,11 @@ impl Node {
     /// Asks at first whether this disk is the one that this life left; ends the life whenever somebody shows that
     /// it is not.
     pub(crate) async fn prove_disk(self: Arc<Self>) {
-        if self.me.facts().is_unproven {
+        if self.me.state().is_unproven {
             tokio::select! {
                 biased;
                 () = self.me.disk_is_old.notified() => self.me.disk_is_old.notify_one(),
-                () = self.ask_who_may_know() => self.insist(|| Job::Proven, |facts| !facts.is_unproven).await,
+                () = self.ask_who_may_know() => self.insist(|| Job::Proven, |state| !state.is_unproven).await,
             }
         }
         loop {
@@ -45,7 +45,7 @@ impl Node {
                 life: life.clone(),
                 ending,
             };
-            let is_over = |facts: &Facts| facts.me != life || facts.ended.is_some();
+            let is_over = |state: &ReplicaState| state.me != life || state.ended.is_some();
             self.insist(end, is_over).await;
         }
     }
@@ -68,8 +68,8 @@ impl Node {
     }
 
     /// Has something stored. The disk may refuse the batch in which it is said: then it is said again.
-    async fn insist(&self, say: impl Fn() -> Job, is_stored: impl Fn(&Facts) -> bool) {
-        while !is_stored(&self.me.facts()) {
+    async fn insist(&self, say: impl Fn() -> Job, is_stored: impl Fn(&ReplicaState) -> bool) {
+        while !is_stored(&self.me.state()) {
             let published = self.me.published.count();
             self.commit.enqueue(say()).await;
             let _ = timeout(PROOF_PAUSE, self.me.published.beyond(published)).await;
@@ -79,8 +79,8 @@ impl Node {
     /// Greets every member: what each of them knows of us comes with its own greeting.
     async fn ask_who_may_know(&self) {
         let deadline = Instant::now() + PROOF_LIMIT;
-        let facts = self.me.facts();
-        let members = facts.view().into_iter().flat_map(|view| view.members());
+        let state = self.me.state();
+        let members = state.view().into_iter().flat_map(|view| view.members());
         let others = members.filter(|member| member.node != self.me.node);
         let greeted = others.map(async |member| {
             while self

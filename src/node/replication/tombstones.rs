@@ -15,7 +15,7 @@ use crate::node::time::walls::Time;
 use crate::planted::{self, Fault};
 use crate::protocol::causality::{Record, Timestamp};
 use crate::protocol::placement::View;
-use crate::protocol::replication::Facts;
+use crate::protocol::replication::ReplicaState;
 
 /// How often tombstones are looked through, at the most.
 const UPKEEP_PAUSE: Duration = Duration::from_secs(600);
@@ -63,14 +63,14 @@ impl Node {
     pub(crate) async fn expire_removals(self: Arc<Self>) {
         loop {
             sleep(EXPIRE_PAUSE).await;
-            let facts = self.me.facts();
+            let state = self.me.state();
             self.me
                 .ages
                 .lock()
-                .settle(&facts, |member| self.peers.is_away(&member.node));
-            let (mut removed, mut lost) = self.over(&facts);
-            removed.retain(|id| !facts.expired.contains(id));
-            lost.retain(|epoch| !facts.lost[epoch].is_over);
+                .settle(&state, |member| self.peers.is_away(&member.node));
+            let (mut removed, mut lost) = self.over(&state);
+            removed.retain(|id| !state.expired.contains(id));
+            lost.retain(|epoch| !state.lost[epoch].is_over);
             if !removed.is_empty() || !lost.is_empty() {
                 self.commit.enqueue(Job::Expire { removed, lost }).await;
             }
@@ -78,12 +78,12 @@ impl Node {
     }
 
     /// The removed members and the lost epochs whose time is over.
-    fn over(&self, facts: &Facts) -> (BTreeSet<MemberId>, BTreeSet<Epoch>) {
+    fn over(&self, state: &ReplicaState) -> (BTreeSet<MemberId>, BTreeSet<Epoch>) {
         let (time, limit) = (self.me.time(), self.limits.forget_after);
         let ages = self.me.ages.lock();
-        let removed = facts.view().into_iter().flat_map(|view| &view.removed);
+        let removed = state.view().into_iter().flat_map(|view| &view.removed);
         let removed = removed.filter(|(id, removal)| ages.is_removal_over(**id, removal.at_ms, time, limit));
-        let lost = facts.lost.iter();
+        let lost = state.lost.iter();
         let lost = lost.filter(|(epoch, lost)| ages.is_lost_over(**epoch, lost.noted_ms, time, limit));
         (
             removed.map(|(id, _)| *id).collect(),
@@ -92,17 +92,17 @@ impl Node {
     }
 
     /// True if somebody may still return what nobody has taken from it, and may not have heard of deletions since.
-    fn awaits_returns(&self, facts: &Facts) -> bool {
-        let (removed, lost) = self.over(facts);
-        let noted = facts.view().map_or(0, |view| view.removed.len());
-        removed.len() < noted || lost.len() < facts.lost.len()
+    fn awaits_returns(&self, state: &ReplicaState) -> bool {
+        let (removed, lost) = self.over(state);
+        let noted = state.view().map_or(0, |view| view.removed.len());
+        removed.len() < noted || lost.len() < state.lost.len()
     }
 
     /// `old_clock` is what the hybrid clock was when tombstones of that time had to be kept no longer.
     fn old_tombstones(&self, old_clock: Timestamp) -> Vec<Record> {
-        let facts = self.me.facts();
+        let state = self.me.state();
         let stable = self.acks.stable();
-        let (mut time, mut awaits_returns) = (self.me.time(), self.awaits_returns(&facts));
+        let (mut time, mut awaits_returns) = (self.me.time(), self.awaits_returns(&state));
         if planted::is(Fault::DoubtedClockForgets) {
             (time, awaits_returns) = (Time::certain(self.me.wall_ms()), false);
         }
@@ -110,14 +110,14 @@ impl Node {
         let oldest_kept_ms = time.low_ms.saturating_sub(forget_ms);
         let mut old = Vec::new();
         let has_just_lost = |view: &View| view.last_left_ms() >= oldest_kept_ms;
-        if time.is_doubted || facts.view().is_none_or(|view| has_just_lost(view)) || awaits_returns {
+        if time.is_doubted || state.view().is_none_or(|view| has_just_lost(view)) || awaits_returns {
             return old;
         }
         self.resident.for_each_in(Slot::all(), |record| {
             let (timestamp, drawn_ms) = (record.timestamp(), record.timestamp().wall_ms());
             let is_ahead = drawn_ms > time.high_ms && timestamp <= old_clock;
             let is_old = record.is_tombstone() && (drawn_ms < oldest_kept_ms || is_ahead);
-            if is_old && facts.may_forget(&stable, record) {
+            if is_old && state.may_forget(&stable, record) {
                 old.push(record.clone());
             }
         });

@@ -76,7 +76,7 @@ impl Node {
                 results[index] = Some(result);
             }
         }
-        let payload = trimmed(&self.me.facts(), &self.acks.stable(), &payload);
+        let payload = trimmed(&self.me.state(), &self.acks.stable(), &payload);
         let results = results.into_iter().flatten().collect();
         AllDone {
             results,
@@ -217,7 +217,7 @@ impl Node {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let published = self.me.published.count();
-            let not_here = match may_do(&self.me.facts(), &self.acks.stable(), operations, payload) {
+            let not_here = match may_do(&self.me.state(), &self.acks.stable(), operations, payload) {
                 Ok(()) | Err(NotHere::NotOwner | NotHere::Sealed) => {
                     match self.batch_here(operations, payload, room, began).await {
                         // What an earlier operation shows may depend on what is not here. Not tried again for
@@ -248,8 +248,8 @@ impl Node {
         room: usize,
         began: Instant,
     ) -> Result<Vec<Outcome>, NotTaken> {
-        let facts = self.me.facts();
-        let partition = facts.partition().ok_or(NotTaken::NotHere(NotHere::NotOwner))?;
+        let state = self.me.state();
+        let partition = state.partition().ok_or(NotTaken::NotHere(NotHere::NotOwner))?;
         let has_writes = operations.iter().any(|operation| !operation.is_read());
         if let Some(reason) = self.storage.stuck_reason().filter(|_| has_writes) {
             return Err(NotTaken::Refused(Refusal::StorageFailed(reason)));
@@ -284,7 +284,7 @@ impl Node {
 
     /// What every sibling holds by now need not be carried on.
     fn settled(&self, mut outcomes: Vec<Outcome>, held_by: u32) -> Vec<Outcome> {
-        let (facts, stable) = (self.me.facts(), self.acks.stable());
+        let (state, stable) = (self.me.state(), self.acks.stable());
         for outcome in &mut outcomes {
             let payload = match outcome {
                 Outcome::Found { payload, .. } | Outcome::Missing { payload } => payload,
@@ -294,7 +294,7 @@ impl Node {
                 }
                 Outcome::NoRoom => continue,
             };
-            *payload = trimmed(&facts, &stable, payload);
+            *payload = trimmed(&state, &stable, payload);
         }
         outcomes
     }

@@ -45,8 +45,8 @@ pub(crate) enum Forwarded<T> {
 impl Node {
     /// The other nodes that own the key, those that answer first, the least busy first.
     pub(crate) fn other_owners(&self, key: &Key) -> Vec<NodeId> {
-        let facts = self.me.facts();
-        let Some(view) = facts.routing() else {
+        let state = self.me.state();
+        let Some(view) = state.routing() else {
             return Vec::new();
         };
         let owners = view.owners(key.slot()).iter();
@@ -60,12 +60,12 @@ impl Node {
 
     /// True if this node is an owner of the key, ready or not.
     pub(crate) fn owns(&self, key: &Key) -> bool {
-        self.me.facts().region_of(key.slot()).is_some()
+        self.me.state().region_of(key.slot()).is_some()
     }
 
     pub(crate) fn partition_of(&self, key: &Key) -> PartitionId {
-        let facts = self.me.facts();
-        facts
+        let state = self.me.state();
+        state
             .routing()
             .map_or(PartitionId(0), |view| view.partition_of_slot(key.slot()))
     }
@@ -143,7 +143,7 @@ impl Node {
     /// node is on its way to the next view and asked those of the one before.
     fn may_pass(&self, declined: &[Declined]) -> bool {
         let passes = |reason: &Declined| matches!(reason, Declined::Behind | Declined::NotOwner);
-        declined.iter().any(passes) || self.me.facts().is_between_views()
+        declined.iter().any(passes) || self.me.state().is_between_views()
     }
 
     /// True if an owner that does not answer may do so in a moment: after a restart of many, or on a busy machine,

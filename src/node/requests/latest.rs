@@ -30,7 +30,7 @@ use crate::node::outcome::{Found, Refusal, Written};
 use crate::node::peers::Knocked;
 use crate::planted::{self, Fault};
 use crate::protocol::causality::Payload;
-use crate::protocol::replication::Facts;
+use crate::protocol::replication::ReplicaState;
 use crate::wire::peer::{Answer, Declined, Gossip, Question};
 
 /// Patience is counted in steps of this.
@@ -71,10 +71,10 @@ impl Node {
 
     /// What the others hold, and what is held here: an owner that answers in our place must have both.
     fn with_our_own(&self, mut payload: Payload) -> Payload {
-        let facts = self.me.facts();
+        let state = self.me.state();
         if !planted::is(Fault::OwnLeftOut) {
-            payload.epoch = payload.epoch.max(facts.active);
-            payload.entries.merge(&facts.vector);
+            payload.epoch = payload.epoch.max(state.active);
+            payload.entries.merge(&state.vector);
         }
         payload
     }
@@ -195,13 +195,13 @@ impl Node {
     async fn until_handed_over(&self, key: &Key, recent: &Recent, deadline: Instant) -> Result<(), Refusal> {
         loop {
             let published = self.me.published.count();
-            let facts = self.me.facts();
+            let state = self.me.state();
             let unheard: Vec<_> = recent
                 .told
                 .iter()
-                .filter(|told| is_unheard(&facts, told))
+                .filter(|told| is_unheard(&state, told))
                 .collect();
-            let is_behind = facts.is_member() && facts.active < recent.payload.epoch;
+            let is_behind = state.is_member() && state.active < recent.payload.epoch;
             if unheard.is_empty() && !is_behind {
                 return Ok(());
             }
@@ -224,16 +224,16 @@ impl Node {
 
     /// A node that stands in the view, and formed a cluster of its own.
     fn estranged(&self) -> Option<NodeId> {
-        let facts = self.me.facts();
-        let mut nodes = facts.newest()?.nodes();
+        let state = self.me.state();
+        let mut nodes = state.newest()?.nodes();
         nodes.find(|node| self.peers.is_estranged(node)).cloned()
     }
 }
 
 /// True if the owner may hold what it took in an earlier epoch, and has not handed that over.
-fn is_unheard(facts: &Facts, (owner, epoch): &(Member, Epoch)) -> bool {
-    let mut earlier = facts.views.keys().filter(|earlier| **earlier < facts.active);
-    let has_earlier = earlier.any(|earlier| *earlier >= facts.closed.below);
-    let is_unheard = *epoch == facts.active && has_earlier && facts.has_not_heard(owner.id());
+fn is_unheard(state: &ReplicaState, (owner, epoch): &(Member, Epoch)) -> bool {
+    let mut earlier = state.views.keys().filter(|earlier| **earlier < state.active);
+    let has_earlier = earlier.any(|earlier| *earlier >= state.closed.below);
+    let is_unheard = *epoch == state.active && has_earlier && state.has_not_heard(owner.id());
     is_unheard && !planted::is(Fault::UnheardNotAwaited)
 }

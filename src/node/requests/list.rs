@@ -148,8 +148,8 @@ impl Node {
 
     /// Whom to ask for which of these slots: this node first, then those that answer.
     fn slots_by_partition(&self, open: &SlotSet) -> Vec<(PartitionId, Vec<NodeId>, SlotSet)> {
-        let facts = self.me.facts();
-        let Some(view) = facts.routing() else {
+        let state = self.me.state();
+        let Some(view) = state.routing() else {
             return Vec::new();
         };
         let partitions = view.partitions().map(|(partition, nodes)| {
@@ -228,8 +228,8 @@ impl Node {
         let index = self.resident.index_if_complete().ok_or(NotHere::NotReady)?;
         loop {
             let activations = self.me.activations();
-            let (facts, stable) = (self.me.facts(), self.acks.stable());
-            let trimmed = may_list(&facts, &stable, slots, payload)?;
+            let (state, stable) = (self.me.state(), self.acks.stable());
+            let trimmed = may_list(&state, &stable, slots, payload)?;
             #[cfg(test)]
             crate::node::runtime::interleaved::happen_now();
             let mut look = Look::new(slots, listing, value_bytes);
@@ -237,7 +237,7 @@ impl Node {
             // Slots may have moved away, and been dropped, before their keys were looked at.
             if self.me.activations() == activations {
                 return Ok(Part {
-                    payload: answer(&facts, &stable, &trimmed, &look.seen),
+                    payload: answer(&state, &stable, &trimmed, &look.seen),
                     items: look.items(),
                     upto: look.upto,
                 });

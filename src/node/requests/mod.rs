@@ -1,6 +1,6 @@
 //! The requests of clients: reads, writes, batches and listings, done here or at an owner.
 //!
-//! A read looks at the published facts and the map itself and asks the pure predicate; a write goes to `commit`.
+//! A read looks at the published state and the map itself and asks the pure predicate; a write goes to `commit`.
 //! Where this node is no owner, `forward` asks one.
 
 pub(super) mod batch;

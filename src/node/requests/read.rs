@@ -44,12 +44,12 @@ impl Node {
     /// Answers from this replica alone, without waiting.
     pub(crate) fn read_here(&self, key: &Key, payload: &Payload) -> Result<ReadHere, NotHere> {
         let slot = key.slot();
-        let (facts, stable, payload, partition, record) = loop {
+        let (state, stable, payload, partition, record) = loop {
             let activations = self.me.activations();
-            let facts = self.me.facts();
+            let state = self.me.state();
             let stable = self.acks.stable();
-            let payload = may_read(&facts, &stable, slot, payload)?;
-            let view = facts.view().ok_or(NotHere::NotOwner)?;
+            let payload = may_read(&state, &stable, slot, payload)?;
+            let view = state.view().ok_or(NotHere::NotOwner)?;
             let partition = view.partition_of_slot(slot);
             #[cfg(test)]
             crate::node::runtime::interleaved::happen_now();
@@ -57,10 +57,10 @@ impl Node {
             // This thread may have been preempted in between, for long enough to move the slot away: what it
             // found may be a dropped slot, or a part of an unfinished copy.
             if self.me.activations() == activations {
-                break (facts, stable, payload, partition, record);
+                break (state, stable, payload, partition, record);
             }
         };
-        let payload = answer(&facts, &stable, &payload, record.as_ref());
+        let payload = answer(&state, &stable, &payload, record.as_ref());
         Ok(match record.filter(|record| !record.is_tombstone()) {
             Some(record) => Ok(Found {
                 record,
@@ -101,7 +101,7 @@ impl Node {
         if matches!(not_here, NotHere::EpochAhead(_)) {
             self.me.heard_newer.notify_one();
         }
-        for sibling in self.me.facts().siblings() {
+        for sibling in self.me.state().siblings() {
             self.me.ring(&sibling.node);
         }
     }

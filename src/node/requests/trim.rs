@@ -58,8 +58,8 @@ impl Node {
     }
 
     async fn shortened(&self, payload: Payload) -> Payload {
-        let facts = self.me.facts();
-        let Some(view) = facts.view().filter(|_| payload.entries.len() > ENTRIES_UNASKED) else {
+        let state = self.me.state();
+        let Some(view) = state.view().filter(|_| payload.entries.len() > ENTRIES_UNASKED) else {
             return payload;
         };
         let takers: BTreeSet<Member> = payload
@@ -71,6 +71,6 @@ impl Node {
         let asked = takers.iter().map(|taker| self.gossip_once(taker, GOSSIP_LIMIT));
         // Given up, not timed out: a peer is not away because it takes longer than this.
         let _ = timeout(SHORTEN_LIMIT, join_all(asked)).await;
-        trimmed(&facts, &self.acks.stable(), &payload)
+        trimmed(&state, &self.acks.stable(), &payload)
     }
 }

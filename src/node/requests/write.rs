@@ -123,10 +123,10 @@ impl Node {
         payload: &Payload,
         began: Instant,
     ) -> Result<Written, NotTaken> {
-        let facts = self.me.facts();
-        let partition = facts
+        let state = self.me.state();
+        let partition = state
             .partition()
-            .filter(|_| facts.region_of(key.slot()).is_some());
+            .filter(|_| state.region_of(key.slot()).is_some());
         let partition = partition.ok_or(NotTaken::NotHere(NotHere::NotOwner))?;
         if let Some(reason) = self.storage.stuck_reason() {
             return Err(NotTaken::Refused(Refusal::StorageFailed(reason)));
@@ -173,10 +173,10 @@ impl Node {
     }
 
     fn written(&self, partition: PartitionId, payload: Payload, stored: Stored) -> Written {
-        let facts = self.me.facts();
+        let state = self.me.state();
         let mut payload = payload;
         payload.depend_on(stored.dot, stored.timestamp);
-        let payload = trimmed(&facts, &self.acks.stable(), &payload);
+        let payload = trimmed(&state, &self.acks.stable(), &payload);
         Written {
             created: stored.created,
             partition,

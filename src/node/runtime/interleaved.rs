@@ -1,4 +1,4 @@
-//! Tests of a reader that is preempted after it judged by the facts and before it looks into the map, while
+//! Tests of a reader that is preempted after it judged by the state and before it looks into the map, while
 //! the committer moves slots away, drops them, and copies them back.
 
 use std::cell::Cell;
@@ -64,25 +64,25 @@ fn view(count: u64) -> View {
 }
 
 /// Node 0, alone in its view: it owns all slots.
-fn owning() -> Facts {
-    let mut facts = Facts::new(member(0));
-    facts.learn(&view(1).into());
-    facts.activate(Epoch(1));
-    facts
+fn owning() -> ReplicaState {
+    let mut state = ReplicaState::new(member(0));
+    state.learn(&view(1).into());
+    state.activate(Epoch(1));
+    state
 }
 
 /// The same in the next view.
-fn owning_in_next(mut facts: Facts) -> Facts {
-    let view = next::admit(facts.view().expect("is active"), &[]);
+fn owning_in_next(mut state: ReplicaState) -> ReplicaState {
+    let view = next::admit(state.view().expect("is active"), &[]);
     let epoch = view.epoch;
-    facts.learn(&view.into());
-    facts.activate(epoch);
-    facts
+    state.learn(&view.into());
+    state.activate(epoch);
+    state
 }
 
 /// Node 0 when it owns nothing any more.
-fn gone() -> Facts {
-    Facts::new(member(0))
+fn gone() -> ReplicaState {
+    ReplicaState::new(member(0))
 }
 
 fn record(name: &str, number: u64) -> Record {
@@ -104,14 +104,14 @@ fn key(name: &str) -> Key {
     Key::new(name).expect("is a key")
 }
 
-/// A node with facts and records of its own, and its committer.
+/// A node with a state and records of its own, and its committer.
 struct Stage {
     node: Arc<Node>,
     committer: Committer,
 }
 
 impl Stage {
-    async fn new(facts: Facts, records: &[Record]) -> Self {
+    async fn new(state: ReplicaState, records: &[Record]) -> Self {
         let config = Config {
             node: member(0).node,
             listen: "127.0.0.1:0".parse().expect("is an address"),
@@ -129,15 +129,15 @@ impl Stage {
         let (node, committer) = Node::start(&config, parts).await.expect("starts");
         Slot::all().for_each(|slot| node.resident.index(slot));
         let mut stage = Self { node, committer };
-        stage.publish(facts, records, &[]);
+        stage.publish(state, records, &[]);
         stage
     }
 
-    fn publish(&mut self, facts: Facts, records: &[Record], forgotten: &[Record]) {
-        let before = self.node.me.facts();
+    fn publish(&mut self, state: ReplicaState, records: &[Record], forgotten: &[Record]) {
+        let before = self.node.me.state();
         let forgotten = forgotten.iter().map(|record| record.key().into()).collect();
         self.committer
-            .publish(&before, facts, records.to_vec(), forgotten);
+            .publish(&before, state, records.to_vec(), forgotten);
     }
 }
 
@@ -164,8 +164,8 @@ const STAGED: Happens = |stage| {
 /// It moves away and comes back.
 const REGAINED: Happens = |stage| {
     STAGED(stage);
-    let facts = owning_in_next(owning());
-    stage.publish(facts, &[record("k", 9)], &[]);
+    let state = owning_in_next(owning());
+    stage.publish(state, &[record("k", 9)], &[]);
 };
 
 async fn stage() -> Stage {
@@ -212,10 +212,10 @@ async fn a_listing_whose_slots_move_while_the_thread_is_preempted_is_judged_anew
 #[tokio::test]
 async fn a_page_of_a_copy_whose_slots_are_dropped_meanwhile_is_declined() {
     let kept = || {
-        let mut facts = owning();
-        let next = next::add(facts.view().expect("is active"), &member(1)).expect("can be added");
-        facts.learn(&next.into());
-        facts
+        let mut state = owning();
+        let next = next::add(state.view().expect("is active"), &member(1)).expect("can be added");
+        state.learn(&next.into());
+        state
     };
     let page = |stage: &Stage| {
         stage
@@ -246,8 +246,8 @@ async fn no_moment_of_publishing_shows_a_slot_half_dropped() {
     let records: Vec<Record> = (1..200)
         .map(|number| record(&format!("k{number}"), number))
         .collect();
-    let mut facts = owning();
-    let mut stage = Stage::new(facts.clone(), &records).await;
+    let mut state = owning();
+    let mut stage = Stage::new(state.clone(), &records).await;
     let (node, is_over) = (Arc::clone(&stage.node), AtomicBool::new(false));
     thread::scope(|scope| {
         let read = || {
@@ -271,8 +271,8 @@ async fn no_moment_of_publishing_shows_a_slot_half_dropped() {
         scope.spawn(list);
         for _ in 0..ROUNDS {
             stage.publish(gone(), &[], &records);
-            facts = owning_in_next(facts);
-            stage.publish(facts.clone(), &records, &[]);
+            state = owning_in_next(state);
+            stage.publish(state.clone(), &records, &[]);
         }
         is_over.store(true, Ordering::Relaxed);
     });

@@ -10,7 +10,7 @@ use crate::node::commit::job::Return;
 use crate::node::{Machine, Node, World};
 use crate::protocol::causality::{Payload, Record, Timestamp, VersionVector};
 use crate::protocol::placement::{SlotSet, next};
-use crate::protocol::replication::{Closed, Facts, Given};
+use crate::protocol::replication::{Closed, Given, ReplicaState};
 use crate::wire::peer::{Answer, Gossip, Question, Returned, Vouched};
 
 fn key(text: &str) -> Key {
@@ -94,7 +94,7 @@ async fn exchanged(peer: &Member, giver: &Member) -> Vec<bool> {
         other => idle(other),
     };
     cast.puts(Actor::new(peer, gives), &peer.node);
-    let ask = node.me.facts().ask_steady();
+    let ask = node.me.state().ask_steady();
     let taken = node.exchange(&life(1, 1), ask, None).await.is_ok();
     vec![taken, node.resident.get("a").is_some()]
 }
@@ -151,14 +151,14 @@ async fn pages_come_from_the_process_that_answered_the_exchange() {
 }
 
 /// Node 0 after a change in which slots of it moved to node 1.
-fn keeper() -> Facts {
-    let mut facts = first_view(1, 1);
-    let view = next::add(facts.view().expect("is active"), &life(1, 1)).expect("is new");
-    facts.learn(&view.into());
-    facts.seal(Epoch(2));
-    facts.activate(Epoch(2));
-    assert!(!facts.kept.is_empty());
-    facts
+fn keeper() -> ReplicaState {
+    let mut state = first_view(1, 1);
+    let view = next::add(state.view().expect("is active"), &life(1, 1)).expect("is new");
+    state.learn(&view.into());
+    state.seal(Epoch(2));
+    state.activate(Epoch(2));
+    assert!(!state.kept.is_empty());
+    state
 }
 
 #[tokio::test(start_paused = true)]
@@ -171,23 +171,23 @@ async fn a_confirmation_counts_from_the_owner_that_the_view_lists() {
         };
         cast.puts(Actor::new(&peer, confirms_all), &peer.node);
         sleep(SOON).await;
-        let is_dropped = node.me.facts().kept.is_empty();
+        let is_dropped = node.me.state().kept.is_empty();
         assert_eq!(is_dropped, confirms, "by {peer:?}");
     }
 }
 
 /// Node 0 after a change in which slots of it moved to nodes 2 and 3.
-fn keeper_of_two() -> Facts {
-    let mut facts = first_view(2, 2);
+fn keeper_of_two() -> ReplicaState {
+    let mut state = first_view(2, 2);
     for number in [2, 3] {
-        let view = next::add(facts.view().expect("is active"), &life(number, 1)).expect("is new");
+        let view = next::add(state.view().expect("is active"), &life(number, 1)).expect("is new");
         let epoch = view.epoch;
-        facts.learn(&view.into());
-        facts.seal(epoch);
-        facts.activate(epoch);
+        state.learn(&view.into());
+        state.seal(epoch);
+        state.activate(epoch);
     }
-    assert!(!facts.kept.is_empty());
-    facts
+    assert!(!state.kept.is_empty());
+    state
 }
 
 #[tokio::test(start_paused = true)]
@@ -202,16 +202,16 @@ async fn what_is_kept_is_dropped_when_every_owner_has_confirmed_it() {
             cast.puts(Actor::new(&owner, confirms_all), &owner.node);
         }
         sleep(SOON).await;
-        assert_eq!(node.me.facts().kept.is_empty(), is_dropped, "by {confirming:?}");
+        assert_eq!(node.me.state().kept.is_empty(), is_dropped, "by {confirming:?}");
     }
 }
 
 /// An owner that takes note of the end too soon answers readers before the rest has come.
 #[tokio::test(start_paused = true)]
 async fn what_is_kept_is_returned_causes_first_and_its_end_is_told_with_the_last_page() {
-    let facts = keeper();
-    let slots = facts.kept_slots();
-    let (node, cast) = node_with(facts).await;
+    let state = keeper();
+    let slots = state.kept_slots();
+    let (node, cast) = node_with(state).await;
     let settles = |question: &Question| match question {
         Question::Return { .. } => Some(Answer::Returned(Returned::Settled)),
         other => idle(other),
@@ -263,31 +263,31 @@ async fn what_is_kept_is_returned_to_the_owner_that_the_view_lists() {
 }
 
 /// Node 0 in the second view, which removed node 2 at this time, and what node 2 returns to it.
-fn owner_after_a_removal(noted_ms: u64) -> (Facts, Return) {
-    let (mut facts, gone) = (first_view(4, 2), life(2, 1));
-    let before = facts.view().expect("is active").clone();
+fn owner_after_a_removal(noted_ms: u64) -> (ReplicaState, Return) {
+    let (mut state, gone) = (first_view(4, 2), life(2, 1));
+    let before = state.view().expect("is active").clone();
     let mut after = next::remove(&before, &gone.node).expect("is listed");
     after.note_removals(&[&before], noted_ms, false);
-    facts.learn(&after.into());
-    facts.seal(Epoch(2));
-    facts.activate(Epoch(2));
-    let slots = facts
+    state.learn(&after.into());
+    state.seal(Epoch(2));
+    state.activate(Epoch(2));
+    let slots = state
         .owned_slots()
         .intersection(&before.slots_of_node(&gone.node));
     let mut keys = (0..).map(|number| format!("k{number}"));
     let text = keys.find(|text| slots.contains(key(text).slot())).expect("some");
     let returned = returned(&gone, record(&text, 1), slots);
-    (facts, returned)
+    (state, returned)
 }
 
 /// A keeper drops what is settled: the disk of the owner that took it may be lost a moment later.
 #[tokio::test(start_paused = true)]
 async fn what_was_returned_is_settled_when_the_siblings_hold_it_too() {
     for (holds, said) in [(true, Returned::Settled), (false, Returned::NotYet)] {
-        let (facts, returned) = owner_after_a_removal(Machine.wall_ms());
-        let sibling = facts.siblings().pop().expect("has one");
-        let log = facts.own_log();
-        let (node, cast) = node_with(facts).await;
+        let (state, returned) = owner_after_a_removal(Machine.wall_ms());
+        let sibling = state.siblings().pop().expect("has one");
+        let log = state.own_log();
+        let (node, cast) = node_with(state).await;
         let acknowledges = move |question: &Question| match question {
             Question::Push(push) if holds => Some(Answer::Held {
                 epoch: push.epoch,
@@ -322,9 +322,9 @@ async fn members_tell_an_owner_for_how_long_a_removal_has_counted() {
         (Some(30 * 24 * hour_ms), Returned::TooLate),
         (None, Returned::TooLate),
     ] {
-        let (facts, returned) = owner_after_a_removal(1);
-        let others: Vec<Member> = facts.view().expect("is active").members().collect();
-        let (node, cast) = node_with(facts).await;
+        let (state, returned) = owner_after_a_removal(1);
+        let others: Vec<Member> = state.view().expect("is active").members().collect();
+        let (node, cast) = node_with(state).await;
         // Somebody may know better.
         let before = node.answer_return(returned.clone()).await;
         assert!(matches!(before, Answer::NotTaken), "{before:?}");
@@ -373,11 +373,11 @@ fn gossip(to: &Node, epoch: Epoch, held: VersionVector) -> Gossip {
 #[tokio::test(start_paused = true)]
 async fn gossip_counts_from_the_life_that_the_view_lists() {
     for (peer, counts) in listed_and_stranger().into_iter().zip([true, false]) {
-        let mut facts = first_view(2, 2);
-        let view = next::admit(facts.view().expect("is active"), &[]);
-        facts.learn(&view.into());
-        facts.activate(Epoch(2));
-        let (node, cast) = node_with(facts).await;
+        let mut state = first_view(2, 2);
+        let view = next::admit(state.view().expect("is active"), &[]);
+        state.learn(&view.into());
+        state.activate(Epoch(2));
+        let (node, cast) = node_with(state).await;
         let own = Log {
             epoch: Epoch(2),
             member: life(0, 1).id(),
@@ -400,7 +400,7 @@ async fn gossip_counts_from_the_life_that_the_view_lists() {
         assert_eq!(node.acks.is_held_by_all(&held), counts, "held, by {peer:?}");
         assert_eq!(node.acks.stable().includes(stable), counts, "stable, by {peer:?}");
         assert_eq!(
-            node.me.facts().closed.below == Epoch(2),
+            node.me.state().closed.below == Epoch(2),
             counts,
             "closed, by {peer:?}"
         );

@@ -10,7 +10,7 @@ use super::rig::{
 use crate::names::{ClusterId, Epoch, Member, NodeId};
 use crate::node::start::recall;
 use crate::node::{Machine, StartError};
-use crate::protocol::replication::{Confirm, Facts, Mark};
+use crate::protocol::replication::{Confirm, Mark, ReplicaState};
 use crate::protocol::view_change::{Ballot, Vote};
 use crate::store::Engine;
 use crate::wire::peer::{Answer, Declined, Greeting, Question};
@@ -18,13 +18,13 @@ use crate::wire::peer::{Answer, Declined, Greeting, Question};
 #[tokio::test(start_paused = true)]
 async fn a_member_asks_for_itself_only() {
     let (node, _) = node_with(first_view(2, 2)).await;
-    let mut asked = node.me.facts().ask_steady();
+    let mut asked = node.me.state().ask_steady();
     asked.taker = life(1, 1);
     let confirm = Confirm {
         keeper: life(1, 1),
         epoch: Epoch::FIRST,
         closed_below: Epoch::NONE,
-        kept: node.me.facts().kept.to_vec(),
+        kept: node.me.state().kept.to_vec(),
     };
     let gone = |answer: Option<Answer>| matches!(answer, Some(Answer::Declined(Declined::Gone)));
     for (peer, may_ask) in listed_and_stranger().into_iter().zip([true, false]) {
@@ -62,7 +62,7 @@ async fn a_life_that_does_not_answer_at_its_address_is_not_admitted() {
 async fn a_first_view_is_voted_for_if_its_proposer_answers_at_its_address() {
     let [one, other] = listed_and_stranger();
     for (at_its_address, is_believed) in [(&one, true), (&other, false)] {
-        let (node, cast) = node_with(Facts::new(life(0, 1))).await;
+        let (node, cast) = node_with(ReplicaState::new(life(0, 1))).await;
         cast.puts(Actor::new(at_its_address, idle), &one.node);
         let ballot = Ballot {
             round: 1,
@@ -87,9 +87,9 @@ async fn a_first_view_is_voted_for_if_its_proposer_answers_at_its_address() {
 async fn a_later_life_is_voted_for_if_it_answers_at_its_address() {
     let [listed, later] = listed_and_stranger();
     for (at_its_address, is_believed) in [(&later, true), (&listed, false)] {
-        let mut facts = Facts::new(life(0, 2));
-        facts.learn(first_view(2, 2).view().expect("is active"));
-        let (node, cast) = node_with(facts).await;
+        let mut state = ReplicaState::new(life(0, 2));
+        state.learn(first_view(2, 2).view().expect("is active"));
+        let (node, cast) = node_with(state).await;
         cast.puts(Actor::new(at_its_address, idle), &later.node);
         let ballot = Ballot {
             round: 1,
@@ -168,21 +168,21 @@ async fn a_stranger_of_another_cluster_says_nothing_about_the_member_of_its_name
 
 #[tokio::test]
 async fn a_data_directory_is_taken_over_under_another_name_while_nothing_depends_on_it() {
-    async fn renamed(facts: Facts) -> Result<Member, StartError> {
-        let disk = Disk(facts);
+    async fn renamed(state: ReplicaState) -> Result<Member, StartError> {
+        let disk = Disk(state);
         let recovered = disk.recover().expect("reads");
         let config = config(&life(5, 1).node);
         let recalled = recall(&config, &Machine, &disk, &recovered).await;
-        recalled.map(|(facts, _)| facts.me)
+        recalled.map(|(state, _)| state.me)
     }
-    let mut heard = Facts::new(life(9, 1));
+    let mut heard = ReplicaState::new(life(9, 1));
     heard.learn(first_view(2, 2).view().expect("is active"));
-    for unused in [Facts::new(life(9, 1)), heard] {
+    for unused in [ReplicaState::new(life(9, 1)), heard] {
         let member = renamed(unused).await.expect("starts");
         assert_eq!(member.node, life(5, 1).node);
         assert_ne!(member.incarnation, life(9, 1).incarnation);
     }
-    let mut has_left = Facts::new(life(9, 1));
+    let mut has_left = ReplicaState::new(life(9, 1));
     has_left.has_left = true;
     for used in [first_view(2, 2), has_left] {
         let refused = renamed(used).await.expect_err("belongs to another node");
@@ -199,12 +199,12 @@ async fn a_life_goes_on_by_the_spelling_of_its_address_that_it_began_with() {
         ..life(9, 1)
     };
     for (has_left, node) in [(true, &old), (false, &new)] {
-        let mut facts = Facts::new(me.clone());
-        facts.has_left = has_left;
-        let disk = Disk(facts);
+        let mut state = ReplicaState::new(me.clone());
+        state.has_left = has_left;
+        let disk = Disk(state);
         let recovered = disk.recover().expect("reads");
         let recalled = recall(&config(&new), &Machine, &disk, &recovered).await;
-        let (facts, _) = recalled.expect("starts");
-        assert_eq!(facts.me.node, *node, "only an unused life begins anew");
+        let (state, _) = recalled.expect("starts");
+        assert_eq!(state.me.node, *node, "only an unused life begins anew");
     }
 }

@@ -34,9 +34,9 @@ async fn a_report_counts_for_who_makes_it() {
         (&stranger, &listed, false),
         (&listed, &stranger, false),
     ] {
-        let facts = first_view(2, 2);
-        let view = next::admit(facts.view().expect("is active"), &[]);
-        let (node, cast) = node_with(facts).await;
+        let state = first_view(2, 2);
+        let view = next::admit(state.view().expect("is active"), &[]);
+        let (node, cast) = node_with(state).await;
         let said = report(by);
         let reports = move |question: &Question| match question {
             Question::Order { .. } => Some(Answer::Report(said.clone())),
@@ -62,9 +62,9 @@ async fn a_vote_counts_for_who_casts_it() {
         (&listed, &life(2, 1), false),
         (&stranger, &listed, false),
     ] {
-        let facts = first_view(3, 3);
-        let before = facts.view().expect("is active").clone();
-        let (node, cast) = node_with(facts).await;
+        let state = first_view(3, 3);
+        let before = state.view().expect("is active").clone();
+        let (node, cast) = node_with(state).await;
         let by = by.clone();
         let votes = move |question: &Question| {
             let by = by.clone();

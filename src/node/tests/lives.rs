@@ -8,7 +8,7 @@ use crate::names::{Epoch, Member};
 use crate::node::Node;
 use crate::node::peers::link::Identity;
 use crate::protocol::placement::{SlotSet, View, next};
-use crate::protocol::replication::{Closed, Ending, Facts, Mark};
+use crate::protocol::replication::{Closed, Ending, Mark, ReplicaState};
 use crate::protocol::view_change::{Ballot, Vote};
 use crate::wire::SharedView;
 use crate::wire::peer::{Answer, Greeting, Known, Question, Returned, Start};
@@ -37,7 +37,7 @@ fn is_seen_further(node: &Node, by: &Member) {
     };
     let greeting = Greeting {
         member: by.clone(),
-        remembers: vec![(node.me.facts().id, seen)],
+        remembers: vec![(node.me.state().id, seen)],
         ..node.me.greeting(&by.node)
     };
     assert!(node.me.check(&greeting).is_err(), "its disk is old");
@@ -47,14 +47,14 @@ fn is_seen_further(node: &Node, by: &Member) {
 /// while it was believed away, and calls nobody who is in no view.
 #[tokio::test(start_paused = true)]
 async fn an_owner_that_seems_away_is_asked_all_the_same_to_take_what_is_kept() {
-    let mut facts = first_view(3, 2);
-    let before = facts.view().expect("is active").clone();
+    let mut state = first_view(3, 2);
+    let before = state.view().expect("is active").clone();
     let after = next::remove(&before, &life(0, 1).node).expect("is listed");
-    facts.learn(&after.clone().into());
-    facts.seal(Epoch(2));
-    facts.activate(Epoch(2));
-    assert!(!facts.kept.is_empty() && !facts.is_member());
-    let (node, cast) = node_with(facts).await;
+    state.learn(&after.clone().into());
+    state.seal(Epoch(2));
+    state.activate(Epoch(2));
+    assert!(!state.kept.is_empty() && !state.is_member());
+    let (node, cast) = node_with(state).await;
     let [full, back] = [1, 2].map(|number| life(number, 1));
     let meets = met(&full, node.start.clone(), &[(*before).clone(), after]);
     let takes_nothing = move |question: &Question| match question {
@@ -77,15 +77,15 @@ async fn an_owner_that_seems_away_is_asked_all_the_same_to_take_what_is_kept() {
     };
     cast.puts(Actor::new(&back, takes_all), &back.node);
     sleep(2 * SOON).await;
-    assert!(node.me.facts().kept.is_empty());
+    assert!(node.me.state().kept.is_empty());
 }
 
 /// The view on the disk lists nobody else, and a later one, in which another member serves, has been decided.
 #[tokio::test(start_paused = true)]
 async fn who_has_seen_a_disk_further_is_asked_for_its_views_before_one_is_decided_alone() {
-    let facts = first_view(1, 1);
-    let one = (**facts.view().expect("is active")).clone();
-    let (node, cast) = node_with(facts).await;
+    let state = first_view(1, 1);
+    let one = (**state.view().expect("is active")).clone();
+    let (node, cast) = node_with(state).await;
     let witness = life(1, 1);
     let later = next::add(&one, &witness).expect("is new");
     let meets = met(&witness, node.start.clone(), &[one, later.clone()]);
@@ -103,17 +103,17 @@ async fn who_has_seen_a_disk_further_is_asked_for_its_views_before_one_is_decide
     own.boot = node.me.greeting(&witness.node).boot;
     cast.puts(own, &again.node);
     sleep(SOON).await;
-    assert_eq!(node.me.facts().newest().map(|view| &**view), Some(&later));
+    assert_eq!(node.me.state().newest().map(|view| &**view), Some(&later));
 }
 
 /// It knows no view: without the member that knows better, it would wait to be added.
 #[tokio::test(start_paused = true)]
 async fn a_disk_of_before_the_first_view_goes_by_who_has_seen_it_further() {
-    let (node, cast) = node_with(Facts::new(life(0, 1))).await;
+    let (node, cast) = node_with(ReplicaState::new(life(0, 1))).await;
     let witness = life(1, 1);
     is_seen_further(&node, &witness);
     sleep(SOON).await;
-    assert!(node.me.facts().newest().is_none(), "the member is away");
+    assert!(node.me.state().newest().is_none(), "the member is away");
     let serves = first_view(2, 1);
     let serves = (**serves.view().expect("is active")).clone();
     let meets = met(&witness, node.start.clone(), std::slice::from_ref(&serves));
@@ -123,7 +123,7 @@ async fn a_disk_of_before_the_first_view_goes_by_who_has_seen_it_further() {
     };
     cast.puts(Actor::new(&witness, knows), &witness.node);
     sleep(SOON).await;
-    assert_eq!(node.me.facts().newest().map(|view| &**view), Some(&serves));
+    assert_eq!(node.me.state().newest().map(|view| &**view), Some(&serves));
 }
 
 /// `VIEW` is out of date for a disk of before the first view. The other node of it is empty, and would form one.
@@ -136,7 +136,7 @@ async fn a_node_that_was_seen_further_than_its_disk_forms_no_cluster_by_view() {
             view: Some(vec![life(0, 1).node, other.node.clone()]),
             ..config(&life(0, 1).node)
         };
-        let (node, cast, committer) = node_of(&config, Facts::new(life(0, 1))).await;
+        let (node, cast, committer) = node_of(&config, ReplicaState::new(life(0, 1))).await;
         node.tasks.spawn(committer.run());
         if is_seen {
             is_seen_further(&node, &witness);
@@ -161,7 +161,7 @@ async fn a_node_that_was_seen_further_than_its_disk_forms_no_cluster_by_view() {
         };
         cast.puts(Actor::new(&other, votes), &other.node);
         sleep(SOON).await;
-        assert_eq!(node.me.facts().newest().is_some(), forms);
+        assert_eq!(node.me.state().newest().is_some(), forms);
     }
 }
 
@@ -169,9 +169,9 @@ async fn a_node_that_was_seen_further_than_its_disk_forms_no_cluster_by_view() {
 #[tokio::test(start_paused = true)]
 async fn a_node_that_was_in_a_view_votes_for_no_first_one() {
     for (has_left, votes) in [(false, true), (true, false)] {
-        let mut facts = Facts::new(life(0, 1));
-        facts.has_left = has_left;
-        let (node, cast) = node_with(facts).await;
+        let mut state = ReplicaState::new(life(0, 1));
+        state.has_left = has_left;
+        let (node, cast) = node_with(state).await;
         let proposer = life(1, 1);
         cast.puts(Actor::new(&proposer, idle), &proposer.node);
         let ballot = Ballot {
@@ -194,10 +194,10 @@ async fn a_node_that_was_in_a_view_votes_for_no_first_one() {
 /// The process was stopped between the end of a life and the beginning of the next.
 #[tokio::test(start_paused = true)]
 async fn a_life_that_ended_before_it_was_in_a_view_is_followed_by_another_after_a_restart_too() {
-    let mut ended = Facts::new(life(0, 1));
+    let mut ended = ReplicaState::new(life(0, 1));
     ended.end(Ending::WentBack);
     let (node, _) = node_with(ended).await;
     sleep(SOON).await;
-    let facts = node.me.facts();
-    assert!(facts.me != life(0, 1) && facts.ended.is_none() && facts.has_left);
+    let state = node.me.state();
+    assert!(state.me != life(0, 1) && state.ended.is_none() && state.has_left);
 }

@@ -16,7 +16,7 @@ use crate::node::commit::job::Return;
 use crate::node::{Machine, Node, Parts, Tasks};
 use crate::protocol::causality::{Record, VersionVector};
 use crate::protocol::placement::{SlotSet, View};
-use crate::protocol::replication::{Facts, Mark};
+use crate::protocol::replication::{Mark, ReplicaState};
 use crate::protocol::view_change::Acceptor;
 use crate::store::{Batch, Engine, Recovered, StoreError};
 use crate::wire::notes;
@@ -64,17 +64,17 @@ pub(crate) fn dot(member: &Member, number: u64) -> Dot {
 }
 
 /// What node 0 knows in the first view of so many nodes, all in their first life.
-pub(crate) fn first_view(count: u64, replicas: u32) -> Facts {
+pub(crate) fn first_view(count: u64, replicas: u32) -> ReplicaState {
     let members: Vec<Member> = (0..count).map(|number| life(number, 1)).collect();
     let nodes: BTreeSet<NodeId> = members.iter().map(|member| member.node.clone()).collect();
     let up = members
         .into_iter()
         .map(|member| (member.node, member.incarnation));
     let view = View::first(CLUSTER, replicas, &nodes, &up.collect());
-    let mut facts = Facts::new(life(0, 1));
-    facts.learn(&view.into());
-    facts.activate(Epoch::FIRST);
-    facts
+    let mut state = ReplicaState::new(life(0, 1));
+    state.learn(&view.into());
+    state.activate(Epoch::FIRST);
+    state
 }
 
 /// The member that the view lists, and another life at its address.
@@ -215,9 +215,9 @@ async fn play(cast: &Cast, actor: &Actor, mut pipe: Pipe) -> Option<()> {
     }
 }
 
-/// A disk on which these facts were found.
+/// A disk on which this state was found.
 #[derive(Debug)]
-pub(super) struct Disk(pub(super) Facts);
+pub(super) struct Disk(pub(super) ReplicaState);
 
 impl Engine for Disk {
     fn commit<'a>(&'a self, _batch: &'a Batch) -> BoxFuture<'a, Result<(), StoreError>> {
@@ -255,35 +255,35 @@ pub(super) fn config(node: &NodeId) -> Config {
     }
 }
 
-/// Starts node 0 with these facts. Its peers are put in place later.
-pub(crate) async fn node_with(facts: Facts) -> (Arc<Node>, Arc<Cast>) {
-    let (node, cast, committer) = node_without_committer(facts).await;
+/// Starts node 0 with this state. Its peers are put in place later.
+pub(crate) async fn node_with(state: ReplicaState) -> (Arc<Node>, Arc<Cast>) {
+    let (node, cast, committer) = node_without_committer(state).await;
     node.tasks.spawn(committer.run());
     (node, cast)
 }
 
 /// The same, with a committer that does nothing by itself.
-pub(crate) async fn node_without_committer(facts: Facts) -> (Arc<Node>, Arc<Cast>, Committer) {
-    node_of(&config(&life(0, 1).node), facts).await
+pub(crate) async fn node_without_committer(state: ReplicaState) -> (Arc<Node>, Arc<Cast>, Committer) {
+    node_of(&config(&life(0, 1).node), state).await
 }
 
 /// The same with other settings.
-pub(super) async fn node_of(config: &Config, facts: Facts) -> (Arc<Node>, Arc<Cast>, Committer) {
+pub(super) async fn node_of(config: &Config, state: ReplicaState) -> (Arc<Node>, Arc<Cast>, Committer) {
     let cast = Arc::<Cast>::default();
     let tasks = Tasks::on_this_runtime();
     *cast.tasks.lock() = Some(tasks.clone());
     let parts = Parts {
         world: Arc::new(Machine),
         dialer: Arc::new(Stage(Arc::clone(&cast))),
-        engine: Arc::new(Disk(facts)),
+        engine: Arc::new(Disk(state)),
         tasks,
     };
     let started = Node::start(config, parts).await;
     let (node, committer) = started.expect("its notes parse");
     // Its peers come on the stage later: nobody is to be asked whether the disk is old.
-    let proven = Facts {
+    let proven = ReplicaState {
         is_unproven: false,
-        ..(*node.me.facts()).clone()
+        ..(*node.me.state()).clone()
     };
     node.me.publish(proven.clone());
     if proven.active != Epoch::NONE {

@@ -15,7 +15,7 @@ use super::walls::Time;
 use crate::config::millis;
 use crate::names::{Epoch, Member, MemberId};
 use crate::protocol::placement::LeftBehind;
-use crate::protocol::replication::Facts;
+use crate::protocol::replication::ReplicaState;
 use crate::wire::peer::Counted;
 
 /// The ages that this process has counted in its present life, or has heard from others.
@@ -30,17 +30,17 @@ pub(crate) struct Ages {
 }
 
 impl Ages {
-    /// Counts what is news between two states of the facts.
-    pub(crate) fn follow(&mut self, before: &Facts, facts: &Facts) {
-        if before.me != facts.me {
+    /// Counts what is news between two published states.
+    pub(crate) fn follow(&mut self, before: &ReplicaState, state: &ReplicaState) {
+        if before.me != state.me {
             *self = Self::default();
         }
         let now = Instant::now();
-        for epoch in facts.lost.keys().filter(|epoch| !before.lost.contains_key(epoch)) {
+        for epoch in state.lost.keys().filter(|epoch| !before.lost.contains_key(epoch)) {
             self.lost.entry(*epoch).or_insert(now);
         }
         // A node that is added to a view finds removals there that others have counted for longer.
-        let (Some(before), Some(view)) = (before.view(), facts.view()) else {
+        let (Some(before), Some(view)) = (before.view(), state.view()) else {
             return;
         };
         self.removals.retain(|id, _| view.removed.contains_key(id));
@@ -65,15 +65,15 @@ impl Ages {
     }
 
     /// Takes what a member of the active view has counted, where this process knows nothing itself.
-    pub(crate) fn hear(&mut self, from: MemberId, counted: &Counted, facts: &Facts) {
+    pub(crate) fn hear(&mut self, from: MemberId, counted: &Counted, state: &ReplicaState) {
         let began = |age_ms: u64| Instant::now().checked_sub(Duration::from_millis(age_ms));
         for (id, age_ms) in &counted.removals_ms {
-            if let Some(since) = began(*age_ms).filter(|_| facts.awaits_return_of(*id)) {
+            if let Some(since) = began(*age_ms).filter(|_| state.awaits_return_of(*id)) {
                 self.removals.entry(*id).or_insert(since);
             }
         }
         for (epoch, age_ms) in &counted.lost_ms {
-            if let Some(since) = began(*age_ms).filter(|_| facts.lost.contains_key(epoch)) {
+            if let Some(since) = began(*age_ms).filter(|_| state.lost.contains_key(epoch)) {
                 self.lost.entry(*epoch).or_insert(since);
             }
         }
@@ -81,10 +81,10 @@ impl Ages {
     }
 
     /// Takes note whether every other member has told its ages or does not answer.
-    pub(crate) fn settle(&mut self, facts: &Facts, is_away: impl Fn(&Member) -> bool) {
-        let mut others = facts.view().into_iter().flat_map(|view| view.members());
+    pub(crate) fn settle(&mut self, state: &ReplicaState, is_away: impl Fn(&Member) -> bool) {
+        let mut others = state.view().into_iter().flat_map(|view| view.members());
         self.all_told =
-            others.all(|other| other == facts.me || self.told.contains(&other.id()) || is_away(&other));
+            others.all(|other| other == state.me || self.told.contains(&other.id()) || is_away(&other));
     }
 
     /// For how long a removal has been counted; none if nobody told.

@@ -15,8 +15,8 @@ use crate::wire::peer::{Answer, Question};
 impl Node {
     /// The leftovers of this node's earlier lives, as others are told of them.
     pub(crate) fn left_behind(&self) -> Vec<LeftBehind> {
-        let facts = self.me.facts();
-        facts
+        let state = self.me.state();
+        state
             .leftovers
             .iter()
             .map(|leftover| leftover.left.clone())
@@ -35,7 +35,7 @@ impl Node {
 
     /// Has the next view decided by later lives, if every life that this view lists has ended.
     pub(crate) async fn decide_after_all_ended(self: &Arc<Self>, view: &Arc<View>) {
-        if !self.me.facts().votes_after_all_ended(view.epoch.next()) {
+        if !self.me.state().votes_after_all_ended(view.epoch.next()) {
             return;
         }
         // Another process may go by this node's name, and nobody else is there to see it.

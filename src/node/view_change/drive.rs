@@ -60,8 +60,8 @@ impl Node {
     /// Drives the change to a chosen view, until every node that answers serves it.
     pub(crate) async fn drive(self: &Arc<Self>, view: Arc<View>) {
         self.learn_driven(&view).await;
-        let facts = self.me.facts();
-        let before = facts
+        let state = self.me.state();
+        let before = state
             .views
             .range(..view.epoch)
             .next_back()
@@ -110,7 +110,7 @@ impl Node {
             *self.changes.driven.lock() = Some(progress);
         }
         // Nobody waits for a driver that is removed, and it may be the last to get there.
-        if self.me.facts().active < view.epoch && !self.is_overtaken(view.epoch) {
+        if self.me.state().active < view.epoch && !self.is_overtaken(view.epoch) {
             self.activate(view.epoch).await;
         }
         self.changes.driven.lock().take();
@@ -119,8 +119,8 @@ impl Node {
 
     /// Again, when the disk had refused it.
     async fn learn_driven(&self, view: &Arc<View>) {
-        let facts = self.me.facts();
-        if facts.active < view.epoch && !facts.views.contains_key(&view.epoch) {
+        let state = self.me.state();
+        if state.active < view.epoch && !state.views.contains_key(&view.epoch) {
             self.learn(Known {
                 views: vec![SharedView(Arc::clone(view))],
                 ..self.known()
@@ -168,18 +168,18 @@ impl Node {
         if let Some(driven) = self.changes.driven.lock().clone() {
             return Some(driven);
         }
-        let facts = self.me.facts();
-        let concerns_us = |view: &&Arc<View>| view.is_member(&facts.me) || facts.is_member();
-        let newest = facts.newest().filter(|view| view.epoch > facts.active);
+        let state = self.me.state();
+        let concerns_us = |view: &&Arc<View>| view.is_member(&state.me) || state.is_member();
+        let newest = state.newest().filter(|view| view.epoch > state.active);
         let newest = newest.filter(concerns_us)?;
-        let state = self.following.state.lock();
-        let is_current = state.round.target == newest.epoch;
+        let progress = self.following.progress.lock();
+        let is_current = progress.round.target == newest.epoch;
         Some(ChangeProgress {
             epoch: newest.epoch,
-            phase: state.phase.filter(|_| is_current).unwrap_or(Phase::Copy),
+            phase: progress.phase.filter(|_| is_current).unwrap_or(Phase::Copy),
             waits_for: Vec::new(),
-            keys_moved: state.keys_moved,
-            keys_to_go: state.keys_to_go.values().sum(),
+            keys_moved: progress.keys_moved,
+            keys_to_go: progress.keys_to_go.values().sum(),
             since: self.following.followed_for(),
         })
     }

@@ -30,14 +30,14 @@ const UNSTAGE_PAUSE: Duration = Duration::from_millis(50);
 /// What this node has done of the change that is under way.
 #[derive(Debug)]
 pub(crate) struct Following {
-    pub(crate) state: Mutex<State>,
+    pub(crate) progress: Mutex<Progress>,
     driver_heard: Mutex<Instant>,
     /// When the change that is followed was heard of.
     since: Mutex<Instant>,
 }
 
 #[derive(Debug, Default)]
-pub(crate) struct State {
+pub(crate) struct Progress {
     pub(crate) round: Round,
     pub(crate) phase: Option<Phase>,
     pub(crate) copy: Copy,
@@ -64,7 +64,7 @@ pub(crate) enum Copy {
 impl Default for Following {
     fn default() -> Self {
         Self {
-            state: Mutex::default(),
+            progress: Mutex::default(),
             driver_heard: Mutex::new(Instant::now()),
             since: Mutex::new(Instant::now()),
         }
@@ -75,24 +75,24 @@ impl Following {
     /// Follows the change to `order.target`, from now on if it is another than before.
     fn begin(&self, order: &Order) {
         *self.driver_heard.lock() = Instant::now();
-        let mut state = self.state.lock();
-        if state.round.target != order.target {
+        let mut progress = self.progress.lock();
+        if progress.round.target != order.target {
             *self.since.lock() = Instant::now();
-            *state = State {
+            *progress = Progress {
                 round: Round {
                     target: order.target,
-                    number: state.round.number + 1,
+                    number: progress.round.number + 1,
                 },
-                ..State::default()
+                ..Progress::default()
             };
         }
-        if state.phase.replace(order.phase) != Some(order.phase) {
+        if progress.phase.replace(order.phase) != Some(order.phase) {
             tracing::info!(epoch = %order.target, "view change: {}", order.phase);
         }
     }
 
     pub(crate) fn round(&self) -> Round {
-        self.state.lock().round
+        self.progress.lock().round
     }
 
     pub(crate) fn driver_silence(&self) -> Duration {
@@ -106,10 +106,10 @@ impl Following {
 
     /// Changes what is known of what was begun in a round; nothing if another change was followed since,
     /// which drops what was copied for this one.
-    pub(crate) fn note(&self, round: Round, change: impl FnOnce(&mut State)) {
-        let mut state = self.state.lock();
-        if state.round == round {
-            change(&mut state);
+    pub(crate) fn note(&self, round: Round, change: impl FnOnce(&mut Progress)) {
+        let mut progress = self.progress.lock();
+        if progress.round == round {
+            change(&mut progress);
         }
     }
 }
@@ -117,18 +117,18 @@ impl Following {
 impl Node {
     /// Does what a driver asks, and reports how far this node is.
     pub(crate) async fn follow(self: &Arc<Self>, order: Order, known: Option<Known>) -> Report {
-        let facts = self.me.facts();
-        if let Some(known) = known.filter(|_| !facts.views.contains_key(&order.target)) {
+        let state = self.me.state();
+        if let Some(known) = known.filter(|_| !state.views.contains_key(&order.target)) {
             self.learn(known).await;
         }
-        let facts = self.me.facts();
-        let listed = facts
+        let state = self.me.state();
+        let listed = state
             .views
             .get(&order.target)
-            .is_some_and(|view| view.is_member(&facts.me));
+            .is_some_and(|view| view.is_member(&state.me));
         let takes_part =
-            facts.may_act() && facts.views.contains_key(&order.target) && (listed || facts.is_member());
-        if facts.active < order.target && takes_part && !self.is_overtaken(order.target) {
+            state.may_act() && state.views.contains_key(&order.target) && (listed || state.is_member());
+        if state.active < order.target && takes_part && !self.is_overtaken(order.target) {
             self.following.begin(&order);
             match order.phase {
                 Phase::Copy => self.begin_copy(),
@@ -147,33 +147,33 @@ impl Node {
     /// ever: who drives to the later view is right.
     pub(crate) fn is_overtaken(&self, target: Epoch) -> bool {
         let followed = self.following.round().target;
-        followed > target && self.me.facts().views.contains_key(&followed)
+        followed > target && self.me.state().views.contains_key(&followed)
     }
 
     fn report(&self, target: Epoch) -> Report {
-        let facts = self.me.facts();
-        let state = self.following.state.lock();
+        let state = self.me.state();
+        let progress = self.following.progress.lock();
         let mut report = Report {
-            by: facts.id,
-            active: facts.active,
-            sealed: facts.sealed,
-            knows: facts.views.contains_key(&target),
+            by: state.id,
+            active: state.active,
+            sealed: state.sealed,
+            knows: state.views.contains_key(&target),
             copied: false,
             keys_moved: 0,
             keys_to_go: 0,
             through_with: BTreeSet::new(),
         };
-        if state.round.target == target {
-            report.copied = state.copy == Copy::Done;
-            report.keys_moved = state.keys_moved;
-            report.keys_to_go = state.keys_to_go.values().sum();
-            report.through_with.clone_from(&state.through_with);
+        if progress.round.target == target {
+            report.copied = progress.copy == Copy::Done;
+            report.keys_moved = progress.keys_moved;
+            report.keys_to_go = progress.keys_to_go.values().sum();
+            report.through_with.clone_from(&progress.through_with);
         }
         report
     }
 
     pub(crate) async fn seal(&self, target: Epoch) {
-        if self.me.facts().sealed < target {
+        if self.me.state().sealed < target {
             log_unstored("the seal", self.commit.seal(target).await);
         }
     }
@@ -185,19 +185,19 @@ impl Node {
     /// Takes the hand-over of every sealed giver that this node is not through with: of the owners of one
     /// partition one after the other, of different partitions side by side.
     fn begin_taking(self: &Arc<Self>, target: Epoch, givers: &BTreeSet<MemberId>) {
-        let facts = self.me.facts();
-        let Some(before) = facts.views.range(..target).next_back().map(|(_, view)| view) else {
+        let state = self.me.state();
+        let Some(before) = state.views.range(..target).next_back().map(|(_, view)| view) else {
             return;
         };
         let mut groups: BTreeMap<_, Vec<Member>> = BTreeMap::new();
         let round = {
-            let mut state = self.following.state.lock();
-            if state.round.target != target {
+            let mut progress = self.following.progress.lock();
+            if progress.round.target != target {
                 return;
             }
-            state.taking = true;
+            progress.taking = true;
             for giver in givers {
-                if state.through_with.contains(giver) || !state.under_way.insert(*giver) {
+                if progress.through_with.contains(giver) || !progress.under_way.insert(*giver) {
                     continue;
                 }
                 match before.member_by_id(*giver) {
@@ -205,14 +205,14 @@ impl Node {
                         let partition = before.partition_of_node(&member.node);
                         groups.entry(partition).or_default().push(member);
                     }
-                    None => drop(state.through_with.insert(*giver)),
+                    None => drop(progress.through_with.insert(*giver)),
                 }
             }
-            state.round
+            progress.round
         };
         for (partition, group) in groups {
             let (node, before) = (Arc::clone(self), Arc::clone(before));
-            let turn = Arc::clone(self.following.state.lock().turns.entry(partition).or_default());
+            let turn = Arc::clone(self.following.progress.lock().turns.entry(partition).or_default());
             self.tasks.spawn(async move {
                 let _turn = turn.lock().await;
                 node.take_from_partition(round, &before, partition, group).await;
@@ -249,13 +249,13 @@ impl Node {
                 return;
             }
             self.following
-                .note(round, |state| drop(state.copied.remove(&from)));
+                .note(round, |progress| drop(progress.copied.remove(&from)));
         }
         for giver in givers {
             self.take_from(round, &giver, &[], &SlotSet::all()).await;
-            self.following.note(round, |state| {
-                state.through_with.insert(giver.id());
-                state.under_way.remove(&giver.id());
+            self.following.note(round, |progress| {
+                progress.through_with.insert(giver.id());
+                progress.under_way.remove(&giver.id());
             });
         }
     }
@@ -271,9 +271,9 @@ impl Node {
             return Vec::new();
         };
         let owners: BTreeSet<MemberId> = before.members_of(partition).map(|owner| owner.id()).collect();
-        let state = self.following.state.lock();
-        let is_of_it = |from: &MemberId| state.round == round && owners.contains(from);
-        let copied = state.copied.iter().filter(|(from, _)| is_of_it(from));
+        let progress = self.following.progress.lock();
+        let is_of_it = |from: &MemberId| progress.round == round && owners.contains(from);
+        let copied = progress.copied.iter().filter(|(from, _)| is_of_it(from));
         copied.map(|(from, copied)| (*from, copied.clone())).collect()
     }
 
@@ -288,7 +288,7 @@ impl Node {
                 tracing::info!(giver = %giver.node, "does not answer; what it has comes late");
                 continue;
             }
-            let Some(mut ask) = self.me.facts().ask_hand_over(round.target, copied) else {
+            let Some(mut ask) = self.me.state().ask_hand_over(round.target, copied) else {
                 return false;
             };
             ask.restrict(slots);
@@ -320,41 +320,41 @@ impl Node {
     /// Copies the slots that this node gains, while the old view serves.
     fn begin_copy(self: &Arc<Self>) {
         let round = {
-            let mut state = self.following.state.lock();
-            if state.copy != Copy::NotBegun {
+            let mut progress = self.following.progress.lock();
+            if progress.copy != Copy::NotBegun {
                 return;
             }
-            state.copy = Copy::Running;
-            state.round
+            progress.copy = Copy::Running;
+            progress.round
         };
         let node = Arc::clone(self);
         self.tasks.spawn(async move {
             node.copy_gained(round).await;
-            node.following.note(round, |state| state.copy = Copy::Done);
+            node.following.note(round, |progress| progress.copy = Copy::Done);
         });
     }
 
     async fn copy_gained(&self, round: Round) {
         let target = round.target;
-        let facts = self.me.facts();
+        let state = self.me.state();
         let (Some(view), Some((_, before))) =
-            (facts.views.get(&target), facts.views.range(..target).next_back())
+            (state.views.get(&target), state.views.range(..target).next_back())
         else {
             return;
         };
         // Slots that come back soon after they moved away are copied like any others, if those who have
         // them can do without what is kept here.
-        let comes_back = view.slots_of_member(&facts.me).intersection(&facts.kept_slots());
-        if let Some(active) = facts.view().filter(|_| !comes_back.is_empty()) {
+        let comes_back = view.slots_of_member(&state.me).intersection(&state.kept_slots());
+        if let Some(active) = state.view().filter(|_| !comes_back.is_empty()) {
             self.drop_confirmed(active, &comes_back).await;
         }
-        let facts = self.me.facts();
+        let state = self.me.state();
         // What is kept all the same is brought up to date by the hand-over alone.
-        let here = facts.owned_slots().union(&facts.kept_slots());
+        let here = state.owned_slots().union(&state.kept_slots());
         let gained = view
-            .slots_of_member(&facts.me)
+            .slots_of_member(&state.me)
             .difference(&here)
-            .difference(&facts.handed_over(target));
+            .difference(&state.handed_over(target));
         if gained.is_empty() {
             return;
         }

@@ -109,7 +109,7 @@ impl Node {
     pub(crate) async fn find_place(self: Arc<Self>) {
         let life = self.me.member();
         let mut nodes: BTreeSet<NodeId> = self.start.view.iter().flatten().cloned().collect();
-        if self.me.facts().has_left {
+        if self.me.state().has_left {
             // `VIEW` is out of date: to form a cluster by it would be to begin a second one.
             self.formation.note_left();
             nodes.clear();
@@ -125,11 +125,11 @@ impl Node {
         let mut quorum_since = None;
         loop {
             let published = self.me.published.count();
-            let facts = self.me.facts();
-            if facts.active != Epoch::NONE || facts.ended.is_some() || facts.me != life {
+            let state = self.me.state();
+            if state.active != Epoch::NONE || state.ended.is_some() || state.me != life {
                 return;
             }
-            if facts.newest().is_some() {
+            if state.newest().is_some() {
                 self.ask_for_admission().await;
                 continue;
             }
@@ -229,7 +229,7 @@ impl Node {
     /// what is on its disk.
     pub(crate) fn may_follow(&self, known: &Known) -> bool {
         let is_ours = |replicas: u32| self.start.replicas.is_none_or(|ours| ours == replicas);
-        self.me.facts().active != Epoch::NONE || known.views.iter().all(|view| is_ours(view.0.replicas))
+        self.me.state().active != Epoch::NONE || known.views.iter().all(|view| is_ours(view.0.replicas))
     }
 
     /// Says what has been found when it changes, in the log and to those who ask for keys.
@@ -273,8 +273,8 @@ impl Node {
     /// A view is known that does not list this incarnation: asks one of its members after the other to
     /// have it listed.
     async fn ask_for_admission(self: &Arc<Self>) {
-        let facts = self.me.facts();
-        let Some(view) = facts.newest().cloned() else {
+        let state = self.me.state();
+        let Some(view) = state.newest().cloned() else {
             return;
         };
         if view.is_member(&self.me.member()) {

@@ -76,7 +76,7 @@ struct Handed {
 impl Node {
     /// This life has ended: lays aside what it has, piece by piece, and begins another.
     pub(crate) async fn lay_aside(self: Arc<Self>) {
-        match self.me.facts().ended {
+        match self.me.state().ended {
             Some(Ending::WentBack) => tracing::error!(
                 "this disk went back in time: it is an older copy, or its end is missing; \
                  the node begins another life, and hands over what only this disk has"
@@ -125,19 +125,19 @@ impl Node {
         let mut handed: BTreeMap<MemberId, Handed> = BTreeMap::new();
         let mut pause = KEEP_PAUSE;
         loop {
-            let facts = self.me.facts();
+            let state = self.me.state();
             let is_through = |leftover: &Leftover| {
                 handed
                     .get(&leftover.left.name)
                     .is_some_and(|handed| handed.too_late)
             };
-            if facts.leftovers.iter().all(is_through) {
+            if state.leftovers.iter().all(is_through) {
                 self.pages.arrived.notified().await;
                 pause = KEEP_PAUSE;
                 continue;
             }
-            if facts.ended.is_none() {
-                for leftover in &facts.leftovers {
+            if state.ended.is_none() {
+                for leftover in &state.leftovers {
                     self.hand_over(leftover, handed.entry(leftover.left.name).or_default())
                         .await;
                 }
@@ -149,7 +149,7 @@ impl Node {
 
     /// Hands over to one owner of each partition, this node included, which has it before its siblings do.
     async fn hand_over(&self, leftover: &Leftover, handed: &mut Handed) {
-        let Some(view) = self.me.facts().newest().cloned() else {
+        let Some(view) = self.me.state().newest().cloned() else {
             return;
         };
         let name = leftover.left.name;

@@ -70,8 +70,8 @@ impl Node {
         wanted
             .removed
             .retain(|id, removal| !ages.is_removal_over(*id, removal.at_ms, time, limit));
-        let facts = self.me.facts();
-        let open: Vec<&View> = facts.views_until(before.epoch).collect();
+        let state = self.me.state();
+        let open: Vec<&View> = state.views_until(before.epoch).collect();
         wanted.note_removals(&open, time.likely_ms, force);
     }
 
@@ -85,8 +85,8 @@ impl Node {
                 .filter(|left| !ages.missed_too_much(left, time, limit));
             in_time.cloned().collect::<Vec<LeftBehind>>()
         };
-        let facts = self.me.facts();
-        let open: Vec<&View> = facts.views_until(before.epoch).collect();
+        let state = self.me.state();
+        let open: Vec<&View> = state.views_until(before.epoch).collect();
         wanted.note_left_behind(&in_time, &open, time.likely_ms)
     }
 
@@ -157,8 +157,8 @@ impl Node {
     /// How many slots would have no holder that can be reached, if the node were removed: nobody else has
     /// them, and either the node cannot hand them over, or nobody is there who could take them.
     async fn slots_lost_with(&self, node: &NodeId, before: &View, after: &View) -> u32 {
-        let facts = self.me.facts();
-        let known = facts.views.values().filter(|view| view.epoch <= before.epoch);
+        let state = self.me.state();
+        let known = state.views.values().filter(|view| view.epoch <= before.epoch);
         let mut at_risk = known.fold(SlotSet::default(), |all, view| {
             all.union(&view.slots_of_node(node))
         });

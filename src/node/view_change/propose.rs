@@ -208,8 +208,8 @@ impl Node {
 
     /// True if the view of this epoch lists the proposer by its own word: no view lists its life yet.
     pub(crate) fn takes_proposers_word(&self, epoch: Epoch) -> bool {
-        let facts = self.me.facts();
-        facts.newest().is_none() || facts.votes_after_all_ended(epoch)
+        let state = self.me.state();
+        state.newest().is_none() || state.votes_after_all_ended(epoch)
     }
 
     /// True if a call to the proposer's name reaches the proposer: another process may have that name.
@@ -249,7 +249,7 @@ impl Node {
         if start.is_some_and(|start| start != self.start) {
             return Some(self.voted(Vote::NotVoting));
         }
-        let knows_more = self.me.facts().newest().is_some_and(|view| view.epoch >= epoch);
+        let knows_more = self.me.state().newest().is_some_and(|view| view.epoch >= epoch);
         knows_more.then(|| self.meet_answer())
     }
 
@@ -272,21 +272,21 @@ impl Node {
 
     /// The views of epochs that are not closed, as peers are told them.
     pub(crate) fn known(&self) -> Known {
-        let facts = self.me.facts();
-        let views = facts
+        let state = self.me.state();
+        let views = state
             .views
             .values()
             .map(|view| SharedView(Arc::clone(view)))
             .collect();
         Known {
             views,
-            lost: facts
+            lost: state
                 .lost
                 .values()
                 .map(|lost| SharedView(Arc::clone(&lost.view)))
                 .collect(),
-            closed: facts.closed.clone(),
-            active: facts.active,
+            closed: state.closed.clone(),
+            active: state.active,
         }
     }
 

@@ -85,9 +85,9 @@ impl Node {
     /// The active view, when no change is under way.
     async fn settled_view(self: &Arc<Self>, deadline: Instant) -> Result<Arc<View>, ViewRefusal> {
         loop {
-            let facts = self.me.facts();
-            match (facts.view(), facts.newest()) {
-                (Some(view), Some(newest)) if newest.epoch == view.epoch && !facts.is_sealed() => {
+            let state = self.me.state();
+            match (state.view(), state.newest()) {
+                (Some(view), Some(newest)) if newest.epoch == view.epoch && !state.is_sealed() => {
                     return Ok(Arc::clone(view));
                 }
                 (_, Some(newest)) if Instant::now() >= deadline => {
@@ -144,8 +144,8 @@ impl Node {
     }
 
     fn made_by_others(&self, wanted: &View) -> Option<Arc<View>> {
-        let facts = self.me.facts();
-        let mut later = facts
+        let state = self.me.state();
+        let mut later = state
             .views
             .values()
             .filter(|view| view.epoch.number() == wanted.epoch.number());

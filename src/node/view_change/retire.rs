@@ -40,12 +40,12 @@ impl Node {
     pub(crate) async fn clean_up(self: Arc<Self>) {
         let mut pause = KEEP_PAUSE;
         loop {
-            let facts = self.me.facts();
-            let Some(view) = facts.view().filter(|_| !facts.kept.is_empty()).cloned() else {
+            let state = self.me.state();
+            let Some(view) = state.view().filter(|_| !state.kept.is_empty()).cloned() else {
                 return;
             };
             // The disk has enough to do with a copy.
-            if !facts.is_between_views() {
+            if !state.is_between_views() {
                 self.drop_confirmed(&view, &SlotSet::all()).await;
             }
             sleep(pause).await;
@@ -61,11 +61,11 @@ impl Node {
         tracing::info!("no member any more; handing over what is kept");
         loop {
             self.look_for_newer_views().await;
-            let facts = self.me.facts();
-            let Some(view) = facts.newest().cloned() else {
+            let state = self.me.state();
+            let Some(view) = state.newest().cloned() else {
                 return;
             };
-            if facts.kept.is_empty() {
+            if state.kept.is_empty() {
                 self.leave().await;
             } else {
                 self.drop_confirmed(&view, &SlotSet::all()).await;
@@ -93,8 +93,8 @@ impl Node {
 
     /// Learns what the members of the newest view known have come to since.
     pub(crate) async fn look_for_newer_views(&self) {
-        let facts = self.me.facts();
-        let Some(view) = facts.newest() else { return };
+        let state = self.me.state();
+        let Some(view) = state.newest() else { return };
         for member in view.members().filter(|member| member.node != self.me.node) {
             if let Ok(Answer::Met { known, .. }) =
                 self.peers.call(&member.node, Question::Meet, ASK_LIMIT).await
@@ -107,13 +107,13 @@ impl Node {
 
     /// Goes through what is kept of some slots, a piece after the other: asks, and drops at once what is confirmed.
     pub(crate) async fn drop_confirmed(&self, view: &View, slots: &SlotSet) {
-        let serves = !self.me.facts().is_leaving();
+        let serves = !self.me.state().is_leaving();
         let records = if serves {
             DROP_RECORDS
         } else {
             DROP_RECORDS_AT_THE_END
         };
-        let kept = self.me.facts().kept_slots().intersection(slots);
+        let kept = self.me.state().kept_slots().intersection(slots);
         for slots in self.pieces_of(&kept, records) {
             let confirmed = self.confirmed_by_all(view, &slots).await;
             if confirmed.is_empty() {
@@ -172,7 +172,7 @@ impl Node {
     }
 
     pub(crate) async fn confirmed_by(&self, owner: &Member, view: &View, slots: &SlotSet) -> SlotSet {
-        let mut confirm: Confirm = self.me.facts().ask_to_confirm(view.epoch);
+        let mut confirm: Confirm = self.me.state().ask_to_confirm(view.epoch);
         confirm.kept = part_of(&confirm.kept, slots);
         let question = Question::Confirm(confirm);
         match self.peers.call_member(owner, question, ASK_LIMIT).await {
@@ -186,7 +186,7 @@ impl Node {
         for (partition, _) in view.partitions() {
             let slots = view
                 .slots_of_partition(partition)
-                .intersection(&self.me.facts().kept_slots());
+                .intersection(&self.me.state().kept_slots());
             if slots.is_empty() {
                 continue;
             }
@@ -212,7 +212,7 @@ impl Node {
         let mut records = Vec::new();
         self.resident
             .for_each_in(slots.iter(), |record| records.push(record.clone()));
-        let kept = part_of(&self.me.facts().kept, slots);
+        let kept = part_of(&self.me.state().kept, slots);
         self.return_records(owner, None, records, slots, kept).await
     }
 
@@ -233,7 +233,7 @@ impl Node {
         let last = pages.len() - 1;
         let ask = async |records, kept| {
             let (left, slots) = (left.cloned(), slots.clone());
-            let claimed = self.me.facts().claimed.clone();
+            let claimed = self.me.state().claimed.clone();
             if *owner == self.me.member() {
                 let from = owner.clone();
                 let returned = Return {
@@ -275,9 +275,9 @@ impl Node {
     }
 
     pub(crate) async fn answer_confirm(&self, confirm: Confirm) -> Answer {
-        let facts = self.me.facts();
-        let confirmed = facts.confirms(&confirm);
-        let is_member = facts.view().is_some_and(|view| view.is_member(&confirm.keeper));
+        let state = self.me.state();
+        let confirmed = state.confirms(&confirm);
+        let is_member = state.view().is_some_and(|view| view.is_member(&confirm.keeper));
         if is_member || confirmed.is_empty() {
             return Answer::Confirmed(confirmed);
         }
@@ -296,15 +296,15 @@ impl Node {
             Err(NoReturn::TooLate) => return Answer::Returned(Returned::TooLate),
             Err(NoReturn::NotNow) => {
                 // The disk may have been full when the two lines of views met.
-                let facts = self.me.facts();
-                if line.is_some_and(|epoch| !facts.has(epoch) && !facts.lost.contains_key(&epoch)) {
+                let state = self.me.state();
+                if line.is_some_and(|epoch| !state.has(epoch) && !state.lost.contains_key(&epoch)) {
                     self.me.may_know_newer(&from);
                 }
                 return Answer::NotTaken;
             }
         }
         let deadline = Instant::now() + PUSH_LIMIT;
-        let held = self.me.facts().vector.clone();
+        let held = self.me.state().vector.clone();
         while !self.acks.is_held_by_all(&held) {
             if Instant::now() >= deadline {
                 return Answer::Returned(Returned::NotYet);

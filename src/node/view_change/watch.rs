@@ -66,7 +66,7 @@ impl Node {
             if let Some(view) = pending.filter(|_| is_due) {
                 tracing::info!(epoch = %view.epoch, "nobody drives the view change; driving it");
                 self.drive(view).await;
-            } else if epoch.is_none() && self.me.facts().is_member() {
+            } else if epoch.is_none() && self.me.state().is_member() {
                 self.finish_undecided(patience).await;
             }
         }
@@ -74,20 +74,20 @@ impl Node {
 
     /// The view that this node is on its way to, or will be when its disk is proven.
     fn pending_change(&self) -> Option<Arc<View>> {
-        let facts = self.me.facts();
-        let newest = facts.newest().filter(|view| view.epoch > facts.active)?;
-        let concerns_us = newest.is_member(&facts.me) || facts.is_listed();
-        (concerns_us && facts.ended.is_none()).then(|| Arc::clone(newest))
+        let state = self.me.state();
+        let newest = state.newest().filter(|view| view.epoch > state.active)?;
+        let concerns_us = newest.is_member(&state.me) || state.is_listed();
+        (concerns_us && state.ended.is_none()).then(|| Arc::clone(newest))
     }
 
     /// A view that was accepted here may be chosen, and its proposer gone before it could say so: then
     /// the next proposer would find it, and until somebody wants a change there is none.
     async fn finish_undecided(self: &Arc<Self>, patience: Duration) {
-        let facts = self.me.facts();
-        let undecided = self.changes.undecided(facts.active.next(), patience);
+        let state = self.me.state();
+        let undecided = self.changes.undecided(state.active.next(), patience);
         // It may have been accepted for a line that is left since.
-        let undecided = undecided.filter(|view| view.has(facts.active));
-        let (Some(view), Some(before)) = (undecided, facts.view()) else {
+        let undecided = undecided.filter(|view| view.has(state.active));
+        let (Some(view), Some(before)) = (undecided, state.view()) else {
             return;
         };
         tracing::info!(epoch = %view.epoch, "a view change was left undecided; finishing it");
@@ -104,10 +104,10 @@ impl Node {
     /// A new incarnation of a node of the view asks to be listed, or some node announces what earlier lives of
     /// it left behind. Only its own word counts.
     pub(crate) fn answer_admit(&self, from: &Member, left: Vec<LeftBehind>) -> Answer {
-        let facts = self.me.facts();
+        let state = self.me.state();
         let is_own = left.iter().all(|left| left.by.node == from.node);
         let may_admit = |view: &Arc<View>| view.lists(&from.node) || !left.is_empty();
-        if !(is_own && facts.is_member() && facts.view().is_some_and(may_admit)) {
+        if !(is_own && state.is_member() && state.view().is_some_and(may_admit)) {
             return Answer::Declined(Declined::NotOwner);
         }
         self.admissions.waiting.lock().insert(from.clone(), left);
@@ -142,9 +142,9 @@ impl Node {
 
     async fn admit_waiting(self: &Arc<Self>) {
         let waiting = std::mem::take(&mut *self.admissions.waiting.lock());
-        let facts = self.me.facts();
-        let Some(view) = facts.view() else { return };
-        if facts.newest().is_some_and(|newest| newest.epoch > facts.active) {
+        let state = self.me.state();
+        let Some(view) = state.view() else { return };
+        if state.newest().is_some_and(|newest| newest.epoch > state.active) {
             // A change is under way; they ask again.
             return;
         }
@@ -179,9 +179,9 @@ impl Node {
     /// Learns the views of a peer that spoke of a newer epoch. What is active there has been passed by
     /// here: this member seals itself, activates the newest, and hands over late.
     async fn catch_up(&self) {
-        let facts = self.me.facts();
+        let state = self.me.state();
         let ahead = self.me.take_newer().into_iter();
-        let siblings = facts.siblings().into_iter().map(|member| member.node);
+        let siblings = state.siblings().into_iter().map(|member| member.node);
         for node in ahead.chain(siblings) {
             let Ok(Answer::Met { known, .. }) = self
                 .peers
@@ -192,15 +192,15 @@ impl Node {
             };
             let target = known.active;
             self.learn(known).await;
-            let facts = self.me.facts();
-            let takes_part = facts
+            let state = self.me.state();
+            let takes_part = state
                 .views
                 .get(&target)
-                .is_some_and(|view| view.is_member(&facts.me) || facts.is_member());
-            if target > facts.active && takes_part && facts.may_act() {
+                .is_some_and(|view| view.is_member(&state.me) || state.is_member());
+            if target > state.active && takes_part && state.may_act() {
                 self.seal(target).await;
                 self.activate(target).await;
-                if self.me.facts().active >= target {
+                if self.me.state().active >= target {
                     tracing::info!(epoch = %target, "the view had moved on; followed");
                     return;
                 }

@@ -6,9 +6,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::facts::{Kept, Region, owners_of};
+use super::replica_state::{Kept, Region, owners_of};
 use super::take::join_alike;
-use super::{Facts, Incoming};
+use super::{Incoming, ReplicaState};
 use crate::names::{Dot, Epoch, Log, MemberId};
 use crate::planted::{self, Fault};
 use crate::protocol::causality::VersionVector;
@@ -24,7 +24,7 @@ pub struct Activated {
     pub lost: SlotSet,
 }
 
-impl Facts {
+impl ReplicaState {
     /// Activates the view of epoch `target`, if it may. A member several views behind walks through
     /// those in between for what it kept, gained and lost, and activates the newest only.
     pub fn activate(&mut self, target: Epoch) -> Activated {

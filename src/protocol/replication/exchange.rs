@@ -12,8 +12,8 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::facts::{Kept, Region, union_of};
-use super::{Facts, Unstable};
+use super::replica_state::{Kept, Region, union_of};
+use super::{ReplicaState, Unstable};
 use crate::names::{Dot, Epoch, Member, MemberId};
 use crate::planted::{self, Fault};
 use crate::protocol::causality::{Record, VersionVector};
@@ -104,7 +104,7 @@ pub enum NoExchange {
     Stale,
 }
 
-impl Facts {
+impl ReplicaState {
     /// The steady exchange that this member may ask its siblings for.
     pub fn ask_steady(&self) -> Ask {
         let wanted = self.regions.iter().map(|region| Wanted {

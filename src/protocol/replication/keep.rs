@@ -8,8 +8,8 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::facts::{Kept, Region};
-use super::{Facts, Given};
+use super::replica_state::{Kept, Region};
+use super::{Given, ReplicaState};
 use crate::names::{Dot, Epoch, Member, MemberId};
 use crate::planted::{self, Fault};
 use crate::protocol::causality::VersionVector;
@@ -35,7 +35,7 @@ pub enum NoReturn {
     NotNow,
 }
 
-impl Facts {
+impl ReplicaState {
     /// Which of the keeper's slots are owned here and have, durably, all that the keeper has of them.
     pub fn confirms(&self, confirm: &Confirm) -> SlotSet {
         let mut confirmed = SlotSet::default();

@@ -6,17 +6,17 @@
 
 use std::sync::Arc;
 
-use super::{Closed, Ending, Facts};
+use super::{Closed, Ending, ReplicaState};
 use crate::names::Epoch;
 use crate::planted::{self, Fault};
 use crate::protocol::placement::View;
 
-impl Facts {
+impl ReplicaState {
     /// Takes note of a chosen view. True if it is news.
     ///
     /// A view that follows the active one is on its way here. Of two that both follow it but not each other,
     /// the higher line counts; the other one is remembered as lost, since clients may have seen it. A view of
-    /// a higher line that does not follow the active one ends this life ([`Facts::end`]).
+    /// a higher line that does not follow the active one ends this life ([`ReplicaState::end`]).
     pub fn learn(&mut self, view: &Arc<View>) -> bool {
         self.forget_other_cluster(view);
         let Some(tip) = self.newest().cloned() else {

@@ -7,8 +7,8 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 
-use super::facts::{Kept, union_of};
-use super::{Facts, NoReturn};
+use super::replica_state::{Kept, union_of};
+use super::{NoReturn, ReplicaState};
 use crate::names::{Dot, Epoch, Member, MemberId, Slot};
 use crate::planted::{self, Fault};
 use crate::protocol::causality::VersionVector;
@@ -52,7 +52,7 @@ impl Leftover {
     }
 }
 
-impl Facts {
+impl ReplicaState {
     /// This life ends. What it owned it keeps, for the next one to hand over.
     pub fn end(&mut self, ending: Ending) {
         if self.ended.is_some() {

@@ -9,8 +9,8 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::Facts;
-use super::facts::Region;
+use super::ReplicaState;
+use super::replica_state::Region;
 use super::serve::Scope;
 use crate::names::{Dot, Epoch, Member};
 use crate::planted::{self, Fault};
@@ -27,7 +27,7 @@ pub struct Lost {
     pub is_over: bool,
 }
 
-impl Facts {
+impl ReplicaState {
     /// True if the epoch is in the history of the active view, or is the active one.
     pub fn has(&self, epoch: Epoch) -> bool {
         epoch == self.active || self.view().is_some_and(|view| view.has(epoch))

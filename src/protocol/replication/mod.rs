@@ -21,13 +21,13 @@
 //!   timestamp, log and number, and nothing of how or when a record arrived.
 //! * **I3** What a reader was shown, it depends on: the reply's payload has the request's entries, the
 //!   record's dot and the record's dependencies ([`answer`]).
-//! * **I4** A tombstone goes only when no older version of its key can come back ([`Facts::may_forget`]).
+//! * **I4** A tombstone goes only when no older version of its key can come back ([`ReplicaState::may_forget`]).
 //! * **I5, I6, I7** are [`may_read`], the one place where a read is judged.
 //! * **I8** Stored here before sent, stored there before acknowledged: the committer's order of work.
-//! * **I9** Records and vectors become valid together: [`Facts::take_steady`] and the records of the
+//! * **I9** Records and vectors become valid together: [`ReplicaState::take_steady`] and the records of the
 //!   exchange are one commit, and a push of number *n* is taken only by who holds *n-1*.
 //! * **I12** Slots that moved away are kept until every owner of the active view has confirmed that it
-//!   has all of them ([`Facts::confirms`]); keepers give them to owners that ask, like any slots.
+//!   has all of them ([`ReplicaState::confirms`]); keepers give them to owners that ask, like any slots.
 //! * **I11** Nothing is taken in a sealed epoch: pushes, exchanges and acknowledgements name their
 //!   epoch and are compared with the active one and the seal.
 //!
@@ -36,20 +36,20 @@
 //! A decision that passes over a quorum begins another line of views, and for as long as the network is cut both
 //! lines serve. A node takes note of views of the highest line only. One that was active on another has lived
 //! its life: it lays its records aside, begins another life, and hands them over as new writes
-//! ([`Facts::learn`], [`Facts::end`]). A client that saw the lost line waits for them ([`Lost`]). A life whose
-//! disk went back in time ends in the same way ([`Facts::went_back`]).
+//! ([`ReplicaState::learn`], [`ReplicaState::end`]). A client that saw the lost line waits for them ([`Lost`]). A life whose
+//! disk went back in time ends in the same way ([`ReplicaState::went_back`]).
 //!
 //! # Members that are removed
 //!
 //! A removed member owns nothing and keeps everything: its owners confirm what it handed over before it
-//! went. What they did not take it returns, as new writes ([`Facts::may_adopt`]), since its logs were given
+//! went. What they did not take it returns, as new writes ([`ReplicaState::may_adopt`]), since its logs were given
 //! up. Where nobody else handed a slot over, its owners are not ready until it does: "no such key" would
-//! be a guess ([`Facts::note_returned`]). An operator who knows better gives it up by force.
+//! be a guess ([`ReplicaState::note_returned`]). An operator who knows better gives it up by force.
 //!
 //! # Forged payloads
 //!
 //! A payload is a client's claim. A write stores it for all readers of the record, so the coordinator judges
-//! it first ([`Facts::judge`]): an entry names a member of a partition in the view of its epoch, which bounds
+//! it first ([`ReplicaState::judge`]): an entry names a member of a partition in the view of its epoch, which bounds
 //! payloads by members and open epochs. A number is denied only by the log's own member, an epoch only by all
 //! members of the newest view; `node::claims` asks them. A record says whether its dependencies were vouched
 //! for. Those that were not are removed when their member denies them.
@@ -61,13 +61,13 @@
 
 mod activate;
 mod exchange;
-mod facts;
 mod keep;
 mod learn;
 mod leftover;
 mod lines;
 mod progress;
 mod removed;
+mod replica_state;
 mod runs;
 mod serve;
 mod take;
@@ -78,11 +78,11 @@ mod vet;
 
 pub use activate::Activated;
 pub use exchange::{Ask, Copied, Given, NoExchange, Offered, Wanted};
-pub use facts::{Closed, Facts, Incoming, Kept, Region};
 pub use keep::{Confirm, NoReturn};
 pub use leftover::{Ending, Leftover};
 pub use lines::Lost;
 pub use progress::{Progress, Step};
+pub use replica_state::{Closed, Incoming, Kept, Region, ReplicaState};
 pub use runs::{Mark, Run, Runs, last_write};
 pub use serve::{NotHere, answer, may_list, may_read, may_write, trimmed};
 pub use unstable::Unstable;

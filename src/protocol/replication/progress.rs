@@ -1,7 +1,7 @@
 //! Who has how much: what siblings acknowledged in the active epoch, and what is therefore stable.
 //!
 //! Volatile on purpose. After a restart nothing is known to be acknowledged, so nothing is called
-//! stable that might not be; stable numbers learned from others are facts and stay true.
+//! stable that might not be; stable numbers learned from others are state and stay true.
 
 use std::collections::BTreeMap;
 

@@ -1,20 +1,20 @@
 //! What is known of members that were removed, and of lives that ended: who of them may still return writes
 //! that are nowhere else, and which slots wait for that.
 //!
-//! Apart from `facts`, because the views say only who was removed and what it had; what came back of it is for
+//! Apart from `replica_state`, because the views say only who was removed and what it had; what came back of it is for
 //! each owner to know.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::Facts;
-use super::facts::Region;
+use super::ReplicaState;
+use super::replica_state::Region;
 use super::runs::{is_end, run_of};
 use crate::names::{Dot, Epoch, Log, MemberId};
 use crate::planted::{self, Fault};
 use crate::protocol::placement::{Removal, SlotSet, View};
 
-impl Facts {
+impl ReplicaState {
     /// True if a removed member may return writes of this log that nobody else has: its entries outlive
     /// the closing of their epoch.
     pub(super) fn may_return(&self, log: Log) -> bool {

@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use super::Facts;
+use super::ReplicaState;
 use crate::names::Dot;
 use crate::planted::{self, Fault};
 
@@ -57,7 +57,7 @@ pub struct Mark {
     pub position: u64,
 }
 
-/// The last starts of a life, the present one at the end. Shared, because facts are copied with every commit.
+/// The last starts of a life, the present one at the end. Shared, because the state is copied with every commit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Runs(Arc<[Run]>);
 
@@ -125,7 +125,7 @@ impl Runs {
     }
 }
 
-impl Facts {
+impl ReplicaState {
     /// How far this member has come.
     pub fn mark(&self) -> Mark {
         let told = self.runs.0.iter().rev().nth(usize::from(self.is_run_new));
@@ -189,7 +189,7 @@ mod tests {
 
     const TICK: u64 = Runs::TICK_MS;
 
-    fn facts(runs: Runs, position: u64) -> Facts {
+    fn state(runs: Runs, position: u64) -> ReplicaState {
         let me = Member {
             node: "n:1".parse().expect("is a node"),
             incarnation: Incarnation {
@@ -197,10 +197,10 @@ mod tests {
                 random: 1,
             },
         };
-        Facts {
+        ReplicaState {
             runs,
             position,
-            ..Facts::new(me)
+            ..ReplicaState::new(me)
         }
     }
 
@@ -211,16 +211,16 @@ mod tests {
     #[test]
     fn who_was_seen_where_it_is_or_before_did_not_go_back() {
         let runs = Runs::of_new_life(7, 0).started_again(8, 100, 0);
-        let facts = facts(runs, 150);
+        let state = state(runs, 150);
         for honest in [seen(0, 7, 3), seen(0, 7, 100), seen(1, 8, 100), seen(1, 8, 150)] {
-            assert!(!facts.went_back(&honest), "{honest:?}");
+            assert!(!state.went_back(&honest), "{honest:?}");
         }
     }
 
     #[test]
     fn a_disk_that_forgot_something_went_back() {
         // Started once more from a copy that was made at position 100.
-        let facts = facts(Runs::of_new_life(7, 0).started_again(8, 100, 0), 150);
+        let state = state(Runs::of_new_life(7, 0).started_again(8, 100, 0), 150);
         let further = [
             // It had gone on in the run of the copy,
             seen(0, 7, 101),
@@ -231,7 +231,7 @@ mod tests {
             seen(1, 8, 151),
         ];
         for mark in further {
-            assert!(facts.went_back(&mark), "{mark:?}");
+            assert!(state.went_back(&mark), "{mark:?}");
         }
     }
 
@@ -243,9 +243,9 @@ mod tests {
             .started_again(9, 120, 5 * TICK);
         let put_back = copied.started_again(10, 50, 9 * TICK);
         assert!(put_back.first_number() > went_on.first_number());
-        let facts = facts(put_back, 60);
+        let state = state(put_back, 60);
         for unknown in [seen(3, 8, 100), seen(5, 9, 120), seen(3, 8, 0)] {
-            assert!(facts.went_back(&unknown), "{unknown:?}");
+            assert!(state.went_back(&unknown), "{unknown:?}");
         }
         // A clock that is ages ahead leaves room.
         let far = copied.started_again(11, 0, u64::MAX);
@@ -255,30 +255,30 @@ mod tests {
     /// The end of the journal is gone, and the node has written in a later run since.
     #[test]
     fn a_write_of_its_own_that_another_holds_and_the_disk_does_not_shows_that_it_went_back() {
-        let mut facts = facts(Runs::default(), 0);
-        let log = facts.own_log();
+        let mut state = state(Runs::default(), 0);
+        let log = state.own_log();
         let own = |run: u32, number: u64| Dot {
             log,
             number: (u64::from(run) << NUMBERS_BITS) + number,
         };
-        facts.vector.raise(own(0, 30));
-        assert!(!facts.lost_own(own(0, 30)) && facts.lost_own(own(0, 31)));
-        facts.start_again(1, 9 * TICK);
-        facts.vector.raise(own(9, 4));
+        state.vector.raise(own(0, 30));
+        assert!(!state.lost_own(own(0, 30)) && state.lost_own(own(0, 31)));
+        state.start_again(1, 9 * TICK);
+        state.vector.raise(own(9, 4));
         for held in [own(0, 30), own(9, 4), own(9, 1)] {
-            assert!(!facts.lost_own(held), "{held:?}");
+            assert!(!state.lost_own(held), "{held:?}");
         }
         // In the run before, in one that the disk has never heard of, and in this one.
         for held in [own(0, 31), own(5, 1), own(9, 5)] {
-            assert!(facts.lost_own(held), "{held:?}");
+            assert!(state.lost_own(held), "{held:?}");
         }
         // A log that began in a run which this disk does not know.
-        facts.active = crate::names::Epoch(3);
+        state.active = crate::names::Epoch(3);
         let later = Dot {
-            log: facts.own_log(),
+            log: state.own_log(),
             ..own(5, 1)
         };
-        assert!(facts.lost_own(later));
+        assert!(state.lost_own(later));
         let of_other = Dot {
             log: crate::names::Log {
                 member: crate::names::MemberId(7),
@@ -286,7 +286,7 @@ mod tests {
             },
             number: u64::MAX,
         };
-        assert!(!facts.lost_own(of_other));
+        assert!(!state.lost_own(of_other));
     }
 
     #[test]
@@ -298,19 +298,19 @@ mod tests {
             (runs.iter().count(), runs.current().number),
             (Runs::REMEMBERED, 40)
         );
-        let facts = facts(runs, 1000);
-        assert!(!facts.went_back(&seen(3, 3, 40)) && facts.went_back(&seen(3, 3, 91)));
+        let state = state(runs, 1000);
+        assert!(!state.went_back(&seen(3, 3, 40)) && state.went_back(&seen(3, 3, 91)));
     }
 
     #[test]
     fn each_start_numbers_its_writes_further_up() {
-        let mut facts = facts(Runs::default(), 0);
-        let first = facts.next_dot();
-        facts.vector.raise(first);
-        facts.runs = facts.runs.started_again(1, 1, 0);
-        let second = facts.next_dot();
+        let mut state = state(Runs::default(), 0);
+        let first = state.next_dot();
+        state.vector.raise(first);
+        state.runs = state.runs.started_again(1, 1, 0);
+        let second = state.next_dot();
         assert!(first.number == 1 && second.number > 1 << (NUMBERS_BITS - 1));
-        facts.vector.raise(second);
-        assert_eq!(facts.next_dot().number, second.number + 1);
+        state.vector.raise(second);
+        assert_eq!(state.next_dot().number, second.number + 1);
     }
 }

@@ -1,11 +1,11 @@
 //! May this read be answered here? May this write be taken here?
 //!
 //! The one predicate that the store's safety rests on (design, the three ideas): everything else only
-//! decides how soon it becomes true. It is a function of facts that were published together, of what is
+//! decides how soon it becomes true. It is a function of one published state, of what is
 //! known stable, and of the client's payload.
 
-use super::Facts;
-use super::facts::{Region, owners_of};
+use super::ReplicaState;
+use super::replica_state::{Region, owners_of};
 use super::runs::is_end;
 use crate::names::{Dot, Epoch, Log, Member, PartitionId, Slot};
 use crate::planted::{self, Fault};
@@ -30,33 +30,33 @@ pub enum NotHere {
 /// Judges a read of `slot` by a client that depends on `payload`. When it may be answered, gives back
 /// the payload less the entries that everybody holds.
 pub fn may_read(
-    facts: &Facts,
+    state: &ReplicaState,
     stable: &VersionVector,
     slot: Slot,
     payload: &Payload,
 ) -> Result<Payload, NotHere> {
-    let region = owned_region(facts, slot)?;
-    let trimmed = trimmed(facts, stable, payload);
-    may_read_region(facts, region, payload.epoch, &trimmed.entries, Scope::Slot(slot))?;
+    let region = owned_region(state, slot)?;
+    let trimmed = trimmed(state, stable, payload);
+    may_read_region(state, region, payload.epoch, &trimmed.entries, Scope::Slot(slot))?;
     Ok(trimmed)
 }
 
 /// Judges a listing of all keys of these slots: the same as a read in each of them.
 pub fn may_list(
-    facts: &Facts,
+    state: &ReplicaState,
     stable: &VersionVector,
     slots: &SlotSet,
     payload: &Payload,
 ) -> Result<Payload, NotHere> {
-    if !facts.is_member() || !slots.difference(&facts.owned_slots()).is_empty() {
+    if !state.is_member() || !slots.difference(&state.owned_slots()).is_empty() {
         return Err(NotHere::NotOwner);
     }
-    let trimmed = trimmed(facts, stable, payload);
-    for region in &*facts.regions {
+    let trimmed = trimmed(state, stable, payload);
+    for region in &*state.regions {
         let listed = region.slots.intersection(slots);
         if !listed.is_empty() {
             may_read_region(
-                facts,
+                state,
                 region,
                 payload.epoch,
                 &trimmed.entries,
@@ -101,13 +101,13 @@ impl Scope<'_> {
 
 /// Judges a read in a region. `entries` are those that are not known to be everywhere.
 fn may_read_region(
-    facts: &Facts,
+    state: &ReplicaState,
     region: &Region,
     epoch: Epoch,
     entries: &VersionVector,
     scope: Scope<'_>,
 ) -> Result<(), NotHere> {
-    if epoch > facts.active && !planted::is(Fault::NoFence) {
+    if epoch > state.active && !planted::is(Fault::NoFence) {
         return Err(NotHere::EpochAhead(epoch));
     }
     if region.lacks != Epoch::NONE && !planted::is(Fault::NotReadyServes) {
@@ -115,7 +115,7 @@ fn may_read_region(
     }
     let missing: VersionVector = entries
         .iter()
-        .filter(|dot| !is_covered(facts, region, *dot, scope))
+        .filter(|dot| !is_covered(state, region, *dot, scope))
         .collect();
     if missing.is_empty() || planted::is(Fault::NeverWaits) {
         Ok(())
@@ -125,12 +125,12 @@ fn may_read_region(
 }
 
 /// Judges a write of `slot` by a client that has seen `epoch`. Never refused for causal reasons.
-pub fn may_write(facts: &Facts, slot: Slot, epoch: Epoch) -> Result<(), NotHere> {
-    owned_region(facts, slot)?;
-    if epoch > facts.active {
+pub fn may_write(state: &ReplicaState, slot: Slot, epoch: Epoch) -> Result<(), NotHere> {
+    owned_region(state, slot)?;
+    if epoch > state.active {
         return Err(NotHere::EpochAhead(epoch));
     }
-    if facts.is_sealed() && !planted::is(Fault::WritesAfterTheSeal) {
+    if state.is_sealed() && !planted::is(Fault::WritesAfterTheSeal) {
         return Err(NotHere::Sealed);
     }
     Ok(())
@@ -139,104 +139,104 @@ pub fn may_write(facts: &Facts, slot: Slot, epoch: Epoch) -> Result<(), NotHere>
 /// The payload less the entries that are stable or of closed epochs. A node that drops an entry raises the
 /// epoch to its own: a node that is behind could not know why the entry may be missing. An entry outlives
 /// the closing of its epoch while a removed member may return what it names.
-pub fn trimmed(facts: &Facts, stable: &VersionVector, payload: &Payload) -> Payload {
+pub fn trimmed(state: &ReplicaState, stable: &VersionVector, payload: &Payload) -> Payload {
     let mut trimmed = payload.clone();
-    if facts.active == Epoch::NONE {
+    if state.active == Epoch::NONE {
         return trimmed;
     }
-    facts.name_lost(&mut trimmed);
+    state.name_lost(&mut trimmed);
     let before = trimmed.entries.len();
     trimmed.entries.retain(|dot| {
-        let is_over = || !facts.is_still_named(dot) && !facts.may_return(dot.log);
-        !(stable.includes(dot) || is_over() || facts.is_past(dot))
+        let is_over = || !state.is_still_named(dot) && !state.may_return(dot.log);
+        !(stable.includes(dot) || is_over() || state.is_past(dot))
     });
     if trimmed.entries.len() < before {
-        trimmed.epoch = trimmed.epoch.max(facts.active);
+        trimmed.epoch = trimmed.epoch.max(state.active);
     }
     trimmed
 }
 
-fn owned_region(facts: &Facts, slot: Slot) -> Result<&Region, NotHere> {
-    if !facts.is_member() {
+fn owned_region(state: &ReplicaState, slot: Slot) -> Result<&Region, NotHere> {
+    if !state.is_member() {
         return Err(NotHere::NotOwner);
     }
-    facts.region_of(slot).ok_or(NotHere::NotOwner)
+    state.region_of(slot).ok_or(NotHere::NotOwner)
 }
 
 /// Whether what `dot` names, and all before it in its log, is here as far as it concerns what is read (I7).
-fn is_covered(facts: &Facts, region: &Region, dot: Dot, scope: Scope<'_>) -> bool {
-    if !facts.has(dot.log.epoch) {
-        return facts.is_through_with(region, dot.log.epoch, scope);
+fn is_covered(state: &ReplicaState, region: &Region, dot: Dot, scope: Scope<'_>) -> bool {
+    if !state.has(dot.log.epoch) {
+        return state.is_through_with(region, dot.log.epoch, scope);
     }
-    if facts.is_closed(dot.log.epoch) && facts.is_of_later_run(dot) {
-        return !facts.awaits_later_run(region, dot);
+    if state.is_closed(dot.log.epoch) && state.is_of_later_run(dot) {
+        return !state.awaits_later_run(region, dot);
     }
-    let Some(then) = facts.views.get(&dot.log.epoch) else {
-        return is_covered_of_closed(facts, region, dot, scope);
+    let Some(then) = state.views.get(&dot.log.epoch) else {
+        return is_covered_of_closed(state, region, dot, scope);
     };
     let Some(writer) = then.member_by_id(dot.log.member) else {
-        return is_given_up(facts, region, dot, scope);
+        return is_given_up(state, region, dot, scope);
     };
     let partition = then.partition_of_node(&writer.node);
     if !partition.is_some_and(|partition| scope.was_owned_by(partition, then)) {
         return true;
     }
-    let held = if dot.log.epoch == facts.active {
-        &facts.vector
+    let held = if dot.log.epoch == state.active {
+        &state.vector
     } else {
         &region.coverage
     };
-    let is_waved_through = dot.log.epoch < facts.active && planted::is(Fault::OldLogsCovered);
-    held.includes(dot) || is_waved_through || is_given_up(facts, region, dot, scope)
+    let is_waved_through = dot.log.epoch < state.active && planted::is(Fault::OldLogsCovered);
+    held.includes(dot) || is_waved_through || is_given_up(state, region, dot, scope)
 }
 
 /// The same for a log of a closed epoch, whose view may be forgotten: the removal of whoever may return
 /// more of it says which slots it concerns. Nobody knows a log that no removal names.
-fn is_covered_of_closed(facts: &Facts, region: &Region, dot: Dot, scope: Scope<'_>) -> bool {
-    let concerns = facts.holders_of(dot.log).any(|(_, slots)| scope.meets(slots));
-    let is_known = facts.may_return(dot.log);
-    is_known && (!concerns || region.coverage.includes(dot) || is_given_up(facts, region, dot, scope))
+fn is_covered_of_closed(state: &ReplicaState, region: &Region, dot: Dot, scope: Scope<'_>) -> bool {
+    let concerns = state.holders_of(dot.log).any(|(_, slots)| scope.meets(slots));
+    let is_known = state.may_return(dot.log);
+    is_known && (!concerns || region.coverage.includes(dot) || is_given_up(state, region, dot, scope))
 }
 
 /// A log whose member is listed no longer counts as covered once everybody who could bring it has
 /// handed over: what nobody holds must not block readers for ever. A removed member that has not returned
 /// what it holds of what is read can bring it.
-fn is_given_up(facts: &Facts, region: &Region, dot: Dot, scope: Scope<'_>) -> bool {
-    let mut holders = facts.holders_of(dot.log).filter(|(_, slots)| scope.meets(slots));
-    let may_return = holders.any(|(holder, _)| facts.is_awaited(region, holder));
-    !facts.lists(dot.log.member)
+fn is_given_up(state: &ReplicaState, region: &Region, dot: Dot, scope: Scope<'_>) -> bool {
+    let mut holders = state.holders_of(dot.log).filter(|(_, slots)| scope.meets(slots));
+    let may_return = holders.any(|(holder, _)| state.is_awaited(region, holder));
+    !state.lists(dot.log.member)
         && (!may_return || planted::is(Fault::RemovedNotAwaited))
-        && facts.has_heard_all(region)
+        && state.has_heard_all(region)
         && !planted::is(Fault::NeverGivesUp)
 }
 
 /// The payload that goes with a reply: all that the client depended on, and what it was shown (I3).
 pub fn answer<'a>(
-    facts: &Facts,
+    state: &ReplicaState,
     stable: &VersionVector,
     payload: &Payload,
     shown: impl IntoIterator<Item = &'a Record>,
 ) -> Payload {
     let mut answer = payload.clone();
-    answer.raise_epoch(facts.active);
+    answer.raise_epoch(state.active);
     for record in shown {
-        // A record is in the map a moment before the facts of the epoch in which it was written.
+        // A record is in the map a moment before the state of the epoch in which it was written.
         answer.raise_epoch(record.dot().log.epoch);
         // Above the record's own, so that a read's payload is higher than that of the write it returned.
         answer.timestamp = answer.timestamp.max(record.timestamp().next());
         answer.entries.raise(record.dot());
         for dependency in record
             .dependencies()
-            .filter(|dot| facts.may_be_dependency(*dot) || planted::is(Fault::ForgedShown))
+            .filter(|dot| state.may_be_dependency(*dot) || planted::is(Fault::ForgedShown))
             .filter(|_| !planted::is(Fault::DependenciesLeftOut))
         {
             answer.entries.raise(dependency);
         }
     }
-    trimmed(facts, stable, &answer)
+    trimmed(state, stable, &answer)
 }
 
-impl Facts {
+impl ReplicaState {
     /// True if the tombstone may be dropped (I4): every member of its partition holds it, every earlier
     /// epoch is closed, and no view is under way whose copies might bring an older version. That it is
     /// old enough is the caller's to say.

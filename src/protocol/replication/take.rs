@@ -4,13 +4,13 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::facts::{Region, owners_of, union_of};
-use super::{Ask, Confirm, Facts, Given, Incoming, NoExchange, Offered};
+use super::replica_state::{Region, owners_of, union_of};
+use super::{Ask, Confirm, Given, Incoming, NoExchange, Offered, ReplicaState};
 use crate::names::{Dot, Epoch, Member, MemberId};
 use crate::planted::{self, Fault};
 use crate::protocol::placement::{SlotSet, View};
 
-impl Facts {
+impl ReplicaState {
     /// Takes what a steady exchange brought, beside the records, which go with it in one commit.
     pub fn take_steady(&mut self, ask: &Ask, given: &Given) -> Result<(), NoExchange> {
         if self.active != ask.active || given.active != ask.active || self.is_sealed() {

@@ -3,9 +3,9 @@
 //! A payload is a claim of a client. Nothing signs it, and a write stores its entries as the record's
 //! dependencies, which go out to every reader of the record. So an entry is checked before it is stored: it
 //! must name a log that the views allow, and a number that some member has seen. The judgement is a pure
-//! function of the facts and of numbers that are known to exist; `node::vouch` asks other members.
+//! function of the state and of numbers that are known to exist; `node::vouch` asks other members.
 
-use super::Facts;
+use super::ReplicaState;
 use super::runs::{COMPLETE, end_of, is_end};
 use crate::names::{Dot, Epoch, Log};
 use crate::protocol::causality::{Record, VersionVector};
@@ -32,8 +32,8 @@ pub struct Extent {
     pub end: Option<u64>,
 }
 
-impl Facts {
-    /// Judges an entry that was received before these facts were published. `heard` has numbers that are
+impl ReplicaState {
+    /// Judges an entry that was received before this state was published. `heard` has numbers that are
     /// known to exist.
     pub fn judge(&self, heard: &VersionVector, dot: Dot) -> Claim {
         if !self.is_closed(dot.log.epoch) && self.is_no_dot(dot) {

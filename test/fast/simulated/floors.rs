@@ -125,7 +125,7 @@ fn upward_and_sideways_imports_are_found_however_they_are_written() {
         ),
         (
             "src/protocol/placement/view.rs",
-            "use super::super::replication::Facts;",
+            "use super::super::replication::ReplicaState;",
             "crate::protocol::replication, on a higher",
         ),
         (

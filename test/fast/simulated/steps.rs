@@ -1,5 +1,5 @@
 //! The steps of view changes against the schedules of a few small clusters: real replicas
-//! (`replication::Facts`) and the real driver (`view_change::Change`), with messages that are lost, late
+//! (`replication::ReplicaState`) and the real driver (`view_change::Change`), with messages that are lost, late
 //! and repeated, and nodes that start again. The agreement on views has a model of its own, beside the
 //! code in `view_change`; here views follow one another as a quorum could have chosen them.
 //!

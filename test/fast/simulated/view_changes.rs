@@ -94,10 +94,10 @@ fn misplaced(cluster: &SimCluster) -> Vec<String> {
         .disk
         .recover()
         .expect("a simulated disk can be read");
-    let (facts, _) = notes::read(&recovered.notes)
+    let (state, _) = notes::read(&recovered.notes)
         .expect("a node reads its own notes")
         .expect("is in use");
-    let view = facts.view().expect("a view is active");
+    let view = state.view().expect("a view is active");
     let mut misplaced = Vec::new();
     for node in &cluster.nodes {
         let records = node.disk.records();

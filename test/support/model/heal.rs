@@ -52,7 +52,7 @@ fn drive(steps: &Steps, world: &mut World) -> Result<(), String> {
             return Ok(());
         }
         for number in 0..world.replicas.len() {
-            let node = world.replicas[number].facts.me.node.clone();
+            let node = world.replicas[number].state.me.node.clone();
             if !change.nodes().any(|other| *other == node) {
                 continue;
             }
@@ -83,7 +83,7 @@ fn follow(steps: &Steps, world: &mut World, number: usize, order: &Order, part: 
         Phase::HandOver => {
             world.act(steps, &Action::Seal(number));
             for other in others {
-                let giver = world.replicas[other].facts.id;
+                let giver = world.replicas[other].state.id;
                 if order.givers.contains(&giver) && part.through_with.insert(giver) {
                     world.act(steps, &Action::TakeOver(number, other));
                 }
@@ -96,12 +96,12 @@ fn follow(steps: &Steps, world: &mut World, number: usize, order: &Order, part: 
 }
 
 fn report(world: &World, number: usize, part: &Part) -> Report {
-    let facts = &world.replicas[number].facts;
+    let state = &world.replicas[number].state;
     Report {
-        by: facts.id,
+        by: state.id,
         knows: true,
-        active: facts.active,
-        sealed: facts.sealed,
+        active: state.active,
+        sealed: state.sealed,
         copied: part.copied,
         keys_moved: 0,
         keys_to_go: 0,
@@ -136,24 +136,24 @@ fn judge(steps: &Steps, world: &World) -> Result<(), String> {
     let view = &steps.views[world.chosen - 1];
     let last = world.written.iter().map(Record::timestamp).max();
     for replica in &world.replicas {
-        let facts = &replica.facts;
-        let wrong = |what: &str| Err(format!("{}: {what}: {facts:?}", facts.me.node));
-        if !view.is_member(&facts.me) {
-            if facts.active != Epoch::NONE || replica.record().is_some() {
+        let state = &replica.state;
+        let wrong = |what: &str| Err(format!("{}: {what}: {state:?}", state.me.node));
+        if !view.is_member(&state.me) {
+            if state.active != Epoch::NONE || replica.record().is_some() {
                 return wrong("is not listed, and has not begun anew");
             }
             continue;
         }
-        if facts.active != view.epoch {
+        if state.active != view.epoch {
             return wrong("is not in the last view");
         }
-        if !facts.is_ready() || !facts.gone.is_empty() {
+        if !state.is_ready() || !state.gone.is_empty() {
             return wrong("is not ready");
         }
-        if !facts.kept.is_empty() {
+        if !state.kept.is_empty() {
             return wrong("keeps what others have");
         }
-        if facts.closed.below != facts.active {
+        if state.closed.below != state.active {
             return wrong("an earlier epoch is open");
         }
         if replica.owns(steps.key.slot()) {

@@ -31,7 +31,7 @@ impl World {
             let told = replica.record().map_or(Timestamp::ZERO, Record::timestamp);
             let may_answer = |payload: &Payload| {
                 let stable = replica.progress.stable();
-                may_read(&replica.facts, stable, steps.key.slot(), payload).is_ok()
+                may_read(&replica.state, stable, steps.key.slot(), payload).is_ok()
             };
             let owed = if may_answer(&self.payload) && !self.is_given_up(replica) {
                 self.seen
@@ -45,7 +45,7 @@ impl World {
     /// Nobody listed has what the client depends on: whoever was removed with it brings it late, and
     /// readers do not wait for it.
     fn is_given_up(&self, replica: &Replica) -> bool {
-        let Some(view) = replica.facts.view() else {
+        let Some(view) = replica.state.view() else {
             return false;
         };
         let mut seen = self
@@ -58,7 +58,7 @@ impl World {
             let record = one.record();
             record.is_some_and(|record| Some(record.dot()) == original || record.timestamp() > self.seen)
         };
-        let mut listed = self.replicas.iter().filter(|one| view.is_member(&one.facts.me));
+        let mut listed = self.replicas.iter().filter(|one| view.is_member(&one.state.me));
         !depends_on_what_returned && !listed.any(has)
     }
 
@@ -70,11 +70,11 @@ impl World {
             .filter(|record| record.timestamp() == self.stable);
         let first = stable.map(|record| record.dot().log.epoch).min();
         let may_answer = may_read(
-            &replica.facts,
+            &replica.state,
             &VersionVector::default(),
             steps.key.slot(),
             &Payload::default(),
         );
-        may_answer.is_ok() && first.is_some_and(|epoch| epoch <= replica.facts.active)
+        may_answer.is_ok() && first.is_some_and(|epoch| epoch <= replica.state.active)
     }
 }

@@ -70,12 +70,12 @@ impl Steps {
         else {
             return false;
         };
-        let votes = |one: &&Replica| one.facts.active == before.epoch && before.is_member(&one.facts.me);
+        let votes = |one: &&Replica| one.state.active == before.epoch && before.is_member(&one.state.me);
         let agreeing: BTreeSet<NodeId> = world
             .replicas
             .iter()
             .filter(votes)
-            .map(|one| one.facts.me.node.clone())
+            .map(|one| one.state.me.node.clone())
             .collect();
         is_quorum_of(&agreeing, &before.nodes().cloned().collect())
     }
@@ -138,7 +138,7 @@ impl Model for Steps {
             Property::sometimes(REACHED, |steps: &Self, world: &World| {
                 let last = steps.views.last().expect("there are views");
                 let is_there =
-                    |one: &Replica| one.facts.active == last.epoch || !last.is_member(&one.facts.me);
+                    |one: &Replica| one.state.active == last.epoch || !last.is_member(&one.state.me);
                 world.replicas.iter().all(is_there)
             }),
         ];

@@ -1,4 +1,4 @@
-//! A replica of one key, without a disk, a network and a clock: what `node` does with facts, record by
+//! A replica of one key, without a disk, a network and a clock: what `node` does with its state, record by
 //! record, in the order in which it does it.
 
 use std::collections::BTreeMap;
@@ -8,7 +8,9 @@ use causeway::names::{Dot, Epoch, Incarnation, Key, Member, MemberId, Slot};
 use causeway::planted::{self, Fault};
 use causeway::protocol::causality::{Payload, Record, Supersedes, Timestamp, VersionVector};
 use causeway::protocol::placement::{SlotSet, View};
-use causeway::protocol::replication::{Closed, Copied, Facts, Progress, Region, Step, Unstable, may_write};
+use causeway::protocol::replication::{
+    Closed, Copied, Progress, Region, ReplicaState, Step, Unstable, may_write,
+};
 
 /// Later than any removal, and early enough for everything to be taken.
 const NOW_MS: u64 = 1;
@@ -16,7 +18,7 @@ const LIMIT_MS: u64 = 1000;
 
 #[derive(Debug, Clone)]
 pub(crate) struct Replica {
-    pub(crate) facts: Facts,
+    pub(crate) state: ReplicaState,
     pub(crate) progress: Progress,
     /// The record of the one key: valid if its slot is owned, kept or handed over, else a copy.
     record: Option<Record>,
@@ -26,10 +28,10 @@ pub(crate) struct Replica {
 
 impl Replica {
     pub(crate) fn new(me: Member) -> Self {
-        let facts = Facts::new(me);
+        let state = ReplicaState::new(me);
         Self {
-            progress: Progress::new(facts.own_log()),
-            facts,
+            progress: Progress::new(state.own_log()),
+            state,
             record: None,
             copied: BTreeMap::new(),
         }
@@ -47,21 +49,21 @@ impl Replica {
     }
 
     fn counted(&self) -> SlotSet {
-        let target = self.facts.newest().map_or(Epoch::NONE, |view| view.epoch);
-        let counted = self.facts.owned_slots().union(&self.facts.kept_slots());
-        counted.union(&self.facts.handed_over(target))
+        let target = self.state.newest().map_or(Epoch::NONE, |view| view.epoch);
+        let counted = self.state.owned_slots().union(&self.state.kept_slots());
+        counted.union(&self.state.handed_over(target))
     }
 
     pub(crate) fn write(&mut self, key: &Key, payload: &Payload, timestamp: Timestamp) -> Option<Record> {
-        may_write(&self.facts, key.slot(), payload.epoch).ok()?;
-        let dot = self.facts.next_dot();
+        may_write(&self.state, key.slot(), payload.epoch).ok()?;
+        let dot = self.state.next_dot();
         let record = Record::new(key, Some(b"v"), dot, timestamp, &payload.entries);
         self.take_own(&record);
         Some(record)
     }
 
     fn take_own(&mut self, record: &Record) {
-        self.facts.vector.raise(record.dot());
+        self.state.vector.raise(record.dot());
         self.merge(record.clone());
         self.progress.stored(record.dot().number);
     }
@@ -76,16 +78,16 @@ impl Replica {
     /// Takes a push. True if that is news.
     pub(crate) fn take_push(&mut self, record: &Record) -> bool {
         let Dot { log, number } = record.dot();
-        let is_sealed = self.facts.is_sealed() && !planted::is(Fault::PushesAfterTheSeal);
-        if log.epoch != self.facts.active || is_sealed || !self.facts.is_sibling(log.member) {
+        let is_sealed = self.state.is_sealed() && !planted::is(Fault::PushesAfterTheSeal);
+        if log.epoch != self.state.active || is_sealed || !self.state.is_sibling(log.member) {
             return false;
         }
-        if number != self.facts.vector.number(log) + 1 {
+        if number != self.state.vector.number(log) + 1 {
             return false;
         }
-        self.facts.vector.raise(record.dot());
+        self.state.vector.raise(record.dot());
         self.merge(record.clone());
-        if self.facts.siblings().len() == 1 {
+        if self.state.siblings().len() == 1 {
             self.progress.learn_stable(&[record.dot()].into_iter().collect());
         }
         true
@@ -96,7 +98,7 @@ impl Replica {
         if let Some(record) = self.valid() {
             unstable.insert(record.clone());
         }
-        unstable.settle(self.progress.stable(), self.facts.closed.below);
+        unstable.settle(self.progress.stable(), self.state.closed.below);
         unstable
     }
 
@@ -107,13 +109,13 @@ impl Replica {
 
     /// A steady exchange. True if it took place.
     pub(crate) fn exchange_with(&mut self, giver: &Self) -> bool {
-        let ask = self.facts.ask_steady();
-        let Ok((given, records)) = giver.facts.give(&ask, &giver.unstable(), |slots, is_wanted| {
+        let ask = self.state.ask_steady();
+        let Ok((given, records)) = giver.state.give(&ask, &giver.unstable(), |slots, is_wanted| {
             giver.scan(slots, is_wanted)
         }) else {
             return false;
         };
-        if self.facts.take_steady(&ask, &given).is_err() {
+        if self.state.take_steady(&ask, &given).is_err() {
             return false;
         }
         records.into_iter().for_each(|record| self.merge(record));
@@ -124,15 +126,15 @@ impl Replica {
 
     /// Whether this replica asks the other one for exchanges.
     pub(crate) fn asks(&self, other: &Self) -> bool {
-        self.facts.is_sibling(other.facts.id) || self.facts.has_not_heard(other.facts.id)
+        self.state.is_sibling(other.state.id) || self.state.has_not_heard(other.state.id)
     }
 
     pub(crate) fn learn(&mut self, views: &[std::sync::Arc<View>], closed: &Closed) {
-        self.facts.learn_past(views, closed);
+        self.state.learn_past(views, closed);
         for view in views {
-            self.facts.learn(view);
+            self.state.learn(view);
         }
-        if let Some(newest) = self.facts.newest().filter(|_| self.facts.is_passed_by()) {
+        if let Some(newest) = self.state.newest().filter(|_| self.state.is_passed_by()) {
             let target = newest.epoch;
             self.forget(&SlotSet::all());
             self.activate(target);
@@ -140,20 +142,20 @@ impl Replica {
     }
 
     pub(crate) fn seal(&mut self, target: Epoch) {
-        if self.facts.views.contains_key(&target) && self.facts.seal(target) {
+        if self.state.views.contains_key(&target) && self.state.seal(target) {
             self.progress.seal();
         }
     }
 
     /// Copies from an owner while the view before serves. True if there was anything to copy.
     pub(crate) fn copy_from(&mut self, giver: &Self, target: Epoch) -> bool {
-        let mut offered = giver.facts.offer_copy(&self.facts.me, target);
+        let mut offered = giver.state.offer_copy(&self.state.me, target);
         let counted = self.counted();
         for one in &mut offered {
             one.slots = one.slots.difference(&counted);
         }
         offered.retain(|one| !one.slots.is_empty());
-        if offered.is_empty() || self.facts.active >= target || self.facts.sealed >= target {
+        if offered.is_empty() || self.state.active >= target || self.state.sealed >= target {
             return false;
         }
         for one in &offered {
@@ -162,7 +164,7 @@ impl Replica {
                 .into_iter()
                 .for_each(|record| self.merge(record));
         }
-        self.copied.insert(giver.facts.id, offered);
+        self.copied.insert(giver.state.id, offered);
         true
     }
 
@@ -172,7 +174,7 @@ impl Replica {
 
     /// Takes what a sealed owner hands over. True if it did.
     pub(crate) fn take_over(&mut self, giver: &Self, target: Epoch) -> bool {
-        let copied = self.copied.remove(&giver.facts.id).unwrap_or_default();
+        let copied = self.copied.remove(&giver.state.id).unwrap_or_default();
         self.copied.clear();
         let vouched = copied
             .iter()
@@ -186,15 +188,15 @@ impl Replica {
     }
 
     fn try_take_over(&mut self, giver: &Self, target: Epoch, copied: &[Copied]) -> bool {
-        let Some(ask) = self.facts.ask_hand_over(target, copied) else {
+        let Some(ask) = self.state.ask_hand_over(target, copied) else {
             return false;
         };
-        let Ok((given, records)) = giver.facts.give(&ask, &giver.unstable(), |slots, is_wanted| {
+        let Ok((given, records)) = giver.state.give(&ask, &giver.unstable(), |slots, is_wanted| {
             giver.scan(slots, is_wanted)
         }) else {
             return false;
         };
-        if self.facts.take_hand_over(&ask, &given).is_err() {
+        if self.state.take_hand_over(&ask, &given).is_err() {
             return false;
         }
         records.into_iter().for_each(|record| self.merge(record));
@@ -214,19 +216,19 @@ impl Replica {
     }
 
     pub(crate) fn activate(&mut self, target: Epoch) {
-        let coming = self.facts.views.get(&target);
-        let coming = coming.map_or_else(SlotSet::default, |view| view.slots_of_member(&self.facts.me));
+        let coming = self.state.views.get(&target);
+        let coming = coming.map_or_else(SlotSet::default, |view| view.slots_of_member(&self.state.me));
         let staged = coming.difference(&self.counted());
-        self.facts.activate(target);
-        if self.facts.active != target {
+        self.state.activate(target);
+        if self.state.active != target {
             return;
         }
         if !planted::is(Fault::CopiesNotVouchedFor) {
             self.forget(&staged);
         }
         if planted::is(Fault::DroppedAtActivation) {
-            let lost = self.facts.kept_slots();
-            self.facts.kept = std::sync::Arc::default();
+            let lost = self.state.kept_slots();
+            self.state.kept = std::sync::Arc::default();
             self.forget(&lost);
         }
         self.copied.clear();
@@ -234,18 +236,18 @@ impl Replica {
     }
 
     fn begin_epoch(&mut self) {
-        let own = self.facts.own_log();
-        let siblings = self.facts.siblings().into_iter();
-        let number = self.facts.vector.number(own);
+        let own = self.state.own_log();
+        let siblings = self.state.siblings().into_iter();
+        let number = self.state.vector.number(own);
         self.progress
             .begin(own, number, siblings.map(|member| (member.id(), Step::In)));
     }
 
     /// Starts again with what is on the disk.
     pub(crate) fn restart(&mut self) {
-        self.progress = Progress::new(self.facts.own_log());
+        self.progress = Progress::new(self.state.own_log());
         self.begin_epoch();
-        if self.facts.is_sealed() {
+        if self.state.is_sealed() {
             self.progress.seal();
         }
         self.copied.clear();
@@ -253,24 +255,24 @@ impl Replica {
 
     /// The view whose owners have what is kept here.
     pub(crate) fn owners_view(&self) -> Option<&std::sync::Arc<View>> {
-        if self.facts.is_member() {
-            self.facts.view()
+        if self.state.is_member() {
+            self.state.view()
         } else {
-            self.facts.newest()
+            self.state.newest()
         }
     }
 
     /// Drops the kept slots that the owners confirmed.
     pub(crate) fn drop_kept(&mut self, epoch: Epoch, confirmed: &SlotSet) {
-        let dropped = self.facts.drop_kept(epoch, confirmed);
+        let dropped = self.state.drop_kept(epoch, confirmed);
         self.forget(&dropped);
     }
 
     /// Takes what a removed node returns, as a write of its own if it wins. None if it does not take it.
     pub(crate) fn adopt(&mut self, from: &Self, slots: &SlotSet) -> Option<Option<Record>> {
-        self.facts.may_adopt(from.facts.id, NOW_MS, LIMIT_MS).ok()?;
+        self.state.may_adopt(from.state.id, NOW_MS, LIMIT_MS).ok()?;
         let returned = from.valid().filter(|record| slots.contains(record.slot()));
-        let owned = self.facts.owned_slots();
+        let owned = self.state.owned_slots();
         if !slots.difference(&owned).is_empty() {
             return None;
         }
@@ -280,13 +282,13 @@ impl Replica {
         };
         let adopted = returned
             .filter(wins)
-            .map(|record| record.renumbered(self.facts.next_dot()));
+            .map(|record| record.renumbered(self.state.next_dot()));
         if let Some(record) = &adopted {
             self.take_own(record);
         }
-        for one in from.facts.kept.iter() {
+        for one in from.state.kept.iter() {
             let returned = one.slots.intersection(slots);
-            self.facts.note_returned(from.facts.id, &one.sources, &returned);
+            self.state.note_returned(from.state.id, &one.sources, &returned);
         }
         Some(adopted)
     }
@@ -294,18 +296,18 @@ impl Replica {
     /// Ends this life: nothing is kept any more.
     pub(crate) fn leave(&mut self) {
         let life = Member {
-            node: self.facts.me.node.clone(),
+            node: self.state.me.node.clone(),
             incarnation: Incarnation {
                 started_ms: 2,
-                random: self.facts.me.incarnation.random,
+                random: self.state.me.incarnation.random,
             },
         };
         *self = Self::new(life);
-        self.facts.has_left = true;
+        self.state.has_left = true;
     }
 
     pub(crate) fn owns(&self, slot: Slot) -> bool {
-        self.facts.is_member() && self.facts.region_of(slot).is_some()
+        self.state.is_member() && self.state.region_of(slot).is_some()
     }
 }
 
@@ -319,51 +321,54 @@ fn outline(slots: &SlotSet) -> (usize, Option<Slot>) {
 
 /// Two replicas that are alike in this go on alike.
 impl Hash for Replica {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        let facts = &self.facts;
+    fn hash<H: Hasher>(&self, hasher: &mut H) {
+        let state = &self.state;
         (
-            facts.id,
-            facts.active,
-            facts.sealed,
-            facts.closed.below,
-            facts.closed.at,
+            state.id,
+            state.active,
+            state.sealed,
+            state.closed.below,
+            state.closed.at,
         )
-            .hash(state);
-        facts.views.keys().collect::<Vec<_>>().hash(state);
-        dots(&facts.vector).hash(state);
-        facts.regions.iter().for_each(|region| hash_region(region, state));
-        for kept in facts.kept.iter() {
-            kept.sources.hash(state);
+            .hash(hasher);
+        state.views.keys().collect::<Vec<_>>().hash(hasher);
+        dots(&state.vector).hash(hasher);
+        state
+            .regions
+            .iter()
+            .for_each(|region| hash_region(region, hasher));
+        for kept in state.kept.iter() {
+            kept.sources.hash(hasher);
             (
                 outline(&kept.slots),
                 kept.last_owned,
                 kept.lacks,
                 dots(&kept.coverage),
             )
-                .hash(state);
+                .hash(hasher);
         }
-        if let Some(incoming) = &facts.incoming {
-            incoming.target.hash(state);
+        if let Some(incoming) = &state.incoming {
+            incoming.target.hash(hasher);
             incoming
                 .regions
                 .iter()
-                .for_each(|region| hash_region(region, state));
+                .for_each(|region| hash_region(region, hasher));
         }
-        self.record.as_ref().map(Record::as_block).hash(state);
+        self.record.as_ref().map(Record::as_block).hash(hasher);
         for (giver, copied) in &self.copied {
-            giver.hash(state);
+            giver.hash(hasher);
             for one in copied {
-                (outline(&one.slots), dots(&one.holds), one.closed_below).hash(state);
+                (outline(&one.slots), dots(&one.holds), one.closed_below).hash(hasher);
             }
         }
-        dots(self.progress.stable()).hash(state);
+        dots(self.progress.stable()).hash(hasher);
         let mut siblings: Vec<MemberId> = self.progress.pushed_to().collect();
         siblings.sort();
-        siblings.hash(state);
+        siblings.hash(hasher);
     }
 }
 
-fn hash_region<H: Hasher>(region: &Region, state: &mut H) {
-    (outline(&region.slots), region.lacks, dots(&region.coverage)).hash(state);
-    (&region.sources, &region.heard).hash(state);
+fn hash_region<H: Hasher>(region: &Region, hasher: &mut H) {
+    (outline(&region.slots), region.lacks, dots(&region.coverage)).hash(hasher);
+    (&region.sources, &region.heard).hash(hasher);
 }

@@ -88,9 +88,9 @@ pub(crate) enum Action {
 impl World {
     fn learned(&mut self, steps: &Steps, number: usize) -> Epoch {
         // Whoever tells of the newest view tells of those before it, too.
-        let closed = self.replicas.iter().filter(|one| one.facts.is_member());
+        let closed = self.replicas.iter().filter(|one| one.state.is_member());
         let closed = closed
-            .map(|one| one.facts.closed.clone())
+            .map(|one| one.state.closed.clone())
             .min_by_key(|closed| closed.below);
         let views = &steps.views[..self.chosen];
         self.replicas[number].learn(views, &closed.unwrap_or_default());
@@ -117,7 +117,7 @@ impl World {
             Action::Choose => self.chosen += 1,
             Action::Seal(number) => {
                 let target = self.learned(steps, number);
-                if !self.takes_part(number, target) || self.replicas[number].facts.sealed >= target {
+                if !self.takes_part(number, target) || self.replicas[number].state.sealed >= target {
                     return false;
                 }
                 self.replicas[number].seal(target);
@@ -131,7 +131,7 @@ impl World {
             Action::TakeOver(to, from) => {
                 let target = self.learned(steps, to);
                 let before = &steps.views[self.chosen.saturating_sub(2)];
-                if to == from || !before.is_member(&self.replicas[from].facts.me) {
+                if to == from || !before.is_member(&self.replicas[from].state.me) {
                     return false;
                 }
                 self.replicas[to].seal(target);
@@ -140,7 +140,7 @@ impl World {
             }
             Action::Activate(number) => {
                 let target = self.learned(steps, number);
-                if !self.takes_part(number, target) || self.replicas[number].facts.active >= target {
+                if !self.takes_part(number, target) || self.replicas[number].state.active >= target {
                     return false;
                 }
                 self.replicas[number].activate(target);
@@ -157,9 +157,9 @@ impl World {
     }
 
     fn takes_part(&self, number: usize, target: Epoch) -> bool {
-        let facts = &self.replicas[number].facts;
-        let view = facts.views.get(&target);
-        view.is_some_and(|view| view.is_member(&facts.me) || facts.is_member())
+        let state = &self.replicas[number].state;
+        let view = state.views.get(&target);
+        view.is_some_and(|view| view.is_member(&state.me) || state.is_member())
     }
 
     fn write(&mut self, steps: &Steps, number: usize) -> bool {
@@ -169,7 +169,7 @@ impl World {
         let Some(record) = replica.write(&steps.key, &payload, timestamp) else {
             return false;
         };
-        self.payload = answer(&replica.facts, replica.progress.stable(), &payload, Some(&record));
+        self.payload = answer(&replica.state, replica.progress.stable(), &payload, Some(&record));
         (self.seen, self.writes) = (timestamp, self.writes + 1);
         self.written.push(record);
         true
@@ -178,10 +178,10 @@ impl World {
     fn read(&mut self, steps: &Steps, number: usize) -> bool {
         let replica = &self.replicas[number];
         let stable = replica.progress.stable();
-        let Ok(payload) = may_read(&replica.facts, stable, steps.key.slot(), &self.payload) else {
+        let Ok(payload) = may_read(&replica.state, stable, steps.key.slot(), &self.payload) else {
             return false;
         };
-        let told = answer(&replica.facts, stable, &payload, replica.record());
+        let told = answer(&replica.state, stable, &payload, replica.record());
         let is_news = told.epoch != self.payload.epoch || told.entries != self.payload.entries;
         self.payload = told;
         is_news
@@ -194,56 +194,56 @@ impl World {
 
     fn gossip(&mut self, to: usize, from: usize) -> bool {
         let (hearer, teller) = self.two(to, from);
-        if hearer.facts.active == Epoch::NONE {
+        if hearer.state.active == Epoch::NONE {
             return false;
         }
         let mut news = false;
         if hearer
-            .facts
+            .state
             .view()
-            .is_some_and(|view| view.is_member(&teller.facts.me))
+            .is_some_and(|view| view.is_member(&teller.state.me))
         {
             let mut stable = teller.progress.stable().clone();
-            stable.retain(|dot| dot.log.epoch >= hearer.facts.closed.below);
+            stable.retain(|dot| dot.log.epoch >= hearer.state.closed.below);
             news |= hearer.progress.learn_stable(&stable);
         }
         let before = hearer.progress.stable().clone();
-        let (epoch, held) = (teller.facts.active, &teller.facts.vector);
-        hearer.progress.acknowledged(epoch, teller.facts.id, held, true);
+        let (epoch, held) = (teller.state.active, &teller.state.vector);
+        hearer.progress.acknowledged(epoch, teller.state.id, held, true);
         news |= before != *hearer.progress.stable();
-        if teller.facts.closed.below > hearer.facts.closed.below {
-            let closed = teller.facts.closed;
+        if teller.state.closed.below > hearer.state.closed.below {
+            let closed = teller.state.closed;
             news |= Self::count(hearer, closed);
         }
         news
     }
 
     fn count(replica: &mut Replica, closed: Closed) -> bool {
-        let news = replica.facts.close(closed);
-        replica.progress.forget_below(replica.facts.closed.below);
+        let news = replica.state.close(closed);
+        replica.progress.forget_below(replica.state.closed.below);
         news
     }
 
     /// Concludes that epochs are closed, from what every member says.
     fn close(&mut self, number: usize) -> bool {
-        let facts = &self.replicas[number].facts;
-        let Some(view) = facts.view().filter(|_| facts.is_member()) else {
+        let state = &self.replicas[number].state;
+        let Some(view) = state.view().filter(|_| state.is_member()) else {
             return false;
         };
-        let mut below = facts.done_below();
+        let mut below = state.done_below();
         for member in view.members() {
-            let other = self.replicas.iter().find(|one| one.facts.me == member);
-            let Some(other) = other.filter(|other| other.facts.active == facts.active) else {
+            let other = self.replicas.iter().find(|one| one.state.me == member);
+            let Some(other) = other.filter(|other| other.state.active == state.active) else {
                 return false;
             };
-            below = below.min(other.facts.done_below());
+            below = below.min(other.state.done_below());
         }
         let closed = Closed {
             below,
-            at: facts.active,
+            at: state.active,
             ..Closed::default()
         };
-        below > facts.closed.below && Self::count(&mut self.replicas[number], closed)
+        below > state.closed.below && Self::count(&mut self.replicas[number], closed)
     }
 
     /// Drops what all owners confirm, and begins another life if nothing is kept.
@@ -252,43 +252,43 @@ impl World {
         let Some(view) = keeper.owners_view().cloned() else {
             return false;
         };
-        if keeper.facts.kept.is_empty() {
-            if keeper.facts.is_leaving() {
+        if keeper.state.kept.is_empty() {
+            if keeper.state.is_leaving() {
                 self.replicas[number].leave();
                 return true;
             }
             return false;
         }
-        let confirm = keeper.facts.ask_to_confirm(view.epoch);
+        let confirm = keeper.state.ask_to_confirm(view.epoch);
         let mut all = SlotSet::default();
         for (partition, nodes) in view.partitions() {
             let others: Vec<_> = nodes
                 .iter()
-                .filter(|node| **node != keeper.facts.me.node)
+                .filter(|node| **node != keeper.state.me.node)
                 .collect();
             let mut confirmed = view.slots_of_partition(partition);
             for node in &others {
-                let owner = self.replicas.iter().find(|one| one.facts.me.node == **node);
-                let says = owner.map_or_else(SlotSet::default, |owner| owner.facts.confirms(&confirm));
+                let owner = self.replicas.iter().find(|one| one.state.me.node == **node);
+                let says = owner.map_or_else(SlotSet::default, |owner| owner.state.confirms(&confirm));
                 confirmed = confirmed.intersection(&says);
             }
             if !others.is_empty() {
                 all = all.union(&confirmed);
             }
         }
-        let before = keeper.facts.kept_slots();
+        let before = keeper.state.kept_slots();
         self.replicas[number].drop_kept(view.epoch, &all);
-        before != self.replicas[number].facts.kept_slots()
+        before != self.replicas[number].state.kept_slots()
     }
 
     /// A removed node gives back what it keeps; once the owner's siblings have it too, it drops it.
     fn give_back(&mut self, from: usize, to: usize) -> bool {
         let giver = self.replicas[from].clone();
-        let Some(view) = giver.facts.newest().filter(|_| giver.facts.is_leaving()).cloned() else {
+        let Some(view) = giver.state.newest().filter(|_| giver.state.is_leaving()).cloned() else {
             return false;
         };
-        let slots = view.slots_of_node(&self.replicas[to].facts.me.node);
-        let slots = slots.intersection(&giver.facts.kept_slots());
+        let slots = view.slots_of_node(&self.replicas[to].state.me.node);
+        let slots = slots.intersection(&giver.state.kept_slots());
         if slots.is_empty() {
             return false;
         }
@@ -297,7 +297,7 @@ impl World {
         };
         self.written.extend(adopted);
         let taker = &self.replicas[to];
-        if taker.progress.is_held_by_all(&taker.facts.vector) {
+        if taker.progress.is_held_by_all(&taker.state.vector) {
             self.replicas[from].drop_kept(view.epoch, &slots);
         }
         true

@@ -2,12 +2,12 @@
 
 mod answers;
 mod clocks;
-mod facts;
 mod forged;
 mod lines;
 mod old_disks;
 mod overtaking;
 mod recent;
+mod replica_state;
 mod returning;
 mod schedules;
 mod steps;
@@ -47,7 +47,7 @@ pub(crate) const BY_SCHEDULE: [(Fault, Schedule); 60] = [
     (Fault::StableTombstoneDropped, schedules::a_deletion_behind_a_copy),
     (Fault::NotReadyServes, schedules::a_new_owner_without_a_giver),
     (Fault::OldLogsCovered, schedules::a_write_of_who_is_passed_over),
-    (Fault::NoFence, facts::a_removed_owner_that_is_cut_off),
+    (Fault::NoFence, replica_state::a_removed_owner_that_is_cut_off),
     (
         Fault::NoFence,
         schedules::a_reader_who_comes_back_to_a_removed_owner,
@@ -56,7 +56,10 @@ pub(crate) const BY_SCHEDULE: [(Fault, Schedule); 60] = [
     (Fault::LogByLog, schedules::a_write_superseded_by_another_log),
     (Fault::CopyClaimsItsEnd, schedules::a_write_behind_a_copy),
     (Fault::HalfIsAQuorum, schedules::two_halves_at_birth),
-    (Fault::PromisesForgotten, facts::two_proposers_for_one_epoch),
+    (
+        Fault::PromisesForgotten,
+        replica_state::two_proposers_for_one_epoch,
+    ),
     (Fault::VotesNotStored, schedules::votes_on_disks),
     (
         Fault::PushesAfterTheSeal,
@@ -64,22 +67,25 @@ pub(crate) const BY_SCHEDULE: [(Fault, Schedule); 60] = [
     ),
     (
         Fault::AcknowledgementsAfterTheSeal,
-        facts::an_acknowledgement_that_comes_after_the_seal,
+        replica_state::an_acknowledgement_that_comes_after_the_seal,
     ),
     (
         Fault::ClosedByWhoIsBehind,
-        facts::a_closing_that_comes_to_who_is_behind,
+        replica_state::a_closing_that_comes_to_who_is_behind,
     ),
     (
         Fault::LacksLoweredByAnyOwner,
-        facts::a_giver_that_owned_the_slot_long_ago,
+        replica_state::a_giver_that_owned_the_slot_long_ago,
     ),
-    (Fault::OldDotsTaken, facts::a_removed_node_that_comes_back),
+    (Fault::OldDotsTaken, replica_state::a_removed_node_that_comes_back),
     (Fault::DroppedAtActivation, steps::a_removed_owner_that_goes_first),
-    (Fault::KeptClosed, facts::a_member_that_keeps_what_moved_away),
+    (
+        Fault::KeptClosed,
+        replica_state::a_member_that_keeps_what_moved_away,
+    ),
     (
         Fault::ReturnsForEver,
-        facts::a_removed_node_that_comes_back_too_late,
+        replica_state::a_removed_node_that_comes_back_too_late,
     ),
     (
         Fault::ReturnsForEver,

@@ -153,7 +153,7 @@ async fn push_to_who_has_handed_over(seed: u64) -> Seen {
 fn knows(cluster: &SimCluster, number: usize, epoch: u64) -> bool {
     let recovered = cluster.nodes[number].disk.recover().expect("is readable");
     let kept = notes::read(&recovered.notes).expect("a node reads its own notes");
-    kept.is_some_and(|(facts, _)| facts.views.contains_key(&Epoch(epoch)))
+    kept.is_some_and(|(state, _)| state.views.contains_key(&Epoch(epoch)))
 }
 
 /// A copy of several pages, and a write to a slot of the first page before the last one is read.

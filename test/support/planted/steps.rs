@@ -36,9 +36,9 @@ pub(crate) fn a_copy_whose_giver_is_passed_over() -> Seen {
     };
     let world = after(&steps, &[Write(0), Choose, Copy(2, 0), Activate(1), Activate(2)]);
     let replica = &world.replicas[2];
-    let region = replica.facts.region_of(steps.key.slot());
+    let region = replica.state.region_of(steps.key.slot());
     let holds = region
-        .map(|region| replica.facts.holds(region))
+        .map(|region| replica.state.holds(region))
         .unwrap_or_default();
     match replica.valid().filter(|record| !holds.includes(record.dot())) {
         None => heal(&steps, &world),
@@ -59,15 +59,15 @@ pub(crate) fn a_reader_of_what_nobody_has() -> Seen {
         Exchange(2, 1),
     ];
     let mut world = after(&steps, &actions);
-    let removed = BTreeSet::from([world.replicas[0].facts.id]);
+    let removed = BTreeSet::from([world.replicas[0].state.id]);
     for owner in [1, 2] {
-        world.replicas[owner].facts.expire(&removed);
+        world.replicas[owner].state.expire(&removed);
     }
     for exchange in [Exchange(1, 2), Exchange(2, 1)] {
         world.act(&steps, &exchange);
     }
-    let facts = &world.replicas[1].facts;
-    match may_read(facts, &VersionVector::default(), steps.key.slot(), &world.payload) {
+    let state = &world.replicas[1].state;
+    match may_read(state, &VersionVector::default(), steps.key.slot(), &world.payload) {
         Ok(_) => heal(&steps, &world),
         Err(reason) => Err(format!("a reader waits for ever: {reason:?}")),
     }

@@ -71,7 +71,7 @@ impl Outcomes {
     pub fn wrongs(&self) -> BTreeSet<String> {
         let violations = &self.verdict.violations;
         let kinds = violations.iter().map(|violation| format!("{:?}", violation.kind));
-        let facts = [
+        let state = [
             (self.stuck.is_some(), "no recovery"),
             (self.pending.is_some(), "request pending"),
             (!self.differences.is_empty(), "replicas differ"),
@@ -82,7 +82,7 @@ impl Outcomes {
             (self.overlong > 0, "streams broken by a long frame"),
             (self.panics > 0, "panic"),
         ];
-        let listed = facts.into_iter().filter(|(is_so, _)| *is_so);
+        let listed = state.into_iter().filter(|(is_so, _)| *is_so);
         kinds.chain(listed.map(|(_, word)| word.to_owned())).collect()
     }
 

@@ -60,8 +60,8 @@ fn views_of(node: &SimNode) -> Vec<Arc<View>> {
     let recovered = node.disk.recover().expect("a simulated disk can be read");
     let kept = notes::read(&recovered.notes).expect("a node reads its own notes");
     // What it came to know under another's name is dropped when it is started with its own.
-    let kept = kept.filter(|(facts, _)| facts.me.node == node.id);
-    kept.map_or_else(Vec::new, |(facts, _)| facts.views.into_values().collect())
+    let kept = kept.filter(|(state, _)| state.me.node == node.id);
+    kept.map_or_else(Vec::new, |(state, _)| state.views.into_values().collect())
 }
 
 /// True if the node knows no view: it would take part in choosing the first one.

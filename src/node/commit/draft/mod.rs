@@ -1,4 +1,4 @@
-//! One batch in the making: jobs are decided one after the other on a copy of the facts, and nothing of
+//! One batch in the making: jobs are decided one after the other on a copy of the state, and nothing of
 //! it is true until the batch is stored.
 
 mod moves;
@@ -17,7 +17,7 @@ use crate::names::{Dot, Epoch, Key, Log, MemberId};
 use crate::node::identity::Me;
 use crate::planted::{self, Fault};
 use crate::protocol::causality::{Payload, Record, Supersedes, VersionVector};
-use crate::protocol::replication::{Ask, Facts, Given, NoReturn, NotHere, may_write};
+use crate::protocol::replication::{Ask, Given, NoReturn, NotHere, ReplicaState, may_write};
 use crate::protocol::view_change::Vote;
 use crate::store::{Batch, Resident};
 use crate::wire::notes::{
@@ -41,7 +41,7 @@ pub(super) struct Draft<'a> {
     me: &'a Me,
     resident: &'a Resident,
     limits: &'a Limits,
-    pub facts: Facts,
+    pub state: ReplicaState,
     pub acceptors: Acceptors,
     /// Which change is followed.
     round: Round,
@@ -73,7 +73,7 @@ impl<'a> Draft<'a> {
         me: &'a Me,
         resident: &'a Resident,
         limits: &'a Limits,
-        facts: Facts,
+        state: ReplicaState,
         acceptors: Acceptors,
         round: Round,
     ) -> Self {
@@ -81,7 +81,7 @@ impl<'a> Draft<'a> {
             me,
             resident,
             limits,
-            facts,
+            state,
             acceptors,
             round,
             winners: BTreeMap::new(),
@@ -113,27 +113,27 @@ impl<'a> Draft<'a> {
             .extend(self.pages.iter().map(|(number, page)| page_note(*number, page)));
         batch.notes.extend(self.handed_over.clone().map(no_page_note));
         if self.begins_anew {
-            batch.notes.push(member_note(&self.facts.me));
-            batch.notes.extend(runs_notes(&self.facts));
+            batch.notes.push(member_note(&self.state.me));
+            batch.notes.extend(runs_notes(&self.state));
         }
         if self.standing_changed || self.begins_anew {
-            batch.notes.extend(standing_notes(&self.facts));
+            batch.notes.extend(standing_notes(&self.state));
         }
         if self.acceptors_changed || self.begins_anew {
             batch.notes.push(acceptors_note(&self.acceptors));
         }
         if self.claims_changed || self.begins_anew {
-            batch.notes.push(claims_note(&self.facts));
+            batch.notes.push(claims_note(&self.state));
         }
         if self.too_late_changed || self.begins_anew {
-            batch.notes.push(too_late_note(&self.facts));
+            batch.notes.push(too_late_note(&self.state));
         }
         let is_stored = !batch.is_empty() && !planted::is(Fault::NumberNotStored);
         if self.vector_changed || is_stored {
-            self.facts.position += 1;
-            batch.notes.push(vector_note(&self.facts));
-            if std::mem::take(&mut self.facts.is_run_new) {
-                batch.notes.extend(runs_notes(&self.facts));
+            self.state.position += 1;
+            batch.notes.push(vector_note(&self.state));
+            if std::mem::take(&mut self.state.is_run_new) {
+                batch.notes.extend(runs_notes(&self.state));
             }
         }
         // Others could not have relied on how far they were seen.
@@ -143,7 +143,7 @@ impl<'a> Draft<'a> {
 
     pub(super) fn decide(&mut self, job: Job) -> Decision {
         match job {
-            Job::Write(write) => match may_write(&self.facts, write.key.slot(), write.payload.epoch) {
+            Job::Write(write) => match may_write(&self.state, write.key.slot(), write.payload.epoch) {
                 Err(NotHere::Sealed) => Decision::Later(Job::Write(write)),
                 Err(not_here) => {
                     let _ = write.reply.send(Err(NotStored::NotHere(not_here)));
@@ -184,7 +184,7 @@ impl<'a> Draft<'a> {
                 Decision::Then(After::Done(reply, Ok(())))
             }
             Job::Drop { epoch, slots, reply } => {
-                let dropped = self.facts.drop_kept(epoch, &slots);
+                let dropped = self.state.drop_kept(epoch, &slots);
                 self.standing_changed |= !dropped.is_empty();
                 self.forget_slots(&dropped);
                 Decision::Then(After::Done(reply, Ok(())))
@@ -201,24 +201,24 @@ impl<'a> Draft<'a> {
                 }
             },
             Job::Confirm { confirm, reply } => {
-                let confirmed = self.facts.confirms(&confirm);
-                self.standing_changed |= self.facts.note_confirmed(&confirm, &confirmed);
+                let confirmed = self.state.confirms(&confirm);
+                self.standing_changed |= self.state.note_confirmed(&confirm, &confirmed);
                 Decision::Then(After::Answered(reply, Answer::Confirmed(confirmed)))
             }
             Job::Expire { removed, lost } => {
-                self.standing_changed |= self.facts.expire(&removed);
-                self.standing_changed |= self.facts.give_up_lost(lost);
+                self.standing_changed |= self.state.expire(&removed);
+                self.standing_changed |= self.state.give_up_lost(lost);
                 Decision::Then(After::Nothing)
             }
             Job::End { life, ending } => {
-                if self.facts.me == life && self.facts.ended.is_none() {
-                    self.facts.end(ending);
+                if self.state.me == life && self.state.ended.is_none() {
+                    self.state.end(ending);
                     self.standing_changed = true;
                 }
                 Decision::Then(After::Nothing)
             }
             Job::Proven => {
-                self.facts.is_unproven = false;
+                self.state.is_unproven = false;
                 Decision::Then(After::Nothing)
             }
             Job::LayAside { slots, reply } => {
@@ -255,7 +255,7 @@ impl<'a> Draft<'a> {
                 Decision::Then(After::Done(reply, Ok(())))
             }
             Job::Seal { target, reply } => {
-                if self.facts.views.contains_key(&target) && self.facts.seal(target) {
+                if self.state.views.contains_key(&target) && self.state.seal(target) {
                     self.standing_changed = true;
                 }
                 Decision::Then(After::Done(reply, Ok(())))
@@ -265,12 +265,12 @@ impl<'a> Draft<'a> {
                 Decision::Then(After::Done(reply, Ok(())))
             }
             Job::Close(closed) => {
-                self.standing_changed |= self.facts.close(closed);
+                self.standing_changed |= self.state.close(closed);
                 Decision::Then(After::Nothing)
             }
             Job::Settle { removed, lost } => {
-                self.standing_changed |= self.facts.settle_removals(&removed);
-                self.standing_changed |= self.facts.give_up_lost(lost);
+                self.standing_changed |= self.state.settle_removals(&removed);
+                self.standing_changed |= self.state.give_up_lost(lost);
                 Decision::Then(After::Nothing)
             }
             Job::Forget(tombstones) => {
@@ -286,7 +286,7 @@ impl<'a> Draft<'a> {
                 }
                 Decision::Then(After::Done(reply, Ok(())))
             }
-            Job::Give { .. } => unreachable!("given from published facts, before the batch is begun"),
+            Job::Give { .. } => unreachable!("given from published state, before the batch is begun"),
         }
     }
 
@@ -303,7 +303,7 @@ impl<'a> Draft<'a> {
             self.me.clock.observe(payload.timestamp);
         }
         let timestamp = self.me.draw();
-        let dot = self.facts.next_dot();
+        let dot = self.state.next_dot();
         let created = self
             .current(key.as_str())
             .is_none_or(|record| record.is_tombstone());
@@ -311,7 +311,7 @@ impl<'a> Draft<'a> {
         if vouched && !payload.entries.is_empty() {
             record = record.vouched();
         }
-        self.facts.vector.raise(dot);
+        self.state.vector.raise(dot);
         self.vector_changed |= !planted::is(Fault::NumberNotStored);
         self.own.push(record.clone());
         self.merge(record);
@@ -325,28 +325,28 @@ impl<'a> Draft<'a> {
 
     fn push(&mut self, job: super::job::PushJob) -> Decision {
         let (from, push) = (job.from, &job.push);
-        let is_sealed = self.facts.is_sealed() && !planted::is(Fault::PushesAfterTheSeal);
-        if push.epoch != self.facts.active || is_sealed || !self.facts.is_sibling(from) {
+        let is_sealed = self.state.is_sealed() && !planted::is(Fault::PushesAfterTheSeal);
+        if push.epoch != self.state.active || is_sealed || !self.state.is_sibling(from) {
             return Decision::Then(After::Answered(job.reply, Answer::NotTaken));
         }
         let log = Log {
             epoch: push.epoch,
             member: from,
         };
-        if push.after > self.facts.vector.number(log) && !planted::is(Fault::GapsTaken) {
+        if push.after > self.state.vector.number(log) && !planted::is(Fault::GapsTaken) {
             return Decision::Later(Job::Push(job));
         }
         let answer = if self.take_push(from, push) {
             // Of two members, the one that pushes has it and the one that takes it has it: that is all.
-            if self.facts.siblings().len() == 1 {
+            if self.state.siblings().len() == 1 {
                 self.stable.raise(Dot {
                     log,
-                    number: self.facts.vector.number(log),
+                    number: self.state.vector.number(log),
                 });
             }
             Answer::Held {
-                epoch: self.facts.active,
-                held: self.facts.vector.clone(),
+                epoch: self.state.active,
+                held: self.state.vector.clone(),
             }
         } else {
             Answer::NotTaken
@@ -369,8 +369,8 @@ impl<'a> Draft<'a> {
             if dot.log != log || dot.number != number {
                 return false;
             }
-            if number > self.facts.vector.number(log) {
-                self.facts.vector.raise(dot);
+            if number > self.state.vector.number(log) {
+                self.state.vector.raise(dot);
                 self.vector_changed = true;
                 self.merge(record.clone());
             }
@@ -379,17 +379,17 @@ impl<'a> Draft<'a> {
     }
 
     fn take(&mut self, ask: &Ask, given: &Given, records: Vec<Record>) -> Result<(), NotStored> {
-        let (vector, regions) = (self.facts.vector.clone(), self.facts.regions.clone());
+        let (vector, regions) = (self.state.vector.clone(), self.state.regions.clone());
         if ask.target == ask.active {
-            self.facts.take_steady(ask, given)?;
+            self.state.take_steady(ask, given)?;
         } else {
-            self.facts.take_hand_over(ask, given)?;
+            self.state.take_hand_over(ask, given)?;
             self.standing_changed = true;
         }
-        self.vector_changed |= vector != self.facts.vector;
-        self.standing_changed |= regions != self.facts.regions;
-        self.too_late_changed |= self.facts.inherits_too_late(given);
-        self.claims_changed |= self.facts.hears_claims(&given.claimed);
+        self.vector_changed |= vector != self.state.vector;
+        self.standing_changed |= regions != self.state.regions;
+        self.too_late_changed |= self.state.inherits_too_late(given);
+        self.claims_changed |= self.state.hears_claims(&given.claimed);
         for record in records {
             self.merge(record);
         }
@@ -401,11 +401,11 @@ impl<'a> Draft<'a> {
         epoch: Epoch,
         decide: impl FnOnce(&mut crate::protocol::view_change::Acceptor) -> Vote,
     ) -> Vote {
-        let facts = &self.facts;
-        let is_new = facts.active == Epoch::NONE && facts.views.is_empty() && !facts.has_left;
+        let state = &self.state;
+        let is_new = state.active == Epoch::NONE && state.views.is_empty() && !state.has_left;
         let in_first = epoch == Epoch::FIRST && is_new;
-        let in_next = facts.active != Epoch::NONE && epoch == facts.active.next() && facts.is_member();
-        if !(in_first || in_next && !facts.is_between_views() || facts.votes_after_all_ended(epoch)) {
+        let in_next = state.active != Epoch::NONE && epoch == state.active.next() && state.is_member();
+        if !(in_first || in_next && !state.is_between_views() || state.votes_after_all_ended(epoch)) {
             return Vote::NotVoting;
         }
         self.acceptors_changed = !planted::is(Fault::VotesNotStored);
@@ -414,13 +414,13 @@ impl<'a> Draft<'a> {
 
     fn forget(&mut self, tombstones: &[Record]) {
         // A view may have been chosen since they were found.
-        if !self.facts.is_settled() {
+        if !self.state.is_settled() {
             return;
         }
         for tombstone in tombstones {
             if self.current(tombstone.key()).as_ref() == Some(tombstone) {
                 self.forgotten.insert(tombstone.key().into());
-                self.too_late_changed |= self.facts.drops_tombstones();
+                self.too_late_changed |= self.state.drops_tombstones();
             }
         }
     }
@@ -431,7 +431,7 @@ impl<'a> Draft<'a> {
             .current(record.key())
             .is_none_or(|current| record.supersedes(&current) == Supersedes::Yes);
         if wins || planted::is(Fault::ArrivalOrderWins) {
-            self.claims_changed |= self.facts.note_claims(&record);
+            self.claims_changed |= self.state.note_claims(&record);
             self.winners.insert(record.key().into(), record);
         }
     }

@@ -20,9 +20,9 @@ impl Draft<'_> {
     /// the copy.
     pub(super) fn stage(&mut self, round: Round, records: Vec<Record>) -> Result<(), NotStored> {
         let target = round.target;
-        let is_to_come = self.facts.active < target && self.facts.views.contains_key(&target);
+        let is_to_come = self.state.active < target && self.state.views.contains_key(&target);
         // After the seal nobody would vouch for more of a copy.
-        if round != self.round || !is_to_come || self.facts.sealed >= target {
+        if round != self.round || !is_to_come || self.state.sealed >= target {
             return Err(NotStored::Stopped);
         }
         for record in records {
@@ -40,7 +40,7 @@ impl Draft<'_> {
             return;
         }
         let target = round.target;
-        let given_up = self.facts.give_up_incoming(target);
+        let given_up = self.state.give_up_incoming(target);
         self.standing_changed |= !given_up.is_empty();
         let dropped = slots.union(&given_up);
         self.forget_slots(&dropped.intersection(&self.uncounted(target)));
@@ -67,16 +67,16 @@ impl Draft<'_> {
             ..
         } = returned;
         // Also where nothing is taken any more: honest sessions carry what they were shown.
-        self.claims_changed |= self.facts.hears_claims(claimed);
+        self.claims_changed |= self.state.hears_claims(claimed);
         self.may_adopt(returned)?;
         // By an older view some of them may be another's, who would wait for them in vain.
-        let owned = self.facts.owned_slots();
+        let owned = self.state.owned_slots();
         let all_are_ours = slots.difference(&owned).is_empty();
         if !all_are_ours || !records.iter().all(|record| slots.contains(record.slot())) {
             return Err(NoReturn::NotNow);
         }
         let depends_on = match left {
-            Some(left) => self.facts.readers_depend_on(left)?,
+            Some(left) => self.state.readers_depend_on(left)?,
             None => None,
         };
         let latest = self.latest_forgotten(left.as_ref());
@@ -88,13 +88,13 @@ impl Draft<'_> {
             if current.is_some_and(|current| current.timestamp() >= record.timestamp()) {
                 continue;
             }
-            let dot = self.facts.next_dot();
+            let dot = self.state.next_dot();
             let record = match depends_on {
-                Some(everything) => record.depending_on(everything, |dot| self.facts.has(dot.log.epoch)),
+                Some(everything) => record.depending_on(everything, |dot| self.state.has(dot.log.epoch)),
                 None => record.clone(),
             };
             let record = record.renumbered(dot);
-            self.facts.vector.raise(dot);
+            self.state.vector.raise(dot);
             self.vector_changed = true;
             self.own.push(record.clone());
             self.merge(record);
@@ -104,7 +104,7 @@ impl Draft<'_> {
         for one in kept {
             let slots = one.slots.intersection(slots);
             let sources = one.sources.union(&names).copied().collect();
-            self.standing_changed |= self.facts.note_returned(returned.name(), &sources, &slots);
+            self.standing_changed |= self.state.note_returned(returned.name(), &sources, &slots);
         }
         Ok(())
     }
@@ -116,7 +116,7 @@ impl Draft<'_> {
         let limit_ms = self.return_limit_ms();
         let time = self.time_of_returns();
         // A node announces what it left behind before it hands it over, unless it is too late for that.
-        let is_announced = |left: &LeftBehind| self.facts.awaits_return_of(left.name);
+        let is_announced = |left: &LeftBehind| self.state.awaits_return_of(left.name);
         if let Some(left) = returned.left.as_ref().filter(|left| !is_announced(left)) {
             let ages = self.me.ages.lock();
             return Err(if ages.missed_too_much(left, time, self.limits.forget_after) {
@@ -126,7 +126,7 @@ impl Draft<'_> {
             });
         }
         let name = returned.name();
-        let by = |now_ms| self.facts.may_adopt(name, now_ms, limit_ms);
+        let by = |now_ms| self.state.may_adopt(name, now_ms, limit_ms);
         // The removal may have been noted by a clock that was years off. But no tombstone goes anywhere until
         // this owner is active in the view that notes it, so the time since then decides, if it is known.
         let since_seen = self.time_since_seen(name);
@@ -144,7 +144,7 @@ impl Draft<'_> {
     /// What the clock that noted a removal would show by now, if it is known how long the removal has counted.
     fn time_since_seen(&self, name: MemberId) -> Option<u64> {
         let age = self.me.ages.lock().of_removal(name)?;
-        let noted_ms = self.facts.view()?.left_ms(name)?;
+        let noted_ms = self.state.view()?.left_ms(name)?;
         Some(noted_ms.saturating_add(millis(age)))
     }
 
@@ -179,7 +179,7 @@ impl Draft<'_> {
             return Ok(false);
         };
         let is_held_elsewhere = self
-            .facts
+            .state
             .is_held_elsewhere(record.slot())
             .ok_or(NoReturn::NotNow)?;
         Ok(is_held_elsewhere && record.timestamp() <= latest)
@@ -189,23 +189,23 @@ impl Draft<'_> {
     pub(super) fn give_up_on(&mut self, returned: &Return) {
         let handed_over = returned.kept.iter().flat_map(|one| &one.sources).copied();
         let late = handed_over.chain([returned.name()]).collect();
-        self.standing_changed |= self.facts.expire(&late);
+        self.standing_changed |= self.state.expire(&late);
     }
 
     /// Lays the records of some slots aside: this life has ended, and another one will hand them over. What
     /// came in a copy counts for nothing.
     pub(super) fn lay_aside(&mut self, slots: &SlotSet) -> Result<(), NotStored> {
-        if self.facts.ended.is_none() {
+        if self.state.ended.is_none() {
             return Err(NotStored::Stopped);
         }
         let mut records = Vec::new();
         self.resident
-            .for_each_in(slots.intersection(&self.facts.kept_slots()).iter(), |record| {
+            .for_each_in(slots.intersection(&self.state.kept_slots()).iter(), |record| {
                 records.push(record.clone());
             });
         for page in pages(records).into_iter().filter(|page| !page.is_empty()) {
-            self.pages.push((self.facts.laid_aside.end, page));
-            self.facts.laid_aside.end += 1;
+            self.pages.push((self.state.laid_aside.end, page));
+            self.state.laid_aside.end += 1;
         }
         self.forget_slots(slots);
         self.standing_changed = true;
@@ -215,20 +215,20 @@ impl Draft<'_> {
     /// Drops what an earlier life left behind.
     pub(super) fn forget_leftover(&mut self, name: MemberId) {
         let is_it = |leftover: &Leftover| leftover.left.name == name;
-        if let Some(at) = self.facts.leftovers.iter().position(is_it) {
-            self.handed_over = self.facts.leftovers.remove(at).pages;
+        if let Some(at) = self.state.leftovers.iter().position(is_it) {
+            self.handed_over = self.state.leftovers.remove(at).pages;
             self.standing_changed = true;
         }
     }
 
     /// Ends this life of the node: nothing of it is kept but what is laid aside, or it does not end.
     pub(super) fn leave(&mut self, life: Member, name: MemberId) -> Result<(), NotStored> {
-        let is_laid_aside = self.facts.ended.is_some() && self.resident.is_empty() && self.winners.is_empty();
-        let keeps_nothing = self.facts.is_leaving() && self.facts.kept.is_empty();
+        let is_laid_aside = self.state.ended.is_some() && self.resident.is_empty() && self.winners.is_empty();
+        let keeps_nothing = self.state.is_leaving() && self.state.kept.is_empty();
         if !(is_laid_aside || keeps_nothing) {
             return Err(NotStored::Stopped);
         }
-        self.facts = self.facts.next_life(life, name);
+        self.state = self.state.next_life(life, name);
         self.acceptors.clear();
         self.forget_slots(&SlotSet::all());
         self.begins_anew = true;
@@ -237,17 +237,17 @@ impl Draft<'_> {
 
     pub(super) fn learn(&mut self, known: &Known) {
         let views: Vec<_> = known.views.iter().map(|view| view.0.clone()).collect();
-        let mut news = self.facts.learn_past(&views, &known.closed);
+        let mut news = self.state.learn_past(&views, &known.closed);
         for view in views.iter().chain(known.lost.iter().map(|lost| &lost.0)) {
-            news |= self.facts.learn(view);
+            news |= self.state.learn(view);
         }
-        self.facts.date_lost(self.me.time().likely_ms);
-        if self.facts.is_out() {
+        self.state.date_lost(self.me.time().likely_ms);
+        if self.state.is_out() {
             // Nobody vouches for slots that were copied for a view that is not served here.
             self.forget_slots(&SlotSet::all());
-            news |= self.facts.incoming.take().is_some();
+            news |= self.state.incoming.take().is_some();
         }
-        if let Some(newest) = self.facts.newest().filter(|_| self.facts.is_passed_by()) {
+        if let Some(newest) = self.state.newest().filter(|_| self.state.is_passed_by()) {
             let target = newest.epoch;
             self.activate(target);
         }
@@ -256,16 +256,16 @@ impl Draft<'_> {
 
     pub(super) fn activate(&mut self, target: Epoch) {
         let uncounted = self.uncounted(target);
-        self.facts.activate(target);
-        if self.facts.active != target {
+        self.state.activate(target);
+        if self.state.active != target {
             return;
         }
         if !planted::is(Fault::CopiesNotVouchedFor) {
             self.forget_slots(&uncounted);
         }
         if planted::is(Fault::DroppedAtActivation) {
-            let lost = self.facts.kept_slots();
-            self.facts.kept = Default::default();
+            let lost = self.state.kept_slots();
+            self.state.kept = Default::default();
             self.forget_slots(&lost);
         }
         self.acceptors.retain(|epoch, _| *epoch > target);
@@ -277,11 +277,11 @@ impl Draft<'_> {
     /// Slots of which there is nothing here but copies that no hand-over for `target` vouches for: they were made
     /// for it, or for a view that was given up. Copies for a later view are still to be vouched for.
     fn uncounted(&self, target: Epoch) -> SlotSet {
-        let later = self.facts.views.get(&self.round.target);
+        let later = self.state.views.get(&self.round.target);
         let later = later.filter(|view| view.epoch > target);
-        let coming = later.map(|view| view.slots_of_member(&self.facts.me));
-        let counted = self.facts.owned_slots().union(&self.facts.kept_slots());
-        let counted = counted.union(&self.facts.handed_over(target));
+        let coming = later.map(|view| view.slots_of_member(&self.state.me));
+        let counted = self.state.owned_slots().union(&self.state.kept_slots());
+        let counted = counted.union(&self.state.handed_over(target));
         SlotSet::all().difference(&counted.union(&coming.unwrap_or_default()))
     }
 }

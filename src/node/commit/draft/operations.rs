@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use super::{Decision, Draft};
 use crate::node::commit::job::{After, Job, NotStored, OperationsJob, Stored};
 use crate::protocol::causality::{Payload, Record, VersionVector};
-use crate::protocol::replication::{Facts, NotHere, answer, may_read, may_write};
+use crate::protocol::replication::{NotHere, ReplicaState, answer, may_read, may_write};
 use crate::wire::peer::{Effect, Operation, Outcome};
 
 /// What the client depends on after the operations so far.
@@ -56,14 +56,14 @@ impl Draft<'_> {
     /// that an earlier operation of the batch writes shows nothing new.
     fn judge_operations(&self, job: &OperationsJob) -> Result<(), NotHere> {
         let stable = &job.known_stable;
-        may_do(&self.facts, stable, &job.operations, &job.payload)?;
+        may_do(&self.state, stable, &job.operations, &job.payload)?;
         let (mut payload, mut written) = (job.payload.clone(), BTreeSet::new());
         for operation in &job.operations {
             let key = operation.key().as_str();
             let looks = !matches!(operation, Operation::Put { .. });
             if looks && !written.contains(key) {
-                may_read(&self.facts, stable, operation.key().slot(), &payload)?;
-                payload = answer(&self.facts, stable, &payload, &self.current(key));
+                may_read(&self.state, stable, operation.key().slot(), &payload)?;
+                payload = answer(&self.state, stable, &payload, &self.current(key));
             }
             if !operation.is_read() {
                 written.insert(key);
@@ -85,7 +85,7 @@ impl Draft<'_> {
                 let record = self.current(key.as_str());
                 client.vouched &= record.as_ref().is_none_or(Record::is_vouched);
                 let payload = &mut client.payload;
-                *payload = answer(&self.facts, stable, payload, &record);
+                *payload = answer(&self.state, stable, payload, &record);
                 let shown = payload.clone();
                 match record.filter(|record| !record.is_tombstone()) {
                     None => return (client.shown(Outcome::Missing { payload: shown }), None),
@@ -112,7 +112,7 @@ impl Draft<'_> {
 
 /// Whether all of them may be carried out here.
 pub(crate) fn may_do(
-    facts: &Facts,
+    state: &ReplicaState,
     stable: &VersionVector,
     operations: &[Operation],
     payload: &Payload,
@@ -121,10 +121,10 @@ pub(crate) fn may_do(
         let slot = operation.key().slot();
         // A deletion must know whether the key exists.
         if !matches!(operation, Operation::Put { .. }) {
-            may_read(facts, stable, slot, payload)?;
+            may_read(state, stable, slot, payload)?;
         }
         if !operation.is_read() {
-            may_write(facts, slot, payload.epoch)?;
+            may_write(state, slot, payload.epoch)?;
         }
     }
     Ok(())

@@ -26,15 +26,15 @@ fn member(number: u64) -> Member {
 }
 
 /// Node 0 in the first view of so many nodes, each of which has its slots alone.
-fn facts(count: u64) -> Facts {
+fn state(count: u64) -> ReplicaState {
     let nodes: BTreeSet<NodeId> = (0..count).map(|number| member(number).node).collect();
     let up = (0..count).map(|number| (member(number).node, member(number).incarnation));
     let view = View::first(ClusterId(1), 1, &nodes, &up.collect());
-    let mut facts = Facts::new(member(0));
-    facts.learn(&view.into());
-    facts.activate(Epoch(1));
-    facts.closed.below = Epoch(1);
-    facts
+    let mut state = ReplicaState::new(member(0));
+    state.learn(&view.into());
+    state.activate(Epoch(1));
+    state.closed.below = Epoch(1);
+    state
 }
 
 fn key(text: &str) -> Key {
@@ -67,22 +67,27 @@ fn put(text: &str) -> Job {
     })
 }
 
-/// The batch of these jobs, at a node with these facts and records.
-fn batch_of(facts: Facts, records: &[Record], jobs: impl IntoIterator<Item = Job>) -> Batch {
-    batch_in(Round::default(), facts, records, jobs)
+/// The batch of these jobs, at a node with this state and these records.
+fn batch_of(state: ReplicaState, records: &[Record], jobs: impl IntoIterator<Item = Job>) -> Batch {
+    batch_in(Round::default(), state, records, jobs)
 }
 
 /// The same while a change is followed.
-fn batch_in(round: Round, facts: Facts, records: &[Record], jobs: impl IntoIterator<Item = Job>) -> Batch {
+fn batch_in(
+    round: Round,
+    state: ReplicaState,
+    records: &[Record],
+    jobs: impl IntoIterator<Item = Job>,
+) -> Batch {
     let limits = Limits::default();
-    let me = Me::new(facts.clone(), std::sync::Arc::new(Machine), &limits);
+    let me = Me::new(state.clone(), std::sync::Arc::new(Machine), &limits);
     me.judge_wall();
     let resident = Resident::new();
     for record in records {
         resident.put(record.clone());
     }
     let acceptors = Acceptors::default();
-    let mut draft = Draft::new(&me, &resident, &limits, facts, acceptors, round);
+    let mut draft = Draft::new(&me, &resident, &limits, state, acceptors, round);
     for job in jobs {
         draft.decide(job);
     }
@@ -110,7 +115,7 @@ fn written_after(read: &Record) -> Batch {
         arrived: Instant::now(),
         reply: oneshot::channel().0,
     };
-    batch_of(facts(1), std::slice::from_ref(read), [Job::Operations(job)])
+    batch_of(state(1), std::slice::from_ref(read), [Job::Operations(job)])
 }
 
 #[test]
@@ -130,12 +135,12 @@ fn what_is_written_after_a_record_that_nobody_vouched_for_is_not_vouched_for() {
 fn a_tombstone_goes_alone_and_not_with_what_was_written_behind_it() {
     let old = record("k", None, 1);
     let forget = || Job::Forget(vec![old.clone()]);
-    let gone = batch_of(facts(1), std::slice::from_ref(&old), [forget()]);
+    let gone = batch_of(state(1), std::slice::from_ref(&old), [forget()]);
     assert!(gone.records.is_empty() && gone.forgotten == [key("k")]);
     // It was found before the write came.
-    let stored = batch_of(facts(1), &[record("k", Some(b"new"), 2)], [forget()]);
+    let stored = batch_of(state(1), &[record("k", Some(b"new"), 2)], [forget()]);
     assert!(stored.forgotten.is_empty());
-    let waiting = batch_of(facts(1), std::slice::from_ref(&old), [put("k"), forget()]);
+    let waiting = batch_of(state(1), std::slice::from_ref(&old), [put("k"), forget()]);
     assert_eq!(values(&waiting), [Some(&b"new"[..])]);
     assert!(waiting.forgotten.is_empty());
 }
@@ -144,7 +149,7 @@ fn a_tombstone_goes_alone_and_not_with_what_was_written_behind_it() {
 fn a_record_that_is_dropped_in_this_batch_stands_in_nobodys_way() {
     // Of a copy that does not count, and in the very batch it comes again, from one who vouches for it.
     let copied = record("k", Some(b"v"), 3);
-    let taker = facts(2);
+    let taker = state(2);
     let others = taker.view().expect("is active").slots_of_node(&member(1).node);
     let text = (0..).map(|number| format!("k{number}"));
     let text = text
@@ -186,7 +191,7 @@ fn a_record_that_is_dropped_in_this_batch_stands_in_nobodys_way() {
 /// Who read such a record where the slots come from carries the claim on, and may come here.
 #[test]
 fn what_records_claimed_is_stored_with_the_slots_that_come() {
-    let taker = facts(2);
+    let taker = state(2);
     let log = Log {
         epoch: Epoch(1),
         member: member(1).id(),
@@ -214,7 +219,7 @@ fn what_records_claimed_is_stored_with_the_slots_that_come() {
 
 #[test]
 fn what_came_in_this_batch_goes_with_the_slots_that_are_dropped_in_it() {
-    let taker = facts(2);
+    let taker = state(2);
     let others = taker.view().expect("is active").slots_of_node(&member(1).node);
     let mut keys = (0..).map(|number| format!("k{number}"));
     let text = keys.find(|text| others.contains(key(text).slot())).expect("some");
@@ -243,8 +248,8 @@ fn what_came_in_this_batch_goes_with_the_slots_that_are_dropped_in_it() {
 /// Node 0 has copied for a view that is given up, while it serves another one or none.
 #[test]
 fn what_was_copied_for_a_view_that_is_given_up_is_dropped() {
-    let first = facts(2).view().expect("is active").clone();
-    let mut server = facts(2);
+    let first = state(2).view().expect("is active").clone();
+    let mut server = state(2);
     let others = first.slots_of_node(&member(1).node);
     let mut keys = (0..).map(|number| format!("k{number}"));
     let text = keys.find(|text| others.contains(key(text).slot())).expect("some");
@@ -268,7 +273,7 @@ fn what_was_copied_for_a_view_that_is_given_up_is_dropped() {
     assert!(later.forgotten.is_empty());
 
     let newcomer = member(5);
-    let mut waiting = Facts::new(newcomer.clone());
+    let mut waiting = ReplicaState::new(newcomer.clone());
     waiting.learn(&first);
     waiting.learn(&next::add(&first, &newcomer).expect("is new").into());
     let mut forced = next::remove(&first, &member(1).node).expect("is listed");
@@ -303,17 +308,17 @@ fn a_record_is_cleared_of_false_dependencies_unless_another_has_taken_its_place(
         }],
         reply: oneshot::channel().0,
     };
-    let cleared = batch_of(facts(1), std::slice::from_ref(&found), [clear()]);
+    let cleared = batch_of(state(1), std::slice::from_ref(&found), [clear()]);
     assert_eq!(cleared.records, std::slice::from_ref(&plain));
-    let newer = batch_of(facts(1), &[record("k", Some(b"new"), 2)], [clear()]);
+    let newer = batch_of(state(1), &[record("k", Some(b"new"), 2)], [clear()]);
     assert!(newer.records.is_empty());
-    let waiting = batch_of(facts(1), std::slice::from_ref(&found), [put("k"), clear()]);
+    let waiting = batch_of(state(1), std::slice::from_ref(&found), [put("k"), clear()]);
     assert_eq!(values(&waiting), [Some(&b"new"[..])]);
 }
 
 #[test]
 fn a_seal_is_stored_once() {
-    let mut sealing = facts(1);
+    let mut sealing = state(1);
     let view = next::admit(sealing.view().expect("is active"), &[]);
     sealing.learn(&view.into());
     let seal = || Job::Seal {
@@ -330,12 +335,12 @@ fn a_seal_is_stored_once() {
 }
 
 /// What is stored of a record in these slots that a member returns which was removed then.
-fn returned(removed_ms: u64, slots: impl Fn(&Facts) -> SlotSet) -> Batch {
-    let before = facts(3);
+fn returned(removed_ms: u64, slots: impl Fn(&ReplicaState) -> SlotSet) -> Batch {
+    let before = state(3);
     let before = before.view().expect("is active");
     let mut view = next::remove(before, &member(2).node).expect("is listed");
     view.note_removals(&[before], removed_ms, false);
-    let mut owner = facts(3);
+    let mut owner = state(3);
     owner.learn(&view.into());
     owner.activate(Epoch(2));
     let slots = slots(&owner);
@@ -362,8 +367,8 @@ fn claims() -> VersionVector {
 #[test]
 fn what_is_returned_is_taken_by_who_owns_all_of_it() {
     let now_ms = Machine.wall_ms();
-    assert_eq!(returned(now_ms, Facts::owned_slots).records.len(), 1);
-    let foreign = |owner: &Facts| SlotSet::all().difference(&owner.owned_slots());
+    assert_eq!(returned(now_ms, ReplicaState::owned_slots).records.len(), 1);
+    let foreign = |owner: &ReplicaState| SlotSet::all().difference(&owner.owned_slots());
     assert_eq!(returned(now_ms, foreign).records.len(), 0);
 }
 
@@ -371,10 +376,10 @@ fn what_is_returned_is_taken_by_who_owns_all_of_it() {
 /// has the slots now, whether or not the records are taken.
 #[test]
 fn what_returned_records_claimed_is_remembered() {
-    let mut owner = facts(3);
+    let mut owner = state(3);
     owner.hears_claims(&claims());
     for removed_ms in [Machine.wall_ms(), 1] {
-        let batch = returned(removed_ms, Facts::owned_slots);
+        let batch = returned(removed_ms, ReplicaState::owned_slots);
         assert!(batch.notes.contains(&claims_note(&owner)), "{:?}", batch.notes);
     }
 }
@@ -387,7 +392,7 @@ fn what_is_returned_within_three_clock_limits_of_forgetting_is_too_late() {
     let removed_before = |clock_limits: u32| {
         let age = limits.forget_after - clock_limits * limits.clock_limit;
         let removed_ms = Machine.wall_ms() - millis(age);
-        returned(removed_ms, Facts::owned_slots).records.len()
+        returned(removed_ms, ReplicaState::owned_slots).records.len()
     };
     assert_eq!((removed_before(4), removed_before(2)), (1, 0));
 }

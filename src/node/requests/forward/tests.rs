@@ -20,7 +20,7 @@ async fn written(breaks: bool) -> (BTreeSet<u128>, Result<Written, Refusal>) {
     }
     let mut keys = (0..).map(|number| Key::new(&format!("k{number}")).expect("is a key"));
     let theirs = keys
-        .find(|key| node.me.facts().region_of(key.slot()).is_none())
+        .find(|key| node.me.state().region_of(key.slot()).is_none())
         .expect("some");
     let written = node.put(&theirs, "v".into(), Payload::default()).await;
     let asked = cast.asked.lock();

@@ -23,7 +23,7 @@ fn regained(views: &[Arc<View>; 4]) -> SlotSet {
 fn what_was_gained_and_lost_is_told() {
     let views = there_and_back();
     let [_, before, between, after] = views.each_ref().map(|view| view.slots_of_node(&node(0)));
-    let mut zero = facts(&member(0), &[&views[0], &views[1]]);
+    let mut zero = state(&member(0), &[&views[0], &views[1]]);
     zero.learn(&views[2]);
     let activated = zero.activate(Epoch(3));
     assert!(activated.gained.is_empty());
@@ -38,7 +38,7 @@ fn what_was_gained_and_lost_is_told() {
 fn a_slot_lost_and_regained_in_views_that_were_passed_lacks_what_happened_between() {
     let views = there_and_back();
     assert!(!regained(&views).is_empty());
-    let mut zero = facts(&member(0), &[&views[0], &views[1]]);
+    let mut zero = state(&member(0), &[&views[0], &views[1]]);
     zero.learn(&views[2]);
     zero.learn(&views[3]);
     zero.activate(Epoch(4));
@@ -65,14 +65,14 @@ fn the_hand_over_brings_what_became_stable_while_the_slot_was_elsewhere() {
     zero.activate(4);
     assert!(zero.holds(&written));
     // Node 5 had not been handed over itself what was before view 3.
-    let region = zero.facts.region_of(key.slot());
+    let region = zero.state.region_of(key.slot());
     assert_eq!(region.map(|region| region.lacks.0), Some(3));
 }
 
 #[test]
 fn the_vector_becomes_coverage_and_own_logs_are_complete() {
     let one = first(2, 2);
-    let mut zero = facts(&member(0), &[&one]);
+    let mut zero = state(&member(0), &[&one]);
     zero.vector = vector([dot(&member(0), 1, 3), dot(&member(1), 1, 5)]);
     let views = [same(&one), same(&same(&one))];
     views.iter().for_each(|view| assert!(zero.learn(view)));
@@ -92,7 +92,7 @@ fn own_logs_of_views_that_were_passed_are_complete_for_slots_gained_there_too() 
     // Node 0 owns the slot in view 4, never serves that view, and activates view 5.
     let views = there_and_back();
     let last = same(&views[3]);
-    let mut zero = facts(&member(0), &[&views[0], &views[1]]);
+    let mut zero = state(&member(0), &[&views[0], &views[1]]);
     for view in [&views[2], &views[3], &last] {
         zero.learn(view);
     }
@@ -107,10 +107,10 @@ fn what_was_heard_in_one_view_is_not_heard_in_the_next() {
     let one = first(2, 2);
     let [mut zero, other] = [0, 1].map(|number| Replica::new(&member(number), &[&one]));
     zero.exchange(&other).expect("is exchanged");
-    assert_eq!(zero.facts.regions[0].heard, BTreeSet::from([member(1).id()]));
+    assert_eq!(zero.state.regions[0].heard, BTreeSet::from([member(1).id()]));
     zero.learn(&[&same(&one)]);
     zero.activate(2);
-    assert!(zero.facts.regions[0].heard.is_empty());
+    assert!(zero.state.regions[0].heard.is_empty());
 }
 
 #[test]
@@ -124,16 +124,16 @@ fn what_came_for_another_view_is_not_taken_along() {
     taker.learn(&[&one, &two, &three]);
     taker.take_over(&giver, 3).expect("is handed over");
     taker.activate(2);
-    assert!(taker.facts.incoming.is_none());
-    assert_eq!(taker.facts.regions[0].lacks, Epoch(2));
-    assert!(taker.facts.regions[0].sources.is_empty());
+    assert!(taker.state.incoming.is_none());
+    assert_eq!(taker.state.regions[0].lacks, Epoch(2));
+    assert!(taker.state.regions[0].sources.is_empty());
 }
 
 #[test]
 fn a_node_in_no_view_begins_with_one_that_lists_it() {
     let one = first(2, 2);
     let two = with(&one, &[reborn(1, 9)]);
-    let mut back = Facts::new(reborn(1, 9));
+    let mut back = ReplicaState::new(reborn(1, 9));
     back.learn(&one);
     back.activate(Epoch(1));
     assert_eq!(back.active, Epoch::NONE);
@@ -141,12 +141,12 @@ fn a_node_in_no_view_begins_with_one_that_lists_it() {
     back.activate(Epoch(2));
     assert_eq!(back.active, Epoch(2));
     // A member that was removed goes along, and knows then that it is none.
-    let mut removed = facts(&member(1), &[&one]);
+    let mut removed = state(&member(1), &[&one]);
     removed.learn(&minus(&one, 1));
     removed.activate(Epoch(2));
     assert!(removed.active == Epoch(2) && !removed.is_member() && removed.regions.is_empty());
     // One that was replaced, because its disk seemed lost, has lived its life.
-    let mut replaced = facts(&member(1), &[&one]);
+    let mut replaced = state(&member(1), &[&one]);
     replaced.learn(&two);
     replaced.activate(Epoch(2));
     assert!(replaced.active == Epoch(1) && replaced.ended.is_some() && !replaced.kept.is_empty());
@@ -157,13 +157,13 @@ fn a_node_that_is_removed_before_it_served_goes_along_to_say_that_it_took_nothin
     let one = first(1, 1);
     let two = plus(&one, 1);
     let three = minus(&two, 1);
-    let mut new = Facts::new(member(1));
+    let mut new = ReplicaState::new(member(1));
     new.learn(&two);
     assert!(!new.is_passed_by());
     let mut served = new.clone();
     served.activate(Epoch(2));
-    for facts in [&mut new, &mut served] {
-        facts.learn(&three);
+    for state in [&mut new, &mut served] {
+        state.learn(&three);
     }
     assert!(new.is_passed_by() && !served.is_passed_by());
     new.activate(Epoch(3));
@@ -171,13 +171,13 @@ fn a_node_that_is_removed_before_it_served_goes_along_to_say_that_it_took_nothin
     assert_eq!(new.kept_slots(), two.slots_of_node(&node(1)));
     assert!(new.kept.iter().all(|kept| kept.lacks == Epoch(2)));
     // A stranger has nothing to say.
-    let mut stranger = Facts::new(reborn(1, 9));
+    let mut stranger = ReplicaState::new(reborn(1, 9));
     stranger.learn(&two);
     stranger.learn(&three);
     stranger.activate(Epoch(3));
     assert!(!stranger.is_passed_by() && stranger.active == Epoch::NONE);
     // The line that added it is given up: those who are waited for are asked in which life they answer.
-    let mut added_there = Facts::new(member(1));
+    let mut added_there = ReplicaState::new(member(1));
     added_there.learn(&two);
     added_there.learn(&forked(&same(&one)));
     assert!(added_there.is_passed_by());
@@ -187,7 +187,7 @@ fn a_node_that_is_removed_before_it_served_goes_along_to_say_that_it_took_nothin
 fn epochs_only_go_up_and_only_to_views_that_are_known() {
     let one = first(2, 2);
     let two = same(&one);
-    let mut zero = facts(&member(0), &[&one, &two]);
+    let mut zero = state(&member(0), &[&one, &two]);
     for target in [1, 2, 7] {
         zero.vector.raise(dot(&member(0), 2, 1));
         let before = zero.clone();
@@ -201,7 +201,7 @@ fn a_closing_that_was_learned_is_not_counted_in_an_epoch_below_the_one_that_conc
     let one = first(2, 3);
     let two = with(&one, &[reborn(1, 9)]);
     let three = same(&two);
-    let mut back = Facts::new(reborn(1, 9));
+    let mut back = ReplicaState::new(reborn(1, 9));
     // One who is behind told of view 2; one who is ahead of a closing that was concluded in epoch 3.
     assert!(back.learn_past(&[one, Arc::clone(&two)], &Closed::default()));
     let closed = closing(Epoch(2), Epoch(3));

@@ -4,16 +4,16 @@ use super::*;
 use crate::protocol::replication::runs::end_of;
 
 /// Node 0 of two, in an epoch that follows `epochs - 1` others with the same members.
-fn member_zero(epochs: u64) -> Facts {
+fn member_zero(epochs: u64) -> ReplicaState {
     let mut views = vec![first(2, 2)];
     for _ in 1..epochs {
         views.push(same(views.last().expect("begins with one")));
     }
-    facts(&member(0), &views.iter().collect::<Vec<_>>())
+    state(&member(0), &views.iter().collect::<Vec<_>>())
 }
 
-fn cover(facts: &mut Facts, dot: Dot) {
-    for region in Arc::make_mut(&mut facts.regions) {
+fn cover(state: &mut ReplicaState, dot: Dot) {
+    for region in Arc::make_mut(&mut state.regions) {
         region.coverage.raise(dot);
     }
 }
@@ -36,7 +36,7 @@ fn a_member_is_done_with_an_epoch_when_every_log_of_it_is_complete_here() {
 fn a_log_that_was_given_up_does_not_keep_its_epoch_open() {
     let one = first(2, 2);
     let two = with(&one, &[reborn(1, 9)]);
-    let mut zero = facts(&member(0), &[&one, &two]);
+    let mut zero = state(&member(0), &[&one, &two]);
     assert_eq!(zero.done_below(), Epoch(1));
     Arc::make_mut(&mut zero.regions)[0]
         .heard
@@ -60,24 +60,24 @@ fn who_has_heard_everybody_is_done_with_what_nobody_speaks_of_any_more() {
     between.take_over(&zero, 2).expect("is handed over");
     zero.activate(2);
     between.activate(2);
-    let kept = zero.facts.kept_slots();
-    zero.facts.drop_kept(Epoch(2), &kept);
+    let kept = zero.state.kept_slots();
+    zero.state.drop_kept(Epoch(2), &kept);
     let closed = closing(Epoch(2), Epoch(2));
-    assert!(between.facts.close(closed));
+    assert!(between.state.close(closed));
     for replica in [&mut zero, &mut between] {
         replica.learn(&[&three]);
         replica.seal(3);
     }
     zero.take_over(&between, 3).expect("is handed over");
     zero.activate(3);
-    assert!(zero.facts.is_ready());
-    assert_eq!(zero.facts.done_below(), Epoch(3));
+    assert!(zero.state.is_ready());
+    assert_eq!(zero.state.done_below(), Epoch(3));
 }
 
 #[test]
 fn who_keeps_something_is_done_with_nothing() {
     let one = first(1, 1);
-    let mut zero = facts(&member(0), &[&one, &plus(&one, 1)]);
+    let mut zero = state(&member(0), &[&one, &plus(&one, 1)]);
     assert_eq!(zero.done_below(), Epoch::NONE);
     let kept = zero.kept_slots();
     zero.drop_kept(Epoch(2), &kept);
@@ -88,8 +88,8 @@ fn who_keeps_something_is_done_with_nothing() {
 fn proxies_and_nodes_in_no_view_keep_nothing_open() {
     let one = first(2, 5);
     let two = same(&one);
-    assert_eq!(facts(&member(4), &[&one, &two]).done_below(), Epoch(2));
-    assert_eq!(Facts::new(member(4)).done_below(), Epoch::NONE);
+    assert_eq!(state(&member(4), &[&one, &two]).done_below(), Epoch(2));
+    assert_eq!(ReplicaState::new(member(4)).done_below(), Epoch::NONE);
 }
 
 #[test]
@@ -152,7 +152,7 @@ fn closing_forgets_coverage_and_views_of_what_is_closed() {
 #[test]
 fn a_tombstone_goes_only_when_it_is_stable_and_nothing_older_can_come_back() {
     let one = first(2, 2);
-    let mut settled = facts(&member(0), &[&one, &same(&one)]);
+    let mut settled = state(&member(0), &[&one, &same(&one)]);
     settled.closed = closing(Epoch(2), Epoch(2));
     let key = Key::new("k").expect("is a key");
     let tombstone = |epoch| {
@@ -164,17 +164,17 @@ fn a_tombstone_goes_only_when_it_is_stable_and_nothing_older_can_come_back() {
     assert!(settled.may_forget(&stable, &tombstone(2)));
     assert!(settled.may_forget(&merely_here, &tombstone(1)));
     assert!(!settled.may_forget(&merely_here, &tombstone(2)));
-    let refused = |change: fn(&mut Facts)| {
-        let mut facts = settled.clone();
-        change(&mut facts);
-        !facts.may_forget(&stable, &tombstone(2))
+    let refused = |change: fn(&mut ReplicaState)| {
+        let mut state = settled.clone();
+        change(&mut state);
+        !state.may_forget(&stable, &tombstone(2))
     };
-    assert!(refused(|facts| facts.closed.below = Epoch(1)), "an epoch is open");
-    assert!(refused(|facts| facts.sealed = Epoch(3)), "it is sealed");
-    let knows_more = |facts: &mut Facts| {
-        let next = same(facts.view().expect("is active"));
-        facts.learn(&next);
+    assert!(refused(|state| state.closed.below = Epoch(1)), "an epoch is open");
+    assert!(refused(|state| state.sealed = Epoch(3)), "it is sealed");
+    let knows_more = |state: &mut ReplicaState| {
+        let next = same(state.view().expect("is active"));
+        state.learn(&next);
     };
     assert!(refused(knows_more), "a view is on its way");
-    assert!(!Facts::new(member(0)).may_forget(&stable, &tombstone(2)));
+    assert!(!ReplicaState::new(member(0)).may_forget(&stable, &tombstone(2)));
 }

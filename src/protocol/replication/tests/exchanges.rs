@@ -27,7 +27,7 @@ fn one_unit_brings_what_superseded_together_with_the_number_of_what_was_supersed
     let new = b.put(&key("k"), 2);
     assert!(c.exchange(&b).is_ok());
     assert!(c.holds(&new));
-    assert_eq!(c.facts.vector, vector([old.dot(), new.dot()]));
+    assert_eq!(c.state.vector, vector([old.dot(), new.dot()]));
 }
 
 #[test]
@@ -36,7 +36,7 @@ fn a_push_is_taken_only_after_the_number_before_it() {
     let writes = [1, 2, 3].map(|time| a.put(&key("k"), time));
     assert!(!b.push(&writes[1]) && b.push(&writes[0]) && b.push(&writes[1]));
     assert!(!b.push(&writes[0]));
-    assert_eq!(b.facts.vector, vector([writes[1].dot()]));
+    assert_eq!(b.state.vector, vector([writes[1].dot()]));
 }
 
 #[test]
@@ -44,7 +44,7 @@ fn a_taker_that_is_ready_gets_what_may_be_unstable_and_one_that_lacks_gets_all()
     let (mut a, b) = pair();
     let (stable, fresh) = (a.put(&key("a"), 1), a.put(&key("b"), 2));
     a.stable.raise(stable.dot());
-    let mut ask = b.facts.ask_steady();
+    let mut ask = b.state.ask_steady();
     let records = |ask: &crate::protocol::replication::Ask| a.give(ask).expect("is given").1;
     assert_eq!(records(&ask), std::slice::from_ref(&fresh));
     ask.wanted[0].lacks = Epoch(1);
@@ -56,24 +56,24 @@ fn a_taker_that_is_ready_gets_what_may_be_unstable_and_one_that_lacks_gets_all()
 #[test]
 fn an_answer_to_an_earlier_question_is_not_taken() {
     let (a, b) = pair();
-    let ask = b.facts.ask_steady();
+    let ask = b.state.ask_steady();
     let (given, _) = a.give(&ask).expect("is given");
     let mut moved_on = b.clone();
-    moved_on.learn(&[&same(b.facts.view().expect("is active"))]);
+    moved_on.learn(&[&same(b.state.view().expect("is active"))]);
     let mut sealed = moved_on.clone();
     sealed.seal(2);
-    assert_eq!(sealed.facts.take_steady(&ask, &given), Err(NoExchange::Stale));
+    assert_eq!(sealed.state.take_steady(&ask, &given), Err(NoExchange::Stale));
     moved_on.activate(2);
-    assert_eq!(moved_on.facts.take_steady(&ask, &given), Err(NoExchange::Stale));
+    assert_eq!(moved_on.state.take_steady(&ask, &given), Err(NoExchange::Stale));
     let mut of_another = given.clone();
     of_another.active = Epoch(2);
-    let taken = b.clone().facts.take_steady(&ask, &of_another);
+    let taken = b.clone().state.take_steady(&ask, &of_another);
     assert_eq!(taken, Err(NoExchange::Stale));
     let mut of_a_stranger = given.clone();
     of_a_stranger.giver = reborn(0, 5);
-    let taken = b.clone().facts.take_steady(&ask, &of_a_stranger);
+    let taken = b.clone().state.take_steady(&ask, &of_a_stranger);
     assert_eq!(taken, Err(NoExchange::NotListed));
-    assert_eq!(b.clone().facts.take_steady(&ask, &given), Ok(()));
+    assert_eq!(b.clone().state.take_steady(&ask, &given), Ok(()));
 }
 
 #[test]
@@ -82,14 +82,14 @@ fn only_members_of_the_same_active_epoch_exchange() {
     let refused =
         |ask: &crate::protocol::replication::Ask, giver: &Replica| giver.give(ask).expect_err("is refused");
     let mut ahead = a.clone();
-    ahead.learn(&[&same(a.facts.view().expect("is active"))]);
+    ahead.learn(&[&same(a.state.view().expect("is active"))]);
     ahead.activate(2);
-    assert_eq!(refused(&b.facts.ask_steady(), &ahead), NoExchange::OtherEpoch);
-    let mut ask = b.facts.ask_steady();
+    assert_eq!(refused(&b.state.ask_steady(), &ahead), NoExchange::OtherEpoch);
+    let mut ask = b.state.ask_steady();
     ask.taker = reborn(1, 5);
     assert_eq!(refused(&ask, &a), NoExchange::NotListed);
     let nobody = Replica::new(&member(0), &[]);
-    let mut ask = b.facts.ask_steady();
+    let mut ask = b.state.ask_steady();
     (ask.active, ask.target) = (Epoch::NONE, Epoch::NONE);
     assert_eq!(refused(&ask, &nobody), NoExchange::OtherEpoch);
 }
@@ -101,7 +101,7 @@ fn a_steady_exchange_speaks_of_siblings_logs_of_the_active_epoch_only() {
         Replica::new(&member(0), &[&view]),
         Replica::new(&member(1), &[&view]),
     );
-    let ask = b.facts.ask_steady();
+    let ask = b.state.ask_steady();
     let (mut given, _) = a.give(&ask).expect("is given");
     let of_sibling = dot(&member(0), 1, 3);
     // Our own numbers are drawn here and nowhere else (I1); the others are not of this partition's logs.
@@ -111,9 +111,9 @@ fn a_steady_exchange_speaks_of_siblings_logs_of_the_active_epoch_only() {
         dot(&member(0), 7, 9),
     ];
     given.vector = vector(others.into_iter().chain([of_sibling]));
-    b.facts.take_steady(&ask, &given).expect("is taken");
-    assert_eq!(b.facts.vector, vector([of_sibling]));
-    assert_eq!(b.facts.next_dot().number, 1);
+    b.state.take_steady(&ask, &given).expect("is taken");
+    assert_eq!(b.state.vector, vector([of_sibling]));
+    assert_eq!(b.state.next_dot().number, 1);
 }
 
 #[test]
@@ -126,7 +126,7 @@ fn only_a_sealed_member_that_is_not_through_hands_over_and_only_to_a_member_of_t
     assert_eq!(taker.take_over(&giver, 2), Err(NoExchange::NotSealed));
     giver.seal(2);
     assert_eq!(taker.clone().take_over(&giver, 2), Ok(()));
-    let mut ask = taker.facts.ask_hand_over(Epoch(2), &[]).expect("is listed");
+    let mut ask = taker.state.ask_hand_over(Epoch(2), &[]).expect("is listed");
     ask.taker = reborn(1, 10);
     assert_eq!(giver.give(&ask).err(), Some(NoExchange::NotListed));
     giver.activate(2);
@@ -150,7 +150,7 @@ fn what_is_handed_over_includes_the_vector_and_the_own_logs_as_complete() {
     taker.activate(4);
     assert!(taker.holds(&held));
     let complete = [1, 2, 3].map(|epoch| dot(&member(0), epoch, END));
-    let region = &taker.facts.regions[0];
+    let region = &taker.state.regions[0];
     for dot in complete.into_iter().chain([held.dot()]) {
         assert!(region.coverage.includes(dot), "{dot:?}");
     }
@@ -170,10 +170,10 @@ fn old_dots_are_not_taken_from_a_node_that_the_view_before_did_not_list() {
     taker.learn(&[&three]);
     let lost = back.put(&key("k"), 1);
     assert_eq!(taker.take_over(&back, 3), Err(NoExchange::NotListed));
-    assert!(taker.facts.incoming.is_none() && !taker.holds(&lost));
+    assert!(taker.state.incoming.is_none() && !taker.holds(&lost));
     // Nor does it give them itself once it is active again: it gained its slots anew.
     back.activate(3);
-    assert!(back.facts.regions.iter().all(|region| region.lacks == Epoch(3)));
+    assert!(back.state.regions.iter().all(|region| region.lacks == Epoch(3)));
 }
 
 #[test]
@@ -184,12 +184,12 @@ fn a_hand_over_for_a_view_that_is_active_already_is_not_taken() {
     giver.learn(&[&two]);
     taker.learn(&[&two]);
     giver.seal(2);
-    let ask = taker.facts.ask_hand_over(Epoch(2), &[]);
+    let ask = taker.state.ask_hand_over(Epoch(2), &[]);
     let ask = ask.expect("is listed");
     let (given, _) = giver.give(&ask).expect("is given");
     taker.activate(2);
-    assert_eq!(taker.facts.take_hand_over(&ask, &given), Err(NoExchange::Stale));
-    assert_eq!(taker.facts.ask_hand_over(Epoch(2), &[]), None);
+    assert_eq!(taker.state.take_hand_over(&ask, &given), Err(NoExchange::Stale));
+    assert_eq!(taker.state.ask_hand_over(Epoch(2), &[]), None);
 }
 
 #[test]
@@ -203,21 +203,21 @@ fn a_sealed_member_takes_nothing_so_that_what_it_handed_over_is_final() {
     let late = a.put(&key("k"), 1);
     assert!(!o.push(&late));
     assert_eq!(o.exchange(&a), Err(NoExchange::Stale));
-    assert!(!o.facts.vector.includes(late.dot()) && !o.holds(&late));
+    assert!(!o.state.vector.includes(late.dot()) && !o.holds(&late));
 }
 
 #[test]
 fn an_offer_in_part_changes_that_part_only() {
     let (mut a, b) = pair();
-    let ask = b.facts.ask_steady();
+    let ask = b.state.ask_steady();
     let (mut given, _) = a.give(&ask).expect("is given");
     let half: SlotSet = SlotSet::all().iter().take(100).collect();
     given.offered[0].slots = half.clone();
     given.offered[0].coverage = vector([dot(&member(1), 1, 4)]);
-    a.facts = b.facts.clone();
-    a.facts.take_steady(&ask, &given).expect("is taken");
+    a.state = b.state.clone();
+    a.state.take_steady(&ask, &given).expect("is taken");
     let regions: Vec<_> = a
-        .facts
+        .state
         .regions
         .iter()
         .map(|region| (region.slots.len(), region.coverage.len(), region.heard.len()))
@@ -228,19 +228,19 @@ fn an_offer_in_part_changes_that_part_only() {
 #[test]
 fn coverage_of_closed_epochs_is_not_taken_in_again() {
     let (a, mut b) = pair();
-    let ask = b.facts.ask_steady();
+    let ask = b.state.ask_steady();
     let (mut given, _) = a.give(&ask).expect("is given");
-    b.facts.closed.below = Epoch(1);
+    b.state.closed.below = Epoch(1);
     given.offered[0].coverage = vector([dot(&member(0), 0, 4), dot(&member(0), 1, 4)]);
-    b.facts.take_steady(&ask, &given).expect("is taken");
-    assert_eq!(b.facts.regions[0].coverage, vector([dot(&member(0), 1, 4)]));
+    b.state.take_steady(&ask, &given).expect("is taken");
+    assert_eq!(b.state.regions[0].coverage, vector([dot(&member(0), 1, 4)]));
 }
 
 #[test]
 fn what_was_copied_is_not_asked_for_again() {
     let one = first(2, 2);
     let (two, three) = (same(&one), with(&same(&one), &[reborn(1, 9)]));
-    let mut taker = Facts::new(reborn(1, 9));
+    let mut taker = ReplicaState::new(reborn(1, 9));
     for view in [&one, &two, &three] {
         taker.learn(view);
     }
@@ -274,10 +274,10 @@ fn a_hand_over_behind_a_copy_searches_all_records_only_when_what_it_lacks_may_be
     let first_key = key_in(&gained);
     let others = gained.difference(&[first_key.slot()].into_iter().collect());
     giver.put(&first_key, 1);
-    let copied = giver.facts.offer_copy(&member(1), Epoch(2));
+    let copied = giver.state.offer_copy(&member(1), Epoch(2));
     let behind = giver.put(&key_in(&others), 2);
     giver.seal(2);
-    let mut taker = Facts::new(member(1));
+    let mut taker = ReplicaState::new(member(1));
     for view in [&one, &two] {
         taker.learn(view);
     }
@@ -290,7 +290,7 @@ fn a_hand_over_behind_a_copy_searches_all_records_only_when_what_it_lacks_may_be
             let records = giver.records.values().cloned();
             records.filter(|record| is_wanted(record.dot())).collect()
         };
-        let (_, records) = giver.facts.give(&ask, unstable, search).expect("is sealed");
+        let (_, records) = giver.state.give(&ask, unstable, search).expect("is sealed");
         (records, searched.get())
     };
     let mut unstable = giver.unstable();

@@ -31,8 +31,8 @@ fn owner(views: &[Arc<View>; 2]) -> Replica {
 }
 
 fn confirmed(owner: &Replica, keeper: &Replica) -> SlotSet {
-    let epoch = keeper.facts.newest().expect("knows one").epoch;
-    owner.facts.confirms(&keeper.facts.ask_to_confirm(epoch))
+    let epoch = keeper.state.newest().expect("knows one").epoch;
+    owner.state.confirms(&keeper.state.ask_to_confirm(epoch))
 }
 
 #[test]
@@ -86,13 +86,13 @@ fn nobody_is_asked_for_what_closed_epochs_left() {
     let mut owner = owner(&views);
     owner.activate(2);
     let mut lacking = owner.clone();
-    for region in Arc::make_mut(&mut owner.facts.regions) {
+    for region in Arc::make_mut(&mut owner.state.regions) {
         region.lacks = Epoch::NONE;
     }
     keeper.activate(2);
     assert!(confirmed(&owner, &keeper).is_empty());
     for replica in [&mut owner, &mut lacking] {
-        replica.facts.closed = closing(Epoch(2), Epoch(2));
+        replica.state.closed = closing(Epoch(2), Epoch(2));
     }
     assert_eq!(confirmed(&owner, &keeper), moved(&views));
     assert!(confirmed(&lacking, &keeper).is_empty(), "it lacks all of it");
@@ -119,14 +119,14 @@ fn a_keeper_that_is_not_listed_is_confirmed_when_it_handed_over_itself() {
     assert_eq!(confirmed(&new, &left), SlotSet::all());
     // It confirms even when its epochs are closed, and nothing else tells any more that it handed over.
     let closed = closing(Epoch(2), Epoch(2));
-    new.facts.close(closed.clone());
+    new.state.close(closed.clone());
     assert_eq!(confirmed(&new, &left), SlotSet::all());
     // From another who is ready, but never had the write, the owner has not everything.
-    for region in Arc::make_mut(&mut without.facts.regions) {
+    for region in Arc::make_mut(&mut without.state.regions) {
         region.lacks = Epoch::NONE;
     }
     assert!(confirmed(&without, &left).is_empty());
-    without.facts.close(closed);
+    without.state.close(closed);
     assert!(confirmed(&without, &left).is_empty());
 }
 
@@ -139,8 +139,8 @@ fn a_removed_keeper_counts_no_closing() {
     left.learn(&[&minus(&one, 0)]);
     left.activate(2);
     let closed = closing(Epoch(2), Epoch(2));
-    assert!(!left.facts.close(closed));
-    assert!(left.facts.kept[0].coverage.includes(written.dot()));
+    assert!(!left.state.close(closed));
+    assert!(left.state.kept[0].coverage.includes(written.dot()));
 }
 
 #[test]
@@ -151,15 +151,15 @@ fn confirming_is_for_members_that_are_active_in_the_epoch_they_are_asked_about()
     owner.take_over(&keeper, 2).expect("is handed over");
     keeper.activate(2);
     owner.activate(2);
-    let confirm = keeper.facts.ask_to_confirm(Epoch(2));
+    let confirm = keeper.state.ask_to_confirm(Epoch(2));
     let other = Confirm {
         epoch: Epoch(3),
         ..confirm.clone()
     };
-    assert!(owner.facts.confirms(&other).is_empty());
-    assert!(!owner.facts.confirms(&confirm).is_empty());
-    owner.facts.end(Ending::Outranked);
-    assert!(owner.facts.confirms(&confirm).is_empty());
+    assert!(owner.state.confirms(&other).is_empty());
+    assert!(!owner.state.confirms(&confirm).is_empty());
+    owner.state.end(Ending::Outranked);
+    assert!(owner.state.confirms(&confirm).is_empty());
 }
 
 #[test]
@@ -168,13 +168,13 @@ fn only_what_is_kept_is_dropped_and_only_for_the_epoch_that_was_asked_about() {
     let (mut keeper, _) = keeper(&views);
     keeper.activate(2);
     let moved = moved(&views);
-    assert!(keeper.facts.drop_kept(Epoch(1), &moved).is_empty());
+    assert!(keeper.state.drop_kept(Epoch(1), &moved).is_empty());
     let some: SlotSet = moved.iter().take(10).collect();
     let own = views[1].slots_of_node(&node(0));
-    assert_eq!(keeper.facts.drop_kept(Epoch(2), &some.union(&own)), some);
-    assert_eq!(keeper.facts.kept_slots(), moved.difference(&some));
-    assert_eq!(keeper.facts.drop_kept(Epoch(2), &moved), moved.difference(&some));
-    assert!(keeper.facts.kept.is_empty());
+    assert_eq!(keeper.state.drop_kept(Epoch(2), &some.union(&own)), some);
+    assert_eq!(keeper.state.kept_slots(), moved.difference(&some));
+    assert_eq!(keeper.state.drop_kept(Epoch(2), &moved), moved.difference(&some));
+    assert!(keeper.state.kept.is_empty());
 }
 
 #[test]
@@ -184,11 +184,11 @@ fn what_is_on_its_way_back_is_not_dropped_after_the_seal() {
     keeper.activate(2);
     keeper.learn(&[&minus(&views[1], 1)]);
     // Until then it may be copied anew; a hand-over may begin from what is here.
-    let dropped = keeper.clone().facts.drop_kept(Epoch(2), &moved(&views));
+    let dropped = keeper.clone().state.drop_kept(Epoch(2), &moved(&views));
     assert_eq!(dropped, moved(&views));
     keeper.seal(3);
-    assert!(keeper.facts.drop_kept(Epoch(2), &moved(&views)).is_empty());
-    assert_eq!(keeper.facts.kept_slots(), moved(&views));
+    assert!(keeper.state.drop_kept(Epoch(2), &moved(&views)).is_empty());
+    assert_eq!(keeper.state.kept_slots(), moved(&views));
 }
 
 #[test]
@@ -196,10 +196,10 @@ fn a_removed_keeper_goes_by_the_newest_view_it_knows() {
     let one = first(2, 3);
     let two = minus(&one, 0);
     let mut left = Replica::new(&member(0), &[&one, &two]);
-    assert!(left.facts.is_leaving());
+    assert!(left.state.is_leaving());
     left.learn(&[&same(&two)]);
-    assert!(left.facts.drop_kept(Epoch(2), &SlotSet::all()).is_empty());
-    assert_eq!(left.facts.drop_kept(Epoch(3), &SlotSet::all()), SlotSet::all());
+    assert!(left.state.drop_kept(Epoch(2), &SlotSet::all()).is_empty());
+    assert_eq!(left.state.drop_kept(Epoch(3), &SlotSet::all()), SlotSet::all());
 }
 
 #[test]
@@ -207,15 +207,15 @@ fn who_followed_a_line_that_was_given_up_keeps_all_that_it_owned() {
     let one = first(2, 2);
     let mut left = Replica::new(&member(0), &[&one]);
     let written = left.put(&key_in(&SlotSet::all()), 1);
-    left.facts.end(Ending::Outranked);
-    let kept = &left.facts.kept[0];
+    left.state.end(Ending::Outranked);
+    let kept = &left.state.kept[0];
     assert_eq!((kept.slots.clone(), kept.last_owned), (SlotSet::all(), Epoch(1)));
     assert!(kept.coverage.includes(written.dot()));
     assert!(kept.coverage.includes(dot(&member(0), 1, END)));
-    assert!(left.facts.is_leaving() && left.facts.regions.is_empty());
-    left.facts.end(Ending::WentBack);
+    assert!(left.state.is_leaving() && left.state.regions.is_empty());
+    left.state.end(Ending::WentBack);
     assert_eq!(
-        (left.facts.kept.len(), left.facts.ended),
+        (left.state.kept.len(), left.state.ended),
         (1, Some(Ending::Outranked))
     );
 }
@@ -225,22 +225,22 @@ fn who_followed_a_line_that_was_given_up_keeps_all_that_it_owned() {
 fn who_ends_does_not_say_that_a_member_has_handed_over_for_good() {
     let one = first(3, 3);
     let mut left = Replica::new(&member(0), &[&one, &minus(&one, 2)]);
-    let with_sources = |facts: &mut Facts| {
-        for region in Arc::make_mut(&mut facts.regions) {
+    let with_sources = |state: &mut ReplicaState| {
+        for region in Arc::make_mut(&mut state.regions) {
             region.sources = [1, 2].map(|number| member(number).id()).into();
         }
     };
-    with_sources(&mut left.facts);
-    left.facts.end(Ending::WentBack);
-    assert_eq!(left.facts.kept[0].sources, [member(2).id()].into());
+    with_sources(&mut left.state);
+    left.state.end(Ending::WentBack);
+    assert_eq!(left.state.kept[0].sources, [member(2).id()].into());
 }
 
 /// Node 0 of two, in a view that says that node 2 was removed at 1000 ms.
-fn after_a_removal() -> Facts {
+fn after_a_removal() -> ReplicaState {
     let one = first(2, 3);
     let mut two = next::remove(&one, &node(2)).expect("is listed");
     two.note_removals(&[&one], 1000, false);
-    facts(&member(0), &[&one, &Arc::new(two)])
+    state(&member(0), &[&one, &Arc::new(two)])
 }
 
 #[test]
@@ -267,12 +267,12 @@ fn what_a_removed_node_returns_is_not_taken_once_tombstones_were_dropped() {
 #[test]
 fn what_a_removed_node_returns_is_taken_by_active_members_only() {
     let taker = after_a_removal();
-    let refused = |change: fn(&mut Facts)| {
-        let mut facts = taker.clone();
-        change(&mut facts);
-        facts.may_adopt(member(2).id(), 1000, 500) == Err(NoReturn::NotNow)
+    let refused = |change: fn(&mut ReplicaState)| {
+        let mut state = taker.clone();
+        change(&mut state);
+        state.may_adopt(member(2).id(), 1000, 500) == Err(NoReturn::NotNow)
     };
-    assert!(refused(|facts| facts.sealed = Epoch(3)));
-    assert!(refused(|facts| facts.end(Ending::Outranked)));
-    assert!(refused(|facts| *facts = Facts::new(member(0))));
+    assert!(refused(|state| state.sealed = Epoch(3)));
+    assert!(refused(|state| state.end(Ending::Outranked)));
+    assert!(refused(|state| *state = ReplicaState::new(member(0))));
 }

@@ -12,7 +12,7 @@ fn growing() -> [Arc<View>; 3] {
 }
 
 fn lacks(replica: &Replica) -> BTreeSet<u64> {
-    let regions = replica.facts.regions.iter();
+    let regions = replica.state.regions.iter();
     regions.map(|region| region.lacks.0).collect()
 }
 
@@ -38,9 +38,9 @@ fn owners_in_the_first_view_lack_nothing_and_later_ones_what_was_before() {
     let mut new = newcomer(5, &views);
     new.activate(3);
     assert_eq!(lacks(&new), BTreeSet::from([3]));
-    assert!(!new.facts.is_ready() && new.facts.gone.is_empty());
+    assert!(!new.state.is_ready() && new.state.gone.is_empty());
     let kept = Replica::new(&member(0), &[&views[0], &views[1], &views[2]]);
-    assert!(kept.facts.is_ready());
+    assert!(kept.state.is_ready());
 }
 
 #[test]
@@ -49,17 +49,17 @@ fn one_ready_owner_that_was_there_until_the_end_makes_its_slots_ready_and_no_oth
     let (mut zero, mut new) = (old_owner(0, &views), newcomer(4, &views));
     let slots = views[2].slots_of_node(&node(4));
     let key = key_in(&slots.intersection(&views[0].slots_of_node(&node(0))));
-    zero.facts.sealed = Epoch::NONE;
+    zero.state.sealed = Epoch::NONE;
     let written = zero.put(&key, 1);
     zero.stable.raise(written.dot());
     zero.seal(3);
     new.take_over(&zero, 3).expect("is handed over");
     // Before it is active, nothing of it shows.
-    assert!(new.facts.regions.is_empty());
+    assert!(new.state.regions.is_empty());
     new.activate(3);
-    assert!(new.holds(&written) && read(&new.facts, key.slot(), &[written.dot()]).is_ok());
+    assert!(new.holds(&written) && read(&new.state, key.slot(), &[written.dot()]).is_ok());
     let of_two = slot_in(&slots.intersection(&views[0].slots_of_node(&node(2))));
-    assert_eq!(read(&new.facts, of_two, &[]), Err(NotHere::NotReady));
+    assert_eq!(read(&new.state, of_two, &[]), Err(NotHere::NotReady));
 }
 
 #[test]
@@ -70,11 +70,11 @@ fn a_copy_alone_makes_nothing_ready_and_covers_nothing() {
     // The records came in a copy; its giver was passed over before it handed over.
     let mut new = newcomer(4, &views);
     zero.learn(&[&views[2]]);
-    let copied = zero.facts.offer_copy(&new.facts.me, Epoch(3));
-    assert!(!copied.is_empty() && new.facts.ask_hand_over(Epoch(3), &copied).is_some());
+    let copied = zero.state.offer_copy(&new.state.me, Epoch(3));
+    assert!(!copied.is_empty() && new.state.ask_hand_over(Epoch(3), &copied).is_some());
     new.activate(3);
     assert_eq!(lacks(&new), BTreeSet::from([3]));
-    for region in new.facts.regions.iter() {
+    for region in new.state.regions.iter() {
         let of_others = region
             .coverage
             .iter()
@@ -90,7 +90,7 @@ fn an_owner_that_lost_the_slot_earlier_does_not_make_it_ready() {
     let [one, two] = [first(2, 2), same(&first(2, 2))];
     let three = with(&two, &[reborn(1, 9)]);
     let lowered = |last_owned: u64, giver_lacks: u64| {
-        let mut taker = Facts::new(reborn(1, 9));
+        let mut taker = ReplicaState::new(reborn(1, 9));
         for view in [&one, &two, &three] {
             taker.learn(view);
         }
@@ -133,13 +133,13 @@ fn a_slot_is_ready_when_everybody_who_owned_it_has_handed_over_though_none_was_r
         new
     });
     let [mut four, mut five] = alone;
-    assert!(!four.facts.is_ready() && four.facts.gone.is_empty());
+    assert!(!four.state.is_ready() && four.state.gone.is_empty());
     four.exchange(&five).expect("is exchanged");
-    assert!(four.facts.is_ready());
-    assert_eq!(four.facts.gone, views[2].slots_of_node(&node(4)));
+    assert!(four.state.is_ready());
+    assert_eq!(four.state.gone, views[2].slots_of_node(&node(4)));
     // The other becomes ready by the first, which says that it is.
     five.exchange(&four).expect("is exchanged");
-    assert!(five.facts.is_ready());
+    assert!(five.state.is_ready());
 }
 
 #[test]
@@ -156,7 +156,7 @@ fn what_a_sibling_handed_over_before_it_got_more_does_not_count_in_the_next_view
     let key = key_in(&views[2].slots_of_node(&node(4)));
     let late = record(&key, dot(&member(0), 1, 1), 1);
     five.merge(late.clone());
-    for region in Arc::make_mut(&mut five.facts.regions) {
+    for region in Arc::make_mut(&mut five.state.regions) {
         region.lacks = Epoch::NONE;
     }
     let lost = with(&views[2], &[0, 1, 2, 3].map(|number| reborn(number, 9)));
@@ -164,10 +164,10 @@ fn what_a_sibling_handed_over_before_it_got_more_does_not_count_in_the_next_view
         replica.learn(&[&lost]);
         replica.activate(4);
     }
-    assert_eq!(read(&four.facts, key.slot(), &[]), Err(NotHere::NotReady));
-    assert!(four.facts.gone.is_empty());
+    assert_eq!(read(&four.state, key.slot(), &[]), Err(NotHere::NotReady));
+    assert!(four.state.gone.is_empty());
     four.exchange(&five).expect("is exchanged");
-    assert!(four.facts.is_ready() && four.holds(&late) && four.facts.gone.is_empty());
+    assert!(four.state.is_ready() && four.holds(&late) && four.state.gone.is_empty());
 }
 
 #[test]
@@ -177,8 +177,8 @@ fn the_only_holder_that_lost_its_disk_leaves_slots_that_are_ready_and_gone() {
     let mut back = Replica::new(&reborn(0, 9), &[]);
     back.learn(&[&one, &two]);
     back.activate(2);
-    assert!(back.facts.is_ready());
-    assert_eq!(back.facts.gone, two.slots_of_node(&node(0)));
+    assert!(back.state.is_ready());
+    assert_eq!(back.state.gone, two.slots_of_node(&node(0)));
 }
 
 #[test]
@@ -192,9 +192,9 @@ fn a_sibling_that_has_everything_leaves_nothing_gone() {
     holder.stable.raise(written.dot());
     back.learn(&[&one, &two]);
     back.activate(2);
-    assert!(!back.facts.is_ready());
+    assert!(!back.state.is_ready());
     back.exchange(&holder).expect("is exchanged");
-    assert!(back.facts.is_ready() && back.facts.gone.is_empty() && back.holds(&written));
+    assert!(back.state.is_ready() && back.state.gone.is_empty() && back.holds(&written));
 }
 
 #[test]
@@ -214,8 +214,8 @@ fn an_owner_that_handed_over_before_it_was_removed_leaves_nothing_gone() {
             taker.take_over(&between, 3).expect("is handed over");
         }
         taker.activate(3);
-        assert!(taker.facts.is_ready());
-        taker.facts.gone
+        assert!(taker.state.is_ready());
+        taker.state.gone
     };
     let moved = one
         .slots_of_node(&node(0))
@@ -230,14 +230,14 @@ fn what_old_owners_handed_over_counts_after_the_activation() {
     let (mut four, mut five) = (newcomer(4, &views), newcomer(5, &views));
     for number in [0, 1] {
         let mut old = old_owner(number, &views);
-        Arc::make_mut(&mut old.facts.regions)[0].lacks = Epoch(2);
+        Arc::make_mut(&mut old.state.regions)[0].lacks = Epoch(2);
         four.take_over(&old, 3).expect("is handed over");
     }
     let slots = views[2].slots_of_node(&node(4));
     let slot = slot_in(&slots.intersection(&views[0].slots_of_node(&node(0))));
     four.activate(3);
     five.activate(3);
-    assert_eq!(four.facts.region_of(slot).map(|region| region.lacks.0), Some(2));
+    assert_eq!(four.state.region_of(slot).map(|region| region.lacks.0), Some(2));
     four.exchange(&five).expect("is exchanged");
-    assert_eq!(four.facts.region_of(slot).map(|region| region.lacks.0), Some(0));
+    assert_eq!(four.state.region_of(slot).map(|region| region.lacks.0), Some(0));
 }

@@ -26,13 +26,13 @@ fn removed_at(before: &View, number: u64, at_ms: u64) -> View {
 
 /// Since when the life of node 1 may have missed deletions, when it learns of the line that won.
 fn missed_since(history: &[&Arc<View>], won: &Arc<View>, ending: Ending) -> Option<u64> {
-    let mut facts = facts(&member(1), history);
+    let mut state = state(&member(1), history);
     if ending == Ending::WentBack {
-        facts.end(ending);
+        state.end(ending);
     }
-    facts.learn(won);
-    assert_eq!(facts.ended, Some(ending));
-    let next = facts.next_life(reborn(1, 5), NAME);
+    state.learn(won);
+    assert_eq!(state.ended, Some(ending));
+    let next = state.next_life(reborn(1, 5), NAME);
     next.leftovers[0].left.since_ms
 }
 
@@ -111,16 +111,16 @@ fn who_may_have_gone_back_hands_nothing_over_and_takes_part_in_nothing() {
     for state in ["as it was", "unproven", "ended"] {
         let [mut copy, mut sibling] = [2, 0].map(|number| Replica::new(&member(number), &[&one]));
         match state {
-            "unproven" => copy.facts.is_unproven = true,
-            "ended" => copy.facts.end(Ending::WentBack),
+            "unproven" => copy.state.is_unproven = true,
+            "ended" => copy.state.end(Ending::WentBack),
             _ => {}
         }
         let is_well = state == "as it was";
-        assert_eq!(copy.facts.may_act(), is_well, "{state}");
-        assert_eq!(copy.facts.is_member(), is_well, "{state}");
-        assert_eq!(read(&copy.facts, slot, &[]).is_ok(), is_well, "{state}");
+        assert_eq!(copy.state.may_act(), is_well, "{state}");
+        assert_eq!(copy.state.is_member(), is_well, "{state}");
+        assert_eq!(read(&copy.state, slot, &[]).is_ok(), is_well, "{state}");
         assert_eq!(
-            may_write(&copy.facts, slot, Epoch::NONE).is_ok(),
+            may_write(&copy.state, slot, Epoch::NONE).is_ok(),
             is_well,
             "{state}"
         );
@@ -134,12 +134,12 @@ fn who_may_have_gone_back_hands_nothing_over_and_takes_part_in_nothing() {
         newcomer.seal(2);
         assert_eq!(newcomer.take_over(&copy, 2).is_ok(), is_well, "{state}");
         assert_eq!(
-            copy.facts.offer_copy(&member(1), Epoch(2)).is_empty(),
+            copy.state.offer_copy(&member(1), Epoch(2)).is_empty(),
             !is_well,
             "{state}"
         );
         copy.activate(2);
-        assert_eq!(copy.facts.active == Epoch(2), is_well, "{state}");
+        assert_eq!(copy.state.active == Epoch(2), is_well, "{state}");
     }
 }
 
@@ -153,16 +153,16 @@ fn the_next_life_has_what_the_one_before_left_and_knows_the_history_that_counts(
     life.put(&key_in(&SlotSet::all()), 5);
     let later = same(&lost);
     life.learn(&[&later, &won]);
-    assert!(life.facts.ended == Some(Ending::Outranked) && life.facts.regions.is_empty());
-    life.facts.end(Ending::WentBack);
-    assert_eq!(life.facts.ended, Some(Ending::Outranked), "it ends once");
-    life.facts.laid_aside = 0..3;
-    life.facts.closed = closing(one.epoch, one.epoch);
-    let next = life.facts.next_life(reborn(1, 5), NAME);
+    assert!(life.state.ended == Some(Ending::Outranked) && life.state.regions.is_empty());
+    life.state.end(Ending::WentBack);
+    assert_eq!(life.state.ended, Some(Ending::Outranked), "it ends once");
+    life.state.laid_aside = 0..3;
+    life.state.closed = closing(one.epoch, one.epoch);
+    let next = life.state.next_life(reborn(1, 5), NAME);
     assert_eq!((next.active, next.newest()), (Epoch::NONE, Some(&won)));
     assert!(next.views.keys().eq([&one.epoch, &won.epoch]));
     assert!(next.lost.keys().eq([&lost.epoch, &later.epoch]));
-    assert!(next.has_left && next.ended.is_none() && next.closed == life.facts.closed);
+    assert!(next.has_left && next.ended.is_none() && next.closed == life.state.closed);
     assert_eq!((next.laid_aside.clone(), next.next_page()), (3..3, 3));
     let [leftover] = &next.leftovers[..] else {
         panic!("one leftover: {:?}", next.leftovers);
@@ -190,7 +190,7 @@ fn the_next_life_has_what_the_one_before_left_and_knows_the_history_that_counts(
 /// Somebody has seen this node further: by `VIEW`, its disk of before the first view would begin a second cluster.
 #[test]
 fn the_next_life_does_not_go_by_view_though_the_disk_of_the_one_before_knew_no_view() {
-    let mut blank = Facts::new(member(1));
+    let mut blank = ReplicaState::new(member(1));
     blank.end(Ending::WentBack);
     let next = blank.next_life(reborn(1, 5), NAME);
     assert!(next.has_left && next.leftovers.is_empty() && next.newest().is_none());
@@ -199,15 +199,15 @@ fn the_next_life_does_not_go_by_view_though_the_disk_of_the_one_before_knew_no_v
 #[test]
 fn a_leftover_speaks_of_every_slot() {
     let one = first(2, 4);
-    let mut facts = facts(&member(1), &[&one]);
-    facts.end(Ending::WentBack);
+    let mut state = state(&member(1), &[&one]);
+    state.end(Ending::WentBack);
     let leftover = Leftover {
         left: left(one.epoch, None),
-        kept: facts.kept.to_vec(),
+        kept: state.kept.to_vec(),
         pages: 0..1,
     };
     let all = leftover.of_all_slots();
-    let slots = super::super::facts::union_of(all.iter().map(|kept| &kept.slots));
+    let slots = super::super::replica_state::union_of(all.iter().map(|kept| &kept.slots));
     assert_eq!(slots, SlotSet::all());
     let nothing = all.last().expect("the slots that it never had");
     assert_eq!(
@@ -242,13 +242,13 @@ fn a_later_life_votes_for_the_view_after_the_one_that_lists_an_ended_life_of_its
         ("a node that is not listed", reborn(7, 5), vec![&one], 2, false),
         ("who knows no view", reborn(1, 5), vec![], 2, false),
     ] {
-        let mut facts = Facts::new(me);
+        let mut state = ReplicaState::new(me);
         views.iter().for_each(|view| {
-            facts.learn(view);
+            state.learn(view);
         });
-        assert_eq!(facts.votes_after_all_ended(Epoch(epoch)), votes, "{name}");
+        assert_eq!(state.votes_after_all_ended(Epoch(epoch)), votes, "{name}");
     }
-    let active = facts(&member(1), &[&one]);
+    let active = state(&member(1), &[&one]);
     assert!(!active.votes_after_all_ended(Epoch(2)));
 }
 
@@ -256,8 +256,8 @@ fn a_later_life_votes_for_the_view_after_the_one_that_lists_an_ended_life_of_its
 fn readers_of_what_was_left_on_a_lost_line_depend_on_all_of_it() {
     let one = first(3, 3);
     let (won, lost) = (forked(&minus(&one, 2)), minus(&one, 0));
-    let mut owner = facts(&member(0), &[&one, &won]);
-    let depends_on = |owner: &Facts, epoch| owner.readers_depend_on(&left(epoch, None));
+    let mut owner = state(&member(0), &[&one, &won]);
+    let depends_on = |owner: &ReplicaState, epoch| owner.readers_depend_on(&left(epoch, None));
     assert_eq!(depends_on(&owner, one.epoch), Ok(None), "the line is ours");
     assert_eq!(depends_on(&owner, lost.epoch), Err(NoReturn::NotNow));
     owner.learn(&lost);
@@ -272,7 +272,7 @@ fn what_was_left_behind_is_awaited_once_the_active_view_notes_it() {
     let mut two = (*with(&one, &[reborn(1, 5)])).clone();
     assert!(two.note_left_behind(&[left(one.epoch, None)], &[&one], 1000));
     let two = Arc::new(two);
-    let mut owner = facts(&member(0), &[&one]);
+    let mut owner = state(&member(0), &[&one]);
     owner.learn(&two);
     assert!(!owner.awaits_return_of(NAME));
     owner.activate(two.epoch);
@@ -292,25 +292,25 @@ fn what_was_left_behind_is_awaited_once_the_active_view_notes_it() {
 fn a_slot_is_held_elsewhere_if_it_is_ready_and_unknown_until_every_owner_was_asked() {
     let one = first(2, 3);
     let two = plus(&one, 3);
-    let taker = facts(&member(3), &[&one, &two]);
+    let taker = state(&member(3), &[&one, &two]);
     let slot = slot_in(&taker.owned_slots());
     let region = taker.region_of(slot).expect("is owned");
     let owners = taker.owners_then_and_now(&region.slots);
     assert!(region.lacks != Epoch::NONE && owners.len() > 1);
     let with = |lacks, sources: &BTreeSet<MemberId>| {
-        let mut facts = taker.clone();
-        for region in Arc::make_mut(&mut facts.regions) {
+        let mut state = taker.clone();
+        for region in Arc::make_mut(&mut state.regions) {
             region.lacks = lacks;
             region.sources.clone_from(sources);
         }
-        facts.is_held_elsewhere(slot)
+        state.is_held_elsewhere(slot)
     };
     let some: BTreeSet<MemberId> = owners.iter().take(1).copied().collect();
     assert_eq!(with(two.epoch, &BTreeSet::new()), None);
     assert_eq!(with(two.epoch, &some), None);
     assert_eq!(with(two.epoch, &owners), Some(false));
     assert_eq!(with(Epoch::NONE, &BTreeSet::new()), Some(true));
-    let foreign = facts(&member(0), &[&first(2, 4)]);
+    let foreign = state(&member(0), &[&first(2, 4)]);
     let foreign_slot = slot_in(&SlotSet::all().difference(&foreign.owned_slots()));
     assert_eq!(foreign.is_held_elsewhere(foreign_slot), None);
 }

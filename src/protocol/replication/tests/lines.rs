@@ -31,10 +31,10 @@ fn forked_by(view: &View, drawn: u64) -> Arc<View> {
 }
 
 /// Node 1, active on the line that counts, which has heard of the lost one.
-fn winner(lines: &Lines) -> Facts {
-    let mut facts = facts(&member(1), &[&lines.one, &lines.won]);
-    facts.learn(&lines.lost);
-    facts
+fn winner(lines: &Lines) -> ReplicaState {
+    let mut state = state(&member(1), &[&lines.one, &lines.won]);
+    state.learn(&lines.lost);
+    state
 }
 
 /// A slot that node 1 has owned all the time, and that the lost line gave to nodes 2 and 3.
@@ -55,8 +55,8 @@ fn of_epoch(epoch: Epoch, entries: &[Dot]) -> Payload {
 }
 
 /// What a payload depends on, as node 1 passes it on.
-fn passed_on(facts: &Facts, payload: &Payload) -> (Epoch, VersionVector) {
-    let trimmed = trimmed(facts, &VersionVector::default(), payload);
+fn passed_on(state: &ReplicaState, payload: &Payload) -> (Epoch, VersionVector) {
+    let trimmed = trimmed(state, &VersionVector::default(), payload);
     (trimmed.epoch, trimmed.entries)
 }
 
@@ -66,7 +66,7 @@ fn a_lower_epoch_of_a_lost_line_is_not_passed() {
     let one = first(3, 3);
     let (won, lost) = (forked(&minus(&one, 2)), minus(&one, 0));
     assert!(lost.epoch < won.epoch);
-    let mut reader = facts(&member(0), &[&one, &won]);
+    let mut reader = state(&member(0), &[&one, &won]);
     let saw_it = of_epoch(lost.epoch, &[]);
     for is_heard_of in [false, true] {
         if is_heard_of {
@@ -86,7 +86,7 @@ fn every_line_that_the_view_came_from_is_passed() {
     let one = first(3, 3);
     let second = forked(&minus(&one, 2));
     let third = forked(&same(&second));
-    let reader = facts(&member(0), &[&one, &second, &third]);
+    let reader = state(&member(0), &[&one, &second, &third]);
     for passed in [&one, &second, &third] {
         let read = may_read(
             &reader,
@@ -104,12 +104,12 @@ fn every_line_that_the_view_came_from_is_passed() {
 #[test]
 fn a_payload_names_each_lost_line_by_the_last_epoch_that_it_saw() {
     let lines = lines();
-    let mut facts = winner(&lines);
+    let mut state = winner(&lines);
     let later = same(&lines.lost);
     let other = forked_by(&minus(&lines.one, 0), 2);
-    facts.learn(&later);
-    facts.learn(&other);
-    assert_eq!(facts.lost.len(), 3, "ours outranks both lines");
+    state.learn(&later);
+    state.learn(&other);
+    assert_eq!(state.lost.len(), 3, "ours outranks both lines");
     let own = dot(&member(0), 1, 3);
     let of_lost = |view: &View, number| Dot {
         log: Log {
@@ -155,39 +155,42 @@ fn a_payload_names_each_lost_line_by_the_last_epoch_that_it_saw() {
             vec![stranger],
         ),
     ] {
-        let (epoch, entries) = passed_on(&facts, &payload);
+        let (epoch, entries) = passed_on(&state, &payload);
         assert_eq!(entries, vector(expected), "{name}");
         assert!(epoch == payload.epoch || epoch == lines.won.epoch, "{name}");
-        assert!(facts.has(epoch) || epoch > facts.active, "{name}");
+        assert!(state.has(epoch) || epoch > state.active, "{name}");
     }
 }
 
 #[test]
 fn what_is_over_or_was_ours_after_all_leaves_payloads() {
     let lines = lines();
-    let mut facts = winner(&lines);
+    let mut state = winner(&lines);
     let saw_both = of_epoch(lines.won.epoch, &[all_of(&lines.lost), all_of(&lines.one)]);
-    assert_eq!(passed_on(&facts, &saw_both).1, vector([all_of(&lines.lost)]));
-    assert!(facts.give_up_lost([lines.lost.epoch]) && !facts.give_up_lost([lines.lost.epoch]));
-    assert!(passed_on(&facts, &saw_both).1.is_empty());
-    assert!(!facts.give_up_lost([same(&lines.won).epoch]), "nobody knows it");
+    assert_eq!(passed_on(&state, &saw_both).1, vector([all_of(&lines.lost)]));
+    assert!(state.give_up_lost([lines.lost.epoch]) && !state.give_up_lost([lines.lost.epoch]));
+    assert!(passed_on(&state, &saw_both).1.is_empty());
+    assert!(!state.give_up_lost([same(&lines.won).epoch]), "nobody knows it");
 }
 
 /// Changes what node 1 knows of the region that it reads in.
-fn with_region(facts: &Facts, change: impl Fn(&mut crate::protocol::replication::Region)) -> Facts {
-    let mut changed = facts.clone();
+fn with_region(
+    state: &ReplicaState,
+    change: impl Fn(&mut crate::protocol::replication::Region),
+) -> ReplicaState {
+    let mut changed = state.clone();
     Arc::make_mut(&mut changed.regions).iter_mut().for_each(change);
     changed
 }
 
 /// The winning view, with what this life left behind noted under name 9, or in a later life of node 3.
-fn won_with(lines: &Lines, change: impl FnOnce(&mut View)) -> Facts {
+fn won_with(lines: &Lines, change: impl FnOnce(&mut View)) -> ReplicaState {
     let mut view = (*same(&lines.won)).clone();
     change(&mut view);
-    let mut facts = winner(lines);
-    facts.learn(&Arc::new(view));
-    facts.activate(lines.won.epoch.next());
-    facts
+    let mut state = winner(lines);
+    state.learn(&Arc::new(view));
+    state.activate(lines.won.epoch.next());
+    state
 }
 
 fn noted(by: Member, lines: &Lines) -> LeftBehind {
@@ -199,16 +202,16 @@ fn noted(by: Member, lines: &Lines) -> LeftBehind {
     }
 }
 
-fn hears(facts: &Facts, numbers: &[u64]) -> Facts {
-    with_region(facts, |region| {
+fn hears(state: &ReplicaState, numbers: &[u64]) -> ReplicaState {
+    with_region(state, |region| {
         region
             .heard
             .extend(numbers.iter().map(|number| member(*number).id()));
     })
 }
 
-fn has_from(facts: &Facts, name: MemberId) -> Facts {
-    with_region(facts, |region| {
+fn has_from(state: &ReplicaState, name: MemberId) -> ReplicaState {
+    with_region(state, |region| {
         region.sources.insert(name);
     })
 }
@@ -218,25 +221,25 @@ fn has_from(facts: &Facts, name: MemberId) -> Facts {
 fn an_early_epoch_of_a_lost_line_is_known_by_the_history_of_a_later_one() {
     let lines = lines();
     let later = same(&lines.lost);
-    let mut facts = facts(&member(1), &[&lines.one, &lines.won]);
-    assert!(!facts.knows_epoch(lines.lost.epoch));
-    facts.learn(&later);
-    assert!(facts.knows_epoch(lines.lost.epoch));
+    let mut state = state(&member(1), &[&lines.one, &lines.won]);
+    assert!(!state.knows_epoch(lines.lost.epoch));
+    state.learn(&later);
+    assert!(state.knows_epoch(lines.lost.epoch));
     let early = of_epoch(lines.lost.epoch, &[]);
-    let (_, entries) = passed_on(&facts, &early);
+    let (_, entries) = passed_on(&state, &early);
     assert_eq!(entries, vector([all_of(&later)]));
-    facts.give_up_lost([later.epoch]);
-    assert!(read(&facts, slot(&lines), &[all_of(&lines.lost)]).is_ok());
+    state.give_up_lost([later.epoch]);
+    assert!(read(&state, slot(&lines), &[all_of(&lines.lost)]).is_ok());
 }
 
 /// The lost line has the epoch in its history, too, and that says nothing about the number of a write.
 #[test]
 fn a_forged_number_in_an_epoch_of_both_lines_is_denied_by_its_member() {
     let lines = lines();
-    let facts = winner(&lines);
+    let state = winner(&lines);
     let forged = dot(&member(1), 1, end_of(0) + 5);
     let nothing = VersionVector::default();
-    assert_eq!(facts.judge(&nothing, forged), Claim::Impossible);
+    assert_eq!(state.judge(&nothing, forged), Claim::Impossible);
     // Of the epochs of the lost line alone, it stands for everything, whatever its number.
     let of_lost = Dot {
         log: Log {
@@ -245,7 +248,7 @@ fn a_forged_number_in_an_epoch_of_both_lines_is_denied_by_its_member() {
         },
         ..forged
     };
-    assert_eq!(facts.judge(&nothing, of_lost), Claim::Exists);
+    assert_eq!(state.judge(&nothing, of_lost), Claim::Exists);
 }
 
 /// By what became of each life that owned the slot on the lost line: here 2 and 3.
@@ -259,11 +262,11 @@ fn a_reader_of_a_lost_line_waits_until_each_owner_there_can_bring_nothing_more()
     });
     let noted_three = has_from(&noted_three, member(2).id());
     let given_up = {
-        let mut facts = noted_three.clone();
-        let mut view = (**facts.view().expect("is active")).clone();
+        let mut state = noted_three.clone();
+        let mut view = (**state.view().expect("is active")).clone();
         assert!(view.give_up(&node(3)));
-        facts.views.insert(view.epoch, Arc::new(view));
-        facts
+        state.views.insert(view.epoch, Arc::new(view));
+        state
     };
     let back_empty = won_with(&lines, |view| {
         let listed = next::add(&lines.won, &reborn(3, 5)).expect("is new");
@@ -274,11 +277,11 @@ fn a_reader_of_a_lost_line_waits_until_each_owner_there_can_bring_nothing_more()
     let heard_all = with_region(&back_empty, |region| region.heard.extend(&others));
     // A closing forgets who was heard, and nobody is asked again.
     let closed = {
-        let mut facts = has_from(&plain, member(3).id());
-        facts.closed.below = facts.active;
-        facts
+        let mut state = has_from(&plain, member(3).id());
+        state.closed.below = state.active;
+        state
     };
-    for (name, facts, is_over) in [
+    for (name, state, is_over) in [
         ("nobody was heard", &plain, false),
         (
             "2 is listed, every epoch before is closed, 3 handed over",
@@ -331,9 +334,9 @@ fn a_reader_of_a_lost_line_waits_until_each_owner_there_can_bring_nothing_more()
         } else {
             missing(&[all_of(&lines.lost)]).map(drop)
         };
-        let judged = read(facts, slot(&lines), &[all_of(&lines.lost)]).map(drop);
+        let judged = read(state, slot(&lines), &[all_of(&lines.lost)]).map(drop);
         assert_eq!(judged, expected, "{name}");
-        let is_through = facts.does_not_await_lost().any(|epoch| epoch == lines.lost.epoch);
+        let is_through = state.does_not_await_lost().any(|epoch| epoch == lines.lost.epoch);
         assert!(is_over || !is_through, "{name}");
     }
     let mut over = plain;
@@ -348,7 +351,7 @@ fn owners_of_other_slots_and_of_later_epochs_are_not_waited_for() {
     let lost = same(&one);
     let later = minus(&lost, 3);
     let won = forked(&same(&one));
-    let mut reader = facts(&member(1), &[&one, &won]);
+    let mut reader = state(&member(1), &[&one, &won]);
     reader.learn(&lost);
     reader.learn(&later);
     let own = slot_in(&one.slots_of_node(&node(1)));
@@ -359,7 +362,7 @@ fn owners_of_other_slots_and_of_later_epochs_are_not_waited_for() {
         "2, 3 and 4 had none of it"
     );
     // Node 2 reads what 3 had, and 4 later.
-    let mut other = facts(&member(2), &[&one, &won]);
+    let mut other = state(&member(2), &[&one, &won]);
     other.learn(&lost);
     other.learn(&later);
     let theirs = slot_in(&one.slots_of_node(&node(2)));
@@ -383,12 +386,12 @@ fn owners_of_other_slots_and_of_later_epochs_are_not_waited_for() {
 #[test]
 fn lost_views_are_noted_once_and_dated_once() {
     let lines = lines();
-    let mut facts = winner(&lines);
-    assert!(!facts.note_lost(&lines.lost));
-    facts.date_lost(500);
-    facts.learn(&same(&lines.lost));
-    facts.date_lost(700);
-    let dates: Vec<u64> = facts.lost.values().map(|lost| lost.noted_ms).collect();
+    let mut state = winner(&lines);
+    assert!(!state.note_lost(&lines.lost));
+    state.date_lost(500);
+    state.learn(&same(&lines.lost));
+    state.date_lost(700);
+    let dates: Vec<u64> = state.lost.values().map(|lost| lost.noted_ms).collect();
     assert_eq!(dates, [500, 700]);
 }
 
@@ -404,15 +407,15 @@ fn of_two_views_of_one_epoch_every_node_follows_the_same_one() {
         (other, four)
     };
     for (first, second) in [(&won, &lost), (&lost, &won)] {
-        let mut facts = facts(&member(0), &[&one]);
-        assert!(facts.learn(first));
-        assert_eq!(facts.learn(second), second == &won, "of two that are not active");
-        assert_eq!(facts.newest(), Some(&won));
-        assert!(facts.ended.is_none());
+        let mut state = state(&member(0), &[&one]);
+        assert!(state.learn(first));
+        assert_eq!(state.learn(second), second == &won, "of two that are not active");
+        assert_eq!(state.newest(), Some(&won));
+        assert!(state.ended.is_none());
     }
-    let mut active = facts(&member(0), &[&one, &won]);
+    let mut active = state(&member(0), &[&one, &won]);
     assert!(!active.learn(&lost) && active.ended.is_none() && active.is_member());
-    let mut active = facts(&member(0), &[&one, &lost]);
+    let mut active = state(&member(0), &[&one, &lost]);
     active.learn(&same(&lost));
     assert!(active.learn(&won), "what was built on the other goes with it");
     assert_eq!(active.newest(), Some(&won));

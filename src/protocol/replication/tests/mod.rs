@@ -20,7 +20,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::runs::end_of;
-use super::{Closed, Facts, NoExchange, NotHere, Unstable, may_read};
+use super::{Closed, NoExchange, NotHere, ReplicaState, Unstable, may_read};
 use crate::names::{ClusterId, Dot, Epoch, Incarnation, Key, Log, Member, NodeId, Slot};
 use crate::protocol::causality::{Payload, Record, Supersedes, Timestamp, VersionVector};
 use crate::protocol::placement::{SlotSet, View, next};
@@ -128,25 +128,25 @@ fn record(key: &Key, dot: Dot, timestamp: u64) -> Record {
     )
 }
 
-/// Facts of a member that has activated these views one after the other, with nothing handed over.
-fn facts(me: &Member, views: &[&Arc<View>]) -> Facts {
-    let mut facts = Facts::new(me.clone());
+/// ReplicaState of a member that has activated these views one after the other, with nothing handed over.
+fn state(me: &Member, views: &[&Arc<View>]) -> ReplicaState {
+    let mut state = ReplicaState::new(me.clone());
     for view in views {
-        facts.learn(view);
-        if view.is_member(me) || facts.active != Epoch::NONE {
-            facts.activate(view.epoch);
+        state.learn(view);
+        if view.is_member(me) || state.active != Epoch::NONE {
+            state.activate(view.epoch);
         }
     }
-    facts
+    state
 }
 
 /// A read that depends on `entries`, judged with nothing known stable.
-fn read(facts: &Facts, slot: Slot, entries: &[Dot]) -> Result<Payload, NotHere> {
+fn read(state: &ReplicaState, slot: Slot, entries: &[Dot]) -> Result<Payload, NotHere> {
     let payload = Payload {
         entries: vector(entries.iter().copied()),
         ..Payload::default()
     };
-    may_read(facts, &VersionVector::default(), slot, &payload)
+    may_read(state, &VersionVector::default(), slot, &payload)
 }
 
 fn missing(dots: &[Dot]) -> Result<Payload, NotHere> {
@@ -156,7 +156,7 @@ fn missing(dots: &[Dot]) -> Result<Payload, NotHere> {
 /// A replica without a disk, a network and a clock.
 #[derive(Debug, Clone)]
 struct Replica {
-    facts: Facts,
+    state: ReplicaState,
     records: BTreeMap<String, Record>,
     stable: VersionVector,
 }
@@ -164,7 +164,7 @@ struct Replica {
 impl Replica {
     fn new(me: &Member, views: &[&Arc<View>]) -> Self {
         Self {
-            facts: facts(me, views),
+            state: state(me, views),
             records: BTreeMap::new(),
             stable: VersionVector::default(),
         }
@@ -172,8 +172,8 @@ impl Replica {
 
     /// Takes a write as its coordinator.
     fn put(&mut self, key: &Key, timestamp: u64) -> Record {
-        let record = record(key, self.facts.next_dot(), timestamp);
-        self.facts.vector.raise(record.dot());
+        let record = record(key, self.state.next_dot(), timestamp);
+        self.state.vector.raise(record.dot());
         self.merge(record.clone());
         record
     }
@@ -181,11 +181,11 @@ impl Replica {
     /// Takes a push: number *n* only after *n-1*.
     fn push(&mut self, record: &Record) -> bool {
         let Dot { log, number } = record.dot();
-        let taken = self.facts.active == log.epoch
-            && !self.facts.is_sealed()
-            && number == self.facts.vector.number(log) + 1;
+        let taken = self.state.active == log.epoch
+            && !self.state.is_sealed()
+            && number == self.state.vector.number(log) + 1;
         if taken {
-            self.facts.vector.raise(record.dot());
+            self.state.vector.raise(record.dot());
             self.merge(record.clone());
         }
         taken
@@ -204,7 +204,7 @@ impl Replica {
         for record in self.records.values() {
             unstable.insert(record.clone());
         }
-        unstable.settle(&self.stable, self.facts.closed.below);
+        unstable.settle(&self.stable, self.state.closed.below);
         unstable
     }
 
@@ -213,40 +213,40 @@ impl Replica {
             let inside = |record: &&Record| slots.contains(record.slot()) && is_wanted(record.dot());
             self.records.values().filter(inside).cloned().collect()
         };
-        self.facts.give(ask, &self.unstable(), scan)
+        self.state.give(ask, &self.unstable(), scan)
     }
 
     /// A steady exchange with a sibling.
     fn exchange(&mut self, giver: &Self) -> Result<(), NoExchange> {
-        let ask = self.facts.ask_steady();
+        let ask = self.state.ask_steady();
         let (given, records) = giver.give(&ask)?;
-        self.facts.take_steady(&ask, &given)?;
+        self.state.take_steady(&ask, &given)?;
         records.into_iter().for_each(|record| self.merge(record));
         Ok(())
     }
 
     /// A hand-over without a copy before it.
     fn take_over(&mut self, giver: &Self, target: u64) -> Result<(), NoExchange> {
-        let ask = self.facts.ask_hand_over(Epoch(target), &[]);
+        let ask = self.state.ask_hand_over(Epoch(target), &[]);
         let ask = ask.expect("the view lists the taker");
         let (given, records) = giver.give(&ask)?;
-        self.facts.take_hand_over(&ask, &given)?;
+        self.state.take_hand_over(&ask, &given)?;
         records.into_iter().for_each(|record| self.merge(record));
         Ok(())
     }
 
     fn learn(&mut self, views: &[&Arc<View>]) {
         for view in views {
-            self.facts.learn(view);
+            self.state.learn(view);
         }
     }
 
     fn seal(&mut self, target: u64) {
-        self.facts.seal(Epoch(target));
+        self.state.seal(Epoch(target));
     }
 
     fn activate(&mut self, target: u64) {
-        self.facts.activate(Epoch(target));
+        self.state.activate(Epoch(target));
     }
 
     fn holds(&self, record: &Record) -> bool {

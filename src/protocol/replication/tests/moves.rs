@@ -24,15 +24,15 @@ fn what_moves_away_is_kept_with_all_that_was_held_of_it() {
     zero.put(&key_in(&moved(&views)), 1);
     zero.learn(&[&views[1]]);
     zero.activate(2);
-    let [kept] = &zero.facts.kept[..] else {
-        panic!("one history: {:?}", zero.facts.kept);
+    let [kept] = &zero.state.kept[..] else {
+        panic!("one history: {:?}", zero.state.kept);
     };
     assert_eq!((kept.last_owned, kept.lacks), (Epoch(1), Epoch::NONE));
     assert_eq!(kept.slots, moved(&views));
     assert_eq!(kept.coverage, vector([dot(&member(0), 1, END)]));
     // What it goes on taking is of other slots.
     zero.put(&key_in(&views[1].slots_of_node(&node(0))), 2);
-    assert_eq!(zero.facts.kept[0].coverage.len(), 1);
+    assert_eq!(zero.state.kept[0].coverage.len(), 1);
 }
 
 #[test]
@@ -41,7 +41,7 @@ fn who_walks_through_several_views_keeps_what_it_lost_in_each() {
     let one = first(1, 1);
     let two = plus(&one, 1);
     let three = plus(&two, 2);
-    let mut zero = facts(&member(0), &[&one]);
+    let mut zero = state(&member(0), &[&one]);
     zero.learn(&two);
     zero.learn(&three);
     zero.activate(Epoch(3));
@@ -78,14 +78,14 @@ fn what_is_kept_is_where_the_way_back_begins() {
         replica.learn(&[&views[2]]);
         replica.seal(3);
     }
-    let ask = zero.facts.ask_hand_over(Epoch(3), &[]).expect("is listed");
+    let ask = zero.state.ask_hand_over(Epoch(3), &[]).expect("is listed");
     let wanted = ask.wanted.iter().find(|wanted| wanted.slots == moved(&views));
     assert!(wanted.is_some_and(|wanted| wanted.holds.includes(old.dot())));
     let (_, records) = one.give(&ask).expect("is given");
     assert_eq!(records, [other]);
     zero.take_over(&one, 3).expect("is handed over");
     zero.activate(3);
-    assert!(zero.facts.is_ready() && zero.facts.kept.is_empty() && zero.facts.gone.is_empty());
+    assert!(zero.state.is_ready() && zero.state.kept.is_empty() && zero.state.gone.is_empty());
 }
 
 #[test]
@@ -97,11 +97,11 @@ fn what_was_handed_over_for_one_view_is_given_up_for_another_with_its_claim() {
     let mut one = Replica::new(&member(1), &[]);
     one.learn(&[&views[0], &views[1]]);
     one.take_over(&zero, 2).expect("is handed over");
-    assert_eq!(one.facts.give_up_incoming(Epoch(2)), SlotSet::default());
-    assert_eq!(one.facts.give_up_incoming(Epoch(3)), moved(&views));
-    assert_eq!(one.facts.handed_over(Epoch(2)), SlotSet::default());
+    assert_eq!(one.state.give_up_incoming(Epoch(2)), SlotSet::default());
+    assert_eq!(one.state.give_up_incoming(Epoch(3)), moved(&views));
+    assert_eq!(one.state.handed_over(Epoch(2)), SlotSet::default());
     one.activate(2);
-    assert!(one.facts.ready_slots().intersection(&moved(&views)).is_empty());
+    assert!(one.state.ready_slots().intersection(&moved(&views)).is_empty());
 }
 
 #[test]
@@ -113,18 +113,18 @@ fn what_comes_back_without_a_hand_over_lacks_what_happened_elsewhere() {
     zero.learn(&[&Arc::new(noted)]);
     zero.activate(3);
     let slot = slot_in(&moved(&views));
-    assert_eq!(read(&zero.facts, slot, &[]), Err(NotHere::NotReady));
-    assert!(zero.facts.kept.is_empty(), "it owns them again");
-    assert!(zero.facts.gone.is_empty());
+    assert_eq!(read(&zero.state, slot, &[]), Err(NotHere::NotReady));
+    assert!(zero.state.kept.is_empty(), "it owns them again");
+    assert!(zero.state.gone.is_empty());
     // The rest never moved.
     let stayed = slot_in(&views[1].slots_of_node(&node(0)));
-    assert!(read(&zero.facts, stayed, &[]).is_ok());
+    assert!(read(&zero.state, stayed, &[]).is_ok());
 }
 
 #[test]
 fn slots_of_a_removed_owner_are_ready_when_it_has_returned_them_and_not_before() {
     let views = there_and_back();
-    let mut zero = facts(&member(0), &[&views[0], &views[1]]);
+    let mut zero = state(&member(0), &[&views[0], &views[1]]);
     let mut noted = next::remove(&views[1], &node(1)).expect("is listed");
     noted.note_removals(&[&views[1]], 1000, false);
     zero.learn(&Arc::new(noted));
@@ -141,7 +141,7 @@ fn slots_of_a_removed_owner_are_ready_when_it_has_returned_them_and_not_before()
 #[test]
 fn a_removed_owner_that_was_given_up_is_not_waited_for() {
     let views = there_and_back();
-    let mut zero = facts(&member(0), &[&views[0], &views[1]]);
+    let mut zero = state(&member(0), &[&views[0], &views[1]]);
     let mut noted = next::remove(&views[1], &node(1)).expect("is listed");
     noted.note_removals(&[&views[1]], 1000, false);
     let mut given_up = next::admit(&noted, &[]);
@@ -164,12 +164,12 @@ fn a_member_that_is_removed_keeps_everything_and_owns_nothing() {
     let written = left.put(&key_in(&SlotSet::all()), 1);
     left.learn(&[&two]);
     left.activate(2);
-    assert!(left.facts.is_leaving() && left.facts.owned_slots().is_empty());
-    assert_eq!(left.facts.kept_slots(), SlotSet::all());
-    assert!(left.facts.kept[0].coverage.includes(written.dot()));
-    assert_eq!(read(&left.facts, Slot(0), &[]), Err(NotHere::NotOwner));
+    assert!(left.state.is_leaving() && left.state.owned_slots().is_empty());
+    assert_eq!(left.state.kept_slots(), SlotSet::all());
+    assert!(left.state.kept[0].coverage.includes(written.dot()));
+    assert_eq!(read(&left.state, Slot(0), &[]), Err(NotHere::NotOwner));
     // It gives nothing under its old dots any more.
-    let ask = Replica::new(&member(1), &[&one, &two]).facts.ask_steady();
+    let ask = Replica::new(&member(1), &[&one, &two]).state.ask_steady();
     assert_eq!(left.give(&ask).err(), Some(NoExchange::NotListed));
 }
 
@@ -183,7 +183,7 @@ fn kept_slots_are_offered_with_the_epoch_in_which_they_were_owned_last() {
     let mut one = Replica::new(&member(1), &[&views[0], &views[1]]);
     one.learn(&[&last]);
     one.activate(3);
-    let (given, _) = zero.give(&one.facts.ask_steady()).expect("is given");
+    let (given, _) = zero.give(&one.state.ask_steady()).expect("is given");
     let offered: Vec<_> = given
         .offered
         .iter()
@@ -191,10 +191,10 @@ fn kept_slots_are_offered_with_the_epoch_in_which_they_were_owned_last() {
         .collect();
     assert_eq!(offered, [(1, 0)]);
     // Recent enough: nobody but node 1 itself has owned them since.
-    one.facts
-        .take_steady(&one.facts.ask_steady(), &given)
+    one.state
+        .take_steady(&one.state.ask_steady(), &given)
         .expect("is taken");
-    assert!(one.facts.is_ready());
+    assert!(one.state.is_ready());
 }
 
 #[test]
@@ -203,14 +203,14 @@ fn who_returned_something_of_kept_slots_is_told_and_known_when_they_come_back() 
     let returned = member(7).id();
     let mut zero = Replica::new(&member(0), &[&views[0], &views[1]]);
     let mut one = Replica::new(&member(1), &[&views[0], &views[1]]);
-    Arc::make_mut(&mut zero.facts.kept)[0].sources.insert(returned);
+    Arc::make_mut(&mut zero.state.kept)[0].sources.insert(returned);
     one.exchange(&zero).expect("is exchanged");
     let slot = slot_in(&moved(&views));
     zero.learn(&[&views[2]]);
     zero.activate(3);
     for replica in [&one, &zero] {
-        let region = replica.facts.region_of(slot).expect("owns it");
-        assert!(region.sources.contains(&returned), "{:?}", replica.facts.me);
+        let region = replica.state.region_of(slot).expect("owns it");
+        assert!(region.sources.contains(&returned), "{:?}", replica.state.me);
     }
 }
 
@@ -221,9 +221,9 @@ fn who_has_nothing_of_the_slots_says_so_and_is_not_waited_for() {
     let mut one = Replica::new(&member(1), &[]);
     one.learn(&[&views[0], &views[1]]);
     one.activate(2);
-    let kept = zero.facts.kept_slots();
-    assert_eq!(zero.facts.drop_kept(Epoch(2), &kept), kept);
-    let ask = one.facts.ask_steady();
+    let kept = zero.state.kept_slots();
+    assert_eq!(zero.state.drop_kept(Epoch(2), &kept), kept);
+    let ask = one.state.ask_steady();
     let (given, _) = zero.give(&ask).expect("is given");
     assert_eq!(given.offered.len(), 1);
     assert_eq!(
@@ -231,21 +231,21 @@ fn who_has_nothing_of_the_slots_says_so_and_is_not_waited_for() {
         (Epoch::NONE, Epoch(2))
     );
     assert!(given.offered[0].coverage.is_empty());
-    one.facts.take_steady(&ask, &given).expect("is taken");
+    one.state.take_steady(&ask, &given).expect("is taken");
     // Everybody has said what there is.
-    assert!(one.facts.is_ready());
+    assert!(one.state.is_ready());
     // In a hand-over nothing is offered of what is not here.
     zero.learn(&[&same(&views[1])]);
     zero.seal(3);
     one.learn(&[&same(&views[1])]);
-    let ask = one.facts.ask_hand_over(Epoch(3), &[]).expect("is listed");
+    let ask = one.state.ask_hand_over(Epoch(3), &[]).expect("is listed");
     assert!(zero.give(&ask).expect("is given").0.offered.is_empty());
 }
 
 #[test]
 fn a_question_can_be_restricted_to_some_slots() {
     let view = first(2, 2);
-    let mut ask = facts(&member(0), &[&view]).ask_steady();
+    let mut ask = state(&member(0), &[&view]).ask_steady();
     let some = SlotSet::from_ranges(std::iter::once(5..9)).expect("is a range");
     ask.restrict(&some);
     assert_eq!(
@@ -259,7 +259,7 @@ fn a_question_can_be_restricted_to_some_slots() {
 #[test]
 fn a_copy_is_offered_by_shared_history_of_what_the_taker_gains() {
     let views = there_and_back();
-    let mut zero = Facts::new(member(0));
+    let mut zero = ReplicaState::new(member(0));
     zero.learn(&views[0]);
     zero.activate(Epoch(1));
     assert!(
@@ -309,7 +309,7 @@ proptest! {
         changes in proptest::collection::vec((0u64..6, any::<bool>()), 1..8),
     ) {
         let mut views = vec![first(replicas, 4)];
-        let mut zero = facts(&member(0), &[&views[0]]);
+        let mut zero = state(&member(0), &[&views[0]]);
         let mut ever = zero.owned_slots();
         for (number, is_activated) in changes {
             let last = views.last().expect("begins with one");

@@ -42,7 +42,7 @@ impl Cluster {
         }
         let replicas = (0..count).map(|number| {
             let replica = Replica::new(&member(number), &[&views[0]]);
-            let mut progress = Progress::new(replica.facts.own_log());
+            let mut progress = Progress::new(replica.state.own_log());
             begin(&replica, &mut progress);
             (replica, progress)
         });
@@ -59,7 +59,7 @@ impl Cluster {
         match *event {
             Event::Put(at, key, timestamp) => {
                 let (replica, progress) = &mut self.replicas[at % count];
-                if !replica.facts.is_sealed() {
+                if !replica.state.is_sealed() {
                     let key = Key::new(KEYS[key]).expect("is a key");
                     let record = replica.put(&key, timestamp);
                     progress.stored(record.dot().number);
@@ -69,7 +69,7 @@ impl Cluster {
             Event::Push(at, which) => {
                 let (replica, _) = &mut self.replicas[at % count];
                 let pushed = self.written.iter().cycle().nth(which);
-                let of_sibling = |record: &&Record| replica.facts.is_sibling(record.dot().log.member);
+                let of_sibling = |record: &&Record| replica.state.is_sibling(record.dot().log.member);
                 if let Some(record) = pushed.filter(of_sibling) {
                     replica.push(record);
                 }
@@ -77,9 +77,9 @@ impl Cluster {
             Event::Ask(taker, giver) => self.ask(taker % count, giver % count),
             Event::Take(which) => self.take(which),
             Event::Tell(from, to) => {
-                let facts = self.replicas[from % count].0.facts.clone();
+                let state = self.replicas[from % count].0.state.clone();
                 let (_, progress) = &mut self.replicas[to % count];
-                progress.acknowledged(facts.active, facts.id, &facts.vector, false);
+                progress.acknowledged(state.active, state.id, &state.vector, false);
             }
             Event::Spread(from, to) => {
                 let stable = self.replicas[from % count].1.stable().clone();
@@ -91,7 +91,7 @@ impl Cluster {
     }
 
     fn ask(&mut self, taker: usize, giver: usize) {
-        let ask = self.replicas[taker].0.facts.ask_steady();
+        let ask = self.replicas[taker].0.state.ask_steady();
         let (replica, progress) = &mut self.replicas[giver];
         replica.stable = progress.stable().clone();
         if taker != giver
@@ -107,17 +107,17 @@ impl Cluster {
         }
         let (taker, ask, given, records) = self.answers.remove(which % self.answers.len());
         let (replica, _) = &mut self.replicas[taker];
-        if replica.facts.take_steady(&ask, &given).is_ok() {
+        if replica.state.take_steady(&ask, &given).is_ok() {
             records.into_iter().for_each(|record| replica.merge(record));
         }
     }
 
     fn seal(&mut self, at: usize) {
         let (replica, progress) = &mut self.replicas[at];
-        let next = replica.facts.active.next();
+        let next = replica.state.active.next();
         if let Some(view) = self.views.iter().find(|view| view.epoch == next) {
-            replica.facts.learn(view);
-            replica.facts.seal(next);
+            replica.state.learn(view);
+            replica.state.seal(next);
             progress.seal();
         }
     }
@@ -125,9 +125,9 @@ impl Cluster {
     fn activate(&mut self, at: usize) {
         self.seal(at);
         let (replica, progress) = &mut self.replicas[at];
-        let next = replica.facts.active.next();
-        if replica.facts.views.contains_key(&next) {
-            replica.facts.activate(next);
+        let next = replica.state.active.next();
+        if replica.state.views.contains_key(&next) {
+            replica.state.activate(next);
             begin(replica, progress);
         }
     }
@@ -135,14 +135,14 @@ impl Cluster {
     /// Whatever a replica says that it holds, it holds, or something newer; and nothing else (I9).
     fn check(&self) -> Result<(), TestCaseError> {
         for (replica, _) in &self.replicas {
-            let holds = replica.facts.holds(&replica.facts.regions[0]);
+            let holds = replica.state.holds(&replica.state.regions[0]);
             for record in &self.written {
                 let held = replica.records.get(record.key());
                 let has = held.is_some_and(|held| record.supersedes(held) != Supersedes::Yes);
                 prop_assert!(
                     has || !holds.includes(record.dot()),
                     "{record:?} is missing at {:?}",
-                    replica.facts.me
+                    replica.state.me
                 );
             }
             for held in replica.records.values() {
@@ -156,7 +156,7 @@ impl Cluster {
         let count = self.replicas.len();
         self.answers.clear();
         for at in 0..count {
-            while self.replicas[at].0.facts.active < self.views[EPOCHS - 1].epoch {
+            while self.replicas[at].0.state.active < self.views[EPOCHS - 1].epoch {
                 self.activate(at);
             }
         }
@@ -170,9 +170,9 @@ impl Cluster {
 }
 
 fn begin(replica: &Replica, progress: &mut Progress) {
-    let facts = &replica.facts;
-    let siblings = facts.siblings().into_iter().map(|member| (member.id(), Step::In));
-    progress.begin(facts.own_log(), facts.vector.number(facts.own_log()), siblings);
+    let state = &replica.state;
+    let siblings = state.siblings().into_iter().map(|member| (member.id(), Step::In));
+    progress.begin(state.own_log(), state.vector.number(state.own_log()), siblings);
 }
 
 fn events() -> impl Strategy<Value = Vec<Event>> {

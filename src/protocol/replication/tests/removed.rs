@@ -20,7 +20,7 @@ fn owners_after_the_removal(held: u64) -> [Replica; 2] {
     let two = without(&[&one], 0);
     let mut replicas = [1, 2, 3].map(|number| Replica::new(&member(number), &[&one]));
     for number in 1..=held {
-        replicas[0].facts.vector.raise(dot(&member(0), 1, number));
+        replicas[0].state.vector.raise(dot(&member(0), 1, number));
     }
     for replica in &mut replicas {
         replica.learn(&[&two]);
@@ -47,7 +47,7 @@ fn exchange_all<'a>(taker: &mut Replica, givers: impl IntoIterator<Item = &'a Re
 
 fn close_first_epoch(replica: &mut Replica) {
     let closed = closing(Epoch(2), Epoch(2));
-    assert!(replica.facts.close(closed));
+    assert!(replica.state.close(closed));
 }
 
 /// A slot that the removed node 0 owned, and one that it did not.
@@ -66,11 +66,11 @@ fn a_reader_waits_for_a_write_that_only_a_removed_member_has_also_when_its_epoch
         if is_closed {
             close_first_epoch(&mut owner);
         }
-        assert_eq!(read(&owner.facts, its, &[unheld]), missing(&[unheld]));
-        assert!(read(&owner.facts, its, &[held]).is_ok(), "the others have it");
-        assert!(read(&owner.facts, its, &[]).is_ok(), "nobody else waits");
+        assert_eq!(read(&owner.state, its, &[unheld]), missing(&[unheld]));
+        assert!(read(&owner.state, its, &[held]).is_ok(), "the others have it");
+        assert!(read(&owner.state, its, &[]).is_ok(), "nobody else waits");
         assert!(
-            read(&owner.facts, other, &[unheld]).is_ok(),
+            read(&owner.state, other, &[unheld]).is_ok(),
             "it owned none of this"
         );
     }
@@ -85,14 +85,14 @@ fn an_entry_of_a_closed_epoch_stays_in_payloads_while_a_removed_member_may_retur
         entries: vector([its, of_others]),
         ..Payload::default()
     };
-    let trimmed = trimmed(&owner.facts, &VersionVector::default(), &payload);
+    let trimmed = trimmed(&owner.state, &VersionVector::default(), &payload);
     assert_eq!(trimmed.entries, vector([its]));
-    assert!(!owner.facts.does_not_await().contains(&member(0).id()));
-    let mut settled = owner.facts.clone();
+    assert!(!owner.state.does_not_await().contains(&member(0).id()));
+    let mut settled = owner.state.clone();
     assert!(settled.settle_removals(&BTreeSet::from([member(0).id()])));
     let short = super::super::trimmed(&settled, &VersionVector::default(), &payload);
     assert!(short.entries.is_empty(), "no owner waits for it any more");
-    let known_stable = super::super::trimmed(&owner.facts, &vector([its]), &payload);
+    let known_stable = super::super::trimmed(&owner.state, &vector([its]), &payload);
     assert!(known_stable.entries.is_empty(), "everybody has it");
 }
 
@@ -121,7 +121,7 @@ fn the_removal_of_another_owner_does_not_end_the_wait_for_who_was_removed_before
     stays.activate(3);
     let unheld = dot(&member(0), 1, 2);
     let its = slot_in(&SlotSet::all());
-    assert_eq!(read(&stays.facts, its, &[unheld]), missing(&[unheld]));
+    assert_eq!(read(&stays.state, its, &[unheld]), missing(&[unheld]));
 }
 
 #[test]
@@ -160,8 +160,8 @@ fn one_slot_of_a_log_is_complete_and_another_is_waited_for() {
     }
     taker.exchange(stays).expect("are in one epoch");
     let entry = dot(&member(1), 1, 1);
-    assert!(read(&taker.facts, slot_in(&moved), &[entry]).is_ok());
-    assert_eq!(read(&taker.facts, slot_in(&gained), &[entry]), missing(&[entry]));
+    assert!(read(&taker.state, slot_in(&moved), &[entry]).is_ok());
+    assert_eq!(read(&taker.state, slot_in(&gained), &[entry]), missing(&[entry]));
 }
 
 #[test]
@@ -173,7 +173,7 @@ fn a_hand_over_counts_for_a_slot_when_the_last_log_that_it_was_owned_in_is_compl
     let mut two = View::clone(&without(&[&one], 0));
     let removal = two.removed.get_mut(&gone.id()).expect("was removed");
     removal.logs = BTreeMap::from([(log(&gone, 1), slots.clone()), (log(&gone, 2), later.clone())]);
-    let owner = facts(&member(2), &[&one, &Arc::new(two)]);
+    let owner = state(&member(2), &[&one, &Arc::new(two)]);
     let is_awaited = |slots: &SlotSet, complete: &[u64]| {
         let complete = complete.iter().map(|epoch| dot(&gone, *epoch, END));
         let mut region = crate::protocol::replication::Region::gained(slots.clone(), Epoch::NONE);
@@ -200,7 +200,7 @@ fn what_a_member_gave_before_it_took_more_does_not_end_the_wait_when_it_is_remov
     }
     owner.exchange(&new).expect("are in one epoch");
     let later = dot(&member(1), 1, 1);
-    assert_eq!(read(&owner.facts, Slot(0), &[later]), missing(&[later]));
+    assert_eq!(read(&owner.state, Slot(0), &[later]), missing(&[later]));
 }
 
 #[test]
@@ -210,12 +210,12 @@ fn the_wait_ends_at_each_owner_when_it_has_what_was_returned() {
     let entry = dot(&member(0), 1, 1);
     let slots = first(2, 4).slots_of_node(&node(0));
     owner
-        .facts
+        .state
         .note_returned(member(0).id(), &BTreeSet::new(), &slots);
-    assert!(read(&owner.facts, its, &[entry]).is_ok());
-    assert_eq!(read(&sibling.facts, its, &[entry]), missing(&[entry]));
+    assert!(read(&owner.state, its, &[entry]).is_ok());
+    assert_eq!(read(&sibling.state, its, &[entry]), missing(&[entry]));
     sibling.exchange(&owner).expect("are in one epoch");
-    assert!(read(&sibling.facts, its, &[entry]).is_ok());
+    assert!(read(&sibling.state, its, &[entry]).is_ok());
 }
 
 #[test]
@@ -231,13 +231,13 @@ fn a_log_of_an_epoch_that_was_closed_before_the_removal_is_complete() {
     owner.activate(3);
     let slot = slot_in(&one.slots_of_node(&node(2)));
     let its = first(2, 4).slots_of_node(&node(0));
-    let gained = owner.facts.owned_slots().intersection(&its);
-    assert!(read(&owner.facts, slot, &[dot(&member(0), 1, 9)]).is_ok());
+    let gained = owner.state.owned_slots().intersection(&its);
+    assert!(read(&owner.state, slot, &[dot(&member(0), 1, 9)]).is_ok());
     // What it gains is not ready, and asks for everything.
-    let region = owner.facts.region_of(slot_in(&gained)).expect("is owned");
+    let region = owner.state.region_of(slot_in(&gained)).expect("is owned");
     let complete = dot(&member(0), 1, END);
     assert!(region.lacks != Epoch::NONE && !region.coverage.includes(complete));
-    let kept = owner.facts.region_of(slot).expect("is owned");
+    let kept = owner.state.region_of(slot).expect("is owned");
     assert!(kept.coverage.includes(complete));
 }
 
@@ -247,13 +247,13 @@ fn nobody_waits_for_a_member_whose_hand_over_came_through_another() {
     let [mut owner, _] = owners_after_the_removal(0);
     let (its, _) = slots();
     let lost = dot(&member(0), 1, 7);
-    assert_eq!(read(&owner.facts, its, &[lost]), missing(&[lost]));
-    for region in Arc::make_mut(&mut owner.facts.regions) {
+    assert_eq!(read(&owner.state, its, &[lost]), missing(&[lost]));
+    for region in Arc::make_mut(&mut owner.state.regions) {
         region.coverage.raise(dot(&member(0), 1, END));
     }
     close_first_epoch(&mut owner);
-    assert!(read(&owner.facts, its, &[lost]).is_ok());
-    assert_eq!(owner.facts.slots_held_alone(), owner.facts.ready_slots());
+    assert!(read(&owner.state, its, &[lost]).is_ok());
+    assert_eq!(owner.state.slots_held_alone(), owner.state.ready_slots());
 }
 
 #[test]
@@ -265,19 +265,19 @@ fn the_wait_ends_when_the_member_keeps_nothing_that_is_not_here() {
     let mut removed = Replica::new(&member(0), &[&one]);
     removed.learn(&[&without(&[&one], 0)]);
     removed.activate(2);
-    let confirm = removed.facts.ask_to_confirm(Epoch(2));
-    let confirmed = owner.facts.confirms(&confirm);
+    let confirm = removed.state.ask_to_confirm(Epoch(2));
+    let confirmed = owner.state.confirms(&confirm);
     assert!(confirmed.is_empty(), "its log was not handed over as complete");
-    for region in Arc::make_mut(&mut owner.facts.regions) {
+    for region in Arc::make_mut(&mut owner.state.regions) {
         region.coverage.raise(dot(&member(0), 1, END));
         region.coverage.raise(dot(&member(1), 1, END));
     }
-    let confirmed = owner.facts.confirms(&confirm);
+    let confirmed = owner.state.confirms(&confirm);
     assert_eq!(confirmed, one.slots_of_node(&node(0)));
-    assert!(owner.facts.note_confirmed(&confirm, &confirmed));
-    assert!(!owner.facts.note_confirmed(&confirm, &confirmed), "is known");
-    assert!(!owner.facts.slots_held_alone().intersection(&confirmed).is_empty());
-    assert!(read(&owner.facts, its, &[entry]).is_ok());
+    assert!(owner.state.note_confirmed(&confirm, &confirmed));
+    assert!(!owner.state.note_confirmed(&confirm, &confirmed), "is known");
+    assert!(!owner.state.slots_held_alone().intersection(&confirmed).is_empty());
+    assert!(read(&owner.state, its, &[entry]).is_ok());
 }
 
 #[test]
@@ -291,16 +291,16 @@ fn the_wait_ends_when_time_is_up_and_siblings_that_may_have_taken_it_were_heard_
         dot(&member(3), 2, 1),
         5,
     );
-    sibling.facts.vector.raise(returned.dot());
+    sibling.state.vector.raise(returned.dot());
     sibling.merge(returned.clone());
     let late = BTreeSet::from([member(0).id()]);
-    assert!(owner.facts.expire(&late));
-    assert!(!owner.facts.expire(&late), "is known");
-    assert_eq!(read(&owner.facts, its, &[entry]), missing(&[entry]));
+    assert!(owner.state.expire(&late));
+    assert!(!owner.state.expire(&late), "is known");
+    assert_eq!(read(&owner.state, its, &[entry]), missing(&[entry]));
     owner.exchange(&sibling).expect("are in one epoch");
-    assert!(read(&owner.facts, its, &[entry]).is_ok() && owner.holds(&returned));
+    assert!(read(&owner.state, its, &[entry]).is_ok() && owner.holds(&returned));
     assert!(
-        !owner.facts.expire(&BTreeSet::from([member(1).id()])),
+        !owner.state.expire(&BTreeSet::from([member(1).id()])),
         "is a member"
     );
 }
@@ -310,7 +310,7 @@ fn the_wait_ends_when_the_node_is_added_again_with_an_empty_disk() {
     let [mut owner, mut sibling] = owners_after_the_removal(0);
     let (its, _) = slots();
     let entry = dot(&member(0), 1, 1);
-    let two = owner.facts.view().expect("serves").clone();
+    let two = owner.state.view().expect("serves").clone();
     let view = Arc::new(next::add(&two, &reborn(0, 9)).expect("is new"));
     let mut others = [
         Replica::new(&member(1), &[&first(2, 4), &two]),
@@ -321,15 +321,15 @@ fn the_wait_ends_when_the_node_is_added_again_with_an_empty_disk() {
         replica.learn(&[&view]);
         replica.activate(3);
     }
-    let its = [its, slot_in(&owner.facts.owned_slots())]
+    let its = [its, slot_in(&owner.state.owned_slots())]
         .into_iter()
         .find(|slot| {
-            owner.facts.region_of(*slot).is_some() && first(2, 4).slots_of_node(&node(0)).contains(*slot)
+            owner.state.region_of(*slot).is_some() && first(2, 4).slots_of_node(&node(0)).contains(*slot)
         });
     let its = its.expect("it owns slots that node 0 had");
-    assert_eq!(read(&owner.facts, its, &[entry]), missing(&[entry]));
+    assert_eq!(read(&owner.state, its, &[entry]), missing(&[entry]));
     exchange_all(&mut owner, others.iter().chain([&sibling]));
-    assert!(read(&owner.facts, its, &[entry]).is_ok());
+    assert!(read(&owner.state, its, &[entry]).is_ok());
 }
 
 #[test]
@@ -337,7 +337,7 @@ fn the_wait_ends_when_the_operator_gives_the_member_up() {
     let [mut owner, mut sibling] = owners_after_the_removal(0);
     let (its, _) = slots();
     let entry = dot(&member(0), 1, 1);
-    let mut view = next::admit(owner.facts.view().expect("serves"), &[]);
+    let mut view = next::admit(owner.state.view().expect("serves"), &[]);
     assert!(view.give_up(&node(0)));
     let view = Arc::new(view);
     let mut giver = Replica::new(&member(1), &[&first(2, 4), &without(&[&first(2, 4)], 0)]);
@@ -345,21 +345,21 @@ fn the_wait_ends_when_the_operator_gives_the_member_up() {
         replica.learn(&[&view]);
         replica.activate(3);
     }
-    assert_eq!(read(&owner.facts, its, &[entry]), missing(&[entry]));
-    let is_awaited = |owner: &Replica| !owner.facts.does_not_await().contains(&member(0).id());
+    assert_eq!(read(&owner.state, its, &[entry]), missing(&[entry]));
+    let is_awaited = |owner: &Replica| !owner.state.does_not_await().contains(&member(0).id());
     assert!(is_awaited(&owner), "a sibling may have taken something before");
     exchange_all(&mut owner, [&giver, &sibling]);
-    assert!(read(&owner.facts, its, &[entry]).is_ok() && !is_awaited(&owner));
+    assert!(read(&owner.state, its, &[entry]).is_ok() && !is_awaited(&owner));
 }
 
 #[test]
 fn an_owner_that_comes_later_knows_how_far_a_removed_members_log_is_held() {
     let [mut owner, _] = owners_after_the_removal(1);
     close_first_epoch(&mut owner);
-    let view = with(owner.facts.view().expect("serves"), &[reborn(3, 9)]);
+    let view = with(owner.state.view().expect("serves"), &[reborn(3, 9)]);
     let mut newcomer = Replica::new(&reborn(3, 9), &[]);
-    let past: Vec<Arc<View>> = owner.facts.views.values().cloned().collect();
-    newcomer.facts.learn_past(&past, &owner.facts.closed);
+    let past: Vec<Arc<View>> = owner.state.views.values().cloned().collect();
+    newcomer.state.learn_past(&past, &owner.state.closed);
     for replica in [&mut owner, &mut newcomer] {
         replica.learn(&[&view]);
         replica.seal(3);
@@ -368,6 +368,6 @@ fn an_owner_that_comes_later_knows_how_far_a_removed_members_log_is_held() {
     newcomer.activate(3);
     let (its, _) = slots();
     let (held, unheld) = (dot(&member(0), 1, 1), dot(&member(0), 1, 2));
-    assert!(read(&newcomer.facts, its, &[held]).is_ok());
-    assert_eq!(read(&newcomer.facts, its, &[unheld]), missing(&[unheld]));
+    assert!(read(&newcomer.state, its, &[held]).is_ok());
+    assert_eq!(read(&newcomer.state, its, &[unheld]), missing(&[unheld]));
 }

@@ -2,7 +2,7 @@
 //! its slots.
 //!
 //! One value, owned by the committer and published whole after each commit, so that a reader always
-//! judges by facts that were true together.
+//! judges by one state, true as a whole.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -53,7 +53,7 @@ pub struct Closed {
     /// A node counts the closing only when its own active epoch is at least this one.
     pub at: Epoch,
     /// The run in which each member was: it takes no write of those epochs in a later one, unless its disk goes
-    /// back in time. Shared, because facts are copied with every commit.
+    /// back in time. Shared, because the state is copied with every commit.
     pub runs: Arc<BTreeMap<MemberId, u32>>,
 }
 
@@ -73,7 +73,7 @@ pub struct Incoming {
 
 /// Everything a replica durably knows about its place in the cluster.
 #[derive(Debug, Clone)]
-pub struct Facts {
+pub struct ReplicaState {
     pub me: Member,
     /// The short name of `me`, which every log of ours carries.
     pub id: MemberId,
@@ -141,7 +141,7 @@ impl Region {
     }
 }
 
-impl Facts {
+impl ReplicaState {
     /// A node with an empty store, in no view.
     pub fn new(me: Member) -> Self {
         Self {

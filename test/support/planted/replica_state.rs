@@ -6,7 +6,9 @@ use std::sync::Arc;
 use causeway::names::{ClusterId, Dot, Epoch, Incarnation, Log, Member, NodeId, Slot};
 use causeway::protocol::causality::{Payload, Timestamp, VersionVector};
 use causeway::protocol::placement::{View, next};
-use causeway::protocol::replication::{Closed, Facts, NotHere, Progress, Step, Unstable, answer, may_read};
+use causeway::protocol::replication::{
+    Closed, NotHere, Progress, ReplicaState, Step, Unstable, answer, may_read,
+};
 use causeway::protocol::view_change::{Ballot, Electorate, Next, Proposal, Vote};
 
 use super::Seen;
@@ -41,15 +43,15 @@ fn added(view: &View, number: u64) -> Arc<View> {
 }
 
 /// What a member knows that learned these views and has the one of epoch `active` active.
-fn facts(number: u64, views: &[&Arc<View>], active: u64) -> Facts {
-    let mut facts = Facts::new(member(number));
+fn state(number: u64, views: &[&Arc<View>], active: u64) -> ReplicaState {
+    let mut state = ReplicaState::new(member(number));
     for view in views {
-        facts.learn(view);
+        state.learn(view);
         if view.epoch.0 <= active {
-            facts.activate(view.epoch);
+            state.activate(view.epoch);
         }
     }
-    facts
+    state
 }
 
 fn dot(number: u64, epoch: u64, count: u64) -> Dot {
@@ -75,8 +77,8 @@ fn slot_of(owners: &[(&View, u64)]) -> Slot {
 pub(crate) fn a_removed_owner_that_is_cut_off() -> Seen {
     let one = first(2, 3);
     let two = removed(&one, 0);
-    let left_behind = facts(0, &[&one], 1);
-    let mut owner = facts(1, &[&one, &two], 2);
+    let left_behind = state(0, &[&one], 1);
+    let mut owner = state(1, &[&one, &two], 2);
     let slot = slot_of(&[(&one, 0), (&two, 1)]);
     let written = owner.next_dot();
     owner.vector.raise(written);
@@ -98,7 +100,7 @@ pub(crate) fn a_removed_owner_that_is_cut_off() -> Seen {
 pub(crate) fn a_closing_that_comes_to_who_is_behind() -> Seen {
     let one = first(2, 4);
     let two = removed(&one, 3);
-    let mut behind = facts(1, &[&one, &two], 2);
+    let mut behind = state(1, &[&one, &two], 2);
     let slot = slot_of(&[(&one, 1), (&two, 1)]);
     behind.close(Closed {
         below: Epoch(2),
@@ -125,9 +127,9 @@ pub(crate) fn a_giver_that_owned_the_slot_long_ago() -> Seen {
     let two = added(&one, 1);
     let three = added(&two, 2);
     let slot = slot_of(&[(&one, 0), (&two, 1), (&three, 2)]);
-    let mut giver = facts(0, &[&one, &two, &three], 1);
+    let mut giver = state(0, &[&one, &two, &three], 1);
     giver.seal(Epoch(3));
-    let mut taker = Facts::new(member(2));
+    let mut taker = ReplicaState::new(member(2));
     taker.learn_past(&[Arc::clone(&one), Arc::clone(&two)], &Closed::default());
     taker.learn(&three);
     let ask = taker
@@ -151,9 +153,9 @@ pub(crate) fn a_removed_node_that_comes_back() -> Seen {
     let one = first(2, 4);
     let two = removed(&one, 0);
     let three = added(&two, 4);
-    let mut returned = facts(0, &[&one, &two, &three], 1);
+    let mut returned = state(0, &[&one, &two, &three], 1);
     returned.seal(Epoch(3));
-    let mut taker = facts(1, &[&one, &two, &three], 2);
+    let mut taker = state(1, &[&one, &two, &three], 2);
     let ask = taker
         .ask_hand_over(Epoch(3), &[])
         .expect("the view lists the taker");
@@ -169,7 +171,7 @@ pub(crate) fn a_removed_node_that_comes_back() -> Seen {
 pub(crate) fn a_member_that_keeps_what_moved_away() -> Seen {
     let one = first(1, 1);
     let two = added(&one, 1);
-    let keeper = facts(0, &[&one, &two], 2);
+    let keeper = state(0, &[&one, &two], 2);
     if keeper.done_below() > Epoch(1) {
         return Err("an epoch may be closed of which a member keeps slots that moved".to_owned());
     }
@@ -182,7 +184,7 @@ pub(crate) fn a_removed_node_that_comes_back_too_late() -> Seen {
     let one = first(2, 3);
     let mut two = next::remove(&one, &node(0)).expect("is listed");
     two.note_removals(&[&one], 1, false);
-    let taker = facts(1, &[&one, &Arc::new(two)], 2);
+    let taker = state(1, &[&one, &Arc::new(two)], 2);
     let taken = |after_ms: u64| taker.may_adopt(member(0).id(), 1 + after_ms, LIMIT_MS);
     match (taken(LIMIT_MS), taken(LIMIT_MS + 1)) {
         (Ok(()), Err(_)) => Ok(()),

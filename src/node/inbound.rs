@@ -11,7 +11,7 @@ use super::commit::job::{Job, PushJob, Return};
 use super::outcome::{NotTaken, Refusal, declined};
 use super::peers::link::{Identity, hear};
 use super::peers::outbox::Outbox;
-use super::requests::dedup::Known as Request;
+use super::requests::dedup::Seen;
 use crate::names::{Dot, Key, Log, Member};
 use crate::net::Pipe;
 use crate::protocol::causality::Payload;
@@ -259,9 +259,9 @@ impl Node {
     /// Does what a request with an id asks for, unless it was done before.
     async fn once(&self, id: u128, work: impl Future<Output = Option<Answer>>) -> Option<Answer> {
         match self.remembered.begin(id) {
-            Request::Done(answer) => answer,
-            Request::UnderWay(answer) => answer.await.ok().flatten(),
-            Request::New => {
+            Seen::Done(answer) => answer,
+            Seen::UnderWay(answer) => answer.await.ok().flatten(),
+            Seen::New => {
                 let answer = work.await;
                 self.remembered.finish(id, &answer);
                 answer

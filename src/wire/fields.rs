@@ -14,8 +14,8 @@ use crate::names::{ClusterId, Dot, Epoch, Incarnation, Key, Log, Member, MemberI
 use crate::protocol::causality::{DEPENDENCIES_MAX, Payload, Record, Timestamp, VersionVector};
 use crate::protocol::placement::{LeftBehind, Removal, SlotSet, View, ViewParts};
 use crate::protocol::replication::{
-    Ask, Closed, Confirm, Copied, Ending, Given, Incoming, Kept, Leftover, Lost, Mark, Offered, Region, Run,
-    Runs, Wanted,
+    Closed, Confirm, Copied, Ending, ExchangeRequest, ExchangeResponse, Incoming, Kept, Leftover, Lost, Mark,
+    Offered, Region, Run, Runs, Wanted,
 };
 use crate::protocol::view_change::{Acceptor, Ballot, Order, Phase, Report, Vote};
 
@@ -93,11 +93,11 @@ by_fields! {
     Leftover { left, kept, pages }
     Run { number, id, began_at }
     Mark { run, id, position }
-    Ask { taker, active, target, wanted }
+    ExchangeRequest { taker, active, target, wanted }
     Wanted { slots, lacks, holds, closed_below }
     Confirm { keeper, epoch, closed_below, kept }
     Copied { slots, holds, closed_below }
-    Given { giver, active, vector, offered, too_late, claimed }
+    ExchangeResponse { giver, active, vector, offered, too_late, claimed }
     Offered { slots, lacks, last_owned, coverage, sources }
     Ballot { round, proposer, attempt }
     Order { target, phase, givers }

@@ -13,7 +13,7 @@ use super::SharedView;
 use crate::names::{ClusterId, Dot, Epoch, Key, Log, Member, MemberId, NodeId};
 use crate::protocol::causality::{Payload, Record, Timestamp, VersionVector};
 use crate::protocol::placement::{LeftBehind, SlotSet};
-use crate::protocol::replication::{Ask, Closed, Confirm, Copied, Given, Kept, Mark};
+use crate::protocol::replication::{Closed, Confirm, Copied, ExchangeRequest, ExchangeResponse, Kept, Mark};
 use crate::protocol::view_change::{Ballot, Order, Report, Vote};
 
 /// The longest message, and the most that all unfinished messages of one stream may hold together, so that a
@@ -96,7 +96,7 @@ pub enum Question {
     Meet,
     Gossip(Box<Gossip>),
     Push(Push),
-    Exchange(Ask),
+    Exchange(ExchangeRequest),
     /// The next records of an exchange that did not fit into its answer.
     Page {
         ticket: u64,
@@ -293,7 +293,7 @@ pub enum Answer {
     /// The push was not taken: an earlier number is missing, or the epoch is another.
     NotTaken,
     Exchanged {
-        given: Given,
+        given: ExchangeResponse,
         records: Vec<Record>,
         ticket: u64,
         pages: u32,

@@ -8,10 +8,10 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::names::{Epoch, Member, MemberId};
-use crate::node::commit::job::{Cleared, Job, NotStored, Reply, Return, Round};
+use crate::node::commit::job::{ChangeAttempt, Cleared, Job, NotStored, Reply, Return};
 use crate::protocol::causality::Record;
 use crate::protocol::placement::{SlotSet, View};
-use crate::protocol::replication::{Ask, Confirm, Given, NoReturn};
+use crate::protocol::replication::{Confirm, ExchangeRequest, ExchangeResponse, NoReturn};
 use crate::protocol::view_change::{Ballot, Vote};
 use crate::wire::notes::Marks;
 use crate::wire::peer::{Answer, Known};
@@ -75,9 +75,9 @@ impl Commit {
     }
 
     /// See [`Job::Stage`].
-    pub(crate) async fn stage(&self, round: Round, records: Vec<Record>) -> Result<(), NotStored> {
+    pub(crate) async fn stage(&self, attempt: ChangeAttempt, records: Vec<Record>) -> Result<(), NotStored> {
         let stage = |reply| Job::Stage {
-            round,
+            attempt,
             records,
             reply,
         };
@@ -85,28 +85,33 @@ impl Commit {
     }
 
     /// See [`Job::Unstage`].
-    pub(crate) async fn unstage(&self, round: Round, slots: SlotSet) -> Result<(), NotStored> {
-        self.store(|reply| Job::Unstage { round, slots, reply }).await
+    pub(crate) async fn unstage(&self, attempt: ChangeAttempt, slots: SlotSet) -> Result<(), NotStored> {
+        self.store(|reply| Job::Unstage {
+            attempt,
+            slots,
+            reply,
+        })
+        .await
     }
 
     /// See [`Job::Give`].
-    pub(crate) async fn give(&self, ask: Ask) -> Option<(Given, Vec<Record>)> {
+    pub(crate) async fn give(&self, ask: ExchangeRequest) -> Option<(ExchangeResponse, Vec<Record>)> {
         self.ask(|reply| Job::Give { ask, reply }).await?.ok()
     }
 
     /// See [`Job::Take`].
     pub(crate) async fn take(
         &self,
-        ask: Ask,
-        given: Given,
+        ask: ExchangeRequest,
+        given: ExchangeResponse,
         records: Vec<Record>,
-        round: Option<Round>,
+        attempt: Option<ChangeAttempt>,
     ) -> Result<(), NotStored> {
         let take = |reply| Job::Take {
             ask,
             given,
             records,
-            round,
+            attempt,
             reply,
         };
         self.store(take).await

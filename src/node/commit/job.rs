@@ -11,7 +11,7 @@ use crate::names::{Dot, Epoch, Key, Member, MemberId};
 use crate::protocol::causality::{Payload, Record, Timestamp, VersionVector};
 use crate::protocol::placement::{LeftBehind, SlotSet, View};
 use crate::protocol::replication::{
-    Ask, Closed, Confirm, Ending, Given, Kept, NoExchange, NoReturn, NotHere,
+    Closed, Confirm, Ending, ExchangeRequest, ExchangeResponse, Kept, NoExchange, NoReturn, NotHere,
 };
 use crate::protocol::view_change::{Ballot, Vote};
 use crate::wire::notes::Marks;
@@ -39,7 +39,7 @@ impl From<NoExchange> for NotStored {
 /// One time that a change is followed. Work that was begun in another is not continued: its copies may have
 /// been dropped since, and those that are here now belong to this one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Round {
+pub(crate) struct ChangeAttempt {
     pub target: Epoch,
     /// Another one whenever another change is followed, also when it was followed before.
     pub number: u64,
@@ -139,26 +139,26 @@ pub(crate) enum Job {
     Push(PushJob),
     /// Answers an exchange from what is published.
     Give {
-        ask: Ask,
-        reply: oneshot::Sender<Result<(Given, Vec<Record>), NoExchange>>,
+        ask: ExchangeRequest,
+        reply: oneshot::Sender<Result<(ExchangeResponse, Vec<Record>), NoExchange>>,
     },
-    /// Makes valid what an exchange brought; of a hand-over, only in the round in which it was asked for.
+    /// Makes valid what an exchange brought; of a hand-over, only in the attempt in which it was asked for.
     Take {
-        ask: Ask,
-        given: Given,
+        ask: ExchangeRequest,
+        given: ExchangeResponse,
         records: Vec<Record>,
-        round: Option<Round>,
+        attempt: Option<ChangeAttempt>,
         reply: Reply<()>,
     },
     /// Stores records of slots that are on their way here.
     Stage {
-        round: Round,
+        attempt: ChangeAttempt,
         records: Vec<Record>,
         reply: Reply<()>,
     },
     /// Drops records that came in a copy which does not count any more.
     Unstage {
-        round: Round,
+        attempt: ChangeAttempt,
         slots: SlotSet,
         reply: Reply<()>,
     },

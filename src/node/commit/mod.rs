@@ -159,7 +159,7 @@ impl Committer {
                 });
                 records
             });
-            if given.is_ok() && ask.target == ask.active {
+            if given.is_ok() && ask.is_steady() {
                 self.node.acks.rejoins(ask.taker.id());
             }
             let _ = reply.send(given);
@@ -175,7 +175,7 @@ impl Committer {
             &node.limits,
             (*before).clone(),
             self.acceptors.clone(),
-            node.following.round(),
+            node.following.attempt(),
         );
         let mut afters = Vec::with_capacity(jobs.len());
         let mut parked = std::mem::take(&mut self.parked);

@@ -61,7 +61,7 @@ pub(crate) trait Identity: Send + Sync + std::fmt::Debug {
 
 /// The link to one peer.
 #[derive(Debug)]
-pub(crate) struct Link {
+pub(crate) struct PeerLink {
     pub(crate) node: NodeId,
     pub(crate) state: Mutex<State>,
     pub(crate) next_id: AtomicU64,
@@ -110,7 +110,7 @@ impl Connection {
 /// A question on its way: dropping it forgets the answer.
 #[derive(Debug)]
 pub(crate) struct Pending {
-    pub(crate) link: Arc<Link>,
+    pub(crate) link: Arc<PeerLink>,
     pub(crate) connection: Arc<Connection>,
     pub(crate) id: u64,
     pub(crate) answer: oneshot::Receiver<Answer>,
@@ -120,7 +120,7 @@ pub(crate) struct Pending {
     pub(crate) born: Instant,
 }
 
-impl Link {
+impl PeerLink {
     pub(crate) fn fell_silent(&self) {
         self.away.store(true, Ordering::Release);
     }
@@ -254,7 +254,7 @@ impl Drop for Pending {
 }
 
 pub(crate) async fn dial(
-    link: Arc<Link>,
+    link: Arc<PeerLink>,
     identity: Arc<dyn Identity>,
     dialer: Arc<dyn Dialer>,
     tasks: Tasks,
@@ -279,7 +279,11 @@ pub(crate) async fn dial(
     dialed.happen();
 }
 
-pub(crate) async fn open(link: &Link, identity: &dyn Identity, dialer: &dyn Dialer) -> Result<Met, String> {
+pub(crate) async fn open(
+    link: &PeerLink,
+    identity: &dyn Identity,
+    dialer: &dyn Dialer,
+) -> Result<Met, String> {
     // An attempt that is dropped because it takes too long was not refused.
     link.is_refused.store(false, Ordering::Release);
     let met = meet(&link.node, identity, dialer).await;
@@ -333,7 +337,7 @@ pub(crate) async fn meet(
 
 /// Hands answers to those who wait, until the pipe ends; then nobody waits any longer.
 async fn read_answers(
-    link: Arc<Link>,
+    link: Arc<PeerLink>,
     connection: Arc<Connection>,
     mut frames: mpsc::Receiver<Bytes>,
     identity: Arc<dyn Identity>,

@@ -23,7 +23,7 @@ use crate::names::{Member, NodeId};
 use crate::net::Dialer;
 use crate::node::limits::CONNECT_LIMIT;
 use crate::node::peers::callee::Unfit;
-use crate::node::peers::link::{CallError, Connection, Identity, Link, Pending, State, dial, meet, open};
+use crate::node::peers::link::{CallError, Connection, Identity, PeerLink, Pending, State, dial, meet, open};
 use crate::node::peers::outbox::Closed;
 use crate::node::runtime::signal::Signal;
 use crate::node::runtime::tasks::Tasks;
@@ -59,7 +59,7 @@ pub(crate) struct Peers {
     identity: Arc<dyn Identity>,
     dialer: Arc<dyn Dialer>,
     tasks: Tasks,
-    links: Mutex<BTreeMap<NodeId, Arc<Link>>>,
+    links: Mutex<BTreeMap<NodeId, Arc<PeerLink>>>,
     born: Instant,
 }
 
@@ -220,7 +220,12 @@ impl Peers {
         sent.await.unwrap_or(Err(Closed))
     }
 
-    fn prepare(&self, link: Arc<Link>, connection: Arc<Connection>, question: Question) -> (Pending, Bytes) {
+    fn prepare(
+        &self,
+        link: Arc<PeerLink>,
+        connection: Arc<Connection>,
+        question: Question,
+    ) -> (Pending, Bytes) {
         let id = link.next_id.fetch_add(1, Ordering::Relaxed);
         let (reply, answer) = oneshot::channel();
         connection.pending.lock().insert(id, reply);
@@ -362,12 +367,12 @@ impl Peers {
         }
     }
 
-    fn link(&self, node: &NodeId) -> Arc<Link> {
+    fn link(&self, node: &NodeId) -> Arc<PeerLink> {
         let mut links = self.links.lock();
         if let Some(link) = links.get(node) {
             return Arc::clone(link);
         }
-        let link = Arc::new(Link {
+        let link = Arc::new(PeerLink {
             node: node.clone(),
             state: Mutex::new(State::Down { since: None }),
             next_id: AtomicU64::new(1),

@@ -11,12 +11,12 @@ use tokio::time::{Instant, sleep};
 
 use crate::names::{Epoch, Member, SLOTS, Slot};
 use crate::node::Node;
-use crate::node::commit::job::Round;
+use crate::node::commit::job::ChangeAttempt;
 use crate::node::paging::{PAGE_BYTES, Page, pages};
 use crate::node::peers::link::CallError;
 use crate::protocol::causality::Record;
 use crate::protocol::placement::SlotSet;
-use crate::protocol::replication::Ask;
+use crate::protocol::replication::ExchangeRequest;
 use crate::wire::peer::{Answer, CopyPlace, Declined, Question};
 
 /// How often siblings exchange when nothing hurries them.
@@ -94,13 +94,13 @@ impl Node {
     }
 
     /// One exchange: asks, fetches every page, and makes all of it valid in one commit.
-    /// A hand-over counts only in the `round` in which it is asked for. All pages come from one process
+    /// A hand-over counts only in the `attempt` in which it is asked for. All pages come from one process
     /// of the giver: after a restart it gives the same ticket to another exchange.
     pub(crate) async fn exchange(
         &self,
         giver: &Member,
-        ask: Ask,
-        round: Option<Round>,
+        ask: ExchangeRequest,
+        attempt: Option<ChangeAttempt>,
     ) -> Result<(), ExchangeError> {
         let question = Question::Exchange(ask.clone());
         let (answer, boot) = self.peers.call_process_of(giver, question, PAGE_LIMIT).await?;
@@ -129,13 +129,13 @@ impl Node {
         }
         let member = given.giver.id();
         let (epoch, held) = (given.active, given.vector.clone());
-        let taken = self.commit.take(ask, given, records, round).await;
+        let taken = self.commit.take(ask, given, records, attempt).await;
         taken.map_err(|_| ExchangeError::NotStored)?;
         self.acks.acknowledged(epoch, member, &held, false);
         Ok(())
     }
 
-    pub(crate) async fn give(&self, ask: Ask) -> Answer {
+    pub(crate) async fn give(&self, ask: ExchangeRequest) -> Answer {
         let Some((given, records)) = self.commit.give(ask).await else {
             return Answer::Declined(Declined::Gone);
         };

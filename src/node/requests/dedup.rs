@@ -31,7 +31,7 @@ enum Request {
 
 /// What a request with an id turns out to be.
 #[derive(Debug)]
-pub(crate) enum Known {
+pub(crate) enum Seen {
     /// To be done now.
     New,
     /// Done before: this was the answer; none where nobody knows what became of it.
@@ -55,20 +55,20 @@ struct Inner {
 
 impl Remembered {
     /// Looks a request up, and takes note of it if it is new.
-    pub(crate) fn begin(&self, id: u128) -> Known {
+    pub(crate) fn begin(&self, id: u128) -> Seen {
         let mut inner = self.0.lock();
         inner.forget_old();
         match inner.requests.get_mut(&id) {
-            Some(Request::Done(answer)) => Known::Done(answer.clone()),
+            Some(Request::Done(answer)) => Seen::Done(answer.clone()),
             Some(Request::UnderWay(waiting)) => {
                 let (sender, receiver) = oneshot::channel();
                 waiting.push(sender);
-                Known::UnderWay(receiver)
+                Seen::UnderWay(receiver)
             }
             None => {
                 inner.requests.insert(id, Request::UnderWay(Vec::new()));
                 inner.ages.push_back((Instant::now(), id));
-                Known::New
+                Seen::New
             }
         }
     }
@@ -145,14 +145,14 @@ mod tests {
     #[tokio::test]
     async fn a_request_is_done_once_and_everybody_who_asks_gets_its_answer() {
         let remembered = Remembered::default();
-        assert!(matches!(remembered.begin(7), Known::New));
-        let Known::UnderWay(waiting) = remembered.begin(7) else {
+        assert!(matches!(remembered.begin(7), Seen::New));
+        let Seen::UnderWay(waiting) = remembered.begin(7) else {
             panic!("it is under way");
         };
         remembered.finish(7, &Some(Answer::Pong));
         assert!(matches!(waiting.await, Ok(Some(Answer::Pong))));
-        assert!(matches!(remembered.begin(7), Known::Done(Some(Answer::Pong))));
-        assert!(matches!(remembered.begin(8), Known::New));
+        assert!(matches!(remembered.begin(7), Seen::Done(Some(Answer::Pong))));
+        assert!(matches!(remembered.begin(8), Seen::New));
     }
 
     fn dot(number: u64) -> Dot {
@@ -192,8 +192,8 @@ mod tests {
 
     fn remembered(of: &Remembered, id: u128) -> Option<Vec<Outcome>> {
         match of.begin(id) {
-            Known::Done(Some(Answer::Done(outcomes))) => Some(outcomes),
-            Known::Done(None) => None,
+            Seen::Done(Some(Answer::Done(outcomes))) => Some(outcomes),
+            Seen::Done(None) => None,
             other => panic!("{id} is remembered: {other:?}"),
         }
     }
@@ -202,7 +202,7 @@ mod tests {
     fn a_long_answer_is_remembered_with_what_its_writes_did_and_without_values() {
         let of = Remembered::default();
         for (id, bytes) in [(1, 100), (2, ANSWER_BYTES_MAX)] {
-            assert!(matches!(of.begin(id), Known::New));
+            assert!(matches!(of.begin(id), Seen::New));
             of.finish(id, &Some(Answer::Done(vec![found(bytes), written(1)])));
         }
         let kinds = |id| {
@@ -220,7 +220,7 @@ mod tests {
     fn answers_are_bounded_in_bytes_and_no_request_is_done_again() {
         let of = Remembered::default();
         for id in 0..100 {
-            assert!(matches!(of.begin(id), Known::New));
+            assert!(matches!(of.begin(id), Seen::New));
             // A megabyte each.
             of.finish(id, &Some(Answer::Done(vec![written(44_000)])));
             assert!(of.0.lock().answers_bytes <= ANSWERS_BYTES_MAX);

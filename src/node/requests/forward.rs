@@ -24,7 +24,7 @@ use crate::wire::peer::{Answer, Declined, Question};
 
 /// One round of asking.
 #[derive(Debug)]
-pub(crate) enum Round<T> {
+pub(crate) enum AskRound<T> {
     Answered(Result<T, Refusal>),
     /// Nobody could answer, and why.
     Refused {
@@ -78,7 +78,7 @@ impl Node {
         payload: &Payload,
         declined: Option<Declined>,
         deadline: Instant,
-    ) -> Round<Found> {
+    ) -> AskRound<Found> {
         let owners = self.other_owners(key);
         let hedge = ASK_LIMIT / u32::try_from(owners.len().max(1)).expect("few owners");
         let mut waiting = owners.iter();
@@ -98,7 +98,7 @@ impl Node {
             tokio::select! {
                 biased;
                 Some(answer) = asked.next(), if !asked.is_empty() => match self.found(key, answer) {
-                    Some(Ok(answered)) => return Round::Answered(answered),
+                    Some(Ok(answered)) => return AskRound::Answered(answered),
                     Some(Err(reason)) => {
                         declined.push(reason);
                         next_at = Instant::now();
@@ -113,7 +113,7 @@ impl Node {
                 else => break,
             }
         }
-        Round::Refused {
+        AskRound::Refused {
             refusal: self.refusal(key, &declined),
             may_pass: self.may_pass(&declined) || self.is_owner_on_its_way(key),
         }

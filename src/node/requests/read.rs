@@ -10,7 +10,7 @@ use crate::names::Key;
 use crate::node::Node;
 use crate::node::limits::{ASK_LIMIT, NEWS_PAUSE, PATIENCE};
 use crate::node::outcome::{Found, Refusal};
-use crate::node::requests::forward::Round;
+use crate::node::requests::forward::AskRound;
 use crate::protocol::causality::Payload;
 use crate::protocol::replication::{NotHere, answer, may_read};
 use crate::wire::peer::Declined;
@@ -135,8 +135,8 @@ impl Node {
         loop {
             let published = self.me.published.count();
             let (refusal, may_pass) = match self.get_round(key, payload, deadline).await {
-                Round::Answered(answered) => return answered,
-                Round::Refused { refusal, may_pass } => (refusal, may_pass),
+                AskRound::Answered(answered) => return answered,
+                AskRound::Refused { refusal, may_pass } => (refusal, may_pass),
             };
             if !may_pass || began.elapsed() + PATIENCE >= wait {
                 return Err(refusal);
@@ -148,16 +148,16 @@ impl Node {
     }
 
     /// Asks this replica and all others once, until `deadline` at most.
-    async fn get_round(&self, key: &Key, payload: &Payload, deadline: Instant) -> Round<Found> {
+    async fn get_round(&self, key: &Key, payload: &Payload, deadline: Instant) -> AskRound<Found> {
         if let Err(refusal) = self.route() {
-            return Round::Refused {
+            return AskRound::Refused {
                 refusal,
                 may_pass: false,
             };
         }
         let patience = PATIENCE.min(deadline.saturating_duration_since(Instant::now()));
         let here = match self.read_here_patiently(key, payload, patience).await {
-            Ok(answered) => return Round::Answered(answered),
+            Ok(answered) => return AskRound::Answered(answered),
             Err(not_here) => not_here,
         };
         let declined = match here {

@@ -10,7 +10,7 @@ use crate::node::commit::job::Return;
 use crate::node::{Machine, Node, World};
 use crate::protocol::causality::{Payload, Record, Timestamp, VersionVector};
 use crate::protocol::placement::{SlotSet, next};
-use crate::protocol::replication::{Closed, Given, ReplicaState};
+use crate::protocol::replication::{Closed, ExchangeResponse, ReplicaState};
 use crate::wire::peer::{Answer, Gossip, Question, Returned, Vouched};
 
 fn key(text: &str) -> Key {
@@ -28,8 +28,8 @@ fn record(text: &str, number: u64) -> Record {
     )
 }
 
-fn given(giver: &Member) -> Given {
-    Given {
+fn given(giver: &Member) -> ExchangeResponse {
+    ExchangeResponse {
         giver: giver.clone(),
         active: Epoch::FIRST,
         vector: [dot(&life(1, 1), 2)].into_iter().collect(),

@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::names::{Epoch, Member, MemberId, SLOTS};
 use crate::node::Node;
-use crate::node::commit::job::Round;
+use crate::node::commit::job::ChangeAttempt;
 use crate::planted::{self, Fault};
 use crate::protocol::causality::Record;
 use crate::protocol::placement::SlotSet;
@@ -41,15 +41,20 @@ enum NoPage {
 impl Node {
     /// Copies slots of one partition from one owner, and what that one does not give from the next. What
     /// nobody gives is brought by the hand-over.
-    pub(crate) async fn copy_partition(&self, round: Round, mut givers: Vec<Member>, slots: SlotSet) {
+    pub(crate) async fn copy_partition(
+        &self,
+        attempt: ChangeAttempt,
+        mut givers: Vec<Member>,
+        slots: SlotSet,
+    ) {
         givers.sort_by_key(|giver| self.peers.is_away(&giver.node));
         let mut rest = slots;
         for giver in givers {
-            let copied = self.copy_from(&giver, round, &rest).await;
+            let copied = self.copy_from(&giver, attempt, &rest).await;
             for one in &copied {
                 rest = rest.difference(&one.slots);
             }
-            self.following.note(round, |state| {
+            self.following.note(attempt, |state| {
                 state.keys_to_go.remove(&giver.id());
                 if !copied.is_empty() && !state.taking {
                     state.copied.insert(giver.id(), copied);
@@ -62,8 +67,8 @@ impl Node {
     }
 
     /// What was copied from one owner: all of its share, or what came before it failed.
-    async fn copy_from(&self, giver: &Member, round: Round, slots: &SlotSet) -> Vec<Copied> {
-        let target = round.target;
+    async fn copy_from(&self, giver: &Member, attempt: ChangeAttempt, slots: &SlotSet) -> Vec<Copied> {
+        let target = attempt.target;
         let mut offered = Vec::new();
         let mut following = self.first_page_from(giver, target, slots).await;
         let mut done = CopyPlace::default();
@@ -71,8 +76,8 @@ impl Node {
             if offered.is_empty() || planted::is(Fault::CopyClaimsItsEnd) {
                 offered = page.copied;
             }
-            self.count(round, giver.id(), page.records.len(), page.keys_to_go);
-            let store = self.stage(round, page.records);
+            self.count(attempt, giver.id(), page.records.len(), page.keys_to_go);
+            let store = self.stage(attempt, page.records);
             let fetch = async {
                 match &page.next {
                     Some(from) => self.copy_page_from(giver, target, slots, from).await.ok(),
@@ -93,7 +98,7 @@ impl Node {
         // vouch for records that only this owner had.
         if done.after.is_some() {
             let broken_off = slots.from(done.slot).difference(&slots.from(done.slot + 1));
-            if self.commit.unstage(round, broken_off).await.is_err() {
+            if self.commit.unstage(attempt, broken_off).await.is_err() {
                 return Vec::new();
             }
         }
@@ -154,7 +159,7 @@ impl Node {
     }
 
     /// Stores a page, in pieces that clients' writes do not wait long for.
-    async fn stage(&self, round: Round, records: Vec<Record>) -> bool {
+    async fn stage(&self, attempt: ChangeAttempt, records: Vec<Record>) -> bool {
         let mut records = records.into_iter().peekable();
         while records.peek().is_some() {
             let mut room = self.pace.budget();
@@ -164,15 +169,15 @@ impl Node {
                 room = room.saturating_sub(record.as_block().len());
                 Some(record)
             });
-            if self.commit.stage(round, piece.collect()).await.is_err() {
+            if self.commit.stage(attempt, piece.collect()).await.is_err() {
                 return false;
             }
         }
         true
     }
 
-    fn count(&self, round: Round, giver: MemberId, moved: usize, to_go: u64) {
-        self.following.note(round, |state| {
+    fn count(&self, attempt: ChangeAttempt, giver: MemberId, moved: usize, to_go: u64) {
+        self.following.note(attempt, |state| {
             state.keys_moved += u64::try_from(moved).unwrap_or(u64::MAX);
             state.keys_to_go.insert(giver, to_go);
         });

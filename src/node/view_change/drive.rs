@@ -173,7 +173,7 @@ impl Node {
         let newest = state.newest().filter(|view| view.epoch > state.active);
         let newest = newest.filter(concerns_us)?;
         let progress = self.following.progress.lock();
-        let is_current = progress.round.target == newest.epoch;
+        let is_current = progress.attempt.target == newest.epoch;
         Some(ChangeProgress {
             epoch: newest.epoch,
             phase: progress.phase.filter(|_| is_current).unwrap_or(Phase::Copy),

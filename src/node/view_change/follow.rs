@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep};
 use crate::names::{Epoch, Member, MemberId, PartitionId};
 use crate::node::Node;
 use crate::node::commit::handle::log_unstored;
-use crate::node::commit::job::{NotStored, Round};
+use crate::node::commit::job::{ChangeAttempt, NotStored};
 use crate::protocol::placement::{SlotSet, View};
 use crate::protocol::replication::Copied;
 use crate::protocol::view_change::{Order, Phase, Report};
@@ -38,7 +38,7 @@ pub(crate) struct Following {
 
 #[derive(Debug, Default)]
 pub(crate) struct Progress {
-    pub(crate) round: Round,
+    pub(crate) attempt: ChangeAttempt,
     pub(crate) phase: Option<Phase>,
     pub(crate) copy: Copy,
     /// What was copied, by the owner that gave it.
@@ -76,12 +76,12 @@ impl Following {
     fn begin(&self, order: &Order) {
         *self.driver_heard.lock() = Instant::now();
         let mut progress = self.progress.lock();
-        if progress.round.target != order.target {
+        if progress.attempt.target != order.target {
             *self.since.lock() = Instant::now();
             *progress = Progress {
-                round: Round {
+                attempt: ChangeAttempt {
                     target: order.target,
-                    number: progress.round.number + 1,
+                    number: progress.attempt.number + 1,
                 },
                 ..Progress::default()
             };
@@ -91,8 +91,8 @@ impl Following {
         }
     }
 
-    pub(crate) fn round(&self) -> Round {
-        self.progress.lock().round
+    pub(crate) fn attempt(&self) -> ChangeAttempt {
+        self.progress.lock().attempt
     }
 
     pub(crate) fn driver_silence(&self) -> Duration {
@@ -104,11 +104,11 @@ impl Following {
         self.since.lock().elapsed()
     }
 
-    /// Changes what is known of what was begun in a round; nothing if another change was followed since,
+    /// Changes what is known of what was begun in an attempt; nothing if another change was followed since,
     /// which drops what was copied for this one.
-    pub(crate) fn note(&self, round: Round, change: impl FnOnce(&mut Progress)) {
+    pub(crate) fn note(&self, attempt: ChangeAttempt, change: impl FnOnce(&mut Progress)) {
         let mut progress = self.progress.lock();
-        if progress.round == round {
+        if progress.attempt == attempt {
             change(&mut progress);
         }
     }
@@ -146,7 +146,7 @@ impl Node {
     /// True if a change to a later view is followed. Two drivers in turn would make this node begin anew for
     /// ever: who drives to the later view is right.
     pub(crate) fn is_overtaken(&self, target: Epoch) -> bool {
-        let followed = self.following.round().target;
+        let followed = self.following.attempt().target;
         followed > target && self.me.state().views.contains_key(&followed)
     }
 
@@ -163,7 +163,7 @@ impl Node {
             keys_to_go: 0,
             through_with: BTreeSet::new(),
         };
-        if progress.round.target == target {
+        if progress.attempt.target == target {
             report.copied = progress.copy == Copy::Done;
             report.keys_moved = progress.keys_moved;
             report.keys_to_go = progress.keys_to_go.values().sum();
@@ -190,9 +190,9 @@ impl Node {
             return;
         };
         let mut groups: BTreeMap<_, Vec<Member>> = BTreeMap::new();
-        let round = {
+        let attempt = {
             let mut progress = self.following.progress.lock();
-            if progress.round.target != target {
+            if progress.attempt.target != target {
                 return;
             }
             progress.taking = true;
@@ -208,14 +208,14 @@ impl Node {
                     None => drop(progress.through_with.insert(*giver)),
                 }
             }
-            progress.round
+            progress.attempt
         };
         for (partition, group) in groups {
             let (node, before) = (Arc::clone(self), Arc::clone(before));
             let turn = Arc::clone(self.following.progress.lock().turns.entry(partition).or_default());
             self.tasks.spawn(async move {
                 let _turn = turn.lock().await;
-                node.take_from_partition(round, &before, partition, group).await;
+                node.take_from_partition(attempt, &before, partition, group).await;
             });
         }
     }
@@ -224,36 +224,36 @@ impl Node {
     /// nobody vouches for is dropped before anybody is asked for the rest.
     async fn take_from_partition(
         self: Arc<Self>,
-        round: Round,
+        attempt: ChangeAttempt,
         before: &View,
         partition: Option<PartitionId>,
         givers: Vec<Member>,
     ) {
-        let copied = self.copied_of(before, partition, round);
+        let copied = self.copied_of(before, partition, attempt);
         let slots = partition.map(|partition| before.slots_of_partition(partition));
         let whole = copied.iter().flat_map(|(_, copied)| copied);
         let whole = slots_of(whole);
         // Nobody vouches for the pages of a copy that broke off.
         let broken_off = slots.unwrap_or_default().difference(&whole);
-        if !self.unstage(round, broken_off).await {
+        if !self.unstage(attempt, broken_off).await {
             return;
         }
         for (from, copied) in copied {
             let slots = slots_of(copied.iter());
             let giver = givers.iter().find(|giver| giver.id() == from);
             let vouched = match giver {
-                Some(giver) => self.take_from(round, giver, &copied, &slots).await,
+                Some(giver) => self.take_from(attempt, giver, &copied, &slots).await,
                 None => false,
             };
-            if !vouched && !self.unstage(round, slots).await {
+            if !vouched && !self.unstage(attempt, slots).await {
                 return;
             }
             self.following
-                .note(round, |progress| drop(progress.copied.remove(&from)));
+                .note(attempt, |progress| drop(progress.copied.remove(&from)));
         }
         for giver in givers {
-            self.take_from(round, &giver, &[], &SlotSet::all()).await;
-            self.following.note(round, |progress| {
+            self.take_from(attempt, &giver, &[], &SlotSet::all()).await;
+            self.following.note(attempt, |progress| {
                 progress.through_with.insert(giver.id());
                 progress.under_way.remove(&giver.id());
             });
@@ -265,20 +265,26 @@ impl Node {
         &self,
         before: &View,
         partition: Option<PartitionId>,
-        round: Round,
+        attempt: ChangeAttempt,
     ) -> Vec<(MemberId, Vec<Copied>)> {
         let Some(partition) = partition else {
             return Vec::new();
         };
         let owners: BTreeSet<MemberId> = before.members_of(partition).map(|owner| owner.id()).collect();
         let progress = self.following.progress.lock();
-        let is_of_it = |from: &MemberId| progress.round == round && owners.contains(from);
+        let is_of_it = |from: &MemberId| progress.attempt == attempt && owners.contains(from);
         let copied = progress.copied.iter().filter(|(from, _)| is_of_it(from));
         copied.map(|(from, copied)| (*from, copied.clone())).collect()
     }
 
     /// One hand-over of some slots, tried again if it fails. True if all is here that the giver had.
-    async fn take_from(&self, round: Round, giver: &Member, copied: &[Copied], slots: &SlotSet) -> bool {
+    async fn take_from(
+        &self,
+        attempt: ChangeAttempt,
+        giver: &Member,
+        copied: &[Copied],
+        slots: &SlotSet,
+    ) -> bool {
         if giver.node == self.me.node {
             return true;
         }
@@ -288,14 +294,14 @@ impl Node {
                 tracing::info!(giver = %giver.node, "does not answer; what it has comes late");
                 continue;
             }
-            let Some(mut ask) = self.me.state().ask_hand_over(round.target, copied) else {
+            let Some(mut ask) = self.me.state().ask_hand_over(attempt.target, copied) else {
                 return false;
             };
             ask.restrict(slots);
             if ask.wanted.is_empty() {
                 return true;
             }
-            match self.exchange(giver, ask, Some(round)).await {
+            match self.exchange(giver, ask, Some(attempt)).await {
                 Ok(()) => return true,
                 Err(reason) => tracing::info!(giver = %giver.node, %reason, "hand-over failed"),
             }
@@ -306,12 +312,12 @@ impl Node {
     /// Drops what was copied of slots for which nobody vouches, again and again until the disk takes it: what is
     /// left would be vouched for by the next one who hands these slots over. The driver passes over a node that
     /// does not get on. False if another change is followed meanwhile, or the node stops.
-    async fn unstage(&self, round: Round, slots: SlotSet) -> bool {
+    async fn unstage(&self, attempt: ChangeAttempt, slots: SlotSet) -> bool {
         loop {
-            match self.commit.unstage(round, slots.clone()).await {
+            match self.commit.unstage(attempt, slots.clone()).await {
                 Ok(()) => return true,
                 Err(NotStored::Stopped) => return false,
-                Err(_) if self.following.round() != round => return false,
+                Err(_) if self.following.attempt() != attempt => return false,
                 Err(_) => sleep(UNSTAGE_PAUSE).await,
             }
         }
@@ -319,23 +325,24 @@ impl Node {
 
     /// Copies the slots that this node gains, while the old view serves.
     fn begin_copy(self: &Arc<Self>) {
-        let round = {
+        let attempt = {
             let mut progress = self.following.progress.lock();
             if progress.copy != Copy::NotBegun {
                 return;
             }
             progress.copy = Copy::Running;
-            progress.round
+            progress.attempt
         };
         let node = Arc::clone(self);
         self.tasks.spawn(async move {
-            node.copy_gained(round).await;
-            node.following.note(round, |progress| progress.copy = Copy::Done);
+            node.copy_gained(attempt).await;
+            node.following
+                .note(attempt, |progress| progress.copy = Copy::Done);
         });
     }
 
-    async fn copy_gained(&self, round: Round) {
-        let target = round.target;
+    async fn copy_gained(&self, attempt: ChangeAttempt) {
+        let target = attempt.target;
         let state = self.me.state();
         let (Some(view), Some((_, before))) =
             (state.views.get(&target), state.views.range(..target).next_back())
@@ -359,7 +366,7 @@ impl Node {
             return;
         }
         // Nobody would vouch for the pages of an earlier attempt.
-        if self.commit.unstage(round, gained.clone()).await.is_err() {
+        if self.commit.unstage(attempt, gained.clone()).await.is_err() {
             // Nothing is copied then, and the hand-over brings it all: nobody waits for a disk that is full.
             return;
         }
@@ -371,7 +378,7 @@ impl Node {
             .map(|(partition, slots)| {
                 let owners = before.members_of(partition);
                 let givers = owners.filter(|giver| giver.node != self.me.node);
-                self.copy_partition(round, givers.collect(), slots)
+                self.copy_partition(attempt, givers.collect(), slots)
             });
         join_all(copies).await;
     }

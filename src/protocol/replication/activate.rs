@@ -96,7 +96,7 @@ impl ReplicaState {
             })
             .collect();
         let regions = Arc::make_mut(&mut self.regions).iter_mut();
-        for region in regions.filter(|region| region.lacks == Epoch::NONE) {
+        for region in regions.filter(|region| region.is_ready()) {
             region.coverage.merge(&complete);
         }
     }
@@ -252,7 +252,7 @@ impl ReplicaState {
             return;
         };
         let mut regions = std::mem::take(Arc::make_mut(&mut self.regions));
-        for region in regions.iter_mut().filter(|region| region.lacks == Epoch::NONE) {
+        for region in regions.iter_mut().filter(|region| region.is_ready()) {
             region.sources.retain(|id| active.removed.contains_key(id));
             region.heard.clear();
         }

@@ -21,7 +21,7 @@ use crate::protocol::placement::{SlotSet, View};
 
 /// What a taker asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Ask {
+pub struct ExchangeRequest {
     pub taker: Member,
     /// The taker's active epoch.
     pub active: Epoch,
@@ -42,7 +42,19 @@ pub struct Wanted {
     pub closed_below: Epoch,
 }
 
-impl Ask {
+impl Wanted {
+    /// True if the taker lacks nothing of these slots.
+    fn is_ready(&self) -> bool {
+        self.lacks == Epoch::NONE
+    }
+}
+
+impl ExchangeRequest {
+    /// True between owners of one view; false for a hand-over to a view that is coming.
+    pub fn is_steady(&self) -> bool {
+        self.target == self.active
+    }
+
     /// Asks for these slots only.
     pub fn restrict(&mut self, slots: &SlotSet) {
         for wanted in &mut self.wanted {
@@ -66,7 +78,7 @@ pub struct Copied {
 
 /// What a giver answers, beside the records.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Given {
+pub struct ExchangeResponse {
     pub giver: Member,
     /// The giver's active epoch.
     pub active: Epoch,
@@ -106,14 +118,14 @@ pub enum NoExchange {
 
 impl ReplicaState {
     /// The steady exchange that this member may ask its siblings for.
-    pub fn ask_steady(&self) -> Ask {
+    pub fn ask_steady(&self) -> ExchangeRequest {
         let wanted = self.regions.iter().map(|region| Wanted {
             slots: region.slots.clone(),
             lacks: region.lacks,
             holds: self.holds(region),
             closed_below: Epoch::NONE,
         });
-        Ask {
+        ExchangeRequest {
             taker: self.me.clone(),
             active: self.active,
             target: self.active,
@@ -123,7 +135,7 @@ impl ReplicaState {
 
     /// The hand-over that this node may ask a sealed owner for, in the change to `target`; `copied` is
     /// what was copied from that owner.
-    pub fn ask_hand_over(&self, target: Epoch, copied: &[Copied]) -> Option<Ask> {
+    pub fn ask_hand_over(&self, target: Epoch, copied: &[Copied]) -> Option<ExchangeRequest> {
         let is_coming = |view: &&Arc<View>| view.is_member(&self.me) && target > self.active;
         self.views.get(&target).filter(is_coming)?;
         // A slot that was lost and regained in the views between is gained.
@@ -142,7 +154,7 @@ impl ReplicaState {
                 }]
             }
         });
-        Some(Ask {
+        Some(ExchangeRequest {
             taker: self.me.clone(),
             active: self.active,
             target,
@@ -196,7 +208,7 @@ impl ReplicaState {
         let offer = |region: &Region| Copied {
             slots: region.slots.intersection(&coming),
             holds: self.holds(region),
-            closed_below: if region.lacks == Epoch::NONE {
+            closed_below: if region.is_ready() {
                 self.closed.below
             } else {
                 Epoch::NONE
@@ -210,30 +222,29 @@ impl ReplicaState {
     /// gives the records of a set of slots whose dots it is asked for, for takers that lack.
     pub fn give(
         &self,
-        ask: &Ask,
+        ask: &ExchangeRequest,
         unstable: &Unstable,
         scan: impl Fn(&SlotSet, &dyn Fn(Dot) -> bool) -> Vec<Record>,
-    ) -> Result<(Given, Vec<Record>), NoExchange> {
+    ) -> Result<(ExchangeResponse, Vec<Record>), NoExchange> {
         self.may_give(ask)?;
-        let steady = ask.target == ask.active;
-        let offered = self.offer(ask, steady);
+        let offered = self.offer(ask);
         let here = self.owned_slots().union(&self.kept_slots());
         let mut records = Vec::new();
         for wanted in &ask.wanted {
             let shared = wanted.slots.intersection(&here);
             records.extend(self.records_for(wanted, &shared, unstable, &scan));
         }
-        let mut vector = if steady {
+        let mut vector = if ask.is_steady() {
             self.vector.clone()
         } else {
             VersionVector::default()
         };
-        if planted::is(Fault::LogByLog) && steady {
+        if planted::is(Fault::LogByLog) && ask.is_steady() {
             vector.retain(|dot| dot.log.member == self.id);
             records.retain(|record| record.dot().log.member == self.id);
         }
         Ok((
-            Given {
+            ExchangeResponse {
                 giver: self.me.clone(),
                 active: self.active,
                 vector,
@@ -245,8 +256,8 @@ impl ReplicaState {
         ))
     }
 
-    fn may_give(&self, ask: &Ask) -> Result<(), NoExchange> {
-        if ask.target == ask.active {
+    fn may_give(&self, ask: &ExchangeRequest) -> Result<(), NoExchange> {
+        if ask.is_steady() {
             if ask.active != self.active || self.active == Epoch::NONE {
                 return Err(NoExchange::OtherEpoch);
             }
@@ -271,7 +282,8 @@ impl ReplicaState {
         }
     }
 
-    fn offer(&self, ask: &Ask, steady: bool) -> Vec<Offered> {
+    fn offer(&self, ask: &ExchangeRequest) -> Vec<Offered> {
+        let steady = ask.is_steady();
         let asked = union_of(ask.wanted.iter().map(|wanted| &wanted.slots));
         let complete = |coverage: &VersionVector| {
             let mut coverage = coverage.clone();
@@ -328,7 +340,7 @@ impl ReplicaState {
         scan: impl Fn(&SlotSet, &dyn Fn(Dot) -> bool) -> Vec<Record>,
     ) -> Vec<Record> {
         let has_the_closed = wanted.closed_below >= self.closed.below;
-        if wanted.lacks == Epoch::NONE || has_the_closed && unstable.knows_all_not_in(&wanted.holds) {
+        if wanted.is_ready() || has_the_closed && unstable.knows_all_not_in(&wanted.holds) {
             let in_shared = |record: &&Record| shared.contains(record.slot());
             unstable
                 .not_in(&wanted.holds)

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::replica_state::{Kept, Region};
-use super::{Given, ReplicaState};
+use super::{ExchangeResponse, ReplicaState};
 use crate::names::{Dot, Epoch, Member, MemberId};
 use crate::planted::{self, Fault};
 use crate::protocol::causality::VersionVector;
@@ -43,7 +43,7 @@ impl ReplicaState {
             return confirmed;
         }
         for kept in &confirm.kept {
-            for region in self.regions.iter().filter(|region| region.lacks == Epoch::NONE) {
+            for region in self.regions.iter().filter(|region| region.is_ready()) {
                 let slots = region.slots.intersection(&kept.slots);
                 if !slots.is_empty() && self.has_all_of(region, &slots, kept, confirm) {
                     confirmed = confirmed.union(&slots);
@@ -152,7 +152,7 @@ impl ReplicaState {
     }
 
     /// A giver has dropped tombstones of slots that come from it. True if that is news.
-    pub fn inherits_too_late(&mut self, given: &Given) -> bool {
+    pub fn inherits_too_late(&mut self, given: &ExchangeResponse) -> bool {
         let is_news = !given.too_late.is_subset(&self.too_late);
         if is_news {
             Arc::make_mut(&mut self.too_late).extend(&given.too_late);

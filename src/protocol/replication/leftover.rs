@@ -146,7 +146,7 @@ impl ReplicaState {
     /// is still to come back. None until every owner was asked.
     pub fn is_held_elsewhere(&self, slot: Slot) -> Option<bool> {
         let region = self.region_of(slot)?;
-        let is_ready = region.lacks == Epoch::NONE;
+        let is_ready = region.is_ready();
         let are_all_asked = self.owners_then_and_now(&region.slots).is_subset(&region.sources);
         (is_ready || are_all_asked).then_some(is_ready || planted::is(Fault::OnlyCopyRefused))
     }

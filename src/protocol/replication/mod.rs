@@ -77,7 +77,7 @@ mod unstable;
 mod vet;
 
 pub use activate::Activated;
-pub use exchange::{Ask, Copied, Given, NoExchange, Offered, Wanted};
+pub use exchange::{Copied, ExchangeRequest, ExchangeResponse, NoExchange, Offered, Wanted};
 pub use keep::{Confirm, NoReturn};
 pub use leftover::{Ending, Leftover};
 pub use lines::Lost;

@@ -30,6 +30,13 @@ pub struct Region {
     pub heard: BTreeSet<MemberId>,
 }
 
+impl Region {
+    /// True if this member lacks nothing of these slots.
+    pub fn is_ready(&self) -> bool {
+        self.lacks == Epoch::NONE
+    }
+}
+
 /// Slots that this member owned and does not own any more. Their records stay, and are given to whoever
 /// owns them, until every new owner has confirmed that it has them (I12).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -258,12 +265,12 @@ impl ReplicaState {
 
     /// True if every slot owned here may be read here.
     pub fn is_ready(&self) -> bool {
-        self.regions.iter().all(|region| region.lacks == Epoch::NONE)
+        self.regions.iter().all(|region| region.is_ready())
     }
 
     /// True if slots owned here wait for what this member has of them.
     pub fn waits_for(&self, member: MemberId) -> bool {
-        let waits = |region: &Region| region.lacks != Epoch::NONE && !region.sources.contains(&member);
+        let waits = |region: &Region| !region.is_ready() && !region.sources.contains(&member);
         self.regions.iter().any(waits)
     }
 
@@ -296,7 +303,7 @@ impl ReplicaState {
         if !self.is_member() {
             return SlotSet::default();
         }
-        let ready = self.regions.iter().filter(|region| region.lacks == Epoch::NONE);
+        let ready = self.regions.iter().filter(|region| region.is_ready());
         union_of(ready.map(|region| &region.slots))
     }
 

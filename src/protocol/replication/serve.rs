@@ -110,7 +110,7 @@ fn may_read_region(
     if epoch > state.active && !planted::is(Fault::NoFence) {
         return Err(NotHere::EpochAhead(epoch));
     }
-    if region.lacks != Epoch::NONE && !planted::is(Fault::NotReadyServes) {
+    if !region.is_ready() && !planted::is(Fault::NotReadyServes) {
         return Err(NotHere::NotReady);
     }
     let missing: VersionVector = entries

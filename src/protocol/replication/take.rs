@@ -5,14 +5,14 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::replica_state::{Region, owners_of, union_of};
-use super::{Ask, Confirm, Given, Incoming, NoExchange, Offered, ReplicaState};
+use super::{Confirm, ExchangeRequest, ExchangeResponse, Incoming, NoExchange, Offered, ReplicaState};
 use crate::names::{Dot, Epoch, Member, MemberId};
 use crate::planted::{self, Fault};
 use crate::protocol::placement::{SlotSet, View};
 
 impl ReplicaState {
     /// Takes what a steady exchange brought, beside the records, which go with it in one commit.
-    pub fn take_steady(&mut self, ask: &Ask, given: &Given) -> Result<(), NoExchange> {
+    pub fn take_steady(&mut self, ask: &ExchangeRequest, given: &ExchangeResponse) -> Result<(), NoExchange> {
         if self.active != ask.active || given.active != ask.active || self.is_sealed() {
             return Err(NoExchange::Stale);
         }
@@ -35,7 +35,11 @@ impl ReplicaState {
     }
 
     /// Takes what a hand-over brought, into the slots on their way to us.
-    pub fn take_hand_over(&mut self, ask: &Ask, given: &Given) -> Result<(), NoExchange> {
+    pub fn take_hand_over(
+        &mut self,
+        ask: &ExchangeRequest,
+        given: &ExchangeResponse,
+    ) -> Result<(), NoExchange> {
         if self.active != ask.active || self.active >= ask.target {
             return Err(NoExchange::Stale);
         }
@@ -56,7 +60,7 @@ impl ReplicaState {
     }
 
     /// The slots on their way here, and those that this exchange asked for and no earlier one did.
-    fn incoming_for(&self, ask: &Ask) -> Incoming {
+    fn incoming_for(&self, ask: &ExchangeRequest) -> Incoming {
         let known = self.incoming.as_ref();
         let mut incoming = known
             .filter(|incoming| incoming.target == ask.target)
@@ -88,7 +92,7 @@ impl ReplicaState {
     pub(super) fn settle(&mut self) {
         for at in 0..self.regions.len() {
             let region = &self.regions[at];
-            if region.lacks == Epoch::NONE
+            if region.is_ready()
                 || !self.owners_then_and_now(&region.slots).is_subset(&region.sources)
                 || self.awaits_a_removed_owner(region)
             {
@@ -201,7 +205,7 @@ impl ReplicaState {
 /// Lays what a giver offers over the taker's regions, splitting those that it offers in part.
 fn merge_offers(
     regions: Vec<Region>,
-    given: &Given,
+    given: &ExchangeResponse,
     counts: impl Fn(Dot) -> bool,
     mut note: impl FnMut(&mut Region),
 ) -> Vec<Region> {
@@ -229,7 +233,7 @@ fn merge_offers(
     join_alike(merged)
 }
 
-fn lay_over(region: &mut Region, offered: &Offered, given: &Given) {
+fn lay_over(region: &mut Region, offered: &Offered, given: &ExchangeResponse) {
     region.coverage.merge(&offered.coverage);
     region.sources.insert(given.giver.id());
     region.sources.extend(&offered.sources);

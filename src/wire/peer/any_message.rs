@@ -101,7 +101,7 @@ fn pushes() -> BoxedStrategy<Push> {
         .boxed()
 }
 
-fn asks() -> BoxedStrategy<Ask> {
+fn asks() -> BoxedStrategy<ExchangeRequest> {
     let wanted = (slot_sets(), epochs(), vectors(), epochs());
     let wanted = wanted.prop_map(|(slots, lacks, holds, closed_below)| Wanted {
         slots,
@@ -110,7 +110,7 @@ fn asks() -> BoxedStrategy<Ask> {
         closed_below,
     });
     (members(), epochs(), epochs(), vec(wanted, 0..3))
-        .prop_map(|(taker, active, target, wanted)| Ask {
+        .prop_map(|(taker, active, target, wanted)| ExchangeRequest {
             taker,
             active,
             target,
@@ -119,7 +119,7 @@ fn asks() -> BoxedStrategy<Ask> {
         .boxed()
 }
 
-fn given() -> BoxedStrategy<Given> {
+fn given() -> BoxedStrategy<ExchangeResponse> {
     let offered = (slot_sets(), epochs(), epochs(), vectors(), sets_of_members());
     let offered = offered.prop_map(|(slots, lacks, last_owned, coverage, sources)| Offered {
         slots,
@@ -136,14 +136,16 @@ fn given() -> BoxedStrategy<Given> {
         sets_of_members(),
         vectors(),
     )
-        .prop_map(|(giver, active, vector, offered, too_late, claimed)| Given {
-            giver,
-            active,
-            vector,
-            offered,
-            too_late,
-            claimed,
-        })
+        .prop_map(
+            |(giver, active, vector, offered, too_late, claimed)| ExchangeResponse {
+                giver,
+                active,
+                vector,
+                offered,
+                too_late,
+                claimed,
+            },
+        )
         .boxed()
 }
 

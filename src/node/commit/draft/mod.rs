@@ -11,13 +11,15 @@ use std::ops::Range;
 
 use tokio::time::Instant;
 
-use super::job::{After, Cleared, Job, NotStored, Round, Stored};
+use super::job::{After, ChangeAttempt, Cleared, Job, NotStored, Stored};
 use crate::config::Limits;
 use crate::names::{Dot, Epoch, Key, Log, MemberId};
 use crate::node::identity::Me;
 use crate::planted::{self, Fault};
 use crate::protocol::causality::{Payload, Record, Supersedes, VersionVector};
-use crate::protocol::replication::{Ask, Given, NoReturn, NotHere, ReplicaState, may_write};
+use crate::protocol::replication::{
+    ExchangeRequest, ExchangeResponse, NoReturn, NotHere, ReplicaState, may_write,
+};
 use crate::protocol::view_change::Vote;
 use crate::store::{Batch, Resident};
 use crate::wire::notes::{
@@ -44,7 +46,7 @@ pub(super) struct Draft<'a> {
     pub state: ReplicaState,
     pub acceptors: Acceptors,
     /// Which change is followed.
-    round: Round,
+    attempt: ChangeAttempt,
     /// The records that win, by key.
     pub winners: BTreeMap<Box<str>, Record>,
     pub forgotten: BTreeSet<Box<str>>,
@@ -75,7 +77,7 @@ impl<'a> Draft<'a> {
         limits: &'a Limits,
         state: ReplicaState,
         acceptors: Acceptors,
-        round: Round,
+        attempt: ChangeAttempt,
     ) -> Self {
         Self {
             me,
@@ -83,7 +85,7 @@ impl<'a> Draft<'a> {
             limits,
             state,
             acceptors,
-            round,
+            attempt,
             winners: BTreeMap::new(),
             forgotten: BTreeSet::new(),
             own: Vec::new(),
@@ -162,25 +164,29 @@ impl<'a> Draft<'a> {
                 ask,
                 given,
                 records,
-                round,
+                attempt,
                 reply,
             } => {
-                let taken = match round {
-                    Some(round) if round != self.round => Err(NotStored::Stopped),
+                let taken = match attempt {
+                    Some(attempt) if attempt != self.attempt => Err(NotStored::Stopped),
                     _ => self.take(&ask, &given, records),
                 };
                 Decision::Then(After::Done(reply, taken))
             }
             Job::Stage {
-                round,
+                attempt,
                 records,
                 reply,
             } => {
-                let staged = self.stage(round, records);
+                let staged = self.stage(attempt, records);
                 Decision::Then(After::Done(reply, staged))
             }
-            Job::Unstage { round, slots, reply } => {
-                self.unstage(round, &slots);
+            Job::Unstage {
+                attempt,
+                slots,
+                reply,
+            } => {
+                self.unstage(attempt, &slots);
                 Decision::Then(After::Done(reply, Ok(())))
             }
             Job::Drop { epoch, slots, reply } => {
@@ -378,9 +384,14 @@ impl<'a> Draft<'a> {
         true
     }
 
-    fn take(&mut self, ask: &Ask, given: &Given, records: Vec<Record>) -> Result<(), NotStored> {
+    fn take(
+        &mut self,
+        ask: &ExchangeRequest,
+        given: &ExchangeResponse,
+        records: Vec<Record>,
+    ) -> Result<(), NotStored> {
         let (vector, regions) = (self.state.vector.clone(), self.state.regions.clone());
-        if ask.target == ask.active {
+        if ask.is_steady() {
             self.state.take_steady(ask, given)?;
         } else {
             self.state.take_hand_over(ask, given)?;

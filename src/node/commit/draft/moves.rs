@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use super::Draft;
 use crate::config::millis;
 use crate::names::{Epoch, Member, MemberId};
-use crate::node::commit::job::{NotStored, Return, Round};
+use crate::node::commit::job::{ChangeAttempt, NotStored, Return};
 use crate::node::paging::pages;
 use crate::node::time::walls::Time;
 use crate::planted::{self, Fault};
@@ -18,11 +18,11 @@ use crate::wire::peer::Known;
 impl Draft<'_> {
     /// Records of slots that are on their way to us: not read, not given, until the hand-over that ends
     /// the copy.
-    pub(super) fn stage(&mut self, round: Round, records: Vec<Record>) -> Result<(), NotStored> {
-        let target = round.target;
+    pub(super) fn stage(&mut self, attempt: ChangeAttempt, records: Vec<Record>) -> Result<(), NotStored> {
+        let target = attempt.target;
         let is_to_come = self.state.active < target && self.state.views.contains_key(&target);
         // After the seal nobody would vouch for more of a copy.
-        if round != self.round || !is_to_come || self.state.sealed >= target {
+        if attempt != self.attempt || !is_to_come || self.state.sealed >= target {
             return Err(NotStored::Stopped);
         }
         for record in records {
@@ -34,12 +34,12 @@ impl Draft<'_> {
     /// Drops records of slots that are neither owned nor kept, and were not handed over in the change to
     /// `target`: a copy that does not count. Slots that were handed over for another view go with their claim, so
     /// that no view begins with slots of which only the claim is left. A copier that comes late from an earlier
-    /// round drops nothing: what is here now was copied in this one.
-    pub(super) fn unstage(&mut self, round: Round, slots: &SlotSet) {
-        if round != self.round || planted::is(Fault::CopiesNotVouchedFor) {
+    /// attempt drops nothing: what is here now was copied in this one.
+    pub(super) fn unstage(&mut self, attempt: ChangeAttempt, slots: &SlotSet) {
+        if attempt != self.attempt || planted::is(Fault::CopiesNotVouchedFor) {
             return;
         }
-        let target = round.target;
+        let target = attempt.target;
         let given_up = self.state.give_up_incoming(target);
         self.standing_changed |= !given_up.is_empty();
         let dropped = slots.union(&given_up);
@@ -277,7 +277,7 @@ impl Draft<'_> {
     /// Slots of which there is nothing here but copies that no hand-over for `target` vouches for: they were made
     /// for it, or for a view that was given up. Copies for a later view are still to be vouched for.
     fn uncounted(&self, target: Epoch) -> SlotSet {
-        let later = self.state.views.get(&self.round.target);
+        let later = self.state.views.get(&self.attempt.target);
         let later = later.filter(|view| view.epoch > target);
         let coming = later.map(|view| view.slots_of_member(&self.state.me));
         let counted = self.state.owned_slots().union(&self.state.kept_slots());

@@ -69,12 +69,12 @@ fn put(text: &str) -> Job {
 
 /// The batch of these jobs, at a node with this state and these records.
 fn batch_of(state: ReplicaState, records: &[Record], jobs: impl IntoIterator<Item = Job>) -> Batch {
-    batch_in(Round::default(), state, records, jobs)
+    batch_in(ChangeAttempt::default(), state, records, jobs)
 }
 
 /// The same while a change is followed.
 fn batch_in(
-    round: Round,
+    attempt: ChangeAttempt,
     state: ReplicaState,
     records: &[Record],
     jobs: impl IntoIterator<Item = Job>,
@@ -87,7 +87,7 @@ fn batch_in(
         resident.put(record.clone());
     }
     let acceptors = Acceptors::default();
-    let mut draft = Draft::new(&me, &resident, &limits, state, acceptors, round);
+    let mut draft = Draft::new(&me, &resident, &limits, state, acceptors, attempt);
     for job in jobs {
         draft.decide(job);
     }
@@ -163,7 +163,7 @@ fn a_record_that_is_dropped_in_this_batch_stands_in_nobodys_way() {
         copied.timestamp(),
         &VersionVector::default(),
     );
-    let given = crate::protocol::replication::Given {
+    let given = crate::protocol::replication::ExchangeResponse {
         giver: member(1),
         active: Epoch(1),
         vector: VersionVector::default(),
@@ -173,7 +173,7 @@ fn a_record_that_is_dropped_in_this_batch_stands_in_nobodys_way() {
     };
     let ask = taker.ask_steady();
     let unstage = Job::Unstage {
-        round: Round::default(),
+        attempt: ChangeAttempt::default(),
         slots: others,
         reply: oneshot::channel().0,
     };
@@ -181,7 +181,7 @@ fn a_record_that_is_dropped_in_this_batch_stands_in_nobodys_way() {
         ask,
         given,
         records: vec![copied.clone()],
-        round: None,
+        attempt: None,
         reply: oneshot::channel().0,
     };
     let batch = batch_of(taker, std::slice::from_ref(&copied), [unstage, take]);
@@ -199,7 +199,7 @@ fn what_records_claimed_is_stored_with_the_slots_that_come() {
     let claimed: VersionVector = [Dot { log, number: 1_000 }].into_iter().collect();
     let take = Job::Take {
         ask: taker.ask_steady(),
-        given: crate::protocol::replication::Given {
+        given: crate::protocol::replication::ExchangeResponse {
             giver: member(1),
             active: Epoch(1),
             vector: VersionVector::default(),
@@ -208,7 +208,7 @@ fn what_records_claimed_is_stored_with_the_slots_that_come() {
             claimed: claimed.clone(),
         },
         records: Vec::new(),
-        round: None,
+        attempt: None,
         reply: oneshot::channel().0,
     };
     let mut knows = taker.clone();
@@ -225,7 +225,7 @@ fn what_came_in_this_batch_goes_with_the_slots_that_are_dropped_in_it() {
     let text = keys.find(|text| others.contains(key(text).slot())).expect("some");
     let take = Job::Take {
         ask: taker.ask_steady(),
-        given: crate::protocol::replication::Given {
+        given: crate::protocol::replication::ExchangeResponse {
             giver: member(1),
             active: Epoch(1),
             vector: VersionVector::default(),
@@ -234,11 +234,11 @@ fn what_came_in_this_batch_goes_with_the_slots_that_are_dropped_in_it() {
             claimed: VersionVector::default(),
         },
         records: vec![record(&text, Some(b"v"), 3)],
-        round: None,
+        attempt: None,
         reply: oneshot::channel().0,
     };
     let unstage = Job::Unstage {
-        round: Round::default(),
+        attempt: ChangeAttempt::default(),
         slots: others,
         reply: oneshot::channel().0,
     };
@@ -265,11 +265,11 @@ fn what_was_copied_for_a_view_that_is_given_up_is_dropped() {
     // This one is on its way to a view that has the slot here.
     let alone = next::remove(&next, &member(1).node).expect("is listed");
     server.learn(&alone.into());
-    let round = Round {
+    let attempt = ChangeAttempt {
         target: Epoch(3),
         number: 1,
     };
-    let later = batch_in(round, server, std::slice::from_ref(&copied), [activate()]);
+    let later = batch_in(attempt, server, std::slice::from_ref(&copied), [activate()]);
     assert!(later.forgotten.is_empty());
 
     let newcomer = member(5);

@@ -45,7 +45,7 @@ fn a_taker_that_is_ready_gets_what_may_be_unstable_and_one_that_lacks_gets_all()
     let (stable, fresh) = (a.put(&key("a"), 1), a.put(&key("b"), 2));
     a.stable.raise(stable.dot());
     let mut ask = b.state.ask_steady();
-    let records = |ask: &crate::protocol::replication::Ask| a.give(ask).expect("is given").1;
+    let records = |ask: &crate::protocol::replication::ExchangeRequest| a.give(ask).expect("is given").1;
     assert_eq!(records(&ask), std::slice::from_ref(&fresh));
     ask.wanted[0].lacks = Epoch(1);
     assert_eq!(records(&ask), [stable.clone(), fresh.clone()]);
@@ -79,8 +79,9 @@ fn an_answer_to_an_earlier_question_is_not_taken() {
 #[test]
 fn only_members_of_the_same_active_epoch_exchange() {
     let (a, b) = pair();
-    let refused =
-        |ask: &crate::protocol::replication::Ask, giver: &Replica| giver.give(ask).expect_err("is refused");
+    let refused = |ask: &crate::protocol::replication::ExchangeRequest, giver: &Replica| {
+        giver.give(ask).expect_err("is refused")
+    };
     let mut ahead = a.clone();
     ahead.learn(&[&same(a.state.view().expect("is active"))]);
     ahead.activate(2);

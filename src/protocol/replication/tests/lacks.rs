@@ -96,7 +96,7 @@ fn an_owner_that_lost_the_slot_earlier_does_not_make_it_ready() {
         }
         let ask = taker.ask_hand_over(Epoch(3), &[]);
         let ask = ask.expect("is listed");
-        let given = crate::protocol::replication::Given {
+        let given = crate::protocol::replication::ExchangeResponse {
             giver: member(0),
             active: Epoch(last_owned),
             vector: VersionVector::default(),

@@ -296,7 +296,7 @@ fn a_slot_is_held_elsewhere_if_it_is_ready_and_unknown_until_every_owner_was_ask
     let slot = slot_in(&taker.owned_slots());
     let region = taker.region_of(slot).expect("is owned");
     let owners = taker.owners_then_and_now(&region.slots);
-    assert!(region.lacks != Epoch::NONE && owners.len() > 1);
+    assert!(!region.is_ready() && owners.len() > 1);
     let with = |lacks, sources: &BTreeSet<MemberId>| {
         let mut state = taker.clone();
         for region in Arc::make_mut(&mut state.regions) {

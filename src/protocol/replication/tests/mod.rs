@@ -208,7 +208,10 @@ impl Replica {
         unstable
     }
 
-    fn give(&self, ask: &super::Ask) -> Result<(super::Given, Vec<Record>), NoExchange> {
+    fn give(
+        &self,
+        ask: &super::ExchangeRequest,
+    ) -> Result<(super::ExchangeResponse, Vec<Record>), NoExchange> {
         let scan = |slots: &SlotSet, is_wanted: &dyn Fn(Dot) -> bool| {
             let inside = |record: &&Record| slots.contains(record.slot()) && is_wanted(record.dot());
             self.records.values().filter(inside).cloned().collect()

@@ -5,7 +5,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::protocol::replication::{Ask, Given, Progress, Step};
+use crate::protocol::replication::{ExchangeRequest, ExchangeResponse, Progress, Step};
 
 const KEYS: [&str; 4] = ["a", "b", "c", "d"];
 const EPOCHS: usize = 3;
@@ -30,7 +30,7 @@ enum Event {
 struct Cluster {
     views: Vec<Arc<View>>,
     replicas: Vec<(Replica, Progress)>,
-    answers: Vec<(usize, Ask, Given, Vec<Record>)>,
+    answers: Vec<(usize, ExchangeRequest, ExchangeResponse, Vec<Record>)>,
     written: Vec<Record>,
 }
 

@@ -236,7 +236,7 @@ fn a_log_of_an_epoch_that_was_closed_before_the_removal_is_complete() {
     // What it gains is not ready, and asks for everything.
     let region = owner.state.region_of(slot_in(&gained)).expect("is owned");
     let complete = dot(&member(0), 1, END);
-    assert!(region.lacks != Epoch::NONE && !region.coverage.includes(complete));
+    assert!(!region.is_ready() && !region.coverage.includes(complete));
     let kept = owner.state.region_of(slot).expect("is owned");
     assert!(kept.coverage.includes(complete));
 }

@@ -11,7 +11,7 @@ use super::script::numbered;
 /// `alice: n1 PUT /kv-store/x | form | val=a`: who asks (perhaps), whom, what, with which type of body or
 /// headers, and the body. `<too much>` is a value that is too large, `<ff00>` are bytes.
 #[derive(Debug)]
-pub(crate) struct Ask {
+pub(crate) struct ExchangeRequest {
     pub(crate) person: Option<String>,
     pub(crate) node: usize,
     method: String,
@@ -20,7 +20,7 @@ pub(crate) struct Ask {
     body: String,
 }
 
-impl Ask {
+impl ExchangeRequest {
     /// None if the line is no request.
     pub(crate) fn parse(line: &str) -> Option<Self> {
         let (person, asked) = match line.split_once(": n") {

@@ -16,7 +16,7 @@ use causeway::api::respond;
 use causeway::config::{Config, Limits, StoreKind};
 use causeway::node::{Node, Parts, Tasks};
 
-use super::exchange::{Ask, Expected};
+use super::exchange::{ExchangeRequest, Expected};
 use crate::simulated::cluster::SimCluster;
 
 /// Every transcript is the same run each time.
@@ -40,7 +40,7 @@ pub(crate) async fn play(script: &str) {
         .filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
     while let Some((number, line)) = lines.next() {
         let at = format!("line {}: {line}", number + 1);
-        match Ask::parse(line) {
+        match ExchangeRequest::parse(line) {
             Some(ask) => {
                 let (_, expected) = lines.next().expect("a request is followed by its reply");
                 player.exchange(&ask, &Expected::parse(expected), &at).await;
@@ -51,7 +51,7 @@ pub(crate) async fn play(script: &str) {
 }
 
 impl Player {
-    async fn exchange(&mut self, ask: &Ask, expected: &Expected, at: &str) {
+    async fn exchange(&mut self, ask: &ExchangeRequest, expected: &Expected, at: &str) {
         let node = self
             .cluster
             .node(ask.node)

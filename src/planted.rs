@@ -111,6 +111,8 @@ pub enum Fault {
     LinesNotCompared,
     /// A payload keeps one epoch, though those of two lines say nothing of each other.
     LostLinesCompared,
+    /// What was given up by force before a lost line was heard of counts for that line, too.
+    GivenUpOnEveryLine,
     /// What a disk that went back in time returns is taken whatever its age.
     OldCopiesReturn,
     /// A disk that went back in time serves as if nothing had been.

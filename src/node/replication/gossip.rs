@@ -126,7 +126,9 @@ fn absent(state: &ReplicaState) -> BTreeMap<NodeId, BTreeSet<MemberId>> {
     let of_lost = state
         .owners_of_lost()
         .map(|owner| (owner.node.clone(), owner.id()));
-    let is_open = |life: &MemberId| !state.settled.contains(life) && !state.expired.contains(life);
+    // A removal may be settled while what the member wrote on a lost line is waited for.
+    let removed = removed.filter(|(_, life)| !state.settled.contains(life));
+    let is_open = |life: &MemberId| !state.expired.contains(life);
     for (node, life) in removed.chain(of_lost).filter(|(_, life)| is_open(life)) {
         absent.entry(node).or_default().insert(life);
     }

@@ -44,7 +44,9 @@ impl Node {
             }
             RequestKind::Remove { force: true } if !before.lists(node) => {
                 let mut wanted = next::admit(before, &[]);
-                if wanted.give_up(node) {
+                let state = self.me.state();
+                let served_a_lost_line = state.owners_of_lost().any(|owner| owner.node == *node);
+                if wanted.give_up(node, served_a_lost_line) {
                     return Ok((wanted, 0));
                 }
                 Err(refused(ChangeError::NotListed, node, before))

@@ -18,7 +18,8 @@ pub struct Removal {
     /// By force: nobody waits for what only this member had.
     pub given_up: bool,
     /// The life that left this behind, if the node goes on in a later one and hands it over itself. The
-    /// removal then goes by the name of what was left behind, since one disk can be put back twice.
+    /// removal then goes by the name of what was left behind, since one disk can be put back twice. A removal that
+    /// names its own life was given up after that life was known to have served a lost line.
     pub left_by: Option<MemberId>,
     /// The logs that this member may hold further than all who stay: those of the epochs that were not
     /// closed, by members that the new view does not list. With the slots that both owned, since one
@@ -38,6 +39,14 @@ pub struct LeftBehind {
     /// Since when deletions may have been missed, by the wall clock; none if the time is not known, and each
     /// record is judged by its own.
     pub since_ms: Option<u64>,
+}
+
+impl Removal {
+    /// True if this also tells what became of writes that the life took on another line of views, after it was
+    /// removed from this one.
+    pub fn speaks_of_lost_lines(&self) -> bool {
+        !self.given_up || self.left_by.is_some()
+    }
 }
 
 impl View {
@@ -108,12 +117,21 @@ impl View {
         }
     }
 
-    /// Gives up what only this node had, which was removed. True if anybody may have waited for it.
-    pub fn give_up(&mut self, node: &NodeId) -> bool {
-        let of_node = self.removed.values_mut().filter(|removal| removal.node == *node);
-        of_node.fold(false, |news, removal| {
-            news | !std::mem::replace(&mut removal.given_up, true)
-        })
+    /// Gives up what only this node had, which was removed; if it may have gone on upon a line of views that is
+    /// lost, also what it wrote there. True if anybody may have waited for it.
+    pub fn give_up(&mut self, node: &NodeId, served_a_lost_line: bool) -> bool {
+        let mut news = false;
+        for (id, removal) in &mut self.removed {
+            if removal.node != *node {
+                continue;
+            }
+            news |= !removal.given_up || served_a_lost_line && !removal.speaks_of_lost_lines();
+            removal.given_up = true;
+            if served_a_lost_line {
+                removal.left_by.get_or_insert(*id);
+            }
+        }
+        news
     }
 
     /// When a member was removed; none if that is so long ago that it was forgotten.
@@ -175,11 +193,17 @@ mod tests {
         let before = first(2, 4, 0);
         let mut after = next::remove(&before, &node(1)).expect("is listed");
         after.note_removals(&[&before], 1000, false);
-        assert!(!after.give_up(&node(2)) && after.give_up(&node(1)) && !after.give_up(&node(1)));
+        let give_up = |view: &mut View, number| view.give_up(&node(number), false);
+        assert!(!give_up(&mut after, 2) && give_up(&mut after, 1) && !give_up(&mut after, 1));
         assert!(after.removed.values().all(|removal| removal.given_up));
         let mut forced = next::remove(&before, &node(1)).expect("is listed");
         forced.note_removals(&[&before], 1000, true);
-        assert!(!forced.give_up(&node(1)));
+        assert!(!give_up(&mut forced, 1));
+        // It was heard of later that it had served another line.
+        for view in [&mut after, &mut forced] {
+            assert!(view.give_up(&node(1), true) && !view.give_up(&node(1), true));
+            assert!(view.removed.values().all(Removal::speaks_of_lost_lines));
+        }
     }
 
     #[test]
@@ -237,7 +261,7 @@ mod tests {
             0,
             "who stays is asked itself"
         );
-        three.give_up(&node(0));
+        three.give_up(&node(0), false);
         assert_eq!(three.holders_of(expected[1]).count(), 0);
     }
 }

@@ -12,10 +12,10 @@ use std::sync::Arc;
 use super::ReplicaState;
 use super::replica_state::Region;
 use super::serve::Scope;
-use crate::names::{Dot, Epoch, Member};
+use crate::names::{Dot, Epoch, Member, MemberId};
 use crate::planted::{self, Fault};
 use crate::protocol::causality::Payload;
-use crate::protocol::placement::View;
+use crate::protocol::placement::{Removal, View};
 
 /// A view of a line that was given up.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -152,7 +152,11 @@ impl ReplicaState {
         if view.is_member(owner) {
             return self.closed.below != self.active && !region.heard.contains(&id);
         }
-        let mut noted = self.removals_of(id).peekable();
+        // A removal by force gave up what the member had taken on our line, and knew nothing of the other one.
+        let speaks = |(_, removal): &(MemberId, &Removal)| {
+            removal.speaks_of_lost_lines() || planted::is(Fault::GivenUpOnEveryLine)
+        };
+        let mut noted = self.removals_of(id).filter(speaks).peekable();
         if noted.peek().is_some() {
             return noted.any(|(name, removal)| self.awaits(region, name, removal));
         }

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use causeway::node::{RequestKind, ViewOutcome, ViewRefusal};
+use futures_util::future::join_all;
 use tokio::time::sleep;
 
 use super::Seen;
@@ -112,6 +113,45 @@ pub(crate) fn both_sides_that_force() -> Seen {
             }
             until_whole(&cluster, MET).await?;
             finds_all(&cluster, &["before", "one", "other"]).await
+        })?;
+    }
+    Ok(())
+}
+
+/// Each of two nodes served alone and removed the other by force. A session that saw the line which lost waits for
+/// the node that brings its writes, whoever has given that node up before.
+pub(crate) fn two_that_removed_each_other() -> Seen {
+    for seed in 1..=6 {
+        simulate(async move {
+            let mut cluster = SimCluster::serving(seed, 2, 2).await;
+            let old = put(&cluster, 0, "k", "old", "").await;
+            cluster.kill(1);
+            remove(&cluster, 0, 1, true).await.expect("is forced");
+            let payload = put(&cluster, 0, "k", "new", &old).await;
+            let payload = put(&cluster, 0, "other", "v", &payload).await;
+            cluster.kill(0);
+            cluster.start(1).await;
+            let serves = || serve(&cluster, &[1], 1);
+            cluster.until(LONG, "the other serves alone", serves).await;
+            remove(&cluster, 1, 0, true).await.expect("is forced");
+            cluster.start(0).await;
+            // While the lines meet, and until everything is handed over.
+            let reads = (0..2000).map(async |after_ms| {
+                sleep(Duration::from_millis(after_ms)).await;
+                (
+                    get(&cluster, 1, "k", &payload).await,
+                    get(&cluster, 1, "other", &payload).await,
+                )
+            });
+            for (of_k, other) in join_all(reads).await {
+                if found(&of_k) == Some("old") || is_missing(&of_k) || is_missing(&other) {
+                    return Err(format!(
+                        "answered from before what it has seen: {of_k:?}, {other:?}"
+                    ));
+                }
+            }
+            until_whole(&cluster, MET).await?;
+            finds_all(&cluster, &["k", "other"]).await
         })?;
     }
     Ok(())

@@ -39,7 +39,7 @@ pub(crate) const BY_CHANCE: [Fault; 11] = [
 ];
 
 /// Faults that are too rare for chance, each with the schedule that shows it.
-pub(crate) const BY_SCHEDULE: [(Fault, Schedule); 60] = [
+pub(crate) const BY_SCHEDULE: [(Fault, Schedule); 61] = [
     (
         Fault::DependenciesLeftOut,
         schedules::an_effect_where_its_cause_is_missing,
@@ -154,6 +154,7 @@ pub(crate) const BY_SCHEDULE: [(Fault, Schedule); 60] = [
         lines::a_partition_that_was_on_the_lost_line,
     ),
     (Fault::LostLinesCompared, lines::a_payload_that_saw_both_lines),
+    (Fault::GivenUpOnEveryLine, lines::two_that_removed_each_other),
     (Fault::LaterLivesDoNotVote, lines::a_view_of_which_nobody_is_left),
     (Fault::OldDisksServe, old_disks::a_copy_of_a_disk),
     (Fault::NumbersDrawnAgain, old_disks::a_number_that_is_drawn_again),

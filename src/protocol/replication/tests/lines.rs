@@ -264,8 +264,25 @@ fn a_reader_of_a_lost_line_waits_until_each_owner_there_can_bring_nothing_more()
     let given_up = {
         let mut state = noted_three.clone();
         let mut view = (**state.view().expect("is active")).clone();
-        assert!(view.give_up(&node(3)));
+        assert!(view.give_up(&node(3), true));
         state.views.insert(view.epoch, Arc::new(view));
+        state
+    };
+    // By the force that began our line, before the other one was heard of.
+    let forced_out = won_with(&lines, |view| {
+        view.note_removals(&[&lines.one], 1000, true);
+    });
+    let forced_out = hears(&has_from(&forced_out, member(2).id()), &[0, 2]);
+    let given_up_again = {
+        let mut state = forced_out.clone();
+        let mut view = (**state.view().expect("is active")).clone();
+        assert!(view.give_up(&node(3), true));
+        state.views.insert(view.epoch, Arc::new(view));
+        state
+    };
+    let lost_its_disk = {
+        let mut state = forced_out.clone();
+        state.expired.insert(member(3).id());
         state
     };
     let back_empty = won_with(&lines, |view| {
@@ -324,6 +341,17 @@ fn a_reader_of_a_lost_line_waits_until_each_owner_there_can_bring_nothing_more()
         (
             "3 is given up, and all were heard",
             &hears(&given_up, &[0, 2]),
+            true,
+        ),
+        (
+            "3 was removed by force, and may have gone on there",
+            &forced_out,
+            false,
+        ),
+        ("3 was given up again since", &given_up_again, true),
+        (
+            "3 was removed by force, and has nothing left",
+            &lost_its_disk,
             true,
         ),
         ("3 came back with an empty disk", &back_empty, false),

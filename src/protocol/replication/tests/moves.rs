@@ -145,7 +145,7 @@ fn a_removed_owner_that_was_given_up_is_not_waited_for() {
     let mut noted = next::remove(&views[1], &node(1)).expect("is listed");
     noted.note_removals(&[&views[1]], 1000, false);
     let mut given_up = next::admit(&noted, &[]);
-    assert!(given_up.give_up(&node(1)));
+    assert!(given_up.give_up(&node(1), false));
     for (view, ready) in [(noted, false), (given_up, true)] {
         let epoch = view.epoch;
         zero.learn(&Arc::new(view));

@@ -338,7 +338,7 @@ fn the_wait_ends_when_the_operator_gives_the_member_up() {
     let (its, _) = slots();
     let entry = dot(&member(0), 1, 1);
     let mut view = next::admit(owner.state.view().expect("serves"), &[]);
-    assert!(view.give_up(&node(0)));
+    assert!(view.give_up(&node(0), false));
     let view = Arc::new(view);
     let mut giver = Replica::new(&member(1), &[&first(2, 4), &without(&[&first(2, 4)], 0)]);
     for replica in [&mut owner, &mut sibling, &mut giver] {

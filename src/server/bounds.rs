@@ -23,7 +23,7 @@ pub struct Bounds {
     pub value_bytes_max: usize,
     /// Requests that are answered at a time; more are refused.
     pub requests_max: usize,
-    /// Connections of one listener; more wait to be accepted.
+    /// Connections of one listener; for more, idle ones are closed.
     pub connections_max: usize,
     pub head_bytes_max: usize,
     /// Bytes of bodies that are arriving or being answered; a request with more is refused.

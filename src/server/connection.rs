@@ -25,6 +25,7 @@ use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
 use tokio::net::TcpStream;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -56,10 +57,12 @@ pub(super) struct Connection<H> {
     sending: Arc<Sending>,
     upgrade: Mutex<Option<OnUpgrade>>,
     guard: Guard,
+    /// Rings when others need room.
+    room: Arc<Notify>,
 }
 
 impl<H: Host> Connection<H> {
-    pub(super) fn new(host: Arc<H>, bounds: Arc<Bounds>) -> Arc<Self> {
+    pub(super) fn new(host: Arc<H>, bounds: Arc<Bounds>, room: Arc<Notify>) -> Arc<Self> {
         Arc::new(Self {
             host,
             bounds,
@@ -68,6 +71,7 @@ impl<H: Host> Connection<H> {
             sending: Arc::default(),
             upgrade: Mutex::new(None),
             guard: Guard::default(),
+            room,
         })
     }
 
@@ -86,7 +90,8 @@ impl<H: Host> Connection<H> {
             .with_upgrades();
         let mut connection = pin!(connection);
         let mut stopped = pin!(stop.cancelled());
-        let mut is_stopping = false;
+        let mut room_wanted = pin!(self.room.notified());
+        let (mut is_stopping, mut is_leaving) = (false, false);
         let pause = self.bounds.quiet_max.min(self.bounds.reply_deadline);
         let mut look = pin!(tokio::time::sleep(pause));
         let (mut seen, mut quiet_since, mut taken) = (0, Instant::now(), None);
@@ -100,6 +105,17 @@ impl<H: Host> Connection<H> {
                 () = &mut stopped, if !is_stopping => {
                     is_stopping = true;
                     connection.as_mut().graceful_shutdown();
+                }
+                () = &mut room_wanted => {
+                    let is_idle = !self.is_busy.load(Ordering::Relaxed) && self.sending.taken().is_none();
+                    // One that is in the middle of a head has until it is its turn again.
+                    if is_idle && std::mem::replace(&mut is_leaving, true) {
+                        return;
+                    }
+                    if is_idle {
+                        connection.as_mut().graceful_shutdown();
+                    }
+                    room_wanted.set(self.room.notified());
                 }
                 () = &mut look => {
                     let requests = self.requests.load(Ordering::Relaxed);

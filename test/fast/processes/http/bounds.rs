@@ -48,7 +48,7 @@ async fn one_request_too_many_is_told_to_come_back() {
 }
 
 #[tokio::test]
-async fn one_connection_too_many_waits_for_another_to_end() {
+async fn one_connection_too_many_waits_until_another_is_idle() {
     let rig = Rig::with(|bounds| bounds.connections_max = 1).await;
     let mut first = rig.client().await;
     first.send(HELD).await;
@@ -57,9 +57,29 @@ async fn one_connection_too_many_waits_for_another_to_end() {
     second.send(GET).await;
     rig.host.held.add_permits(1);
     first.until("GET /held ").await;
-    assert_eq!(rig.host.begun.available_permits(), 0);
-    drop(first);
     second.until("GET /x ").await;
+    assert_eq!(first.rest().await, "");
+}
+
+/// Silent in every way, for ever, and others are served all the same.
+#[tokio::test]
+async fn silent_connections_shut_nobody_out() {
+    let rig = Rig::with(|bounds| bounds.connections_max = 4).await;
+    let mut silent = Vec::new();
+    for part in ["", GET, "GET /x HTTP/1.1\r\nHost:", "\r\n"] {
+        let mut client = rig.client().await;
+        client.send(part).await;
+        if part == GET {
+            client.until("GET /x ").await;
+        }
+        silent.push(client);
+    }
+    for _ in 0..8 {
+        let mut client = rig.client().await;
+        client.send(GET).await;
+        client.until("GET /x ").await;
+        silent.push(client);
+    }
 }
 
 #[tokio::test]

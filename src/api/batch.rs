@@ -92,18 +92,23 @@ fn within(index: usize, error: ApiError) -> ApiError {
     }
 }
 
+/// The value of a parameter `val_base64`.
+pub(super) fn from_base64(text: &str) -> Result<Vec<u8>, ApiError> {
+    let value = STANDARD.decode(text);
+    value.map_err(|_| ApiError::BadRequest("val_base64 is not base64".into()))
+}
+
+pub(super) fn two_values() -> ApiError {
+    ApiError::BadRequest("give val or val_base64, not both".into())
+}
+
 fn operation(asked: OperationAsked, value_bytes_max: usize) -> Result<Operation, ApiError> {
     let key = Key::new(&asked.key).map_err(|error| ApiError::BadKey(error.to_string()))?;
     let value = match (asked.val, asked.val_base64) {
         (None, None) => None,
         (Some(text), None) => Some(text.into_bytes()),
-        (None, Some(text)) => {
-            let value = STANDARD.decode(text);
-            Some(value.map_err(|_| ApiError::BadRequest("val_base64 is not base64".into()))?)
-        }
-        (Some(_), Some(_)) => {
-            return Err(ApiError::BadRequest("give val or val_base64, not both".into()));
-        }
+        (None, Some(text)) => Some(from_base64(&text)?),
+        (Some(_), Some(_)) => return Err(two_values()),
     };
     if value.as_ref().is_some_and(|value| value.len() > value_bytes_max) {
         return Err(ApiError::ValueTooLarge {

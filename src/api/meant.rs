@@ -9,11 +9,12 @@ use super::parameters::Parameters;
 use crate::text;
 
 /// The parameters of a key's routes. Routes that store no value take the last one only.
-const KEY_PARAMETERS: [&str; 2] = ["val", "causal_payload"];
+const KEY_PARAMETERS: [&str; 3] = ["val", "val_base64", "causal_payload"];
 
 /// Other names under which people look for a parameter.
-const SYNONYMS: [(&str, &[&str]); 8] = [
+const SYNONYMS: [(&str, &[&str]); 9] = [
     ("val", &["value", "values"]),
+    ("val_base64", &["value_base64", "base64"]),
     (
         "causal_payload",
         &["payload", "causal", "causal_context", "context"],
@@ -118,7 +119,8 @@ pub fn only<E>(parameters: &Parameters<'_>, known: &[&str], wrong: impl Fn(Strin
 /// Refuses what a client would miss on a key: a payload under another name, a condition, a time to live; and the
 /// value, if `takes_val`.
 pub(super) fn on_key(parameters: &Parameters<'_>, takes_val: bool) -> Result<(), ApiError> {
-    let meant = &KEY_PARAMETERS[usize::from(!takes_val)..];
+    let payload = &KEY_PARAMETERS[KEY_PARAMETERS.len() - 1..];
+    let meant = if takes_val { &KEY_PARAMETERS[..] } else { payload };
     let mut others = parameters.names().filter(|name| !KEY_PARAMETERS.contains(name));
     others.try_for_each(|name| unknown_on_key(name, parameters, meant))
 }

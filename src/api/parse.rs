@@ -111,14 +111,22 @@ fn parse_key_operation(
     }
 }
 
-/// The value to store: the body as it is, or the parameter `val`, which may be empty.
+/// The value to store: the body as it is, or the parameter `val`, which may be empty, or `val_base64`.
 fn value(body: &Bytes, parameters: &Parameters<'_>) -> Result<Bytes, ApiError> {
+    let coded = parameters.one("val_base64")?;
     if parameters.has_bytes() {
-        return match parameters.has("val") {
+        return match parameters.has("val") || coded.is_some() {
             true => Err(ApiError::BadRequest(format!(
                 "val was given, and a body of type {BYTES}, which is a value too; send one of them"
             ))),
             false => Ok(body.clone()),
+        };
+    }
+    if let Some(coded) = coded {
+        parameters.require_read()?;
+        return match parameters.has("val") {
+            true => Err(batch::two_values()),
+            false => batch::from_base64(coded).map(Bytes::from),
         };
     }
     let Some(value) = parameters.one("val")? else {

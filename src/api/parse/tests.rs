@@ -148,6 +148,9 @@ fn values_come_in_any_of_the_bodies() {
         PUT /kv-store/x | Application/X-WWW-Form-URLencoded; charset=utf-8 | val=a => "a"
         PUT /kv-store/x | json | {"val":"a\n"}               => "a\n"
         PUT /kv-store/x | json | {"val":""}                  => ""
+        PUT /kv-store/x | json | {"val_base64":"YQo="}       => "a\n"
+        PUT /kv-store/x | json | {"val_base64":""}           => ""
+        PUT /kv-store/x?val_base64=YQo=                      => "a\n"
         PUT /kv-store/x | json | {"val":7,"other":null}      => "7"
         PUT /kv-store/x | application/json; charset=utf-8 | {"val":true} => "true"
         PUT /kv-store/x | bytes | val=a                      => "val=a"
@@ -216,6 +219,10 @@ fn what_is_wrong_is_said() {
         PUT /kv-store/x | json | {"val":{}}                  => bad_request: val must be a JSON string
         PUT /kv-store/x | json | {"val":1.10}                => bad_request: val must be a JSON string
         PUT /kv-store/x | json | {"val":null}                => missing_val: val is missing
+        PUT /kv-store/x | json | {"val":"a","val_base64":""} => bad_request: not both
+        PUT /kv-store/x | json | {"val_base64":"*"}          => bad_request: is not base64
+        PUT /kv-store/x | json | {"val":"a","value_base64":"YQ=="} => bad_request: did you mean val_base64?
+        PUT /kv-store/x | json | {"value_base64":"YQ=="}     => bad_request: did you mean val_base64?
         PUT /kv-store/x | json | {"val":"a","val":"b"}       => bad_request: more than once
         PUT /kv-store/x?val=b | form | val=a                 => bad_request: more than once
         PUT /kv-store/x | form | val=%FF                     => bad_request: octet-stream

@@ -104,6 +104,24 @@ impl Node {
         Ok((node, committer))
     }
 
+    /// Every view change leaves a `VIEW` behind that differs. But a node that serves alone although others are listed
+    /// was probably started alone once, and nobody meant that.
+    fn tell_other_view(&self, config: &Config, state: &ReplicaState) {
+        let is_alone = state.view().is_some_and(|view| view.nodes().count() == 1);
+        let others = config.view.iter().flatten().filter(|node| **node != config.node);
+        let others: Vec<String> = others.map(ToString::to_string).collect();
+        if is_alone && !others.is_empty() {
+            tracing::warn!(
+                "this node is a cluster of its own and replicates to nobody, although VIEW lists others; to add {}: \
+                 stop it, empty its data directory, start it, and run: causeway view add <its address> --node {}",
+                others.join(", "),
+                config.node
+            );
+        } else {
+            tracing::info!("VIEW differs from the view on disk; going on with the one on disk");
+        }
+    }
+
     fn begin(self: &Arc<Self>, config: &Config, state: &ReplicaState) {
         if state.ended.is_some() {
             self.begin_epoch(state);
@@ -114,7 +132,7 @@ impl Node {
                 .view()
                 .map(|view| view.nodes().map(NodeId::canonical).collect());
             if config.view.is_some() && sorted(config.view.clone()) != sorted(listed) {
-                tracing::info!("VIEW differs from the view on disk; going on with the one on disk");
+                self.tell_other_view(config, state);
             }
             let on_disk = state.view().map(|view| view.replicas);
             if let (Some(given), Some(on_disk)) = (config.replicas, on_disk)

@@ -49,6 +49,8 @@ impl Node {
 
     async fn carry_out(self: &Arc<Self>, request: ViewRequest) -> Result<ViewOutcome, ViewRefusal> {
         let deadline = Instant::now() + self.limits.view_change_timeout;
+        // A node that has just started votes for nothing before it knows its disk.
+        self.proven().await;
         loop {
             self.route()?;
             let before = self.settled_view(deadline).await?;

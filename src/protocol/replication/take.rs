@@ -198,7 +198,11 @@ impl ReplicaState {
         }
         self.regions = Arc::new(join_alike(regions));
         self.settle();
-        before != self.regions
+        // They were lost for as long as nobody brought them.
+        let gone = self.gone.difference(slots);
+        let is_less = gone != self.gone;
+        self.gone = gone;
+        is_less || before != self.regions
     }
 }
 

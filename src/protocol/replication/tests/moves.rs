@@ -154,6 +154,12 @@ fn a_removed_owner_that_was_given_up_is_not_waited_for() {
     }
     // People must hear of it: nobody knows what there was.
     assert_eq!(zero.gone, moved(&views));
+    // Nor is it lost any more when it comes back all the same.
+    let half: SlotSet = moved(&views).iter().take(100).collect();
+    for news in [true, false] {
+        assert_eq!(zero.note_returned(member(1).id(), &BTreeSet::new(), &half), news);
+        assert_eq!(zero.gone, moved(&views).difference(&half));
+    }
 }
 
 #[test]

@@ -117,8 +117,8 @@ fn listed(text: &str) -> Listed {
     listed
 }
 
-/// `localhost` beside the address that it stands for, with the same port: two names of one process, of which one would be a
-/// member that never comes up.
+/// `localhost` beside the address that it stands for, with the same port: two names of one process, of which one
+/// would be a member that never comes up.
 fn same_machine(nodes: &[NodeId]) -> Option<ConfigError> {
     let named = nodes.iter().filter(|node| node.host() == "localhost");
     let twins = named.flat_map(|node| {

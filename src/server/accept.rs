@@ -5,12 +5,12 @@
     reason = "the door to the clients: sockets are accepted here"
 )]
 
+use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Notify;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -23,8 +23,11 @@ use super::connection::Connection;
 /// again at once would only burn the CPU that could close some.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// How often one connection more is asked to make room while all are taken.
+/// How often one connection more is ended while all are taken.
 const ROOM_PAUSE: Duration = Duration::from_millis(20);
+
+/// How long a client may take to send its first request before its connection is ended for another's.
+const FIRST_REQUEST_LIMIT: Duration = Duration::from_secs(1);
 
 /// How often it is logged that all are taken.
 const FULL_LOG_PAUSE: Duration = Duration::from_secs(60);
@@ -37,21 +40,25 @@ pub async fn accept<H: Host>(
     stop: CancellationToken,
 ) {
     let mut connections = JoinSet::new();
-    let mut crowd = Crowd::default();
+    let mut open = Open::default();
     loop {
         let is_full = connections.len() >= bounds.connections_max;
         tokio::select! {
             () = stop.cancelled() => break,
-            Some(ended) = connections.join_next() => resume_panic(ended),
-            () = tokio::time::sleep(ROOM_PAUSE), if is_full => crowd.make_room(&"all connections are taken"),
+            Some(ended) = connections.join_next() => drop(open.stops.remove(&number_of(ended))),
+            () = tokio::time::sleep(ROOM_PAUSE), if is_full => open.make_room(&"all connections are taken"),
             accepted = listener.accept(), if !is_full => match accepted {
                 Ok((socket, _)) => {
-                    let room = Arc::clone(&crowd.room);
-                    let connection = Connection::new(Arc::clone(&host), Arc::clone(&bounds), room);
-                    connections.spawn(connection.serve(prepared(socket), stop.clone()));
+                    let connection = Connection::new(Arc::clone(&host), Arc::clone(&bounds));
+                    let (number, stop) = open.begin(&stop);
+                    let served = connection.serve(prepared(socket), stop);
+                    connections.spawn(async move {
+                        served.await;
+                        number
+                    });
                 }
                 Err(error) => {
-                    crowd.make_room(&error);
+                    open.make_room(&error);
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             },
@@ -61,16 +68,24 @@ pub async fn accept<H: Host>(
     drain(connections, bounds.drain_deadline).await;
 }
 
-/// What is done while no more connections can be accepted. Peers and probes come in through the same door: clients
-/// that keep idle connections must not shut them out.
+/// The connections that are open, and what ends each, the oldest first. Peers and probes come in through the same
+/// door: clients that keep connections without using them must not shut them out.
 #[derive(Default)]
-struct Crowd {
-    /// Wakes the connection that has waited longest; one that is idle ends.
-    room: Arc<Notify>,
+struct Open {
+    stops: BTreeMap<u64, (Instant, CancellationToken)>,
+    begun: u64,
     logged: Option<Instant>,
 }
 
-impl Crowd {
+impl Open {
+    fn begin(&mut self, stop: &CancellationToken) -> (u64, CancellationToken) {
+        self.begun += 1;
+        let stop = stop.child_token();
+        self.stops.insert(self.begun, (Instant::now(), stop.clone()));
+        (self.begun, stop)
+    }
+
+    /// Ends the oldest connection, after the request that is under way on it.
     fn make_room(&mut self, why: &dyn Display) {
         if self
             .logged
@@ -79,11 +94,14 @@ impl Crowd {
             self.logged = Some(Instant::now());
             tracing::warn!(
                 reason = %why,
-                "no more connections can be accepted; idle ones are closed for others: raise the limit of open files \
-                 (ulimit -n, docker run --ulimit nofile=65536), or let clients open fewer"
+                "no more connections can be accepted; the oldest ones are closed for others: raise the limit of open \
+                 files (ulimit -n, docker run --ulimit nofile=65536), or let clients open fewer"
             );
         }
-        self.room.notify_one();
+        let oldest = self.stops.first_entry();
+        if let Some(oldest) = oldest.filter(|oldest| oldest.get().0.elapsed() >= FIRST_REQUEST_LIMIT) {
+            oldest.remove().1.cancel();
+        }
     }
 }
 
@@ -94,10 +112,10 @@ fn prepared(socket: TcpStream) -> TcpStream {
     socket
 }
 
-async fn drain(mut connections: JoinSet<()>, deadline: Duration) {
+async fn drain(mut connections: JoinSet<u64>, deadline: Duration) {
     let drained = tokio::time::timeout(deadline, async {
         while let Some(ended) = connections.join_next().await {
-            resume_panic(ended);
+            number_of(ended);
         }
     });
     if drained.await.is_err() {
@@ -109,9 +127,10 @@ async fn drain(mut connections: JoinSet<()>, deadline: Duration) {
     }
 }
 
-/// A panic is never kept to one connection: what it broke is not known.
-fn resume_panic(ended: Result<(), JoinError>) {
-    if let Some(panic) = ended.err().and_then(|error| error.try_into_panic().ok()) {
-        std::panic::resume_unwind(panic);
-    }
+/// Which connection has ended. A panic is never kept to one connection: what it broke is not known.
+fn number_of(ended: Result<u64, JoinError>) -> u64 {
+    ended.unwrap_or_else(|error| match error.try_into_panic() {
+        Ok(panic) => std::panic::resume_unwind(panic),
+        Err(_) => 0,
+    })
 }

@@ -25,7 +25,6 @@ use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
 use tokio::net::TcpStream;
-use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -47,6 +46,9 @@ const BESIDE_VALUE_BYTES: usize = 64 * 1024;
 const DISCARDED_BYTES_MAX: usize = 64 * 1024 * 1024;
 const DISCARD_DEADLINE: Duration = Duration::from_secs(2);
 
+/// How long a connection that is to end may go on without a request, in the middle of a head.
+const LEAVE_LIMIT: Duration = Duration::from_millis(500);
+
 /// What one connection's requests share.
 #[derive(Debug)]
 pub(super) struct Connection<H> {
@@ -57,12 +59,10 @@ pub(super) struct Connection<H> {
     sending: Arc<Sending>,
     upgrade: Mutex<Option<OnUpgrade>>,
     guard: Guard,
-    /// Rings when others need room.
-    room: Arc<Notify>,
 }
 
 impl<H: Host> Connection<H> {
-    pub(super) fn new(host: Arc<H>, bounds: Arc<Bounds>, room: Arc<Notify>) -> Arc<Self> {
+    pub(super) fn new(host: Arc<H>, bounds: Arc<Bounds>) -> Arc<Self> {
         Arc::new(Self {
             host,
             bounds,
@@ -71,7 +71,6 @@ impl<H: Host> Connection<H> {
             sending: Arc::default(),
             upgrade: Mutex::new(None),
             guard: Guard::default(),
-            room,
         })
     }
 
@@ -90,8 +89,7 @@ impl<H: Host> Connection<H> {
             .with_upgrades();
         let mut connection = pin!(connection);
         let mut stopped = pin!(stop.cancelled());
-        let mut room_wanted = pin!(self.room.notified());
-        let (mut is_stopping, mut is_leaving) = (false, false);
+        let mut is_stopping = false;
         let pause = self.bounds.quiet_max.min(self.bounds.reply_deadline);
         let mut look = pin!(tokio::time::sleep(pause));
         let (mut seen, mut quiet_since, mut taken) = (0, Instant::now(), None);
@@ -105,22 +103,14 @@ impl<H: Host> Connection<H> {
                 () = &mut stopped, if !is_stopping => {
                     is_stopping = true;
                     connection.as_mut().graceful_shutdown();
-                }
-                () = &mut room_wanted => {
-                    let is_idle = !self.is_busy.load(Ordering::Relaxed) && self.sending.taken().is_none();
-                    // One that is in the middle of a head has until it is its turn again.
-                    if is_idle && std::mem::replace(&mut is_leaving, true) {
-                        return;
-                    }
-                    if is_idle {
-                        connection.as_mut().graceful_shutdown();
-                    }
-                    room_wanted.set(self.room.notified());
+                    (seen, taken) = (self.requests.load(Ordering::Relaxed), None);
+                    look.as_mut().reset(Instant::now() + LEAVE_LIMIT);
                 }
                 () = &mut look => {
                     let requests = self.requests.load(Ordering::Relaxed);
-                    let is_quiet = requests == seen && !self.is_busy.load(Ordering::Relaxed);
-                    if is_quiet && quiet_since.elapsed() >= self.bounds.quiet_max {
+                    let is_busy = self.is_busy.load(Ordering::Relaxed) || self.sending.taken().is_some();
+                    let is_quiet = requests == seen && !is_busy;
+                    if is_quiet && (is_stopping || quiet_since.elapsed() >= self.bounds.quiet_max) {
                         return;
                     }
                     if !is_quiet {

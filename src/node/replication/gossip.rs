@@ -119,6 +119,12 @@ fn absent(state: &ReplicaState) -> BTreeMap<NodeId, BTreeSet<MemberId>> {
     for node in view.nodes().filter(|node| view.member(node).is_none()) {
         absent.insert(node.clone(), BTreeSet::new());
     }
+    // One that was removed may serve on another line, with nobody whom both lines list, whether or not anybody waits
+    // for what it took on this one.
+    let gone = view.removed.values().map(|removal| &removal.node);
+    for node in gone.filter(|node| !view.lists(node)) {
+        absent.insert(node.clone(), BTreeSet::new());
+    }
     let removed = view
         .removed
         .iter()
@@ -371,6 +377,20 @@ mod tests {
         state.settle_removals(&BTreeSet::from([removed]));
         reports.note(member(1).id(), &said_by(3, 0, &[removed]));
         assert_eq!(reports.conclude_removals(&state), None, "is known");
+    }
+
+    /// It may serve another line, which lists nobody of this one, and only a call shows that.
+    #[test]
+    fn a_removed_node_is_asked_also_when_nobody_waits_for_it() {
+        let mut state = state();
+        let before = state.view().expect("serves").clone();
+        let mut gone = next::remove(&before, &member(2).node).expect("is listed");
+        gone.note_removals(&[&before], 1, true);
+        let epoch = gone.epoch;
+        state.learn(&Arc::new(gone));
+        state.activate(epoch);
+        state.settle_removals(&BTreeSet::from([member(2).id()]));
+        assert_eq!(absent(&state).get(&member(2).node), Some(&BTreeSet::new()));
     }
 
     /// Node 2 was removed, and came back with another disk: only it can tell what is left of the life before.

@@ -174,6 +174,10 @@ fn runs_that_showed_a_fault_once_are_clean() {
             "reads that one owner cannot answer together wait anew, one by one, for as long again",
         ),
         (
+            1_604_572,
+            "two lines that share no node, each of which has settled the removal of the other's, never meet",
+        ),
+        (
             1_504_907,
             "in an epoch from before two lines parted, a forged number is believed to exist",
         ),

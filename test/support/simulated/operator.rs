@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use causeway::names::{Epoch, NodeId};
-use causeway::node::{RequestKind, ViewRefusal, ViewRequest};
+use causeway::node::{RequestKind, ViewOutcome, ViewRefusal, ViewRequest};
 use tokio::time::Instant;
 
 use super::cluster::{SimCluster, SimNode};
@@ -52,6 +52,10 @@ impl Stage {
             outcome = gate.hold(asked.change_view(request)) => outcome,
         };
         self.changes.set(self.changes.get() + u64::from(outcome.is_ok()));
+        if let Ok(ViewOutcome::Changed(changed)) = &outcome {
+            self.gave_up_slots
+                .set(self.gave_up_slots.get() || changed.slots_given_up > 0);
+        }
         let is_clean = match outcome {
             // Who was away, or is passed over for its silence, may have come back and returned what it had.
             Ok(_) => {

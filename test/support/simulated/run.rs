@@ -106,19 +106,26 @@ async fn run_in_simulation(setting: &Setting, plan: &[Event]) -> Outcomes {
     }
     drop(operators);
     outcomes.history = workload.into_inner().into_history();
+    // Each disk that is lost may have had the last copy but for others. What a member has that was removed while it
+    // was away is waited for; it is refused where tombstones go soon. What only one had is given up by force, too,
+    // and by who puts an older disk back.
+    let lasting_replicas = 1
+        + u32::from(setting.severity.wipes)
+        + u32::from(plan.iter().any(|event| is_forced(event.fault)))
+        + u32::from(plan.iter().any(|event| matches!(event.fault, Fault::GoBack(_))))
+        + if setting.severity.gentle {
+            stage.left_behind.get()
+        } else {
+            0
+        };
     let rules = Rules {
-        // Each disk that is lost may have had the last copy but for others. What a member has that was
-        // removed while it was away is waited for; it is refused where tombstones go soon.
-        // What only one had is given up by force, too, and by who puts an older disk back.
-        lasting_replicas: 1
-            + u32::from(setting.severity.wipes)
-            + u32::from(plan.iter().any(|event| is_forced(event.fault)))
-            + u32::from(plan.iter().any(|event| matches!(event.fault, Fault::GoBack(_))))
-            + if setting.severity.gentle {
-                stage.left_behind.get()
-            } else {
-                0
-            },
+        // However many had a write: a partition that was shrunk has fewer copies, and an operator who gives up the
+        // slots of the last holder was told so.
+        lasting_replicas: if stage.gave_up_slots.get() {
+            u32::MAX
+        } else {
+            lasting_replicas
+        },
         ..Rules::default()
     };
     outcomes.verdict = judge(&outcomes.history, &rules);

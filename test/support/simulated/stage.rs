@@ -34,6 +34,8 @@ pub struct Stage {
     /// Removals after which the node did not begin anew at once: it was cut off or dead, and only it may
     /// have what it took last, until it returns it.
     pub left_behind: Cell<u32>,
+    /// An operator was told that slots are given up: nobody has them until a node returns them.
+    pub gave_up_slots: Cell<bool>,
     /// How many view changes were carried out.
     pub changes: Cell<u64>,
     /// How often each kind of fault struck.
@@ -48,6 +50,7 @@ impl Stage {
             is_over: Cell::new(false),
             members: RefCell::default(),
             left_behind: Cell::new(0),
+            gave_up_slots: Cell::new(false),
             changes: Cell::new(0),
             struck: RefCell::default(),
         }

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use parking_lot::Mutex;
 use tokio::time::{Instant, sleep};
 
@@ -173,34 +174,34 @@ impl Node {
         }
     }
 
-    /// Asks nodes with which nobody exchanges anything in the name of some life, one after the other, for as long as
-    /// the epoch lasts. A node that is behind learns it from the epoch of the frame. Nodes that were removed, or that a lost
-    /// line had added, may serve on another line, with nobody there whom both lines list. Nodes that the view lists
-    /// and that were never up may have been started without `VIEW`, and wait for somebody to come by. And a node that
-    /// answers in a later life, with nothing left of an earlier one, has handed over what that kept, or has lost it.
+    /// Asks nodes with which nobody exchanges anything in the name of some life, all of them now and then, for as long
+    /// as the epoch lasts. A node that is behind learns it from the epoch of the frame. Nodes that were removed, or
+    /// that a lost line had added, may serve on another line, with nobody there whom both lines list. Nodes that the
+    /// view lists and that were never up may have been started without `VIEW`, and wait for somebody to come by. And a
+    /// node that answers in a later life, with nothing left of an earlier one, has handed over what that kept, or has
+    /// lost it.
     pub(crate) async fn look_for_the_absent(self: Arc<Self>) {
         loop {
-            let absent = absent(&self.me.state());
-            if absent.is_empty() {
-                sleep(ABSENT_PAUSE).await;
-            }
-            for (node, lives) in absent {
-                sleep(ABSENT_PAUSE).await;
-                // Mostly nobody is there.
-                let Some((by, left)) = self.present_life_of(&node).await else {
-                    continue;
-                };
-                let state = self.me.state();
-                let is_lost = |id: &MemberId| {
-                    let is_kept = left.iter().any(|left| left.by.id() == *id || left.name == *id);
-                    *id != by.id() && !is_kept && !state.expired.contains(id)
-                };
-                let removed: BTreeSet<MemberId> = lives.into_iter().filter(is_lost).collect();
-                if !removed.is_empty() {
-                    let lost = BTreeSet::new();
-                    self.commit.enqueue(Job::Expire { removed, lost }).await;
-                }
-            }
+            sleep(ABSENT_PAUSE).await;
+            let absent = absent(&self.me.state()).into_iter();
+            join_all(absent.map(async |(node, lives)| self.look_for(&node, lives).await)).await;
+        }
+    }
+
+    async fn look_for(&self, node: &NodeId, lives: BTreeSet<MemberId>) {
+        // Mostly nobody is there.
+        let Some((by, left)) = self.present_life_of(node).await else {
+            return;
+        };
+        let state = self.me.state();
+        let is_lost = |id: &MemberId| {
+            let is_kept = left.iter().any(|left| left.by.id() == *id || left.name == *id);
+            *id != by.id() && !is_kept && !state.expired.contains(id)
+        };
+        let removed: BTreeSet<MemberId> = lives.into_iter().filter(is_lost).collect();
+        if !removed.is_empty() {
+            let lost = BTreeSet::new();
+            self.commit.enqueue(Job::Expire { removed, lost }).await;
         }
     }
 

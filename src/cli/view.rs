@@ -100,7 +100,7 @@ fn failure(error: ClientError) -> Failure {
     }
 }
 
-/// What a node advises names parameters of its API; here they are flags.
+/// The advice of a node, with the flags of the command line in place of the API's parameters.
 fn as_flags(text: &str) -> String {
     text.replace("force=true", "--force")
 }

@@ -1,4 +1,4 @@
-//! What a node knows of claims beyond its state, and what members answer about them.
+//! The claims that a node knows of beyond its state, and the answers of members about them.
 
 pub(super) mod clear;
 pub(super) mod vouch;
@@ -13,7 +13,7 @@ use crate::protocol::causality::{Record, VersionVector};
 use crate::protocol::replication::{Claim, ReplicaState, last_write};
 use crate::wire::peer::Vouched;
 
-/// What this node knows of claims beyond its state.
+/// The claims that this node knows of beyond its state.
 #[derive(Debug, Default)]
 pub(crate) struct Claims {
     ledger: Mutex<Ledger>,

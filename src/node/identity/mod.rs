@@ -1,4 +1,4 @@
-//! What a node is to its peers: its greeting, its clock, its published state, and what it hears between
+//! The face of a node to its peers: its greeting, its clock, its published state, and what it hears between
 //! the lines of their frames.
 
 mod clocks;

@@ -120,8 +120,8 @@ fn absent(state: &ReplicaState) -> BTreeMap<NodeId, BTreeSet<MemberId>> {
     for node in view.nodes().filter(|node| view.member(node).is_none()) {
         absent.insert(node.clone(), BTreeSet::new());
     }
-    // One that was removed may serve on another line, with nobody whom both lines list, whether or not anybody waits
-    // for what it took on this one.
+    // A removed node may serve on another line that shares no node with this one, also when nobody waits for its
+    // writes here.
     let gone = view.removed.values().map(|removal| &removal.node);
     for node in gone.filter(|node| !view.lists(node)) {
         absent.insert(node.clone(), BTreeSet::new());

@@ -1,4 +1,4 @@
-//! What a node does whose life is over, or that no view lists any more: whom it asks, and what it leaves alone.
+//! A node whose life is over, or that no view lists any more: the nodes that it asks, and the things it leaves alone.
 
 use tokio::time::sleep;
 

@@ -3,14 +3,15 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use causeway::names::{Epoch, NodeId};
+use causeway::names::{Epoch, Member, NodeId};
 use causeway::protocol::placement::View;
+use causeway::protocol::replication::ReplicaState;
 use causeway::store::Engine;
 use causeway::wire::notes;
 
 use super::cluster::{SimCluster, SimNode};
 
-/// Every view that was seen, and those that should not exist.
+/// Every view that was seen, and the rivals that should not exist.
 #[derive(Debug, Default)]
 pub struct Views {
     seen: BTreeMap<Epoch, (NodeId, Arc<View>)>,
@@ -56,12 +57,22 @@ impl Views {
     }
 }
 
-fn views_of(node: &SimNode) -> Vec<Arc<View>> {
+/// The views on a node's disk.
+pub fn views_of(node: &SimNode) -> Vec<Arc<View>> {
+    state_of(node).map_or_else(Vec::new, |state| state.views.into_values().collect())
+}
+
+/// The life to which a node's disk belongs.
+pub fn life_of(node: &SimNode) -> Option<Member> {
+    state_of(node).map(|state| state.me)
+}
+
+fn state_of(node: &SimNode) -> Option<ReplicaState> {
     let recovered = node.disk.recover().expect("a simulated disk can be read");
     let kept = notes::read(&recovered.notes).expect("a node reads its own notes");
-    // What it came to know under another's name is dropped when it is started with its own.
-    let kept = kept.filter(|(state, _)| state.me.node == node.id);
-    kept.map_or_else(Vec::new, |(state, _)| state.views.into_values().collect())
+    let (state, _) = kept?;
+    // A node drops what it learned under another's name when it is started with its own.
+    (state.me.node == node.id).then_some(state)
 }
 
 /// True if the node knows no view: it would take part in choosing the first one.

@@ -1,9 +1,9 @@
-//! What a client says beside the path: pairs from the query string and from a form or JSON body, and
-//! the `Causal-Payload` header.
+//! Reads what a client sends besides the path: pairs from the query string and from a form or JSON body,
+//! and the `Causal-Payload` header.
 //!
-//! A parameter may be given in several places as long as all of them agree. Nothing is dropped in
-//! silence: a body that cannot be read as pairs is refused, because a payload lost that way would be a
-//! promise lost.
+//! A parameter may be given in several places as long as all of them agree. Nothing is dropped silently: a
+//! body that cannot be read as pairs is refused, because a payload lost that way would break the causal
+//! promise.
 
 use std::borrow::Cow;
 
@@ -19,13 +19,16 @@ use super::error::{ApiError, JSON_SENT_AS_FORM};
 use crate::text;
 use crate::wire::json;
 
-/// How a client carries its payload where a body would be refused (browsers, on GET).
+/// The header for a payload where a body would be refused (browsers, on GET).
 pub(super) const CAUSAL_PAYLOAD: HeaderName = HeaderName::from_static("causal-payload");
 
-/// The type of a body that is a value as it is.
+/// The parameter's name, which is easily mistaken for the header's. A payload there would be lost silently.
+const MISNAMED_PAYLOAD: HeaderName = HeaderName::from_static("causal_payload");
+
+/// The type of a body that is the raw value.
 pub(super) const BYTES: &str = "application/octet-stream";
 
-/// All that was said, in the order of query, body.
+/// All parameters, in the order of query, body.
 #[derive(Debug)]
 pub struct Parameters<'a> {
     pairs: Vec<Pair<'a>>,
@@ -33,14 +36,14 @@ pub struct Parameters<'a> {
     nulls: Vec<String>,
     payload_header: String,
     misread: Option<String>,
-    /// The body is bytes, and has no parameters.
+    /// True if the body is bytes and has no parameters.
     is_bytes: bool,
 }
 
 type Pair<'a> = (Cow<'a, str>, Cow<'a, str>);
 
 impl<'a> Parameters<'a> {
-    /// Reads them; a body of bytes (`application/octet-stream`) has none.
+    /// Reads the parameters; a body of bytes (`application/octet-stream`) has none.
     pub fn read(parts: &'a Parts, body: &'a Bytes) -> Result<Self, ApiError> {
         let (mut pairs, mut nulls) = (Vec::new(), Vec::new());
         read_form(parts.uri.query().unwrap_or_default().as_bytes(), &mut pairs)?;
@@ -69,7 +72,7 @@ impl<'a> Parameters<'a> {
         })
     }
 
-    /// True if the body is a value as it is.
+    /// True if the body is the raw value.
     pub(super) fn has_bytes(&self) -> bool {
         self.is_bytes
     }
@@ -82,12 +85,12 @@ impl<'a> Parameters<'a> {
         }
     }
 
-    /// Why there may be less than the client meant to send.
+    /// Why the body was not understood, so that parameters may be missing.
     pub(super) fn misread(&self) -> Option<&str> {
         self.misread.as_deref()
     }
 
-    /// The parameter `name`, which may be said more than once but not differently.
+    /// The parameter `name`. It may be given more than once, but only with the same value.
     pub fn one(&self, name: &str) -> Result<Option<&Cow<'a, str>>, ApiError> {
         let mut values = self.all(name);
         let first = values.next();
@@ -99,8 +102,8 @@ impl<'a> Parameters<'a> {
         }
     }
 
-    /// True or false, and nothing else: a slip in `dry_run` would change the view. What is wrong is told as
-    /// the error that `wrong` makes of it.
+    /// Reads true or false, and nothing else: a slip in `dry_run` would change the view. `wrong` makes the
+    /// error from its text.
     pub(super) fn flag(
         &self,
         name: &str,
@@ -119,10 +122,10 @@ impl<'a> Parameters<'a> {
         }
     }
 
-    /// Everything that the client depends on, in one text.
+    /// The client's whole payload, in one text.
     pub(super) fn payload(&self) -> String {
         let mut joined = self.payload_header.clone();
-        // A payload that comes from a file brings the end of its line.
+        // A payload from a file may end with a line break.
         let given = self.all("causal_payload").map(|text| text.trim());
         for text in given.filter(|text| !text.is_empty()) {
             if !joined.is_empty() {
@@ -161,7 +164,7 @@ fn media_type(parts: &Parts) -> &str {
         .and_then(|value| value.split(';').next())
         .unwrap_or_default()
         .trim();
-    // The types that are read, whatever case they came in.
+    // The types that are read, in any case.
     [
         "application/x-www-form-urlencoded",
         "application/json",
@@ -173,6 +176,10 @@ fn media_type(parts: &Parts) -> &str {
 }
 
 fn payload_header(parts: &Parts) -> Result<String, ApiError> {
+    if parts.headers.contains_key(MISNAMED_PAYLOAD) {
+        let text = "causal_payload is the name of the parameter; the header is called Causal-Payload";
+        return Err(ApiError::BadRequest(text.into()));
+    }
     let mut joined = String::new();
     for value in parts.headers.get_all(CAUSAL_PAYLOAD) {
         let text = value.to_str().map_err(|_| {
@@ -188,7 +195,7 @@ fn payload_header(parts: &Parts) -> Result<String, ApiError> {
     Ok(joined)
 }
 
-/// `a=b&c=d`, where `+` is a space. A `%` without two digits stands for itself, as browsers have it.
+/// `a=b&c=d`, where `+` is a space. A `%` without two digits stands for itself, as in browsers.
 fn read_form<'a>(text: &'a [u8], pairs: &mut Vec<Pair<'a>>) -> Result<(), ApiError> {
     for pair in text.split(|byte| *byte == b'&').filter(|pair| !pair.is_empty()) {
         let equals = pair.iter().position(|byte| *byte == b'=').unwrap_or(pair.len());

@@ -1,5 +1,5 @@
-//! `PUT /kv-store/update_view`: what is asked of the view, and how what came of it is told. Both are
-//! pure; rarely asked, hence written through the types of `wire`.
+//! `PUT /kv-store/update_view`: parses view change requests and renders their outcome. Both are pure. Such
+//! requests are rare, hence written through the types of `wire`.
 
 use std::sync::Arc;
 
@@ -19,10 +19,10 @@ use crate::protocol::placement::View;
 use crate::protocol::view_change::Phase;
 use crate::wire::public::{Progress, ViewLayout, ViewPreview, ViewUpdated};
 
-/// What a change takes. A payload changes nothing here, and clients may send it with everything.
+/// The parameters of a change. A payload has no effect here, but clients may send it with every request.
 const PARAMETERS: [&str; 5] = ["type", "ip_port", "dry_run", "force", "causal_payload"];
 
-/// The change that is wanted, or what is wrong with it and how to write it.
+/// The requested change, or what is wrong with the request and how to write it.
 pub(super) fn parse(parameters: &Parameters<'_>) -> Result<ViewRequest, ApiError> {
     meant::only(parameters, &PARAMETERS, ApiError::BadViewChange)?;
     let kind = kind(parameters)?;
@@ -31,7 +31,7 @@ pub(super) fn parse(parameters: &Parameters<'_>) -> Result<ViewRequest, ApiError
         .flag("dry_run", ApiError::BadViewChange)?
         .unwrap_or_default();
     let force = parameters.flag("force", ApiError::BadViewChange)?;
-    // Whatever was not understood may have said something else.
+    // A body that was not understood may have said something else.
     parameters.require_read()?;
     let kind = match (kind, force) {
         (RequestKind::Add, Some(_)) => {
@@ -70,7 +70,7 @@ fn required<'a>(parameters: &'a Parameters<'_>, name: &str, advice: &str) -> Res
     Err(ApiError::BadViewChange(format!("{name} is missing; {advice}")))
 }
 
-/// Asks the node for it, and tells what came of it.
+/// Asks the node for the change, and renders its outcome.
 pub(super) async fn update(node: &Arc<Node>, request: ViewRequest) -> Result<Response<Bytes>, ApiError> {
     match node.change_view(request.clone()).await {
         Ok(outcome) => Ok(reply(&request, &outcome)),
@@ -105,7 +105,7 @@ fn warning(request: &ViewRequest, changed: &Changed) -> Option<String> {
     let (node, given_up) = (&request.node, changed.slots_given_up);
     if given_up > 0 {
         let text = format!(
-            "the keys of {given_up} slots of {SLOTS} were given up: nobody who has them could be reached"
+            "the keys of {given_up} slots of {SLOTS} were given up: no node that has them could be reached"
         );
         return Some(text);
     }
@@ -114,7 +114,10 @@ fn warning(request: &ViewRequest, changed: &Changed) -> Option<String> {
     }
     let text = match request.kind {
         RequestKind::Remove { force: true } => {
-            format!("{node} did not hand over its writes; those that only it had are given up")
+            format!(
+                "{node} did not hand over its writes; those that only it has are given up: nobody waits for them, and \
+                 they come back only if it returns before FORGET_AFTER is over"
+            )
         }
         _ => format!(
             "{node} did not hand over its writes; those that only it has are missing until it is back: start it \
@@ -147,7 +150,7 @@ fn layout(view: &View) -> ViewLayout {
     }
 }
 
-/// How far a change is, as `GET /status` tells it.
+/// The progress of a change, as `GET /status` shows it.
 pub(super) fn progress(change: &ChangeProgress) -> Progress {
     Progress {
         epoch: change.epoch.number(),

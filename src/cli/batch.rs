@@ -12,10 +12,10 @@ use crate::terminal::{Failure, Verdict, both, output};
 use crate::text;
 use crate::wire::public::{OperationAsked, OperationsAsked};
 
-/// Keys that are asked for at once.
+/// Keys in one request.
 const PAGE_KEYS: u32 = 1000;
 
-/// Operations that are sent at once; larger files go in several requests, one after the other.
+/// Operations in one request; larger files go in several requests, one after the other.
 const OPERATIONS_AT_ONCE: usize = 1000;
 
 /// Lists keys until there are no more, or as many as were asked for.
@@ -47,7 +47,7 @@ pub async fn ls(arguments: Ls) -> Result<Verdict, Failure> {
     }
 }
 
-/// One line for a key, whatever is in it and in its value.
+/// One line for a key, whatever the key and its value contain.
 fn line(key: &str, value: Option<&[u8]>) -> String {
     let key = printable(key);
     match value.map(String::from_utf8_lossy) {
@@ -67,7 +67,7 @@ fn printable(text: &str) -> String {
     text.chars().map(escape).collect()
 }
 
-/// Does the operations of a file.
+/// Carries out the operations of a file.
 pub async fn batch(arguments: Batch) -> Result<Verdict, Failure> {
     let bytes = match arguments.file.as_str() {
         "-" => standard_input()?,
@@ -90,7 +90,7 @@ pub async fn batch(arguments: Batch) -> Result<Verdict, Failure> {
     sitting.session.join(&given);
     let client = client(&arguments.asking.node);
     let undone = carry_out(&client, &operations, &mut sitting, arguments.asking.json).await;
-    // What was done before a failure is seen, too.
+    // Operations that were done before a failure count as seen, too.
     let kept = sitting.close(&Ok(()), "the operations were sent");
     let done = undone.and_then(|undone| match undone {
         0 => Ok(()),
@@ -102,7 +102,7 @@ pub async fn batch(arguments: Batch) -> Result<Verdict, Failure> {
     both(done, kept).map(|()| Verdict::Done)
 }
 
-/// How many were not done.
+/// Sends the operations. Returns how many were not done.
 async fn carry_out(
     client: &Client,
     operations: &[OperationAsked],
@@ -163,6 +163,7 @@ fn read(text: &str) -> Result<OperationsAsked, String> {
         let mut asked = asked.map_err(|error| format!("this is no JSON array of operations: {error}"))?;
         for (asked, number) in asked.operations.iter_mut().zip(0..) {
             asked.op.make_ascii_lowercase();
+            check_op(&asked.op).map_err(|reason| format!("operation {number}: {reason}"))?;
             check(&asked.key).map_err(|reason| format!("operation {number}: {reason}"))?;
         }
         return Ok(asked);
@@ -177,21 +178,20 @@ fn read(text: &str) -> Result<OperationsAsked, String> {
     })
 }
 
-/// What stands between the words of a line.
+/// The separators between the words of a line.
 const BLANKS: [char; 2] = [' ', '\t'];
 
 fn operation(line: &str) -> Result<OperationAsked, String> {
     let (op, rest) = line.trim_start().split_once(BLANKS).unwrap_or((line.trim(), ""));
     let op = op.to_ascii_lowercase();
     let rest = rest.trim_start();
-    let (key, val) = match op.as_str() {
-        "put" => {
-            let parts = rest.split_once(BLANKS);
-            let (key, val) = parts.ok_or("put takes a key and a value, such as: put greeting hello")?;
-            (key, Some(val.to_owned()))
-        }
-        "get" | "delete" => (rest.trim_end(), None),
-        other => return Err(format!("{other:?} is no operation; write put, get or delete")),
+    check_op(&op)?;
+    let (key, val) = if op == "put" {
+        let parts = rest.split_once(BLANKS);
+        let (key, val) = parts.ok_or("put takes a key and a value, such as: put greeting hello")?;
+        (key, Some(val.to_owned()))
+    } else {
+        (rest.trim_end(), None)
     };
     if key.is_empty() || key.contains(BLANKS) {
         return Err(format!(
@@ -207,7 +207,14 @@ fn operation(line: &str) -> Result<OperationAsked, String> {
     })
 }
 
-/// A long file goes in several requests: what the node would refuse in the last must be known before the first.
+fn check_op(op: &str) -> Result<(), String> {
+    match op {
+        "put" | "get" | "delete" => Ok(()),
+        other => Err(format!("{other:?} is no operation; write put, get or delete")),
+    }
+}
+
+/// A long file goes in several requests: a key that the node would refuse must be found before the first.
 fn check(key: &str) -> Result<(), String> {
     Key::new(key).map(drop).map_err(|error| error.to_string())
 }
@@ -299,6 +306,10 @@ mod tests {
             (
                 r#"[{"op":"get","key":"a"},{"op":"get","key":""}]"#,
                 "operation 1: the key is empty",
+            ),
+            (
+                r#"[{"op":"get","key":"a"},{"op":"cas","key":"a"}]"#,
+                "operation 1: \"cas\" is no operation",
             ),
         ] {
             let error = read(text).expect_err(text);

@@ -1,9 +1,9 @@
-//! Writes the files that a person names: the one function for all of them, [`create`].
+//! Writes the files that a user names: one function, [`create`], for all of them.
 //!
-//! A regular file is replaced as a whole, by renaming a new file that lies beside it, so that a reader finds
-//! the old text or the new one. Everything else is written as `open(O_WRONLY)` does it: links are followed,
-//! devices and pipes are written into and stay what they are. A file keeps its mode, its owner and its other
-//! names; where that forbids replacing it, it is written in place.
+//! A regular file is replaced as a whole, by renaming a new file in the same folder, so that a reader
+//! finds the old text or the new one. Everything else is written as `open(O_WRONLY)` does it: links are
+//! followed, and devices and pipes are written into and stay what they are. A file keeps its mode, its
+//! owner and its other names; if that forbids replacing it, it is written in place.
 #![expect(
     clippy::disallowed_types,
     reason = "files that the person at the terminal named"
@@ -22,7 +22,7 @@ const MODE: u32 = 0o666;
 /// As many links as the kernel follows.
 const LINKS_MAX: usize = 40;
 
-/// A file in the making; it is whole once [`UserFile::finish`] says so.
+/// A file in the making; it is complete once [`UserFile::finish`] succeeds.
 #[derive(Debug)]
 pub(super) struct UserFile {
     target: PathBuf,
@@ -33,7 +33,7 @@ pub(super) struct UserFile {
 enum To {
     /// The file that takes the target's place.
     Replacement(NamedTempFile),
-    /// The target itself; cut behind what was written if it is a regular file.
+    /// The target itself; a regular file is truncated after the new text.
     Itself { file: File, is_regular: bool },
 }
 
@@ -48,7 +48,7 @@ pub(super) fn create(path: &Path) -> io::Result<UserFile> {
     let to = match &known {
         Some(known) if known.is_dir() => return Err(ErrorKind::IsADirectory.into()),
         Some(known) if !known.is_file() => itself(&target, false)?,
-        // A rename would part it from its other names.
+        // A rename would separate it from its other names.
         Some(known) if known.nlink() > 1 => itself(&target, true)?,
         known => match replacement(&target, known.as_ref()) {
             Ok(to) => to,
@@ -66,7 +66,7 @@ pub(super) fn write(path: &Path, text: &[u8]) -> io::Result<()> {
     file.finish()
 }
 
-/// Says what keeps a file from being written, before there is anything to write. Nothing is changed.
+/// Reports what keeps a file from being written, before there is anything to write. Changes nothing.
 pub(super) fn check(path: &Path) -> io::Result<()> {
     use rustix::fs::{Access, access};
     let target = followed(path)?;
@@ -74,13 +74,20 @@ pub(super) fn check(path: &Path) -> io::Result<()> {
         Ok(known) if known.is_dir() => Err(ErrorKind::IsADirectory.into()),
         Ok(_) => Ok(access(&target, Access::WRITE_OK)?),
         Err(error) if error.kind() == ErrorKind::NotFound => {
-            Ok(access(folder(&target), Access::WRITE_OK | Access::EXEC_OK)?)
+            let folder = folder(&target);
+            access(folder, Access::WRITE_OK | Access::EXEC_OK).map_err(|error| match io::Error::from(error) {
+                missing if missing.kind() == ErrorKind::NotFound => {
+                    let text = format!("there is no folder {}; make it first", folder.display());
+                    io::Error::new(ErrorKind::NotFound, text)
+                }
+                error => error,
+            })
         }
         Err(error) => Err(error),
     }
 }
 
-/// The folder in which a file lies.
+/// The folder of a file.
 pub(super) fn folder(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
@@ -88,12 +95,12 @@ pub(super) fn folder(path: &Path) -> &Path {
     }
 }
 
-/// Where the links of a path lead, also if nothing is there yet.
+/// Where the links of a path lead, even if nothing is there yet.
 pub(super) fn followed(path: &Path) -> io::Result<PathBuf> {
     let mut path = path.to_owned();
     for _ in 0..LINKS_MAX {
         match fs::symlink_metadata(&path) {
-            // The links of the kernel (/dev/stdout, /proc/…/fd/1) lead where no path does.
+            // The kernel's links (/dev/stdout, /proc/…/fd/1) may lead to files without a path.
             Ok(known) if known.is_symlink() && !is_kernels(&path) => {
                 let next = fs::read_link(&path)?;
                 path = folder(&path).join(next);
@@ -115,7 +122,7 @@ fn itself(target: &Path, is_regular: bool) -> io::Result<To> {
 
 fn replacement(target: &Path, known: Option<&Metadata>) -> io::Result<To> {
     if known.is_some() {
-        // A file that may not be written is not to be replaced either.
+        // A file that may not be written must not be replaced either.
         drop(OpenOptions::new().write(true).open(target)?);
     }
     let file = tempfile::Builder::new()
@@ -134,7 +141,7 @@ fn replacement(target: &Path, known: Option<&Metadata>) -> io::Result<To> {
     Ok(To::Replacement(file))
 }
 
-/// Errors that say how the file lies, and nothing about the room that there is for it.
+/// True for errors about how the file is placed, which say nothing about the room for it.
 fn may_be_written_in_place(error: &io::Error) -> bool {
     matches!(
         error.kind(),
@@ -146,7 +153,7 @@ fn may_be_written_in_place(error: &io::Error) -> bool {
 }
 
 impl UserFile {
-    /// Makes what was written the file.
+    /// Makes the written text the content of the file.
     pub(super) fn finish(self) -> io::Result<()> {
         match self.to {
             To::Itself {

@@ -1,4 +1,4 @@
-//! What every request means, line by line.
+//! The meaning of requests, in tables.
 
 use http::Request;
 
@@ -9,7 +9,7 @@ use crate::node::{RequestKind, ViewRequest};
 
 const VALUE_BYTES_MAX: usize = 10;
 
-/// A request as a table has it: `METHOD target | type of the body | body`.
+/// A request as it is written in a table: `METHOD target | type of the body | body`.
 fn ask(line: &str) -> Result<Operation, ApiError> {
     let mut columns = line.split(" | ").map(str::trim);
     let (method, target) = columns
@@ -44,7 +44,7 @@ fn rows(table: &str) -> impl Iterator<Item = (&str, &str)> {
     })
 }
 
-/// An operation as a table has it.
+/// An operation as it is written in a table.
 fn show(operation: Operation) -> String {
     match operation {
         Operation::Get {
@@ -187,7 +187,15 @@ fn payloads_from_everywhere_are_joined() {
 }
 
 #[test]
-fn bytes_are_given_to_those_who_ask_for_them() {
+fn a_header_called_like_the_parameter_is_no_payload_that_is_lost() {
+    let request = Request::get("/kv-store/x").header("causal_payload", "p");
+    let error = parse_built(request, "").expect_err("is misnamed");
+    assert_eq!(verdict(&error).code, "bad_request");
+    assert!(error.to_string().contains("is called Causal-Payload"), "{error}");
+}
+
+#[test]
+fn bytes_are_given_to_clients_that_ask_for_them() {
     for (accept, operation) in [
         ("application/octet-stream", r#"get bytes x """#),
         ("text/html, Application/Octet-Stream;q=0.9", r#"get bytes x """#),

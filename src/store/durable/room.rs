@@ -1,9 +1,8 @@
-//! How much of the disk the store uses, and how much it leaves free.
+//! Decides how much of the disk the store uses, and how much it leaves free.
 //!
-//! A database that runs into the end of its disk stops, and what it then needs to get going again is
-//! room. So batches are refused while there is still enough left to write out what is in memory and
-//! to merge tables: the disk is seldom full in the middle of anything, and a store that refused can
-//! always shrink.
+//! A database stops when its disk is full, and then needs free room to continue. So batches are refused
+//! while there is still enough room to write out memory and to merge tables. The disk then seldom fills up
+//! in the middle of an operation, and a store that refused can always shrink.
 
 use std::io;
 use std::path::Path;
@@ -12,10 +11,10 @@ use rustix::fs::statvfs;
 
 const MIB: u64 = 1024 * 1024;
 
-/// The database changes journals at 64 MB and never earlier, so there is no use in a limit above.
+/// The database changes journals at 64 MB and never earlier, so a higher limit is of no use.
 const JOURNAL_BYTES_MAX: u64 = 65 * MIB;
 
-/// Merging may need the room of what it merges a second time. Above this, merges are of parts.
+/// Merging may need as much room again as the tables that it merges. Above this size only parts are merged.
 const MERGE_BYTES_MAX: u64 = 512 * MIB;
 
 /// Bytes of the file system that holds the store.
@@ -35,12 +34,12 @@ impl Disk {
     }
 }
 
-/// What the store allows itself on a disk.
+/// How much of a disk the store may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Limits {
-    /// So many bytes of batches are kept in the journal before they are written out to tables.
+    /// How many bytes of batches the journal keeps before they are written out to tables.
     pub(super) journal_bytes: u64,
-    /// Whether batches are refused before the disk is full. Off only to test what happens then.
+    /// True if batches are refused before the disk is full. False only in tests of a full disk.
     pub(super) keeps_reserve: bool,
 }
 
@@ -53,29 +52,30 @@ impl Limits {
         }
     }
 
-    /// The database cannot be told to change journals before 64 MB, so on a small disk it is closed,
-    /// its journal emptied and opened again: milliseconds, since little is in it.
+    /// True on a small disk. The database cannot change journals before 64 MB, so here it is closed, its
+    /// journal is emptied, and it is opened again: milliseconds, since little is in it.
     pub(super) fn is_small(&self) -> bool {
         self.journal_bytes < JOURNAL_BYTES_MAX
     }
 
-    /// Why a batch of so many bytes must not be begun now, if so.
+    /// The reason why a batch of `batch_bytes` must not be begun now, if there is one.
     pub(super) fn refusal(&self, disk: Disk, batch_bytes: u64, table_bytes: u64) -> Option<String> {
         let wanted = batch_bytes + self.reserve(table_bytes);
         (self.keeps_reserve && disk.available < wanted).then(|| {
             format!(
-                "the disk is full: {} bytes are available and {wanted} are wanted; free some room",
+                "the disk is full: {} bytes are available, and this write needs {wanted}: {batch_bytes} for itself, \
+                 the rest to write out and merge what is stored; free some room",
                 disk.available
             )
         })
     }
 
-    /// Whether everything can be written out and merged. An attempt that fails stops the database.
+    /// True if there is room to write out and merge everything. A failed attempt stops the database.
     pub(super) fn has_room_to_shrink(disk: Disk, journal_bytes: u64, table_bytes: u64) -> bool {
         disk.available > 2 * journal_bytes + table_bytes
     }
 
-    // A journal's worth of tables to write out, as much again to go on in the meantime, and a merge.
+    // Room to write out one journal, as much again for batches in the meantime, and room for a merge.
     fn reserve(&self, table_bytes: u64) -> u64 {
         2 * self.journal_bytes + table_bytes.min(MERGE_BYTES_MAX)
     }

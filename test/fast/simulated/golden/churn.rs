@@ -1,5 +1,5 @@
-//! Many operations of many clients at once, each at any node, each with the payload of its client's last
-//! one; counts the answers, checks that nobody misses a write of its own, and measures the payloads.
+//! Many concurrent operations at any node, each with the payload of its client's last one. Counts the
+//! answers, checks that clients read their own writes, and measures the payloads.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -32,7 +32,7 @@ pub(crate) async fn churn(cluster: &SimCluster, at: &[usize], clients: usize, op
         all.wrong += tally.wrong;
         all.longest = all.longest.max(tally.longest);
     }
-    // Every change of a delay would change the exact number.
+    // Any change of a delay would change the exact number.
     let bound = all.longest.next_multiple_of(25);
     format!(
         "{} operations answered, {} wrong, no payload over {bound} characters",
@@ -47,8 +47,8 @@ async fn lane_of(cluster: &SimCluster, at: &[usize], lane: usize, lanes: usize, 
     let mut written: BTreeMap<String, Option<String>> = BTreeMap::new();
     for round in 0..operations {
         let node = at[usize::try_from(dice.bits()).unwrap_or_default() % at.len()];
-        // Only its owner writes a key, so its owner knows what it must read; strangers' keys bring
-        // strangers' dependencies.
+        // Only its owner writes a key, so the owner knows what it must read; other clients' keys add
+        // dependencies.
         let (is_own, kind) = (dice.chance(70), dice.between(1, 10));
         let owner = if is_own { lane } else { (lane + 1) % lanes };
         let key = format!("c{owner}-{}", dice.between(1, KEYS));
@@ -77,7 +77,7 @@ async fn lane_of(cluster: &SimCluster, at: &[usize], lane: usize, lanes: usize, 
     tally
 }
 
-/// Whether an owner was answered as it must be, after its last write of the key.
+/// True if the answer is right, given the owner's last write of the key.
 fn is_right(deed: &Deed, before: Option<&str>, told: &Told) -> bool {
     let Told::Reply { status, .. } = told else {
         return false;

@@ -1,4 +1,4 @@
-//! What a script can say, one command a line; `golden.rs` lists them all.
+//! Parses the commands of a script, one a line; `golden.rs` lists them all.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ pub(crate) enum Command {
         nodes: Vec<usize>,
         replicas: Option<u32>,
         view: View,
-        /// Whose name they are given.
+        /// The node whose name they are given.
         name: Option<usize>,
     },
     Kill(Vec<usize>),
@@ -29,7 +29,7 @@ pub(crate) enum Command {
     Clocks(i64),
     Disk(usize, Disk),
     Wait(Duration),
-    /// These nodes, or all that run.
+    /// These nodes, or all running ones if this is empty.
     WaitUntilServing(Vec<usize>),
     Client {
         name: String,
@@ -57,14 +57,14 @@ pub(crate) enum Command {
     },
 }
 
-/// A cluster in the making.
+/// The parameters of a cluster.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Layout {
     pub(crate) nodes: usize,
     pub(crate) replicas: u32,
-    /// Nodes more, which the first view does not list; they are started by hand.
+    /// Additional nodes, which the first view does not list; scripts start them.
     pub(crate) spare: usize,
-    /// Nothing is started.
+    /// True if no node is started.
     pub(crate) asleep: bool,
 }
 
@@ -92,7 +92,7 @@ pub(crate) enum Action {
     TakePayload(String),
     ForgetPayload,
     ShowPayload,
-    /// A payload that nobody answered: of this epoch or the active one, with entries as named.
+    /// A payload that no node issued: of this epoch or the active one, with the named entries.
     Forge {
         epoch: Option<u64>,
         entries: Vec<(String, u64)>,
@@ -106,7 +106,7 @@ pub(crate) struct Keys {
     pub(crate) keys: Vec<String>,
 }
 
-/// What is wrong with a line.
+/// An error in a line.
 type Slip = String;
 
 impl Command {
@@ -188,7 +188,7 @@ fn client_command(name: &str, words: &[&str]) -> Result<Command, Slip> {
     })
 }
 
-/// `epoch=7`, `n1:20` for a number in that node's log, `nobody:1` for one in the log of a stranger.
+/// `epoch=7`, `n1:20` for a number in that node's log, `nobody:1` for one in an unknown log.
 fn forge(claims: &[&str]) -> Result<Action, Slip> {
     let (mut epoch, mut entries) = (None, Vec::new());
     for claim in claims {

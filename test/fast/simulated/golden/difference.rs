@@ -1,4 +1,4 @@
-//! Two texts side by side: what is gone, what is new, with a little of what stands around it.
+//! Compares two texts: shows which lines are gone and which are new, with a few lines around them.
 
 /// Unchanged lines that are shown before and after a difference.
 const AROUND: usize = 3;

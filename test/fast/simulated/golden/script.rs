@@ -1,4 +1,4 @@
-//! The text of a script: commands, `---`, what they print, a blank line, and so on.
+//! Parses the text of a script: commands, `---`, their output, a blank line, and so on.
 
 /// A script, block by block.
 #[derive(Debug)]
@@ -6,7 +6,7 @@ pub(crate) struct Script {
     pub(crate) blocks: Vec<Block>,
 }
 
-/// Commands, comments and blank lines, and what the commands are expected to print.
+/// The commands, comments and blank lines of a block.
 #[derive(Debug, Default)]
 pub(crate) struct Block {
     /// With their line numbers, from 1.
@@ -15,7 +15,7 @@ pub(crate) struct Block {
 
 const RULE: &str = "---";
 
-/// What is printed below the rule when the commands had nothing to say.
+/// The output below the rule if the commands printed nothing.
 const NOTHING: &str = "ok";
 
 impl Script {
@@ -30,7 +30,7 @@ impl Script {
                     is_output = false;
                     blocks.push(Block::default());
                 }
-                // What was printed is printed again, and then compared as text.
+                // Old output is skipped: the new one replaces it, and the test compares the texts.
                 _ if is_output => {}
                 "" if block.lines.is_empty() => {}
                 line => block.lines.push((number, line.to_owned())),
@@ -40,7 +40,7 @@ impl Script {
         Self { blocks }
     }
 
-    /// The script as it reads with these outputs, one a block.
+    /// The script with these outputs, one for each block.
     pub(crate) fn with_outputs(&self, outputs: &[Vec<String>]) -> String {
         let blocks: Vec<String> = self
             .blocks

@@ -1,4 +1,4 @@
-//! Runs the commands of a script against a simulated cluster, and tells what came of each.
+//! Runs the commands of a script against a simulated cluster, and reports their results.
 
 mod clients;
 mod sight;
@@ -25,7 +25,7 @@ use crate::simulated::fault::Fault;
 /// How long a script waits until every node serves.
 const SERVING_LIMIT: Duration = Duration::from_secs(30);
 
-/// What is wrong with a command here.
+/// An error in a command.
 type Slip = String;
 
 /// A cluster and its clients.
@@ -33,10 +33,10 @@ type Slip = String;
 pub(crate) struct Stage {
     cluster: Option<SimCluster>,
     layout: Option<Layout>,
-    /// Clusters made so far: another one has another seed, or it would be the same one again.
+    /// Clusters made so far: each has a seed of its own, or the next would be the same again.
     clusters: u64,
     clients: BTreeMap<String, Client>,
-    /// Requests of nobody in particular that go on in the background, in the order of their beginning.
+    /// Requests of unnamed clients that run in the background, in the order of their start.
     curls: VecDeque<JoinHandle<Vec<String>>>,
     /// Each life of each node by a name: n1, after it lost its disk n1', then n1''.
     members: BTreeMap<MemberId, String>,
@@ -49,9 +49,9 @@ struct Client {
 }
 
 impl Stage {
-    /// Does one command and tells what came of it.
+    /// Runs one command and returns what it prints.
     pub(crate) async fn act(&mut self, command: Command) -> Result<Vec<String>, Slip> {
-        // A node that was removed has begun another life by itself.
+        // A removed node may have begun another life by itself.
         let count = self.cluster.as_ref().map_or(0, |cluster| cluster.nodes.len());
         (0..count).for_each(|node| self.christen(node));
         match command {
@@ -123,7 +123,7 @@ impl Stage {
         }
     }
 
-    /// A script ends when all its clients have been heard.
+    /// A script may end when all replies of its clients were collected.
     pub(crate) fn finish(&self) -> Result<(), Slip> {
         if !self.curls.is_empty() {
             return Err("the script ends before it collects curl".to_owned());
@@ -208,7 +208,7 @@ impl Stage {
         Ok(())
     }
 
-    /// Gives the life that a node begins or goes on with its name.
+    /// Names the life that a node begins or continues.
     fn christen(&mut self, node: usize) {
         let Some(status) = self.status_of(node) else {
             return;
@@ -229,7 +229,7 @@ impl Stage {
         self.cluster.as_ref()?.node(node).map(|node| node.status())
     }
 
-    /// How the cluster looks from the first of those nodes that are furthest: others may be in no view.
+    /// The status of the first of the foremost nodes: others may be in no view.
     fn any_status(&self) -> Result<NodeStatus, Slip> {
         self.foremost().map(|(_, status)| status)
     }

@@ -1,5 +1,5 @@
-//! How a script tells what a client was answered. Nothing that differs from run to run is told: no
-//! clock, no payload as it travels; dependencies are named by node and number, durations coarsely.
+//! Prints the answers to a script's clients. Leaves out what differs from run to run, such as clocks and
+//! encoded payloads. Dependencies are named by node and number, durations are coarse.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::simulated::client::Ending;
 
-/// What a client asked of a key.
+/// A client's operation on a key.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Deed {
     Put(String),
@@ -20,7 +20,7 @@ pub(crate) enum Deed {
 /// One request and how it ended.
 #[derive(Debug)]
 pub(crate) struct Performed {
-    /// The key, or the many that it is one of, as the script writes them.
+    /// The key, or the group that it belongs to, as the script writes it.
     pub(crate) label: String,
     pub(crate) deed: Deed,
     pub(crate) told: Told,
@@ -93,17 +93,17 @@ impl Performed {
     }
 }
 
-/// The nodes that a node which starts says are missing.
+/// The nodes that a starting node reports as missing.
 fn missing(body: &Value) -> String {
     let nodes = body["missing"].as_array().map(Vec::as_slice).unwrap_or_default();
     let nodes = nodes.iter().filter_map(Value::as_str);
     nodes.fold(String::new(), |text, node| format!("{text}, {node} is missing"))
 }
 
-/// Longer than this is worth telling.
+/// Shorter times are not printed.
 const AT_ONCE: Duration = Duration::from_millis(100);
 
-/// `, within 1s`: the least of a few bounds that holds it; nothing if it went at once.
+/// `, within 1s`: the least of a few bounds that holds the time; empty if the answer came at once.
 pub(crate) fn within(took: Duration) -> String {
     const BOUNDS_MS: [(u64, &str); 6] = [
         (500, "0.5s"),
@@ -123,7 +123,7 @@ pub(crate) fn within(took: Duration) -> String {
     }
 }
 
-/// What every client did to many keys, told once where it is the same.
+/// What every client did to many keys, with equal results printed once.
 pub(crate) fn grouped(performed: &[Performed]) -> Vec<(String, Duration)> {
     let mut lines: Vec<(&str, String, usize, Duration)> = Vec::new();
     for one in performed {
@@ -144,8 +144,8 @@ pub(crate) fn grouped(performed: &[Performed]) -> Vec<(String, Duration)> {
     told.collect()
 }
 
-/// A reply as curl shows it: status line, the headers that say something, the body with what differs
-/// from run to run as dots.
+/// A reply as curl shows it: status line, meaningful headers, and the body with dots for what differs
+/// from run to run.
 pub(crate) fn transcript(reply: &Response<Bytes>) -> Vec<String> {
     let mut lines = vec![reply.status().to_string()];
     for name in ["retry-after", "allow"] {

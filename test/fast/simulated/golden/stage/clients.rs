@@ -1,4 +1,4 @@
-//! What clients do on the stage, and how they are told what came of it.
+//! Runs the clients of the stage, and reports the results.
 
 use std::time::Duration;
 
@@ -16,10 +16,10 @@ use crate::golden::command::{Action, Keys};
 use crate::golden::told::{Deed, Performed, Told, grouped, transcript, within};
 use crate::simulated::client::{Door, Ending, form};
 
-/// A client gives up after this. Every promise of the store is kept sooner.
+/// A client gives up after this time. Every promise of the store has a shorter limit.
 pub(super) const CLIENT_LIMIT: Duration = Duration::from_secs(5);
 
-/// Whoever changes the view has more patience: longer than the store has.
+/// A client that changes the view waits longer than the store does.
 const CURL_LIMIT: Duration = Duration::from_secs(70);
 
 /// What a client did with one command.
@@ -84,7 +84,7 @@ impl Stage {
         Ok(self.tell(&name, turn))
     }
 
-    /// A payload as a client could make it up. Its epoch is the active one, and each entry is of the epoch.
+    /// A forged payload. Its epoch is the active one unless given, and each entry is of that epoch.
     fn forged(&self, epoch: Option<u64>, entries: &[(String, u64)]) -> Result<String, Slip> {
         let status = self.any_status()?;
         let cluster = status.cluster.ok_or("there is no cluster yet")?;
@@ -158,7 +158,7 @@ impl Stage {
         lines
     }
 
-    /// The writes that a payload depends on and that are not known to be everywhere.
+    /// A payload's dependencies that are not known to be on every replica.
     fn dependencies(&self, text: &str) -> String {
         let Some(cluster) = self.any_status().ok().and_then(|status| status.cluster) else {
             return String::new();
@@ -168,7 +168,7 @@ impl Stage {
         };
         let dots = payload.entries.iter().map(|dot| {
             let member = self.members.get(&dot.log.member).map_or("?", String::as_str);
-            // Each start of a node numbers its writes anew.
+            // Each start of a node restarts the numbers of its writes.
             let (run, number) = (dot.number >> 38, dot.number & ((1 << 38) - 1));
             match run {
                 0 => format!("{member}:{number}"),
@@ -184,7 +184,7 @@ impl Stage {
         }
     }
 
-    /// One request, which nobody remembers the payload of.
+    /// One request of a client that does not keep its payload.
     pub(super) fn curl(
         &mut self,
         node: usize,

@@ -1,4 +1,4 @@
-//! What can be seen of a cluster from outside: who answers what, who has which part.
+//! Shows a cluster from outside: each owner's answers, and each node's part.
 
 use causeway::names::{Member, NodeId, PartitionId};
 use causeway::node::{NodeStatus, Role};
@@ -10,7 +10,7 @@ use crate::golden::told::{Deed, Told};
 use crate::simulated::client::Door;
 
 impl Stage {
-    /// What each running owner answers to somebody who depends on nothing.
+    /// What each running owner answers to a client without dependencies.
     pub(super) async fn look(&self, keys: &[Keys]) -> Result<Vec<String>, Slip> {
         let mut lines = Vec::new();
         for key in keys.iter().flat_map(|keys| &keys.keys) {
@@ -111,7 +111,7 @@ impl Stage {
             .collect()
     }
 
-    /// A parameter that is a node's short name means its address.
+    /// Replaces a parameter that is a node's short name by its address.
     pub(super) fn long(&self, value: &str) -> String {
         let mut nodes = self.cluster.iter().flat_map(|cluster| &cluster.nodes).zip(1..);
         let named = nodes.find(|(_, number)| value == format!("n{number}"));

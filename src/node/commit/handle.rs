@@ -1,7 +1,7 @@
-//! The way to the committer: one call for each command, which comes back when the command is stored or refused.
+//! Calls the committer: one call for each command, which returns when the command is stored or refused.
 //!
-//! Apart from the committer, so that nobody else deals with its queue and its reply channels, and so that what
-//! was stored and what was not can be told apart wherever something is asked for.
+//! Apart from the committer, so that no other module handles its queue and its reply channels, and so that every
+//! caller can tell a stored command from a refused one.
 
 use std::sync::Arc;
 
@@ -27,11 +27,11 @@ impl Commit {
 
     /// Puts a job into the queue; waits when it is full.
     pub(crate) async fn enqueue(&self, job: Job) {
-        // The committer is gone only when the node stops; whoever waits for an answer then gets none.
+        // The committer is gone only when the node stops. Then a caller that waits for an answer gets none.
         let _ = self.0.send(job).await;
     }
 
-    /// What the committer answers; nothing if the node stops.
+    /// The committer's answer; none if the node stops.
     async fn ask<T>(&self, job: impl FnOnce(oneshot::Sender<T>) -> Job) -> Option<T> {
         let (reply, answer) = oneshot::channel();
         self.enqueue(job(reply)).await;
@@ -160,7 +160,7 @@ impl Commit {
     }
 }
 
-/// Says in the log that a step is not stored. For steps that are taken again and again until they are.
+/// Logs that a step is not stored. For steps that are retried until they are.
 pub(crate) fn log_unstored(step: &str, stored: Result<(), NotStored>) {
     if let Err(reason) = stored {
         tracing::debug!(?reason, "not stored, and tried again: {step}");

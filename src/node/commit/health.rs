@@ -1,4 +1,4 @@
-//! Whether this node can store, for those who ask: writers that need not even try, and `status`.
+//! Tells whether this node can store: writers then need not even try, and `status` reports it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use crate::store::Batch;
 /// Clients notice when storing takes as long as this.
 const SLOW: Duration = Duration::from_millis(250);
 
-/// After this, a disk is said to hang: nobody waits for a write any more, and others may have room for the next.
+/// After this, a disk counts as hanging: no client waits for a write any more, and other nodes may take the next one.
 const HANGS: Duration = Duration::from_secs(2);
 
 const WATCH_PAUSE: Duration = Duration::from_millis(500);
@@ -20,13 +20,13 @@ const WATCH_PAUSE: Duration = Duration::from_millis(500);
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Health {
     Well,
-    /// The last batch was refused; the next one may go through.
+    /// The last batch was refused; the next one may be stored.
     Refused(String),
-    /// A batch is of unknown fate: nothing goes before it.
+    /// It is unknown whether a batch is stored: no other batch may overtake it.
     Stuck(String),
 }
 
-/// The health of the storage, as the committer found it last.
+/// The health of the storage, as the last batch showed it.
 #[derive(Debug)]
 pub(crate) struct Storage(Mutex<State>);
 
@@ -47,7 +47,7 @@ impl Default for Storage {
 }
 
 impl State {
-    /// Logged when it turns, not with every write that fails.
+    /// Logged when it changes, not with every write that fails.
     fn turn(&mut self, to: Health, reason: &str) {
         if self.health == Health::Well {
             tracing::error!(reason, "storage fails; reads go on, writes are refused");
@@ -78,7 +78,7 @@ impl Storage {
         self.0.lock().storing_since = Some(Instant::now());
     }
 
-    /// The disk answered. Says so when that took long: the disk, or what else works on it.
+    /// Records that the disk answered, and logs a slow answer: the disk may be slow, or shared.
     pub(crate) fn took(&self, took: Duration, batch: &Batch) {
         self.0.lock().storing_since = None;
         if took >= SLOW {
@@ -87,7 +87,7 @@ impl Storage {
         }
     }
 
-    /// Reports a disk that does not answer at all: the committer waits for it and cannot.
+    /// Reports a disk that does not answer at all. The committer cannot: it waits for the disk.
     fn watch(&self) {
         let mut state = self.0.lock();
         let waited = state.storing_since.map(|since| since.elapsed());

@@ -1,4 +1,4 @@
-//! What the committer is asked to do, and how it answers.
+//! The jobs of the committer, and its answers.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -22,9 +22,9 @@ use crate::wire::peer::{Answer, Known, Operation, Outcome, Push};
 pub(crate) enum NotStored {
     NotHere(NotHere),
     NoExchange(NoExchange),
-    /// The storage refused it, with its reason: nothing of it is stored, and nothing will be.
+    /// The storage refused it for this reason: nothing of it is stored, and nothing will be.
     Failed(String),
-    /// The storage failed in the middle: nobody can say yet whether it is stored.
+    /// The storage failed in the middle: it is unknown whether the job is stored.
     InDoubt,
     /// The node stops, or the view has moved on.
     Stopped,
@@ -36,12 +36,12 @@ impl From<NoExchange> for NotStored {
     }
 }
 
-/// One time that a change is followed. Work that was begun in another is not continued: its copies may have
-/// been dropped since, and those that are here now belong to this one.
+/// One attempt to follow a view change. Work of an earlier attempt is not continued: its copies may have been
+/// dropped since, and the present copies belong to this attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct ChangeAttempt {
     pub target: Epoch,
-    /// Another one whenever another change is followed, also when it was followed before.
+    /// Changes whenever the node follows another change, even one that it followed before.
     pub number: u64,
 }
 
@@ -55,41 +55,39 @@ pub(crate) struct Stored {
     pub replicas: u32,
 }
 
-/// Where the answer to a job goes.
+/// The channel for the answer to a job.
 pub(crate) type Reply<T> = oneshot::Sender<Result<T, NotStored>>;
 
 /// A write that this member takes as coordinator; no value makes it a deletion.
 #[derive(Debug)]
-pub(crate) struct WriteJob {
+pub(crate) struct Write {
     pub key: Key,
     pub value: Option<Bytes>,
     pub payload: Payload,
     /// Every entry of the payload is known to exist.
     pub vouched: bool,
     pub arrived: Instant,
-    pub reply: Reply<Stored>,
 }
 
 /// Operations of one client on keys that this member owns, stored in one batch or not at all.
 #[derive(Debug)]
-pub(crate) struct OperationsJob {
+pub(crate) struct Operations {
     pub operations: Vec<Operation>,
     pub payload: Payload,
     /// Every entry of the payload is known to exist.
     pub vouched: bool,
-    /// How many bytes of what is read the answer may show, except for the last value.
+    /// How many bytes of values the answer may show; the last value may exceed it.
     pub room: usize,
-    /// What was known stable when they came.
+    /// The numbers that were known stable when they came.
     pub known_stable: Arc<VersionVector>,
     pub arrived: Instant,
-    pub reply: Reply<OperationsStored>,
 }
 
-/// They are stored here.
+/// Operations that are stored here.
 #[derive(Debug)]
 pub(crate) struct OperationsStored {
     pub outcomes: Vec<Outcome>,
-    /// Comes when the siblings have the last write among them, or do not answer in time.
+    /// Resolves when the siblings have the last write among them, or do not answer in time.
     pub settled: Option<oneshot::Receiver<Result<Stored, NotStored>>>,
 }
 
@@ -102,21 +100,21 @@ pub(crate) struct PushJob {
     pub reply: oneshot::Sender<Answer>,
 }
 
-/// Records of a member that is none any more, or that an earlier life of a node left behind.
+/// Records that a removed member returns, or that an earlier life of a node left behind.
 #[derive(Debug, Clone)]
 pub(crate) struct Return {
     pub from: Member,
     pub left: Option<LeftBehind>,
     pub records: Vec<Record>,
     pub slots: SlotSet,
-    /// What was kept of the slots, when all of it has been returned.
+    /// What the sender kept of the slots, once it has returned all of it.
     pub kept: Vec<Kept>,
-    /// Up to where records claimed to depend on logs, where they come from.
+    /// How far in each log the records claimed dependencies, as their sender knows it.
     pub claimed: VersionVector,
 }
 
 impl Return {
-    /// The name under which the view notes that something may be returned.
+    /// The name under which the view notes the expected return.
     pub(crate) fn name(&self) -> MemberId {
         self.left
             .as_ref()
@@ -124,25 +122,25 @@ impl Return {
     }
 }
 
-/// A record as it is stored, and the same without false dependencies.
+/// A stored record, and the same record without its false dependencies.
 #[derive(Debug)]
 pub(crate) struct Cleared {
     pub found: Record,
     pub cleared: Record,
 }
 
-/// Everything that changes what a node durably knows, or must see it between two changes.
+/// Everything that changes a node's durable state, or must read it between two changes.
 #[derive(Debug)]
 pub(crate) enum Job {
-    Write(WriteJob),
-    Operations(OperationsJob),
+    Write(Write, Reply<Stored>),
+    Operations(Operations, Reply<OperationsStored>),
     Push(PushJob),
-    /// Answers an exchange from what is published.
+    /// Answers an exchange from the published state.
     Give {
         ask: ExchangeRequest,
         reply: oneshot::Sender<Result<(ExchangeResponse, Vec<Record>), NoExchange>>,
     },
-    /// Makes valid what an exchange brought; of a hand-over, only in the attempt in which it was asked for.
+    /// Applies what an exchange brought. A hand-over counts only in the attempt that asked for it.
     Take {
         ask: ExchangeRequest,
         given: ExchangeResponse,
@@ -156,7 +154,7 @@ pub(crate) enum Job {
         records: Vec<Record>,
         reply: Reply<()>,
     },
-    /// Drops records that came in a copy which does not count any more.
+    /// Drops the records of a copy that does not count any more.
     Unstage {
         attempt: ChangeAttempt,
         slots: SlotSet,
@@ -168,18 +166,17 @@ pub(crate) enum Job {
         slots: SlotSet,
         reply: Reply<()>,
     },
-    /// Takes what a node returns that is no member any more, as new writes.
+    /// Takes the records that a removed member returns, as new writes.
     Adopt {
         returned: Return,
         reply: oneshot::Sender<Result<(), NoReturn>>,
     },
-    /// Confirms what a removed member keeps, and waits for that member no longer.
+    /// Confirms what a removed member keeps. Readers stop waiting for that member.
     Confirm {
         confirm: Confirm,
         reply: oneshot::Sender<Answer>,
     },
-    /// Waits no longer for what these removed members keep, nor for what was written in these epochs of lost
-    /// lines: their time is up.
+    /// Gives up what these removed members keep, and the writes of these epochs of lost lines: their time is up.
     Expire {
         removed: BTreeSet<MemberId>,
         lost: BTreeSet<Epoch>,
@@ -189,25 +186,24 @@ pub(crate) enum Job {
         life: Member,
         ending: Ending,
     },
-    /// Nobody who answers knows this member further than its disk does.
+    /// No member that answers has seen this member further than its disk shows.
     Proven,
-    /// Lays the records of some slots aside, since this life has ended.
+    /// Lays the records of some slots aside, because this life has ended.
     LayAside {
         slots: SlotSet,
         reply: Reply<()>,
     },
-    /// Drops what an earlier life left behind: others have it.
+    /// Drops what an earlier life left behind: other members have it.
     HandedOver {
         name: MemberId,
         reply: Reply<()>,
     },
-    /// Remembers how far others have been seen to come.
+    /// Stores how far this node has seen other members' logs.
     Marks {
         marks: Marks,
         reply: Reply<()>,
     },
-    /// Begins a new life with an empty store: nothing is kept any more but what is laid aside, which goes by
-    /// this name.
+    /// Begins a new life with an empty store. Only the pages that are laid aside stay, under this name.
     Leave {
         life: Member,
         name: MemberId,
@@ -242,9 +238,9 @@ pub(crate) enum Job {
         removed: BTreeSet<MemberId>,
         lost: BTreeSet<Epoch>,
     },
-    /// Drops tombstones that nobody needs any more.
+    /// Drops tombstones that no replica needs any more.
     Forget(Vec<Record>),
-    /// Puts records in the place of those whose clients claimed dependencies that do not exist.
+    /// Replaces records whose clients claimed dependencies that do not exist.
     Clear {
         records: Vec<Cleared>,
         reply: Reply<()>,
@@ -252,17 +248,17 @@ pub(crate) enum Job {
 }
 
 impl Job {
-    /// Nothing of it was done. Only for what clients wait for.
+    /// Answers that nothing of it was done. Only for jobs that clients wait for.
     pub(crate) fn refuse(self, reason: NotStored) {
         match self {
-            Self::Write(job) => drop(job.reply.send(Err(reason))),
-            Self::Operations(job) => drop(job.reply.send(Err(reason))),
+            Self::Write(_, reply) => drop(reply.send(Err(reason))),
+            Self::Operations(_, reply) => drop(reply.send(Err(reason))),
             _ => {}
         }
     }
 
-    /// True for jobs after which this node may be in another epoch, or in another life, than before. What comes
-    /// behind them is numbered in another log, and other siblings acknowledge it.
+    /// True for jobs after which this node may be in another epoch, or in another life. Later writes are numbered in
+    /// another log, and other siblings acknowledge them.
     fn may_begin_epoch(&self) -> bool {
         matches!(
             self,
@@ -270,7 +266,7 @@ impl Job {
         )
     }
 
-    /// True for jobs that are about all records of some slots: thousands, where others are about one.
+    /// True for jobs about all records of some slots: thousands of records, where other jobs concern one.
     pub(crate) fn is_bulky(&self) -> bool {
         matches!(
             self,
@@ -295,7 +291,7 @@ pub(crate) fn batches(jobs: Vec<Job>) -> Vec<Vec<Job>> {
     batches
 }
 
-/// What is said when the batch is stored.
+/// The answer that a sender gets when the batch is stored.
 #[derive(Debug)]
 pub(crate) enum After {
     Nothing,
@@ -309,7 +305,7 @@ pub(crate) enum After {
 }
 
 impl After {
-    /// The batch is not stored: nothing of it happened.
+    /// Answers that the batch is not stored: nothing of it happened.
     pub(crate) fn refuse(self, reason: &NotStored) {
         match self {
             Self::Nothing => {}

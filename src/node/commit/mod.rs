@@ -2,8 +2,9 @@
 //! push, wake each waiter.
 //!
 //! The order is the safety argument: nothing is sent, answered or shown before it is stored (I8), and a
-//! reader never sees a vector whose records are not in the map yet, or not any more.
+//! reader never sees a vector whose records are not in the map yet, or no longer.
 
+mod decide;
 pub(super) mod draft;
 pub(super) mod handle;
 pub(super) mod health;
@@ -23,7 +24,8 @@ use tokio::time::{Instant, sleep};
 
 use crate::names::{Epoch, MemberId, SLOTS};
 use crate::node::Node;
-use crate::node::commit::draft::{Decision, Draft};
+use crate::node::commit::decide::{Decision, decide};
+use crate::node::commit::draft::Draft;
 use crate::node::commit::job::{After, Job, NotStored, OperationsStored, PushJob, batches};
 use crate::node::commit::pace::rest_after;
 use crate::node::limits::{HELD_LIMIT, LATE_PUSH_LIMIT, PARKED_LIMIT, PUSH_LIMIT, WRITE_LIMIT};
@@ -34,17 +36,16 @@ use crate::store::{Batch, Engine, StoreError};
 use crate::wire::notes::Acceptors;
 use crate::wire::peer::Answer;
 
-/// Jobs that may wait: enough to fill a batch while the one before is being synced. A sender that
-/// finds the queue full waits.
+/// Queue capacity: enough to fill the next batch while the previous one syncs. Senders wait when it is full.
 pub(crate) const QUEUE_JOBS: usize = 1024;
 
-/// Jobs in one batch at the most, so that a burst does not make the first of it wait for the last.
+/// The most jobs in one batch, so that the first job of a burst does not wait for the last.
 const BATCH_JOBS: usize = 512;
 
-/// Pushes that wait here at the most; records of those that do not fit come by an exchange.
+/// The most pushes that wait here. Records of further pushes come by an exchange.
 const PARKED_MAX: usize = 256;
 
-/// How long to wait before a batch of unknown fate is tried again.
+/// The pause before a batch is retried of which it is unknown whether it is stored.
 const RETRY_PAUSE: Duration = Duration::from_millis(200);
 
 /// Owns the state; runs until the node stops.
@@ -61,7 +62,7 @@ pub struct Committer {
     parked: Vec<Job>,
     /// Jobs about whole slots. A batch takes one of them, so that no write waits behind several.
     bulky: VecDeque<Job>,
-    /// When the next of them may be taken.
+    /// When a batch may take the next bulky job.
     bulky_after: Instant,
 }
 
@@ -93,7 +94,7 @@ impl Committer {
             let has_bulky = self.spread_bulky(&mut jobs);
             self.give(&mut jobs);
             let began = has_bulky.then(Instant::now);
-            // What is parked or given up in time waits for no job: there is a batch, though an empty one.
+            // Parked pushes are retried and expired even if no job came: then the batch begins empty.
             let mut batches = batches(std::mem::take(&mut jobs)).into_iter();
             self.commit(batches.next().unwrap_or_default()).await;
             for batch in batches {
@@ -105,7 +106,7 @@ impl Committer {
         }
     }
 
-    /// Waits for work; false when the node stops.
+    /// Waits for work. False when the node stops.
     async fn next_jobs(&mut self, jobs: &mut Vec<Job>) -> bool {
         let node = Arc::clone(&self.node);
         let waiting = self.parked.iter().chain(&self.held);
@@ -119,8 +120,8 @@ impl Committer {
         }
     }
 
-    /// Leaves one job about whole slots in the batch, the one that has waited longest; none while the disk has to
-    /// recover from the last one. True if it leaves one.
+    /// Leaves one bulky job in the batch, the one that has waited longest; none while the disk recovers from the
+    /// last one. True if it leaves one.
     fn spread_bulky(&mut self, jobs: &mut Vec<Job>) -> bool {
         self.bulky.extend(jobs.extract_if(.., |job| job.is_bulky()));
         let next = self.bulky.pop_front_if(|_| self.bulky_after <= Instant::now());
@@ -129,7 +130,7 @@ impl Committer {
         takes_one
     }
 
-    /// Writes that have waited long enough for the next view: nothing was done with them.
+    /// Refuses writes that have waited long enough for the next view. Nothing of them was done.
     fn refuse_held(&mut self) {
         let is_due = |job: &mut Job| waits_until(job).is_some_and(|until| until <= Instant::now());
         for job in self.held.extract_if(.., is_due) {
@@ -137,10 +138,10 @@ impl Committer {
         }
     }
 
-    /// Exchanges are answered between two batches: what is published is exactly what is stored.
+    /// Answers exchanges between two batches: then the published state is exactly the stored one.
     fn give(&mut self, jobs: &mut Vec<Job>) {
         let state = self.node.me.state();
-        // Until a change is through, what became stable behind a copy is what its hand-over brings.
+        // Until a view change is complete, the hand-over brings what became stable behind a copy.
         if !state.is_between_views() {
             self.unstable.settle(&self.node.acks.stable(), state.closed.below);
         }
@@ -220,14 +221,14 @@ impl Committer {
     }
 
     fn decide(&mut self, draft: &mut Draft<'_>, job: Job, afters: &mut Vec<After>) {
-        match draft.decide(job) {
+        match decide(draft, job) {
             Decision::Then(after) => afters.push(after),
             Decision::Later(Job::Push(push)) => self.park(push),
             Decision::Later(job) => self.held.push(job),
         }
     }
 
-    /// A push that filled a gap makes room for those parked behind it.
+    /// Retries parked pushes: a push that filled a gap lets those behind it follow.
     fn retry_parked(&mut self, draft: &mut Draft<'_>, afters: &mut Vec<After>) {
         loop {
             let mut parked = std::mem::take(&mut self.parked);
@@ -242,8 +243,8 @@ impl Committer {
         }
     }
 
-    /// The number before it is missing: it may be on its way, so the push waits a little; the sibling
-    /// is asked for what is missing at once.
+    /// Parks a push whose previous number is missing. That number may be on its way, so the push waits a little; an
+    /// exchange with the sibling starts at once.
     fn park(&mut self, push: PushJob) {
         let expired = push.arrived.elapsed() >= PARKED_LIMIT;
         if expired || self.parked.len() >= PARKED_MAX {
@@ -257,8 +258,8 @@ impl Committer {
         self.parked.push(Job::Push(push));
     }
 
-    /// Stores a batch. While nobody can say whether it is stored, it is tried again and nothing else
-    /// is; those who wait for it are told at once.
+    /// Stores a batch. While it is unknown whether the batch is stored, it is retried and no other batch is tried;
+    /// its senders are answered at once.
     async fn store(&mut self, batch: &Batch, afters: &mut Vec<After>) -> Result<(), NotStored> {
         if batch.is_empty() {
             return Ok(());
@@ -294,8 +295,8 @@ impl Committer {
         }
     }
 
-    /// Makes a stored batch visible: records before the state that speaks of them, and a state that speaks of
-    /// records no longer before these go. A reader that misses a record then sees the state that says why.
+    /// Makes a stored batch visible: new records before the state that counts them, and dropped records after the
+    /// state that no longer counts them. A reader that misses a record then sees the state that says why.
     pub(crate) fn publish(
         &mut self,
         before: &ReplicaState,
@@ -329,7 +330,7 @@ impl Committer {
         }
     }
 
-    /// When a new epoch is active: acknowledgements begin anew, and what waited for it goes on.
+    /// Begins a new epoch, if one became active: restarts acknowledgements, and resumes the writes that waited.
     fn settle_epoch(&mut self, before: &ReplicaState) {
         let state = self.node.me.state();
         if state.closed != before.closed {
@@ -349,7 +350,7 @@ impl Committer {
             return;
         }
         self.node.begin_epoch(&state);
-        // A disk that was in doubt may have kept this from going on for longer than they may wait.
+        // A disk in doubt may have held them up for longer than they may wait.
         self.refuse_held();
         let held = std::mem::take(&mut self.held);
         let node = Arc::clone(&self.node);
@@ -403,7 +404,7 @@ async fn sleep_until(deadline: Option<Instant>) {
     }
 }
 
-/// Until when siblings may acknowledge a batch of which the oldest write has waited since then.
+/// Deadline for sibling acknowledgements, given when the batch's oldest write arrived.
 fn push_deadline(oldest: Option<Instant>) -> Instant {
     let now = Instant::now();
     let patience_ends = oldest.unwrap_or(now) + WRITE_LIMIT;
@@ -413,8 +414,8 @@ fn push_deadline(oldest: Option<Instant>) -> Instant {
 fn waits_until(job: &Job) -> Option<Instant> {
     match job {
         Job::Push(push) => Some(push.arrived + PARKED_LIMIT),
-        Job::Write(write) => Some(write.arrived + HELD_LIMIT),
-        Job::Operations(job) => Some(job.arrived + HELD_LIMIT),
+        Job::Write(write, _) => Some(write.arrived + HELD_LIMIT),
+        Job::Operations(asked, _) => Some(asked.arrived + HELD_LIMIT),
         _ => None,
     }
 }

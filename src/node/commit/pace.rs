@@ -1,27 +1,27 @@
-//! How much of the disk background work gets: copies and deletions share one committer and one disk with clients'
-//! writes, and must not make them wait.
+//! Limits how much of the disk background work gets. Copies and deletions share one committer and one disk with
+//! clients' writes, and must not delay them.
 //!
-//! A batch takes one background job at the most. As long as batches are stored quickly, that job may be large and the
-//! next one follows at once. When batches grow slow, the disk is behind with what it was given: the jobs become
-//! smaller, and between two of them clients have the disk to themselves for as long as the last one took.
+//! A batch takes at most one background job. As long as batches are stored quickly, that job may be large and the
+//! next one follows at once. When batches grow slow, the disk has a backlog: the jobs become smaller, and between two
+//! of them clients have the disk to themselves for as long as the last one took.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-/// Bytes of records in one background job at the most, and when the disk is slow.
+/// The most bytes of records in one background job, and their number when the disk is slow.
 const BYTES_MAX: usize = 256 * 1024;
 const BYTES_MIN: usize = 8 * 1024;
 
-/// By how much the budget grows with each batch that is stored quickly: it takes many to make up for a slow one.
+/// The growth of the budget with each batch that is stored quickly: it takes many to make up for a slow one.
 const BYTES_STEP: usize = 8 * 1024;
 
 /// A batch that takes longer is slow: a client's write waits for the one before it as well as for its own.
 const SLOW: Duration = Duration::from_millis(40);
 
-/// Background work comes to an end however slow the disk is.
+/// The longest rest, so that background work ends however slow the disk is.
 const REST_MAX: Duration = Duration::from_secs(2);
 
-/// How much background work may do at the moment.
+/// The present budget of background work.
 #[derive(Debug)]
 pub(crate) struct Pace(AtomicUsize);
 
@@ -32,12 +32,12 @@ impl Default for Pace {
 }
 
 impl Pace {
-    /// How many bytes of records the next background job may store.
+    /// The bytes of records that the next background job may store.
     pub(crate) fn budget(&self) -> usize {
         self.0.load(Ordering::Relaxed)
     }
 
-    /// A batch was stored in this time.
+    /// Adapts the budget to a batch that took this long to store.
     pub(crate) fn took(&self, took: Duration) {
         let budget = self.budget();
         let next = if took > SLOW {

@@ -1,10 +1,10 @@
-//! What the committer sees to between two batches and after one, with peers that are acted.
+//! Tests the committer's work between two batches and after one, with scripted peers.
 
 use tokio::time::sleep;
 
 use super::*;
 use crate::names::{Dot, Key};
-use crate::node::commit::job::WriteJob;
+use crate::node::commit::job::Write;
 use crate::node::limits::{LATE_PUSH_LIMIT, PUSH_LIMIT, WRITE_LIMIT};
 use crate::node::tests::rig::{Actor, SOON, dot, first_view, idle, life, node_with, node_without_committer};
 use crate::protocol::causality::{Payload, Record, Timestamp, VersionVector};
@@ -13,6 +13,16 @@ use crate::wire::peer::Question;
 
 fn key() -> Key {
     Key::new("k").expect("is a key")
+}
+
+fn write(arrived: Instant) -> Write {
+    Write {
+        key: key(),
+        value: Some("v".into()),
+        payload: Payload::default(),
+        vouched: true,
+        arrived,
+    }
 }
 
 /// The hand-over that ends a copy must find the writes that became stable behind it.
@@ -35,7 +45,7 @@ async fn what_becomes_stable_between_two_views_stays_unstable_until_the_next_one
     }
 }
 
-/// A sibling is silent: the write is answered when the client has waited for long enough, wherever it waited.
+/// A sibling is silent: the write is answered when the client has waited long enough, wherever it waited.
 #[tokio::test(start_paused = true)]
 async fn siblings_get_less_time_for_a_batch_of_which_a_write_has_waited() {
     for (waited, limit) in [(Duration::ZERO, PUSH_LIMIT), (WRITE_LIMIT, LATE_PUSH_LIMIT)] {
@@ -51,15 +61,7 @@ async fn siblings_get_less_time_for_a_batch_of_which_a_write_has_waited() {
         let sent = Instant::now();
         // The oldest of them decides, whichever is first.
         for (reply, arrived) in replies.into_iter().zip([sent, arrived]) {
-            let write = WriteJob {
-                key: key(),
-                value: Some("v".into()),
-                payload: Payload::default(),
-                vouched: true,
-                arrived,
-                reply,
-            };
-            node.commit.enqueue(Job::Write(write)).await;
+            node.commit.enqueue(Job::Write(write(arrived), reply)).await;
         }
         for stored in stored {
             let stored = stored.await.expect("is answered").expect("is stored");
@@ -92,16 +94,8 @@ async fn what_siblings_acknowledged_in_one_epoch_does_not_count_for_writes_behin
     let (reply, activated) = oneshot::channel();
     node.commit.enqueue(Job::Activate { target, reply }).await;
     let (reply, stored) = oneshot::channel();
-    node.commit
-        .enqueue(Job::Write(WriteJob {
-            key: key(),
-            value: Some("v".into()),
-            payload: Payload::default(),
-            vouched: true,
-            arrived: Instant::now(),
-            reply,
-        }))
-        .await;
+    let write = write(Instant::now());
+    node.commit.enqueue(Job::Write(write, reply)).await;
     node.tasks.spawn(committer.run());
     activated.await.expect("is answered").expect("is stored");
     let stored = stored.await.expect("is answered").expect("is stored");

@@ -1,6 +1,6 @@
-//! Writers that wait for the siblings' acknowledgements, and what is known stable.
+//! Holds writers until their siblings acknowledge, and the numbers that are known stable.
 //!
-//! `replication::Progress` decides; here its answers wake the writers and reach the readers.
+//! `replication::Progress` decides. This file wakes the writers and tells the readers.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ type Waiter = (Reply<Stored>, Stored);
 #[derive(Debug)]
 pub(crate) struct Acks {
     state: Mutex<State>,
-    /// The stable numbers, by which readers judge; replaced whole.
+    /// The stable numbers that readers judge by; replaced as a whole.
     stable: ArcSwap<VersionVector>,
     /// Something became stable.
     pub(crate) moved: Notify,
@@ -45,12 +45,12 @@ impl Acks {
         }
     }
 
-    /// What is known stable at this moment.
+    /// The numbers that are known stable at this moment.
     pub(crate) fn stable(&self) -> Arc<VersionVector> {
         self.stable.load_full()
     }
 
-    /// Begins an epoch. Writers that still wait in the one before are answered with what they have.
+    /// Begins an epoch. Writers that still wait in the previous one are answered with the replicas that they have.
     pub(crate) fn begin(&self, own: Log, own_number: u64, siblings: Vec<(MemberId, Step)>) {
         self.update(|state| {
             let all: Vec<_> = std::mem::take(&mut state.waiters).into_iter().collect();
@@ -61,12 +61,12 @@ impl Acks {
         });
     }
 
-    /// Writers that wait are answered with what they have: no acknowledgement counts after the seal.
+    /// Answers waiting writers with the replicas that they have: no acknowledgement counts after the seal.
     pub(crate) fn seal(&self) {
         self.update(|state| state.progress.seal());
     }
 
-    /// Our own log reached `number`; these writers wait for the siblings to have it too.
+    /// Notes that our own log reached `number`; these writers wait until the siblings have it too.
     pub(crate) fn stored(&self, number: u64, writers: Vec<(u64, Waiter)>) {
         self.update(|state| {
             state.progress.stored(number);
@@ -124,7 +124,7 @@ impl Acks {
             None => BTreeMap::new(),
         };
         let settled = std::mem::replace(&mut state.waiters, waiting);
-        // Before the writers wake: what they are told no longer mentions what became stable.
+        // Before the writers wake, so that their replies leave out what became stable.
         if **self.stable.load() != *state.progress.stable() {
             self.stable.store(Arc::new(state.progress.stable().clone()));
             self.moved.notify_one();
@@ -138,7 +138,7 @@ impl Acks {
 fn answer(progress: &Progress, number: u64, waiters: Vec<Waiter>) {
     let replicas = progress.replicas_of(number);
     for (reply, stored) in waiters {
-        // The client may have gone; the write stays.
+        // The client may be gone; the write stays.
         let _ = reply.send(Ok(Stored { replicas, ..stored }));
     }
 }

@@ -1,12 +1,12 @@
-//! Several operations by one client at once.
+//! Batches: several operations of one client in one request.
 //!
-//! Those on keys of one partition go to one owner together, are carried out in their order, and are
+//! Operations on keys of one partition go to one owner together. They are carried out in their order, and
 //! stored with one sync or not at all. Partitions come one after the other, in the order in which the
 //! operations first name them, and each gets the payload of those before. So an operation depends on all
-//! earlier ones of its own partition and on all of the partitions before it; it does not depend on an
-//! earlier one of a partition that is named later than its own.
+//! earlier ones of its own partition and on all of the partitions before it. It does not depend on an
+//! earlier operation of a partition that is first named later.
 //!
-//! An answer has room for so many bytes of what is read (`room`). A read that no longer fits is refused, and its
+//! An answer has limited room for what is read (`room`). A read that does not fit is refused, and its
 //! client asks again; a write keeps its result.
 
 #[cfg(test)]
@@ -21,7 +21,7 @@ use crate::names::PartitionId;
 use crate::node::Node;
 use crate::node::claims::vouch::Vetted;
 use crate::node::commit::draft::operations::may_do;
-use crate::node::commit::job::{Job, NotStored, OperationsJob};
+use crate::node::commit::job::{Job, NotStored, Operations};
 use crate::node::limits::{PATIENCE, STORE_LIMIT};
 use crate::node::outcome::{Done, Found, NotTaken, Refusal, Written};
 use crate::node::requests::forward::Forwarded;
@@ -30,22 +30,22 @@ use crate::protocol::causality::Payload;
 use crate::protocol::replication::{NotHere, trimmed};
 use crate::wire::peer::{Answer, Operation, Outcome, Question};
 
-/// The writes that even a slow disk stores in time when a great many batches come at once.
+/// The writes per second that even a slow disk stores when a great many batches come at once.
 const OPERATIONS_A_SECOND: f64 = 5000.0;
 
-/// What became of each operation, in order, and what the client depends on after all of them.
+/// The result of each operation, in order, and what the client depends on after all of them.
 #[derive(Debug)]
 pub struct AllDone {
     pub results: Vec<Result<Done, Refusal>>,
     pub payload: Payload,
-    /// What the values in the results take.
+    /// The room that the values in the results take.
     pub room: Room,
 }
 
-/// Why operations on one partition came to nothing.
+/// Why operations on one partition have no results.
 enum Undone {
     Refused(Refusal),
-    /// Their keys lie in different partitions by now.
+    /// The view has changed, and their keys are in different partitions.
     Scattered,
 }
 
@@ -65,7 +65,7 @@ impl Node {
             let done = match self.group(&group, &payload, partition, &mut budget, began).await {
                 Ok(done) => done,
                 Err(Undone::Refused(refusal)) => vec![Err(refusal); group.len()],
-                // No client waits longer because the view changed.
+                // `began` stays: no client waits longer because the view changed.
                 Err(Undone::Scattered) => continue,
             };
             began = Instant::now();
@@ -100,7 +100,7 @@ impl Node {
         }
         let together = self.batch_of_partition(operations, payload, budget.left(), began);
         let outcomes = match together.await {
-            // Several owners may be able to read one by one what one of them cannot read in one go.
+            // Reads that no single owner can answer together may succeed one by one at several owners.
             Err(Undone::Refused(refusal)) if only_reads && !refusal.is_of_all_owners() => {
                 let rest = wait.saturating_sub(asked.elapsed());
                 return Ok(self.reads(operations, payload.clone(), budget, rest).await);
@@ -119,9 +119,9 @@ impl Node {
         Ok(done.collect())
     }
 
-    /// Reads keys of one partition, each with the payload of those before: where this replica cannot answer,
-    /// any other may, and not always the same one. A read waits for at most `wait`; where one is refused, so would
-    /// the next be.
+    /// Reads keys of one partition, each with the payload of those before: if this replica cannot answer,
+    /// any other may, and not always the same one. A read waits for at most `wait`. After a refused read,
+    /// the next one would be refused too.
     async fn reads(
         &self,
         operations: &[Operation],
@@ -168,7 +168,7 @@ impl Node {
             let is_behind = match done_here.await {
                 Ok(outcomes) => return Ok(outcomes),
                 Err(NotTaken::Refused(refusal)) => return Err(Undone::Refused(refusal)),
-                // They have waited for the next view for as long as a client should.
+                // The operations have waited for the next view for as long as a client should.
                 Err(NotTaken::NotHere(NotHere::Sealed)) => {
                     return Err(Undone::Refused(self.refusal(key, &[])));
                 }
@@ -189,7 +189,7 @@ impl Node {
             };
             let refusal = match self.forward(key, question, outcomes, began).await {
                 Forwarded::Answered(Ok(outcomes)) => return Ok(outcomes),
-                Forwarded::Answered(Err(refusal)) if is_behind => refusal.of_who_is_behind(),
+                Forwarded::Answered(Err(refusal)) if is_behind => refusal.into_behind(),
                 Forwarded::Answered(Err(refusal)) => refusal,
                 Forwarded::OursNow => continue,
             };
@@ -206,7 +206,7 @@ impl Node {
         }
     }
 
-    /// The same by this replica, which first fetches what it lacks for a moment.
+    /// The same by this replica, which fetches what it lacks for up to `PATIENCE` first.
     async fn batch_here_patiently(
         &self,
         operations: &[Operation],
@@ -220,8 +220,8 @@ impl Node {
             let not_here = match may_do(&self.me.state(), &self.acks.stable(), operations, payload) {
                 Ok(()) | Err(NotHere::NotOwner | NotHere::Sealed) => {
                     match self.batch_here(operations, payload, room, began).await {
-                        // What an earlier operation shows may depend on what is not here. Not tried again for
-                        // news: the attempt itself has the committer publish.
+                        // A record that an earlier operation shows may depend on a write that is not here.
+                        // No retry on news: the attempt itself has the committer publish.
                         Err(NotTaken::NotHere(missing @ NotHere::Missing(_))) => {
                             self.fetch_what_is_missing(&missing);
                             return Err(NotTaken::NotHere(missing));
@@ -257,17 +257,16 @@ impl Node {
         let known_stable = self.acks.stable();
         let Vetted { payload, vouched, .. } = self.vetted_for_storing(payload).await?;
         let (reply, stored) = oneshot::channel();
-        let job = OperationsJob {
+        let asked = Operations {
             operations: operations.to_vec(),
             payload,
             vouched,
             room,
             known_stable,
             arrived: began,
-            reply,
         };
         let all_stored = async {
-            self.commit.enqueue(Job::Operations(job)).await;
+            self.commit.enqueue(Job::Operations(asked, reply)).await;
             let stored = stored.await.unwrap_or(Err(NotStored::Stopped))?;
             let replicas = match stored.settled {
                 Some(settled) => settled.await.unwrap_or(Err(NotStored::Stopped))?.replicas,
@@ -282,7 +281,7 @@ impl Node {
         }
     }
 
-    /// What every sibling holds by now need not be carried on.
+    /// Notes how many replicas hold the writes, and trims what every sibling holds from the payloads.
     fn settled(&self, mut outcomes: Vec<Outcome>, held_by: u32) -> Vec<Outcome> {
         let (state, stable) = (self.me.state(), self.acks.stable());
         for outcome in &mut outcomes {
@@ -318,7 +317,7 @@ fn done(outcome: Outcome, partition: PartitionId) -> Result<Done, Refusal> {
     }
 }
 
-/// About how long the answer to a read is in bytes.
+/// About how many bytes the answer to a read takes.
 fn about_bytes(read: &Result<Found, Refusal>) -> usize {
     match read {
         Ok(found) => found.record.as_block().len() + found.payload.about_bytes(),
@@ -327,7 +326,7 @@ fn about_bytes(read: &Result<Found, Refusal>) -> usize {
     }
 }
 
-/// What the client depends on after it.
+/// What the client depends on after this result.
 fn seen(result: &Result<Done, Refusal>) -> Option<&Payload> {
     match result {
         Ok(Done::Found(found)) => Some(&found.payload),

@@ -1,4 +1,4 @@
-//! The write path: any owner takes a write at any time; a node that is none hands it to one.
+//! The write path: any owner takes a write at any time; any other node forwards it to an owner.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::names::{Key, PartitionId};
 use crate::node::Node;
 use crate::node::claims::vouch::Vetted;
-use crate::node::commit::job::{Job, NotStored, Stored, WriteJob};
+use crate::node::commit::job::{Job, NotStored, Stored, Write};
 use crate::node::limits::{NEWS_PAUSE, PATIENCE, STORE_LIMIT, WRITE_LIMIT};
 use crate::node::outcome::{NotTaken, Refusal, Written};
 use crate::node::requests::forward::Forwarded;
@@ -27,7 +27,7 @@ impl Node {
             let answered = match self.write_here(key, Some(value.clone()), &payload, began).await {
                 Ok(written) => Ok(written),
                 Err(NotTaken::Refused(refusal)) => Err(refusal),
-                // It has waited for the next view for as long as a client should.
+                // The write has waited for the next view for as long as a client should.
                 Err(NotTaken::NotHere(NotHere::Sealed)) => Err(self.refusal(key, &[])),
                 Err(NotTaken::NotHere(not_here)) => {
                     self.vet_epoch(&payload).await?;
@@ -37,7 +37,7 @@ impl Node {
                     match forwarded {
                         Forwarded::OursNow => continue,
                         Forwarded::Answered(Err(refusal)) if matches!(not_here, NotHere::EpochAhead(_)) => {
-                            let refusal = refusal.of_who_is_behind();
+                            let refusal = refusal.into_behind();
                             if self.may_catch_up(&refusal, began).await {
                                 continue;
                             }
@@ -51,13 +51,13 @@ impl Node {
         }
     }
 
-    /// This owner is behind and nobody else took the write: waits a moment. False if there is no time for another
-    /// attempt, or no hope.
+    /// This owner is behind, and no other owner took the write: waits briefly. False if there is no time
+    /// for another attempt, or no hope.
     pub(crate) async fn may_catch_up(&self, refusal: &Refusal, began: Instant) -> bool {
         if !matches!(refusal, Refusal::Behind { .. }) || began.elapsed() + PATIENCE >= WRITE_LIMIT {
             return false;
         }
-        // Not for news: each attempt has the committer publish anew, and would wake the next one.
+        // Not for news: each attempt has the committer publish, and would wake the next attempt.
         sleep(NEWS_PAUSE).await;
         true
     }
@@ -85,8 +85,7 @@ impl Node {
         }
     }
 
-    /// This owner is behind: others are asked, and if none of them can, it waits for the rest of the
-    /// bound.
+    /// This owner is behind: asks the others, and if none of them can, waits for the rest of the bound.
     async fn delete_late(
         &self,
         key: &Key,
@@ -115,7 +114,7 @@ impl Node {
     }
 
     /// Takes a write as its coordinator, and waits until it is stored here and at every sibling that
-    /// answers in time. It `began` when the client asked, which limits how long it waits for a new view.
+    /// answers in time. The client asked at `began`, which limits the wait for a new view.
     pub(crate) async fn write_here(
         &self,
         key: &Key,
@@ -133,16 +132,15 @@ impl Node {
         }
         let Vetted { payload, vouched, .. } = self.vetted_for_storing(payload).await?;
         let (reply, stored) = oneshot::channel();
-        let job = WriteJob {
+        let write = Write {
             key: key.clone(),
             value,
             payload: payload.clone(),
             vouched,
             arrived: began,
-            reply,
         };
         let stored = async {
-            self.commit.enqueue(Job::Write(job)).await;
+            self.commit.enqueue(Job::Write(write, reply)).await;
             stored.await
         };
         let Ok(stored) = timeout(STORE_LIMIT, stored).await else {
@@ -155,7 +153,7 @@ impl Node {
         }
     }
 
-    /// What a client is told of a write that was not stored here, or may not have been.
+    /// The reason to report for a write that was not stored here, or may not have been.
     pub(crate) fn not_taken(&self, reason: NotStored, partition: PartitionId) -> NotTaken {
         match reason {
             NotStored::NotHere(not_here) => {
@@ -165,7 +163,7 @@ impl Node {
                 NotTaken::NotHere(not_here)
             }
             NotStored::Failed(reason) => NotTaken::Refused(Refusal::StorageFailed(reason)),
-            // Nobody else may be asked: the write would be there twice, or a deletion find its own work.
+            // No other owner may be asked: the write would be there twice, or a deletion find its own work.
             NotStored::InDoubt | NotStored::NoExchange(_) | NotStored::Stopped => {
                 NotTaken::Refused(Refusal::UnknownOutcome { partition })
             }

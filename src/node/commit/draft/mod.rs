@@ -1,26 +1,28 @@
-//! One batch in the making: jobs are decided one after the other on a copy of the state, and nothing of
-//! it is true until the batch is stored.
+//! Decides commands one after the other on a copy of the state, as one batch. Nothing of it counts until the batch
+//! is stored.
+//!
+//! A draft has one call for each command. It knows no channel, no disk and no clock but the node's own: what goes
+//! in and what comes out is data, so that a test can hand it any command in any order.
 
-mod moves;
 pub(in crate::node) mod operations;
+mod returns;
+mod slots;
 #[cfg(test)]
 mod tests;
+mod views;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use tokio::time::Instant;
 
-use super::job::{After, ChangeAttempt, Cleared, Job, NotStored, Stored};
+use super::job::{ChangeAttempt, Cleared, NotStored, Stored, Write};
 use crate::config::Limits;
-use crate::names::{Dot, Epoch, Key, Log, MemberId};
+use crate::names::{Dot, Key, Log, MemberId};
 use crate::node::identity::Me;
 use crate::planted::{self, Fault};
 use crate::protocol::causality::{Payload, Record, Supersedes, VersionVector};
-use crate::protocol::replication::{
-    ExchangeRequest, ExchangeResponse, NoReturn, NotHere, ReplicaState, may_write,
-};
-use crate::protocol::view_change::Vote;
+use crate::protocol::replication::{ExchangeRequest, ExchangeResponse, NotHere, ReplicaState, may_write};
 use crate::store::{Batch, Resident};
 use crate::wire::notes::{
     Acceptors, Marks, acceptors_note, claims_note, marks_note, member_note, no_page_note, page_note,
@@ -28,16 +30,17 @@ use crate::wire::notes::{
 };
 use crate::wire::peer::{Answer, Push};
 
-/// The outcome of a job.
+/// The outcome of a push.
 #[derive(Debug)]
-pub(super) enum Decision {
-    /// Decided; this is said when the batch is stored, or refused with it.
-    Then(After),
-    /// Cannot be decided yet: an earlier number is missing, or a view change is under way.
-    Later(Job),
+pub(super) enum Pushed {
+    /// Its records are stored with the batch; then the sibling gets this answer.
+    Taken(Answer),
+    NotTaken,
+    /// The number before it is missing.
+    TooEarly,
 }
 
-/// A batch in the making.
+/// A batch that is being decided.
 #[derive(Debug)]
 pub(super) struct Draft<'a> {
     me: &'a Me,
@@ -45,14 +48,14 @@ pub(super) struct Draft<'a> {
     limits: &'a Limits,
     pub state: ReplicaState,
     pub acceptors: Acceptors,
-    /// Which change is followed.
+    /// The view change that this node follows.
     attempt: ChangeAttempt,
     /// The records that win, by key.
     pub winners: BTreeMap<Box<str>, Record>,
     pub forgotten: BTreeSet<Box<str>>,
     /// Our own writes, in the order of their numbers.
     pub own: Vec<Record>,
-    /// When the first of their clients asked.
+    /// When the client that has waited longest asked.
     pub oldest: Option<Instant>,
     /// Numbers of a sibling's log that are stable once this batch is stored.
     pub stable: VersionVector,
@@ -65,7 +68,7 @@ pub(super) struct Draft<'a> {
     pub begins_anew: bool,
     /// Pages that are laid aside, by number.
     pub pages: Vec<(u64, Vec<Record>)>,
-    /// The numbers of pages that are not needed any more.
+    /// The numbers of pages that other members have by now.
     pub handed_over: Range<u64>,
     marks: Option<Marks>,
 }
@@ -103,7 +106,7 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// What is to be stored. The position rises with it.
+    /// The batch to store. The position rises with it.
     pub(super) fn batch(&mut self) -> Batch {
         let mut batch = Batch {
             records: self.winners.values().cloned().collect(),
@@ -138,173 +141,27 @@ impl<'a> Draft<'a> {
                 batch.notes.extend(runs_notes(&self.state));
             }
         }
-        // Others could not have relied on how far they were seen.
+        // Alone they do not raise the position: no other member relies on them.
         batch.notes.extend(self.marks.as_ref().map(marks_note));
         batch
     }
 
-    pub(super) fn decide(&mut self, job: Job) -> Decision {
-        match job {
-            Job::Write(write) => match may_write(&self.state, write.key.slot(), write.payload.epoch) {
-                Err(NotHere::Sealed) => Decision::Later(Job::Write(write)),
-                Err(not_here) => {
-                    let _ = write.reply.send(Err(NotStored::NotHere(not_here)));
-                    Decision::Then(After::Nothing)
-                }
-                Ok(()) => {
-                    self.note_arrival(write.arrived);
-                    let stored =
-                        self.write(&write.key, write.value.as_deref(), &write.payload, write.vouched);
-                    Decision::Then(After::Written(write.reply, stored))
-                }
-            },
-            Job::Operations(job) => self.operations(job),
-            Job::Push(push) => self.push(push),
-            Job::Take {
-                ask,
-                given,
-                records,
-                attempt,
-                reply,
-            } => {
-                let taken = match attempt {
-                    Some(attempt) if attempt != self.attempt => Err(NotStored::Stopped),
-                    _ => self.take(&ask, &given, records),
-                };
-                Decision::Then(After::Done(reply, taken))
-            }
-            Job::Stage {
-                attempt,
-                records,
-                reply,
-            } => {
-                let staged = self.stage(attempt, records);
-                Decision::Then(After::Done(reply, staged))
-            }
-            Job::Unstage {
-                attempt,
-                slots,
-                reply,
-            } => {
-                self.unstage(attempt, &slots);
-                Decision::Then(After::Done(reply, Ok(())))
-            }
-            Job::Drop { epoch, slots, reply } => {
-                let dropped = self.state.drop_kept(epoch, &slots);
-                self.standing_changed |= !dropped.is_empty();
-                self.forget_slots(&dropped);
-                Decision::Then(After::Done(reply, Ok(())))
-            }
-            Job::Adopt { returned, reply } => match self.adopt(&returned) {
-                Ok(()) => Decision::Then(After::Adopted(reply, Ok(()))),
-                Err(NoReturn::TooLate) => {
-                    self.give_up_on(&returned);
-                    Decision::Then(After::Adopted(reply, Err(NoReturn::TooLate)))
-                }
-                Err(reason) => {
-                    let _ = reply.send(Err(reason));
-                    Decision::Then(After::Nothing)
-                }
-            },
-            Job::Confirm { confirm, reply } => {
-                let confirmed = self.state.confirms(&confirm);
-                self.standing_changed |= self.state.note_confirmed(&confirm, &confirmed);
-                Decision::Then(After::Answered(reply, Answer::Confirmed(confirmed)))
-            }
-            Job::Expire { removed, lost } => {
-                self.standing_changed |= self.state.expire(&removed);
-                self.standing_changed |= self.state.give_up_lost(lost);
-                Decision::Then(After::Nothing)
-            }
-            Job::End { life, ending } => {
-                if self.state.me == life && self.state.ended.is_none() {
-                    self.state.end(ending);
-                    self.standing_changed = true;
-                }
-                Decision::Then(After::Nothing)
-            }
-            Job::Proven => {
-                self.state.is_unproven = false;
-                Decision::Then(After::Nothing)
-            }
-            Job::LayAside { slots, reply } => {
-                let laid_aside = self.lay_aside(&slots);
-                Decision::Then(After::Done(reply, laid_aside))
-            }
-            Job::HandedOver { name, reply } => {
-                self.forget_leftover(name);
-                Decision::Then(After::Done(reply, Ok(())))
-            }
-            Job::Marks { marks, reply } => {
-                self.marks = Some(marks);
-                Decision::Then(After::Done(reply, Ok(())))
-            }
-            Job::Leave { life, name, reply } => {
-                let left = self.leave(life, name);
-                Decision::Then(After::Done(reply, left))
-            }
-            Job::Promise { epoch, ballot, reply } => {
-                let vote = self.vote(epoch, |acceptor| acceptor.promise(&ballot));
-                Decision::Then(After::Voted(reply, vote))
-            }
-            Job::Accept {
-                epoch,
-                ballot,
-                view,
-                reply,
-            } => {
-                let vote = self.vote(epoch, |acceptor| acceptor.accept(&ballot, &view));
-                Decision::Then(After::Voted(reply, vote))
-            }
-            Job::Learn { known, reply } => {
-                self.learn(&known);
-                Decision::Then(After::Done(reply, Ok(())))
-            }
-            Job::Seal { target, reply } => {
-                if self.state.views.contains_key(&target) && self.state.seal(target) {
-                    self.standing_changed = true;
-                }
-                Decision::Then(After::Done(reply, Ok(())))
-            }
-            Job::Activate { target, reply } => {
-                self.activate(target);
-                Decision::Then(After::Done(reply, Ok(())))
-            }
-            Job::Close(closed) => {
-                self.standing_changed |= self.state.close(closed);
-                Decision::Then(After::Nothing)
-            }
-            Job::Settle { removed, lost } => {
-                self.standing_changed |= self.state.settle_removals(&removed);
-                self.standing_changed |= self.state.give_up_lost(lost);
-                Decision::Then(After::Nothing)
-            }
-            Job::Forget(tombstones) => {
-                self.forget(&tombstones);
-                Decision::Then(After::Nothing)
-            }
-            Job::Clear { records, reply } => {
-                for Cleared { found, cleared } in records {
-                    // Another write may have taken its place since it was found.
-                    if self.current(found.key()).as_ref() == Some(&found) {
-                        self.winners.insert(found.key().into(), cleared);
-                    }
-                }
-                Decision::Then(After::Done(reply, Ok(())))
-            }
-            Job::Give { .. } => unreachable!("given from published state, before the batch is begun"),
-        }
-    }
-
-    /// The client that has waited longest decides how long its siblings may take.
+    /// Notes when a client asked: the one that has waited longest decides how long the siblings may take.
     fn note_arrival(&mut self, arrived: Instant) {
         let oldest = self.oldest.get_or_insert(arrived);
         *oldest = arrived.min(*oldest);
     }
 
-    /// Takes a write as coordinator: a timestamp above all that the client depends on, the next number
-    /// of our log.
-    fn write(&mut self, key: &Key, value: Option<&[u8]>, payload: &Payload, vouched: bool) -> Stored {
+    /// Takes a write as coordinator, if this member may.
+    pub(super) fn write(&mut self, write: &Write) -> Result<Stored, NotHere> {
+        may_write(&self.state, write.key.slot(), write.payload.epoch)?;
+        self.note_arrival(write.arrived);
+        let value = write.value.as_deref();
+        Ok(self.draw_write(&write.key, value, &write.payload, write.vouched))
+    }
+
+    /// Writes with a timestamp above all that the client depends on, and the next number of our log.
+    fn draw_write(&mut self, key: &Key, value: Option<&[u8]>, payload: &Payload, vouched: bool) -> Stored {
         if !planted::is(Fault::ClockNotRaised) {
             self.me.clock.observe(payload.timestamp);
         }
@@ -329,39 +186,33 @@ impl<'a> Draft<'a> {
         }
     }
 
-    fn push(&mut self, job: super::job::PushJob) -> Decision {
-        let (from, push) = (job.from, &job.push);
+    /// Takes records that a sibling pushes.
+    pub(super) fn push(&mut self, from: MemberId, push: &Push) -> Pushed {
         let is_sealed = self.state.is_sealed() && !planted::is(Fault::PushesAfterTheSeal);
         if push.epoch != self.state.active || is_sealed || !self.state.is_sibling(from) {
-            return Decision::Then(After::Answered(job.reply, Answer::NotTaken));
+            return Pushed::NotTaken;
         }
         let log = Log {
             epoch: push.epoch,
             member: from,
         };
         if push.after > self.state.vector.number(log) && !planted::is(Fault::GapsTaken) {
-            return Decision::Later(Job::Push(job));
+            return Pushed::TooEarly;
         }
-        let answer = if self.take_push(from, push) {
-            // Of two members, the one that pushes has it and the one that takes it has it: that is all.
-            if self.state.siblings().len() == 1 {
-                self.stable.raise(Dot {
-                    log,
-                    number: self.state.vector.number(log),
-                });
-            }
-            Answer::Held {
-                epoch: self.state.active,
-                held: self.state.vector.clone(),
-            }
-        } else {
-            Answer::NotTaken
-        };
-        if planted::is(Fault::AcknowledgedBeforeStored) {
-            let _ = job.reply.send(answer);
-            return Decision::Then(After::Nothing);
+        if !self.take_push(from, push) {
+            return Pushed::NotTaken;
         }
-        Decision::Then(After::Answered(job.reply, answer))
+        // In a partition of two, both have the records now, so they are stable.
+        if self.state.siblings().len() == 1 {
+            self.stable.raise(Dot {
+                log,
+                number: self.state.vector.number(log),
+            });
+        }
+        Pushed::Taken(Answer::Held {
+            epoch: self.state.active,
+            held: self.state.vector.clone(),
+        })
     }
 
     /// Number *n* is taken only after *n-1* (I9).
@@ -384,12 +235,17 @@ impl<'a> Draft<'a> {
         true
     }
 
-    fn take(
+    /// Applies what an exchange brought. A hand-over counts only in the attempt that asked for it.
+    pub(super) fn take(
         &mut self,
         ask: &ExchangeRequest,
         given: &ExchangeResponse,
         records: Vec<Record>,
+        attempt: Option<ChangeAttempt>,
     ) -> Result<(), NotStored> {
+        if attempt.is_some_and(|attempt| attempt != self.attempt) {
+            return Err(NotStored::Stopped);
+        }
         let (vector, regions) = (self.state.vector.clone(), self.state.regions.clone());
         if ask.is_steady() {
             self.state.take_steady(ask, given)?;
@@ -399,39 +255,37 @@ impl<'a> Draft<'a> {
         }
         self.vector_changed |= vector != self.state.vector;
         self.standing_changed |= regions != self.state.regions;
-        self.too_late_changed |= self.state.inherits_too_late(given);
-        self.claims_changed |= self.state.hears_claims(&given.claimed);
+        self.too_late_changed |= self.state.inherit_too_late(given);
+        self.claims_changed |= self.state.learn_claims(&given.claimed);
         for record in records {
             self.merge(record);
         }
         Ok(())
     }
 
-    fn vote(
-        &mut self,
-        epoch: Epoch,
-        decide: impl FnOnce(&mut crate::protocol::view_change::Acceptor) -> Vote,
-    ) -> Vote {
-        let state = &self.state;
-        let is_new = state.active == Epoch::NONE && state.views.is_empty() && !state.has_left;
-        let in_first = epoch == Epoch::FIRST && is_new;
-        let in_next = state.active != Epoch::NONE && epoch == state.active.next() && state.is_member();
-        if !(in_first || in_next && !state.is_between_views() || state.votes_after_all_ended(epoch)) {
-            return Vote::NotVoting;
-        }
-        self.acceptors_changed = !planted::is(Fault::VotesNotStored);
-        decide(self.acceptors.entry(epoch).or_default())
+    /// Stores how far this node has seen other members' logs.
+    pub(super) fn remember(&mut self, marks: Marks) {
+        self.marks = Some(marks);
     }
 
-    fn forget(&mut self, tombstones: &[Record]) {
-        // A view may have been chosen since they were found.
+    /// Drops tombstones, unless a view was chosen since they were found.
+    pub(super) fn forget(&mut self, tombstones: &[Record]) {
         if !self.state.is_settled() {
             return;
         }
         for tombstone in tombstones {
             if self.current(tombstone.key()).as_ref() == Some(tombstone) {
                 self.forgotten.insert(tombstone.key().into());
-                self.too_late_changed |= self.state.drops_tombstones();
+                self.too_late_changed |= self.state.note_dropped_tombstones();
+            }
+        }
+    }
+
+    /// Replaces records that claim false dependencies, unless a newer write replaced them meanwhile.
+    pub(super) fn clear(&mut self, records: Vec<Cleared>) {
+        for Cleared { found, cleared } in records {
+            if self.current(found.key()).as_ref() == Some(&found) {
+                self.winners.insert(found.key().into(), cleared);
             }
         }
     }

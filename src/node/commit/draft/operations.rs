@@ -1,20 +1,20 @@
-//! Several operations of one client in one batch: judged all together first, so that all of them are done
-//! here or none, then carried out one after the other, each depending on those before.
+//! Carries out several operations of one client in one batch. All are judged first, so that either all are done here
+//! or none; then each depends on those before it.
 
 use std::collections::BTreeSet;
 
-use super::{Decision, Draft};
-use crate::node::commit::job::{After, Job, NotStored, OperationsJob, Stored};
+use super::Draft;
+use crate::node::commit::job::{Operations, Stored};
 use crate::protocol::causality::{Payload, Record, VersionVector};
 use crate::protocol::replication::{NotHere, ReplicaState, answer, may_read, may_write};
 use crate::wire::peer::{Effect, Operation, Outcome};
 
-/// What the client depends on after the operations so far.
+/// The client's dependencies after the operations so far.
 struct Client {
     payload: Payload,
-    /// All of it is known to exist.
+    /// Every entry of the payload is known to exist.
     vouched: bool,
-    /// Bytes that the answer may still show of what is read.
+    /// Bytes of values that the answer may still show.
     room: usize,
 }
 
@@ -26,39 +26,35 @@ impl Client {
 }
 
 impl Draft<'_> {
-    pub(super) fn operations(&mut self, job: OperationsJob) -> Decision {
-        match self.judge_operations(&job) {
-            Err(NotHere::Sealed) => Decision::Later(Job::Operations(job)),
-            Err(not_here) => {
-                let _ = job.reply.send(Err(NotStored::NotHere(not_here)));
-                Decision::Then(After::Nothing)
-            }
-            Ok(()) => {
-                self.note_arrival(job.arrived);
-                let mut client = Client {
-                    payload: job.payload,
-                    vouched: job.vouched,
-                    room: job.room,
-                };
-                let mut last = None;
-                let outcomes = job.operations.iter().map(|operation| {
-                    let (outcome, stored) = self.carry_out(operation, &mut client, &job.known_stable);
-                    last = stored.or(last.take());
-                    outcome
-                });
-                let outcomes = outcomes.collect();
-                Decision::Then(After::Operations(job.reply, outcomes, last))
-            }
-        }
+    /// Carries out all of them, or none. Also gives the last write among them, if there is one.
+    pub(crate) fn operations(
+        &mut self,
+        asked: &Operations,
+    ) -> Result<(Vec<Outcome>, Option<Stored>), NotHere> {
+        self.judge_operations(asked)?;
+        self.note_arrival(asked.arrived);
+        let mut client = Client {
+            payload: asked.payload.clone(),
+            vouched: asked.vouched,
+            room: asked.room,
+        };
+        let mut last = None;
+        let outcomes = asked.operations.iter().map(|operation| {
+            let (outcome, stored) = self.carry_out(operation, &mut client, &asked.known_stable);
+            last = stored.or(last.take());
+            outcome
+        });
+        let outcomes = outcomes.collect();
+        Ok((outcomes, last))
     }
 
     /// Judges each read and deletion by the payload that the client has after the operations before it. A key
     /// that an earlier operation of the batch writes shows nothing new.
-    fn judge_operations(&self, job: &OperationsJob) -> Result<(), NotHere> {
-        let stable = &job.known_stable;
-        may_do(&self.state, stable, &job.operations, &job.payload)?;
-        let (mut payload, mut written) = (job.payload.clone(), BTreeSet::new());
-        for operation in &job.operations {
+    fn judge_operations(&self, asked: &Operations) -> Result<(), NotHere> {
+        let stable = &asked.known_stable;
+        may_do(&self.state, stable, &asked.operations, &asked.payload)?;
+        let (mut payload, mut written) = (asked.payload.clone(), BTreeSet::new());
+        for operation in &asked.operations {
             let key = operation.key().as_str();
             let looks = !matches!(operation, Operation::Put { .. });
             if looks && !written.contains(key) {
@@ -97,7 +93,7 @@ impl Draft<'_> {
                 }
             }
         };
-        let stored = self.write(operation.key(), value, &client.payload, client.vouched);
+        let stored = self.draw_write(operation.key(), value, &client.payload, client.vouched);
         let payload = &mut client.payload;
         payload.depend_on(stored.dot, stored.timestamp);
         let outcome = Outcome::Written(Effect {
@@ -110,7 +106,7 @@ impl Draft<'_> {
     }
 }
 
-/// Whether all of them may be carried out here.
+/// Checks whether all operations may be carried out here.
 pub(crate) fn may_do(
     state: &ReplicaState,
     stable: &VersionVector,

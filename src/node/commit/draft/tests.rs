@@ -6,8 +6,9 @@ use tokio::sync::oneshot;
 
 use super::*;
 use crate::config::millis;
-use crate::names::{ClusterId, Incarnation, Member, NodeId};
-use crate::node::commit::job::Return;
+use crate::names::{ClusterId, Epoch, Incarnation, Member, NodeId};
+use crate::node::commit::decide::decide;
+use crate::node::commit::job::{Job, Operations, Return};
 use crate::node::{Machine, World};
 use crate::protocol::causality::Timestamp;
 use crate::protocol::placement::{SlotSet, View, next};
@@ -57,14 +58,14 @@ fn record(text: &str, value: Option<&[u8]>, number: u64) -> Record {
 }
 
 fn put(text: &str) -> Job {
-    Job::Write(crate::node::commit::job::WriteJob {
+    let write = Write {
         key: key(text),
         value: Some("new".into()),
         payload: Payload::default(),
         vouched: true,
         arrived: Instant::now(),
-        reply: oneshot::channel().0,
-    })
+    };
+    Job::Write(write, oneshot::channel().0)
 }
 
 /// The batch of these jobs, at a node with this state and these records.
@@ -89,7 +90,7 @@ fn batch_in(
     let acceptors = Acceptors::default();
     let mut draft = Draft::new(&me, &resident, &limits, state, acceptors, attempt);
     for job in jobs {
-        draft.decide(job);
+        decide(&mut draft, job);
     }
     draft.batch()
 }
@@ -100,7 +101,7 @@ fn values(batch: &Batch) -> Vec<Option<&[u8]>> {
 
 /// What is stored when a client reads this record and writes on, in one batch.
 fn written_after(read: &Record) -> Batch {
-    let job = crate::node::commit::job::OperationsJob {
+    let asked = Operations {
         operations: vec![
             Operation::Get { key: key("k") },
             Operation::Put {
@@ -113,9 +114,9 @@ fn written_after(read: &Record) -> Batch {
         known_stable: Default::default(),
         room: 1024,
         arrived: Instant::now(),
-        reply: oneshot::channel().0,
     };
-    batch_of(state(1), std::slice::from_ref(read), [Job::Operations(job)])
+    let job = Job::Operations(asked, oneshot::channel().0);
+    batch_of(state(1), std::slice::from_ref(read), [job])
 }
 
 #[test]
@@ -212,7 +213,7 @@ fn what_records_claimed_is_stored_with_the_slots_that_come() {
         reply: oneshot::channel().0,
     };
     let mut knows = taker.clone();
-    knows.hears_claims(&claimed);
+    knows.learn_claims(&claimed);
     let batch = batch_of(taker, &[], [take]);
     assert!(batch.notes.contains(&claims_note(&knows)));
 }
@@ -365,7 +366,7 @@ fn claims() -> VersionVector {
 }
 
 #[test]
-fn what_is_returned_is_taken_by_who_owns_all_of_it() {
+fn returned_records_are_taken_by_a_member_that_owns_all_of_them() {
     let now_ms = Machine.wall_ms();
     assert_eq!(returned(now_ms, ReplicaState::owned_slots).records.len(), 1);
     let foreign = |owner: &ReplicaState| SlotSet::all().difference(&owner.owned_slots());
@@ -377,7 +378,7 @@ fn what_is_returned_is_taken_by_who_owns_all_of_it() {
 #[test]
 fn what_returned_records_claimed_is_remembered() {
     let mut owner = state(3);
-    owner.hears_claims(&claims());
+    owner.learn_claims(&claims());
     for removed_ms in [Machine.wall_ms(), 1] {
         let batch = returned(removed_ms, ReplicaState::owned_slots);
         assert!(batch.notes.contains(&claims_note(&owner)), "{:?}", batch.notes);

@@ -1,0 +1,122 @@
+//! Changes the view of a replica in a batch: votes, learned views, the seal, the activation, and the end of a life.
+
+use std::sync::Arc;
+
+use super::Draft;
+use crate::names::{Epoch, Member, MemberId};
+use crate::node::commit::job::NotStored;
+use crate::planted::{self, Fault};
+use crate::protocol::placement::{SlotSet, View};
+use crate::protocol::replication::{Closed, Ending};
+use crate::protocol::view_change::{Acceptor, Ballot, Vote};
+use crate::wire::peer::Known;
+
+impl Draft<'_> {
+    /// Promises to accept no lower ballot.
+    pub(crate) fn promise(&mut self, epoch: Epoch, ballot: &Ballot) -> Vote {
+        self.vote(epoch, |acceptor| acceptor.promise(ballot))
+    }
+
+    /// Accepts a view under a ballot.
+    pub(crate) fn accept(&mut self, epoch: Epoch, ballot: &Ballot, view: &Arc<View>) -> Vote {
+        self.vote(epoch, |acceptor| acceptor.accept(ballot, view))
+    }
+
+    fn vote(&mut self, epoch: Epoch, decide: impl FnOnce(&mut Acceptor) -> Vote) -> Vote {
+        let state = &self.state;
+        let is_new = state.active == Epoch::NONE && state.views.is_empty() && !state.has_left;
+        let in_first = epoch == Epoch::FIRST && is_new;
+        let in_next = state.active != Epoch::NONE && epoch == state.active.next() && state.is_member();
+        if !(in_first || in_next && !state.is_between_views() || state.votes_after_all_ended(epoch)) {
+            return Vote::NotVoting;
+        }
+        self.acceptors_changed = !planted::is(Fault::VotesNotStored);
+        decide(self.acceptors.entry(epoch).or_default())
+    }
+
+    /// Learns views, and what is known of closed epochs and lost lines.
+    pub(crate) fn learn(&mut self, known: &Known) {
+        let views: Vec<_> = known.views.iter().map(|view| view.0.clone()).collect();
+        let mut news = self.state.learn_past(&views, &known.closed);
+        for view in views.iter().chain(known.lost.iter().map(|lost| &lost.0)) {
+            news |= self.state.learn(view);
+        }
+        self.state.date_lost(self.me.time().likely_ms);
+        if self.state.is_out() {
+            // No hand-over vouches for slots that were copied for a view that is not served here.
+            self.forget_slots(&SlotSet::all());
+            news |= self.state.incoming.take().is_some();
+        }
+        if let Some(newest) = self.state.newest().filter(|_| self.state.is_passed_by()) {
+            let target = newest.epoch;
+            self.activate(target);
+        }
+        self.standing_changed |= news;
+    }
+
+    /// Seals this replica for a view that it knows: it takes no write until that view is active.
+    pub(crate) fn seal(&mut self, target: Epoch) {
+        if self.state.views.contains_key(&target) && self.state.seal(target) {
+            self.standing_changed = true;
+        }
+    }
+
+    /// Activates a view. Copies that no hand-over vouches for are dropped.
+    pub(crate) fn activate(&mut self, target: Epoch) {
+        let uncounted = self.uncounted(target);
+        self.state.activate(target);
+        if self.state.active != target {
+            return;
+        }
+        if !planted::is(Fault::CopiesNotVouchedFor) {
+            self.forget_slots(&uncounted);
+        }
+        if planted::is(Fault::DroppedAtActivation) {
+            let lost = self.state.kept_slots();
+            self.state.kept = Default::default();
+            self.forget_slots(&lost);
+        }
+        self.acceptors.retain(|epoch, _| *epoch > target);
+        self.standing_changed = true;
+        self.vector_changed = true;
+        self.acceptors_changed = true;
+    }
+
+    /// Remembers that an epoch is closed.
+    pub(crate) fn close(&mut self, closed: Closed) {
+        self.standing_changed |= self.state.close(closed);
+    }
+
+    /// Ends this life, whose disk went back in time.
+    pub(crate) fn end(&mut self, life: &Member, ending: Ending) {
+        if self.state.me == *life && self.state.ended.is_none() {
+            self.state.end(ending);
+            self.standing_changed = true;
+        }
+    }
+
+    /// Begins the node's next life, unless this one still keeps records that are not laid aside.
+    pub(crate) fn leave(&mut self, life: Member, name: MemberId) -> Result<(), NotStored> {
+        let is_laid_aside = self.state.ended.is_some() && self.resident.is_empty() && self.winners.is_empty();
+        let keeps_nothing = self.state.is_leaving() && self.state.kept.is_empty();
+        if !(is_laid_aside || keeps_nothing) {
+            return Err(NotStored::Stopped);
+        }
+        self.state = self.state.next_life(life, name);
+        self.acceptors.clear();
+        self.forget_slots(&SlotSet::all());
+        self.begins_anew = true;
+        Ok(())
+    }
+
+    /// Slots of which only copies are here that no hand-over for `target` vouches for: copies for that view, or for a
+    /// view that was given up. Copies for a later view do not count among them: their hand-over may still come.
+    pub(super) fn uncounted(&self, target: Epoch) -> SlotSet {
+        let later = self.state.views.get(&self.attempt.target);
+        let later = later.filter(|view| view.epoch > target);
+        let coming = later.map(|view| view.slots_of_member(&self.state.me));
+        let counted = self.state.owned_slots().union(&self.state.kept_slots());
+        let counted = counted.union(&self.state.handed_over(target));
+        SlotSet::all().difference(&counted.union(&coming.unwrap_or_default()))
+    }
+}

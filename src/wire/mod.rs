@@ -1,7 +1,8 @@
-//! Text and bytes to types, and back: what clients and peers are told, and how a node's state lies on disk.
+//! Converts text and bytes to types, and back: what clients and peers send, and a node's state on disk.
 
 pub mod cursor;
 mod fields;
+pub mod history;
 pub mod json;
 pub mod notes;
 pub mod peer;

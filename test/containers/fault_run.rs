@@ -1,10 +1,10 @@
-//! A minute, or ten, of everything that can go wrong with real containers, drawn from a seed; then peace,
+//! One minute or ten of all possible faults on real containers, drawn from a seed; then repair,
 //! recovery, and the oracle's judgement.
 //!
-//! `SEED=7 FAULT_RUN_SECONDS=600 cargo test --test containers fault_run -- --nocapture` takes another plan
-//! than the gate's, and a longer one. `HISTORY=path` keeps the history; one that is not clean is kept in any case, in the
-//! line format of `support/history/text.rs`. Replies and the kernel have their own time: the same seed
-//! is the same plan, not the same run.
+//! `SEED=7 FAULT_RUN_SECONDS=600 cargo test --test containers fault_run -- --nocapture` takes another
+//! plan than the gate's, and a longer one. `HISTORY=path` keeps the history; a history that is not clean
+//! is kept in any case, in the line format of `support/history/text.rs`. Replies and the kernel have
+//! their own timing: the same seed is the same plan, not the same run.
 #![expect(
     clippy::disallowed_methods,
     reason = "seed, length and the history's place are said from outside"
@@ -33,7 +33,7 @@ const NODES: usize = 6;
 const IN_VIEW: usize = 5;
 const REPLICAS: u32 = 2;
 
-/// With start, recovery and judgement about a minute.
+/// With start, recovery and judgement, about a minute.
 const SECONDS_DEFAULT: u64 = 45;
 
 pub(crate) fn told<T: std::str::FromStr>(name: &str) -> Option<T> {
@@ -42,7 +42,7 @@ pub(crate) fn told<T: std::str::FromStr>(name: &str) -> Option<T> {
     Some(parsed.unwrap_or_else(|| panic!("{name}={text:?} is no number")))
 }
 
-/// What the faults left behind.
+/// The results of the faults.
 struct Aftermath {
     tally: Tally,
     members: Vec<usize>,
@@ -56,7 +56,7 @@ fn disturb(cluster: &Cluster, plan: &[Event]) -> Aftermath {
         let healing = Stopwatch::start();
         (operator.heal(), healing)
     });
-    // Clients go on meanwhile: what does not recover under load does not recover.
+    // Clients go on meanwhile: the cluster must recover under load.
     let members = recovered(cluster);
     Aftermath {
         tally,
@@ -65,7 +65,7 @@ fn disturb(cluster: &Cluster, plan: &[Event]) -> Aftermath {
     }
 }
 
-/// Waits until every member gives the same value of each key, or says that there is none.
+/// Waits until all members give the same answer for each key: one value, or none.
 fn replicas_agree(cluster: &Cluster, members: &[usize], keys: &[String]) {
     for key in keys {
         eventually(HEALED, &format!("all agree about {key}"), || {
@@ -87,7 +87,7 @@ fn replicas_agree(cluster: &Cluster, members: &[usize], keys: &[String]) {
     }
 }
 
-/// Writes the history where it was asked for, or where a failure leaves it.
+/// Writes the history to the requested place, or to a default one after a failure.
 fn keep(history: &History, seed: u64, failed: bool) {
     let asked = std::env::var_os("HISTORY").map(PathBuf::from);
     let left = || PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("fault_run-{seed}.history"));
@@ -98,7 +98,7 @@ fn keep(history: &History, seed: u64, failed: bool) {
     }
 }
 
-/// Runs the plan under load; what went wrong in it comes with the history so far.
+/// Runs the plan under load. The result of the faults, or their failure, comes with the history so far.
 fn run(cluster: &Arc<Cluster>, plan: Vec<Event>, seed: u64) -> (History, Result<Aftermath, JoinError>) {
     let clients = Clients::of(cluster);
     let keys = spread_keys(4, 3);
@@ -134,11 +134,11 @@ fn fault_run() {
     );
     println!("repeat with: {again}");
     let plan = draw(seed, NODES, Duration::from_secs(seconds));
-    // Outlives every assertion: when one fails, it tells what was done to it and what its nodes said.
+    // Outlives every assertion: on failure, it prints its docker commands and its nodes' logs.
     let cluster = Arc::new(Plan::new(NODES, REPLICAS).in_view(IN_VIEW).start());
     let (history, aftermath) = run(&cluster, plan, seed);
-    // A write that one replica had may go with its disk, or with a member that is removed while it is away;
-    // two are all replicas, and one of them always has it while the other is lost.
+    // A write on one replica may be lost with its disk, or with a member that is removed while it is
+    // unreachable. Two are all replicas, and one of them always has it while the other is lost.
     let rules = Rules {
         lasting_replicas: 2,
         ..Rules::default()
@@ -156,7 +156,7 @@ fn fault_run() {
     };
     println!("faults: {:?}", aftermath.tally);
     println!("recovered in {:?}: {:?}", aftermath.recovery, aftermath.members);
-    // A verdict on nothing would be clean too.
+    // An empty history would be clean, too.
     let counts = verdict.counts;
     assert!(
         counts.acknowledged > 100 && counts.bound > 100 && counts.final_reads > 100,

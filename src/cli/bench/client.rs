@@ -10,7 +10,7 @@ use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use tokio::time::Instant;
 
-use super::history::{Asked, History, Told, is_unknown};
+use super::history::{History, Noted, Outcome, is_unknown};
 use super::measure::Measure;
 use crate::cli::arguments::Bench;
 use crate::client::{Client, ClientError, Session};
@@ -19,12 +19,12 @@ use crate::names::Key;
 /// Longer than any node lets a request wait.
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 
-/// Where the histories of all clients go, if anywhere.
+/// The history of all clients, if one is written.
 pub(super) type Notes = Option<Rc<RefCell<History>>>;
 
 pub(super) struct BenchClient {
     client: Client,
-    /// The place of its node among those that are asked.
+    /// The place of its node in `--node`.
     node: usize,
     number: u64,
     session: Session,
@@ -34,7 +34,7 @@ pub(super) struct BenchClient {
     dice: SmallRng,
     value_bytes: usize,
     writes: u64,
-    /// Whether a key may never have been written.
+    /// True if a key may never have been written.
     may_miss: bool,
     began: Instant,
     measure: Measure,
@@ -42,7 +42,7 @@ pub(super) struct BenchClient {
 }
 
 impl BenchClient {
-    /// Client `number` of them all.
+    /// Client `number` of all.
     pub(super) fn new(arguments: &Bench, number: usize, notes: &Notes) -> Self {
         let nodes = &arguments.asking.node.0;
         let node = number % nodes.len();
@@ -88,11 +88,11 @@ impl BenchClient {
         let (asked, payload) = (Instant::now(), self.session.payload().to_owned());
         let bytes = Bytes::from(value.clone());
         let outcome = self.client.put(&key, bytes, &mut self.session).await;
-        let told = match &outcome {
-            Ok(written) => Told::Written(written),
-            Err(error) => Told::Failed(error),
+        let noted = match &outcome {
+            Ok(written) => Outcome::Written(written),
+            Err(error) => Outcome::Failed(error),
         };
-        self.write_down(asked, &key, Some(&value), &payload, &told);
+        self.write_down(asked, &key, Some(&value), &payload, &noted);
         if outcome.as_ref().is_err_and(is_unknown) {
             self.begin_session();
         }
@@ -104,11 +104,11 @@ impl BenchClient {
         let key = key(number);
         let (asked, payload) = (Instant::now(), self.session.payload().to_owned());
         let outcome = self.client.get(&key, &mut self.session).await;
-        let told = match &outcome {
-            Ok(found) => Told::Found(found),
-            Err(error) => Told::Failed(error),
+        let noted = match &outcome {
+            Ok(found) => Outcome::Found(found),
+            Err(error) => Outcome::Failed(error),
         };
-        self.write_down(asked, &key, None, &payload, &told);
+        self.write_down(asked, &key, None, &payload, &noted);
         let failure = match outcome {
             Ok(found) if found.value.starts_with(key.as_str().as_bytes()) => None,
             Ok(_) => Some(format!("GET {key}: the value of another key")),
@@ -122,9 +122,16 @@ impl BenchClient {
         self.measure.note(asked - self.began, asked.elapsed(), failure);
     }
 
-    fn write_down(&mut self, asked: Instant, key: &Key, write: Option<&str>, payload: &str, told: &Told<'_>) {
+    fn write_down(
+        &mut self,
+        asked: Instant,
+        key: &Key,
+        write: Option<&str>,
+        payload: &str,
+        outcome: &Outcome<'_>,
+    ) {
         let Some(notes) = &self.notes else { return };
-        let asked = Asked {
+        let noted = Noted {
             node: self.node,
             session: self.session_number,
             sent: asked,
@@ -133,14 +140,14 @@ impl BenchClient {
             after: self.after,
             payload,
         };
-        let number = notes.borrow_mut().note(&asked, told);
+        let number = notes.borrow_mut().note(&noted, outcome);
         if self.session.payload() != payload {
             self.after = Some(number);
         }
     }
 
-    /// The key, what makes the value the only one of its kind, and then letters by chance, which compress
-    /// no better than real values do.
+    /// The key, two numbers that make the value unique, and then random letters, which compress no better
+    /// than real values do.
     fn value(&mut self, number: u64) -> String {
         self.writes += 1;
         let mut value = format!("{}.{}.{}.", key(number), self.number, self.writes);

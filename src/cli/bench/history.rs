@@ -1,13 +1,7 @@
-//! What every client asked and was told, a line an operation, so that somebody else can judge whether it
-//! was causal.
+//! Writes what every client of a bench asked and was told, as lines that `wire::history` explains.
 //!
-//! Fields `name=value`, separated by tabs; in a value `\t`, `\n`, `\r` and `\\` stand for tab, line feed,
-//! carriage return and backslash. `op` and `session` are numbers, `node` is the place in `--node`, `start`
-//! and `end` are microseconds; `kind` is `get` or `put` (with the value as `write`); `after` is the
-//! operation whose payload was handed in, `in` and `out` are the payloads. `outcome` is `found` (`value`,
-//! `stamp`), `missing`, `written` (`created`, `replicas`, `stamp`), `refused` or `unknown` (`reason`);
-//! `stamp` is the reply's timestamp. A session ends with a write of unknown outcome.
-use std::fmt::{Display, Write as _};
+//! Apart from the clients, because they share one file and its numbers.
+
 use std::io::{self, BufWriter, IntoInnerError, Write as _};
 use std::path::Path;
 
@@ -15,6 +9,7 @@ use tokio::time::Instant;
 
 use crate::cli::user_file::{self, UserFile};
 use crate::client::{ClientError, Found, Reply, Written};
+use crate::wire::history::{Asked, Told, line};
 
 /// The file, and the next numbers. The first error is kept for the end.
 pub(super) struct History {
@@ -25,20 +20,20 @@ pub(super) struct History {
     error: Option<io::Error>,
 }
 
-/// An operation as it was asked.
-pub(super) struct Asked<'a> {
+/// An operation of a client.
+pub(super) struct Noted<'a> {
     pub(super) node: usize,
     pub(super) session: u32,
     pub(super) sent: Instant,
     pub(super) key: &'a str,
-    /// What was written; nothing was, by a read.
+    /// The written value; none for a read.
     pub(super) write: Option<&'a str>,
     pub(super) after: Option<u32>,
     pub(super) payload: &'a str,
 }
 
-/// What came of it.
-pub(super) enum Told<'a> {
+/// The outcome of an operation.
+pub(super) enum Outcome<'a> {
     Found(&'a Found),
     Written(&'a Written),
     Failed(&'a ClientError),
@@ -61,15 +56,23 @@ impl History {
     }
 
     /// Notes an operation and gives it its number.
-    pub(super) fn note(&mut self, asked: &Asked<'_>, told: &Told<'_>) -> u32 {
+    pub(super) fn note(&mut self, noted: &Noted<'_>, outcome: &Outcome<'_>) -> u32 {
         self.operations += 1;
-        let mut line = Line(format!("op={}", self.operations));
-        line.field("start", (asked.sent - self.began).as_micros());
-        line.field("end", self.began.elapsed().as_micros());
-        line.asked(asked);
-        line.told(told);
-        line.0.push('\n');
-        if let Err(error) = self.file.write_all(line.0.as_bytes()) {
+        let since_began = |at: Instant| u64::try_from((at - self.began).as_micros()).unwrap_or(u64::MAX);
+        let asked = Asked {
+            op: self.operations,
+            session: noted.session,
+            is_final: false,
+            node: noted.node,
+            start_us: since_began(noted.sent),
+            end_us: since_began(Instant::now()),
+            kind: if noted.write.is_some() { "put" } else { "get" },
+            key: noted.key,
+            write: noted.write,
+            after: noted.after.as_slice(),
+            payload: noted.payload,
+        };
+        if let Err(error) = writeln!(self.file, "{}", told(&asked, outcome)) {
             self.error.get_or_insert(error);
         }
         self.operations
@@ -87,66 +90,41 @@ impl History {
     }
 }
 
-struct Line(String);
-
-impl Line {
-    fn field(&mut self, name: &str, value: impl Display) {
-        // The backslash first: the others bring new ones.
-        let value = value.to_string().replace('\\', "\\\\").replace('\t', "\\t");
-        let value = value.replace('\n', "\\n").replace('\r', "\\r");
-        write!(self.0, "\t{name}={value}").expect("a string takes every text");
-    }
-
-    fn asked(&mut self, asked: &Asked<'_>) {
-        self.field("session", asked.session);
-        self.field("node", asked.node);
-        self.field("kind", if asked.write.is_some() { "put" } else { "get" });
-        self.field("key", asked.key);
-        asked.write.iter().for_each(|value| self.field("write", value));
-        asked.after.iter().for_each(|after| self.field("after", after));
-        if !asked.payload.is_empty() {
-            self.field("in", asked.payload);
+fn told(asked: &Asked<'_>, outcome: &Outcome<'_>) -> String {
+    match outcome {
+        Outcome::Found(found) => {
+            let told = Told::Found {
+                value: &String::from_utf8_lossy(&found.value),
+                stamp: found.reply.text("timestamp"),
+            };
+            line(asked, &told, payload(&found.reply))
         }
-    }
-
-    fn told(&mut self, told: &Told<'_>) {
-        match told {
-            Told::Found(found) => {
-                self.field("outcome", "found");
-                self.field("value", String::from_utf8_lossy(&found.value));
-                self.reply(&found.reply);
-            }
-            Told::Written(written) => {
-                self.field("outcome", "written");
-                self.field("created", if written.created { "yes" } else { "no" });
-                self.field("replicas", written.replicas.unwrap_or(1));
-                self.reply(&written.reply);
-            }
-            Told::Failed(ClientError::NoSuchKey(reply)) => {
-                self.field("outcome", "missing");
-                self.payload(reply);
-            }
-            Told::Failed(error) => {
-                let outcome = if is_unknown(error) { "unknown" } else { "refused" };
-                self.field("outcome", outcome);
-                self.field("reason", error);
-            }
+        Outcome::Written(written) => {
+            let told = Told::Written {
+                created: written.created,
+                replicas: written.replicas.unwrap_or(1),
+                stamp: written.reply.text("timestamp"),
+            };
+            line(asked, &told, payload(&written.reply))
         }
-    }
-
-    fn reply(&mut self, reply: &Reply) {
-        let stamp = reply.text("timestamp");
-        stamp.iter().for_each(|stamp| self.field("stamp", stamp));
-        self.payload(reply);
-    }
-
-    fn payload(&mut self, reply: &Reply) {
-        let payload = reply.text("causal_payload");
-        payload.iter().for_each(|payload| self.field("out", payload));
+        Outcome::Failed(ClientError::NoSuchKey(reply)) => line(asked, &Told::Missing, payload(reply)),
+        Outcome::Failed(error) => {
+            let reason = error.to_string();
+            let told = if is_unknown(error) {
+                Told::Unknown(&reason)
+            } else {
+                Told::Refused(&reason)
+            };
+            line(asked, &told, "")
+        }
     }
 }
 
-/// Whether a write that ended so may have taken effect, or may do so yet.
+fn payload(reply: &Reply) -> &str {
+    reply.text("causal_payload").unwrap_or_default()
+}
+
+/// True if a write with this error may have taken effect, or may do so yet.
 pub(super) fn is_unknown(error: &ClientError) -> bool {
     match error {
         ClientError::UnknownOutcome(_) | ClientError::Garbled { .. } => true,

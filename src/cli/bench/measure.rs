@@ -1,14 +1,14 @@
-//! What was measured: every request with its time, and what follows from that.
+//! The measurements: every request with its time, and the statistics that follow from them.
 
 use std::time::Duration;
 
-/// How many reasons of failed requests are told.
+/// How many reasons of failed requests are reported.
 const REASONS_MAX: usize = 5;
 
 /// A node answers or refuses within this.
 const SLOW: Duration = Duration::from_secs(1);
 
-/// A request: when it was sent, from the beginning of the run on, and how long its answer took.
+/// A request: when it was sent, since the beginning of the run, and how long its answer took.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Request {
     at: Duration,
@@ -16,7 +16,7 @@ struct Request {
     failed: bool,
 }
 
-/// The books of one client, or of all.
+/// The measurements of one client, or of all.
 #[derive(Debug, Default)]
 pub(super) struct Measure {
     requests: Vec<Request>,
@@ -38,7 +38,7 @@ pub(super) struct Waits {
 }
 
 impl Measure {
-    /// Counts a request that was sent `at` that time of the run, and why it failed if it did.
+    /// Counts a request that was sent at `at`, a time of the run, and why it failed if it did.
     pub(super) fn note(&mut self, at: Duration, took: Duration, failure: Option<String>) {
         let failed = failure.is_some();
         self.requests.push(Request { at, took, failed });
@@ -52,12 +52,12 @@ impl Measure {
         self.reasons.truncate(REASONS_MAX);
     }
 
-    /// Over the whole run.
+    /// Statistics of the whole run.
     pub(super) fn waits(&self) -> Waits {
         waits(&self.requests)
     }
 
-    /// Second by second, by when a request was sent.
+    /// Statistics of each second, by when a request was sent.
     pub(super) fn seconds(&self) -> Vec<Waits> {
         let mut seconds: Vec<Vec<Request>> = Vec::new();
         for request in &self.requests {

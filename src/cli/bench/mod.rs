@@ -1,7 +1,7 @@
 //! `causeway bench`: clients in a closed loop, and how long they waited.
 //!
-//! Closed means that a client sends its next request when the answer to the last one is there, as most
-//! programs do. A bench that is interrupted tells what it measured until then.
+//! Closed means that a client sends its next request when the last one is answered, as most programs do.
+//! An interrupted bench reports what it has measured so far.
 
 mod client;
 mod history;
@@ -28,7 +28,7 @@ use crate::process::system;
 use crate::terminal::stop::Stop;
 use crate::terminal::{Failure, Verdict, both, output};
 
-/// A request that is under way, and the report.
+/// Time for a request under way, and for the report.
 const END_LIMIT: Duration = Duration::from_secs(5);
 
 #[derive(Debug, Clone, Copy)]
@@ -76,7 +76,7 @@ async fn measure(arguments: &Bench, is_over: &Cell<bool>) -> Result<Verdict, Fai
     both(done, kept).map(|()| Verdict::Done)
 }
 
-/// A load on nothing measures nothing. Nodes that do not serve, beside others that do, count as failures.
+/// Fails if no node serves: there is nothing to measure. Single nodes that do not serve count as failures.
 async fn reach_any(arguments: &Bench) -> Result<(), Failure> {
     let client = client(&arguments.asking.node);
     let (mut errors, mut refusal) = (Vec::new(), None);
@@ -160,7 +160,7 @@ async fn run(arguments: &Bench, clients: Vec<BenchClient>, is_over: &Cell<bool>)
     joined(join_all(loops).await, began)
 }
 
-/// The clients of one part; none has the number of another, so that no two write the same.
+/// The clients of one part; no client of another part has the same number, so that no two write the same.
 fn all_clients(arguments: &Bench, part: Part, notes: &Notes) -> Vec<BenchClient> {
     let count = usize::from(arguments.clients) * arguments.asking.node.0.len();
     let first = match part {

@@ -1,4 +1,4 @@
-//! What a bench is told as: a few lines for people, one object for programs.
+//! Renders a bench's report: a few lines for people, one object for programs.
 
 use std::fmt::Write as _;
 use std::time::Duration;

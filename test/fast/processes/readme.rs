@@ -1,8 +1,8 @@
-//! The documents as users follow them: each block of commands is run, in order, against the real program,
-//! and must print what the document shows. Links must lead somewhere.
+//! Follows the documents as users do: runs each block of commands, in order, against the real program,
+//! and compares its output with the document. Links must lead somewhere.
 //!
-//! A document is one session: one folder, one lab on free ports, payloads that go from one command to the
-//! next. Only what differs from run to run is masked (`readme/compare.rs`, with reasons).
+//! A document is one session: one folder, one lab on free ports, payloads that pass from one command to
+//! the next. Only what differs from run to run is masked (`readme/compare.rs`, with reasons).
 
 mod compare;
 mod document;
@@ -11,16 +11,16 @@ mod session;
 use document::{Block, blocks, dead_links, documents, read};
 use session::Session;
 
-/// A block that is not run, known by how it begins, and why.
+/// A block that is not run: its beginning, and the reason.
 type NotRun<'a> = (&'a str, &'a str);
 
 const LAB: &str = "cargo run --release -- lab";
 
-/// The ports of the README's lab, which those of the test stand for.
+/// The ports of the README's lab, which the test replaces by its own.
 const LAB_PORTS: [u16; 6] = [8081, 8082, 8083, 8084, 8085, 8086];
 
-/// Runs every block of a document that is not listed, after `before`, and fails for a block that is neither
-/// run nor listed, and for an entry of the list without a block.
+/// Runs `before` and then every block of a document that is not listed. Fails for a block that is
+/// neither run nor listed, and for an entry of the list without a block.
 #[track_caller]
 fn follow(path: &str, before: &[&str], shown_ports: &[u16], not_run: &[NotRun<'_>]) {
     let blocks = blocks(&read(path));
@@ -92,7 +92,7 @@ fn the_bench_prints_what_its_document_shows() {
         "src/cli/bench/README.md",
         &[LAB],
         &LAB_PORTS,
-        &[("op=4\tstart=", reason)],
+        &[("op=4\tsession=", reason)],
     );
 }
 

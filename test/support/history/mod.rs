@@ -1,8 +1,8 @@
-//! What was asked and what was answered: the facts that a run leaves behind, and nothing about what
-//! they mean. `text` gives every operation one line, so that a history can be kept with a failure.
+//! Records what clients asked and what the nodes answered, without judging it. `text` writes one line
+//! for each operation, so that a history can be stored with a failure.
 //!
-//! Causality is written down, never guessed: `after` names the operations whose payloads were handed
-//! in, the session's own previous one included. A session that hands in nothing depends on nothing.
+//! Causality is recorded, never inferred: `after` names the operations whose payloads the session sent,
+//! including its own previous one. A session that sends no payload depends on nothing.
 
 pub mod text;
 
@@ -12,11 +12,11 @@ use std::fmt;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct OpId(pub u32);
 
-/// A client that asks one thing at a time. It ends with the first write whose outcome is unknown.
+/// A client that sends one request at a time. It ends with its first write of unknown outcome.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SessionId(pub u32);
 
-/// The `timestamp` of a reply, in billionths of a second: the text sorts as the numbers do.
+/// The `timestamp` of a reply, in nanoseconds: the text sorts as the numbers do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Stamp(pub u64);
 
@@ -28,14 +28,14 @@ pub enum Action {
     Delete,
 }
 
-/// What a client asks for, wherever it asks.
+/// What a client asks for, at whichever node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Operation {
     pub key: String,
     pub action: Action,
 }
 
-/// What a definite success said.
+/// The content of a definite success.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
     Found {
@@ -56,18 +56,18 @@ pub enum Outcome {
     Ok(Answer),
     /// A definite error: nothing was done, and nothing will be.
     Refused(String),
-    /// Nobody knows: a write stays possible for ever.
+    /// The outcome is unknown: a write may still take effect at any later time.
     Unknown(String),
 }
 
-/// What a client gets back. The payload is empty unless the outcome is `Ok`.
+/// The reply to a client. The payload is empty unless the outcome is `Ok`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reply {
     pub outcome: Outcome,
     pub payload: String,
 }
 
-/// The run itself, or the reads at its end when the cluster is whole and quiet.
+/// The run itself, or the final reads, when the cluster is whole and quiet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
     Run,
@@ -84,7 +84,7 @@ pub struct Event {
     pub start_us: u64,
     pub end_us: u64,
     pub operation: Operation,
-    /// The operations whose payloads were handed in.
+    /// The operations whose payloads the session sent.
     pub after: Vec<OpId>,
     pub payload_in: String,
     pub outcome: Outcome,
@@ -102,17 +102,17 @@ impl Event {
         self.operation.action != Action::Get
     }
 
-    /// A put or delete that was answered with success.
+    /// True for a put or delete that was answered with success.
     pub fn is_acknowledged(&self) -> bool {
         matches!(self.outcome, Outcome::Ok(Answer::Written { .. }))
     }
 
-    /// A put or delete that took effect, or that may have done so or may do so yet.
+    /// True for a put or delete that took effect, or that may have done so or may still do so.
     pub fn may_take_effect(&self) -> bool {
         self.is_acknowledged() || (self.is_write() && matches!(self.outcome, Outcome::Unknown(_)))
     }
 
-    /// A get, or a delete that found nothing to delete: the answer says what was not there.
+    /// True for a get, or a delete, that found no value: the answer says that the key was absent.
     pub fn found_nothing(&self) -> bool {
         self.outcome == Outcome::Ok(Answer::NotFound)
     }
@@ -133,7 +133,7 @@ impl Event {
         }
     }
 
-    /// True if both came in one request.
+    /// True if both operations came in one request.
     pub fn is_of_the_request_of(&self, other: &Self) -> bool {
         let request = |event: &Self| (event.session, event.node, event.start_us, event.end_us);
         request(self) == request(other)

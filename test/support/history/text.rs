@@ -1,30 +1,14 @@
-//! The line format of histories, written and parsed.
-//!
-//! One operation a line, fields `name=value` separated by tabs, in any order; blank lines and lines
-//! that begin with `#` say nothing. In a value, `\t`, `\n`, `\r` and `\\` stand for tab, line feed,
-//! carriage return and backslash.
-//!
-//! ```text
-//! op=7  session=2  node=1  start=1200  end=1350  kind=put  key=x  write=v7  after=3,5  in=AbC,dEf
-//!       outcome=written  created=yes  replicas=2  stamp=1700000000.123000000  out=GhI
-//! ```
-//!
-//! - `op`, `session`, `node`, `start`, `end` (microseconds), `kind` (get, put, delete), `key`,
-//!   `outcome` are always there; `write` with a put.
-//! - `after`: the operations whose payloads were handed in, `in` and `out` the payloads; left out when
-//!   empty. `phase=final` marks the reads at the end of the run.
-//! - Operations of one request have the same `session`, `node`, `start` and `end`; each may come `after` one
-//!   before it.
-//! - `outcome` is `found` (`value`, `stamp`), `missing`, `written` (`created`, `replicas`, `stamp`),
-//!   `refused` or `unknown` (`reason`). `stamp` is left out where the reply had none.
+//! Parses histories, in the line format that `causeway::wire::history` explains and writes.
 
 use std::collections::BTreeMap;
-use std::fmt::{self, Display, Write as _};
+use std::fmt::{self, Display};
 use std::str::FromStr;
+
+use causeway::wire::history::{Asked, Told, line};
 
 use super::{Action, Answer, Event, History, OpId, Operation, Outcome, Phase, SessionId, Stamp};
 
-/// Where a text is no history, and why.
+/// Why a text is not a history, and in which line.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}: {what}")]
 pub struct ParseError {
@@ -53,89 +37,41 @@ impl FromStr for History {
 
 impl Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut line = Line(String::new());
-        line.field("op", self.id.0);
-        line.field("session", self.session.0);
-        if self.phase == Phase::Final {
-            line.field("phase", "final");
-        }
-        line.field("node", self.node);
-        line.field("start", self.start_us);
-        line.field("end", self.end_us);
-        line.operation(&self.operation);
-        let after: Vec<_> = self.after.iter().map(|id| id.0.to_string()).collect();
-        line.field_unless_empty("after", &after.join(","));
-        line.field_unless_empty("in", &self.payload_in);
-        line.outcome(&self.outcome);
-        line.field_unless_empty("out", &self.payload_out);
-        f.write_str(&line.0)
-    }
-}
-
-struct Line(String);
-
-impl Line {
-    fn field(&mut self, name: &str, value: impl Display) {
-        if !self.0.is_empty() {
-            self.0.push('\t');
-        }
-        write!(self.0, "{name}={}", escape(&value.to_string())).expect("a string takes every text");
-    }
-
-    fn field_unless_empty(&mut self, name: &str, value: &str) {
-        if !value.is_empty() {
-            self.field(name, value);
-        }
-    }
-
-    fn operation(&mut self, operation: &Operation) {
-        let (kind, value) = match &operation.action {
+        let (kind, write) = match &self.operation.action {
             Action::Get => ("get", None),
-            Action::Put(value) => ("put", Some(value)),
+            Action::Put(value) => ("put", Some(value.as_str())),
             Action::Delete => ("delete", None),
         };
-        self.field("kind", kind);
-        self.field("key", &operation.key);
-        value.into_iter().for_each(|value| self.field("write", value));
-    }
-
-    fn outcome(&mut self, outcome: &Outcome) {
-        match outcome {
-            Outcome::Ok(answer) => self.answer(answer),
-            Outcome::Refused(reason) => {
-                self.field("outcome", "refused");
-                self.field_unless_empty("reason", reason);
-            }
-            Outcome::Unknown(reason) => {
-                self.field("outcome", "unknown");
-                self.field_unless_empty("reason", reason);
-            }
-        }
-    }
-
-    fn answer(&mut self, answer: &Answer) {
-        let stamp = match answer {
-            Answer::Found { value, stamp } => {
-                self.field("outcome", "found");
-                self.field("value", value);
-                stamp
-            }
-            Answer::NotFound => {
-                self.field("outcome", "missing");
-                &None
-            }
-            Answer::Written {
-                created,
-                replicas,
-                stamp,
-            } => {
-                self.field("outcome", "written");
-                self.field("created", if *created { "yes" } else { "no" });
-                self.field("replicas", replicas);
-                stamp
-            }
+        let after: Vec<u32> = self.after.iter().map(|id| id.0).collect();
+        let asked = Asked {
+            op: self.id.0,
+            session: self.session.0,
+            is_final: self.phase == Phase::Final,
+            node: self.node,
+            start_us: self.start_us,
+            end_us: self.end_us,
+            kind,
+            key: &self.operation.key,
+            write,
+            after: &after,
+            payload: &self.payload_in,
         };
-        stamp.iter().for_each(|stamp| self.field("stamp", stamp));
+        let stamp = self.stamp().map(|stamp| stamp.to_string());
+        let stamp = stamp.as_deref();
+        let told = match &self.outcome {
+            Outcome::Ok(Answer::Found { value, .. }) => Told::Found { value, stamp },
+            Outcome::Ok(Answer::NotFound) => Told::Missing,
+            Outcome::Ok(Answer::Written {
+                created, replicas, ..
+            }) => Told::Written {
+                created: *created,
+                replicas: (*replicas).into(),
+                stamp,
+            },
+            Outcome::Refused(reason) => Told::Refused(reason),
+            Outcome::Unknown(reason) => Told::Unknown(reason),
+        };
+        f.write_str(&line(&asked, &told, &self.payload_out))
     }
 }
 
@@ -168,7 +104,7 @@ fn parse_event(line: &str) -> Result<Event, String> {
     }
 }
 
-/// What is left of a line: every field that is read is taken out.
+/// The fields of a line that are still unread: reading a field removes it.
 struct Fields<'a>(BTreeMap<&'a str, String>);
 
 impl Fields<'_> {
@@ -236,12 +172,6 @@ impl Fields<'_> {
         text.map(|text| Stamp::parse(&text).ok_or_else(|| format!("{text:?} is no timestamp")))
             .transpose()
     }
-}
-
-fn escape(text: &str) -> String {
-    // The backslash first: the others bring new ones.
-    let text = text.replace('\\', "\\\\").replace('\t', "\\t");
-    text.replace('\n', "\\n").replace('\r', "\\r")
 }
 
 fn unescape(text: &str) -> Result<String, String> {

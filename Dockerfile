@@ -1,11 +1,11 @@
-# The image of a Causeway node: one static binary on nothing, run by a user without rights.
+# The image of a Causeway node: one static binary on an empty image, run by an unprivileged user.
 #
 #   docker build -t causeway .        compiles in the official Rust image: needs Docker and a registry, no Rust
 #   scripts/image                     compiles on this machine, then `docker build --target prebuilt`: needs no registry
 #
-# Both end on the same `base`, so the two images differ in who compiled the binary and in nothing else.
+# Both end on the same `base`: the two images differ only in the toolchain that compiled the binary.
 # Plain instructions only: the legacy builder of Docker 20.10 must take this file too. That builder runs
-# every stage above the one it is asked for, so the one that needs a pulled image stands below `prebuilt`.
+# every stage above the requested one, so the stage that needs a pulled image comes after `prebuilt`.
 ARG RUST_IMAGE=rust:1.95-bookworm
 
 FROM scratch AS base

@@ -3,7 +3,7 @@
 #
 #   scripts/build.sh
 #
-# Works from any directory. The programs are also where cargo leaves them, target/release.
+# Works from any directory. Cargo leaves the programs in target/release, too.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -19,7 +19,7 @@ target=$(cargo metadata --format-version 1 --no-deps --locked |
     sed 's/.*"target_directory":"\([^"]*\)".*/\1/')
 mkdir -p build/dev
 for program in "${programs[@]}"; do
-    # Under another name first: a program that runs cannot be overwritten, but it can be replaced.
+    # Under another name first: a running program can be replaced but not overwritten.
     cp "$target/release/$program" "build/dev/.$program"
     mv "build/dev/.$program" "build/dev/$program"
 done

@@ -1,7 +1,7 @@
 //! The names of things: keys, nodes, partitions, epochs, logs and dots.
 //!
-//! They stand on the lowest floor because every other floor speaks of them. Nothing here knows what
-//! the named things do.
+//! They have a low floor because almost every other floor uses them. Nothing here knows what the named
+//! things do.
 
 mod node_id;
 
@@ -10,7 +10,7 @@ use std::fmt;
 pub use node_id::{NodeId, NodeIdError};
 use xxhash_rust::xxh3::xxh3_64;
 
-/// Keys move between partitions by whole slots; there are this many.
+/// How many slots there are. Keys move between partitions by whole slots.
 pub const SLOTS: u16 = 16_384;
 
 /// The longest key, in characters after decoding.
@@ -45,7 +45,7 @@ impl Key {
         &self.0
     }
 
-    /// The slot that this key lives in, the same on every node and in every version.
+    /// The slot that this key belongs to, the same on every node and in every version.
     pub fn slot(&self) -> Slot {
         Slot::of(self.as_str())
     }
@@ -84,8 +84,8 @@ impl Slot {
     }
 }
 
-/// One life of a node's data: drawn when a node starts with an empty store, kept on disk with it.
-/// A node that lost its disk is a new incarnation of the same node.
+/// One life of a node's data: drawn when a node starts with an empty store, and kept on disk with the
+/// data. A node that lost its disk is a new incarnation of the same node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Incarnation {
     /// Wall clock at the first start, in milliseconds since 1970.
@@ -101,7 +101,7 @@ pub struct Member {
 }
 
 impl Member {
-    /// The short name by which logs carry this member.
+    /// The short name of this member in logs.
     pub fn id(&self) -> MemberId {
         let mut bytes = self.node.as_str().as_bytes().to_vec();
         bytes.extend_from_slice(&self.incarnation.started_ms.to_le_bytes());
@@ -132,16 +132,16 @@ impl fmt::Display for PartitionId {
 
 /// The name of a view: the line of views that it belongs to, and its number on that line.
 ///
-/// The first view that serves is epoch 1; 0 is "no view yet". Views of one line follow each other. A decision
-/// that passes over a quorum forks: it begins a line of a higher generation, and the numbers go on. Lines are
-/// ordered by generation, then by a number that was drawn when they began, so that of two lines every node
-/// picks the same one. The whole is one number whose order is that of the lines, then of the numbers:
+/// The first view that serves is epoch 1; 0 is "no view yet". Views of one line follow each other. A
+/// decision that passes over a quorum forks: it begins a line of a higher generation, and the numbers go
+/// on. Lines are ordered by generation, then by a random number drawn when they began, so every node
+/// ranks two lines the same. An epoch is one number, ordered by line, then by number on the line:
 ///
 /// ```text
 /// generation 12 bits | line 20 bits | number 32 bits
 /// ```
 ///
-/// The line that a cluster begins with is 0 throughout, so an epoch of it is its number.
+/// The line that a cluster begins with is 0, so an epoch on it equals its number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Epoch(pub u64);
 
@@ -191,7 +191,7 @@ impl Epoch {
     }
 }
 
-/// The number; on a line that was forked, also which line.
+/// The number; on a forked line, also the line.
 impl fmt::Display for Epoch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Line(line) = self.line();
@@ -202,7 +202,7 @@ impl fmt::Display for Epoch {
     }
 }
 
-/// Which cluster this is; drawn with the first view.
+/// The identity of a cluster; drawn with its first view.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ClusterId(pub u64);
 
@@ -221,8 +221,8 @@ pub struct Dot {
 }
 
 impl Dot {
-    /// The entry that stands for everything that was written up to an epoch of a line that was given up. No
-    /// member has the id 0, so it is no write.
+    /// The entry for everything that was written up to an epoch of a line that was given up. No member
+    /// has the id 0, so it names no write.
     pub const fn everything_of(epoch: Epoch) -> Self {
         let log = Log {
             epoch,

@@ -1,17 +1,16 @@
-//! Faults that a test plants to see another test fail: each rule of the store can be switched off.
+//! Switches off single rules of the store, to show that other tests notice.
 //!
 //! Below everything, so that every floor can ask. Without the feature `planted-faults`, which no image
-//! has, the answer is a constant `false` and the question costs nothing. With it one fault at a time is
-//! planted for the whole process: `test/fast/simulated/planted.rs` goes through them one after the other.
+//! has, the answer is a constant `false` and costs nothing. With it, one fault at a time is planted for
+//! the whole process: `test/fast/simulated/planted.rs` plants them one after the other.
 
-/// A rule that is switched off. The numbers are those of the invariants in `replication` and
-/// `view_change`.
+/// A rule that is switched off. I1 to I12 are the invariants of `replication` and `view_change`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Fault {
-    /// I1: a number is not stored with its record, and drawn again after a restart.
+    /// I1: a number is not stored with its record, and is drawn again after a restart.
     NumberNotStored = 1,
-    /// I1: a node that lost its disk comes back as the member that it was.
+    /// I1: a node that lost its disk comes back as the same member.
     SameIncarnation,
     /// I2: of two records of a key, the one that arrives later wins.
     ArrivalOrderWins,
@@ -19,17 +18,17 @@ pub enum Fault {
     ClockNotRaised,
     /// I3: a reply does not mention what its record depends on.
     DependenciesLeftOut,
-    /// I4: a tombstone goes when it is stable, whatever the epochs.
+    /// I4: a tombstone is dropped when it is stable, whatever the epochs.
     StableTombstoneDropped,
-    /// I5: a replica answers a reader who comes from a later epoch.
+    /// I5: a replica answers a reader that comes from a later epoch.
     NoFence,
-    /// I6: an owner answers before it has what was written earlier.
+    /// I6: an owner answers before it has all earlier writes.
     NotReadyServes,
-    /// I7: a read does not wait for what the reader depends on.
+    /// I7: a read does not wait for the reader's dependencies.
     NeverWaits,
-    /// I7: whatever was written in an earlier epoch counts as held.
+    /// I7: every write of an earlier epoch counts as held.
     OldLogsCovered,
-    /// I7: what nobody can bring any more is waited for.
+    /// I7: a read waits for writes that no member can bring any more.
     NeverGivesUp,
     /// I8: a write is pushed before it is stored.
     SentBeforeStored,
@@ -39,7 +38,7 @@ pub enum Fault {
     GapsTaken,
     /// I9: an exchange brings the giver's own log only.
     LogByLog,
-    /// I9: a copy claims what its giver held at the end of it.
+    /// I9: a copy claims what its giver held when the copy ended.
     CopyClaimsItsEnd,
     /// I10: any half of the nodes is a quorum.
     HalfIsAQuorum,
@@ -55,9 +54,9 @@ pub enum Fault {
     AcknowledgementsAfterTheSeal,
     /// A write is called stable when one sibling of several holds it.
     StableByMajority,
-    /// A closing is counted by a node that is behind the epoch in which it was concluded.
-    ClosedByWhoIsBehind,
-    /// `lacks` is lowered by any owner, however long ago it owned the slots.
+    /// A node counts a closing that was concluded in an epoch later than its own.
+    ClosedByNodeBehind,
+    /// Any owner lowers `lacks`, however long ago it owned the slots.
     LacksLoweredByAnyOwner,
     /// The records of a node that was removed are taken under their old dots.
     OldDotsTaken,
@@ -65,65 +64,65 @@ pub enum Fault {
     DroppedAtActivation,
     /// An epoch is closed while a member still keeps slots of it that moved away.
     KeptClosed,
-    /// What a removed node returns is taken, however late.
+    /// Records that a removed node returns are taken, however late.
     ReturnsForEver,
-    /// What was copied counts, though its giver did not hand over.
+    /// A copy counts, though its giver did not hand over.
     CopiesNotVouchedFor,
-    /// Nobody waits for what a removed owner may bring back.
+    /// Reads do not wait for writes that a removed owner may bring back.
     RemovedNotAwaited,
-    /// Entries of a closed epoch are dropped though a removed member may return what they name.
+    /// Entries of a closed epoch are dropped though a removed member may return their writes.
     RemovedForgottenAtClosing,
     /// When the time of a removed member is up, siblings that may have taken its writes are not heard again.
     TimeUpUnheard,
-    /// A peer that greets by another name than the one that was called is taken for that one.
+    /// A peer that greets by another name is taken for the node that was called.
     OtherNamesBelieved,
-    /// `/get` does not wait for what the other owners say they hold.
+    /// `/get` does not wait for the writes that the other owners say they hold.
     HeldNotAwaited,
-    /// `/get` and `/set` ask one of the other owners only.
+    /// `/get` and `/set` ask only one of the other owners.
     OneOwnerAsked,
-    /// `/get` and `/set` do not ask an owner that is believed away.
+    /// `/get` and `/set` do not ask an owner that is believed to be away.
     AwayNotAsked,
-    /// `/get` and `/set` count a time in which their own process was paused as the silence of others.
+    /// `/get` and `/set` count a pause of their own process as silence of the others.
     PauseIsSilence,
-    /// `/get` and `/set` ask over a stream that is silent, and open no other.
+    /// `/get` and `/set` keep asking over a silent stream, and open no other.
     SilentStreamKept,
-    /// `/get` asks another owner that may lack what is held here.
+    /// `/get` asks another owner, which may lack writes that this one holds.
     OwnLeftOut,
-    /// `/get` does not wait for what other owners took in earlier epochs and have not handed over.
+    /// `/get` does not wait for writes of earlier epochs that other owners have not handed over.
     UnheardNotAwaited,
-    /// Tombstones are dropped by a wall clock that is doubted.
+    /// A doubted wall clock decides when tombstones are dropped.
     DoubtedClockForgets,
-    /// What a removed node returns is judged by a wall clock that is doubted.
+    /// A doubted wall clock decides whether a removed node's returns are taken.
     DoubtedClockRefuses,
-    /// A wall clock that is doubted is mixed into timestamps.
+    /// A doubted wall clock is mixed into timestamps.
     DoubtedClockDraws,
-    /// A hybrid clock is held against the wall clock, as if only a wall clock could raise it.
+    /// A hybrid clock is compared with the wall clock, as if only a wall clock could raise it.
     HybridHeldAgainstWall,
-    /// A write stores whatever its client claims to depend on.
+    /// A write stores every dependency that its client claims.
     ForgedStored,
     /// A record keeps dependencies that no view allows, and replies mention them.
     ForgedShown,
-    /// A payload of an epoch that nobody knows is waited for, for ever.
+    /// A payload of an epoch that no node knows is waited for, for ever.
     UnknownEpochAwaited,
-    /// What a cut-off member was claimed to have written is still claimed when it is back and denies it.
+    /// A claimed write of a cut-off member stays claimed when the member is back and denies it.
     ClaimsNotCleared,
-    /// Two lines of views go on beside each other: a higher one is not followed.
+    /// Two lines of views go on side by side: the lower one does not follow the higher one.
     LinesNotCompared,
-    /// A payload keeps one epoch, though those of two lines say nothing of each other.
+    /// A payload keeps one epoch, though epochs of two lines say nothing of each other.
     LostLinesCompared,
-    /// What was given up by force before a lost line was heard of counts for that line, too.
+    /// A removal by force from before a lost line was known counts for that line, too.
     GivenUpOnEveryLine,
-    /// What a disk that went back in time returns is taken whatever its age.
+    /// Records of a disk that went back in time are taken, whatever their age.
     OldCopiesReturn,
-    /// A disk that went back in time serves as if nothing had been.
+    /// A disk that went back in time serves as if nothing had happened.
     OldDisksServe,
-    /// A life that is started again goes on with the numbers of its disk, whatever it drew before.
+    /// A restarted life goes on with the numbers of its disk, whatever it drew before.
     NumbersDrawnAgain,
-    /// A log that was held to its end covers what an old disk writes to it later.
+    /// A log that was held to its end covers writes that an old disk adds to it later.
     RunsNotNamed,
-    /// What an old disk returns is refused for its age, though nobody else has its slots.
+    /// Records of an old disk are refused for their age, though no other member has their slots.
     OnlyCopyRefused,
-    /// Where every life that a view lists has ended, nobody may decide on the next one.
+    /// When every life that a view lists has ended, no node may decide on the next view.
     LaterLivesDoNotVote,
     /// A long message is sent as one frame, which no stream carries.
     AnswersUncut,
@@ -144,7 +143,7 @@ pub fn is(fault: Fault) -> bool {
     PLANTED.load(std::sync::atomic::Ordering::Relaxed) == fault as u8
 }
 
-/// Plants a fault in this whole process, in the place of the one before.
+/// Plants a fault in the whole process, in place of the one before.
 #[cfg(feature = "planted-faults")]
 pub fn plant(fault: Option<Fault>) {
     let planted = fault.map_or(0, |fault| fault as u8);

@@ -1,12 +1,12 @@
-//! Reads text that people hand in: settings, files and JSON bodies, as shells, env files and the editors of
-//! every system write them.
+//! Reads text that people write: settings, files and JSON bodies, as shells, env files and editors of
+//! every system produce them.
 //!
-//! One rule for every setting and one for every text, on the lowest floor, because the configuration, HTTP
+//! One rule for every setting and one for every text, on a low floor, because the configuration, HTTP
 //! and the terminal all read such text.
 
 use std::borrow::Cow;
 
-/// Why bytes are no text.
+/// Why bytes are not text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NotText {
     #[error("it is not UTF-8; save it as UTF-8")]
@@ -20,8 +20,8 @@ const BYTE_ORDER_MARK: char = '\u{feff}';
 /// The bytes of a byte order mark in UTF-8.
 const UTF8_MARK: &[u8] = b"\xEF\xBB\xBF";
 
-/// What a setting says without what stands around it: blanks, line ends, a byte order mark, characters that
-/// nobody sees. Nothing is left of a setting that is not given.
+/// A setting without the blanks, line ends, byte order marks and invisible characters around it; none if
+/// nothing is left, since an empty setting counts as not given.
 pub fn setting(written: &str) -> Option<&str> {
     let is_around = |c: char| c.is_whitespace() || c.is_control() || is_unseen(c);
     Some(written.trim_matches(is_around)).filter(|text| !text.is_empty())
@@ -40,8 +40,8 @@ const QUOTES: [(char, char); 6] = [
     ('\u{2018}', '\u{2019}'),
 ];
 
-/// What stands between quotes; nothing if the text is not quoted as a whole. A shell takes quotes off, an env
-/// file of docker keeps them.
+/// The text between quotes; none unless the whole text is quoted. A shell removes quotes, an env file of
+/// docker keeps them.
 pub fn quoted(text: &str) -> Option<&str> {
     let inside = |(open, close)| {
         let inside = text.strip_prefix(open)?.strip_suffix(close)?;
@@ -50,23 +50,23 @@ pub fn quoted(text: &str) -> Option<&str> {
     QUOTES.into_iter().find_map(inside)
 }
 
-/// True for a character that people put around a text.
+/// True for a quotation mark.
 pub fn is_quote(c: char) -> bool {
     QUOTES.iter().any(|(open, close)| [*open, *close].contains(&c))
 }
 
-/// Why a quoted setting is refused; `example` is how to write it.
+/// The error for a quoted setting; `example` shows how to write it.
 pub fn quotes_refused(written: &str, example: &str) -> String {
-    format!("{written} stands in quotes, which an env file keeps as part of the value; write {example}")
+    format!("{written} is quoted, and an env file keeps quotes as part of the value; write {example}")
 }
 
-/// The text of a file or a body. A byte order mark is left out, and UTF-16 that has one is decoded.
+/// Decodes a file or a body. Drops a byte order mark, and decodes UTF-16 that has one.
 pub fn decode(bytes: &[u8]) -> Result<Cow<'_, str>, NotText> {
     match bytes {
         [0xFF, 0xFE, 0, 0, ..] | [0, 0, 0xFE, 0xFF, ..] => Err(NotText::Wide),
         [0xFF, 0xFE, rest @ ..] => utf16(rest, u16::from_le_bytes),
         [0xFE, 0xFF, rest @ ..] => utf16(rest, u16::from_be_bytes),
-        // No text of ours begins with a zero byte, nor has one in the second place.
+        // No text that we read has a zero byte in its first or second place.
         [0, _, ..] | [_, 0, ..] => Err(NotText::Wide),
         _ => {
             let text = std::str::from_utf8(without_mark(bytes)).map_err(|_| NotText::NotUtf8)?;
@@ -90,14 +90,14 @@ fn utf16(bytes: &[u8], unit: fn([u8; 2]) -> u16) -> Result<Cow<'static, str>, No
     text.map(Cow::Owned).map_err(|_| NotText::Wide)
 }
 
-/// The lines of a text, whichever system's line ends it has, and whether or not the last line has one.
+/// The lines of a text, with the line ends of any system, and with or without one at the end.
 pub fn lines(text: &str) -> impl Iterator<Item = &str> {
     text.split('\n')
         .flat_map(|line| line.strip_suffix('\r').unwrap_or(line).split('\r'))
 }
 
-/// The one of the known words that was probably meant: the same letters in another spelling, or a slip or
-/// two away.
+/// The known word that was probably meant: the same letters in another spelling, or one or two typos
+/// away.
 pub fn nearest<'a>(written: &str, known: &[&'a str]) -> Option<&'a str> {
     let folded = fold(written);
     let distances = known.iter().map(|word| (distance(&folded, &fold(word)), *word));
@@ -110,13 +110,13 @@ pub fn nearest<'a>(written: &str, known: &[&'a str]) -> Option<&'a str> {
     (distance <= slips_max).then_some(word)
 }
 
-/// Small letters and digits alone: `dry-run`, `dryRun` and `DRY_RUN` are one word.
+/// Lower-case letters and digits only: `dry-run`, `dryRun` and `DRY_RUN` are one word.
 fn fold(word: &str) -> Vec<char> {
     let letters = word.chars().filter(|c| c.is_alphanumeric()).take(64);
     letters.flat_map(char::to_lowercase).collect()
 }
 
-/// How many letters are exchanged, left out, added, or swapped with their neighbours (optimal string
+/// How many letters are replaced, left out, added, or swapped with a neighbour (optimal string
 /// alignment).
 fn distance(a: &[char], b: &[char]) -> usize {
     let mut rows = [Vec::new(), (0..=b.len()).collect::<Vec<_>>()];

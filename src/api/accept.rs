@@ -1,6 +1,6 @@
-//! In which form a client wants a value: `Accept` with its weights (RFC 9110, 12.5.1).
+//! Chooses the form of a value from `Accept` and its weights (RFC 9110, 12.5.1).
 //!
-//! JSON is the answer to everything else: whoever accepts neither form is better served by an answer than by a
+//! Everything else gets JSON: a client that accepts neither form is better served by an answer than by a
 //! refusal.
 
 use http::HeaderMap;
@@ -27,7 +27,7 @@ pub(super) fn wanted_form(headers: &HeaderMap) -> Form {
     let wants_bytes = match (bytes.weight, json.weight) {
         (0, _) => false,
         (bytes, json) if bytes != json => bytes > json,
-        // Of two that are wanted alike, the one that is named; of two that are named, the first.
+        // On equal weights the named type wins; if both are named, the first one.
         _ => bytes.is_named && (!json.is_named || bytes.place < json.place),
     };
     if wants_bytes { Form::Bytes } else { Form::Json }
@@ -77,7 +77,7 @@ fn exactness(range: &str, subtype: &str) -> u8 {
     }
 }
 
-/// `q=0.5`; a weight that cannot be read is none.
+/// `q=0.5`; a weight that cannot be read is ignored.
 fn weight(parameter: &str) -> Option<u16> {
     let (name, value) = parameter.split_once('=')?;
     if !name.trim().eq_ignore_ascii_case("q") {

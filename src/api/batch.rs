@@ -1,4 +1,4 @@
-//! `POST /kv-store`: several operations at once. Each result is the reply that its operation would have had
+//! `POST /kv-store`: several operations at once. Each result is the reply that its operation would get
 //! alone, with its status in front.
 
 use base64::Engine as _;
@@ -20,17 +20,16 @@ use crate::wire::json::{self, JsonError};
 use crate::wire::peer::Operation;
 use crate::wire::public::{OperationAsked, OperationsAsked};
 
-/// Operations in one request at the most.
+/// The most operations in one request.
 const OPERATIONS_MAX: usize = 10_000;
 
-/// Bytes of their keys and values together.
+/// The most bytes of their keys and values together.
 const BYTES_MAX: usize = 4 * 1024 * 1024;
 
-/// Bytes of the payloads in their results, about.
+/// About the most bytes of the payloads in their results.
 const RESULTS_BYTES_MAX: usize = 48 * 1024 * 1024;
 
-/// The operations that a body asks for, and what the client depends on. Whatever type the body says that it
-/// has, nothing else than JSON comes here.
+/// The operations in a body, and the client's payload. The body must be JSON, whatever its declared type.
 pub(super) fn parse(
     parameters: &Parameters<'_>,
     body: &[u8],
@@ -69,7 +68,7 @@ pub(super) fn parse(
     Ok((operations, payload))
 }
 
-/// What is wrong with a body: in an operation if all around it is right.
+/// The mistake in a body: in its first wrong operation, or else in the whole body.
 fn mistake(body: &[u8], error: &JsonError) -> ApiError {
     let whole: Value = json::read(body).unwrap_or_default();
     let operations = whole.get("operations").unwrap_or(&whole);
@@ -81,7 +80,7 @@ fn mistake(body: &[u8], error: &JsonError) -> ApiError {
     wrong.unwrap_or_else(|| ApiError::BadRequest(format!("{JSON_ARRAY} ({error})")))
 }
 
-/// The mistake, and in which operation it is. Nothing of the request is done.
+/// Adds the index of the operation to its mistake. Nothing of the request is done.
 fn within(index: usize, error: ApiError) -> ApiError {
     let place = |text: String| format!("operation {index}: {text}");
     match error {
@@ -162,8 +161,8 @@ pub(super) async fn batch(
     Ok(reply.map(|body| room.hold(body)))
 }
 
-/// Refuses operations whose results would be too long: the result of each write has a payload, and is given
-/// whatever it takes.
+/// Refuses operations whose results would be too long: the result of each write has a payload, and is sent
+/// whatever its size.
 fn check_results(operations: usize, payload: &Payload) -> Result<(), ApiError> {
     let bytes = operations * payload.about_bytes();
     if bytes <= RESULTS_BYTES_MAX {
@@ -186,7 +185,7 @@ fn reply(node: &Node, result: Result<Done, Refusal>, deletes: bool) -> Response<
     }
 }
 
-/// The body of the answer in the making.
+/// The body of the answer under construction.
 struct Body {
     text: Vec<u8>,
     /// The length without any result.
@@ -204,7 +203,7 @@ impl Body {
         }
     }
 
-    /// Why a value is not shown, if it is not: as text it may be several times as long as it is.
+    /// The reason to leave a value out, if there is one: as text it may be several times as long.
     fn refusal(&self, reply: &Response<Bytes>, room: &mut Room) -> Option<Refusal> {
         let is_first = self.text.len() == self.empty_bytes;
         if self.text.len() >= ANSWER_BYTES_MAX {
@@ -226,7 +225,7 @@ impl Body {
         }
         let status = format!("{{\"status\":{},", reply.status().as_u16());
         self.text.extend_from_slice(status.as_bytes());
-        // Every reply is an object with fields: what stands behind its first brace goes on.
+        // Every reply is an object with fields: append what follows its first brace.
         self.text.extend_from_slice(&reply.body()[1..]);
         self.all_definite &= is_definite(reply.status());
     }

@@ -1,9 +1,9 @@
-//! The mistakes of a request, in words. `status` has their numbers and codes, `reply` writes the reply that tells them.
+//! The errors of requests, in words. `status` has their numbers and codes, `reply` writes their replies.
 
 use crate::names::{KEY_CHARS_MAX, PartitionId};
 use crate::node::{Refusal, ViewRefusal};
 
-/// What is told to a client whose JSON came under curl's default type.
+/// The text for a client that sent JSON under curl's default type.
 pub(super) const JSON_SENT_AS_FORM: &str = "the body looks like JSON but was sent as a form; \
     add -H 'Content-Type: application/json', or write it as a form: --data-urlencode 'val=...'";
 
@@ -11,10 +11,10 @@ pub(super) const JSON_SENT_AS_FORM: &str = "the body looks like JSON but was sen
 pub(super) const JSON_ARRAY: &str = "the body must be a JSON array of operations, such as \
     [{\"op\":\"put\",\"key\":\"x\",\"val\":\"1\"},{\"op\":\"get\",\"key\":\"y\"},{\"op\":\"delete\",\"key\":\"z\"}]";
 
-/// A request that is not done.
+/// Why a request is not done.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ApiError {
-    /// By the node. [`Refusal::KeyNotFound`] comes as [`ApiError::KeyNotFound`].
+    /// Refused by the node. [`Refusal::KeyNotFound`] becomes [`ApiError::KeyNotFound`].
     #[error("{0}")]
     Refused(Refusal),
     #[error("Key does not exist")]
@@ -25,27 +25,25 @@ pub enum ApiError {
     MissingVal(String),
     #[error("the value is larger than {bytes_max} bytes, the most that a value may have (MAX_VALUE)")]
     ValueTooLarge { bytes_max: usize },
-    /// Several operations together.
+    /// Several operations are too large together.
     #[error("{0}")]
     TooLarge(String),
-    /// Anything wrong that has no word of its own.
+    /// Any mistake that has no code of its own.
     #[error("{0}")]
     BadRequest(String),
-    /// Something that other stores do.
+    /// Something that only other stores do.
     #[error("{0}")]
     NotOffered(String),
-    #[error(
-        "the body is coded as {0:?}, which is not undone here; send it as it is, without Content-Encoding"
-    )]
+    #[error("the body is coded as {0:?}, which is not supported; send it as it is, without Content-Encoding")]
     BadEncoding(String),
-    /// What the HTTP library does not take for a request.
+    /// The HTTP library does not accept the head.
     #[error("{0}")]
     BadHead(HeadFault),
     #[error("partition_id {0}; give a number, such as partition_id=0")]
     BadPartitionId(String),
     #[error("there is no partition {asked}; {}", ids_text(.partitions))]
     NoPartition { asked: i64, partitions: usize },
-    #[error("there is nothing at {0}; GET / lists what there is")]
+    #[error("there is nothing at {0}; GET / lists the endpoints")]
     NotFound(String),
     #[error("{path} does not take {method}; it takes {allow}")]
     BadMethod {
@@ -53,10 +51,10 @@ pub enum ApiError {
         path: String,
         allow: &'static str,
     },
-    /// What is asked of the view makes no sense as it is written.
+    /// The request for a view change makes no sense as it is written.
     #[error("{0}")]
     BadViewChange(String),
-    /// By the node. [`ViewRefusal::NotHere`] comes as the refusal in it.
+    /// Refused by the node. [`ViewRefusal::NotHere`] becomes the refusal in it.
     #[error("{0}")]
     View(ViewRefusal),
     #[error("not ready: {why}")]

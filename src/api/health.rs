@@ -1,5 +1,5 @@
-//! Is this process alive, and may it be sent requests? Liveness asks nothing of the node: a node that
-//! waits for others must not be restarted for it.
+//! Liveness and readiness of this process. Liveness does not ask the node: a node that waits for others
+//! must not be restarted for that.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use super::reply::{json, success};
 use crate::node::NodeStatus;
 use crate::wire::public::{Check, Health};
 
-/// Clients' writes wait for the next view for about as long.
+/// About as long as clients' writes wait for the next view.
 const SEAL_LIMIT: Duration = Duration::from_secs(1);
 
 /// `GET /livez`.
@@ -22,7 +22,7 @@ pub fn alive() -> Response<Bytes> {
     })
 }
 
-/// `GET /readyz`; `verbose` names every check, also when all is well.
+/// `GET /readyz`; `verbose` names every check, even if all pass.
 pub(super) fn ready(status: &NodeStatus, verbose: bool) -> Result<Response<Bytes>, ApiError> {
     let checks = checks(status);
     let failing: Vec<_> = checks.iter().filter(|check| !check.ok).map(describe).collect();
@@ -45,7 +45,7 @@ pub(super) fn ready(status: &NodeStatus, verbose: bool) -> Result<Response<Bytes
 
 fn checks(status: &NodeStatus) -> Vec<Check> {
     let waiting = status.why_not();
-    // A node without a view owns nothing that it could lack.
+    // A node without a view owns no keys that it could lack.
     let lacks = waiting.is_none() && !status.ready;
     let lacking = lacks.then(|| "keys that this node owns are still on their way to it".into());
     vec![
@@ -58,8 +58,8 @@ fn checks(status: &NodeStatus) -> Vec<Check> {
     ]
 }
 
-/// A partition that this node cannot reach is said. Others cannot reach it either, as far as anybody knows, so the
-/// node stays in use for all other keys, unless it has no link at all or has only just begun to open them.
+/// Reports partitions that this node cannot reach. Presumably other nodes cannot reach them either, so the
+/// node stays ready for all other keys, unless it has no link at all or has only just begun to open them.
 fn links(status: &NodeStatus) -> Check {
     let partitions: Vec<_> = status.out_of_reach.iter().map(ToString::to_string).collect();
     let trouble = match status.is_cut_off {
@@ -73,7 +73,7 @@ fn links(status: &NodeStatus) -> Check {
     }
 }
 
-/// Each view change has writes wait for a moment.
+/// Each view change makes writes wait briefly.
 fn writes(status: &NodeStatus) -> Check {
     let wait = status.sealed_for;
     let trouble = wait.map(|wait| format!("they have waited {} ms for the next view", wait.as_millis()));
@@ -83,7 +83,7 @@ fn writes(status: &NodeStatus) -> Check {
     }
 }
 
-/// Clocks that disagree are said, and keep nobody from being served.
+/// Reports clocks that disagree; the node stays ready.
 fn clock(status: &NodeStatus) -> Check {
     let troubles = status.clock_troubles();
     let trouble = (!troubles.is_empty()).then(|| troubles.join("; "));

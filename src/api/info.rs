@@ -1,5 +1,6 @@
-//! The information endpoints: who is where, from what the node knows. Before the first view that is
-//! what `VIEW` says, so they answer at once. Rarely asked, hence written through the types of `wire`.
+//! The information endpoints: the layout of the cluster, as far as the node knows it. Before the first
+//! view that follows from `VIEW`, so they answer at once. Such requests are rare, hence written through
+//! the types of `wire`.
 
 use bytes::Bytes;
 use http::Response;

@@ -1,17 +1,17 @@
 //! Writes small JSON objects by hand into one buffer.
 //!
-//! A GET formatted this way costs 1.09 times the instructions of a bare HTTP server, through a serde
-//! struct 1.25 times and through `json!` 2.35 times. A property holds it against a JSON parser.
+//! A GET formatted this way costs 1.09 times the instructions of a bare HTTP server; through a serde
+//! struct it costs 1.25 times, through `json!` 2.35 times. A property test compares it with a JSON parser.
 
 use std::fmt::Display;
 use std::io::Write as _;
 
 use bytes::Bytes;
 
-/// The names, quotes and numbers of a reply without its value and payload; saves growing the buffer.
+/// Room for the names, quotes and numbers of a reply without its value and payload; saves growing the buffer.
 const FRAME_BYTES: usize = 192;
 
-/// A JSON object in the making. Names are the program's own and need no escaping.
+/// A JSON object under construction. Names are the program's own and need no escaping.
 #[derive(Debug)]
 pub(super) struct Object {
     buffer: Vec<u8>,
@@ -31,14 +31,14 @@ impl Object {
         self
     }
 
-    /// A number, or anything else whose text is JSON as it stands.
+    /// Adds a number, or any other value whose text is already JSON.
     pub(super) fn bare(mut self, name: &str, value: impl Display) -> Self {
         self.name(name);
         write!(self.buffer, "{value}").expect("writing to memory cannot fail");
         self
     }
 
-    /// A text that has no character which JSON would escape.
+    /// Adds a text without characters that JSON escapes.
     pub(super) fn plain(mut self, name: &str, value: impl Display) -> Self {
         self.name(name);
         write!(self.buffer, "\"{value}\"").expect("writing to memory cannot fail");
@@ -76,7 +76,7 @@ impl Object {
 fn put_string(buffer: &mut Vec<u8>, text: &str) {
     buffer.push(b'"');
     let mut rest = text.as_bytes();
-    // Clean runs are copied whole; most texts are one run. Those that are not are looked at byte for byte.
+    // Clean runs are copied whole; most texts are one run. Other bytes are handled one by one.
     while let Some(at) = first_to_escape(rest) {
         buffer.extend_from_slice(&rest[..at]);
         rest = &rest[at..];
@@ -88,7 +88,7 @@ fn put_string(buffer: &mut Vec<u8>, text: &str) {
     buffer.push(b'"');
 }
 
-/// Blocks are looked at whole, without a branch for each byte: mostly nothing is to be escaped.
+/// Blocks are checked whole, without a branch for each byte: mostly nothing must be escaped.
 fn first_to_escape(bytes: &[u8]) -> Option<usize> {
     const BLOCK: usize = 32;
     let is_clean = |block: &&[u8]| !block.iter().fold(false, |any, byte| any | must_escape(*byte));

@@ -1,5 +1,5 @@
-//! Keys: GET, PUT, DELETE. Asks the node, and writes what it says; the writing is apart from the
-//! asking, so that it is tested without a node.
+//! GET, PUT and DELETE of keys: asks the node, and writes its answer. Writing is separate from asking, so
+//! that it can be tested without a node.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -15,7 +15,7 @@ use crate::names::{Key, PartitionId};
 use crate::node::{Found, Node, Refusal, Written};
 use crate::protocol::causality::{Payload, Timestamp};
 
-/// From here on a reply counts among the answers that are being sent.
+/// A reply of this length or more counts among the answers that are being sent.
 const LONG_BYTES: usize = 64 * 1024;
 
 pub(super) async fn get(
@@ -40,9 +40,9 @@ pub(super) async fn get(
     })
 }
 
-/// The reply with a value of so many bytes, which keeps its room until it is sent. There must be room for the value
-/// before the reply is written: a refusal costs nothing. A short one takes none: the connection has a buffer
-/// that is as long.
+/// The reply with a value of `value_bytes`, which keeps its room until it is sent. Room for the value is
+/// taken before the reply is written, so that a refusal costs nothing. A short reply takes none: the
+/// connection has a buffer of that length.
 pub(super) fn with_room(
     node: &Node,
     value_bytes: usize,

@@ -15,13 +15,13 @@ use crate::wire::cursor::Cursor;
 use crate::wire::peer::{Item, Listing};
 use crate::wire::public::{KeyItem, KeyPage};
 
-/// Keys on a page when nothing else is asked for.
+/// Keys on a page by default.
 const PAGE_KEYS: u32 = 100;
 
-/// What a listing takes, beside the payload.
+/// The parameters of a listing, besides the payload.
 pub(super) const PARAMETERS: [&str; 4] = ["prefix", "after", "limit", "keys_only"];
 
-/// Which page is wanted, and what the client depends on.
+/// The requested page, and the client's payload.
 pub(super) fn parse(parameters: &Parameters<'_>) -> Result<(Listing, String), ApiError> {
     parameters.require_read()?;
     let known = [&PARAMETERS[..], &["causal_payload"]].concat();

@@ -1,8 +1,8 @@
-//! Refuses parameters that would be passed over and mean something to whoever sent them: a slip in a name, and
-//! what other stores offer and this one does not.
+//! Refuses parameters that would be ignored although the client means something by them: slips in a name,
+//! and what other stores offer and this one does not.
 //!
 //! Where a slip would do something else than was asked (`dryrun=true` would change the view), every unknown
-//! name is refused. On keys, where clients may send fields of their own, these two kinds are.
+//! name is refused. On keys, where clients may send fields of their own, only these two kinds are refused.
 
 use super::error::ApiError;
 use super::parameters::Parameters;
@@ -11,7 +11,7 @@ use crate::text;
 /// The parameters of a key's routes. Routes that store no value take the last one only.
 const KEY_PARAMETERS: [&str; 3] = ["val", "val_base64", "causal_payload"];
 
-/// Other names under which people look for a parameter.
+/// Other names that people use for a parameter.
 const SYNONYMS: [(&str, &[&str]); 9] = [
     ("val", &["value", "values"]),
     ("val_base64", &["value_base64", "base64"]),
@@ -105,7 +105,7 @@ const NOT_OFFERED: [(&str, &[&str]); 4] = [
     ),
 ];
 
-/// Refuses every parameter but these, as the error that `wrong` makes of it.
+/// Refuses every parameter except `known`. `wrong` makes the error from its text.
 pub fn only<E>(parameters: &Parameters<'_>, known: &[&str], wrong: impl Fn(String) -> E) -> Result<(), E> {
     let Some(name) = parameters.names().find(|name| !known.contains(name)) else {
         return Ok(());
@@ -116,8 +116,8 @@ pub fn only<E>(parameters: &Parameters<'_>, known: &[&str], wrong: impl Fn(Strin
     }))
 }
 
-/// Refuses what a client would miss on a key: a payload under another name, a condition, a time to live; and the
-/// value, if `takes_val`.
+/// Refuses parameters that must not be ignored on a key: a payload under another name, a condition, a time
+/// to live; if `takes_val`, also a value under another name.
 pub(super) fn on_key(parameters: &Parameters<'_>, takes_val: bool) -> Result<(), ApiError> {
     let payload = &KEY_PARAMETERS[KEY_PARAMETERS.len() - 1..];
     let meant = if takes_val { &KEY_PARAMETERS[..] } else { payload };
@@ -125,8 +125,8 @@ pub(super) fn on_key(parameters: &Parameters<'_>, takes_val: bool) -> Result<(),
     others.try_for_each(|name| unknown_on_key(name, parameters, meant))
 }
 
-/// Refuses what a client would miss on `/get/…` and `/set/…`, where the body is the value and no payload goes
-/// either way.
+/// Refuses parameters that must not be ignored on `/get/…` and `/set/…`, where the body is the value and
+/// neither side sends a payload.
 pub(super) fn on_plain_key(parameters: &Parameters<'_>) -> Result<(), ApiError> {
     on_key(parameters, false)?;
     let of_other_route = |name: &&str| nearest(name, &KEY_PARAMETERS).is_some();
@@ -154,7 +154,7 @@ fn unknown_on_key(name: &str, parameters: &Parameters<'_>, meant: &[&str]) -> Re
     }
 }
 
-/// The name among those that were given that was meant for `known`.
+/// The given name that was meant for `known`, if there is one.
 pub(super) fn slip<'a>(parameters: &'a Parameters<'_>, known: &'static str) -> Option<&'a str> {
     parameters.names().find(|name| nearest(name, &[known]).is_some())
 }
@@ -172,7 +172,7 @@ fn nearest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
     synonym.or_else(|| text::nearest(name, known))
 }
 
-/// One word, whatever separates its parts: `prevValue`, `prev-value`.
+/// True if both are one word, whatever separates its parts: `prevValue`, `prev-value`.
 fn is_same(a: &str, b: &str) -> bool {
     let letters = |word: &str| {
         let letters = word.chars().filter(|c| c.is_alphanumeric());

@@ -1,4 +1,4 @@
-//! What HTTP looks like: from a request to a reply, without a socket.
+//! The HTTP API: turns requests into replies, without a socket.
 //!
 //! ```text
 //! Request<Bytes> ─ parse ─▶ Operation ─ keys, list, batch, view, info, … ─▶ Response<Bytes>
@@ -6,7 +6,7 @@
 //!                     └──────────── ApiError ─ error, status ────────────▶
 //! ```
 //!
-//! Parsing and rendering are pure and tested by tables; asking the node is a line between them.
+//! Parsing and rendering are pure and tested by tables; asking the node is one line between them.
 
 mod accept;
 mod batch;
@@ -45,7 +45,7 @@ pub use self::status::{Verdict, lasting, passing};
 pub use self::unoffered::refuse_unoffered;
 use crate::node::{Node, Refusal};
 
-/// Answers one request. To HEAD the reply is that to GET; the connection leaves out its body.
+/// Answers one request. The reply to HEAD is that to GET; the connection leaves out its body.
 pub async fn respond(node: &Arc<Node>, request: Request<Bytes>) -> Response<Bytes> {
     let (parts, body) = request.into_parts();
     let outcome = match parse::parse(&parts, &body, node.limits().value_bytes_max) {
@@ -81,7 +81,7 @@ fn options(allow: &'static str) -> Response<Bytes> {
     reply
 }
 
-/// Why a request never came to [`respond`].
+/// Why a request never reached [`respond`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rejected {
     /// Too many are being answered already.
@@ -91,12 +91,12 @@ pub enum Rejected {
         value_bytes_max: usize,
     },
     BodyTooSlow,
-    /// The client hung up in the middle, or its chunks are no chunks.
+    /// The client hung up in the middle of the body, or its chunks are invalid.
     BodyBroken,
     BadHead(HeadFault),
 }
 
-/// The reply to a request that was not heard out.
+/// The reply to a request that was rejected before [`respond`].
 pub fn turn_away(reason: Rejected) -> Response<Bytes> {
     let error = match reason {
         Rejected::Overloaded => ApiError::Refused(Refusal::Overloaded),

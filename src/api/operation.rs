@@ -1,5 +1,5 @@
-//! The operations that a client asks for: apart from the parser that reads them, because the files that answer need
-//! only these types.
+//! The operations that a client asks for: separate from the parser that reads them, because the files that
+//! answer need only these types.
 
 use bytes::Bytes;
 
@@ -53,7 +53,7 @@ pub(super) enum Operation {
     },
 }
 
-/// How the client wants a value.
+/// The form in which the client wants a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Form {
     Json,

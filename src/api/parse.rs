@@ -1,4 +1,4 @@
-//! From a request to what it asks for: pure, and held by tables.
+//! Parses a request into an operation: pure, and tested by tables.
 
 use std::borrow::Cow;
 
@@ -15,7 +15,7 @@ use super::routes::{Route, find};
 use super::{batch, list, meant, plain, view};
 use crate::names::Key;
 
-/// What the request asks for; values of more than `value_bytes_max` are refused.
+/// The operation that the request asks for; values of more than `value_bytes_max` are refused.
 pub(super) fn parse(parts: &Parts, body: &Bytes, value_bytes_max: usize) -> Result<Operation, ApiError> {
     if parts.method == Method::OPTIONS && parts.uri.path() == "*" {
         return Ok(Operation::Options {
@@ -52,7 +52,7 @@ pub(super) fn parse(parts: &Parts, body: &Bytes, value_bytes_max: usize) -> Resu
             })
         }
         Route::Keys if parts.method == Method::POST => {
-            // Of the body, no form is made: it is JSON whatever it says.
+            // The body is not read as a form: it is JSON, whatever its declared type.
             let parameters = in_query(parts)?;
             meant::only(&parameters, &["causal_payload"], ApiError::BadRequest)?;
             let (operations, payload) = batch::parse(&parameters, body, value_bytes_max)?;
@@ -69,7 +69,7 @@ fn in_query(parts: &Parts) -> Result<Parameters<'_>, ApiError> {
     Parameters::read(parts, &NOTHING)
 }
 
-/// Whether a request to `/kv-store/` means `/kv-store`, and not a key that is missing.
+/// True if a request to `/kv-store/` means `/kv-store`, and not a missing key.
 fn is_about_all_keys(parts: &Parts, body: &Bytes) -> bool {
     let lists = || {
         let parameters = Parameters::read(parts, body).ok();
@@ -137,7 +137,7 @@ fn value(body: &Bytes, parameters: &Parameters<'_>) -> Result<Bytes, ApiError> {
     };
     parameters.require_read()?;
     Ok(match value {
-        // Most values need no decoding and are taken from the body where they lie.
+        // Most values need no decoding and are slices of the body.
         Cow::Borrowed(text) if body.as_ptr_range().contains(&text.as_ptr()) => {
             body.slice_ref(text.as_bytes())
         }
@@ -179,7 +179,7 @@ fn parse_question(route: Route, parts: &Parts, body: &Bytes) -> Result<Operation
     })
 }
 
-/// `?verbose` and `?verbose=true`, not `?verbose=false`.
+/// True for `?verbose` and `?verbose=true`, not for `?verbose=false`.
 fn is_asked_for(given: Option<&Cow<'_, str>>) -> bool {
     given.is_some_and(|text| !["false", "0"].iter().any(|no| text.eq_ignore_ascii_case(no)))
 }

@@ -1,5 +1,4 @@
-//! From the path of a request to a key: which characters a key may hold as it stands, and what
-//! percent-encoding says.
+//! Decodes the path of a request into a key: which characters may stand unencoded, and percent-encoding.
 
 use std::borrow::Cow;
 
@@ -8,8 +7,8 @@ use percent_encoding::percent_decode_str;
 use super::error::ApiError;
 use crate::names::Key;
 
-/// The path with every `%XX` that stands for an unreserved character decoded, so that
-/// `/kv-store/update%5Fview` is the command and not a key of that name (RFC 3986, 6.2.2.2).
+/// Decodes every `%XX` that stands for an unreserved character, so that `/kv-store/update%5Fview` is the
+/// command and not a key of that name (RFC 3986, 6.2.2.2).
 pub fn normalise(path: &str) -> Cow<'_, str> {
     if !path.contains('%') {
         return Cow::Borrowed(path);

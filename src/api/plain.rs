@@ -1,7 +1,7 @@
 //! `/set/<key>` and `/get/<key>`: values as they are, for clients that carry no payload.
 //!
-//! So the server keeps the promise for them: at every node a read sees every write that was answered
-//! before it, as long as the nodes reach each other ([`Node::get_recent`]).
+//! The server keeps the promise for them: at every node a read sees every write that was answered before
+//! it, as long as the nodes reach each other ([`Node::get_recent`]).
 
 use bytes::Bytes;
 use http::Response;
@@ -14,7 +14,7 @@ use super::keys::{refused, with_room};
 use crate::names::Key;
 use crate::node::Node;
 
-/// What a value is that was stored; exactly this.
+/// The whole reply to a stored value.
 const OK: &[u8] = b"OK\n";
 
 /// The key that the rest of a path spells, slashes included.

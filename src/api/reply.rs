@@ -1,5 +1,5 @@
-//! How replies are written: a body of 200, the payload that goes with it, and an error, which is always JSON with
-//! the text under `error` and `msg` and a stable word under `code`.
+//! Writes replies: a 200 with its body and payload, or an error, which is always JSON with the text under
+//! `error` and `msg` and a stable word under `code`.
 
 use bytes::Bytes;
 use http::Response;
@@ -49,7 +49,7 @@ fn told(text: &str, code: &str) -> Object {
 }
 
 impl Verdict {
-    /// The reply that tells a client of an error with this text.
+    /// The reply for an error with this text.
     pub fn tell(self, text: &str) -> Response<Bytes> {
         self.reply(told(text, self.code).finish())
     }
@@ -67,7 +67,7 @@ impl Verdict {
 }
 
 impl ApiError {
-    /// The reply that tells the client.
+    /// The reply for this error.
     pub fn into_reply(self) -> Response<Bytes> {
         let verdict = verdict(&self);
         let mut reply = verdict.reply(self.body(verdict.code));

@@ -1,7 +1,7 @@
-//! Which paths there are and which methods they take.
+//! The table of paths, and the methods that they take.
 //!
-//! Static paths win over `/kv-store/{key}`, so a command can never be taken for a key; a key that is
-//! called like a command is reached through `/kv-store/key/<key>`.
+//! Static paths win over `/kv-store/{key}`, so a command can never be taken for a key; a key with the name
+//! of a command is reached through `/kv-store/key/<key>`.
 
 use std::sync::LazyLock;
 
@@ -53,7 +53,7 @@ const ROUTES: [(&str, Route); 19] = [
     ("/readyz", Route::Ready),
 ];
 
-/// The same for people, who ask `/`.
+/// The same for people: `GET /` lists it.
 pub(super) const ENDPOINTS: [&str; 18] = [
     "GET /kv-store/<key>",
     "PUT /kv-store/<key>",
@@ -83,12 +83,12 @@ static ROUTER: LazyLock<Router<Route>> = LazyLock::new(|| {
     router
 });
 
-/// The route of a normalised path, and the key's segment on those that have one.
+/// The route of a normalised path, and the key's segment if the route has one.
 pub(super) fn find(path: &str) -> Result<(Route, &str), ApiError> {
     if let Ok(found) = ROUTER.at(path) {
         return Ok((*found.value, found.params.get("key").unwrap_or_default()));
     }
-    // No segment, or more than one: a key that is misspelt, and worth saying so.
+    // No segment, or more than one: a misspelt key, and the error says so.
     match path.strip_prefix("/kv-store/") {
         Some(rest) => Ok((Route::Key, rest.strip_prefix("key/").unwrap_or(rest))),
         None => Err(ApiError::NotFound(path.into())),

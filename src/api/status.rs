@@ -5,7 +5,7 @@ use http::StatusCode;
 use super::error::{ApiError, HeadFault};
 use crate::node::{Refusal, ViewRefusal};
 
-/// A read that was answered is 200, which every reply is that says nothing else.
+/// An answered read is 200, the default of every reply.
 pub(super) const CREATED: StatusCode = StatusCode::CREATED;
 pub(super) const REPLACED: StatusCode = StatusCode::OK;
 /// Some of several operations were not done.
@@ -17,12 +17,12 @@ pub(super) fn is_definite(status: StatusCode) -> bool {
     status.is_success() || status == StatusCode::NOT_FOUND
 }
 
-/// How an error is told to programs.
+/// The part of an error that programs read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Verdict {
     pub status: StatusCode,
     pub code: &'static str,
-    /// Seconds after which another try may go better.
+    /// Seconds after which another try may succeed.
     pub retry_after: Option<&'static str>,
 }
 
@@ -84,12 +84,12 @@ fn view_verdict(refusal: &ViewRefusal) -> Verdict {
         ViewRefusal::OtherCluster { .. } => lasting(S::CONFLICT, "other_cluster"),
         ViewRefusal::NoMajority { .. } => passing("no_majority"),
         ViewRefusal::WouldLoseData { .. } => lasting(S::CONFLICT, "would_lose_data"),
-        // No Retry-After: it goes on by itself, and asking again would find it done.
+        // No Retry-After: the change goes on by itself, and a retry would find it done.
         ViewRefusal::Unfinished { .. } => lasting(S::GATEWAY_TIMEOUT, "unfinished"),
     }
 }
 
-/// The word for a refusal that a status report mentions.
+/// The code of a refusal, for a status report.
 pub(super) fn word(refusal: &Refusal) -> &'static str {
     refusal_verdict(refusal).code
 }

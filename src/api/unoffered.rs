@@ -1,8 +1,8 @@
-//! Refuses requests whose headers ask for what no program here does, and which would be carried out as if they
-//! did not: a write under a condition, a part of a value, a body that is compressed.
+//! Refuses requests whose headers ask for what no program here does: a conditional write, a part of a
+//! value, a compressed body.
 //!
-//! A program that passes over such a header stores what nobody sent. That holds for every program, so the server asks
-//! here before it hands a request to any of them.
+//! A program that ignores such a header stores something that the client did not mean. That holds for
+//! every program, so the server checks here before it hands a request to any of them.
 
 use bytes::Bytes;
 use http::header::{
@@ -17,12 +17,12 @@ use super::error::ApiError;
 /// Conditions and parts; on reads they only save work, and a whole answer is right.
 const ON_WRITES: [HeaderName; 4] = [IF_MATCH, IF_NONE_MATCH, IF_UNMODIFIED_SINCE, CONTENT_RANGE];
 
-/// How a body is coded.
+/// The headers that say how a body is encoded.
 const CODINGS: [HeaderName; 2] = [CONTENT_ENCODING, TRANSFER_ENCODING];
 
 /// The refusal, if the headers ask for what is not offered.
 pub fn refuse_unoffered(parts: &Parts, has_body: bool) -> Option<Response<Bytes>> {
-    // Few headers come, so going through them costs less than looking each name up.
+    // Requests have few headers, so scanning them costs less than looking up each name.
     let given = |names: &[HeaderName]| parts.headers.keys().find(|name| names.contains(name));
     let is_read = matches!(parts.method, Method::GET | Method::HEAD | Method::OPTIONS);
     if !is_read && let Some(name) = given(&ON_WRITES) {
@@ -43,7 +43,7 @@ pub fn refuse_unoffered(parts: &Parts, has_body: bool) -> Option<Response<Bytes>
     None
 }
 
-/// How the body is coded, if it is.
+/// The encoding of the body, if it has one.
 fn coding(headers: &HeaderMap) -> Option<String> {
     let all = |name: HeaderName, plain: &'static str| {
         let values = headers.get_all(name).into_iter();

@@ -1,4 +1,4 @@
-//! Three other products on the same ground. Each is whole in its folder: what it says to others, HTTP, shell,
+//! Three other products on the same foundation. Each is complete in its folder: messages, HTTP, shell,
 //! decisions and start. The store knows nothing of them.
 
 // neighbours: none of them uses another

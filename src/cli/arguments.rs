@@ -1,4 +1,4 @@
-//! The arguments: every command with its flags; those with many have a file of their own.
+//! The arguments: every command with its flags. Commands with many flags have a file of their own.
 
 mod asking;
 #[cfg(test)]
@@ -37,7 +37,7 @@ pub struct Arguments {
 }
 
 impl Arguments {
-    /// What to do; serving, if nothing else is asked for: the container takes no arguments.
+    /// The command. Without one, the program serves: the container takes no arguments.
     pub fn command(self) -> Command {
         self.command.unwrap_or(Command::Serve(self.serve))
     }

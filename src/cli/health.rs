@@ -1,7 +1,7 @@
-//! `causeway health`: what Docker asks every few seconds, whether the program of this container answers.
+//! `causeway health`: tells Docker every few seconds whether the program of this container answers.
 //!
-//! Whatever program that is, and however it got its address. Quick, so that a hung process is found out and not
-//! waited for.
+//! It works for any program of this project, however that got its address. It is quick, so that a hung
+//! process is detected and not waited for.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -26,8 +26,8 @@ pub async fn health(arguments: Health) -> Result<Verdict, Failure> {
     Ok(Verdict::Done)
 }
 
-/// The address that a flag names; else where the container's program listens; else what the settings say that
-/// a node would be started with here.
+/// The address from the flag; else where the container's program listens; else the one in the settings
+/// that a node would start with here.
 fn addresses(arguments: &Health) -> Result<Vec<SocketAddr>, Failure> {
     if arguments.listen.is_none() {
         let found = running::listening(Path::new("/proc"), std::process::id());

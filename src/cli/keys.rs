@@ -22,7 +22,7 @@ pub async fn get(arguments: OneKey) -> Result<Verdict, Failure> {
         |found: &Found| &found.reply,
         |found| {
             output::print(&found.value)?;
-            // Piped, a value arrives as it was stored; a person wants the prompt on a line of its own.
+            // A pipe gets the value as it was stored; a person wants the prompt on a line of its own.
             if output::is_terminal() {
                 output::print(b"\n")
             } else {
@@ -89,7 +89,7 @@ pub(super) fn sentence(verb: &str, written: &Written) -> String {
 /// A session while one command uses it.
 pub(super) struct Sitting<'a> {
     pub(super) causal: &'a Causal,
-    /// What the file said when the command began.
+    /// The file's session when the command began.
     before: Session,
     pub(super) session: Session,
 }
@@ -112,8 +112,8 @@ impl<'a> Sitting<'a> {
         })
     }
 
-    /// Writes down what was seen: also that there is no such key, which later reads depend on too. `done` says
-    /// what the command did, should that fail.
+    /// Saves what was seen, including that a key does not exist: later reads depend on that too. `done`
+    /// says what the command did, in case saving fails.
     pub(super) fn close<T>(self, outcome: &Result<T, ClientError>, done: &str) -> Result<(), Failure> {
         match (outcome, &self.causal.session) {
             (Ok(_), Some(path)) => self.write(path).map_err(|failure| failure.after(done)),
@@ -134,8 +134,8 @@ impl<'a> Sitting<'a> {
     }
 }
 
-/// Prints what came out, for a person or for a program; then says what is wrong with the session file, which
-/// is another matter.
+/// Prints the outcome, for a person or for a program, and then reports a problem with the session file
+/// separately.
 fn finish<T>(
     outcome: Result<T, ClientError>,
     kept: Result<(), Failure>,
@@ -165,7 +165,7 @@ fn finish<T>(
     }
 }
 
-/// Why a command failed that is part of a session: a payload that makes no sense came from somewhere.
+/// Why a command of a session failed. For a bad payload it names where the payload came from.
 pub(super) fn failure(error: ClientError, causal: &Causal) -> Failure {
     let source = match (&error, &causal.session, &causal.payload) {
         (ClientError::Refused(reply), session, payload) if reply.code() == Some("bad_payload") => {

@@ -1,8 +1,8 @@
-//! What the terminal looks like: the arguments, and each command's output.
+//! The commands of the terminal: the arguments, and each command's output.
 //!
 //! A command ends in a [`Verdict`] or a [`Failure`]; [`program`] turns these into exit codes and is the
-//! only place that does. Standard output carries what was asked for and nothing else, so that it can be
-//! piped; everything said to the person goes to standard error.
+//! only place that does. Standard output carries only the requested data, so that it can be piped; all
+//! messages to the person go to standard error.
 
 pub mod arguments;
 pub mod batch;

@@ -1,5 +1,5 @@
-//! How far a view change is, on standard error while a command waits for it: one line that changes where
-//! a person looks, and a line for each phase where a program keeps it.
+//! Shows the progress of a view change on standard error while a command waits for it: one changing line
+//! on a terminal, and a line for each phase elsewhere.
 
 use std::convert::Infallible;
 use std::io::{IsTerminal, stderr};
@@ -17,13 +17,13 @@ const POLL: Duration = Duration::from_millis(200);
 /// Nodes that are named in the line, which should fit a terminal.
 const NAMED_MAX: usize = 2;
 
-/// The lines that were written so far.
+/// What was shown so far.
 #[derive(Debug)]
 pub(super) struct Progress {
     is_terminal: bool,
-    /// A line stands on the terminal.
+    /// True if a line is on the terminal.
     is_shown: bool,
-    /// The epoch and phase that were said last.
+    /// The epoch and phase that were shown last.
     said: Option<(u64, String)>,
 }
 
@@ -36,7 +36,7 @@ impl Progress {
         }
     }
 
-    /// Asks the node again and again, and shows what it says.
+    /// Polls the node, and shows its progress.
     pub(super) async fn follow(&mut self, client: &Client) -> Infallible {
         loop {
             sleep(POLL).await;
@@ -48,7 +48,7 @@ impl Progress {
         }
     }
 
-    /// Leaves the terminal as it was.
+    /// Removes the line from the terminal.
     pub(super) fn end(&self) {
         if self.is_shown {
             telemetry::show("\r\x1b[K");
@@ -60,7 +60,7 @@ impl Progress {
         let sentence = sentence(change);
         if self.is_terminal {
             self.is_shown = true;
-            // What is left of a longer line goes.
+            // Clears what is left of a longer line.
             return Some(format!("\r{sentence}\x1b[K"));
         }
         let now = Some((change.epoch, change.phase.clone()));

@@ -1,9 +1,9 @@
-//! Finds where the program of this container listens, however it got its address: from flags, variables or a
-//! file, on whichever port. What the kernel says of it is asked, not what it was told.
+//! Finds where the program of this container listens, on whichever port and however it got its address:
+//! from flags, variables or a file. It asks the kernel, not the program's settings.
 //!
-//! A container's program is process 1, or stands below an init and the scripts that start it. Its listening
-//! sockets stand in `/proc`, and the health check runs as the same user, who may read that. On a machine, where
-//! much lies between process 1 and what people start, nothing is found.
+//! A container's program is process 1, or a descendant of an init and the scripts that start it. Its
+//! listening sockets are in `/proc`, which the health check may read because it runs as the same user. On
+//! a machine, where many processes lie between process 1 and a user's programs, nothing is found.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 /// The programs of this project, by the names of their files.
 const PROGRAMS: [&str; 3] = ["causeway", "master-svr", "svr"];
 
-/// How far below process 1 a container's program may stand: an init, a script, and what that calls.
+/// How far below process 1 a container's program may be: an init, a script, and what that calls.
 const LEVELS: usize = 3;
 
 /// The state of a socket that listens, in `/proc/net/tcp`.
@@ -56,11 +56,11 @@ fn parent(process: &Path) -> Option<u32> {
 fn program(process: &Path) -> Option<String> {
     let program = fs::read_link(process.join("exe")).ok()?;
     let name = program.file_name()?.to_string_lossy();
-    // Of a file that was replaced meanwhile, the kernel says so behind its name.
+    // If the file was replaced meanwhile, the kernel says so behind its name.
     Some(name.trim_end_matches(" (deleted)").to_owned())
 }
 
-/// True for a program of this project, and for one that has the name which this one was given.
+/// True for a program of this project, and for one with the same file name as this process.
 fn is_ours(process: &Path, own: Option<&str>) -> bool {
     program(process).is_some_and(|name| PROGRAMS.contains(&&*name) || Some(&*name) == own)
 }
@@ -85,7 +85,7 @@ fn sockets(process: &Path) -> BTreeSet<String> {
     inodes.collect()
 }
 
-/// The address of one line of a table, if it is a socket of these that listens.
+/// The address in one line of a table, if that is one of these sockets and it listens.
 fn listener(line: &str, sockets: &BTreeSet<String>) -> Option<SocketAddr> {
     let fields: Vec<&str> = line.split_whitespace().collect();
     let (local, state, inode) = (fields.get(1)?, fields.get(3)?, fields.get(9)?);
@@ -113,7 +113,7 @@ mod tests {
 
     use super::*;
 
-    /// What the kernel would show of one process.
+    /// Writes what the kernel would show of one process.
     fn process(proc: &Path, pid: u32, parent: u32, program: &str, listeners: &[(&str, u32)]) {
         let folder = proc.join(pid.to_string());
         fs::create_dir_all(folder.join("fd")).expect("is made");
@@ -141,7 +141,7 @@ mod tests {
         fs::write(folder.join("net/tcp6"), &tables[1]).expect("is written");
     }
 
-    /// Its number, its parent's, its program, and the sockets on which it listens with their inodes.
+    /// Process id, parent's id, program, and the listening sockets with their inodes.
     type Process<'a> = (u32, u32, &'a str, &'a [(&'a str, u32)]);
 
     fn found(processes: &[Process<'_>]) -> Vec<String> {

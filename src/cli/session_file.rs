@@ -1,8 +1,8 @@
 //! The file that carries a shell session's causal payload from one command to the next.
 //!
-//! Several commands may share one at a time (`causeway put … & causeway put …`): each adds what it has
-//! learnt to what the file says by then, under a lock, so that no dependency is lost. How the file is written
-//! is `user_file`'s business.
+//! Several commands may share one at a time (`causeway put … & causeway put …`): under a lock, each adds
+//! what it has learnt to what the file says by then, so that no dependency is lost. `user_file` does the
+//! writing.
 #![expect(
     clippy::disallowed_types,
     reason = "the one file that the client commands keep"
@@ -19,8 +19,8 @@ use crate::process::system;
 use crate::terminal::Failure;
 use crate::text;
 
-/// What the file says; a file that is not there yet says nothing. Also says what would keep it from being
-/// written later, as long as nothing has been done.
+/// The session in the file; a missing file is an empty session. Fails if the file could not be written
+/// later, before anything has been done.
 pub(super) fn open(path: &Path) -> Result<Session, Failure> {
     let session = read(path).map_err(|problem| failed(path, &problem))?;
     let writable = user_file::check(path);
@@ -28,7 +28,7 @@ pub(super) fn open(path: &Path) -> Result<Session, Failure> {
     Ok(session)
 }
 
-/// Lets the file depend on `now`, which a command that started from `before` has come to.
+/// Adds to the file the session `now`, which a command that started from `before` has reached.
 pub(super) fn add(path: &Path, before: &Session, now: &Session) -> Result<(), Failure> {
     let lock = lock(path)
         .map_err(|error| failed(path, &format!("cannot be locked: {}", system::explain(&error))))?;
@@ -43,8 +43,8 @@ pub(super) fn add(path: &Path, before: &Session, now: &Session) -> Result<(), Fa
     written.map_err(|error| failed(path, &format!("cannot be written: {}", system::explain(&error))))
 }
 
-/// The folder is locked and not the file: the file is another one after each rename. What is no file is
-/// shared by nobody.
+/// Locks the folder and not the file, because each rename makes it another file. Devices and pipes are
+/// not shared.
 fn lock(path: &Path) -> io::Result<Option<File>> {
     if is_special(path) {
         return Ok(None);
@@ -70,7 +70,7 @@ fn read(path: &Path) -> Result<Session, String> {
     Session::from_payload(&text).map_err(|error| format!("is none: {error}; use another file"))
 }
 
-/// No more than a session can have: a device may never end.
+/// Reads no more than a session can have: a device may never end.
 fn read_some(path: &Path) -> io::Result<Vec<u8>> {
     let is_pipe = fs::metadata(path).is_ok_and(|known| known.file_type().is_fifo());
     if is_pipe {

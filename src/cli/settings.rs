@@ -1,5 +1,4 @@
-//! The settings of `causeway serve`: flags over environment over file, and what only this machine
-//! can tell about them.
+//! The settings of `causeway serve`: flags over environment over file, and the checks that need this machine.
 
 use std::fs;
 use std::net::{IpAddr, UdpSocket};
@@ -16,11 +15,11 @@ use crate::text;
 pub struct Start {
     pub config: Config,
     pub lines: Lines,
-    /// What is allowed and rarely meant.
+    /// Settings that are allowed but rarely meant.
     pub warnings: Vec<String>,
 }
 
-/// What a node starts with, or every mistake in it.
+/// The settings that a node starts with, or every mistake in them.
 pub fn read(serve: &Serve) -> Result<Start, Failure> {
     let (settings, mistakes) = all_settings(serve.settings(), serve.config.as_deref());
     let mut mistakes: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
@@ -34,7 +33,7 @@ pub fn read(serve: &Serve) -> Result<Start, Failure> {
         (config, lines) => {
             let wrong = config.err().unwrap_or_default();
             mistakes.extend(wrong.iter().map(ToString::to_string));
-            // Quotes around these two are found by both.
+            // Both checks find quotes around these two.
             let wrong = lines.err().unwrap_or_default();
             mistakes.extend(
                 wrong
@@ -78,7 +77,7 @@ fn without_file(problem: String) -> (Settings, Vec<ConfigError>) {
     (Settings::stand_in(), vec![ConfigError { setting, problem }])
 }
 
-/// Whether this machine has an address: only then can a socket be bound to it.
+/// True if this machine has an address: only then can a socket be bound to it.
 fn is_own(ip: IpAddr) -> bool {
     UdpSocket::bind((ip, 0)).is_ok()
 }

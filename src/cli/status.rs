@@ -1,4 +1,4 @@
-//! `causeway status`: who holds what, who is away, and what is wrong.
+//! `causeway status`: which node holds which partition, which nodes are away, and what is wrong.
 
 use super::arguments::Status as Arguments;
 use super::{client, progress};

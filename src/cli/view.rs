@@ -1,4 +1,4 @@
-//! `causeway view`: who is where; `view add` and `view remove`: changes it and shows how far that is.
+//! `causeway view` shows the view; `view add` and `view remove` change it and show the progress.
 
 use super::arguments::{Asking, View as Arguments, ViewCommand};
 use super::progress::Progress;
@@ -34,7 +34,7 @@ async fn show(asking: &Asking) -> Result<Verdict, Failure> {
 
 async fn change(asking: &Asking, change: &ViewChange) -> Result<Verdict, Failure> {
     let client = client(&asking.node);
-    // The node that answers this is asked for the change first, and for how far it is.
+    // The node that answers this is asked first for the change and for its progress.
     client.status_reply().await?;
     let outcome = if change.dry_run {
         client.change_view(change).await
@@ -78,7 +78,7 @@ fn printed(is_done: bool, printed: Result<(), Failure>) -> Result<(), Failure> {
     })
 }
 
-/// Changes the view, and meanwhile says on standard error how far that is.
+/// Changes the view, and meanwhile shows the progress on standard error.
 async fn watched(client: &Client, change: &ViewChange) -> Result<ViewChanged, ClientError> {
     let mut progress = Progress::new();
     let outcome = tokio::select! {
@@ -145,7 +145,7 @@ fn picture(status: &Status) -> String {
     parts.join("\n")
 }
 
-/// Both views side by side, and what lies between them.
+/// Both views side by side, and what would move between them.
 fn preview_text(preview: &ViewPreview) -> String {
     let mut table = output::table(&["PARTITION", "BEFORE", "AFTER"]);
     let ViewPreview { before, after, .. } = preview;

@@ -19,24 +19,24 @@ pub struct Page {
     pub reply: Reply,
 }
 
-/// Which page of which keys.
+/// A request for a page of keys.
 #[derive(Debug, Clone, Default)]
 pub struct PageAsked {
     pub prefix: String,
-    /// From the page before.
+    /// The cursor from the previous page.
     pub after: Option<String>,
-    /// Keys on the page at the most.
+    /// The most keys on the page.
     pub limit: u32,
     pub keys_only: bool,
 }
 
-/// What became of one of several operations.
+/// The outcome of one of several operations.
 #[derive(Debug)]
 pub enum OperationDone {
     Found(Found),
     Written(Written),
     NoSuchKey,
-    /// Refused, or nobody knows; the reply says which.
+    /// Refused, or of unknown outcome; the reply says which.
     Refused(Reply),
 }
 
@@ -70,8 +70,8 @@ impl Client {
         })
     }
 
-    /// Several operations, carried out in order; one outcome for each, and the reply to all of them. Values for
-    /// which the answer had no room are read in further requests, and stand in the reply as if it had them.
+    /// Carries out several operations in order. Returns one outcome for each, and the reply to all of
+    /// them. Values for which the answer had no room are read in further requests and added to the reply.
     pub async fn batch(
         &self,
         operations: &[OperationAsked],
@@ -86,7 +86,7 @@ impl Client {
             if rest.is_empty() {
                 break;
             }
-            // What was done before is told in any case.
+            // Report what was done before in any case.
             let Ok((later, _)) = self.batch_at_once(&rest, session).await else {
                 break;
             };
@@ -123,7 +123,7 @@ impl Client {
     }
 }
 
-/// True for a read for whose value the answer had no room.
+/// True if the answer had no room for the value of this read.
 fn has_no_room(result: &serde_json::Value) -> bool {
     let code = result.get("code").and_then(serde_json::Value::as_str);
     code == Some("answer_too_large")

@@ -1,8 +1,8 @@
 //! The client of a cluster: typed requests, and a [`Session`] that carries what its user depends on.
 //!
-//! Any node takes any request, so a client has a list of nodes and stays with the one that answers.
-//! A read that got no answer is asked of the next node; a write only if it cannot have left this
-//! machine, because otherwise it may be stored already and would be stored twice.
+//! Any node takes any request, so a client has a list of nodes and stays with the one that answers. A
+//! read without an answer is repeated at the next node. A write is repeated only if it cannot have left
+//! this machine: otherwise it may be stored already and would be stored twice.
 
 mod batch;
 mod reply;
@@ -28,7 +28,7 @@ use crate::net::http_client::{HttpClient, SendError};
 /// A node answers within a second or refuses; a durable write on a busy disk may take longer.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Everything that a key may have and a path may not.
+/// Characters that a key may have and a path may not.
 const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'_')
@@ -50,7 +50,7 @@ pub enum ClientError {
     /// The key does not exist, and the session depends on that from now on.
     #[error("no such key")]
     NoSuchKey(Box<Reply>),
-    /// Something else than a node of Causeway answers there.
+    /// Something other than a node of Causeway answers there.
     #[error("{node} did not answer like a node of Causeway: {reason}")]
     Garbled { node: NodeId, reason: String },
 }
@@ -82,7 +82,7 @@ impl Client {
         }
     }
 
-    /// The same, waiting this long for each answer.
+    /// Waits this long for each answer.
     #[must_use]
     pub fn with_timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
@@ -95,7 +95,7 @@ impl Client {
         Found::from_reply(go_on(self.read(&request).await?, session)?)
     }
 
-    /// Stores a value, whatever its bytes.
+    /// Stores a value of any bytes.
     pub async fn put(&self, key: &Key, value: Bytes, session: &mut Session) -> Result<Written, ClientError> {
         let mut request = key_request(Method::PUT, key, session);
         let binary = header::HeaderValue::from_static("application/octet-stream");
@@ -110,7 +110,7 @@ impl Client {
         Written::from_reply(go_on(self.write(&request, self.timeout).await?, session)?)
     }
 
-    /// Asks any node for what is no key: `/kv-store/get_all_partition_ids`, `/`.
+    /// Asks any node for something other than a key: `/kv-store/get_all_partition_ids`, `/`.
     pub async fn ask(&self, path_and_query: &str) -> Result<Reply, ClientError> {
         let reply = self.read(&get_request(path_and_query)).await?;
         if reply.status.is_success() {
@@ -120,18 +120,18 @@ impl Client {
         }
     }
 
-    /// Asks one node alone, whatever it thinks: health, readiness. Any status is a reply.
+    /// Asks one node alone, for its health or readiness. Any status is a reply.
     pub async fn ask_node(&self, node: &NodeId, path_and_query: &str) -> Result<Reply, SendError> {
         self.send(node, &get_request(path_and_query), self.timeout).await
     }
 
-    /// A request that changes nothing: asked of node after node until one can say.
+    /// Sends a request that changes nothing, to one node after the other until one can answer.
     async fn read(&self, request: &Request<Bytes>) -> Result<Reply, ClientError> {
         let mut errors = Vec::new();
         let mut refused = None;
         for (place, node) in self.in_order() {
             match self.send(node, request, self.timeout).await {
-                // It cannot at the moment (cut off, starting, behind); a sibling may.
+                // This node cannot answer now (cut off, starting, behind); a sibling may.
                 Ok(reply) if reply.status == StatusCode::SERVICE_UNAVAILABLE => refused = Some(reply),
                 Ok(reply) => {
                     self.preferred.store(place, Ordering::Relaxed);
@@ -146,7 +146,7 @@ impl Client {
         }
     }
 
-    /// A request that may change something: asked again only while it cannot have arrived.
+    /// Sends a request that may change something, and repeats it only if it cannot have arrived.
     async fn write(&self, request: &Request<Bytes>, limit: Duration) -> Result<Reply, ClientError> {
         let mut errors = Vec::new();
         for (place, node) in self.in_order() {
@@ -162,7 +162,7 @@ impl Client {
         Err(ClientError::NoAnswer(errors))
     }
 
-    /// The nodes, the one that answered last first.
+    /// The nodes, beginning with the one that answered last.
     fn in_order(&self) -> impl Iterator<Item = (usize, &NodeId)> {
         let first = self.preferred.load(Ordering::Relaxed);
         let places = (0..self.nodes.len()).map(move |step| (first + step) % self.nodes.len());
@@ -180,7 +180,7 @@ impl Client {
     }
 }
 
-/// Lets the session depend on what the reply says, and tells what was done from what was not.
+/// Takes the reply's payload into the session, and turns a refusal into an error.
 fn go_on(reply: Reply, session: &mut Session) -> Result<Reply, ClientError> {
     let missing = reply.status == StatusCode::NOT_FOUND && reply.code() == Some("key_not_found");
     if !reply.status.is_success() && !missing {

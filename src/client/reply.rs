@@ -1,4 +1,4 @@
-//! What a node answered, read as far as callers need it.
+//! A node's answer, read as far as callers need it.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::ClientError;
 use crate::names::NodeId;
 
-/// An answer, whatever it says.
+/// An answer, of any status.
 #[derive(Debug, Clone)]
 pub struct Reply {
     pub node: NodeId,
@@ -43,7 +43,7 @@ impl Reply {
         self.body.get(field)?.as_i64()
     }
 
-    /// The stable word for what was wrong.
+    /// The stable code of an error.
     pub fn code(&self) -> Option<&str> {
         self.text("code")
     }
@@ -52,7 +52,7 @@ impl Reply {
         self.text("causal_payload")
     }
 
-    /// What was wrong, for people.
+    /// The error, for people.
     pub fn refusal(&self) -> String {
         match self.text("error") {
             Some(error) => format!("{error} ({} from {})", self.status.as_u16(), self.node),
@@ -83,7 +83,7 @@ impl Found {
     }
 }
 
-/// A value from the two fields in one of which it comes.
+/// The value, from whichever of the two fields is present.
 pub(super) fn decoded_value(text: Option<&str>, base64: Option<&str>) -> Result<Vec<u8>, String> {
     match (text, base64) {
         (Some(text), _) => Ok(text.as_bytes().to_vec()),
@@ -95,10 +95,10 @@ pub(super) fn decoded_value(text: Option<&str>, base64: Option<&str>) -> Result<
 /// A write that was stored.
 #[derive(Debug, Clone)]
 pub struct Written {
-    /// The key did not exist before.
+    /// True if the key did not exist before.
     pub created: bool,
     pub partition_id: i64,
-    /// How many replicas have it, where the node says so.
+    /// How many replicas have it, if the node says so.
     pub replicas: Option<i64>,
     pub reply: Reply,
 }

@@ -1,9 +1,9 @@
-//! What one client has seen, as the text that it hands to its next request.
+//! What one client has seen, as the text that it sends with its next request.
 
 /// The header in which a payload travels, both ways.
 pub(super) const PAYLOAD_HEADER: &str = "causal-payload";
 
-/// More than any cluster answers; a guard against a file that is something else.
+/// Longer than any cluster's payload; a guard against a file that is something else.
 pub const PAYLOAD_CHARS_MAX: usize = 64 * 1024;
 
 /// The text is no causal payload, nor several joined by commas.
@@ -35,17 +35,17 @@ impl Session {
         &self.payload
     }
 
-    /// Nothing is depended upon yet.
+    /// True if it depends on nothing yet.
     pub fn is_fresh(&self) -> bool {
         self.payload.is_empty()
     }
 
-    /// Depends from now on on all that `other` depends on, too.
+    /// Adds everything that `other` depends on.
     pub fn join(&mut self, other: &Self) {
         self.join_text(&other.payload);
     }
 
-    /// A reply's payload contains that of its request, so it takes its place.
+    /// Takes a reply's payload in place of its own, because it contains that of the request.
     pub(super) fn go_on_with(&mut self, reply: Option<&str>) -> Result<(), SessionError> {
         if let Some(text) = reply.filter(|text| !text.is_empty()) {
             *self = Self::from_payload(text)?;

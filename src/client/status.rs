@@ -1,4 +1,4 @@
-//! Asking a node for what it knows of itself and its cluster.
+//! Asks a node about itself and its cluster.
 
 use serde_json::Value;
 
@@ -13,24 +13,24 @@ impl Client {
         self.status_reply().await?.read()
     }
 
-    /// The same as the node said it, with what this program does not know.
+    /// The same as the node sent it, with fields that this program does not know.
     pub async fn status_reply(&self) -> Result<Reply, ClientError> {
         self.ask("/status").await
     }
 
-    /// Whether this node serves keys; if not, it says why.
+    /// True if this node serves keys.
     pub async fn ready(&self, node: &NodeId) -> Result<bool, SendError> {
         Ok(self.ask_node(node, "/readyz").await?.status.is_success())
     }
 
-    /// Whether this node is in no view: it was removed, or never added.
+    /// True if this node is in no view: it was removed, or never added.
     pub async fn outside(&self, node: &NodeId) -> Result<bool, SendError> {
         let reply = self.ask_node(node, "/status").await?;
         let code = reply.body.pointer("/waiting_for/code").and_then(Value::as_str);
         Ok(code == Some("not_in_view"))
     }
 
-    /// Whether this process answers at all.
+    /// True if this process answers that it is alive.
     pub async fn alive(&self, node: &NodeId) -> Result<bool, SendError> {
         Ok(self.ask_node(node, "/livez").await?.status.is_success())
     }

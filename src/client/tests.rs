@@ -1,4 +1,4 @@
-//! When a request is asked again, and when it must not be: against nodes that play a script.
+//! When the client repeats a request, and when it must not: against nodes that play a script.
 #![expect(
     clippy::disallowed_types,
     reason = "the scripted nodes listen on sockets of their own"
@@ -191,7 +191,7 @@ async fn a_kept_connection_that_died_costs_no_write() {
             .put(&key(), "v".into(), &mut session)
             .await
             .expect("is stored");
-        // The node's goodbye arrives while nobody drives the connection.
+        // The node closes the connection while no task drives it.
         tokio::task::yield_now().await;
         client.put(&key(), "w".into(), &mut session).await
     };
@@ -343,7 +343,7 @@ async fn values_for_which_an_answer_had_no_room_are_asked_for_again() {
     let node = Node::with(&[
         Act::Answer("207 Multi-Status", reply(&[&a, TOO_LARGE, TOO_LARGE], "AQ_1")),
         Act::Answer("207 Multi-Status", reply(&[&b, TOO_LARGE], "AQ_2")),
-        // One that gets no further does not keep its client.
+        // A node that makes no progress does not keep its client.
         Act::Answer("207 Multi-Status", reply(&[TOO_LARGE], "AQ_3")),
     ])
     .await;

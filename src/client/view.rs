@@ -1,4 +1,4 @@
-//! Changing the view: adding a node, removing one, and what came of it.
+//! Changes the view: adds or removes a node, and reads the outcome.
 
 use std::time::Duration;
 
@@ -11,23 +11,23 @@ use super::{Client, ClientError, ESCAPED, Reply};
 use crate::names::NodeId;
 use crate::wire::public::{ViewPreview, ViewUpdated};
 
-/// A node gives up waiting for the end of a change after `VIEW_CHANGE_TIMEOUT`, 60 s unless it is set, and
+/// A node stops waiting for the end of a change after `VIEW_CHANGE_TIMEOUT`, 60 s unless it is set, and
 /// says what it waits for; it must have the time to.
 const VIEW_CHANGE_PATIENCE: Duration = Duration::from_secs(70);
 
-/// A change that is wanted.
+/// A requested change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ViewChange {
     pub node: NodeId,
     pub kind: ViewChangeKind,
-    /// Only to be told what would happen.
+    /// True to learn only what would happen.
     pub dry_run: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ViewChangeKind {
     Add,
-    /// Forced: also if no majority can be asked, and if keys are given up.
+    /// Forced: even if no majority is reachable, and if keys are given up.
     Remove {
         force: bool,
     },
@@ -43,7 +43,7 @@ pub enum ViewChanged {
 }
 
 impl Client {
-    /// Adds a node to the view or removes one, through the node that answered last; returns when the new
+    /// Adds a node to the view or removes one, through the node that answered last. Returns when the new
     /// view serves, which may take as long as the copying of keys.
     pub async fn change_view(&self, change: &ViewChange) -> Result<ViewChanged, ClientError> {
         let reply = self.write(&change.request(), VIEW_CHANGE_PATIENCE).await?;
@@ -82,7 +82,7 @@ impl ViewChange {
 }
 
 impl ViewChanged {
-    /// The node's own words.
+    /// The node's own reply.
     pub fn reply(&self) -> &Reply {
         match self {
             Self::Changed(_, reply) | Self::Preview(_, reply) => reply,

@@ -1,17 +1,17 @@
-//! Lists of addresses: every entry on its own, and no address twice however it is spelt.
+//! Parses lists of addresses: every entry on its own, and no address twice, however it is spelt.
 //!
-//! Apart from the settings that are such lists, so that all of them are read alike.
+//! Separate from the settings that are such lists, so that all of them are read alike.
 
 use crate::names::NodeId;
 use crate::text;
 
-/// Any address.
+/// Parses any address.
 pub fn address(text: &str) -> Result<NodeId, String> {
     text.parse::<NodeId>().map_err(|error| error.to_string())
 }
 
-/// The addresses of a list, in its order, and everything that is wrong with the rest. Entries stand apart
-/// by commas or blanks; `read` says what an entry may be.
+/// The addresses of a list, in its order, and the mistakes in the rest. Commas or blanks separate
+/// entries; `read` parses one.
 pub fn addresses(list: &str, read: impl Fn(&str) -> Result<NodeId, String>) -> (Vec<NodeId>, Vec<String>) {
     let entries = list.split(|c: char| c == ',' || c.is_whitespace());
     let entries = entries.filter_map(text::setting);
@@ -30,7 +30,7 @@ pub fn addresses(list: &str, read: impl Fn(&str) -> Result<NodeId, String>) -> (
 
 fn twice(before: &str, entry: &str, node: &NodeId) -> String {
     if before == entry {
-        format!("{node} stands in it more than once; list each address once")
+        format!("{node} is listed more than once; list each address once")
     } else {
         format!("{before} and {entry} are one address, {node}; list each address once")
     }
@@ -49,7 +49,7 @@ mod tests {
             mistakes,
             [
                 "A:01 and a:1 are one address, a:1; list each address once",
-                "b:1 stands in it more than once; list each address once",
+                "b:1 is listed more than once; list each address once",
                 "\"c\" has no port; write host:port, such as 10.0.0.21:8080",
                 "[::1]:1 and [0::1]:1 are one address, [::1]:1; list each address once",
             ]

@@ -1,12 +1,12 @@
-//! Whatever stands in the environment or in a file is a configuration that keeps its own bounds, or a
-//! list of mistakes that name settings.
+//! Any environment and any file give a configuration within its own bounds, or a list of mistakes that
+//! name settings.
 
 use proptest::option;
 use proptest::prelude::*;
 
 use super::*;
 
-/// A text that somebody may have meant for a setting of this kind, or anything.
+/// A text that may be meant for a setting of this kind, or any other text.
 fn written(meant: &'static str) -> BoxedStrategy<Option<String>> {
     option::weighted(0.8, prop_oneof![4 => meant, 1 => any::<String>()]).boxed()
 }
@@ -65,7 +65,7 @@ fn settings() -> BoxedStrategy<Settings> {
 fn file(settings: &mut Settings) -> String {
     let given = settings.by_name().into_iter();
     let lines = given.filter_map(|(name, text)| {
-        // JSON spells texts as TOML does, but for the one control character that it lets stand.
+        // JSON spells texts as TOML does, except for the one control character that it does not escape.
         let text = serde_json::Value::from(text.clone()?).to_string();
         Some(format!(
             "{} = {}\n",

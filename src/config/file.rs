@@ -1,6 +1,6 @@
 //! The configuration file: TOML with the settings' names in lower case.
 //!
-//! It only turns a file into [`Settings`], so that flags and environment go over it and every mistake
+//! It only turns a file into [`Settings`], so that flags and environment override it, and every mistake
 //! in a value is found in one place. Other spellings of the same settings belong here too.
 
 use toml::{Table, Value};
@@ -8,7 +8,7 @@ use toml::{Table, Value};
 use super::{ConfigError, Settings, pair_file};
 use crate::text;
 
-/// The settings that a file gives, and what in it is none.
+/// The settings that a file gives, and the mistakes in it.
 pub fn settings_from_toml(text: &str) -> (Settings, Vec<ConfigError>) {
     let mut settings = Settings::default();
     let lines: Vec<&str> = text::lines(text).collect();
@@ -23,7 +23,7 @@ pub fn settings_from_toml(text: &str) -> (Settings, Vec<ConfigError>) {
     for (name, value) in table {
         match (settings.slot(&name), written(&value)) {
             (Some(Some(_)), _) => mistakes.push(mistake(format!(
-                "{name} is given twice, in capitals and in small letters; give it once"
+                "{name} is given twice, in upper case and in lower case; give it once"
             ))),
             (Some(slot), Some(text)) => *slot = Some(text),
             (Some(_), None) => mistakes.push(mistake(format!(
@@ -144,7 +144,7 @@ mod tests {
     fn a_file_that_is_no_toml_is_one_mistake() {
         let (settings, mistakes) = settings_from_toml("k = ");
         assert_eq!(mistakes.len(), 1);
-        // What it would have said is not missed.
+        // Settings that the file would have given are not reported as missing.
         let judged = crate::config::understand(&settings, &|_| true);
         assert!(judged.is_ok(), "{judged:?}");
     }

@@ -1,8 +1,8 @@
-//! Who this node is and whom it starts with: `IPPORT`, `VIEW` and `K`, which only make sense together.
+//! Parses `IPPORT`, `VIEW` and `K`: this node and its first view. They only make sense together.
 //!
-//! The usual slips are made by copying the command for one node to start the next: another node's
-//! IPPORT stays, a digit is lost from a port. So each mistake is judged against the whole and says
-//! which address was probably meant. A setting that may be right in some network gets a warning and is never a mistake.
+//! The usual slips come from copying one node's command to start the next: another node's IPPORT stays,
+//! a port loses a digit. So each setting is judged against the others, and a mistake says which address
+//! was probably meant. A setting that may be right in some network only gets a warning.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -16,7 +16,7 @@ pub(super) struct Place {
     pub(super) view: Option<Vec<NodeId>>,
 }
 
-/// What `VIEW` says: its nodes as far as they parse, sorted, and what is wrong with the rest.
+/// The nodes in `VIEW` that parse, sorted, and the mistakes in the rest.
 #[derive(Default)]
 struct Listed {
     nodes: Vec<NodeId>,
@@ -49,7 +49,7 @@ pub(super) fn understand(
             view: settings.view.is_some().then_some(listed.nodes),
         }),
         (replicas, node, _) => {
-            // A port that nobody else has may be right; beside another mistake it rather is one too.
+            // A port that no other node has may be right; next to another mistake it probably is not.
             let own = node.as_ref().ok();
             let odd = odd_port(&listed.nodes).filter(|odd| own.is_none_or(|own| own.host() != odd.host()));
             let odd = odd.map(|odd| ConfigError::new("VIEW", odd_port_text(&listed.nodes, odd)));
@@ -117,8 +117,8 @@ fn listed(text: &str) -> Listed {
     listed
 }
 
-/// `localhost` beside the address that it stands for, with the same port: two names of one process, of which one
-/// would be a member that never comes up.
+/// Finds `localhost` next to an address that it means, with the same port: two names of one process, so
+/// one of them would be a member that never comes up.
 fn same_machine(nodes: &[NodeId]) -> Option<ConfigError> {
     let named = nodes.iter().filter(|node| node.host() == "localhost");
     let twins = named.flat_map(|node| {
@@ -132,9 +132,9 @@ fn same_machine(nodes: &[NodeId]) -> Option<ConfigError> {
     Some(ConfigError::new("VIEW", problem))
 }
 
-/// A `VIEW` in which this node does not stand, and what was probably meant.
+/// The mistake of a `VIEW` that does not list this node, with the address that was probably meant.
 fn not_listed(node: &NodeId, listed: &Listed, view: Option<&str>) -> Option<ConfigError> {
-    // An entry of this host that does not parse is reported already, and would be it.
+    // An entry of this host that does not parse is reported already, and is probably this node.
     let garbled = !listed.mistakes.is_empty() && view.is_some_and(|view| view.contains(node.host()));
     let same_host = listed.nodes.iter().find(|other| other.host() == node.host());
     if listed.nodes.contains(node) || (garbled && same_host.is_none()) {
@@ -153,9 +153,9 @@ fn not_listed(node: &NodeId, listed: &Listed, view: Option<&str>) -> Option<Conf
     Some(ConfigError::new("IPPORT", problem))
 }
 
-/// The member of `VIEW` that this very process is, if an address of this machine tells.
+/// The member of `VIEW` that is this process, if an address of this machine shows it.
 ///
-/// Loopback tells nothing: every machine has it.
+/// Loopback shows nothing: every machine has it.
 fn member_here<'a>(members: &'a [NodeId], listen: SocketAddr, is_own: IsOwn<'_>) -> Option<&'a NodeId> {
     members.iter().find(|member| {
         let listens = |ip: IpAddr| listen.ip().is_unspecified() || listen.ip() == ip;
@@ -164,11 +164,11 @@ fn member_here<'a>(members: &'a [NodeId], listen: SocketAddr, is_own: IsOwn<'_>)
     })
 }
 
-/// An `IPPORT` that is certainly another node's: its address is not one of this machine's, while
-/// `VIEW` lists one that is, with the port on which this process listens.
+/// An `IPPORT` that is certainly another node's: its address is not this machine's, while `VIEW` lists
+/// an address that is, with the port on which this process listens.
 ///
 /// The first half alone proves nothing (a published port, a load balancer); with the second, no other
-/// process can be the member that `VIEW` means by that address.
+/// process can be the member that `VIEW` lists at that address.
 fn another_nodes_address(node: &NodeId, here: Option<&NodeId>, is_own: IsOwn<'_>) -> Option<ConfigError> {
     let here = here.filter(|here| *here != node)?;
     let foreign = ip(node).is_some_and(|ip| !ip.is_loopback() && !is_own(ip));
@@ -178,7 +178,7 @@ fn another_nodes_address(node: &NodeId, here: Option<&NodeId>, is_own: IsOwn<'_>
     foreign.then(|| ConfigError::new("IPPORT", problem))
 }
 
-/// The one member, of at least three on hosts of their own, whose port differs from all others'.
+/// The one member whose port differs from all others', of at least three on hosts of their own.
 fn odd_port(members: &[NodeId]) -> Option<&NodeId> {
     let shared_host = members
         .iter()
@@ -214,7 +214,7 @@ fn ip(node: &NodeId) -> Option<IpAddr> {
     node.host().trim_matches(['[', ']']).parse().ok()
 }
 
-/// What is allowed and may be meant, but rarely is. To be logged once, at the start.
+/// Warnings about settings that are allowed but rarely meant. To be logged once, at the start.
 pub fn warnings(config: &Config, is_own: &dyn Fn(IpAddr) -> bool) -> Vec<String> {
     let view = config.view.as_deref().unwrap_or_default();
     let mut warnings = Vec::new();

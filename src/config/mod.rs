@@ -1,9 +1,9 @@
-//! What a node is told when it starts, and every mistake in it, found before anything else happens.
+//! Parses a node's settings, and finds every mistake in them before anything else happens.
 //!
-//! Names the settings; `bin` reads them from the command line and the environment, and a file may
-//! give the rest. Pure: what can only be known on the spot, such as which addresses this machine has,
-//! is an argument. All mistakes are reported at once, each with its fix, because whoever starts a
-//! cluster by pasting commands would otherwise meet them one container at a time.
+//! It names the settings; `bin` reads them from the command line and the environment, and a file may
+//! give the rest. Pure: facts about this machine, such as its addresses, are arguments. All mistakes are
+//! reported at once, each with its fix. An operator who pastes commands would otherwise meet them one
+//! container at a time.
 
 mod addresses;
 mod file;
@@ -23,10 +23,10 @@ pub use quantities::millis;
 use crate::names::NodeId;
 use crate::text;
 
-/// Where a node listens unless told otherwise: what the assignment's container does.
+/// Where a node listens by default, as the assignment's container does.
 pub const LISTEN_DEFAULT: &str = "0.0.0.0:8080";
 
-/// Where records are kept unless told otherwise. The image sets `DATA_DIR=/data`.
+/// Where records are kept by default. The image sets `DATA_DIR=/data`.
 pub const DATA_DIR_DEFAULT: &str = "causeway-data";
 
 /// Everything a node needs to know to start.
@@ -56,13 +56,13 @@ pub enum StoreKind {
 pub struct Limits {
     /// The largest value, in bytes (`MAX_VALUE`).
     pub value_bytes_max: usize,
-    /// How long a read waits for what it depends on (`CAUSAL_WAIT`).
+    /// How long a read waits for its dependencies (`CAUSAL_WAIT`).
     pub causal_wait: Duration,
     /// How far wall clocks may differ before one of them is doubted (`CLOCK_LIMIT`).
     pub clock_limit: Duration,
-    /// How long a tombstone is kept at the least (`FORGET_AFTER`).
+    /// How long a tombstone is kept at least (`FORGET_AFTER`).
     pub forget_after: Duration,
-    /// How long a request to change the view waits for its end (`VIEW_CHANGE_TIMEOUT`).
+    /// How long a request to change the view waits for the change to end (`VIEW_CHANGE_TIMEOUT`).
     pub view_change_timeout: Duration,
     /// Requests in flight before new ones are refused (`MAX_REQUESTS`).
     pub requests_max: usize,
@@ -81,7 +81,7 @@ impl Default for Limits {
     }
 }
 
-/// The settings as they were written, before any is understood.
+/// The settings as written, before any is understood.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Settings {
     pub ipport: Option<String>,
@@ -96,14 +96,14 @@ pub struct Settings {
     pub forget_after: Option<String>,
     pub view_change_timeout: Option<String>,
     pub max_requests: Option<String>,
-    /// What is logged and how lines look, which `telemetry` understands.
+    /// What is logged, and the form of the lines; `telemetry` understands both.
     pub log: Option<String>,
     pub log_format: Option<String>,
 }
 
 impl Settings {
-    /// What the settings that are given are judged beside when a file has mistakes: nothing that it would have
-    /// said may look like one more.
+    /// Replaces the settings of a file that has mistakes, so that the other settings can be checked:
+    /// none that the file would have given may be reported as missing.
     pub fn stand_in() -> Self {
         Self {
             listen: Some("0.0.0.0:4455".into()),
@@ -113,8 +113,8 @@ impl Settings {
         }
     }
 
-    /// These settings, and `below` for those that are not given here. Every setting of a node comes through
-    /// here, so [`text::setting`] is the one rule for what stands around a value: `-e VIEW=` means "not given".
+    /// These settings, with `below` for those that are not given. Every setting of a node passes here,
+    /// so [`text::setting`] is the one rule for blanks around a value: `-e VIEW=` means "not given".
     #[must_use]
     pub fn over(mut self, mut below: Self) -> Self {
         let given = |written: &Option<String>| Some(text::setting(written.as_deref()?)?.to_owned());
@@ -124,7 +124,7 @@ impl Settings {
         self
     }
 
-    /// Takes quotes off, and says where there were any, so that the other mistakes are found as well.
+    /// Removes quotes, and reports them as mistakes, so that the other mistakes are found as well.
     fn unquoted(&mut self) -> Vec<ConfigError> {
         let mut mistakes = Vec::new();
         for (name, written) in self.by_name() {
@@ -141,7 +141,7 @@ impl Settings {
         mistakes
     }
 
-    /// Each setting under its name: the environment's, and in lower case the file's.
+    /// Each setting under its name in the environment, which in lower case is its name in the file.
     fn by_name(&mut self) -> [(&'static str, &mut Option<String>); 14] {
         [
             ("IPPORT", &mut self.ipport),
@@ -179,7 +179,7 @@ impl ConfigError {
     }
 }
 
-/// Understands the settings, or says everything that is wrong with them.
+/// Understands the settings, or returns every mistake in them.
 ///
 /// `is_own` tells whether an address belongs to this machine; it may say no when it does not know.
 pub fn understand(settings: &Settings, is_own: &dyn Fn(IpAddr) -> bool) -> Result<Config, Vec<ConfigError>> {
@@ -209,7 +209,7 @@ pub fn understand(settings: &Settings, is_own: &dyn Fn(IpAddr) -> bool) -> Resul
     }
 }
 
-/// The address that `LISTEN` means; a port alone is that port on every interface.
+/// The address that `LISTEN` means; a port alone means that port on every interface.
 pub fn listen(text: Option<&str>) -> Result<SocketAddr, ConfigError> {
     let text = text.and_then(text::setting).unwrap_or(LISTEN_DEFAULT);
     if let Some(inside) = text::quoted(text) {
@@ -247,7 +247,7 @@ fn store(kind: Option<&str>, data_dir: Option<&str>) -> Result<StoreKind, Config
     }
 }
 
-/// A record travels between nodes in one frame of 8 MiB at the most, with room for what it depends on.
+/// A record and its dependencies must fit well within one message of a peer stream.
 const VALUE_BYTES_CEILING: usize = 4 * 1024 * 1024;
 
 fn limits(settings: &Settings) -> Result<Limits, Vec<ConfigError>> {
@@ -291,8 +291,8 @@ fn limits(settings: &Settings) -> Result<Limits, Vec<ConfigError>> {
         default.requests_max,
         1..=1_000_000,
     );
-    // A removed node may bring what it took until FORGET_AFTER less three CLOCK_LIMITs after its
-    // removal; with less than that between them it never may.
+    // A removed node may return its writes until FORGET_AFTER minus three CLOCK_LIMITs after its
+    // removal. If that is not positive, it never may.
     let short = match (&clock, &forget) {
         (Ok(clock), Ok(forget)) if *forget <= *clock * 3 => Some(ConfigError::new(
             "FORGET_AFTER",

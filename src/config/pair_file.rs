@@ -1,5 +1,5 @@
-//! The configuration file of a process that replicates with a few others: a port, its peers, and how many
-//! copies there are. The same settings as all others, in other words.
+//! Reads the configuration file of a process that replicates with a few others: a port, its peers, and
+//! the number of copies. They are the usual settings under other names.
 
 use toml::{Table, Value};
 
@@ -9,7 +9,7 @@ use crate::text;
 
 pub(super) const NAMES: [&str; 4] = ["port", "peers", "replication_factor", "address"];
 
-/// What the words of such a file come to, taken out of the table; nothing if there are none.
+/// Takes such a file's names out of the table and gives their settings; none if it has none of them.
 pub(super) fn settings_from(table: &mut Table) -> (Settings, Vec<ConfigError>) {
     let mut mistakes = Vec::new();
     let is_empty = |value: &Value| {
@@ -78,7 +78,7 @@ fn number(value: &Value) -> Option<i64> {
     value.as_integer().or_else(written)
 }
 
-/// Those that are addresses, each once.
+/// The peers that are addresses, each once.
 fn peers_of(value: Option<Value>, mistakes: &mut Vec<ConfigError>) -> Vec<String> {
     let listed = match &value {
         None => Some(Vec::new()),
@@ -111,7 +111,7 @@ fn copies_of(value: Option<Value>, processes: usize) -> Result<i64, ConfigError>
         .ok_or_else(|| mistake("replication_factor must be a number from 1, such as replication_factor = 2"))
 }
 
-/// How the others reach this process.
+/// The address at which the others reach this process.
 fn address_of(
     value: Option<Value>,
     port: Option<u16>,

@@ -1,5 +1,5 @@
-//! Numbers with units: sizes, durations, counts. Each knows its least and most, so that a forgotten
-//! unit (`VIEW_CHANGE_TIMEOUT=60`, which would be 60 ms) is met here and not in operation.
+//! Parses numbers with units: sizes, durations, counts. Each has a least and a most, so that a forgotten
+//! unit (`VIEW_CHANGE_TIMEOUT=60`, which would be 60 ms) is found here and not in operation.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;

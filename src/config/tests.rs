@@ -105,7 +105,7 @@ fn an_odd_port_alone_is_a_warning() {
 
 #[test]
 fn a_foreign_address_is_no_mistake_where_ports_are_published() {
-    // Nothing in VIEW is this machine's own: the addresses are those of the hosts around it.
+    // No address in VIEW is this machine's own: they are those of the hosts around it.
     let behind = machine("172.17.0.2");
     let config = understand(&settings("10.0.0.24:8080", VIEW, "2"), &behind).expect("may be meant");
     assert_mistakes(&warnings(&config, &behind), &[&["IPPORT", "published ports"]]);
@@ -209,7 +209,7 @@ fn every_mistake_is_reported_at_once() {
         &mistakes(&all, &nowhere),
         &[
             &["K", "\"two\"", "K=2"],
-            &["VIEW", "10.0.0.22:8080 stands in it more than once"],
+            &["VIEW", "10.0.0.22:8080 is listed more than once"],
             &["VIEW", "10.0.0.300:8080"],
             &["IPPORT", "\"10.0.0.21\" has no port"],
             &["LISTEN", "\"everywhere\"", "0.0.0.0:8080"],
@@ -350,9 +350,9 @@ fn quotes_that_an_env_file_keeps_are_named_beside_all_other_mistakes() {
     assert_mistakes(
         &found,
         &[
-            &["IPPORT: ", "in quotes", "write IPPORT=10.0.0.21:8080"],
-            &["VIEW: ", "in quotes", "write VIEW=10.0.0.21:8080"],
-            &["K: ", "in quotes", "write K=2"],
+            &["IPPORT: ", "is quoted", "write IPPORT=10.0.0.21:8080"],
+            &["VIEW: ", "is quoted", "write VIEW=10.0.0.21:8080"],
+            &["K: ", "is quoted", "write K=2"],
             &["STORE: "],
         ],
     );

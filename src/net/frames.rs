@@ -1,5 +1,5 @@
-//! Frames in a stream of bytes: four bytes of length, the lowest first, then that many bytes. Pure;
-//! `stream` does the reading and writing.
+//! Encodes and decodes frames in a stream of bytes: four bytes of length, little-endian, then that many
+//! bytes. Pure; `stream` reads and writes.
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
@@ -11,15 +11,15 @@ const LENGTH_BYTES: usize = 4;
 /// frames share one system call, small enough that the first of them does not wait for the last.
 const BATCH_BYTES: usize = 64 * 1024;
 
-/// Longer frames are written from where they lie instead of being copied into the batch.
+/// Longer frames are written from their own buffer instead of being copied into the batch.
 const COPIED_BYTES_MAX: usize = 8 * 1024;
 
-/// A peer announced more than [`FRAME_BYTES_MAX`]: it speaks another language, or nonsense.
+/// A peer announced more than [`FRAME_BYTES_MAX`]: it speaks another protocol, or sends garbage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a frame of {0} bytes was announced; {FRAME_BYTES_MAX} is the most that is accepted")]
 pub(super) struct TooLong(pub(super) usize);
 
-/// Takes the first whole frame from what has been read, and makes room for more if there is none.
+/// Takes the first whole frame from the bytes read so far, and makes room for more if there is none.
 pub(super) fn next_frame(read: &mut BytesMut) -> Result<Option<Bytes>, TooLong> {
     let Some(prefix) = read.first_chunk::<LENGTH_BYTES>() else {
         read.reserve(BATCH_BYTES);
@@ -38,7 +38,7 @@ pub(super) fn next_frame(read: &mut BytesMut) -> Result<Option<Bytes>, TooLong> 
     Ok(Some(read.split_to(length).freeze()))
 }
 
-/// Frames on their way out: small ones copied together, and behind them at most one large one.
+/// Outgoing frames: small ones copied together, followed by at most one large one.
 #[derive(Debug, Default)]
 pub(super) struct Batch {
     head: BytesMut,
@@ -56,7 +56,7 @@ impl Batch {
         }
     }
 
-    /// Nothing more fits before what is here has been written.
+    /// True if the batch must be written before it can take another frame.
     pub(super) fn is_full(&self) -> bool {
         !self.body.is_empty() || self.head.len() >= BATCH_BYTES
     }
@@ -65,7 +65,7 @@ impl Batch {
         self.head.is_empty() && self.body.is_empty()
     }
 
-    /// What is to be written. It shrinks as it is, so a write that is interrupted goes on in the right place.
+    /// The unwritten bytes. They shrink when written, so an interrupted write resumes in the right place.
     pub(super) fn unwritten(&mut self) -> impl Buf + '_ {
         (&mut self.head).chain(&mut self.body)
     }

@@ -1,8 +1,8 @@
 //! A small HTTP client: one request at a time over connections that are kept.
 //!
-//! hyper's ready-made client pools behind a background task; here the call that uses a connection
-//! drives it, so that nothing runs when nobody waits. What the caller must know for repeating a
-//! request safely is in the error: whether anything can have reached the other side.
+//! hyper's ready-made client pools connections in a background task. Here the call that uses a connection
+//! drives it, so nothing runs while no call waits. The error says whether the request can have reached the
+//! other side: the caller must know that to repeat a request safely.
 #![expect(
     clippy::disallowed_types,
     reason = "opens the connections of clients; the only place beside peer streams that does"
@@ -25,14 +25,14 @@ use tokio::time::{Instant, timeout_at};
 use crate::names::NodeId;
 use crate::process::system;
 
-/// A node that is up accepts at once; one that is cut off would hang for seconds.
+/// A running node accepts at once; an attempt to connect to an unreachable one would hang for seconds.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(250);
 
-/// For the address of a node. It says nothing about the node if this takes long: whoever knows the names
-/// (in Docker, the engine) may be busy.
+/// For looking up a node's address. A slow look-up says nothing about the node: the name server (in
+/// Docker, the engine) may be busy.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Idle connections kept for one node; more callers than that at once open their own.
+/// Idle connections kept per node; further concurrent callers open their own.
 const IDLE_PER_NODE: usize = 8;
 
 /// A listing page or a large value, with room for the JSON around it.
@@ -41,7 +41,7 @@ const REPLY_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Why there is no reply.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum SendError {
-    /// The request did not leave: it is safe to send it to another node, whatever it is.
+    /// The request was not sent: any request can safely go to another node.
     #[error("{node} cannot be reached: {reason}")]
     NotSent { node: NodeId, reason: String },
     /// The request may have been carried out.
@@ -51,7 +51,7 @@ pub enum SendError {
 
 type Connection = http1::Connection<TokioIo<TcpStream>, Full<Bytes>>;
 
-/// An open connection: the end that takes requests, and the machinery that moves its bytes.
+/// An open connection: the handle that takes requests, and the future that moves its bytes.
 struct Wire {
     sender: http1::SendRequest<Full<Bytes>>,
     connection: Pin<Box<Connection>>,
@@ -72,8 +72,8 @@ impl std::fmt::Debug for HttpClient {
 impl HttpClient {
     /// Sends a request and reads the whole reply, all within `limit`.
     ///
-    /// A kept connection may have died unnoticed. If it did before anything was sent, a fresh one is
-    /// opened; if the request was on its way, the caller decides.
+    /// A kept connection may have died unnoticed. If it died before anything was sent, another one is
+    /// used; if the request was under way, the caller decides.
     pub async fn send(
         &self,
         node: &NodeId,
@@ -155,8 +155,8 @@ enum Failed {
 }
 
 impl Wire {
-    /// One request and its whole reply, moving the connection's bytes meanwhile; and the connection, if
-    /// it can take another request.
+    /// Sends one request and reads the whole reply, while it drives the connection. Returns the connection
+    /// too, if it can take another request.
     async fn exchange(
         self,
         request: Request<Full<Bytes>>,
@@ -187,7 +187,7 @@ impl Wire {
 
 async fn ended(connection: &mut Option<Pin<Box<Connection>>>) {
     if let Some(connection) = connection {
-        // How it ended, the reply tells.
+        // The reply tells how it ended.
         let _ = connection.await;
     }
 }
@@ -220,7 +220,7 @@ async fn connect(node: &NodeId, deadline: Instant) -> Result<Wire, SendError> {
     let stream = timeout_at(until(CONNECT_TIMEOUT), TcpStream::connect(&addresses[..])).await;
     let stream = stream.map_err(|_| not_sent(node, "no answer"))?;
     let stream = stream.map_err(|error| not_sent(node, connect_text(&error)))?;
-    // Requests are small and someone waits for each.
+    // Requests are small, and a caller waits for each.
     stream
         .set_nodelay(true)
         .map_err(|error| not_sent(node, error.to_string()))?;

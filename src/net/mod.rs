@@ -1,8 +1,8 @@
-//! How nodes reach each other: one long-lived stream of frames to each peer.
+//! Connects nodes: one long-lived stream of frames to each peer.
 //!
-//! A [`Pipe`] carries whole frames in order, or ends; what travels in them is `wire::peer`. The real
-//! network opens a pipe by an HTTP upgrade on the peer's own port, since the address in the view is
-//! the only one a node has; the simulator opens pipes through its own network.
+//! A [`Pipe`] carries whole frames in order, or ends; `wire::peer` defines their content. The real network
+//! opens a pipe by an HTTP upgrade on the peer's own port, since the address in the view is the only one a
+//! node has; the simulator opens pipes through its own network.
 
 mod frames;
 pub mod http_client;
@@ -17,17 +17,17 @@ use tokio::sync::mpsc;
 use crate::names::NodeId;
 use crate::wire::pieces::PIECE_FRAME_BYTES;
 
-/// Frames waiting in a pipe, each way. Enough to keep a link busy for a round trip; when it is full
-/// the sender waits, so a slow peer slows its sender and nothing grows.
+/// How many frames a pipe queues, each way: enough to keep a link busy for a round trip. When it is full
+/// the sender waits, so a slow peer slows its sender and no queue grows.
 pub const PIPE_FRAMES: usize = 64;
 
-/// The largest frame that is accepted, so that a full pipe takes little memory and a peer that speaks nonsense
-/// cannot ask for more. Longer messages travel in pieces.
+/// The largest accepted frame: a full pipe takes little memory, and a peer that sends garbage cannot claim
+/// more. Longer messages travel in pieces.
 pub const FRAME_BYTES_MAX: usize = 512 * 1024;
 
 const _: () = assert!(PIECE_FRAME_BYTES <= FRAME_BYTES_MAX);
 
-/// Both ends of a conversation with a peer, frame by frame. Dropping either half ends it.
+/// Both directions of a stream with a peer, frame by frame. Dropping either half ends it.
 #[derive(Debug)]
 pub struct Pipe {
     pub sender: mpsc::Sender<Bytes>,
@@ -37,16 +37,16 @@ pub struct Pipe {
 /// Why a peer could not be reached.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum DialError {
-    /// Its machine says that nobody listens at the address: the process is dead, or has not begun.
+    /// Its machine refused the connection: the process is dead, or has not started.
     #[error("{0}")]
     Refused(String),
-    /// Anything else, which says nothing about the process.
+    /// Any other error, which says nothing about the process.
     #[error("{0}")]
     Failed(String),
 }
 
 /// Opens pipes to peers.
 pub trait Dialer: Send + Sync + fmt::Debug {
-    /// A fresh pipe to `node`. The caller limits how long it waits.
+    /// Opens a new pipe to `node`. The caller limits how long it waits.
     fn dial(&self, node: NodeId) -> BoxFuture<'static, Result<Pipe, DialError>>;
 }

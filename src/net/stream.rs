@@ -1,4 +1,4 @@
-//! Real pipes: a TCP connection to the peer's own port, turned from HTTP into frames by an upgrade.
+//! Opens real pipes: TCP connections to the peer's own port, upgraded from HTTP to frames.
 //!
 //! ```text
 //! dialer   ── GET /causeway/peer, Upgrade: causeway-peer/1 ──▶   server (connection)
@@ -6,8 +6,7 @@
 //!          ◀═══════════════ frames, both ways ═══════════════▶
 //! ```
 //!
-//! One task carries a pipe, in both directions, so that when either side ends both do and nothing is
-//! left behind.
+//! One task carries a pipe in both directions, so that when one direction ends both do, and no task is left.
 #![expect(
     clippy::disallowed_types,
     reason = "the door to the peers: sockets are opened here"
@@ -31,31 +30,31 @@ use super::frames::{Batch, next_frame};
 use super::{DialError, Dialer, FRAME_BYTES_MAX, PIPE_FRAMES, Pipe};
 use crate::names::NodeId;
 
-/// Where nodes ask each other for a stream.
+/// The path at which nodes ask each other for a stream.
 pub const PEER_PATH: &str = "/causeway/peer";
 
-/// What the connection becomes. A version that cannot talk to this one has another name.
+/// The protocol after the upgrade. A version that cannot talk to this one uses another name.
 pub const PEER_PROTOCOL: &str = "causeway-peer/1";
 
-/// How the protocols of all versions begin.
+/// The common prefix of the protocols of all versions.
 pub const PEER_PROTOCOLS: &str = "causeway-peer/";
 
-/// The header in which both sides say which version of the program they run.
+/// The header in which both sides state the version of their program.
 pub const PEER_VERSION: &str = "causeway-version";
 
 /// The version of this program.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// The most that is read of an answer to the upgrade before it is taken for nonsense.
+/// The longest head of an answer to the upgrade that is read before the peer is given up.
 const ANSWER_BYTES_MAX: usize = 4096;
 
-/// A stream on which the peer's machine acknowledges nothing for this long is given up. Left to itself,
-/// TCP sends again less and less often: after a cut of ten seconds it may be silent for ten more, and
-/// whatever waits for the stream with it. A new one connects as soon as the network is whole. A peer
-/// that is merely frozen or slow still acknowledges, and keeps its stream.
+/// A stream is given up if the peer's machine acknowledges nothing for this long. By itself TCP backs off:
+/// after a partition of ten seconds it may be silent for ten more, and so is everything that waits for the
+/// stream. A new stream connects as soon as the network heals. The machine of a frozen or slow peer still
+/// acknowledges, so that peer keeps its stream.
 const UNACKNOWLEDGED_MAX_MS: u32 = 2000;
 
-/// How long frames that were sent before the pipe was dropped may take to leave.
+/// How long frames that were queued before the pipe was dropped may take to leave.
 const LINGER: Duration = Duration::from_millis(500);
 
 /// Opens pipes over TCP, and owns the tasks that carry them.
@@ -65,7 +64,7 @@ pub struct HttpDialer {
     told: Arc<Told>,
 }
 
-/// What was logged of the version of each peer last, since peers are dialled again and again.
+/// What was last logged about each peer's version, since peers are dialled again and again.
 #[derive(Debug, Default)]
 struct Told(Mutex<BTreeMap<NodeId, String>>);
 
@@ -106,7 +105,7 @@ fn not_reached(node: &NodeId, error: &io::Error) -> DialError {
     }
 }
 
-/// Connects and upgrades; gives what arrived behind the answer beside the socket.
+/// Connects and upgrades; returns the socket and the bytes that arrived after the answer.
 async fn call(node: &NodeId, told: &Told) -> io::Result<(TcpStream, BytesMut)> {
     let mut socket = TcpStream::connect(node.as_str()).await?;
     socket.set_nodelay(true)?;
@@ -147,7 +146,7 @@ async fn call(node: &NodeId, told: &Told) -> io::Result<(TcpStream, BytesMut)> {
     Ok((socket, read))
 }
 
-/// What a peer says that cannot talk to this node.
+/// The reason, if the peer speaks another version of the protocol.
 fn other_protocol(answer: &str, version: Option<&str>) -> Option<String> {
     let protocol = header(answer, "upgrade").filter(|protocol| *protocol != PEER_PROTOCOL)?;
     let version = version.unwrap_or("unknown");
@@ -163,9 +162,8 @@ fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
     found.next().map(|(_, value)| value.trim())
 }
 
-/// A pipe over an upgraded socket, of which `read` has been read already, and the task that carries it.
-/// The task ends when the peer hangs up, when either half of the pipe is dropped, or when the peer
-/// sends what is no frame.
+/// A pipe over an upgraded socket, and the task that carries it. `read` are bytes already read. The task ends
+/// when the peer hangs up, when either half of the pipe is dropped, or when the peer sends an invalid frame.
 pub fn carry(
     socket: TcpStream,
     read: impl Into<BytesMut>,
@@ -175,7 +173,7 @@ pub fn carry(
     let peer = socket.peer_addr();
     #[cfg(target_os = "linux")]
     if let Err(error) = rustix::net::sockopt::set_tcp_user_timeout(&socket, UNACKNOWLEDGED_MAX_MS) {
-        tracing::warn!(?peer, %error, "a cut link to this peer will take long to heal");
+        tracing::warn!(?peer, %error, "cannot set the TCP user timeout: a broken link to this peer will be detected late");
     }
     let read = read.into();
     let carrier = async move {
@@ -203,7 +201,7 @@ async fn carry_frames(
         ended = writer.write_frames() => return ended,
         () = incoming.closed() => Ok(()),
     };
-    // This node hung up, or the peer did: frames that were sent before still go out, if they go quickly.
+    // Either side hung up: frames that were queued before still go out, if they leave quickly.
     writer.outgoing.close();
     drop(incoming);
     let rest = tokio::time::timeout(LINGER, writer.write_frames()).await;
@@ -243,7 +241,7 @@ impl Writer {
                     None => return self.writing.shutdown().await,
                 }
             }
-            // All that waits goes out in one write.
+            // All queued frames go out in one write.
             while !self.batch.is_full() {
                 match self.outgoing.try_recv() {
                     Ok(frame) => self.push(frame)?,

@@ -21,10 +21,10 @@ use crate::wire::peer::{
 };
 use crate::wire::pieces::Joiner;
 
-/// A stream that does not greet in this time is closed.
+/// A stream without a greeting is closed after this time.
 const GREETING_LIMIT: Duration = Duration::from_secs(2);
 
-/// How long a push of the next epoch waits for this node to get there.
+/// How long a push of the next epoch waits for this node to activate it.
 const EPOCH_LIMIT: Duration = Duration::from_millis(250);
 
 impl Node {
@@ -32,9 +32,9 @@ impl Node {
     pub fn serve_peer(self: &Arc<Self>, mut pipe: Pipe) {
         let node = Arc::clone(self);
         self.tasks.spawn(async move {
-            // The stream closes at the end of this task: whoever sees it closed finds the reason logged.
+            // The reason is logged before the stream closes, at the end of this task.
             if let Err(reason) = node.converse(&mut pipe).await
-                && node.complaints.is_news(&reason)
+                && node.complaints.note_if_new(&reason)
             {
                 tracing::warn!(reason, "closed the stream of a peer");
             }
@@ -46,7 +46,7 @@ impl Node {
             return Ok(());
         };
         let greeting = decode_greeting(&greeting).map_err(|error| error.to_string())?;
-        // Before the greeting: the stream ends with the life that greets.
+        // Taken before the greeting, so that the stream ends with the life that greets.
         let closed = self.life_stop.lock().clone();
         // Greet before judging: the peer must learn who we are to say why it cannot talk to us.
         let ours = encode_greeting(&self.me.greeting(&greeting.member.node));
@@ -55,7 +55,7 @@ impl Node {
         }
         let peer = greeting.member.clone();
         if let Err(unfit) = self.me.check(&greeting) {
-            // Of strangers nothing is kept: they may come by any number of names.
+            // Keep nothing of strangers: they may come under any number of names.
             let state = self.me.state();
             let is_listed = state.newest().is_some_and(|view| view.lists(&peer.node));
             if is_listed && peer.node != self.me.node {
@@ -140,7 +140,7 @@ impl Node {
         answer
     }
 
-    /// None where nobody knows what became of a write: silence is the honest answer.
+    /// Returns none if the outcome of a write is unknown: silence is the honest answer.
     async fn answer(self: &Arc<Self>, peer: &Member, question: Question) -> Option<Answer> {
         let answer = match question {
             Question::Ping => Answer::Pong,
@@ -150,7 +150,7 @@ impl Node {
                 Answer::Gossip(self.gossip().into())
             }
             Question::Push(push) => self.push_of_next_epoch(peer, push).await,
-            // A member asks for itself only: what it is answered counts for the life that it names.
+            // A member asks for itself only: the answer counts for the life that the question names.
             Question::Exchange(ask) if ask.taker != *peer => Answer::Declined(Declined::Gone),
             Question::Confirm(confirm) if confirm.keeper != *peer => Answer::Declined(Declined::Gone),
             Question::Exchange(ask) => self.give(ask).await,
@@ -224,7 +224,7 @@ impl Node {
         Some(answer)
     }
 
-    /// The sender is already where this node is going: the push waits for it to get there.
+    /// The sender has activated the next epoch: its push waits until this node has, too.
     async fn push_of_next_epoch(&self, peer: &Member, push: Push) -> Answer {
         let arrival = async {
             let mut published = self.me.published.count();
@@ -299,7 +299,7 @@ impl Node {
     }
 }
 
-/// None where nobody knows what became of it.
+/// Returns none if the outcome is unknown.
 fn not_taken_answer(reason: NotTaken) -> Option<Answer> {
     let declined = match reason {
         NotTaken::NotHere(not_here) => declined(&not_here),

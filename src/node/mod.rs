@@ -1,19 +1,20 @@
-//! A running node: what carries out the decisions of the floors below.
+//! A running node: carries out the decisions of the floors below.
 //!
-//! Connections read the sharded map and the published state themselves and ask the pure predicate (`requests`);
-//! writes meet in `commit`, which stores a batch with one sync and wakes each waiter; siblings hear of writes by
-//! pushes and of everything else by exchanges and gossip (`replication`); `view_change` sees to the view; `peers`
-//! sees to it that an answer counts only for the member that gave it; `claims` keeps what one client makes up from
-//! hurting others.
+//! - `requests`: connections read the sharded map and the published state directly, and ask a pure predicate.
+//! - `commit`: all writes pass through it. It stores a batch with one sync and wakes each waiter.
+//! - `replication`: siblings learn of writes by pushes, and of everything else by exchanges and gossip.
+//! - `view_change` changes the view.
+//! - `peers` counts an answer only for the member that gave it.
+//! - `claims` keeps dependencies that one client makes up from hurting other clients.
 //!
-//! The node knows nothing of HTTP, files or sockets: its world, network and disk are handed to it, which
-//! is how the simulator runs the very same code.
+//! The node knows nothing of HTTP, files or sockets. Its world, network and disk are passed in, so the
+//! simulator runs the same code.
 
 // tests of the whole, among peers that say what a test tells them
 #[cfg(test)]
 mod tests;
 
-// doors: how a node begins, what peers ask it, what it tells of itself
+// doors: starting a node, answering peers, reporting status
 mod inbound;
 mod start;
 mod status;
@@ -22,16 +23,16 @@ mod status;
 mod requests;
 mod view_change;
 
-// claims: whether what a client depends on exists
+// claims: whether a client's dependencies exist
 mod claims;
 
-// replication: exchanges and gossip, old disks, removals and tombstones whose time is over
+// replication: exchanges and gossip, old disks, expired removals and tombstones
 mod replication;
 
 // commit: the one place where state changes
 mod commit;
 
-// identity: what a node is to its peers, its clocks and published state
+// identity: how a node appears to its peers, its clocks and published state
 mod identity;
 
 // peers: the links
@@ -40,7 +41,7 @@ mod peers;
 // runtime: tasks, the world, a signal
 mod runtime;
 
-// words: what all of them name
+// words: the vocabulary that all of them share
 mod limits;
 mod outcome;
 mod paging;
@@ -119,22 +120,22 @@ pub struct Node {
     pages: Pages,
     /// Ends the loops that belong to the active epoch.
     epoch_stop: Mutex<CancellationToken>,
-    /// Ends the streams on which this node goes by the name of its present life.
+    /// Ends the streams on which this node greeted in its present life.
     life_stop: Mutex<CancellationToken>,
 }
 
 impl Node {
-    /// What a client's payload text says; several texts joined by commas are joined. Empty is fine.
+    /// Parses a client's payload text; several texts joined by commas are joined. Empty is fine.
     ///
-    /// Refuses what does not parse, comes from another cluster, claims a time that nobody can have drawn (a
-    /// forged payload must not drive the clocks away), or names a write that no view allows. Claims about
-    /// which only other members can tell are judged where they matter ([`vouch`]).
+    /// Refuses a payload that does not parse, comes from another cluster, claims a time that no node can
+    /// have drawn (a forged payload must not drive the clocks away), or names a write that no view allows.
+    /// Claims that only other members can judge are judged where they matter ([`claims::vouch`]).
     pub fn payload(&self, text: &str) -> Result<Payload, Refusal> {
         if text.is_empty() {
             return Ok(Payload::default());
         }
         let state = self.me.state();
-        // Without a view there is no cluster that a payload could be of; the operation is refused anyway.
+        // Without a view there is no cluster to compare with; the operation is refused anyway.
         let Some(view) = state.newest() else {
             return Ok(Payload::default());
         };
@@ -149,7 +150,7 @@ impl Node {
             if !state.is_closed(epoch) && state.is_no_dot(dot) {
                 return Err(Refusal::impossible());
             }
-            // Nobody may store the entry before the view is known: this fences the payload (I5).
+            // No node may store the entry before it knows the view: this fences the payload (I5).
             if !state.knows_epoch(epoch) {
                 payload.epoch = payload.epoch.max(epoch);
             }
@@ -157,7 +158,7 @@ impl Node {
         Ok(payload)
     }
 
-    /// The text that a client carries on; empty while this node knows no cluster.
+    /// Encodes a payload for a client; empty while this node knows no cluster.
     pub fn payload_text(&self, payload: &Payload) -> String {
         let state = self.me.state();
         state
@@ -165,7 +166,7 @@ impl Node {
             .map_or_else(String::new, |view| payload.to_text(view.cluster.into()))
     }
 
-    /// Room for an answer that a client is about to get.
+    /// Opens the room for an answer to a client.
     pub fn room(&self) -> Room {
         self.rooms.open()
     }
@@ -174,7 +175,7 @@ impl Node {
         &self.limits
     }
 
-    /// Ends the node: no task of it takes another step. What is stored stays.
+    /// Ends the node: none of its tasks takes another step. Stored data stays.
     pub async fn stop(&self) {
         self.tasks.stop();
         self.tasks.ended().await;
@@ -190,7 +191,7 @@ impl Node {
         self.tasks.stopping().await;
     }
 
-    /// True if requests for keys can be sent somewhere; otherwise why not.
+    /// Checks that requests for keys can be routed; otherwise says why not.
     fn route(&self) -> Result<(), Refusal> {
         let state = self.me.state();
         match state.routing() {
@@ -200,9 +201,9 @@ impl Node {
         }
     }
 
-    /// Pushes our own writes to the siblings in step, from number `first` on, which came `after` another; called
-    /// in the order of their numbers. A batch of
-    /// large values takes several pushes: together they would be more than a frame may hold.
+    /// Pushes this node's writes, which begin at number `first` and follow number `after`, to the siblings
+    /// in step. Must be called in the order of the numbers. A batch of large values takes several pushes,
+    /// because a frame cannot hold all of it.
     fn push(
         self: &Arc<Self>,
         state: &ReplicaState,
@@ -247,7 +248,7 @@ impl Node {
                 let answer = match begun {
                     Ok(pending) => pending.answer(deadline).await,
                     Err(_) => {
-                        // Rare, and large: it would make every push task larger.
+                        // Boxed because it is rare and large: inline it would make every push task larger.
                         let limit = deadline.saturating_duration_since(Instant::now());
                         Box::pin(node.peers.call_member(&member, question, limit)).await
                     }
@@ -260,7 +261,7 @@ impl Node {
         }
     }
 
-    /// Begins an epoch: acknowledgements anew, and the loops that talk to the members of its view.
+    /// Begins an epoch: resets the acknowledgements and starts the loops that talk to the view's members.
     fn begin_epoch(self: &Arc<Self>, state: &ReplicaState) {
         let own = state.own_log();
         let siblings = state.siblings();
@@ -268,16 +269,16 @@ impl Node {
         let steps = siblings
             .iter()
             .map(|member| (member.id(), step(self.peers.is_away(&member.node))));
-        // Whose clocks count changes with the view.
+        // The view decides which clocks count.
         self.me.judge_wall();
-        // Who is no member, or does not know yet whether it is, has no siblings that could tell what is stable.
+        // A node that is no member, or does not know yet, has no siblings that could tell what is stable.
         let number = if state.is_member() {
             state.vector.number(own)
         } else {
             0
         };
         self.acks.begin(own, number, steps.collect());
-        // A node that starts again between seal and activation goes on sealed (I11).
+        // A node that restarts between seal and activation stays sealed (I11).
         if state.is_sealed() || !state.is_member() {
             self.acks.seal();
         }
@@ -314,14 +315,14 @@ impl Node {
         }
     }
 
-    /// Exchanges with a peer, from now on and for as long as it may have something.
+    /// Starts exchanges with a peer, for as long as it may have something for this node.
     fn hear(self: &Arc<Self>, stop: &CancellationToken, peer: Member, is_sibling: bool) {
         self.me.ring(&peer.node);
         self.tasks
             .spawn_until(stop, Arc::clone(self).exchange_with(peer, is_sibling));
     }
 
-    /// Hears those who may have served a lost line that this node has just heard of.
+    /// Starts exchanges with the members that may have served a lost line that this node just learned of.
     fn hear_owners_of_lost(self: &Arc<Self>, before: &ReplicaState, state: &ReplicaState) {
         let stop = self.epoch_stop.lock().clone();
         let members = state.view().into_iter().flat_map(|view| view.members());
@@ -333,7 +334,7 @@ impl Node {
         }
     }
 
-    /// Another life begins: this node was removed and keeps nothing, or its life has ended.
+    /// Begins another life: this node was removed and keeps nothing, or its life has ended.
     fn begin_life(self: &Arc<Self>) {
         let left_behind = self.me.state().leftovers.len();
         tracing::info!(
@@ -345,7 +346,7 @@ impl Node {
         self.tasks.spawn(Arc::clone(self).find_place());
     }
 
-    /// Closes every stream: what this node said of itself when it greeted is not so any more.
+    /// Closes every stream, because this node's greetings on them are outdated.
     fn greet_anew(&self) {
         let stop = self.tasks.child();
         std::mem::replace(&mut *self.life_stop.lock(), stop).cancel();

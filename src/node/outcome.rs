@@ -1,6 +1,6 @@
-//! What a node answers: the outcome of an operation on a key.
+//! The outcomes of operations on keys: found, written, or refused and why.
 //!
-//! The edges turn these into status codes and bodies; nothing here knows of HTTP.
+//! The edges turn them into status codes and bodies; nothing here knows of HTTP.
 
 use crate::names::{Epoch, NodeId, PartitionId};
 use crate::protocol::causality::{Payload, Record, Timestamp};
@@ -13,17 +13,17 @@ pub struct Found {
     /// The record, which has a value: tombstones are answered as [`Refusal::KeyNotFound`].
     pub record: Record,
     pub partition: PartitionId,
-    /// What the reader depends on from now on.
+    /// The reader's dependencies from here on.
     pub payload: Payload,
 }
 
 /// A write that is stored.
 #[derive(Debug, Clone)]
 pub struct Written {
-    /// As far as this replica knows, the key did not exist before.
+    /// True if the key did not exist before, as far as this replica knows.
     pub created: bool,
     pub partition: PartitionId,
-    /// What the writer depends on from now on.
+    /// The writer's dependencies from here on.
     pub payload: Payload,
     pub timestamp: Timestamp,
     /// How many replicas have it on stable storage, the coordinator included.
@@ -73,7 +73,7 @@ pub enum Refusal {
     /// No replica of the key's partition that has its data can be reached.
     #[error("key value store is not available")]
     Unavailable { partition: PartitionId },
-    /// Every replica that can be reached is behind what the client depends on.
+    /// Every reachable replica lacks something that the client depends on.
     #[error(
         "the replicas that can be reached do not have yet what your causal payload depends on; try again shortly"
     )]
@@ -85,14 +85,14 @@ pub enum Refusal {
     UnknownOutcome { partition: PartitionId },
     #[error("{}", how_to_add(node))]
     NotInView { node: NodeId },
-    /// It was removed, and what it keeps came back too late.
+    /// This node was removed, and what it keeps came back too late.
     #[error(
-        "this node was removed too long ago for what it keeps to be taken back; it stays on its disk: to add the node again, start it with an empty DATA_DIR"
+        "this node was removed too long ago to take back the records that it keeps; it stays on its disk: to add the node again, start it with an empty DATA_DIR"
     )]
     RemovedLongAgo,
     /// A node of the same view formed a cluster of its own.
     #[error(
-        "{0} stands in this node's view and serves another cluster: one of the two was started without its data \
+        "{0} is in this node's view and serves another cluster: one of the two was started without its data \
          while it could not reach the other; stop the one whose data may go, empty its DATA_DIR, and start it again"
     )]
     OtherCluster(NodeId),
@@ -103,18 +103,18 @@ pub enum Refusal {
         /// Nodes that were started with another K or VIEW, and what differs.
         quarrel: Vec<String>,
     },
-    #[error("this node cannot store: {0}; reads go on, and writes do once this is mended")]
+    #[error("this node cannot store: {0}; reads continue; writes resume once this is mended")]
     StorageFailed(String),
     #[error("too many requests in flight; try again shortly")]
     Overloaded,
-    /// One read of several, whose value the answer has no room for.
+    /// One read of several: the answer has no room for its value.
     #[error(
         "the answer to these operations has no room for this value; read the key again, in another request"
     )]
     AnswerTooLarge,
 }
 
-/// Why a write was not taken here, though it may be elsewhere.
+/// Why this node did not take a write; another node may.
 #[derive(Debug)]
 pub(crate) enum NotTaken {
     NotHere(NotHere),
@@ -122,8 +122,8 @@ pub(crate) enum NotTaken {
 }
 
 impl Refusal {
-    /// The same from a node that can do it itself, once it has caught up.
-    pub(crate) fn of_who_is_behind(self) -> Self {
+    /// The same refusal from a node that can do the operation itself, once it has caught up.
+    pub(crate) fn into_behind(self) -> Self {
         match self {
             Self::Unavailable { partition } => Self::Behind { partition },
             other => other,
@@ -135,21 +135,21 @@ impl Refusal {
         matches!(self, Self::Unavailable { .. } | Self::BadPayload(_))
     }
 
-    /// The payload claims a write that no member has taken.
+    /// For a payload that claims a write that no member has taken.
     pub(crate) fn impossible() -> Self {
         let text = "the causal payload depends on a write that no node has taken; send back what the store answered, or start again without one";
         Self::BadPayload(text.to_owned())
     }
 
-    /// The payload claims an epoch of which no member has heard.
+    /// For a payload that claims an epoch that no member knows.
     pub(crate) fn unheard_of(epoch: Epoch) -> Self {
         Self::BadPayload(format!(
-            "the causal payload is of epoch {epoch}, of which no node of the view has heard; send back what the store answered, or start again without one"
+            "the causal payload is of epoch {epoch}, which no node of the view knows; send back what the store answered, or start again without one"
         ))
     }
 }
 
-/// What a node says that waits to be added.
+/// The text of a node that waits to be added.
 pub(crate) fn how_to_add(node: &NodeId) -> String {
     format!(
         "this node is in no view and waits to be added: causeway view add {node} --node <a member>, or PUT \
@@ -171,7 +171,7 @@ fn starting_text(missing: &[NodeId], quarrel: &[String]) -> String {
     parts.join("; ")
 }
 
-/// What a peer is told that asked for what is not to be had here.
+/// The answer to a peer whose request this node cannot serve.
 pub(crate) fn declined(not_here: &NotHere) -> Declined {
     match not_here {
         NotHere::NotOwner => Declined::NotOwner,

@@ -1,4 +1,4 @@
-//! Starting a node: from what its store kept, or as a new incarnation.
+//! Starts a node: from what its store kept, or as a new incarnation.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -25,8 +25,8 @@ use crate::store::{Batch, Engine, Recovered, Resident, StoreError};
 use crate::wire::notes::{self, Acceptors, UnreadableNote};
 use crate::wire::peer::Start;
 
-/// What a node is made of, beside its configuration: its world, its network, its disk, and the tasks
-/// that will run it.
+/// What a node needs besides its configuration: its world, its network, its disk, and the tasks that run
+/// it.
 #[derive(Debug)]
 pub struct Parts {
     pub world: Arc<dyn World>,
@@ -48,8 +48,8 @@ pub enum StartError {
 }
 
 impl Node {
-    /// Starts a node: it answers at once, and finds its place in the cluster by itself. The committer
-    /// that comes with it must be run, on a thread of its own where commits block.
+    /// Starts a node: it answers at once, and finds its place in the cluster by itself. The caller must
+    /// run the committer, on a thread of its own if commits block.
     pub async fn start(config: &Config, parts: Parts) -> Result<(Arc<Self>, Committer), StartError> {
         let Parts {
             world,
@@ -104,8 +104,8 @@ impl Node {
         Ok((node, committer))
     }
 
-    /// Every view change leaves a `VIEW` behind that differs. But a node that serves alone although others are listed
-    /// was probably started alone once, and nobody meant that.
+    /// Logs that `VIEW` differs from the view on disk, as it does after every view change. But a node that
+    /// serves alone although `VIEW` lists others was probably started alone by mistake.
     fn tell_other_view(&self, config: &Config, state: &ReplicaState) {
         let is_alone = state.view().is_some_and(|view| view.nodes().count() == 1);
         let others = config.view.iter().flatten().filter(|node| **node != config.node);
@@ -159,11 +159,11 @@ impl Node {
     }
 }
 
-/// Slots that are entered into the index at once, before others have their turn on this thread.
+/// How many slots are indexed before other tasks get their turn on this thread.
 const SLOTS_AT_ONCE: usize = 64;
 
 impl Node {
-    /// Puts the keys that were found on disk in order, for listings; keys are served meanwhile.
+    /// Indexes the keys from the disk for listings; keys are served meanwhile.
     async fn fill_index(self: Arc<Self>) {
         for slots in Slot::all().collect::<Vec<_>>().chunks(SLOTS_AT_ONCE) {
             slots.iter().for_each(|slot| self.resident.index(*slot));
@@ -180,7 +180,7 @@ fn sorted(nodes: Option<Vec<NodeId>>) -> Vec<NodeId> {
     nodes
 }
 
-/// Who this node is and what it knows: from its store, or new.
+/// Reads the node's identity and state from its store, or makes new ones.
 pub(super) async fn recall(
     config: &Config,
     world: &dyn World,
@@ -189,7 +189,7 @@ pub(super) async fn recall(
 ) -> Result<(ReplicaState, Acceptors), StartError> {
     let kept = notes::read(&recovered.notes)?;
     let is_unused = |state: &ReplicaState| recovered.records.is_empty() && state.is_unused();
-    // A life goes on by the spelling of its address that it began with: the ids of members depend on it.
+    // A life keeps the spelling of its address that it began with: the ids of members depend on it.
     let is_other = |state: &ReplicaState| {
         state.me.node != config.node && (is_unused(state) || !state.me.node.is_same_address(&config.node))
     };
@@ -200,7 +200,7 @@ pub(super) async fn recall(
                 expected: config.node.clone(),
             });
         }
-        tracing::info!(was = %state.me.node, "the data directory was begun under another name, and nothing came into it; beginning anew");
+        tracing::info!(was = %state.me.node, "the data directory belongs to another name and is unused; starting with an empty store");
     } else if let Some((mut state, acceptors)) = kept {
         begin_run(&mut state, world, engine).await?;
         tracing::info!(node = %state.me.node, epoch = %state.active, records = recovered.records.len(), "going on from disk");
@@ -240,8 +240,8 @@ pub(super) async fn recall(
     Ok((state, BTreeMap::new()))
 }
 
-/// Starts a life once more. Whether its disk is the one that it left is to be asked before it serves. If the disk
-/// does not take the run, reads are served all the same: it is stored with the first batch that is.
+/// Begins another run of a life, which asks before it serves whether its disk is the one that it left. If
+/// the disk refuses the run, reads are served all the same: the first accepted batch stores it.
 async fn begin_run(
     state: &mut ReplicaState,
     world: &dyn World,
@@ -316,7 +316,7 @@ mod tests {
             let dot = Dot { log, number: 1 };
             Record::new(&key, Some(b"v"), dot, timestamp, &VersionVector::default())
         };
-        // The wall was set back since.
+        // The wall clock was set back since.
         let latest = Timestamp::from_wall_ms(u64::MAX >> 20);
         let recovered = || Recovered {
             records: vec![record(1, latest), record(2, Timestamp(1))],

@@ -1,4 +1,4 @@
-//! What a node says of itself and its cluster.
+//! Reports what a node knows of itself and its cluster.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -13,12 +13,12 @@ use crate::node::view_change::view_request::ChangeProgress;
 use crate::protocol::placement::View;
 use crate::protocol::replication::ReplicaState;
 
-/// The part that a node plays.
+/// The role of a node in its view.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
     Replica(PartitionId),
     Proxy,
-    /// In no view: waiting to be added.
+    /// In no view, waiting to be added.
     Waiting,
 }
 
@@ -32,30 +32,30 @@ pub struct NodeStatus {
     pub cluster: Option<ClusterId>,
     /// [`Epoch::NONE`] until the first view is active here.
     pub epoch: Epoch,
-    /// K; none on a node that was started without and is in no view.
+    /// K; none on a node that was started without K and is in no view.
     pub replicas: Option<u32>,
     /// The nodes of each partition, by partition id.
     pub partitions: Vec<Vec<NodeId>>,
     pub proxies: Vec<NodeId>,
-    /// False while a slot that this node owns still lacks what it must have before it may answer.
+    /// False while a slot that this node owns lacks something that it needs to answer.
     pub ready: bool,
     /// Why keys are not served, when they are not.
     pub waiting_for: Option<Refusal>,
     /// Peers that do not answer at the moment.
     pub away: Vec<NodeId>,
-    /// Partitions no owner of which this node has a link to.
+    /// Partitions to whose owners this node has no link.
     pub out_of_reach: Vec<PartitionId>,
-    /// Links are still being opened, or there are none at all though other nodes own every key.
+    /// True while links are still being opened, or if there are none although other nodes own every key.
     pub is_cut_off: bool,
     /// For how long writes have waited for the next view, if they do.
     pub sealed_for: Option<Duration>,
     /// Records resident here that have a value.
     pub keys: u64,
-    /// Records that an earlier life of this node left behind, and that it is about to hand over.
+    /// Records of an earlier life of this node that it is about to hand over.
     pub left_behind: u64,
-    /// The owners refuse the records that this node kept or left behind: by the clocks they came too late.
+    /// True if the owners refuse what this node kept or left behind: by the clocks it came too late.
     pub is_too_late: bool,
-    /// Slots that became ready with nobody to take them from: their keys are gone.
+    /// Slots that became ready without any node to take them from: their keys are lost.
     pub slots_lost: u32,
     /// Why writes are refused, when they are.
     pub storage_failure: Option<String>,
@@ -73,7 +73,7 @@ impl NodeStatus {
         self.waiting_for.as_ref().map(Refusal::to_string)
     }
 
-    /// What is wrong with the clocks, a sentence each; none if they agree.
+    /// One sentence for each problem with the clocks; none if they agree.
     pub fn clock_troubles(&self) -> Vec<String> {
         let doubt = self.clock_doubt.iter();
         let doubt = doubt.map(|doubt| format!("this node's wall clock is not trusted: {doubt}"));
@@ -94,10 +94,10 @@ impl Node {
             .iter()
             .flat_map(|view| view.partitions().map(|(_, nodes)| nodes.to_vec()))
             .collect();
-        // Nobody waits for those who were removed, and they wait for nobody.
+        // No node waits for removed nodes, and they wait for none.
         let mut away = self.peers.away();
         let lists_both = |view: &Arc<View>, node: &NodeId| view.lists(&self.me.node) && view.lists(node);
-        // Nor does a node wait for itself, where its own address does not lead back to it.
+        // Nor does a node wait for itself, if its own address does not lead back to it.
         away.retain(|node| *node != self.me.node && view.as_ref().is_some_and(|view| lists_both(view, node)));
         let (doubt, clocks_apart) = self.me.disagreement();
         let out_of_reach = state.view().map_or_else(Vec::new, |view| self.out_of_reach(view));
@@ -134,8 +134,8 @@ impl Node {
         lost.map(|(partition, _)| partition).collect()
     }
 
-    /// True until links had time to open after the start, and for a proxy as long as it has none: it could answer
-    /// for no key, whoever else can.
+    /// True until links had time to open after the start, and for a proxy without links: it could answer
+    /// for no key, even if other nodes can.
     fn is_cut_off(&self, state: &ReplicaState, out_of_reach: &[PartitionId]) -> bool {
         let is_young = self.me.born.elapsed() < ON_ITS_WAY_FOR;
         let partitions = state.view().map_or(0, |view| view.partitions().count());

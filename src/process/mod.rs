@@ -1,9 +1,9 @@
-//! What a program needs of the machine that it runs on, whichever of our programs it is.
+//! What all our programs need from the machine that they run on.
 
-// signals: how it is told to end
+// signals: the requests to end
 pub mod signals;
 
-// telemetry: what it says while it runs
+// telemetry: the messages on standard error
 pub mod telemetry;
 
 // threads

@@ -1,8 +1,8 @@
-//! How this process is asked to end, and that it then ends.
+//! Receives the signals that ask this process to end, and makes sure that it ends.
 //!
-//! A thread of its own hears the signals. The other threads may be anywhere at that moment: in a write to a
-//! disk that does not answer, in one to a pipe that nobody reads, in a loop. They are told, and if the
-//! process is still there when its time is over, this thread ends it.
+//! A separate thread receives the signals. The other threads may be stuck: in a write to a disk that does
+//! not answer, in a write to a pipe that is not read, in a loop. They are notified, and if the process
+//! still runs when its time is over, this thread ends it.
 #![expect(
     clippy::disallowed_methods,
     reason = "the one end of the process that nobody else can bring about"
@@ -20,10 +20,10 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::process::{telemetry, threads};
 
-/// What a process ends with that did not do so by itself.
+/// The exit code of a process that did not end by itself.
 const CUT_OFF: i32 = 1;
 
-/// The request to end, heard by a thread of its own.
+/// The request to end, received by a separate thread.
 #[derive(Debug, Clone)]
 pub struct Ending(Arc<Shared>);
 
@@ -34,8 +34,8 @@ struct Shared {
     patience: Mutex<Duration>,
 }
 
-/// From here on SIGTERM, SIGINT and, if asked for, SIGHUP are requests. Until [`Ending::allow`] the process has
-/// nothing to bring to an end, and a request ends it at once.
+/// Turns SIGTERM, SIGINT and, if `with_hangup`, SIGHUP into requests. Until [`Ending::allow`] the process
+/// has nothing to finish, and a request ends it at once.
 pub fn hear(with_hangup: bool) -> io::Result<Ending> {
     let ending = Ending(Arc::new(Shared {
         asked: Notify::new(),
@@ -51,7 +51,7 @@ pub fn hear(with_hangup: bool) -> io::Result<Ending> {
 }
 
 impl Ending {
-    /// From now on the process may take this long to end.
+    /// Lets the process take this long to end.
     pub fn allow(&self, patience: Duration) {
         *self.0.patience.lock() = patience;
     }
@@ -62,15 +62,15 @@ impl Ending {
     }
 }
 
-/// A write beyond the limit of a file's size (`ulimit -f`) fails, and its signal does not end the process. Must
+/// Makes a write beyond the limit of a file's size (`ulimit -f`) fail instead of ending the process. Must
 /// be called within a runtime.
 pub fn survive_file_size_limit() -> io::Result<()> {
     let exceeded = SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw());
-    // The handler stays for the life of the process, though nobody listens.
+    // The handler stays for the life of the process, even without a receiver.
     signal(exceeded).map(drop)
 }
 
-/// Whether whoever started this process has a signal ignored, as Linux tells; elsewhere it is heard.
+/// True if this process was started with the signal ignored, as Linux reports it; false on other systems.
 pub fn is_ignored(kind: SignalKind) -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
@@ -143,7 +143,7 @@ mod tests {
 
     const ALLOWED: &str = "CAUSEWAY_TEST_ALLOWED_MS";
 
-    /// Not a test by itself: a process whose threads never come to an end.
+    /// Not a test by itself: a process whose threads never end.
     #[test]
     fn frozen() {
         let Ok(allowed) = std::env::var(ALLOWED) else {

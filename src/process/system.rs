@@ -1,14 +1,15 @@
-//! Errors of the operating system, each with what helps against it.
+//! Explains errors of the operating system: each with what helps against it.
 //!
-//! Pure and low down, because files, sockets and threads are opened on many floors, and what helps is the same
-//! everywhere. An error without a number of the system (a file that ends early, text that is no text) is none.
+//! Pure and on a low floor, because files, sockets and threads are opened on many floors, and the help is
+//! the same everywhere. An error without an errno (a file that ends early, invalid text) is not an error
+//! of the system.
 
 use std::error::Error;
 use std::io;
 
 use rustix::io::Errno;
 
-/// The error, and what helps if that is known.
+/// The error, and what helps against it, if that is known.
 pub fn explain(error: &io::Error) -> String {
     match help(error) {
         Some(help) => format!("{error}; {help}"),
@@ -16,7 +17,7 @@ pub fn explain(error: &io::Error) -> String {
     }
 }
 
-/// The number of the system, also of an error that was wrapped to say which file it is about.
+/// The errno, also of an error that was wrapped to name its file.
 fn errno(error: &io::Error) -> Option<Errno> {
     if let Some(errno) = Errno::from_io_error(error) {
         return Some(errno);

@@ -1,5 +1,5 @@
-//! What a program says on standard error: a line for each event that an operator should know of, and what
-//! a command has to say to the person who gave it. Nothing that happens to standard error stops the program.
+//! Writes to standard error: a line for each event that an operator should know of, and the messages of a
+//! command to its user. A failing standard error never stops the program.
 
 mod filter;
 mod lines;
@@ -46,7 +46,7 @@ pub fn start(filter: &str, format: LogFormat) -> Result<(), TelemetryError> {
     });
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        // The library would say on standard error that a line could not be written there.
+        // Otherwise the library reports on standard error that a line could not be written there.
         .log_internal_errors(false)
         .with_writer(|| Event(lines));
     let started = match format {
@@ -57,32 +57,31 @@ pub fn start(filter: &str, format: LogFormat) -> Result<(), TelemetryError> {
     started.map_err(|_| TelemetryError::Twice)
 }
 
-/// Says a sentence on standard error. Returns when it is written, or soon if nobody takes it.
+/// Writes a line to standard error. Returns when it is written, or soon if standard error does not take it.
 pub fn say(text: &str) {
     show(&format!("{text}\n"));
 }
 
-/// The same for what is no line, or several.
+/// The same for text that is not exactly one line.
 pub fn show(text: &str) {
     match lines() {
         Ok(lines) => {
             lines.push(text.as_bytes().to_vec());
             lines.flush();
         }
-        // The last words of a process that cannot have another thread.
+        // Without the log's thread the text is written directly.
         Err(_) => drop(io::stderr().write_all(text.as_bytes())),
     }
 }
 
-/// Waits until everything said is written, or soon if nobody takes it: the last thing that a process does.
+/// Waits until everything is written, or gives up soon if standard error is stuck. Call it last.
 pub fn flush() {
     if let Some(Ok(lines)) = LINES.get() {
         lines.flush();
     }
 }
 
-/// Has panics say what happened in the way of everything else: the standard library would wait for ever
-/// for a pipe that nobody reads.
+/// Reports panics the same way: the standard library would wait for ever for a pipe that is not read.
 pub fn report_panics() {
     std::panic::set_hook(Box::new(|panic| {
         let thread = std::thread::current();
@@ -95,14 +94,14 @@ pub fn report_panics() {
     }));
 }
 
-/// The one way to standard error; or why there is none.
+/// The only way to standard error, or the reason why there is none.
 static LINES: OnceLock<io::Result<Lines>> = OnceLock::new();
 
 fn lines() -> Result<&'static Lines, &'static io::Error> {
     LINES.get_or_init(|| Lines::start(io::stderr())).as_ref()
 }
 
-/// Takes what is written of one event, which comes in one piece.
+/// Takes the line of one event, which arrives in one piece.
 struct Event(&'static Lines);
 
 impl Write for Event {

@@ -1,8 +1,8 @@
-//! Threads with a runtime of their own: the committer, the owner of servers, the one that hears signals.
+//! Starts threads with their own runtime: the committer, the owner of servers, the receiver of signals.
 //!
-//! Everything that can fail does so before the thread runs, so that the caller hears of it. Apart from the
-//! threads' owners, because a runtime must not be dropped inside another one, which is where a caller stands
-//! when its thread cannot be started.
+//! Everything that can fail does so before the thread runs, so that the caller gets the error. Separate
+//! from the threads' owners, because a runtime must not be dropped inside another one, and a caller may be
+//! inside one when its thread cannot start.
 
 use std::io;
 use std::os::unix::net::UnixStream;
@@ -14,7 +14,7 @@ use tokio::runtime::{Builder, Runtime};
 /// Longer than any process lives.
 const FOR_GOOD: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
-/// Starts a thread that runs what `work` makes. `prepare` makes `work`, within the thread's runtime.
+/// Starts a thread for the work that `prepare` returns. `prepare` is called within the thread's runtime.
 pub fn start<W, F>(name: &str, prepare: impl FnOnce() -> io::Result<W>) -> io::Result<JoinHandle<()>>
 where
     W: FnOnce() -> F + Send + 'static,
@@ -32,8 +32,9 @@ where
 
 /// A runtime for one thread, on which names can be looked up.
 pub fn runtime() -> io::Result<Runtime> {
-    // A look-up needs a thread. The library panics if it may have none, and waits if it has one already: so it
-    // gets one at once, for good. Whether there can be one is tried before, because here that is an error.
+    // A look-up needs a thread. The library panics if it cannot start one, and waits if it already has
+    // one: so it gets one at once, for good. The probe makes the failure to start one an error instead of
+    // a panic.
     let probe = thread::Builder::new().name("probe".into()).spawn(|| {})?;
     probe.join().expect("does nothing");
     let runtime = builder()?.thread_keep_alive(FOR_GOOD).build()?;
@@ -42,8 +43,7 @@ pub fn runtime() -> io::Result<Runtime> {
 }
 
 fn builder() -> io::Result<Builder> {
-    // The library panics if it cannot have the descriptors for the signals of the process: two, and those of its
-    // own that it opens before, six in all.
+    // The library panics if it cannot open its two descriptors for signals. It opens six more before.
     drop(
         [(); 4]
             .map(|()| UnixStream::pair())
@@ -55,7 +55,7 @@ fn builder() -> io::Result<Builder> {
     Ok(builder)
 }
 
-/// A runtime that may be dropped anywhere: nothing waits for what is still under way on it.
+/// A runtime that may be dropped anywhere: dropping it does not wait for its pending tasks.
 struct Owned(Option<Runtime>);
 
 impl Owned {

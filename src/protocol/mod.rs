@@ -1,13 +1,13 @@
-//! The protocol, pure: what a replica, a view change and a client's past are, and what follows from them.
+//! The protocol as pure code: what replicas, view changes and clients know, and what follows from it.
 //!
-//! Nothing here reads a clock, a socket or a disk; `node` carries out what is decided here. To understand the
-//! store, read causality and placement, then replication, then view_change. This is the whole of it in words:
+//! Nothing here reads a clock, a socket or a disk; `node` carries out the decisions. To understand the
+//! store, read causality and placement, then replication, then view_change. The whole protocol in words:
 #![doc = include_str!("PROTOCOL.md")]
 
-// decisions: what a replica does with a write, and how the next view is chosen and reached
+// decisions: how a replica treats a write, and how the next view is chosen and reached
 pub mod replication;
 pub mod view_change;
 
-// values: facts about versions, facts about who owns what
+// values: facts about versions, facts about ownership
 pub mod causality;
 pub mod placement;

@@ -1,5 +1,5 @@
-//! Takes connections from one listener, within bounds, until it is told to stop; then lets the
-//! requests that are being answered finish.
+//! Accepts connections from one listener, within bounds, until it is stopped; then lets pending requests
+//! finish.
 #![expect(
     clippy::disallowed_types,
     reason = "the door to the clients: sockets are accepted here"
@@ -19,17 +19,17 @@ use super::Host;
 use super::bounds::Bounds;
 use super::connection::Connection;
 
-/// When no connection can be accepted, mostly because the process is out of file descriptors, trying
-/// again at once would only burn the CPU that could close some.
+/// The pause after a failed accept, mostly for lack of file descriptors: trying again at once would only
+/// burn the CPU that could close some.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// How often one connection more is ended while all are taken.
+/// How often one more connection is closed while all are taken.
 const ROOM_PAUSE: Duration = Duration::from_millis(20);
 
-/// How long a client may take to send its first request before its connection is ended for another's.
+/// How long a client may take to send its first request before its connection is closed for another one.
 const FIRST_REQUEST_LIMIT: Duration = Duration::from_secs(1);
 
-/// How often it is logged that all are taken.
+/// How often the log says that all connections are taken.
 const FULL_LOG_PAUSE: Duration = Duration::from_secs(60);
 
 /// Serves `listener` until `stop`, then until all requests are answered or the drain deadline has passed.
@@ -68,8 +68,8 @@ pub async fn accept<H: Host>(
     drain(connections, bounds.drain_deadline).await;
 }
 
-/// The connections that are open, and what ends each, the oldest first. Peers and probes come in through the same
-/// door: clients that keep connections without using them must not shut them out.
+/// The open connections, oldest first, each with the token that ends it. Peers and probes use the same
+/// listener: clients with idle connections must not shut them out.
 #[derive(Default)]
 struct Open {
     stops: BTreeMap<u64, (Instant, CancellationToken)>,
@@ -85,7 +85,7 @@ impl Open {
         (self.begun, stop)
     }
 
-    /// Ends the oldest connection, after the request that is under way on it.
+    /// Closes the oldest connection, after the request that is under way on it.
     fn make_room(&mut self, why: &dyn Display) {
         if self
             .logged
@@ -106,8 +106,8 @@ impl Open {
 }
 
 fn prepared(socket: TcpStream) -> TcpStream {
-    // Answers are small and whole; waiting to send them fuller only costs time. If it fails the
-    // connection is gone, which reading it will tell.
+    // Answers are small and whole; waiting for fuller packets only costs time. A failure means that the
+    // connection is gone, and the next read reports that.
     let _ = socket.set_nodelay(true);
     socket
 }
@@ -121,13 +121,13 @@ async fn drain(mut connections: JoinSet<u64>, deadline: Duration) {
     if drained.await.is_err() {
         tracing::info!(
             connections = connections.len(),
-            "cutting off connections that did not end in time"
+            "closing connections that did not end in time"
         );
         connections.shutdown().await;
     }
 }
 
-/// Which connection has ended. A panic is never kept to one connection: what it broke is not known.
+/// The number of the connection that ended. A panic is propagated: what else it broke is not known.
 fn number_of(ended: Result<u64, JoinError>) -> u64 {
     ended.unwrap_or_else(|error| match error.try_into_panic() {
         Ok(panic) => std::panic::resume_unwind(panic),

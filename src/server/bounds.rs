@@ -1,5 +1,5 @@
-//! What clients may use of a server, and what they use at this moment: the same for all listeners, and apart from them
-//! because each request takes its share and gives it back when it is dropped.
+//! Bounds the resources that clients may use, and counts those in use. Shared by all listeners, and
+//! separate from them because each request takes its share and returns it when it is dropped.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,28 +12,28 @@ use crate::config::Limits;
 /// The longest head of a request, with its headers. A payload in a header and one in the query fit.
 const HEAD_BYTES_MAX: usize = 64 * 1024;
 
-/// What all bodies together may take that are arriving or being answered. Bodies of one piece, which
-/// most are, do not count: the kernel has them already.
+/// The memory for all bodies that are arriving or being answered. Bodies of one piece, which most are, do
+/// not count: the kernel already holds them.
 const BODIES_BYTES_MAX: usize = 256 * 1024 * 1024;
 
-/// The resources that clients may use, all listeners together unless it says otherwise.
+/// The resources that clients may use, for all listeners together unless stated otherwise.
 #[derive(Debug)]
 pub struct Bounds {
     /// The largest value, in bytes; a body is read up to its longest spelling.
     pub value_bytes_max: usize,
     /// Requests that are answered at a time; more are refused.
     pub requests_max: usize,
-    /// Connections of one listener; for more, idle ones are closed.
+    /// Connections of one listener; for more, the oldest ones are closed.
     pub connections_max: usize,
     pub head_bytes_max: usize,
     /// Bytes of bodies that are arriving or being answered; a request with more is refused.
     pub bodies_bytes_max: usize,
     /// How long a body may take to arrive.
     pub body_deadline: Duration,
-    /// A client that takes nothing of a long reply for this long is cut off by twice of it: the reply takes room
-    /// that others need.
+    /// A client that takes nothing of a long reply for this long is cut off, after twice as long at the
+    /// latest: the reply takes room that others need.
     pub reply_deadline: Duration,
-    /// A connection on which no request arrives whole in this time is closed by twice of it.
+    /// A connection without a whole request for this long is closed, after twice as long at the latest.
     pub quiet_max: Duration,
     /// How long requests may take to finish once the listener stops.
     pub drain_deadline: Duration,
@@ -64,16 +64,16 @@ impl Bounds {
         }
     }
 
-    /// Room for one more request, or none.
+    /// Admits one more request, if there is room.
     pub(super) fn admit(self: &Arc<Self>) -> Option<Admission> {
-        // Taken at once, so that the room is given back also when it turns out to be none.
+        // Made first, so that its count is given back even if there is no room.
         let admission = Admission(Arc::clone(self));
         let before = self.requests.fetch_add(1, Ordering::Relaxed);
         (before < self.requests_max).then_some(admission)
     }
 }
 
-/// A request's place among those that are answered at a time.
+/// A request's place among those that are being answered.
 #[derive(Debug)]
 pub(super) struct Admission(Arc<Bounds>);
 
@@ -98,7 +98,7 @@ impl BodyRoom {
         }
     }
 
-    /// Room for so many bytes more; false if there is none.
+    /// Takes room for more bytes; false if there is none.
     pub(super) fn grow(&mut self, bytes: usize) -> bool {
         self.bytes += bytes;
         let before = self.bounds.bodies_bytes.fetch_add(bytes, Ordering::Relaxed);

@@ -1,8 +1,8 @@
-//! One connection: HTTP in, whole requests to the host, replies out; or a peer's stream, once it is
-//! asked for one.
+//! Serves one connection: reads HTTP, hands whole requests to the host, writes replies. A peer may turn it
+//! into a stream.
 //!
-//! Slow clients are bounded by one timer a connection that is looked at when it fires, not set anew
-//! for each request: a timer for each request costs a fifth of a GET.
+//! One timer per connection bounds slow clients. It is checked when it fires and not reset for each
+//! request: a timer for each request costs a fifth of a GET.
 #![expect(
     clippy::disallowed_types,
     reason = "the door to the clients: sockets are read here"
@@ -38,15 +38,15 @@ use crate::net::stream::{PEER_PATH, PEER_PROTOCOL, PEER_PROTOCOLS, PEER_VERSION,
 /// The longest spelling of a byte: a JSON escape, such as `\u0000`.
 const SPELLING_BYTES_MAX: usize = 6;
 
-/// Room in a body for what stands beside the value.
+/// Room in a body for everything besides the value.
 const BESIDE_VALUE_BYTES: usize = 64 * 1024;
 
-/// The rest of a body that is too large is read and thrown away, up to this much and for this long:
-/// most clients read no answer before they have sent everything.
+/// The rest of an oversized body is read and discarded, up to this much and for this long: most clients
+/// read no answer before they have sent everything.
 const DISCARDED_BYTES_MAX: usize = 64 * 1024 * 1024;
 const DISCARD_DEADLINE: Duration = Duration::from_secs(2);
 
-/// How long a connection that is to end may go on without a request, in the middle of a head.
+/// How long a stopping connection may wait for the rest of a head.
 const LEAVE_LIMIT: Duration = Duration::from_millis(500);
 
 /// What one connection's requests share.
@@ -166,7 +166,7 @@ impl<H: Host> Connection<H> {
         }
     }
 
-    /// Hands over to the host what this connection was upgraded to, if it was.
+    /// Hands the peer's stream to the host, if this connection was upgraded to one.
     async fn open_stream(&self) {
         let Some(upgrade) = self.upgrade.lock().take() else {
             return;
@@ -187,7 +187,7 @@ fn log_end(ended: hyper::Result<()>) {
     }
 }
 
-/// Whether the stream that a peer asks for, if it asks for one, is one of this version.
+/// `None` if no peer asks for a stream here; true if it asks for the protocol of this version.
 fn is_own_stream(request: &Request<Incoming>) -> Option<bool> {
     let wanted = request.headers().get(UPGRADE)?;
     let is_peers = wanted.as_bytes().starts_with(PEER_PROTOCOLS.as_bytes());
@@ -195,7 +195,7 @@ fn is_own_stream(request: &Request<Incoming>) -> Option<bool> {
     is_asked.then(|| wanted == PEER_PROTOCOL)
 }
 
-/// Tells a peer of another version which one this is; both say so in their logs.
+/// Tells a peer of another version which version this is; both nodes log it.
 fn other_version() -> Response<Bytes> {
     let mut reply = switching_protocols();
     *reply.status_mut() = StatusCode::UPGRADE_REQUIRED;
@@ -224,7 +224,7 @@ async fn read_body(
     }
     let bytes_max = bounds.value_bytes_max.saturating_mul(SPELLING_BYTES_MAX) + BESIDE_VALUE_BYTES;
     let announced_bytes = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
-    // A client that waits to be told to go on is told at once that it is in vain.
+    // A client that waits for `100 Continue` gets the refusal at once.
     if announced_bytes > bytes_max && waits_for_continue {
         return Err(too_large(bounds));
     }
@@ -249,9 +249,9 @@ fn too_large(bounds: &Bounds) -> Rejected {
 
 enum Interrupted {
     Broken,
-    /// There are too many others.
+    /// Other bodies take all the room.
     NoRoom,
-    /// With the rest of the body.
+    /// Holds the rest of the body.
     TooLarge(Incoming),
 }
 

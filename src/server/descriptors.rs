@@ -1,12 +1,12 @@
-//! File descriptors: how many connections this process has room for, so that strangers who open many
-//! cannot take those that the store and the peers need.
+//! Bounds the connections by file descriptors, so that clients that open many cannot take those that the
+//! store and the peers need.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// For the store's files, the streams of peers and whatever else is open; a quarter, where there are few.
+/// For the store's files, the streams of peers and other open files; a quarter, if the limit is low.
 const RESERVED: usize = 256;
 
-/// Raises the soft limit as far as anybody may, and says how many connections fit below it.
+/// Raises the soft limit to the hard limit, and returns how many connections fit below it.
 pub(super) fn room_for_connections() -> usize {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit {

@@ -1,5 +1,5 @@
-//! Several listeners on one port, among which the kernel spreads the connections, and still a mistake
-//! when another process has the port already.
+//! Opens several listeners on one port, so that the kernel spreads the connections, but still fails if
+//! another process has the port.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -11,7 +11,7 @@ use crate::process::system;
 /// Connections that the kernel keeps until they are accepted; it caps the number by itself.
 const BACKLOG: u32 = 1024;
 
-/// Why nothing can listen.
+/// Why the server cannot listen.
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
     #[error(
@@ -22,11 +22,11 @@ pub enum BindError {
     Failed { address: SocketAddr, error: io::Error },
 }
 
-/// `count` listeners on one address, for runtimes to take over; port 0 takes any that is free, the
-/// same for all. Must be called within a runtime.
+/// Opens `count` listeners on one address, for runtimes to take over. Port 0 picks a free port, the same
+/// for all. Must be called within a runtime.
 pub fn listen(address: SocketAddr, count: usize) -> Result<Vec<TcpListener>, BindError> {
-    // The first one is bound alone, which fails if anybody has the port, and lets others in only then:
-    // with the option set from the start, two processes would share the port and nobody would know.
+    // The first one is bound alone, which fails if another process has the port, and only then allows
+    // others. With the option set from the start, two processes would share the port unnoticed.
     let first = bind(address, false).map_err(|error| explain(address, error))?;
     let failed = |error| BindError::Failed { address, error };
     first.set_reuseport(true).map_err(failed)?;
@@ -44,7 +44,7 @@ fn bind(address: SocketAddr, is_shared: bool) -> io::Result<TcpSocket> {
     } else {
         TcpSocket::new_v6()
     }?;
-    // Connections of an earlier run that are still being forgotten must not keep a node from starting.
+    // Connections of an earlier run in TIME_WAIT must not keep a node from starting.
     socket.set_reuseaddr(true)?;
     socket.set_reuseport(is_shared)?;
     socket.bind(address)?;

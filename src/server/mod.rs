@@ -1,12 +1,12 @@
-//! The assembly: listeners, connections, signals, and the order of starting and stopping.
+//! Assembles the server: listeners, connections, signals, and the order of starting and stopping.
 //!
 //! ```text
 //! run ─▶ one thread a core ─▶ accept ─▶ connection ─▶ Host: respond(request), meet(pipe)
 //! ```
 //!
-//! Each thread has a listener of its own on the same port and a runtime of its own; a connection stays
-//! on the thread that accepted it. That takes 0.93 (GET) and 0.72 (PUT) of the CPU of one runtime over
-//! all threads. What is served is a [`Host`], so that all of this is tested without a node.
+//! Each thread has its own listener on the same port and its own runtime; a connection stays on the thread
+//! that accepted it. That takes 0.93 (GET) and 0.72 (PUT) of the CPU of one runtime over all threads. The
+//! server serves a [`Host`], so that it can be tested without a node.
 
 mod accept;
 mod bounds;
@@ -28,19 +28,19 @@ pub use self::run::{RunError, run};
 pub use self::serve::{ServeError, Served, serve};
 use crate::net::Pipe;
 
-/// What stands behind the listeners.
+/// The application behind the listeners.
 pub trait Host: Send + Sync + 'static {
     /// Answers one request.
     fn respond(&self, request: Request<Bytes>) -> impl Future<Output = Response<Bytes>> + Send;
 
-    /// A peer has opened a stream to this node.
+    /// Takes over a stream that a peer opened to this node.
     fn accept_peer(&self, pipe: Pipe);
 
-    /// Resolves if the host has come to an end by itself, and the process should.
+    /// Resolves if the host has ended by itself; the process ends then.
     fn ended(&self) -> impl Future<Output = ()> + Send {
         std::future::pending()
     }
 
-    /// No request will come any more: brings to an end what was begun, and drops all pipes.
+    /// Called after the last request: finishes what was begun, and drops all pipes.
     fn stop(&self) -> impl Future<Output = ()> + Send;
 }

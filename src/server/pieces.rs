@@ -1,8 +1,8 @@
-//! The body of a reply, handed to the HTTP library piece by piece.
+//! Hands the body of a reply to the HTTP library piece by piece.
 //!
-//! The library copies what it is given into a buffer of the connection and keeps that buffer while the
-//! connection is open. Given a long reply whole, it would hold it twice, and the second time for ever; and the
-//! room that the answer takes would be free before it is sent.
+//! The library copies each piece into a buffer that it keeps while the connection is open. A long reply in
+//! one piece would be held twice, and the copy for as long as the connection; and the room that the answer
+//! takes would be free before it is sent.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -16,7 +16,7 @@ use hyper::body::{Body, Frame, SizeHint};
 /// Most replies are one piece.
 pub(super) const PIECE_BYTES: usize = 64 * 1024;
 
-/// How a client gets on with the long reply that a connection is sending.
+/// The progress of the long reply that a connection is sending.
 #[derive(Debug, Default)]
 pub(super) struct Sending {
     is_under_way: AtomicBool,
@@ -31,11 +31,11 @@ impl Sending {
     }
 }
 
-/// What is left of a body.
+/// The rest of a body.
 #[derive(Debug)]
 pub(super) struct Pieces {
     body: Bytes,
-    /// Of a long body.
+    /// Set for a long body only.
     sending: Option<Arc<Sending>>,
 }
 

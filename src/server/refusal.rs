@@ -1,8 +1,8 @@
 //! Gives the refusals that the HTTP library writes by itself (400, 414, 431) the body that every error has.
 //!
-//! hyper answers a head that it cannot read without asking anybody, and has no hook for it. So this socket looks
-//! at what is written: such an answer has a head of known form and no body, and hyper closes the connection
-//! after it. Replies of ours that could be mistaken for one are told apart by their ends: see
+//! hyper itself answers a head that it cannot read, and has no hook for that. So this socket inspects what
+//! is written: such an answer has a head of known form and no body, and hyper closes the connection after
+//! it. Our own replies that could be mistaken for one are recognized by their ends: see
 //! [`Guard::note_reply`].
 #![expect(
     clippy::disallowed_types,
@@ -41,14 +41,14 @@ const FAULTS: [(&[u8], HeadFault); 3] = [
     ),
 ];
 
-/// What the replies on a connection allow to conclude from what is written.
+/// Remembers whether a reply on this connection could be mistaken for a refusal of the library.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Guard(Arc<AtomicBool>);
 
 impl Guard {
-    /// A reply is about to be written. If a piece of its body ends like a head, as a value may, or if it is such a
-    /// refusal without a body, nothing more is changed on this connection: a reply must never be taken for the
-    /// library's.
+    /// Notes a reply that is about to be written. If a piece of its body ends like a head, as a value may,
+    /// or if it is a client error without a body, nothing more is replaced on this connection: a reply
+    /// must never be taken for the library's.
     pub(super) fn note_reply(&self, reply: &Response<Bytes>) {
         let body = reply.body();
         let is_bare = || body.is_empty() && reply.status().is_client_error();
@@ -67,7 +67,7 @@ impl Guard {
 pub(super) struct Socket {
     inner: TcpStream,
     guard: Guard,
-    /// What is written in place of a refusal.
+    /// The reply that is written in place of a refusal.
     instead: Bytes,
 }
 
@@ -96,7 +96,7 @@ impl Socket {
     }
 }
 
-/// Where a refusal of the library begins that ends these bytes, and what it says.
+/// Finds a refusal of the library at the end of these bytes: where it begins, and its fault.
 fn refusal(bytes: &[u8]) -> Option<(usize, HeadFault)> {
     if !bytes.ends_with(HEAD_END) {
         return None;
@@ -113,7 +113,7 @@ fn refusal(bytes: &[u8]) -> Option<(usize, HeadFault)> {
     (is_one_head && is_empty).then_some((at, fault))
 }
 
-/// The same refusal as the other errors are told.
+/// The same refusal in the form of all other errors.
 fn whole(fault: HeadFault) -> Bytes {
     let reply: Response<Bytes> = turn_away(Rejected::BadHead(fault));
     let status = reply.status();
@@ -143,13 +143,13 @@ impl AsyncWrite for Socket {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         if !self.instead.is_empty() {
-            // The refusal was handed in before and is counted as written only now.
+            // The library handed its refusal in before; it counts as written only now.
             ready!(self.poll_write_instead(context))?;
             return Poll::Ready(Ok(bytes.len()));
         }
         match refusal(bytes).filter(|_| self.guard.may_replace()) {
             None => Pin::new(&mut self.inner).poll_write(context, bytes),
-            // Replies that stand before it go out first.
+            // Replies before it go out first.
             Some((at, _)) if at > 0 => Pin::new(&mut self.inner).poll_write(context, &bytes[..at]),
             Some((_, fault)) => {
                 self.instead = whole(fault);
@@ -187,7 +187,7 @@ mod tests {
             "HTTP/1.1 400 Bad Request\r\ncontent-length: 2\r\n\r\n{}",
             "HTTP/1.1 400 Bad Request\r\ncontent-length: 7\r\n\r\nabc\r\n\r\n",
             "HTTP/1.1 204 No Content\r\nallow: GET\r\n\r\n",
-            // A value, and an empty reply behind it.
+            // A value, followed by an empty reply.
             "HTTP/1.1 400 Bad Request\r\nHTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n",
             "HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n",
             "\r\n\r\n",

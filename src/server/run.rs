@@ -1,9 +1,9 @@
-//! From a free port to an orderly end: threads, the host, the request to stop.
+//! Starts and stops the server: threads, the host, the request to stop.
 //!
-//! Starting: listen, so that a taken port is the first thing said; start the host; serve. Everything that a
-//! thread needs is made before the thread, so that what is not to be had ends the process with its reason.
-//! Stopping: accept no more, answer what is being answered, stop the host (which may need its peers for that),
-//! and only then let go of the threads, which carry the peers' streams.
+//! Starting: listen first, so that a taken port is reported first; start the host; serve. Everything that
+//! a thread needs is made before the thread, so that a missing resource ends the process with its reason.
+//! Stopping: accept no more, answer the requests under way, stop the host (which may need its peers for
+//! that), and only then end the threads, which carry the peers' streams.
 #![expect(
     clippy::disallowed_types,
     reason = "the door to the clients: listeners are handed to threads"
@@ -34,8 +34,8 @@ use crate::process::{system, threads};
 /// How long the last frames to peers may take to leave.
 const FAREWELL: Duration = Duration::from_millis(200);
 
-/// When a process that was asked to stop is ended whatever it still waits for: well above what an orderly end
-/// takes on a busy machine, well below the ten seconds after which Docker kills.
+/// When a process that was asked to stop is ended, whatever it still waits for: well above an orderly end
+/// on a busy machine, well below the ten seconds after which Docker kills it.
 const END_LIMIT: Duration = Duration::from_secs(5);
 
 /// Why a process does not serve.
@@ -45,13 +45,13 @@ pub enum RunError<E> {
     Listen(#[from] BindError),
     #[error("the {part} cannot start: {}", system::explain(.error))]
     Part { part: &'static str, error: io::Error },
-    /// By the host.
+    /// The host cannot start.
     #[error("{0}")]
     Start(E),
 }
 
-/// Serves until SIGTERM, SIGINT or the end of the host. `start` makes the host, on this thread's runtime,
-/// where the host's own tasks live; it is given what opens streams to peers.
+/// Serves until SIGTERM, SIGINT or the end of the host. `start` makes the host on this thread's runtime,
+/// where the host's own tasks run. It gets the dialer that opens streams to peers.
 pub fn run<H, E, S>(
     address: SocketAddr,
     mut bounds: Bounds,
@@ -78,7 +78,7 @@ where
         },
         start,
     );
-    // A look-up of a name that is still under way must not hold up the end.
+    // A pending name look-up must not delay the end.
     runtime.shutdown_background();
     served
 }
@@ -139,7 +139,7 @@ fn join(thread: JoinHandle<()>) {
         .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
 }
 
-/// What a thread serves with.
+/// The runtime and the listener of one thread.
 struct Desk {
     runtime: Runtime,
     listener: TcpListener,
@@ -165,11 +165,11 @@ fn registered<E>(listener: std::net::TcpListener, runtime: &Runtime) -> Result<T
 struct Workers<H> {
     host: Arc<H>,
     bounds: Arc<Bounds>,
-    /// Accept no more.
+    /// Tells the threads to accept no more connections.
     stop: CancellationToken,
     /// Passed when every thread has answered its last request.
     drained: Barrier,
-    /// The host has stopped; nobody needs the peers' streams any more.
+    /// Cancelled when the host has stopped and no longer needs the peers' streams.
     gone: CancellationToken,
 }
 

@@ -1,5 +1,4 @@
-//! A node behind the listeners: the store is opened, the node started, the committer given a thread of
-//! its own because its commits block.
+//! Serves a node: opens the store, starts the node, and runs the blocking committer on its own thread.
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -17,7 +16,7 @@ use crate::node::{Committer, Machine, Node, Parts, StartError, Tasks};
 use crate::process::{system, threads};
 use crate::store::{DurableEngine, Engine, MemoryEngine, OpenError};
 
-/// Why a node does not serve.
+/// Why a node cannot serve.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
     #[error(transparent)]
@@ -28,7 +27,7 @@ pub enum ServeError {
     Thread(#[from] std::io::Error),
 }
 
-/// Runs a node until SIGTERM or SIGINT. `started` is called once it is sure that it will run.
+/// Runs a node until SIGTERM or SIGINT. `started` is called once the node is sure to run.
 pub fn serve(config: &Config, started: impl FnOnce()) -> Result<(), RunError<ServeError>> {
     run(config.listen, Bounds::new(&config.limits), async |dialer| {
         let host = Served::start(config, dialer).await?;
@@ -81,7 +80,7 @@ impl Host for Served {
 
     async fn stop(&self) {
         self.node.stop().await;
-        // What it is syncing is finished; what waits in its queue was promised to nobody.
+        // The committer finishes the batch that it is syncing. Writes in its queue are not acknowledged.
         if let Some(committer) = self.committer.lock().take()
             && committer.join().is_err()
         {

@@ -1,8 +1,8 @@
-//! One suite for every engine: it holds them to the contract in `store`.
+//! One test suite for every engine: checks the contract in `store`.
 //!
-//! It stands in the library, and not behind `cfg(test)`, so that the simulator's disk, which lives in
-//! another crate, is held to the same text; a feature for it would make the gate build everything
-//! twice. No program calls it, so none contains it.
+//! It is in the library and not behind `cfg(test)`, so that it can check the simulator's disk, which is in
+//! another crate. A feature for it would make the gate build everything twice. No program calls it, so
+//! none contains it.
 
 use super::{Batch, Engine, Recovered};
 use crate::names::{Dot, Epoch, Key, Log, MemberId};
@@ -13,12 +13,12 @@ use crate::protocol::causality::{Record, Timestamp, VersionVector};
 pub enum Reopened {
     /// Everything that was committed.
     KeepsAll,
-    /// Nothing: every start is a new incarnation. What was stored cannot be asked for then, so of the
-    /// contract there remains that commits are answered and that nothing comes back.
+    /// Nothing: every start is a new incarnation. Only two parts of the contract can be checked then:
+    /// commits are answered, and nothing comes back.
     KeepsNothing,
 }
 
-/// A place of its own for an engine. Each call opens it again; the engine before was dropped.
+/// An engine's own place. Each call opens the engine there again, after the previous one was dropped.
 pub type Place = Box<dyn Fn() -> Box<dyn Engine>>;
 
 /// Runs every check, each in a fresh place. Panics with what was broken.
@@ -159,7 +159,7 @@ pub fn numbered(number: u64) -> Batch {
     }
 }
 
-/// A record that depends on nothing, of one made-up log.
+/// A record without dependencies, from one made-up log.
 pub fn record(name: &str, value: Option<&[u8]>, number: u64) -> Record {
     let log = Log {
         epoch: Epoch(1),
@@ -204,7 +204,7 @@ fn notes(notes: impl IntoIterator<Item = (String, Option<Vec<u8>>)>) -> Batch {
     }
 }
 
-/// The contents that a store must have after a batch: the contract, as plainly as it can be written down.
+/// The contents that a store must have after a batch: the contract in its plainest form.
 pub fn apply(mut stored: Recovered, batch: &Batch) -> Recovered {
     for key in &batch.forgotten {
         stored.records.retain(|record| record.key() != key.as_str());
@@ -222,7 +222,7 @@ pub fn apply(mut stored: Recovered, batch: &Batch) -> Recovered {
     stored
 }
 
-/// Panics unless both hold the same records and notes, in whatever order.
+/// Panics unless both hold the same records and notes, in any order.
 pub fn assert_same(name: &str, mut found: Recovered, expected: &Recovered) {
     let by_key = |a: &Record, b: &Record| a.key().cmp(b.key());
     let mut records = expected.records.clone();

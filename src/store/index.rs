@@ -1,7 +1,6 @@
-//! All records in the order of their keys: what a listing reads, so that it never looks at what it does
-//! not show.
+//! Keeps all records in key order, so that a listing reads only the records that it shows.
 //!
-//! It shares the blocks of the tables and adds some 26 bytes a key.
+//! It shares the tables' record blocks and adds some 26 bytes per key.
 
 use std::borrow::Borrow;
 use std::collections::BTreeSet;
@@ -22,12 +21,12 @@ pub struct Index {
     slots: AtomicUsize,
 }
 
-/// A record, for those who compare keys only.
+/// A record that is compared by its key only.
 struct ByKey(Record);
 
 impl Index {
-    /// Shows records in the order of their keys, from the first key beyond `from` on, until `visit` wants
-    /// no more. All are seen as they are at one moment; nothing is written while they are shown.
+    /// Shows records in key order, starting at the bound `from`, until `visit` returns false. They are a
+    /// snapshot: nothing is written while they are shown.
     pub fn visit_from(&self, from: Bound<&str>, mut visit: impl FnMut(&Record) -> bool) {
         let records = self.records.read();
         for ByKey(record) in records.range::<[u8], _>((from.map(str::as_bytes), Bound::Unbounded)) {

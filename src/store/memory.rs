@@ -1,5 +1,5 @@
-//! The engine that keeps nothing: for nodes without a data directory, whose every start is a new
-//! incarnation. What they hold lives in `Resident`, and at their siblings.
+//! The engine that keeps nothing, for nodes without a data directory: every start is a new incarnation.
+//! The nodes' records are in `Resident` and at their siblings.
 
 use futures_util::future::{BoxFuture, ready};
 

@@ -1,20 +1,21 @@
-//! What is kept, and the promise behind "stored".
+//! The storage engines, and their contract: what "stored" promises.
 //!
 //! # The contract
 //!
 //! * A [`Batch`] is stored whole or not at all, and batches are stored in the order of their commits.
-//! * When [`Engine::commit`] answers `Ok`, the batch is on stable storage: whoever recovers from the
-//!   same place, after a kill or a power cut, finds it.
+//! * When [`Engine::commit`] answers `Ok`, the batch is on stable storage: a recovery from the same place
+//!   finds it, even after a kill or a power cut.
 //! * [`StoreError::Refused`] means that nothing of the batch is stored and nothing ever will be: its
-//!   numbers may be used again. The next batch may be stored, a smaller one or when there is room.
-//! * [`StoreError::Unknown`] means that the medium failed in the middle and nobody can say. The same
-//!   batch is committed again until the answer is one of the other two; no other batch goes before it.
-//! * [`Engine::recover`] gives back the newest record of each key and the newest bytes of each note.
-//!   Newest is what was committed last, whichever record would win: an engine decides nothing.
-//! * An empty batch is stored by doing nothing, and settles nothing.
+//!   numbers may be used again. A later batch may succeed, if it is smaller or if there is room by then.
+//! * [`StoreError::Unknown`] means that the medium failed in the middle, and whether the batch is stored
+//!   is unknown. The caller commits the same batch again, and no other one, until the answer is one of the
+//!   other two.
+//! * [`Engine::recover`] returns the newest record of each key and the newest bytes of each note. Newest
+//!   means committed last, whichever record would win: an engine picks no winners.
+//! * Committing an empty batch does nothing, and does not settle a batch in doubt.
 //!
-//! The engine keeps everything. All records are also resident in [`Resident`], so reads never touch
-//! the disk. `conformance` holds every engine to this text.
+//! The engine keeps everything. All records are also resident in [`Resident`], so reads never touch the
+//! disk. `conformance` checks every engine against this text.
 
 pub mod conformance;
 mod durable;
@@ -34,14 +35,14 @@ pub use resident::Resident;
 use crate::names::Key;
 use crate::protocol::causality::Record;
 
-/// What is stored at once: records, keys to forget, and notes (the node's own state, by name).
+/// The unit of a commit: records, keys to forget, and notes (the node's own state, by name).
 #[derive(Debug, Clone, Default)]
 pub struct Batch {
-    /// Each takes the place of what is stored under its key; of two with one key, the later one stays.
+    /// Each replaces the record stored under its key; of two with the same key, the later one stays.
     pub records: Vec<Record>,
     /// Keys whose records are dropped. Applied before `records`.
     pub forgotten: Vec<Key>,
-    /// Notes by name; `None` removes one. The last of several with one name counts.
+    /// Notes by name; `None` removes one. The last of several with the same name counts.
     pub notes: Vec<(String, Option<Vec<u8>>)>,
 }
 
@@ -67,7 +68,7 @@ pub enum StoreError {
     /// The batch may be stored or not; it must be committed again before any other.
     #[error("storage failed in the middle of a write: {0}")]
     Unknown(String),
-    /// What is stored cannot be read: only when it is recovered.
+    /// The stored data cannot be read. Only [`Engine::recover`] returns this.
     #[error("{0}")]
     Unreadable(String),
 }
@@ -77,10 +78,10 @@ pub trait Engine: Send + Sync + fmt::Debug {
     /// Stores a batch by the contract above.
     fn commit<'a>(&'a self, batch: &'a Batch) -> BoxFuture<'a, Result<(), StoreError>>;
 
-    /// Everything stored so far. Called once, before the first commit. An error here says that what is
-    /// stored cannot be read, and which record is damaged, if it is one: such a node must not start.
+    /// Returns everything stored so far. Called once, before the first commit. An error means that the
+    /// stored data cannot be read, and names the record if one is damaged: such a node must not start.
     fn recover(&self) -> Result<Recovered, StoreError>;
 
-    /// True if what is stored outlives the process. Without that, every start is a new incarnation.
+    /// True if stored data outlives the process. Otherwise every start is a new incarnation.
     fn is_durable(&self) -> bool;
 }

@@ -1,11 +1,11 @@
-//! Every record of this node in memory: the map that connections read themselves.
+//! Holds every record of this node in memory. Connections read it directly.
 //!
-//! One table for each slot, each behind its own lock: keys move by whole slots, so a copy or a
-//! hand-over touches the tables that it is about and no other, and connections hardly ever meet at a
-//! lock. Which of two records wins is decided by the caller; this is only the place.
+//! Each slot has a table behind its own lock. Keys move by whole slots, so a copy or a hand-over touches
+//! only the tables of its slots, and connections rarely contend for a lock. The caller decides which of
+//! two records wins; this module only stores them.
 //!
-//! Beside the tables stands an index in the order of the keys, for listings. A node that starts fills it
-//! slot by slot while it serves already ([`Resident::index`]); from then on it changes with the tables.
+//! An index in key order serves listings. A starting node fills it slot by slot while it already serves
+//! ([`Resident::index`]); after that it changes with the tables.
 
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -18,7 +18,7 @@ use super::index::Index;
 use crate::names::{SLOTS, Slot};
 use crate::protocol::causality::Record;
 
-/// The records of all slots, by key. At most one a key.
+/// The records of all slots, by key. At most one per key.
 pub struct Resident {
     slots: Box<[RwLock<Table>]>,
     index: Index,
@@ -30,11 +30,11 @@ pub struct Resident {
 #[derive(Default)]
 struct Table {
     records: HashTable<Record>,
-    /// They are in the index too, and every change goes there.
+    /// True if the records are in the index too; then every change goes there.
     is_indexed: bool,
 }
 
-/// Where a key lies: its slot, and its hash inside the slot's table.
+/// Where a key is stored: its slot, and its hash inside the slot's table.
 struct Place {
     slot: Slot,
     hash: u64,
@@ -50,13 +50,13 @@ impl Place {
     }
 }
 
-// As `Slot::of`, from a hash that is there already.
+// The same as `Slot::of`, from a hash that is already computed.
 fn slot_of(hash: u64) -> Slot {
     Slot(u16::try_from(hash % u64::from(SLOTS)).expect("a remainder of SLOTS fits"))
 }
 
-// All keys of a slot share the low bits of their hash, by which a table picks its bucket, so the halves
-// change places; the tag that the table takes from the top is then of bits that differ, too.
+// All keys of a slot share the low bits of their hash, and a table picks its bucket by the low bits, so
+// the halves are swapped. The tag that the table takes from the top bits then differs, too.
 fn table_hash(hash: u64) -> u64 {
     hash.rotate_left(32)
 }
@@ -91,8 +91,7 @@ impl Resident {
             .cloned()
     }
 
-    /// Puts a record in the place of the one under its key, whichever of them would win, and returns
-    /// the one that was there.
+    /// Replaces the record under the key, whichever of the two would win, and returns the old one.
     pub fn put(&self, record: Record) -> Option<Record> {
         let place = Place::of(record.key_bytes());
         self.count_in(&record);
@@ -112,7 +111,7 @@ impl Resident {
         replaced.inspect(|record| self.count_out(record))
     }
 
-    /// Drops the record of a key and returns it.
+    /// Removes the record of a key and returns it.
     pub fn remove(&self, key: &str) -> Option<Record> {
         let place = Place::of(key.as_bytes());
         let mut table = self.slots[place.slot.index()].write();
@@ -124,7 +123,7 @@ impl Resident {
         if table.is_indexed {
             self.index.remove(&removed);
         }
-        // A slot that moved away gives its room back.
+        // Frees the memory of a slot that moved away.
         if table.records.is_empty() {
             table.records = HashTable::new();
         }
@@ -133,7 +132,7 @@ impl Resident {
         Some(removed)
     }
 
-    /// All records of a slot as they are at one moment, in no particular order.
+    /// All records of a slot at one point in time, in no particular order.
     pub fn records_in(&self, slot: Slot) -> Vec<Record> {
         self.slots[slot.index()].read().records.iter().cloned().collect()
     }
@@ -143,8 +142,8 @@ impl Resident {
         self.slots[slot.index()].read().records.len()
     }
 
-    /// Shows every record of the given slots, in no particular order. Each slot is seen as it is at one
-    /// moment, not all slots at the same one. A slot takes no writes while it is shown.
+    /// Shows every record of the given slots, in no particular order. A slot takes no writes while it is
+    /// shown, so it is consistent in itself, but not with the others.
     pub fn for_each_in(&self, slots: impl IntoIterator<Item = Slot>, mut visit: impl FnMut(&Record)) {
         for slot in slots {
             let table = self.slots[slot.index()].read();
@@ -152,7 +151,7 @@ impl Resident {
         }
     }
 
-    /// Records, tombstones included. Exact when nobody writes.
+    /// The number of records, tombstones included. Exact while no write is under way.
     pub fn len(&self) -> usize {
         self.records.load(Ordering::Relaxed)
     }
@@ -161,7 +160,8 @@ impl Resident {
         self.len() == 0
     }
 
-    /// Records that are not tombstones: the keys that a client can see. Exact when nobody writes.
+    /// The number of records that are not tombstones: the keys that a client can see. Exact while no write
+    /// is under way.
     pub fn live_len(&self) -> usize {
         self.len().saturating_sub(self.tombstones.load(Ordering::Relaxed))
     }
@@ -178,7 +178,7 @@ impl Resident {
         }
     }
 
-    /// Enters the records of a slot into the index. A node does so with every slot once.
+    /// Enters the records of a slot into the index. A node does so once for every slot.
     pub fn index(&self, slot: Slot) {
         let mut table = self.slots[slot.index()].write();
         if !std::mem::replace(&mut table.is_indexed, true) {

@@ -1,5 +1,5 @@
-//! Reads what flags and variables say, for all programs, by the one rule of [`text::setting`]: what shells, env
-//! files and editors leave around a value does no harm, and an empty one counts as not given.
+//! Reads flags and variables, for all programs, by the one rule of [`text::setting`]: what shells, env
+//! files and editors leave around a value does no harm, and an empty value counts as not given.
 //!
 //! The parser of arguments would take `CAUSEWAY_NODE=` for a node without a name, and `--listen ""` for an
 //! address. So every option that has a variable comes through here first: its variable, as its default value,
@@ -12,8 +12,8 @@ use clap::{Arg, Command};
 
 use crate::text;
 
-/// The settings whose variable is no text, each with what to do: the parser would speak of arguments that nobody
-/// gave.
+/// The settings whose variable is no text, each with what to do: the parser's own error would name
+/// arguments that were not given.
 pub fn not_text(command: &Command, variable: &dyn Fn(&str) -> Option<OsString>) -> BTreeSet<String> {
     let of_this = command.get_arguments().filter_map(|argument| {
         let name = argument.get_env()?.to_str()?;
@@ -21,7 +21,7 @@ pub fn not_text(command: &Command, variable: &dyn Fn(&str) -> Option<OsString>) 
         // A path may be any bytes.
         let is_path =
             argument.get_value_parser().type_id() == clap::builder::ValueParser::path_buf().type_id();
-        (!is_text && !is_path).then(|| format!("{name} is not UTF-8; write it anew"))
+        (!is_text && !is_path).then(|| format!("{name} is not UTF-8; set it again"))
     });
     let of_others = command.get_subcommands();
     let of_others = of_others.flat_map(|command| not_text(command, variable));
@@ -78,7 +78,7 @@ fn collect_names(command: &Command, names: &mut BTreeSet<String>) {
         .for_each(|command| collect_names(command, names));
 }
 
-/// The arguments without the settings that say nothing, and without what stands around the others.
+/// The arguments without the empty settings, and without what surrounds the others.
 fn cleaned(arguments: Vec<OsString>, names: &BTreeSet<String>) -> Vec<OsString> {
     let mut cleaned = Vec::with_capacity(arguments.len());
     let mut arguments = arguments.into_iter();
@@ -110,7 +110,7 @@ fn cleaned(arguments: Vec<OsString>, names: &BTreeSet<String>) -> Vec<OsString> 
     cleaned
 }
 
-/// What is no text is a path, and left alone.
+/// A setting that is no text is a path, and left alone.
 fn setting(written: &OsString) -> Option<OsString> {
     match written.to_str() {
         Some(written) => text::setting(written).map(OsString::from),
@@ -118,7 +118,7 @@ fn setting(written: &OsString) -> Option<OsString> {
     }
 }
 
-/// For options that are no text of the configuration: the same rule for quotes.
+/// The same rule for quotes, for options that are no text of the configuration.
 pub fn unquoted(written: &str) -> Result<&str, String> {
     let written = text::setting(written).unwrap_or_default();
     match text::quoted(written) {

@@ -1,4 +1,4 @@
-//! What every command that serves is told beside its own settings: how it logs, and with whom it ends.
+//! Settings that every serving command has besides its own: how it logs, and if it ends with its parent.
 
 use clap::Args;
 
@@ -19,7 +19,7 @@ pub struct Logging {
     pub exit_with_parent: bool,
 }
 
-/// How a program logs, once it is sure that it can.
+/// How a program logs, after its settings were checked.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Lines {
     filter: String,
@@ -58,7 +58,7 @@ impl Lines {
     }
 }
 
-/// Not where somebody said so (`NO_COLOR`, with anything in it), nor on a terminal that knows none.
+/// False if `NO_COLOR` is set to any text, and on a terminal that knows no colours.
 pub(super) fn wants_colours() -> bool {
     let says = |name: &str| std::env::var_os(name).filter(|text| !text.is_empty());
     says("NO_COLOR").is_none() && says("TERM").is_none_or(|terminal| terminal != "dumb")

@@ -1,5 +1,5 @@
-//! How a program speaks to a person: arguments and settings in, lines and an exit code out, and how it is asked
-//! to end. The same for every program here, so it knows none of their commands.
+//! How a program deals with a person: arguments and settings in, lines and an exit code out, and how it
+//! is asked to end. It is the same for every program here, so it knows none of their commands.
 
 pub mod given;
 pub mod logging;
@@ -8,7 +8,7 @@ pub mod parent;
 pub mod program;
 pub mod stop;
 
-/// How a command ended that did what it could.
+/// How a command ended that did not fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
     Done,
@@ -16,10 +16,10 @@ pub enum Verdict {
     NoSuchKey,
 }
 
-/// Why a command did not do it.
+/// Why a command failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
-    /// What was asked for makes no sense; nothing was tried.
+    /// The request makes no sense; nothing was tried.
     #[error("{0}")]
     Usage(String),
     #[error("{0}")]
@@ -27,13 +27,13 @@ pub enum Failure {
 }
 
 impl Failure {
-    /// The failure of something that came after the work: the work stays done.
+    /// A failure of a step after the work: the work stays done.
     pub fn after(self, done: &str) -> Self {
         Self::Failed(format!("{done}, but {self}"))
     }
 }
 
-/// The first failure of two steps; if both failed, both are told.
+/// The first failure of two steps; if both failed, both are reported.
 pub fn both(first: Result<(), Failure>, second: Result<(), Failure>) -> Result<(), Failure> {
     match (first, second) {
         (Err(first), Err(second)) => Err(Failure::Failed(format!("{first}; {second}"))),

@@ -1,4 +1,4 @@
-//! Standard output that may be a pipe whose reader has gone: `causeway status | head -1` is no error.
+//! Writes to standard output whose reader may have gone: `causeway status | head -1` is no error.
 
 use std::io::{ErrorKind, IsTerminal, Write, stdout};
 
@@ -12,7 +12,7 @@ pub fn print(bytes: &[u8]) -> Result<(), Failure> {
     print_if_read(bytes).map(drop)
 }
 
-/// The same for who goes on as long as somebody reads: false if nobody does any more.
+/// The same for callers that go on while their output is read: false if the reader has gone.
 pub fn print_if_read(bytes: &[u8]) -> Result<bool, Failure> {
     let mut out = stdout().lock();
     match out.write_all(bytes).and_then(|()| out.flush()) {
@@ -33,7 +33,7 @@ pub fn print_json(body: &Value) -> Result<(), Failure> {
     print_line(&body.to_string())
 }
 
-/// Whether a person is looking.
+/// True if standard output is a terminal.
 pub fn is_terminal() -> bool {
     stdout().is_terminal()
 }

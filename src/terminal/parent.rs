@@ -13,7 +13,7 @@ use crate::process::system;
 /// Sends this process SIGTERM when standard input ends.
 pub fn stop_with_parent() -> Result<(), Failure> {
     let started = thread::Builder::new().name("parent".into()).spawn(|| {
-        // An error is an end as well: whatever was there to hold this node is gone.
+        // An error is an end as well: the parent that held this node is gone.
         let _ = copy(&mut stdin().lock(), &mut sink());
         let _ = kill_process(getpid(), Signal::TERM);
     });

@@ -1,4 +1,4 @@
-//! What the programs do alike around their work: arguments in, an exit code out.
+//! What all programs do around their work: arguments in, an exit code out.
 //!
 //! | code | meaning |
 //! | --- | --- |
@@ -20,7 +20,7 @@ use crate::process::{signals, system, telemetry, threads};
 const FAILED: u8 = 1;
 const NO_SUCH_KEY: u8 = 2;
 
-/// What a mistake in the arguments ends in, unless a contract says otherwise.
+/// The exit code of a mistake in the arguments, unless a contract says otherwise.
 pub const USAGE: u8 = 64;
 
 /// Reads the arguments, does the work, and says on standard error why it was not done.
@@ -71,7 +71,7 @@ fn shown(message: &clap::Error, is_terminal: bool) -> String {
     }
 }
 
-/// Client commands wait for one thing at a time, on this thread.
+/// Runs a client command on this thread: it waits for one thing at a time.
 pub fn wait_for(work: impl Future<Output = Result<Verdict, Failure>>) -> Result<Verdict, Failure> {
     let runtime = threads::runtime();
     let cannot = |error| Failure::Failed(format!("cannot start: {}", system::explain(&error)));
@@ -81,12 +81,12 @@ pub fn wait_for(work: impl Future<Output = Result<Verdict, Failure>>) -> Result<
         signals::survive_file_size_limit().map_err(cannot)?;
     }
     let done = runtime.block_on(work);
-    // A look-up of a name that is still under way must not hold up the end.
+    // A name look-up that is still under way must not delay the end.
     runtime.shutdown_background();
     done
 }
 
-/// The end of a server that ran until it was told to stop, or could not.
+/// The result of a server that ran until it was told to stop, or failed.
 pub fn served<E: std::error::Error>(outcome: Result<(), E>) -> Result<Verdict, Failure> {
     match outcome {
         Ok(()) => Ok(Verdict::Done),

@@ -1,4 +1,4 @@
-//! How a command that goes on for long is asked to end.
+//! How a long-running command is asked to end.
 
 use std::time::Duration;
 
@@ -13,8 +13,8 @@ use crate::process::system;
 pub struct Stop(Ending);
 
 impl Stop {
-    /// For a command that needs no longer than `patience` to end: one that still waits then, say for a pipe
-    /// that nobody reads, is ended.
+    /// For a command that needs no longer than `patience` to end. A command that still waits then, for
+    /// example for a pipe that nobody reads, is ended.
     pub fn within(patience: Duration) -> Result<Self, Failure> {
         let ending = signals::hear(true).map_err(|error| cannot(&error))?;
         ending.allow(patience);

@@ -1,19 +1,19 @@
-//! The text that leads from one page of a listing to the next: after which key to go on, and what the
-//! reader depends on. Opaque to clients, and it survives an unquoted `curl -d`.
+//! The text that leads from one page of a listing to the next: the key to continue after, and the
+//! reader's dependencies. It is opaque to clients and survives an unquoted `curl -d`.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-/// Where a listing goes on.
+/// Where a listing continues.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cursor {
-    /// A key, or what stands in its place.
+    /// A key, or a text in its place.
     pub after: String,
-    /// A causal payload in its text form. Without it the reader might be shown what is older.
+    /// A causal payload in its text form. Without it the reader might see an older state.
     pub payload: String,
 }
 
-/// The text is no cursor.
+/// The text is not a cursor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("after is not a cursor; take it from \"next\" of the page before, or leave it out to begin")]
 pub struct CursorError;

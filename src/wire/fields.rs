@@ -1,7 +1,7 @@
-//! How the values of the lower floors lie in bytes: field by field, in the order written here.
+//! Encodes the values of the lower floors: field by field, in the order written here.
 //!
-//! The derives of `serde` stay on this floor. A field that is added to a type of the core does not
-//! compile here until somebody decides what it means for the wire and for the disk.
+//! The derives of `serde` stay on this floor. A new field of a core type does not compile here until its
+//! place on the wire and on the disk is decided.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -19,7 +19,7 @@ use crate::protocol::replication::{
 };
 use crate::protocol::view_change::{Acceptor, Ballot, Order, Phase, Report, Vote};
 
-/// A struct lies in bytes as the tuple of its fields.
+/// Encodes a struct as the tuple of its fields.
 macro_rules! by_fields {
     ($($type:ty { $($field:ident),* $(,)? })*) => {$(
         impl Serialize for $type {
@@ -38,7 +38,7 @@ macro_rules! by_fields {
     )*};
 }
 
-/// A name around one number lies in bytes as the number.
+/// Encodes a name around one number as the number.
 macro_rules! by_number {
     ($($type:ident)*) => {$(
         impl Serialize for $type {
@@ -55,7 +55,7 @@ macro_rules! by_number {
     )*};
 }
 
-/// A type lies in bytes as another one that it is made from, checked on the way in.
+/// Encodes a type as another type that it is made from, with a check on the way in.
 macro_rules! by_form {
     ($($type:ty as $form:ty: $out:expr, $in:expr;)*) => {$(
         impl Serialize for $type {
@@ -113,7 +113,7 @@ by_form! {
         let Payload { epoch, timestamp, entries } = payload.clone();
         (epoch, timestamp, entries)
     }, |(epoch, timestamp, entries)| match entries.len() {
-        // A write is stored with them.
+        // A record must have room for them.
         0..=DEPENDENCIES_MAX => Ok(Payload { epoch, timestamp, entries }),
         _ => Err("more dependencies than a record can have"),
     };
@@ -186,7 +186,7 @@ fn unshared(accepted: Option<(Ballot, SharedView)>) -> Option<(Ballot, Arc<View>
     accepted.map(|(ballot, view)| (ballot, view.0))
 }
 
-/// Records travel as they lie.
+/// Records travel as their block.
 impl Serialize for Record {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_bytes(self.as_block())

@@ -1,9 +1,9 @@
-//! Reads JSON that clients write by hand: the same text means the same at every door of every program.
+//! Reads JSON that clients write by hand, by the same rules at every interface of every program.
 //!
-//! A byte order mark is left out and UTF-16 decoded; a field that is named twice is a mistake, since readers
-//! differ in which one they take; null stands for a field that is not given. As a text, a whole number and a
-//! truth value mean their own spelling; another number would come back in another spelling than it was sent,
-//! and is refused.
+//! A byte order mark is dropped, and UTF-16 is decoded. A field that is named twice is a mistake, since
+//! readers differ in which one they take. Null means that a field is not given. As a text, a whole
+//! number or a boolean means its own spelling; other numbers are refused, since they would come back
+//! spelled differently.
 
 use std::fmt;
 
@@ -12,7 +12,7 @@ use serde_json::{Map, Number, Value};
 
 use crate::text::{self, NotText};
 
-/// Why bytes are not the JSON that they should be.
+/// Why bytes are not valid JSON.
 #[derive(Debug, thiserror::Error)]
 pub enum JsonError {
     #[error("{0}")]
@@ -28,7 +28,7 @@ pub fn read(bytes: &[u8]) -> Result<Value, JsonError> {
     Ok(value)
 }
 
-/// What a value means as the text of a parameter; nothing if it is null.
+/// A value as the text of a parameter; none if it is null.
 pub fn as_text(value: Value) -> Result<Option<String>, NoText> {
     match value {
         Value::Null => Ok(None),
@@ -39,18 +39,18 @@ pub fn as_text(value: Value) -> Result<Option<String>, NoText> {
     }
 }
 
-/// A value that is no text, nor anything that has one spelling only.
+/// A value that is neither a text nor anything that has only one spelling.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("it must be a JSON string")]
 pub struct NoText;
 
-/// For fields of texts.
+/// Reads a field that is a text.
 pub(super) fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
     let Strict(value) = Strict::deserialize(deserializer)?;
     as_text(value).map_err(|_| de::Error::custom("val must be a JSON string; write {\"val\": \"...\"}"))
 }
 
-/// For fields that null leaves out.
+/// Reads a field that null leaves out.
 pub(super) fn absent_if_null<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where
     D: Deserializer<'de>,

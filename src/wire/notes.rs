@@ -1,4 +1,4 @@
-//! How a node's own state lies on disk: a few notes by name, each behind a version byte.
+//! Encodes a node's own state for the disk: a few notes by name, each behind a version byte.
 //!
 //! The vector has a note of its own because it changes with every write; the rest changes with the view.
 
@@ -25,14 +25,14 @@ const ACCEPTORS: &str = "acceptors";
 const TOO_LATE: &str = "too late";
 const CLAIMS: &str = "claims";
 const RUNS: &str = "runs";
-/// Apart from the standing, whose form disks have that were written before it was kept.
+/// Separate from the standing: disks written before this note existed have the standing's form.
 const CLOSED_IN: &str = "closed in";
 /// As above.
 const RUN_ENDS: &str = "run ends";
 const MARKS: &str = "marks";
 const PAGE: &str = "left behind ";
 
-/// How far members have been seen to come, by life.
+/// How far each member has been seen to come, by life.
 pub type Marks = BTreeMap<Member, Mark>;
 
 /// What a node has promised and accepted, by epoch.
@@ -76,7 +76,7 @@ pub fn vector_note(state: &ReplicaState) -> Note {
     note(VECTOR, &(state.position, &state.vector))
 }
 
-/// The starts of this life, and where they ended; changes with each.
+/// The runs of this life, and where they ended; both change with each run.
 pub fn runs_notes(state: &ReplicaState) -> [Note; 2] {
     [note(RUNS, &state.runs), note(RUN_ENDS, &*state.run_ends)]
 }
@@ -96,7 +96,7 @@ pub fn page_note(number: u64, records: &[Record]) -> Note {
     note(&format!("{PAGE}{number}"), &records)
 }
 
-/// The same, handed over and not needed any more.
+/// Deletes the note of a page that was handed over.
 pub fn no_page_note(number: u64) -> Note {
     (format!("{PAGE}{number}"), None)
 }
@@ -117,17 +117,17 @@ pub fn acceptors_note(acceptors: &Acceptors) -> Note {
     note(ACCEPTORS, acceptors)
 }
 
-/// The claims of stored records; apart from the rest, because they change with writes.
+/// The claims of stored records; separate, because they change with writes.
 pub fn claims_note(state: &ReplicaState) -> Note {
     note(CLAIMS, &state.claimed)
 }
 
-/// Whose returns are not taken any more.
+/// The members whose returns are not taken any more.
 pub fn too_late_note(state: &ReplicaState) -> Note {
     note(TOO_LATE, &*state.too_late)
 }
 
-/// The whole state but who we are, the vector, and what has a note of its own.
+/// The whole state, except the member, the vector, and everything else that has a note of its own.
 pub fn standing_notes(state: &ReplicaState) -> [Note; 2] {
     let standing = Standing {
         views: state
@@ -222,7 +222,7 @@ mod tests {
     use super::*;
     use crate::wire::samples::{acceptors, damages, state};
 
-    /// A store that holds all of them.
+    /// A store that holds all notes.
     fn notes(state: &ReplicaState, acceptors: &Acceptors) -> Vec<(String, Vec<u8>)> {
         let notes = [
             member_note(&state.me),

@@ -1,8 +1,8 @@
 //! The messages between nodes: a greeting, then frames that ask and answer.
 //!
-//! Postcard behind a version byte. Every frame carries the sender's hybrid clock, which raises the
-//! receiver's, and its active epoch, so that whoever is behind notices on the next word. Wall clocks travel
-//! in greetings and gossip only: pushes, which are many, stay small.
+//! Messages are Postcard behind a version byte. Every frame carries the sender's hybrid clock, which
+//! raises the receiver's, and its active epoch, so that a node that is behind notices at the next frame.
+//! Wall clocks travel in greetings and gossip only, so the many pushes stay small.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,11 +16,11 @@ use crate::protocol::placement::{LeftBehind, SlotSet};
 use crate::protocol::replication::{Closed, Confirm, Copied, ExchangeRequest, ExchangeResponse, Kept, Mark};
 use crate::protocol::view_change::{Ballot, Order, Report, Vote};
 
-/// The longest message, and the most that all unfinished messages of one stream may hold together, so that a
-/// peer that speaks nonsense cannot ask for memory.
+/// The longest message, and the limit for all unfinished messages of one stream together, so that a peer
+/// that sends nonsense cannot claim memory.
 pub const MESSAGE_BYTES_MAX: usize = 64 * 1024 * 1024;
 
-/// Bytes that are no message of this version.
+/// Bytes that are not a message of this version.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum Garbled {
     #[error("the peer speaks version {0}, this node {VERSION}")]
@@ -38,28 +38,29 @@ pub const VERSION: u8 = 5;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Greeting {
     pub member: Member,
-    /// Drawn at each start of the process: what it only remembers, another start has forgotten.
+    /// Drawn at each start of the process: another value means that what it kept in memory only is lost.
     pub boot: u64,
     /// None until the sender knows a view.
     pub cluster: Option<ClusterId>,
-    /// The sender's hybrid clock: its wall, if it trusts it, or the highest time that it has drawn or seen.
+    /// The sender's hybrid clock: its wall clock, if trusted, or the highest time that it has drawn or
+    /// seen.
     pub clock: Timestamp,
     pub time: Shown,
-    /// How far the sender has come itself.
+    /// How far the sender itself has come.
     pub mark: Mark,
-    /// How far the sender has seen the receiver's node come, in each life that it remembers.
+    /// How far the sender has seen the receiver's node come, for each life that it remembers.
     pub remembers: Vec<(MemberId, Mark)>,
     /// The last write of the receiver that the sender holds, in its active epoch.
     pub holds: Option<Dot>,
 }
 
-/// The times of its sender that a message shows, for the receiver to judge clocks by.
+/// The sender's times, by which the receiver judges clocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Shown {
     /// The wall clock alone, to be compared with the receiver's.
     pub wall_ms: u64,
-    /// The latest wall time that the sender ever believed of a member. Timestamps up to there are honest,
-    /// though the clocks were set back since.
+    /// The latest wall time that the sender ever believed of a member. Timestamps up to it are honest,
+    /// even if the clocks were set back since.
     pub believed_ms: u64,
 }
 
@@ -102,7 +103,7 @@ pub enum Question {
         ticket: u64,
         page: u32,
     },
-    /// Records of these slots, which the asker gains in the view of epoch `target`, from this place on.
+    /// Records of these slots, from `from` on. The asker gains them in the view of epoch `target`.
     Copy {
         target: Epoch,
         slots: SlotSet,
@@ -110,8 +111,8 @@ pub enum Question {
     },
     /// Do the owners have everything that the asker keeps of slots that moved away?
     Confirm(Confirm),
-    /// Records of an asker that is no member any more, to be taken as new writes. With the last of them
-    /// all is said that it keeps of these slots.
+    /// Records of an asker that is not a member any more, to be taken as new writes. The last page also
+    /// says what the asker keeps of these slots.
     Return {
         /// Set if an earlier life of the asker's node left them behind.
         left: Option<LeftBehind>,
@@ -119,10 +120,10 @@ pub enum Question {
         slots: SlotSet,
         /// With the last page, what the sender kept of the slots.
         kept: Vec<Kept>,
-        /// Up to where records claimed to depend on logs, at the sender.
+        /// Up to where records at the sender claimed to depend on logs.
         claimed: VersionVector,
     },
-    /// Of which of these slots can the receiver do without the others, and how many keys are in them?
+    /// For which of these slots does the receiver need no other node, and how many keys are in them?
     Holdings(SlotSet),
     Get {
         key: Key,
@@ -146,14 +147,14 @@ pub enum Question {
         view: SharedView,
         start: Option<Start>,
     },
-    /// List the asker, if it is a node of your view in a new incarnation, and note what its earlier lives left
-    /// behind.
+    /// List the asker if it is a node of your view in a new incarnation, and note what its earlier lives
+    /// left behind.
     Admit {
         left: Vec<LeftBehind>,
     },
     Order {
         order: Order,
-        /// Until the receiver knows the view.
+        /// Sent until the receiver knows the view.
         known: Option<Known>,
     },
     /// Operations on keys of one partition, to be carried out in order and stored at once.
@@ -161,7 +162,7 @@ pub enum Question {
         id: u128,
         operations: Vec<Operation>,
         payload: Payload,
-        /// How many bytes the answer may show of what is read, except for the last value.
+        /// How many bytes of values that are read the answer may hold, not counting the last one.
         room: u32,
     },
     /// The keys of these slots, in order.
@@ -169,7 +170,7 @@ pub enum Question {
         slots: SlotSet,
         listing: Listing,
         payload: Payload,
-        /// How many bytes of values the answer may show, except for the last one.
+        /// How many bytes of values the answer may hold, not counting the last one.
         value_bytes: u32,
     },
     /// What does the receiver know of epochs and writes that clients claim to depend on?
@@ -199,7 +200,7 @@ impl Operation {
     }
 }
 
-/// What became of one of several operations, and what its client depends on after it.
+/// The result of one of several operations, and its client's dependencies after it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub enum Outcome {
     Found {
@@ -215,7 +216,7 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    /// About how long it is in bytes.
+    /// The approximate length in bytes.
     pub fn about_bytes(&self) -> usize {
         let (value, payload) = match self {
             Self::Found { record, payload } => (record.as_block().len(), payload),
@@ -227,39 +228,39 @@ impl Outcome {
     }
 }
 
-/// What a write did.
+/// The effect of a write.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Effect {
     /// As far as this replica knew, the key did not exist before.
     pub created: bool,
-    /// What the writer depends on from now on.
+    /// The writer's dependencies after the write.
     pub payload: Payload,
     pub timestamp: Timestamp,
     /// How many replicas have it on stable storage, the coordinator included.
     pub replicas: u32,
 }
 
-/// Which keys are to be listed.
+/// The keys to list.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Listing {
     /// Keys that begin with this.
     pub prefix: String,
     /// Keys beyond this one; it need not exist.
     pub after: Option<String>,
-    /// At the most so many; one at least.
+    /// At most this many keys; at least one.
     pub limit: u32,
     pub keys_only: bool,
 }
 
-/// Where a page of a copy begins: with this slot, or in its middle, behind a key. A slot that is longer than a
-/// page is copied in the order of its keys.
+/// Where a page of a copy begins: at the start of a slot, or within it, after a key. A slot that is
+/// longer than a page is copied in the order of its keys.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct CopyPlace {
     pub slot: u16,
     pub after: Option<String>,
 }
 
-/// A key that was listed; its value unless keys alone were asked for.
+/// A listed key, with its value unless only keys were requested.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Item {
     pub key: Key,
@@ -268,7 +269,7 @@ pub struct Item {
 }
 
 impl Item {
-    /// About how long it is in bytes.
+    /// The approximate length in bytes.
     pub fn about_bytes(&self) -> usize {
         self.key.as_str().len() + self.value.as_ref().map_or(0, Vec::len)
     }
@@ -301,11 +302,11 @@ pub enum Answer {
     Records(Vec<Record>),
     Copied {
         records: Vec<Record>,
-        /// What the giver holds of the slots that were asked for and are its own.
+        /// What the giver holds of the requested slots that it owns.
         copied: Vec<Copied>,
         /// None after the last page.
         next: Option<CopyPlace>,
-        /// Keys that follow after these.
+        /// Keys that are still to follow.
         keys_to_go: u64,
     },
     Confirmed(SlotSet),
@@ -329,7 +330,7 @@ pub enum Answer {
     Done(Vec<Outcome>),
     Listed {
         items: Vec<Item>,
-        /// All keys up to this one are listed; none when it is all of them.
+        /// All keys up to this one are listed; none if all keys are.
         upto: Option<String>,
         payload: Payload,
     },
@@ -337,7 +338,7 @@ pub enum Answer {
 }
 
 impl Answer {
-    /// About how long it is in bytes, where records and values make it long.
+    /// The approximate length in bytes, as far as records, values and payloads make it long.
     pub fn about_bytes(&self) -> usize {
         match self {
             Self::Exchanged { records, .. } | Self::Records(records) | Self::Copied { records, .. } => {
@@ -352,23 +353,23 @@ impl Answer {
     }
 }
 
-/// What a member knows of what clients claim. What it does not mention, it cannot tell.
+/// A member's knowledge about clients' claims. It cannot judge claims that it leaves out.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Vouched {
     /// Writes up to these numbers exist.
     pub exist: VersionVector,
-    /// Where the member's own logs end at this moment; 0 for one without writes.
+    /// Where the member's own logs end now; 0 for a log without writes.
     pub ends: Vec<Dot>,
     /// Up to where stored records claim to depend on these logs: their readers may carry such entries.
     pub claimed: VersionVector,
     /// The member knows no view of these epochs, and has voted for none.
     pub unknown: Vec<Epoch>,
-    /// What is stable of these logs, by a member that is active in this epoch.
+    /// Up to where these logs are stable, says a member that is active in `epoch`.
     pub stable: VersionVector,
     pub epoch: Epoch,
 }
 
-/// Why a question about a key was not answered here. All are definite: nothing was done.
+/// Why a question about a key was not answered here. Each reason is definite: nothing was done.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Declined {
     KeyNotFound {
@@ -380,18 +381,18 @@ pub enum Declined {
     StorageFailed(String),
     /// No such page, no such exchange, no copy: ask again from the start.
     Gone,
-    /// The payload claims what cannot be; the text says what.
+    /// The payload claims something impossible; the text names it.
     BadPayload(String),
 }
 
-/// What became of records that a removed node returned.
+/// The result of returning records as a removed node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Returned {
     /// Stored, and held by all replicas.
     Settled,
     /// Not at all replicas yet: return them again.
     NotYet,
-    /// Not any more: deletions of that time may be forgotten.
+    /// Refused: deletions of that time may be forgotten.
     TooLate,
 }
 
@@ -410,18 +411,18 @@ pub struct Known {
 pub struct Push {
     pub epoch: Epoch,
     pub first: u64,
-    /// The number before the first: a start of the sender leaves numbers out.
+    /// The number before the first: each start of the sender skips numbers.
     pub after: u64,
     pub records: Vec<Record>,
-    /// Up to which number of the sender's log everything is stable.
+    /// The number up to which the sender's log is stable.
     pub stable: u64,
 }
 
-/// What every node tells every other now and then.
+/// What every node periodically tells every other node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Gossip {
     pub epoch: Epoch,
-    /// The frame has its hybrid clock, which may be ahead of every wall.
+    /// The frame has its hybrid clock, which may be ahead of every wall clock.
     pub time: Shown,
     /// What the sender holds of its partition's logs in the active epoch.
     pub held: VersionVector,

@@ -21,7 +21,7 @@ const MARK: u8 = 0xFF;
 
 const HEAD_BYTES: usize = 10;
 
-/// Longer messages are cut. Small enough that a short message waits for a moment only behind a piece.
+/// Longer messages are cut. Small enough that a short message waits only briefly behind a piece.
 pub const PIECE_BYTES: usize = 128 * 1024;
 
 /// The longest frame that carries a piece.

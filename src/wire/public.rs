@@ -1,15 +1,15 @@
 //! The bodies of the public interface, as clients, the command line and the tests read them.
 //!
 //! Fields may be added to a reply and are never taken away, so every reader ignores those that it does
-//! not know. Key replies are written by hand in `api` because they are the hot path; a test there
-//! holds what it writes against these types.
+//! not know. Key replies are written by hand in `api` because they are the hot path; a test there checks
+//! them against these types.
 
 use serde::{Deserialize, Serialize};
 
 use super::json::{self, JsonError};
 use crate::text;
 
-/// What `GET /kv-store/<key>` found. One of `value` and `value_base64` is there.
+/// The reply to `GET /kv-store/<key>`, with either `value` or `value_base64`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeyRead {
     pub result: String,
@@ -21,11 +21,11 @@ pub struct KeyRead {
     pub value_base64: Option<String>,
     pub partition_id: i64,
     pub causal_payload: String,
-    /// Decimal seconds since 1970, of the replica that first took the write.
+    /// Decimal seconds since 1970, by the clock of the replica that first took the write.
     pub timestamp: String,
 }
 
-/// What a PUT or DELETE of a key did.
+/// The reply to a PUT or DELETE of a key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeyWritten {
     pub result: String,
@@ -37,7 +37,7 @@ pub struct KeyWritten {
     pub replicas: u32,
 }
 
-/// `GET /kv-store`: a page of keys, in order. One of `items` and `keys` is there.
+/// `GET /kv-store`: a page of keys, in order, with either `items` or `keys`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeyPage {
     pub result: String,
@@ -47,12 +47,12 @@ pub struct KeyPage {
     /// With `keys_only=true`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keys: Option<Vec<String>>,
-    /// The cursor to hand in as `after` for the next page; null after the last.
+    /// The cursor to send as `after` for the next page; null after the last.
     pub next: Option<String>,
     pub causal_payload: String,
 }
 
-/// A key with its value. One of `value` and `value_base64` is there.
+/// A key with its value, either `value` or `value_base64`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeyItem {
     pub key: String,
@@ -63,8 +63,8 @@ pub struct KeyItem {
     pub timestamp: String,
 }
 
-/// `POST /kv-store`: what became of each operation, in order: the reply that it would have had alone, and
-/// its status.
+/// `POST /kv-store`: for each operation, in order, the reply that it would have had alone, and its
+/// status.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct OperationsDone {
     pub result: String,
@@ -73,8 +73,8 @@ pub struct OperationsDone {
     pub causal_payload: String,
 }
 
-/// One of several operations, as `POST /kv-store` takes it. One of `val` (or `value`) and `val_base64` is there
-/// in a put, none in the others.
+/// One of several operations, as `POST /kv-store` takes it. A put has either `val` (or `value`) or
+/// `val_base64`; the others have neither.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, expecting = "an object with op, key and, in a put, val")]
 pub struct OperationAsked {
@@ -93,7 +93,7 @@ pub struct OperationAsked {
     pub val_base64: Option<String>,
 }
 
-/// Several operations with what the client depends on; an array alone will do as well.
+/// Several operations with the client's payload; an array alone is accepted as well.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct OperationsAsked {
@@ -120,7 +120,7 @@ impl OperationsAsked {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
     pub result: String,
-    /// What was wrong and what to do.
+    /// What is wrong and what to do.
     pub error: String,
     pub msg: String,
     /// The stable word for programs.
@@ -169,7 +169,7 @@ pub struct Replicas {
     pub replicas: Vec<String>,
 }
 
-/// `PUT /kv-store/update_view`; partition and role are told when a node was added.
+/// `PUT /kv-store/update_view`; partition and role are present if a node was added.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ViewUpdated {
     pub result: String,
@@ -194,14 +194,14 @@ pub struct ViewPreview {
     pub dry_run: bool,
     pub before: ViewLayout,
     pub after: ViewLayout,
-    /// Slots that get an owner which they do not have.
+    /// Slots that get an owner that they do not have yet.
     pub slots_moved: u32,
     pub keys_moved: u64,
     /// Slots whose keys would be given up.
     pub slots_given_up: u32,
 }
 
-/// Who is where in a view.
+/// Where each node is in a view.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ViewLayout {
     /// The nodes of each partition, by partition id.
@@ -209,7 +209,7 @@ pub struct ViewLayout {
     pub proxies: Vec<String>,
 }
 
-/// `GET /`: who answers here, and what may be asked.
+/// `GET /`: which node answers, and its endpoints.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Home {
     pub result: String,
@@ -219,7 +219,7 @@ pub struct Home {
     pub role: String,
     pub partition_id: i64,
     pub endpoints: Vec<String>,
-    /// Whose clocks disagree, and by how much; absent while all agree.
+    /// The nodes whose clocks disagree, and by how much; absent while all agree.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub clock_troubles: Vec<String>,
 }
@@ -228,7 +228,7 @@ pub struct Home {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
     pub result: String,
-    /// Of the program that this node runs.
+    /// The version of the program that this node runs.
     #[serde(default)]
     pub version: String,
     pub node: String,
@@ -246,7 +246,7 @@ pub struct Status {
     pub partitions: Vec<Vec<String>>,
     pub proxies: Vec<String>,
     pub ready: bool,
-    /// Why keys are not served, when they are not.
+    /// Why keys are not served; none while they are.
     pub waiting_for: Option<Reason>,
     pub away: Vec<String>,
     pub keys: u64,
@@ -255,7 +255,7 @@ pub struct Status {
     pub left_behind: u64,
     pub slots_lost: u32,
     pub storage_failure: Option<String>,
-    /// Why the node does not trust its wall clock, when it does not.
+    /// Why the node does not trust its wall clock; none while it does.
     pub clock_doubt: Option<String>,
     /// Members whose wall clocks differ from the node's by more than `CLOCK_LIMIT`.
     #[serde(default)]
@@ -272,13 +272,13 @@ pub struct ClockApart {
     pub ahead_ms: i64,
 }
 
-/// How far a view change is, as the node that was asked sees it.
+/// The progress of a view change, as the node that was asked sees it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Progress {
     pub epoch: u64,
     /// `copy`, `seal`, `hand_over`, `activate` or `done`.
     pub phase: String,
-    /// Known at the node that drives.
+    /// Known at the driving node.
     pub waits_for: Vec<String>,
     pub keys_moved: u64,
     pub keys_to_go: u64,
@@ -311,7 +311,7 @@ pub struct Check {
 
 #[cfg(test)]
 impl Status {
-    /// Of a cluster of five with K = 2, in the eyes of its first node.
+    /// The status of a cluster of five with K = 2, as its first node sees it.
     pub(crate) fn example() -> Self {
         let nodes = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
         Self {

@@ -1,7 +1,6 @@
-//! Any values of the lower floors, drawn for the properties of what this floor writes and reads.
+//! Draws any values of the lower floors, for property tests of this floor's encodings.
 //!
-//! Numbers come small, where values meet each other, and anywhere up to their ends, where encodings
-//! break.
+//! Numbers are small, where values collide, or from their full range, where encodings break.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -116,7 +115,7 @@ pub(super) fn slot_sets() -> BoxedStrategy<SlotSet> {
         .boxed()
 }
 
-/// Views of a few nodes, some of which are not up, with removals behind them.
+/// Views of a few nodes, some of them not up, with removals.
 pub(super) fn views() -> BoxedStrategy<SharedView> {
     let nodes = (1u64..7, vec(option::of(incarnations()), 6));
     let removed = vec((member_ids(), node_ids(), numbers(), any::<bool>()), 0..3);
@@ -319,7 +318,7 @@ pub(super) fn state() -> BoxedStrategy<ReplicaState> {
         .boxed()
 }
 
-/// What can happen to bytes on their way or on a disk.
+/// Damage to bytes in transit or on a disk.
 #[derive(Debug, Clone)]
 pub(super) struct Damage {
     at: prop::sample::Index,
@@ -334,8 +333,7 @@ pub(super) fn damages() -> BoxedStrategy<Damage> {
 }
 
 impl Damage {
-    /// The bytes, cut, lengthened, or with some of them changed. `from` on, so that what stands before
-    /// is reached in spite of the damage.
+    /// The bytes, cut, lengthened, or with some of them changed. Those before `from` stay as they are.
     pub(super) fn done_to(&self, bytes: &[u8], from: usize) -> Vec<u8> {
         let at = from + self.at.index((bytes.len() - from).max(1));
         let at = at.min(bytes.len());

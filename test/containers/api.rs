@@ -1,4 +1,4 @@
-//! The contract's requests and replies, against real containers: two partitions of two, and a proxy.
+//! Tests the contract's requests and replies on real containers: two partitions of two, and a proxy.
 
 use std::sync::{Arc, Mutex, Weak};
 
@@ -7,8 +7,8 @@ use crate::cluster::Cluster;
 use crate::patience::PROMPT;
 use crate::support::request::Request;
 
-/// One cluster for all tests of this file and of `errors` that run at the same time; the last to leave
-/// removes it. They use different keys and change nothing else.
+/// One cluster for all concurrent tests of this file and of `errors`; the last one to finish removes it.
+/// They use different keys and change nothing else.
 pub(crate) fn shared() -> Arc<Cluster> {
     static SHARED: Mutex<Weak<Cluster>> = Mutex::new(Weak::new());
     let mut shared = SHARED.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
@@ -19,7 +19,7 @@ pub(crate) fn shared() -> Arc<Cluster> {
     })
 }
 
-/// The node of the shared cluster that is no replica: the last in sorted order.
+/// The node of the shared cluster that is not a replica: the last in sorted order.
 const PROXY: usize = 4;
 
 #[test]
@@ -41,7 +41,7 @@ fn put_creates_then_replaces_and_get_returns_it() {
     assert_eq!(read.text("value"), "two");
     assert_eq!(read.json()["msg"], "success");
     assert_eq!(read.number("partition_id"), created.number("partition_id"));
-    // The timestamp is the write's, and travels with the value.
+    // The timestamp is the write's, and comes with the value.
     assert_eq!(read.text("timestamp"), replaced.text("timestamp"));
     let (seconds, fraction) = (replaced.text("timestamp"), created.text("timestamp"));
     for timestamp in [seconds, fraction] {
@@ -84,7 +84,7 @@ fn parameters_come_by_form_query_json_and_header() {
         Request::new("GET", &format!("{path}?causal_payload={payload}")),
         Request::new("GET", path).body("application/json", format!(r#"{{"causal_payload":"{payload}"}}"#)),
         Request::new("GET", path).header("Causal-Payload", &payload),
-        // Field and header given together are joined, and so are several in one.
+        // A payload in both field and header is joined, and so are several payloads in one of them.
         Request::new("GET", &format!("{path}?causal_payload={payload},{payload}"))
             .header("causal-payload", &payload),
         Request::new("GET", path),
@@ -282,7 +282,7 @@ fn a_later_write_that_saw_the_earlier_one_wins_everywhere() {
     let cluster = shared();
     let mut payload = String::new();
     for turn in 0..30 {
-        // Each writer has read what the one before wrote, at another node, in the same moment.
+        // Each writer has just read, at another node, what the writer before wrote.
         let value = turn.to_string();
         cluster.send(turn % 5, put("api-turns", &value, &payload));
         let read = cluster

@@ -1,4 +1,4 @@
-//! How the nodes of a cluster are asked.
+//! Sends requests to the nodes of a cluster.
 
 use std::io;
 
@@ -7,8 +7,8 @@ use crate::patience::{PATIENT, eventually};
 use crate::support::request::{Reply, Request};
 
 impl Cluster {
-    /// Sends a request to a node. An error is a connection that was refused or broke; `NotConnected` if the
-    /// test itself has the node down, and nothing was sent.
+    /// Sends a request to a node. An error is a connection that was refused or broke. `NotConnected`
+    /// means that the test itself has the node down, and nothing was sent.
     pub(crate) fn try_send(&self, index: usize, request: Request) -> io::Result<Reply> {
         let port = self.port(index).ok_or_else(|| {
             io::Error::new(
@@ -53,7 +53,7 @@ impl Cluster {
         self.send(index, Request::new("GET", &format!("/kv-store/{what}")))
     }
 
-    /// Waits until the process in a container that was started answers; whether it serves keys is open.
+    /// Waits until the process in a started container answers; it need not serve keys yet.
     #[track_caller]
     pub(crate) fn wait_live(&self, index: usize) {
         self.wait_for_200(index, "/livez");
@@ -78,7 +78,7 @@ impl Cluster {
         });
     }
 
-    /// The members of a partition, by number, as a node has them.
+    /// The members of a partition, by number, according to one node.
     pub(crate) fn members(&self, asked: usize, partition: i64) -> Vec<usize> {
         let path = "/kv-store/get_partition_members";
         let fields = [("partition_id", partition.to_string())];
@@ -92,7 +92,7 @@ impl Cluster {
         listed.iter().map(number).collect()
     }
 
-    /// Writes keys through a node until so many have come to lie in this partition; they hold "start".
+    /// Writes keys through a node until `count` of them are in this partition; their value is "start".
     pub(crate) fn keys_in(&self, asked: usize, partition: i64, prefix: &str, count: usize) -> Vec<String> {
         let mut keys = Vec::new();
         for number in 0..count * 200 {
@@ -128,7 +128,7 @@ pub(crate) fn put(key: &str, value: &str, payload: &str) -> Request {
     Request::new("PUT", &format!("/kv-store/{key}")).form(&fields)
 }
 
-/// As the assignment has it: the payload in a form body, on GET too.
+/// As in the assignment: the payload in a form body, also for GET.
 pub(crate) fn get(key: &str, payload: &str) -> Request {
     let fields = [("causal_payload", payload)];
     Request::new("GET", &format!("/kv-store/{key}")).form(&fields)

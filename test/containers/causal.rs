@@ -1,7 +1,7 @@
-//! Sessions that read and write at random while links are cut and nodes freeze, die and come back;
-//! the shared oracle judges what they were told.
+//! Sessions read and write at random while links are cut and nodes freeze, die and restart; the shared
+//! oracle judges the answers.
 //!
-//! The simulator runs thousands of such histories; here a few meet a real kernel, real disks and HTTP.
+//! The simulator runs thousands of such histories; here a few run on a real kernel, real disks and HTTP.
 #![expect(
     clippy::disallowed_methods,
     reason = "requests and faults block, so each has a thread of the test's own runtime"
@@ -25,13 +25,13 @@ use crate::support::request::{self, Request};
 use crate::support::timing::{Calm, late_reads};
 use crate::support::workload::{Shape, Workload, spread_keys};
 
-/// A client that asks a frozen node gives up after this; any other answer comes within a second.
+/// A client gives up on a frozen node after this time; any other answer comes within a second.
 const PATIENCE: Duration = Duration::from_millis(1500);
 
 pub(crate) struct Clients {
     cluster: Arc<Cluster>,
     since: Stopwatch,
-    /// The nodes that are asked; all, if there are none.
+    /// The nodes that clients ask; all nodes if this is empty.
     asked: RefCell<Vec<usize>>,
 }
 
@@ -44,12 +44,12 @@ impl Clients {
         }
     }
 
-    /// From now on only these nodes are asked, by their places in this list.
+    /// From now on clients ask only these nodes, by their places in this list.
     pub(crate) fn ask_only(&self, nodes: Vec<usize>) {
         *self.asked.borrow_mut() = nodes;
     }
 
-    /// Runs sessions while `disturb` does what it does to the cluster. An error is a panic in there.
+    /// Runs sessions while `disturb` acts on the cluster. An error is a panic in `disturb`.
     pub(crate) async fn work_during<T: Send + 'static>(
         &self,
         workload: &RefCell<Workload>,
@@ -99,7 +99,7 @@ impl driver::Cluster for Clients {
     }
 }
 
-/// What a reply says, as the contract has it.
+/// The meaning of a reply, according to the contract.
 fn told(reply: &request::Reply, operation: &Operation) -> Reply {
     let answer = match (reply.status, &operation.action) {
         (200, Action::Get) => Answer::Found {
@@ -121,8 +121,8 @@ fn told(reply: &request::Reply, operation: &Operation) -> Reply {
     }
 }
 
-/// Runs sessions while `disturb` does what it does, heals, waits until replicas must agree, reads
-/// everything everywhere, and has the whole judged.
+/// Runs sessions while `disturb` acts on the cluster. Then heals it, waits until replicas must agree,
+/// reads every key at every node, and has the oracle judge the history.
 pub(crate) fn run(plan: Plan, seed: u64, disturb: impl FnOnce(&Cluster) + Send + 'static) {
     let clients = Clients::of(&Arc::new(plan.start()));
     let shape = Shape {
@@ -145,7 +145,7 @@ pub(crate) fn run(plan: Plan, seed: u64, disturb: impl FnOnce(&Cluster) + Send +
     let verdict = judge(history, &Rules::default());
     println!("seed {seed}: {verdict}");
     assert!(verdict.is_clean(), "seed {seed}: {}", verdict.explain(history));
-    // A verdict on nothing would be clean too.
+    // An empty history would be clean, too.
     let counts = verdict.counts;
     assert!(
         counts.acknowledged > 100 && counts.bound > 100 && counts.final_reads > 100,

@@ -1,4 +1,4 @@
-//! How the view of a cluster is changed, and what all nodes must say of it when the answer is there.
+//! Changes the view of a cluster, and checks what all nodes say about it after the answer.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use crate::cluster::Cluster;
 use crate::patience::{HEALED, PATIENT, eventually};
 use crate::support::request::{Reply, Request};
 
-/// Longer than `VIEW_CHANGE_TIMEOUT`: whoever asks has an answer by then.
+/// Longer than `VIEW_CHANGE_TIMEOUT`: every request has an answer by then.
 const ANSWERED: Duration = Duration::from_secs(65);
 
 pub(crate) fn change(cluster: &Cluster, kind: &str, node: usize) -> Request {
@@ -77,13 +77,13 @@ impl Cluster {
         self.status(node)["keys"].as_u64().expect("a number")
     }
 
-    /// These nodes, and no others, are the view; each of them says so now, in the same words.
+    /// These nodes, and no others, form the view; each of them says so now, in the same words.
     #[track_caller]
     pub(crate) fn view_is(&self, members: &[usize]) {
         self.nodes_say(members, members);
     }
 
-    /// All of these nodes say now, in the same words, that those nodes are the view.
+    /// All `asked` nodes say now, in the same words, that `members` form the view.
     #[track_caller]
     pub(crate) fn nodes_say(&self, asked: &[usize], members: &[usize]) {
         if let Err(why) = self.try_nodes_say(asked, members) {
@@ -91,7 +91,7 @@ impl Cluster {
         }
     }
 
-    /// They come to say so by themselves.
+    /// Waits until the members say so by themselves.
     #[track_caller]
     pub(crate) fn wait_view(&self, limit: Duration, members: &[usize]) {
         eventually(limit, &format!("the view is {members:?}"), || {
@@ -116,7 +116,7 @@ impl Cluster {
         Ok(())
     }
 
-    /// The node that comes back, or is seen off, comes to be in no view and to keep nothing.
+    /// Waits until a returning or removed node is in no view and keeps nothing.
     #[track_caller]
     pub(crate) fn wait_empty(&self, node: usize) {
         eventually(PATIENT, &format!("n{} is empty and waits", node + 1), || {
@@ -139,8 +139,8 @@ impl Cluster {
         );
     }
 
-    /// These nodes come to hold so many keys in all: each key on every replica of its partition, and
-    /// what moved away is dropped.
+    /// Waits until these nodes hold this many copies in all: each key is on every replica of its
+    /// partition, and keys that moved away are dropped.
     #[track_caller]
     pub(crate) fn wait_copies(&self, nodes: &[usize], copies: usize) {
         eventually(HEALED, &format!("{copies} copies in all"), || {

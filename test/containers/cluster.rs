@@ -1,4 +1,4 @@
-//! A cluster of containers, and what can be done to its nodes.
+//! A cluster of containers, and the operations and faults of its nodes.
 
 use std::path::PathBuf;
 use std::sync::Mutex;
@@ -10,7 +10,7 @@ use crate::docker::{Corner, image};
 use crate::patience::{PATIENT, Stopwatch, eventually};
 use crate::plan::Plan;
 
-/// Where a node keeps its data.
+/// The place of a node's data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Disk {
     /// A volume of its own, which outlives the container.
@@ -21,15 +21,15 @@ pub(crate) enum Disk {
     None,
 }
 
-/// How a container is made of the image.
+/// How a container is created from the image.
 #[derive(Debug)]
 pub(crate) struct Start {
-    /// Of `docker create`, besides what every container has.
+    /// Options of `docker create`, in addition to those of every container.
     pub(crate) options: Vec<String>,
-    /// What the program is told; nothing, if its environment says it all.
+    /// The program's arguments; none if its environment suffices.
     pub(crate) arguments: Vec<String>,
     disk: Disk,
-    /// It is started with the addresses of the first view.
+    /// True if it gets the addresses of the first view.
     pub(crate) knows_view: bool,
 }
 
@@ -49,7 +49,7 @@ pub(crate) struct Node {
     name: String,
     pub(crate) address: String,
     start: Start,
-    /// Where this machine reaches it. Docker gives a new one whenever it starts or is connected.
+    /// The port on this machine. Docker assigns a new one whenever the node is started or connected.
     port: Mutex<Option<u16>>,
 }
 
@@ -59,7 +59,7 @@ impl Node {
     }
 }
 
-/// Nodes by number, from 0. Removed with everything it left when it goes out of scope.
+/// Nodes by number, from 0. When it is dropped, it is removed with everything that it left.
 #[derive(Debug)]
 pub(crate) struct Cluster {
     pub(crate) nodes: Vec<Node>,
@@ -73,7 +73,7 @@ pub(crate) struct Stopped {
     pub(crate) took: std::time::Duration,
 }
 
-/// Nodes and what is done to them.
+/// Operations and faults of the nodes.
 impl Cluster {
     pub(crate) fn start_new(nodes: usize, replicas: u32) -> Self {
         Plan::new(nodes, replicas).start()
@@ -103,7 +103,7 @@ impl Cluster {
             format!("--net={}", self.corner.name()),
             format!("--ip={ip}"),
             "--publish=127.0.0.1::8080".to_owned(),
-            // A process each five seconds and node is noise; the image's own check has its own test.
+            // One process per node every five seconds is noise; the image's own check has its own test.
             "--no-healthcheck".to_owned(),
         ];
         options.extend(labels.iter().map(|label| format!("--label={label}")));
@@ -130,7 +130,7 @@ impl Cluster {
         self.corner.docker(&words);
     }
 
-    /// Starts a node and does not wait for it.
+    /// Starts a node without waiting for it.
     #[track_caller]
     pub(crate) fn start(&self, index: usize) {
         self.corner.docker(&["start", &self.nodes[index].name]);
@@ -145,7 +145,7 @@ impl Cluster {
             .docker(&["kill", "--signal=KILL", &self.nodes[index].name]);
     }
 
-    /// The same at a moment that matters: docker takes its time. The process id was asked for before.
+    /// The same without Docker's delay, where timing matters. The process id was queried before.
     #[track_caller]
     pub(crate) fn kill_process(&self, index: usize, pid: u32) {
         self.forget_port(index);
@@ -154,7 +154,7 @@ impl Cluster {
         self.corner.docker(&["wait", &self.nodes[index].name]);
     }
 
-    /// Ends all nodes as a power cut would: one command, so nobody outlives the others by much.
+    /// Ends all nodes as a power cut would: with one command, so that they die at almost the same time.
     pub(crate) fn kill_all(&self) {
         self.kill_these(&(0..self.nodes.len()).collect::<Vec<_>>());
     }
@@ -166,8 +166,8 @@ impl Cluster {
         self.corner.docker(&words);
     }
 
-    /// Asks a node to end, with the signal that `docker stop` sends. Timed from the signal to the end of
-    /// the process: what Docker does before and after is not the node's.
+    /// Tells a node to end, with the signal that `docker stop` sends. Timed from the signal to the end
+    /// of the process, without Docker's work before and after.
     pub(crate) fn stop(&self, index: usize) -> Stopped {
         let pid = self.pid(index);
         self.forget_port(index);
@@ -189,8 +189,8 @@ impl Cluster {
         }
     }
 
-    /// Freezes a node: its connections stay open and nothing answers. While a thread of it waits for the disk, the
-    /// kernel cannot freeze it, and Docker soon gives up and thaws it.
+    /// Freezes a node: its connections stay open and nothing answers. The kernel cannot freeze it while
+    /// one of its threads waits for the disk; Docker then soon gives up and thaws it.
     pub(crate) fn pause(&self, index: usize) {
         let name = &self.nodes[index].name;
         let pause = || self.corner.try_docker(&["pause", name]).map(drop);
@@ -201,7 +201,7 @@ impl Cluster {
         self.corner.docker(&["unpause", &self.nodes[index].name]);
     }
 
-    /// Takes a node off the network: peers and clients lose it.
+    /// Takes a node off the network: peers and clients cannot reach it.
     pub(crate) fn disconnect(&self, index: usize) {
         self.forget_port(index);
         self.corner.docker(&[
@@ -220,7 +220,7 @@ impl Cluster {
         self.find_port(index);
     }
 
-    /// Drops every packet between two nodes. Clients and all others still reach both.
+    /// Drops every packet between two nodes. Clients and all other nodes still reach both.
     pub(crate) fn cut_link(&self, a: usize, b: usize) {
         let (peer, _) = self.nodes[b].address.split_once(':').expect("made with a port");
         for rule in [["INPUT", "--source"], ["OUTPUT", "--destination"]] {
@@ -229,7 +229,7 @@ impl Cluster {
         }
     }
 
-    /// Drops every packet that goes from one node to another, and none the other way.
+    /// Drops every packet from one node to another, but none in the other direction.
     pub(crate) fn cut_one_way(&self, from: usize, to: usize) {
         let (peer, _) = self.nodes[to].address.split_once(':').expect("made with a port");
         self.firewall(
@@ -245,12 +245,12 @@ impl Cluster {
         }
     }
 
-    /// Takes back every cut that was made at this node.
+    /// Undoes every cut that was made at this node.
     pub(crate) fn heal_links(&self, index: usize) {
         self.firewall(index, &["--flush"]);
     }
 
-    /// The container has no iptables of its own: this machine's is run in the container's network.
+    /// The container has no iptables: this machine's runs in the container's network.
     fn firewall(&self, index: usize, rule: &[&str]) {
         let pid = self.pid(index).to_string();
         let mut words = vec!["--target", &pid, "--net", "iptables", "--wait"];
@@ -260,7 +260,7 @@ impl Cluster {
             .unwrap_or_else(|why| panic!("{why}"));
     }
 
-    /// Takes a dead node's disk away and puts an empty one in, at the same address.
+    /// Replaces a dead node's disk by an empty one, at the same address.
     pub(crate) fn wipe(&self, index: usize) {
         let name = &self.nodes[index].name;
         self.corner.docker(&["rm", "--force", name]);
@@ -280,26 +280,26 @@ impl Cluster {
         pid
     }
 
-    /// A node's data directory, seen from this machine.
+    /// A node's data directory, as a path on this machine.
     pub(crate) fn data_dir(&self, index: usize) -> PathBuf {
         PathBuf::from(format!("/proc/{}/root/data", self.pid(index)))
     }
 
-    /// The volume of a node's data directory, seen from this machine.
+    /// The volume of a node's data directory, as a path on this machine.
     fn volume(&self, index: usize) -> String {
         let volume = format!("{}-data", self.nodes[index].name);
         self.corner
             .docker(&["volume", "inspect", "--format", "{{.Mountpoint}}", &volume])
     }
 
-    /// What a dead node's disk holds now.
+    /// A copy of a dead node's disk.
     pub(crate) fn copy_disk(&self, index: usize) -> TempDir {
         let copy = tempfile::tempdir().expect("a folder");
         self.copy(&self.volume(index), &copy.path().to_string_lossy());
         copy
     }
 
-    /// Puts a copy in the place of what a dead node's disk holds.
+    /// Replaces the contents of a dead node's disk by a copy.
     pub(crate) fn put_back(&self, index: usize, copy: &TempDir) {
         let volume = self.volume(index);
         let emptied = self.corner.host("find", &[&volume, "-mindepth", "1", "-delete"]);
@@ -307,13 +307,13 @@ impl Cluster {
         self.copy(&copy.path().to_string_lossy(), &volume);
     }
 
-    /// Owners and times stay as they are.
+    /// Preserves owners and times.
     fn copy(&self, from: &str, to: &str) {
         let copied = self.corner.host("cp", &["--archive", &format!("{from}/."), to]);
         copied.unwrap_or_else(|why| panic!("{why}"));
     }
 
-    /// A docker command about a node, which it calls NODE.
+    /// Runs a docker command in which NODE stands for a node.
     pub(crate) fn docker_on(&self, index: usize, words: &[&str]) -> Result<String, String> {
         let name = self.nodes[index].name.as_str();
         let words: Vec<_> = words
@@ -333,7 +333,7 @@ impl Cluster {
         *node.port.lock().expect("no panic while it is held") = Some(port);
     }
 
-    /// Where this machine reaches a node; nowhere while the test itself has it down or cut off.
+    /// A node's port on this machine; none while the test itself has it down or cut off.
     pub(crate) fn port(&self, index: usize) -> Option<u16> {
         *self.nodes[index].port.lock().expect("no panic while it is held")
     }
@@ -342,7 +342,7 @@ impl Cluster {
         *self.nodes[index].port.lock().expect("no panic while it is held") = None;
     }
 
-    /// Does the same to all nodes at once.
+    /// Runs an action on all nodes at once.
     pub(crate) fn on_all(&self, action: impl Fn(usize) + Sync) {
         thread::scope(|scope| {
             for index in 0..self.nodes.len() {

@@ -1,4 +1,4 @@
-//! Where keys lie: even shares, K copies of each, every key through every node.
+//! Tests the distribution of keys: even shares, K copies of each, every key through every node.
 
 use std::collections::BTreeMap;
 use std::thread;
@@ -8,7 +8,7 @@ use crate::patience::{HEALED, eventually};
 use crate::plan::Plan;
 use crate::support::request::Request;
 
-/// Writes keys `k0` … through all nodes at once and says in which partition each came to lie.
+/// Writes keys `k0` … through all nodes at once and returns each key's partition.
 fn fill(cluster: &Cluster, keys: usize) -> BTreeMap<usize, i64> {
     const WRITERS: usize = 8;
     let write = |writer: usize| {

@@ -1,7 +1,7 @@
-//! Docker through its command line: every step is a command that a person can type again.
+//! Runs Docker through its command line: every step is a command that a person can repeat.
 //!
-//! Keeps a journal of the commands of one cluster. Everything that is made carries the label of the
-//! run and of the cluster, and is removed by them.
+//! Keeps a journal of the commands of one cluster. Every object is created with the labels of the run
+//! and of the cluster, and removed by them.
 #![expect(
     clippy::disallowed_methods,
     reason = "the run id and the image come from the environment of the one who runs the tests"
@@ -13,12 +13,12 @@ use std::sync::{LazyLock, Mutex};
 
 use crate::patience::Stopwatch;
 
-/// Names everything this process makes; `scripts/check` sets it, to sweep up what a killed run left.
+/// Part of all names of this process. `scripts/check` sets it, to remove the leftovers of a killed run.
 static RUN: LazyLock<String> = LazyLock::new(|| {
     std::env::var("CAUSEWAY_TEST_RUN").unwrap_or_else(|_| format!("t{}", std::process::id()))
 });
 
-/// The image under test: the one that is named, or one built now from the sources as they are.
+/// The image under test: the one in the environment, or one built now from the current sources.
 static IMAGE: LazyLock<String> = LazyLock::new(|| {
     if let Ok(named) = std::env::var("CAUSEWAY_IMAGE") {
         return named;
@@ -41,7 +41,7 @@ pub(crate) fn image() -> &'static str {
     &IMAGE
 }
 
-/// What a command printed; or the command, as one would type it, and what it complained of.
+/// The output of a command; on failure the command, as one would type it, and its complaint.
 fn run(command: &str, arguments: &[&str]) -> Result<Output, String> {
     let line = format!(
         "{command} {}",
@@ -69,7 +69,7 @@ fn quoted(argument: &str) -> String {
     }
 }
 
-/// What a container that ran to its end left behind.
+/// The result of a container that ran to its end.
 #[derive(Debug)]
 pub(crate) struct Ended {
     pub(crate) exit: i32,
@@ -86,13 +86,13 @@ pub(crate) fn run_to_end(options: &[&str], arguments: &[&str]) -> Ended {
     words.extend_from_slice(options);
     words.push(image());
     words.extend_from_slice(arguments);
-    // What refuses to start must do so by itself; `timeout` ends what runs on in spite of a mistake.
+    // A container that refuses to start must end by itself; `timeout` ends one that runs on by mistake.
     let output = Command::new("timeout")
         .args(["--kill-after=2", "20", "docker"])
         .args(&words)
         .stdin(Stdio::null())
         .output();
-    // Removed by hand and not by `--rm`: when `timeout` has to end docker, the container lives on.
+    // Removed here and not by `--rm`: when `timeout` has to end docker, the container lives on.
     if let Err(why) = run("docker", &["rm", "--force", &name]) {
         eprintln!("left behind: {why}");
     }
@@ -104,7 +104,7 @@ pub(crate) fn run_to_end(options: &[&str], arguments: &[&str]) -> Ended {
     }
 }
 
-/// One cluster's corner of Docker: its name, its network, its journal.
+/// One cluster's part of Docker: its name, its network, its journal.
 #[derive(Debug)]
 pub(crate) struct Corner {
     name: String,
@@ -115,7 +115,7 @@ pub(crate) struct Corner {
 }
 
 impl Corner {
-    /// Makes a network on a subnet that no other network has.
+    /// Creates a network on an unused subnet.
     pub(crate) fn open() -> Self {
         static NEXT: AtomicU16 = AtomicU16::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
@@ -125,7 +125,7 @@ impl Corner {
             journal: Mutex::default(),
             since: Stopwatch::start(),
         };
-        // Start at a place of our own, so that two runs at once seldom ask for the same subnet.
+        // Start at a place of its own, so that two concurrent runs seldom want the same subnet.
         let first = u32::from(number) + std::process::id().wrapping_mul(37);
         for candidate in (0..4096).map(|step| first.wrapping_add(step) % (64 * 256)) {
             corner.prefix = format!("10.{}.{}", 64 + candidate / 256, candidate % 256);
@@ -151,7 +151,7 @@ impl Corner {
         &self.name
     }
 
-    /// What a container is called, also by the others on its network.
+    /// The name of a container, also for the others on its network.
     pub(crate) fn node(&self, index: usize) -> String {
         format!("{}-n{}", self.name, index + 1)
     }
@@ -167,7 +167,7 @@ impl Corner {
         ]
     }
 
-    /// Runs a docker command; fails the test if it fails. Gives what it printed.
+    /// Runs a docker command and returns its output; the test fails if the command does.
     #[track_caller]
     pub(crate) fn docker(&self, arguments: &[&str]) -> String {
         self.try_docker(arguments).unwrap_or_else(|why| panic!("{why}"))
@@ -177,7 +177,7 @@ impl Corner {
         self.host("docker", arguments)
     }
 
-    /// Runs a command of this machine, and writes it down.
+    /// Runs a command on this machine, and records it.
     pub(crate) fn host(&self, command: &str, arguments: &[&str]) -> Result<String, String> {
         let words: Vec<_> = arguments.iter().map(|word| quoted(word)).collect();
         let line = format!(
@@ -190,7 +190,7 @@ impl Corner {
         Ok(String::from_utf8_lossy(&output.stdout).trim_end().to_owned())
     }
 
-    /// Prints what was done and what every container of this corner said.
+    /// Prints the commands and the logs of every container of this cluster.
     pub(crate) fn tell(&self) {
         let journal = self
             .journal
@@ -227,7 +227,7 @@ impl Drop for Corner {
         if std::thread::panicking() {
             self.tell();
         }
-        // By label, not by what we remember: a container whose making failed half-way goes too.
+        // By label, not from memory: a container whose creation failed half-way is removed, too.
         let mine = format!("label=causeway.cluster={}", self.name);
         for (list, remove) in [
             (

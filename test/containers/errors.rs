@@ -1,11 +1,11 @@
-//! What is refused, and how: status, stable code, and a text that says what to do.
+//! Tests refusals: their status, their stable code, and a text that says what to do.
 
 use crate::api::shared;
 use crate::cluster::Cluster;
 use crate::support::request::Request;
 
-/// `METHOD path form status code`, the form as curl's `-d` takes it; each is refused at a replica and at
-/// the proxy alike.
+/// Each line is `METHOD path form status code`, the form as in curl's `-d`. A replica and the proxy must
+/// both refuse it.
 fn all_are_refused(cluster: &Cluster, cases: &str) {
     let cases = cases.lines().map(str::trim).filter(|line| !line.is_empty());
     for case in cases {
@@ -48,7 +48,7 @@ fn requests_that_are_wrong_are_refused_with_a_code() {
     let allowed = wrong.header("allow").unwrap_or_default().to_owned();
     let taken = |method: &str| allowed.split(", ").any(|word| word == method);
     assert!(["GET", "PUT", "DELETE"].into_iter().all(taken), "{allowed}");
-    // Nothing of all that was stored.
+    // None of these requests stored anything.
     cluster.get(0, "e", "").refused(404, "key_not_found");
 }
 

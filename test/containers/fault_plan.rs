@@ -1,5 +1,5 @@
-//! What goes wrong in a fault run, drawn from its seed: a list of faults by time, which the run prints
-//! and which the seed gives again. Nothing is known here of containers.
+//! Draws the faults of a fault run from its seed: a list by time, which the run prints. The same seed
+//! gives the same list. Nothing here depends on containers.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
 
-/// One thing that goes wrong, or is mended. Nodes by number.
+/// A fault or its repair. Nodes by number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fault {
     Kill(usize),
@@ -19,12 +19,12 @@ pub(crate) enum Fault {
     CutLink(usize, usize),
     CutOneWay(usize, usize),
     HealLinks(usize),
-    /// Kills a node and destroys its disk: this one, or the first after it that can do without.
+    /// Kills a node and destroys its disk: this one, or the first after it whose disk is not needed.
     Wipe(usize),
     KillAll,
-    /// Starts whoever is down.
+    /// Starts every node that is down.
     StartAll,
-    /// An operator adds or removes a node: by its place among those of which it makes sense.
+    /// An operator adds or removes a node: by its place among those that can be added or removed.
     Change(usize),
 }
 
@@ -34,8 +34,8 @@ pub(crate) struct Event {
     pub(crate) fault: Fault,
 }
 
-/// Draws a plan for so many nodes. Kinds are dealt from a deck, so that even a short run has most of
-/// them, and each is mended a little later, so that they overlap in changing ways.
+/// Draws a plan for `nodes` nodes. Kinds are dealt from a deck, so that even a short run has most of
+/// them. Each fault is repaired a little later, so that faults overlap in changing ways.
 pub(crate) fn draw(seed: u64, nodes: usize, span: Duration) -> Vec<Event> {
     let mut rng = StdRng::seed_from_u64(seed);
     let mut events = Vec::new();

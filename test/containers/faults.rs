@@ -1,5 +1,5 @@
-//! Nodes that freeze, die or are cut off: who can be served is served within a second, and after the
-//! fault all replicas agree.
+//! Nodes that freeze, die or are cut off: requests that can be served are served within a second, and
+//! after the fault all replicas agree.
 
 use std::time::Duration;
 
@@ -8,11 +8,11 @@ use crate::cluster::Cluster;
 use crate::patience::{HEALED, PROMPT, let_pass};
 use crate::support::request::Reply;
 
-/// Two partitions of two, and a proxy; a key of the first partition, and who holds it.
+/// Two partitions of two, and a proxy; a key of the first partition, and its replicas.
 struct Scene {
     cluster: Cluster,
     key: String,
-    /// The one that stays and the one that something happens to.
+    /// The replica that stays and the one that suffers the fault.
     kept: usize,
     lost: usize,
 }
@@ -35,8 +35,8 @@ impl Scene {
         (0..self.cluster.nodes.len()).filter(move |node| *node != lost)
     }
 
-    /// Every node but the lost one reads and writes the key, each request within a second. All ask at
-    /// once, so that each of them meets the fault for the first time; then again.
+    /// Every node except the lost one reads and writes the key, each request within a second. All send
+    /// at once, so that each of them meets the fault for the first time; then again.
     fn all_others_are_served(&self) {
         for round in 0..4 {
             std::thread::scope(|scope| {
@@ -59,7 +59,7 @@ impl Scene {
         }
     }
 
-    /// Both replicas come to hold what is written last.
+    /// Waits until both replicas hold the last write.
     fn replicas_agree(&self) {
         let value = self
             .cluster
@@ -125,8 +125,8 @@ fn both_sides_of_a_cut_take_writes_and_agree_when_it_heals() {
     let cluster = &scene.cluster;
     let elsewhere = cluster.keys_in(4, 1, "elsewhere", 1).remove(0);
     cluster.cut_off(scene.lost);
-    // Clients still reach the node that is cut off: it serves its own keys, and says that it cannot
-    // reach the others'.
+    // Clients still reach the node that is cut off. It serves its own keys, and says that it cannot
+    // reach the others' keys.
     let alone = cluster
         .put(scene.lost, &scene.key, "alone", "")
         .expect(200)
@@ -147,14 +147,14 @@ fn both_sides_of_a_cut_take_writes_and_agree_when_it_heals() {
     // The other side has not seen "alone" and writes later.
     scene.all_others_are_served();
     let last = cluster.put(4, &scene.key, "later", "").expect(200).within(PROMPT);
-    // A reader that saw the write on the far side is told to wait, and never gets an older value.
+    // A reader that saw the write on the other side must wait, and never gets an older value.
     let behind = cluster.get(scene.kept, &scene.key, &alone.payload());
     assert!(
         behind.status == 503 && behind.json()["code"] == "behind",
         "{behind}"
     );
     assert!(behind.header("retry-after").is_some(), "{behind}");
-    // Long enough for TCP to lose patience: replicas agree in time only if links are opened anew.
+    // Long enough for TCP to back off: replicas agree in time only if links are opened again.
     let_pass(8.0);
     cluster.heal_links(scene.lost);
     cluster.wait_value(HEALED, &[scene.lost, scene.kept], &scene.key, "later");
@@ -177,7 +177,7 @@ fn a_third_replica_relays_over_a_link_that_is_cut() {
             .put(writer, "relayed", &value, "")
             .expect(200)
             .within(PROMPT);
-        // Who depends on it gets it: the reader fetches through the third, or hands the read over.
+        // A reader that depends on it gets it: its node fetches it via the third, or forwards the read.
         let read = cluster.get(reader, "relayed", &written.payload()).expect(200);
         assert_eq!(read.within(PROMPT).text("value"), value);
         cluster.wait_value(HEALED, &[0, 1, 2], "relayed", &value);
@@ -187,7 +187,7 @@ fn a_third_replica_relays_over_a_link_that_is_cut() {
     cluster.wait_value(HEALED, &[0, 1, 2], "relayed", "whole");
 }
 
-/// A partition is lost whole: its keys are refused quickly, as often as one asks, and are not moved.
+/// A whole partition is lost: its keys are refused quickly, every time, and are not moved.
 fn unreachable_partition(fault: impl Fn(&Cluster, usize), heal: impl Fn(&Cluster, usize)) {
     let cluster = Cluster::start_new(5, 2);
     let key = cluster.keys_in(4, 0, "gone", 1).remove(0);
@@ -207,7 +207,7 @@ fn unreachable_partition(fault: impl Fn(&Cluster, usize), heal: impl Fn(&Cluster
             assert_eq!(read.text("error"), "key value store is not available");
             assert!(read.header("retry-after").is_some(), "{read}");
             let write = cluster.put(*node, &key, "lost", "").within(PROMPT);
-            // What was on its way into a frozen node may still be taken by it.
+            // A frozen node may still take what was already in flight to it.
             if !(round == 0 && unknown(&write)) {
                 write.refused(503, "unavailable");
             }

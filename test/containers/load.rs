@@ -1,5 +1,5 @@
-//! Clients in a closed loop that keep books: what each was told last of every key, what failed, how
-//! long the slowest answer took.
+//! Clients in a closed loop that record their results: each key's last acknowledged value, what failed,
+//! how long the slowest answer took.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -13,13 +13,13 @@ use crate::patience::{HEALED, PROMPT, eventually};
 use crate::support::request::{Reply, Request};
 use crate::support::stopping::StopOnDrop;
 
-/// A client gives up on a frozen node after this; any other answer comes within a second.
+/// A client gives up on a frozen node after this time; any other answer comes within a second.
 const GIVE_UP: Duration = Duration::from_millis(2500);
 
-/// What one client was told. Its keys are its own, and their values only rise.
+/// The results of one client. Its keys are its own, and their values only rise.
 #[derive(Debug, Default)]
 pub(crate) struct Told {
-    /// The last value acknowledged of each key.
+    /// The last acknowledged value of each key.
     values: BTreeMap<String, u64>,
     payload: String,
     requests: usize,
@@ -27,14 +27,14 @@ pub(crate) struct Told {
     slowest: Duration,
 }
 
-/// The books of all clients.
+/// The results of all clients.
 #[derive(Debug)]
 pub(crate) struct Books(Vec<Told>);
 
-/// Writes so many keys through these nodes, two clients at each, then reads and writes them without a
-/// pause for as long as `disturb` takes.
+/// Writes this many keys through these nodes, two clients at each, then reads and writes them
+/// continuously for as long as `disturb` takes.
 pub(crate) fn under_load(cluster: &Cluster, nodes: &[usize], keys: usize, disturb: impl FnOnce()) -> Books {
-    // Each load has keys of its own: the books of an earlier one stay true.
+    // Each load has keys of its own: the results of an earlier one stay valid.
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     let load = NEXT.fetch_add(1, Ordering::Relaxed);
     let clients: Vec<usize> = nodes.iter().chain(nodes).copied().collect();
@@ -60,7 +60,7 @@ pub(crate) fn under_load(cluster: &Cluster, nodes: &[usize], keys: usize, distur
                         if stop.load(Ordering::Relaxed) {
                             break;
                         }
-                        // Every third a write, and not always of the same keys.
+                        // Every third is a write, and not always of the same keys.
                         let key = name(usize::try_from(turn * 7 % 1_000_003).expect("is small") % each);
                         match turn % 3 {
                             0 => told.write(cluster, *node, &key, turn),
@@ -73,7 +73,7 @@ pub(crate) fn under_load(cluster: &Cluster, nodes: &[usize], keys: usize, distur
             .collect();
         let stopping = StopOnDrop(stop);
         drop(written);
-        // It ends with the last client, also if one panics before it has written.
+        // It ends with the last client, even if one panics before it has written.
         assert_eq!(all_written.iter().count(), count, "every client writes its keys");
         disturb();
         drop(stopping);
@@ -128,7 +128,7 @@ impl Books {
         self.all_were_served_but(|_| false);
     }
 
-    /// The same, but a write may have been on its way to the node that died.
+    /// The same, except that a write may have been in flight to the node that died.
     #[track_caller]
     pub(crate) fn all_were_served_by_the_living(&self) {
         self.all_were_served_but(|failure| failure.contains("unknown_outcome"));
@@ -154,8 +154,8 @@ impl Books {
         self.0.iter().map(|told| told.values.len()).sum()
     }
 
-    /// Every key is there at every one of these nodes, as it was acknowledged or as it was written
-    /// after, for readers with the writer's payload.
+    /// Every one of these nodes has every key, as it was acknowledged or as it was written later, for
+    /// readers with the writer's payload.
     pub(crate) fn are_all_at(&self, cluster: &Cluster, nodes: &[usize]) {
         assert!(self.keys() > 0, "nothing was written: no load, no test");
         thread::scope(|scope| {
@@ -166,7 +166,7 @@ impl Books {
                         eventually(HEALED, &what, || {
                             let sent = cluster.try_send(*node, get(key, &told.payload));
                             let reply = sent.map_err(|error| error.to_string())?;
-                            // Not yet is no fault of its own; wrong is.
+                            // An answer may be missing for now; a wrong one is a fault.
                             assert_ne!(reply.status, 404, "{what}: {reply}");
                             if reply.status != 200 {
                                 return Err(reply.to_string());

@@ -1,12 +1,12 @@
-//! The outer ring: real containers, real networks, real disks, judged from outside over HTTP.
+//! The outer ring: real containers, networks and disks, tested from outside over HTTP.
 //!
-//! What only this ring can show: that the image starts as the contract says, that promises hold when
-//! the kernel really drops packets, freezes or kills a process, empties or fills a disk. Each test
-//! lays out a cluster of its own on a network of its own and removes it, also when it fails; then it
-//! prints every docker command it ran and the logs of all nodes.
+//! Only this ring shows that the image starts as the contract says, and that promises hold when the
+//! kernel really drops packets, freezes or kills a process, empties or fills a disk. Each test creates a
+//! cluster of its own on a network of its own and removes it, even if it fails; then it prints its
+//! docker commands and the logs of all nodes.
 //!
-//! `cargo test --test containers [NAME]` builds the image first. It needs a Docker engine, and root
-//! for the tests that cut single links (`nsenter … iptables`) or fill disks. There is no way to skip:
+//! `cargo test --test containers [NAME]` builds the image first. It needs a Docker engine, and root for
+//! the tests that cut single links (`nsenter … iptables`) or fill disks. Tests cannot be skipped:
 //! without an engine every test fails. `scripts/check` decides whether a machine may do without.
 
 mod api;

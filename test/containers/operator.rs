@@ -1,5 +1,5 @@
-//! Carries a plan of faults out on a cluster of containers: knows which node is in which state, leaves
-//! out what cannot be done at that moment, and mends everything in the end.
+//! Executes a plan of faults on a cluster of containers: tracks the state of every node, skips faults
+//! that are impossible at that time, and repairs everything in the end.
 
 use std::collections::BTreeMap;
 use std::thread::{Scope, ScopedJoinHandle};
@@ -14,7 +14,7 @@ use crate::patience::{PATIENT, Stopwatch, eventually, let_pass};
 /// A view is never changed to fewer members than this.
 const MEMBERS_MIN: usize = 4;
 
-/// How many faults there were, by kind.
+/// The number of faults of each kind.
 pub(crate) type Tally = BTreeMap<&'static str, usize>;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,9 +30,9 @@ pub(crate) struct Operator<'scope, 'env> {
     states: Vec<State>,
     /// Nodes at which links are cut.
     is_cut: Vec<bool>,
-    /// A node that lost its disk, until it has everything again.
+    /// The node that lost its disk, until it has everything again.
     blank: Option<usize>,
-    /// The view change that was asked for last.
+    /// The last view change that was requested.
     change: Option<ScopedJoinHandle<'scope, bool>>,
     tally: Tally,
 }
@@ -50,7 +50,7 @@ impl<'scope, 'env> Operator<'scope, 'env> {
         }
     }
 
-    /// Lets the plan happen, as fast as Docker carries it out.
+    /// Executes the plan, as fast as Docker allows.
     pub(crate) fn strike(&mut self, plan: &[Event]) {
         let watch = Stopwatch::start();
         for event in plan {
@@ -65,7 +65,7 @@ impl<'scope, 'env> Operator<'scope, 'env> {
         }
     }
 
-    /// Mends everything, and waits for an answer to the last view change.
+    /// Repairs everything, and waits for an answer to the last view change.
     pub(crate) fn heal(mut self) -> Tally {
         for node in 0..self.states.len() {
             self.apply(Fault::Unpause(node));
@@ -76,7 +76,7 @@ impl<'scope, 'env> Operator<'scope, 'env> {
         self.tally
     }
 
-    /// The kind of what was done; nothing where it could not be, or was a mending.
+    /// Returns the kind of the fault; none if it was impossible, or was a repair.
     fn apply(&mut self, fault: Fault) -> Option<&'static str> {
         match fault {
             Fault::Kill(node) if self.is(node, State::Up) => {
@@ -148,13 +148,13 @@ impl<'scope, 'env> Operator<'scope, 'env> {
         self.cluster.kill_these(nodes);
         for node in nodes {
             self.states[*node] = State::Down;
-            // With the container goes its network, and what was cut in it.
+            // The container's network disappears with it, and so do the cuts in it.
             self.is_cut[*node] = false;
         }
     }
 
-    /// A disk is destroyed only while another replica has everything, and one at a time: what two replicas
-    /// have must outlive one of them, and empty nodes that are many are a new cluster.
+    /// A disk is destroyed only while another replica has everything, and one at a time: data on two
+    /// replicas must survive the loss of one, and too many empty nodes form a new cluster.
     fn wipe(&mut self, first: usize) -> Option<&'static str> {
         let count = self.states.len();
         if self.blank.is_some_and(|blank| !self.serves(blank)) {
@@ -183,7 +183,7 @@ impl<'scope, 'env> Operator<'scope, 'env> {
         let replicas: Vec<_> = (0..self.states.len())
             .filter(|node| owners.contains(&address(*node)))
             .collect();
-        // Without VIEW it would not know whom to ask.
+        // Without VIEW it would not know which nodes to ask.
         self.cluster.nodes[node].knows_view()
             && self.change_is_over()
             && replicas.len() == owners.len()
@@ -191,7 +191,7 @@ impl<'scope, 'env> Operator<'scope, 'env> {
             && replicas.iter().all(|node| self.serves(*node))
     }
 
-    /// Up, in the view, and with everything that it must have.
+    /// True if it is up, in the view as a replica, and has everything that it must have.
     fn serves(&self, node: usize) -> bool {
         let status = self.status(node);
         status.is_some_and(|status| status["ready"] == true && status["role"] == "replica")
@@ -214,7 +214,7 @@ impl<'scope, 'env> Operator<'scope, 'env> {
         }
     }
 
-    /// Asks for a change, and does not wait for it: what goes wrong next goes wrong in the middle of it.
+    /// Asks for a change without waiting for it: the next faults strike in the middle of it.
     fn change_view(&mut self, draw: usize) -> Option<&'static str> {
         if !self.change_is_over() {
             return None;
@@ -254,8 +254,8 @@ impl<'scope, 'env> Operator<'scope, 'env> {
     }
 }
 
-/// Waits until every member serves and all say the same, with nothing under way; gives back who they are.
-/// Nodes that are none wait to be added, and keep nothing.
+/// Waits until every member serves and all say the same, with no change in progress; returns the
+/// members. All other nodes wait to be added, and keep nothing.
 pub(crate) fn recovered(cluster: &Cluster) -> Vec<usize> {
     eventually(PATIENT, "all recovers", || {
         let statuses = (0..cluster.nodes.len()).map(|node| cluster.try_status(node));

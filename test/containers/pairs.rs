@@ -1,5 +1,5 @@
-//! A proxy and data servers, each in a container of its own: killed, cut off from each other, and changed
-//! while that goes on.
+//! A proxy and data servers, each in a container of its own: killed, cut off from each other, and
+//! changed meanwhile.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -19,7 +19,7 @@ const PROXIES: [usize; 2] = [0, 1];
 const SERVERS: [usize; 3] = [2, 3, 4];
 const SPARE: usize = 4;
 
-/// Seconds after which a client asks a proxy again that is not there.
+/// Seconds after which a client retries a proxy that is unavailable.
 const RETRY: f64 = 0.02;
 
 /// The proxies and servers, and the names by which they know each other.
@@ -57,7 +57,7 @@ impl Cast {
         cast
     }
 
-    /// Waits until a proxy knows so many servers, and no key is on its way to one of them.
+    /// Waits until a proxy knows this many servers, and no key is moving to one of them.
     fn wait_for_servers(&self, proxy: usize, count: usize) {
         eventually(PATIENT, "a settled list of servers", || {
             let reply = self.ask(proxy, "GET", "/servers", &Value::Null);
@@ -86,7 +86,7 @@ impl Cast {
         reply.unwrap_or_else(|| panic!("{method} {path} at n{}: no answer", at + 1))
     }
 
-    /// Sets pairs, again until all are confirmed: on a busy disk a sync may take longer than a request.
+    /// Sets pairs until all are confirmed: on a busy disk a sync may take longer than a request.
     fn set(&self, path: &str, pairs: &Value) {
         eventually(PATIENT, "a set is confirmed", || {
             let reply = self.ask(PROXIES[0], "PUT", path, pairs);
@@ -98,36 +98,36 @@ impl Cast {
         });
     }
 
-    /// The values that these keys have, all of which must be known.
+    /// The values of these keys, all of which must be known.
     fn try_values(&self, at: usize, keys: &[String]) -> Option<Vec<Option<String>>> {
         found(&self.try_ask(at, "POST", "/fetch", &asked(keys))?.json())
     }
 
-    /// Waits until every key can be had through a proxy.
+    /// Waits until a proxy returns every key.
     fn values(&self, at: usize, keys: &[String]) -> Vec<Option<String>> {
         eventually(PATIENT, "every key is to be had", || {
             self.try_values(at, keys).ok_or_else(|| "some are not".to_owned())
         })
     }
 
-    /// How many pairs a server has itself.
+    /// The number of pairs that a server stores itself.
     fn share(&self, server: usize) -> usize {
         self.ask(server, "GET", "/fetch", &Value::Null).list().len()
     }
 }
 
-/// Writers and readers of one set of keys: writers set all of them to one number at once.
+/// Writers and readers of one set of keys; a writer sets all of them to one number at once.
 struct Load<'a> {
     cast: &'a Cast,
     keys: &'a [String],
     path: &'a str,
-    /// How many sets were answered, whatever became of them.
+    /// The number of sets that were answered, with any result.
     answered: AtomicUsize,
     stop: AtomicBool,
 }
 
 impl Load<'_> {
-    /// Sets the keys through a proxy until it is told to stop; the last number that was confirmed.
+    /// Sets the keys through a proxy until told to stop; returns the last confirmed number.
     fn write_on(&self, proxy: usize) -> usize {
         let (mut number, mut confirmed) = (0, 0);
         while !self.stop.load(Ordering::Relaxed) {
@@ -145,7 +145,7 @@ impl Load<'_> {
         confirmed
     }
 
-    /// Reads all of them through a proxy until it is told to stop; how often it got them.
+    /// Reads all of them through a proxy until told to stop; returns how often it got them.
     fn read_on(&self, proxy: usize) -> usize {
         let mut whole = 0;
         while !self.stop.load(Ordering::Relaxed) {
@@ -159,7 +159,7 @@ impl Load<'_> {
         whole
     }
 
-    /// A server is killed and comes back, is cut off from the writer's proxy and reached again.
+    /// Kills a server and restarts it, then cuts it off from the writer's proxy and heals the cut.
     fn trouble(&self, server: usize) {
         self.cast.cluster.kill(server);
         self.wait_for_sets(2);
@@ -183,8 +183,8 @@ impl Load<'_> {
     }
 }
 
-/// One writer and one reader, each at a proxy of its own, for as long as `disturb` takes; what the writer was
-/// told last.
+/// One writer and one reader, each at a proxy of its own, for as long as `disturb` takes. Returns the
+/// writer's last confirmed number.
 fn under_load(cast: &Cast, keys: &[String], path: &str, disturb: impl FnOnce(&Load)) -> usize {
     let load = Load {
         cast,
@@ -238,7 +238,7 @@ fn servers_that_are_killed_and_cut_off_keep_what_was_confirmed() {
 }
 
 #[test]
-fn nobody_sees_half_of_an_atomic_set_whoever_is_killed_or_cut_off() {
+fn no_client_sees_half_of_an_atomic_set_whichever_process_is_killed_or_cut_off() {
     let cast = Cast::start();
     let keys = keys("k", 12);
     cast.set("/set?atomic=true", &pairs(&keys, "0"));
@@ -267,7 +267,7 @@ fn a_join_whose_proxy_and_whose_server_are_killed_is_finished_by_another_proxy()
     }
     let body = json!({"server": cast.names[SPARE]});
     thread::scope(|scope| {
-        // A server that is busy may not be heard in time; then nothing has begun.
+        // A busy server may not answer in time; then nothing has begun.
         let was_heard = || {
             let reply = cast.try_ask(PROXIES[0], "POST", "/servers", &body);
             reply.is_none_or(|reply| reply.status != 503)

@@ -1,9 +1,9 @@
-//! What a cluster is to be: how many nodes, which of them are in its first view, where they keep data.
+//! Describes a cluster to create: the number of nodes, the first view, the place of their data.
 
 use crate::cluster::{Cluster, Disk, Start};
 use crate::docker::Corner;
 
-/// How a node is started that is not in the cluster's view.
+/// How a node outside of the cluster's view is started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Outsider {
     /// Without `VIEW`, to be added.
@@ -12,7 +12,7 @@ pub(crate) enum Outsider {
     Alone { k: u32 },
 }
 
-/// What a cluster is to be.
+/// The description of a cluster.
 #[derive(Debug, Clone)]
 pub(crate) struct Plan {
     nodes: usize,
@@ -33,12 +33,12 @@ impl Plan {
         }
     }
 
-    /// Only the first so many are in `VIEW`; the others are started without, and wait.
+    /// Only the first `in_view` nodes are in `VIEW`; the others are started without it, and wait.
     pub(crate) fn in_view(self, in_view: usize) -> Self {
         Self { in_view, ..self }
     }
 
-    /// More nodes at the end, which are not in `VIEW` either.
+    /// Additional nodes at the end, which are not in `VIEW` either.
     pub(crate) fn outsiders(self, outsiders: &[Outsider]) -> Self {
         let outsiders = outsiders.to_vec();
         Self { outsiders, ..self }

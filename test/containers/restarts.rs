@@ -1,4 +1,4 @@
-//! Processes that end and disks that fail: what was acknowledged is there when they are back.
+//! Processes that end and disks that fail: acknowledged writes are there after the restart.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -12,14 +12,14 @@ use crate::patience::{HEALED, PATIENT, PROMPT, eventually, let_pass};
 use crate::plan::Plan;
 use crate::support::stopping::StopOnDrop;
 
-/// What one writer was told: for each key the last value acknowledged, and the payload it holds now.
+/// The results of one writer: each key's last acknowledged value, and its current payload.
 #[derive(Debug, Default)]
 struct Acknowledged {
     values: BTreeMap<String, u64>,
     payload: String,
 }
 
-/// Sessions that write until they are told to stop, each its own keys, with values that only rise.
+/// Sessions that write until told to stop, each its own keys, with values that only rise.
 fn write_until(cluster: &Cluster, stop: &AtomicBool, disturb: impl FnOnce()) -> Vec<Acknowledged> {
     const WRITERS: usize = 6;
     let session = |writer: usize| {
@@ -31,7 +31,7 @@ fn write_until(cluster: &Cluster, stop: &AtomicBool, disturb: impl FnOnce()) -> 
             let key = format!("w{writer}-{}", number % 40);
             let node = usize::try_from(number).expect("small") % cluster.nodes.len();
             let sent = cluster.try_send(node, put(&key, &number.to_string(), &told.payload));
-            // What was not acknowledged may have been taken or not: nothing is known of it.
+            // An unacknowledged write may have been done or not.
             if let Ok(reply) = sent
                 && matches!(reply.status, 200 | 201)
             {
@@ -56,7 +56,7 @@ fn write_until(cluster: &Cluster, stop: &AtomicBool, disturb: impl FnOnce()) -> 
     })
 }
 
-/// Every node gives every acknowledged value or one written after it, to the session that wrote it.
+/// Every node returns every acknowledged value or a later one to the session that wrote it.
 fn nothing_is_lost(cluster: &Cluster, told: &[Acknowledged]) {
     let keys: usize = told.iter().map(|session| session.values.len()).sum();
     assert!(keys >= 20, "only {keys} keys were written: no load, no test");
@@ -118,12 +118,12 @@ fn a_node_that_lost_its_disk_is_taken_in_by_itself() {
     cluster.start(2);
     cluster.wait_ready(2);
     for key in ["kept", "later"] {
-        // Both with the payload from before the loss and without: it may not answer what it lacks.
+        // Both with the payload from before the loss and without: it may not answer if it lacks the key.
         for payload in [later.as_str(), ""] {
             assert_eq!(cluster.get(2, key, payload).expect(200).text("value"), "v");
         }
     }
-    // Its own keys are on its own new disk: the others may die.
+    // Its keys are on its own new disk: the others may die.
     cluster.kill(0);
     cluster.kill(1);
     assert_eq!(
@@ -150,7 +150,7 @@ fn every_node_one_after_the_other_can_lose_its_disk() {
         cluster.wipe(node);
         cluster.start(node);
         cluster.wait_ready(node);
-        // In the meantime life goes on, though a busy machine may leave an outcome open.
+        // Meanwhile writes go on, though a busy machine may leave an outcome unknown.
         let written = eventually(PATIENT, "a write is confirmed", || {
             let reply = cluster.put(node, &format!("during-{node}"), "v", &payload);
             match reply.status {
@@ -235,7 +235,7 @@ fn a_full_disk_refuses_writes_serves_reads_and_recovers() {
     }
 }
 
-/// Takes all the room there is; from outside, since the container has no tool to do it.
+/// Uses up all free space; from outside, since the container has no tool for it.
 fn fill_up(filler: &std::path::Path) {
     let mut file = std::fs::OpenOptions::new()
         .create(true)

@@ -1,10 +1,10 @@
-//! What comes back and must not hurt: a line of views that lost, a disk from an earlier time.
+//! Returning state that must do no harm: a losing line of views, an old copy of a disk.
 
 use crate::changes::change;
 use crate::cluster::Cluster;
 use crate::patience::{PATIENT, eventually};
 
-/// A reader that has seen a write is answered with it, or told to wait; in the end, with it.
+/// A reader that has seen a write gets it or has to wait; in the end it gets it.
 #[track_caller]
 fn wait_for(cluster: &Cluster, nodes: &[usize], key: &str, value: &str, payload: &str) {
     for node in nodes {
@@ -22,7 +22,7 @@ fn wait_for(cluster: &Cluster, nodes: &[usize], key: &str, value: &str, payload:
     }
 }
 
-/// Nodes 0 and 1 are cut off from the rest, and both sides remove a node of the other.
+/// Nodes 0 and 1 are cut off from the rest, and each side removes a node of the other.
 #[test]
 fn two_lines_of_views_become_one_and_what_the_lost_one_took_comes_back() {
     let cluster = Cluster::start_new(5, 5);
@@ -41,7 +41,7 @@ fn two_lines_of_views_become_one_and_what_the_lost_one_took_comes_back() {
     for node in [0, 1] {
         cluster.heal_links(node);
     }
-    // The forced line counts: node 2 is out of it, and nodes 3 and 4 come back by themselves.
+    // The forced line counts: node 2 is not in it, and nodes 3 and 4 return by themselves.
     wait_for(&cluster, &[0, 1, 3, 4], "lost", "v", &lost);
     wait_for(&cluster, &[0, 1, 3, 4], "before", "again", &replaced);
     wait_for(&cluster, &[0, 1, 3, 4], "won", "v", &won);
@@ -52,7 +52,7 @@ fn two_lines_of_views_become_one_and_what_the_lost_one_took_comes_back() {
     wait_for(&cluster, &[2], "before", "again", &replaced);
 }
 
-/// A copy of the data directory is put back after its node has gone on.
+/// A copy of the data directory is restored after its node has advanced.
 #[test]
 fn a_node_with_an_old_copy_of_its_disk_answers_nothing_from_before() {
     let cluster = Cluster::start_new(2, 2);
@@ -72,7 +72,7 @@ fn a_node_with_an_old_copy_of_its_disk_answers_nothing_from_before() {
     cluster.wait_live(0);
     wait_for(&cluster, &[0, 1], "k", "new", &new);
     wait_for(&cluster, &[0, 1], "other", "v", &other);
-    // Its numbers are drawn anew: a write of today is told from those that the copy has forgotten.
+    // It does not reuse numbers: new writes differ from those that the copy has forgotten.
     cluster.wait_view(PATIENT, &[0, 1]);
     let late = eventually(PATIENT, "a write is on both", || {
         let reply = cluster.put(0, "late", "v", "");

@@ -1,4 +1,4 @@
-//! How a node starts: alone, late, out of order, without a view, with mistakes, without rights.
+//! Tests the start of a node: alone, late, out of order, without a view, with mistakes, without rights.
 
 use crate::cluster::Cluster;
 use crate::docker::run_to_end;
@@ -46,7 +46,7 @@ fn nodes_may_come_in_any_order_and_late_and_one_never() {
         cluster.wait_live(node);
         let_pass(1.5);
     }
-    // Half without the smallest address is no quorum: it answers everything but keys.
+    // Half without the smallest address is no quorum: a node serves everything except keys.
     for node in [3, 2] {
         let starting = cluster.get(node, "k", "").refused(503, "starting").within(PROMPT);
         for missing in [&cluster.nodes[0].address, &cluster.nodes[1].address] {
@@ -64,7 +64,7 @@ fn nodes_may_come_in_any_order_and_late_and_one_never() {
         );
     }
     cluster.start(1);
-    // A second after the quorum, and what the container takes to start.
+    // A second after the quorum, plus the container's start.
     for node in [1, 2, 3] {
         eventually(HEALED, "keys are served without the last node", || {
             let reply = cluster.try_send(node, Request::new("GET", "/readyz"));
@@ -85,7 +85,7 @@ fn nodes_may_come_in_any_order_and_late_and_one_never() {
         let read = cluster.get(0, &format!("k{number}"), &payload).expect(200);
         assert_eq!(read.text("value"), "v");
     }
-    // It has a copy of its own of what was written before it came.
+    // It has its own copy of what was written before it came.
     let own = cluster.info(0, "get_partition_id").number("partition_id");
     for sibling in cluster.members(0, own).into_iter().filter(|node| *node != 0) {
         cluster.kill(sibling);
@@ -168,7 +168,7 @@ fn the_image_has_no_rights_and_tells_its_health() {
     cluster
         .docker_on(0, &["exec", "NODE", "/bin/causeway", "health"])
         .expect("a node that serves is healthy");
-    // Docker's own check is switched off in these clusters; what the image declares is this:
+    // Docker's own check is switched off in these clusters; the image declares this one:
     let declared = cluster
         .docker_on(
             0,

@@ -1,5 +1,5 @@
-//! Two processes that replicate, each from a configuration file in a container of its own, as on two
-//! machines: they reach each other by name, and what befalls machines befalls them.
+//! Tests two processes that replicate, each from a configuration file in a container of its own, as on
+//! two machines. They reach each other by name, and suffer the faults of machines.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -14,7 +14,7 @@ use crate::patience::{HEALED, PATIENT, PROMPT, eventually, let_pass};
 use crate::support::request::{Reply, Request};
 use crate::support::stopping::StopOnDrop;
 
-/// Seconds after which a client asks a process again that did not take its write.
+/// Seconds after which a client retries a process that did not take its write.
 const RETRY: f64 = 0.02;
 
 /// The two, and the folder with their files, which their containers have open.
@@ -78,16 +78,16 @@ impl Two {
     }
 }
 
-/// The program in the container is another user than the one who runs the tests.
+/// The program in the container runs as another user than the tests.
 fn readable(folder: &std::path::Path) {
     use std::os::unix::fs::PermissionsExt;
     fs::set_permissions(folder, fs::Permissions::from_mode(0o755)).expect("is our own");
 }
 
-/// What a writer was told was stored: its own keys, whose values only rise.
+/// A writer's confirmed values: its own keys, whose values only rise.
 type Stored = BTreeMap<String, u64>;
 
-/// A writer at each of the two, and how much they were told was stored.
+/// A writer at each of the two, and the number of its confirmed writes.
 struct Load<'a> {
     two: &'a Two,
     stored: [AtomicUsize; 2],
@@ -95,7 +95,7 @@ struct Load<'a> {
 }
 
 impl Load<'_> {
-    /// Writes own keys at one of them until it is told to stop, whether it answers or not.
+    /// Writes its own keys at one of them until told to stop, whether it answers or not.
     fn write_on(&self, at: usize) -> Stored {
         let mut stored = Stored::new();
         for turn in 1.. {
@@ -126,7 +126,7 @@ impl Load<'_> {
 }
 
 impl Two {
-    /// Both are written to for as long as `disturb` takes.
+    /// Writes to both for as long as `disturb` takes.
     fn under_load(&self, disturb: impl FnOnce(&Load)) -> [Stored; 2] {
         let load = Load {
             two: self,
@@ -143,7 +143,7 @@ impl Two {
         })
     }
 
-    /// What was stored last, or a later one of those that nobody confirmed, is at both.
+    /// Both have each key's last confirmed value, or a later unconfirmed one.
     #[track_caller]
     fn assert_all_there(&self, stored: &[Stored]) {
         for (key, confirmed) in stored.iter().flatten() {
@@ -174,13 +174,13 @@ fn they_find_each_other_by_name_and_values_are_fresh_and_verbatim() {
 }
 
 #[test]
-fn whoever_is_killed_under_load_comes_back_and_nothing_is_lost() {
+fn a_process_that_is_killed_under_load_comes_back_and_nothing_is_lost() {
     let two = Two::start();
     for victim in [1, 0] {
         let stored = two.under_load(|load| {
             load.goes_on();
             two.cluster.kill(victim);
-            // It is missed at once, not only when connections to it have been given up.
+            // It is detected at once, not only when connections to it have been given up.
             for round in 0..20 {
                 let value = format!("alone {victim} {round}");
                 let request = Request::new("PUT", "/set/alone").body("text/plain", value.as_str());
@@ -272,9 +272,9 @@ fn a_machine_that_was_frozen_or_cut_off_sees_at_once_what_was_set_meanwhile() {
         } else {
             two.cluster.cut_link(0, 1);
         }
-        // Longer than either waits for the other, and long enough for TCP to send again rarely.
+        // Longer than either waits for the other, and long enough for TCP to resend rarely.
         let_pass(1.5);
-        // The first is pushed to the other and waits for it; the second is not even sent.
+        // The first is pushed to the other and waits there; the second is not even sent.
         two.set(stays, "k", b"old");
         two.set(stays, "k", value.as_bytes());
         if round < 4 {

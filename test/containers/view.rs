@@ -1,4 +1,4 @@
-//! Changing the view of a cluster that is well: keys move, clients do not notice, nothing is lost.
+//! Changes the view of a healthy cluster: keys move, clients do not notice, nothing is lost.
 
 use std::thread;
 
@@ -41,7 +41,7 @@ fn a_partition_comes_and_goes_under_load_and_no_request_fails() {
     books.all_were_served();
     let keys = books.keys();
     assert_eq!(keys, KEYS);
-    // A third of the keys moved, those that were said to move, and each has two copies and no more.
+    // A third of the keys moved, as announced, and each has exactly two copies.
     cluster.wait_copies(&all, 2 * keys);
     let moved = cluster.held(5);
     assert_eq!(
@@ -67,7 +67,7 @@ fn a_partition_comes_and_goes_under_load_and_no_request_fails() {
     for node in [4, 5] {
         cluster.get(node, "any", "").refused(503, "not_in_view");
     }
-    // The payloads of the views before are as good as ever.
+    // The payloads of earlier views stay valid.
     books.are_all_at(&cluster, &[1, 2]);
     later.are_all_at(&cluster, &[0, 3]);
 }
@@ -100,8 +100,8 @@ fn keys_that_need_not_move_stay_where_they_are() {
 fn a_live_replica_is_removed_through_any_node_and_added_again_at_once() {
     let cluster = Cluster::start_new(5, 2);
     let books = under_load(&cluster, &[1, 3], 300, || {
-        // Through a sibling, through the proxy of the moment, through itself. Clients are at n2 and n4: one
-        // of a node that goes would be told so.
+        // Through a sibling, through the current proxy, through the node itself. Clients are at n2 and
+        // n4: a client of a node that leaves would be told so.
         for (via, node, back_via) in [(1, 0, 2), (4, 2, 1), (4, 4, 0), (3, 2, 3), (0, 0, 4)] {
             let others: Vec<_> = (0..5).filter(|other| *other != node).collect();
             cluster.remove(via, node).expect(200);
@@ -121,7 +121,7 @@ fn a_cluster_shrinks_to_one_node_and_grows_again() {
     let cluster = Cluster::start_new(4, 3);
     let books = under_load(&cluster, &[3], 300, || {
         let mut members = vec![0, 1, 2, 3];
-        // The one partition takes in the proxy, then goes on with fewer than K.
+        // The only partition takes in the proxy, then goes on with fewer than K.
         for gone in [0, 2, 1] {
             let removed = cluster.remove(gone, gone).expect(200);
             assert_eq!(removed.number("number_of_partitions"), 1, "{removed}");
@@ -180,7 +180,7 @@ fn two_changes_at_once_follow_one_another() {
             });
             cluster.view_is(&[0, 1, 2, 3, 4]);
         }
-        // The same change twice at once: it is made once, and who comes late is told that it was there.
+        // The same change twice at once: it is made once, and the second request learns that it is done.
         let statuses = thread::scope(|scope| {
             let cluster = &cluster;
             let both = [0, 3].map(|via| scope.spawn(move || cluster.add(via, 5)));

@@ -1,5 +1,5 @@
-//! Changing the view of a cluster that is not well: what cannot be done changes nothing, nodes die and
-//! are cut off in the middle of a change, and whatever comes of it, nothing acknowledged is lost.
+//! Changes the view of a cluster with faults: an impossible change has no effect, nodes die and are cut
+//! off in the middle of a change, and no acknowledged write is lost in any case.
 
 use std::thread;
 use std::time::Duration;
@@ -24,7 +24,7 @@ fn a_dead_replica_of_three_is_removed_and_returns() {
         cluster.view_is(&[0, 1]);
     });
     books.all_were_served_by_the_living();
-    // It hears that it is no member, hands over what only it may have, and can be added again.
+    // It learns that it is not a member, hands over what only it may have, and can be added again.
     cluster.start(2);
     cluster.wait_empty(2);
     cluster.add(0, 2).expect(200);
@@ -41,7 +41,7 @@ fn a_live_replica_is_removed_promptly_while_a_new_owner_is_dead() {
     let rest: Vec<_> = (0..6).filter(|node| ![leaving, dead].contains(node)).collect();
     let books = under_load(&cluster, &rest, 300, || {});
     cluster.kill(dead);
-    // It keeps what the dead one has not confirmed; nobody waits for that.
+    // It keeps what the dead node has not confirmed; no node waits for that.
     let removed = cluster.remove(rest[0], leaving).expect(200);
     assert!(removed.took < 2 * HEALED, "{:?}", removed.took);
     let members: Vec<_> = (0..6).filter(|node| *node != leaving).collect();
@@ -73,7 +73,7 @@ fn a_proxy_takes_the_place_of_a_dead_replica_and_nothing_else_moves() {
     books.all_were_served_by_the_living();
     let now: Vec<_> = others.iter().map(|node| cluster.held(*node)).collect();
     assert_eq!(now, held, "the other partition has nothing to do with it");
-    // What the proxy took is on its own disk.
+    // The keys that the proxy took over are on its own disk.
     cluster.wait_copies(
         &[kept, 4],
         2 * (books.keys() - usize::try_from(held[0]).expect("is small")),
@@ -83,7 +83,7 @@ fn a_proxy_takes_the_place_of_a_dead_replica_and_nothing_else_moves() {
 }
 
 #[test]
-fn who_cannot_be_added_is_refused_and_nothing_changes() {
+fn a_node_that_cannot_be_added_is_refused_and_nothing_changes() {
     let outsiders = [
         Outsider::Alone { k: 2 },
         Outsider::Waits { k: Some(3) },
@@ -115,7 +115,7 @@ fn without_a_majority_nothing_changes_until_it_is_forced() {
     let cluster = Plan::new(6, 2).in_view(5).start();
     let (zero, one) = (cluster.members(4, 0), cluster.members(4, 1));
     let books = under_load(&cluster, &[4], 300, || {});
-    // One of each partition: everything can be read, but nothing can be decided without another.
+    // One node of each partition: every key can be read, but no decision is possible without another.
     for dead in [zero[1], one[1], 4] {
         cluster.kill(dead);
     }
@@ -131,7 +131,7 @@ fn without_a_majority_nothing_changes_until_it_is_forced() {
     cluster.view_is(&living);
     books.are_all_at(&cluster, &living);
     cluster.add(one[0], 5).expect(200);
-    // Those who were given up return, follow, and lose nothing that the others have.
+    // The given-up nodes return, follow the view, and lose nothing that the others have.
     for dead in [zero[1], one[1], 4] {
         cluster.start(dead);
         eventually(PATIENT, "it may be added again", || {
@@ -161,7 +161,7 @@ fn the_last_holders_of_keys_are_given_up_by_force_only_and_return_them_late() {
         assert_eq!(forced.expect(200).number("slots_given_up"), 8192);
     }
     cluster.view_is(&[rest[0], rest[1], 4]);
-    // What the given-up nodes still have comes back as new writes.
+    // The writes that the given-up nodes still have return as new writes.
     for node in &lost {
         cluster.start(*node);
     }
@@ -180,7 +180,7 @@ fn the_last_holders_of_keys_are_given_up_by_force_only_and_return_them_late() {
 const WITH: [usize; 6] = [0, 1, 2, 3, 4, 5];
 const WITHOUT: [usize; 5] = [0, 1, 2, 3, 4];
 
-/// Whether the sixth node is a member, when all agree about that.
+/// True if the sixth node is a member; waits until all agree about it.
 fn sixth_is_member(cluster: &Cluster) -> bool {
     eventually(PATIENT, "a change is made or not", || {
         match (
@@ -194,11 +194,11 @@ fn sixth_is_member(cluster: &Cluster) -> bool {
     })
 }
 
-/// A node is killed at several moments of the change that the second node was asked for: that the sixth
-/// joins, which moves a third of the keys, or leaves.
+/// Kills a node at several points of a change that the second node drives: the sixth joins, which moves
+/// a third of the keys, or leaves.
 fn dies_in_the_middle(victim: usize) {
     let cluster = Plan::new(6, 2).in_view(5).start();
-    // A change of this size takes a tenth of a second when all is well.
+    // A change of this size takes a tenth of a second without faults.
     for moment_ms in [2, 15, 30, 45, 60, 90] {
         let clients: Vec<_> = WITHOUT.into_iter().filter(|node| *node != victim).collect();
         let books = under_load(&cluster, &clients, 300, || {
@@ -209,18 +209,18 @@ fn dies_in_the_middle(victim: usize) {
             };
             let pid = cluster.pid(victim);
             thread::scope(|scope| {
-                // What the one who asks is told may be anything, a broken connection too.
+                // The request may have any result, also a broken connection.
                 scope.spawn(|| cluster.try_send(1, change(&cluster, kind, 5).deadline(2 * HEALED)));
                 let_pass(f64::from(moment_ms) / 1000.0);
                 cluster.kill_process(victim, pid);
             });
             cluster.start(victim);
-            // Made by itself, or never agreed.
+            // Completed by itself, or never agreed.
             sixth_is_member(&cluster);
         });
         books.are_all_at(&cluster, &WITHOUT);
     }
-    // Nothing is in the way of the next change.
+    // The next change is not blocked.
     let kind = if sixth_is_member(&cluster) {
         "remove"
     } else {
@@ -250,8 +250,8 @@ fn an_old_owner_dies_in_the_middle_of_a_change() {
     dies_in_the_middle(3);
 }
 
-/// Cuts a replica of partition 0 off from all nodes but not from clients, and writes keys that nobody
-/// else has.
+/// Cuts a replica of partition 0 off from all nodes but not from clients, and writes keys that no other
+/// node has.
 fn cut_off_and_write(cluster: &Cluster, cut: usize) -> Vec<String> {
     let names = (0..120).map(|number| format!("alone-{number}"));
     let is_its_own = |key: &String| {
@@ -307,7 +307,7 @@ fn a_member_that_was_removed_while_it_was_cut_off_returns_what_it_took() {
     cluster.view_is(&[0, 1, 2, 3, 4]);
 }
 
-/// Sessions read and write at random while nodes come and go at random; the shared oracle judges.
+/// Sessions read and write at random while random nodes are added and removed; the shared oracle judges.
 /// `SEED` chooses another chain than the gate's.
 #[test]
 fn sessions_stay_causal_through_a_chain_of_changes() {

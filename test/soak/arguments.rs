@@ -1,14 +1,14 @@
-//! What is asked of a soak. `scripts/soak` has refused most mistakes before anything was compiled.
+//! Parses the arguments of a soak. `scripts/soak` rejects most mistakes before it compiles anything.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
 
-/// Seeds of a run that says neither how many nor how long.
+/// The number of seeds if neither seeds nor hours are given.
 const SEEDS: u64 = 300;
 
-/// Seeds that each planted fault is given.
+/// The number of seeds for each planted fault.
 const PLANTED_SEEDS: u64 = 50;
 
 /// A mistake in the arguments, as everywhere in this repository.
@@ -38,7 +38,7 @@ pub(crate) struct Asked {
 }
 
 impl Asked {
-    /// Reads the arguments of this process; otherwise what to say, and the exit code.
+    /// Reads the arguments of this process; on failure, returns the message and the exit code.
     pub(crate) fn read() -> Result<Self, (String, ExitCode)> {
         Self::try_parse().map_err(|error| {
             let code = if error.use_stderr() {
@@ -50,7 +50,7 @@ impl Asked {
         })
     }
 
-    /// The seeds to run; without end where hours count.
+    /// The seeds to run; unlimited if hours count.
     pub(crate) fn seeds(&self) -> std::ops::Range<u64> {
         let count = match (self.seeds, self.hours) {
             (Some(seeds), _) => seeds,

@@ -1,14 +1,14 @@
-//! One thread a core: each takes the next seed, and what came of it goes to the one who counts.
+//! Runs one thread for each core: each takes the next seed and sends its result to the receiver.
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::time::Duration;
 
-/// Results that may wait for the one who counts: histories are large.
+/// Results that may wait for the receiver; few, since histories are large.
 const WAITING: usize = 16;
 
-/// How often the one who counts looks up while nothing comes.
+/// How often the receiver wakes up without a result.
 const TICK: Duration = Duration::from_millis(200);
 
 /// Whether the crew goes on.
@@ -18,8 +18,8 @@ pub(crate) enum Go {
     Home,
 }
 
-/// Does `job` for every seed, and hands the results over as they come; `None` when a moment has passed
-/// without one. Ends early when `take` says so: what is under way is finished and handed over too.
+/// Runs `job` for every seed, and passes each result to `take`, or `None` after a tick without one. When
+/// `take` returns [`Go::Home`], it starts no further seed; pending ones are finished and passed on, too.
 pub(crate) fn work<T: Send>(
     seeds: Range<u64>,
     job: impl Fn(u64) -> T + Sync,
@@ -42,7 +42,7 @@ pub(crate) fn work<T: Send>(
             });
         }
         drop(sender);
-        // Dropped by a panic in `take` too: nobody goes on to work or waits for room then.
+        // A panic in `take` drops it too: then no thread goes on working or waits for room.
         let results = results;
         loop {
             let result = match results.recv_timeout(TICK) {

@@ -1,4 +1,4 @@
-//! Ctrl-C: what a long soak has found is told even if it is not let come to its end.
+//! Ctrl-C: an interrupted soak still reports what it has found.
 #![expect(
     clippy::disallowed_methods,
     reason = "a thread of its own listens, and the second time ends the process"
@@ -12,7 +12,7 @@ use std::thread;
 use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
 
-/// What a process ends with that was interrupted.
+/// The exit code of an interrupted process.
 pub(crate) const INTERRUPTED: u8 = 130;
 
 #[derive(Debug)]

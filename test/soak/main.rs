@@ -1,9 +1,9 @@
-//! Simulates whole clusters under faults on all cores and ends with a table: `scripts/soak` builds and
-//! starts it, and says how to call it.
+//! Simulates whole clusters under faults on all cores and ends with a table. `scripts/soak` builds and
+//! starts it, and documents its options.
 //!
-//! A run is one seed on one thread; nothing is shared between runs, so that a seed does the same here as
-//! in `test/fast/simulated/simulation.rs` and in any order. Exit code 0 means that nothing went wrong, 1 that
-//! something did, 64 that the arguments are mistaken, 130 that it was interrupted.
+//! A run is one seed on one thread. Runs share nothing, so that a seed does the same here as in
+//! `test/fast/simulated/simulation.rs`, in any order. Exit code 0 means that nothing went wrong, 1 that
+//! something did, 64 that the arguments are invalid, 130 that it was interrupted.
 
 mod arguments;
 mod crew;

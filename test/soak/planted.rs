@@ -1,5 +1,5 @@
-//! A soak of planted faults: each rule of the store is switched off, and it is counted how many seeds, or
-//! replays of a written schedule, notice.
+//! A soak of planted faults: switches off each rule of the store, and counts how many seeds, or replays
+//! of a written schedule, notice.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -14,7 +14,7 @@ use crate::simulated::panics;
 use crate::simulated::plain::{self, PlainSetting};
 use crate::simulated::run::{Setting, attempt};
 
-/// True if every fault was noticed, and nothing without one.
+/// True if every fault was noticed, and no schedule fails without one.
 pub(crate) fn soak(asked: &Asked) -> bool {
     let mut progress = Progress::begin();
     let mut all_caught = true;
@@ -40,7 +40,7 @@ pub(crate) fn soak(asked: &Asked) -> bool {
         alarms
             .iter()
             .for_each(|alarm| println!("{} alarms with nothing planted: {alarm}", name(fault)));
-        // What a schedule shows it shows every time; chance must show it at least once.
+        // A schedule shows its fault every time; chance must show it at least once.
         all_caught &= alarms.is_empty() && caught >= if schedules.is_empty() { 1 } else { total };
     }
     for fault in BY_PLAIN_CHANCE {

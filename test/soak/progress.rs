@@ -1,4 +1,4 @@
-//! The line that says how far it is: rewritten in place on a terminal, now and then anywhere else.
+//! Prints a progress line: rewritten in place on a terminal, at long intervals elsewhere.
 
 #![expect(
     clippy::disallowed_methods,
@@ -32,7 +32,7 @@ impl Progress {
         self.began.elapsed()
     }
 
-    /// Says how far it is, if it is time to.
+    /// Prints the progress, if it is time to.
     pub(crate) fn tell(&mut self, line: impl FnOnce() -> String) {
         let pause = if self.is_terminal { ON_TERMINAL } else { ELSEWHERE };
         if self.told.elapsed() < pause {

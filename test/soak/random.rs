@@ -1,5 +1,5 @@
-//! A soak of random runs: every seed is simulated and judged; what fails is told with a plan as short as
-//! can be found, and the table is the end.
+//! A soak of random runs: simulates and judges every seed, reports failures with a plan as short as it
+//! can find, and ends with the table.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -19,17 +19,17 @@ use crate::tally::Tally;
 /// How often a failing seed is run again to find a shorter plan.
 const SHRINK_RUNS: usize = 150;
 
-/// What came of one seed.
+/// The result of one seed.
 struct Ran {
     setting: Setting,
     ran: Attempt,
-    /// Whether clients that carry no payload saw what they must, in a run of their own.
+    /// True if clients without payloads saw what they must, in a run of their own.
     plain_is_clean: bool,
     /// The report, if it failed.
     told: Option<String>,
 }
 
-/// Success if nothing went wrong and nobody interrupted it.
+/// Success if nothing went wrong and it was not interrupted.
 pub(crate) fn soak(asked: &Asked) -> ExitCode {
     let interruption = Interruption::listen();
     let mut tally = Tally::default();
@@ -86,7 +86,7 @@ fn run_plain(seed: u64) -> Option<String> {
     (!outcomes.is_clean()).then(|| format!("FAILED: plain run\n{}", outcomes.tell(&setting, &plan)))
 }
 
-/// Everything about a run that failed, and the shortest plan under which the same goes wrong.
+/// Reports everything about a failed run, and the shortest plan found that fails in the same way.
 fn tell(setting: &Setting, plan: &[Event], ran: &Attempt) -> String {
     let wrongs = ran.wrongs();
     panics::count();

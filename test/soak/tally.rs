@@ -1,4 +1,4 @@
-//! What all runs together came to: counts, and the table at the end.
+//! The totals of all runs: counts, and the table at the end.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -49,7 +49,7 @@ impl Waited {
         *most_us = took_us.max(*most_us);
     }
 
-    /// The time that so many of a hundred waits did not exceed, in milliseconds.
+    /// The time that this percentage of waits did not exceed, in milliseconds.
     fn percentile_ms(&self, percent: u64) -> f64 {
         let wanted = (self.counts.values().sum::<u64>() * percent).div_ceil(100);
         let mut passed = 0;
@@ -108,7 +108,7 @@ impl Tally {
         self.simulated.as_secs_f64() / 3600.0
     }
 
-    /// How far it is.
+    /// The progress so far.
     pub(crate) fn line(&self) -> String {
         format!(
             "{} seeds, {:.2} simulated hours, {} faults, {} failed",

@@ -1,6 +1,5 @@
-//! Runs a workload against a cluster, whatever that is: replicas in one process under simulated time,
-//! or containers. All lanes are one future that spawns nothing, so a single-threaded simulator stays
-//! in charge of the order.
+//! Runs a workload against a cluster: simulated replicas in one process, or containers. All lanes are
+//! one future that spawns nothing, so a single-threaded simulator keeps control of the order.
 
 use std::cell::RefCell;
 use std::future::Future;
@@ -10,13 +9,13 @@ use futures_util::future::join_all;
 use super::history::{Operation, Outcome, Reply};
 use super::workload::Workload;
 
-/// A cluster under test, as its clients see it.
+/// A cluster under test, as clients see it.
 pub trait Cluster {
-    /// Asks one node. Gives up by itself: a request without an answer is `Unknown`.
+    /// Sends an operation to one node, with a time limit: a request without an answer is `Unknown`.
     fn operate(&self, node: usize, operation: &Operation, payload: &str) -> impl Future<Output = Reply>;
 
-    /// The same for several operations: a reply each. Here one after the other, each with the payload of the
-    /// last that was done; a cluster that takes them all in one request does so instead.
+    /// Sends several operations and gives a reply for each. By default it sends them one by one, each
+    /// with the payload of the last success. A cluster that can send them in one request overrides this.
     fn operate_all(
         &self,
         node: usize,
@@ -36,7 +35,7 @@ pub trait Cluster {
         }
     }
 
-    /// How many nodes can be asked at this moment.
+    /// How many nodes can be asked.
     fn nodes(&self) -> usize;
 
     /// The run's own clock, in microseconds.
@@ -67,8 +66,8 @@ async fn run_lane<C: Cluster>(cluster: &C, workload: &RefCell<Workload>, lane: u
     }
 }
 
-/// Reads everything everywhere. The caller has healed the cluster and let it come to rest: no write is
-/// under way, and the replicas had the time that they are promised.
+/// Reads every key at every node. The caller has healed the cluster and let it come to rest: no write is
+/// in flight, and the replicas had the time that the contract allows them.
 pub async fn final_reads<C: Cluster>(cluster: &C, workload: &RefCell<Workload>) {
     let steps = workload.borrow_mut().final_steps(cluster.nodes());
     for step in steps {

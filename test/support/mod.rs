@@ -1,7 +1,7 @@
-//! The judge of every random run, and what leads up to a judgement: the workload that sessions send,
-//! the history that is written down, the oracle that decides. The simulator and the container tests
-//! share it, so neither time nor network is known there. And what tests of real processes share: how a
-//! program is started (`running`), asked over HTTP (`request`) and waited for (`waiting`).
+//! Shared test code. For random runs: the workload that sessions send, the history that is recorded, and
+//! the oracle that judges it. The simulator and the container tests share these, so they use neither
+//! time nor network. For tests of real processes: starting a program (`running`), HTTP requests
+//! (`request`) and waiting (`waiting`).
 
 #![allow(
     dead_code,

@@ -1,4 +1,4 @@
-//! Bodies of the requests that proxies and data servers take.
+//! Request bodies for the proxy and data servers.
 
 use serde_json::{Value, json};
 
@@ -24,12 +24,12 @@ pub fn keys(prefix: &str, count: usize) -> Vec<String> {
     (0..count).map(|n| format!("{prefix}{n}")).collect()
 }
 
-/// What asks for the values of string keys.
+/// The body that asks for the values of string keys.
 pub fn asked(keys: &[String]) -> Value {
     keys.iter().map(|key| string(key)).collect()
 }
 
-/// The data of the values that were found, in order; nothing unless all of them are known.
+/// The data of the values found, in order; `None` if any value is unknown.
 pub fn found(pairs: &Value) -> Option<Vec<Option<String>>> {
     let pairs = pairs.as_array()?;
     let known = pairs.iter().all(|pair| pair.get("error").is_none());

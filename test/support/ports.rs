@@ -1,13 +1,13 @@
-//! Ports for processes on 127.0.0.1 that a test starts again where they were.
+//! Ports on 127.0.0.1 for processes that a test restarts at the same address.
 
 use std::net::TcpListener;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// Ports of one test: enough for its servers and for HTTP.
+/// Ports for one test: enough for its servers and for HTTP.
 pub(crate) const BLOCK: u16 = 16;
 
-/// The first of a block of ports that nobody listens on: below those that the kernel gives to clients, and
-/// another one each time, also in other runs at the same time.
+/// The first of a block of unused ports, below those that the kernel assigns to clients. Each call gives
+/// another block, also across concurrent runs.
 pub(crate) fn free_ports() -> u16 {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let blocks = (32_000 - 10_000) / BLOCK;

@@ -1,6 +1,6 @@
-//! One HTTP/1.1 request to a real process over a socket of its own, as curl would send it.
+//! Sends one HTTP/1.1 request to a real process over a socket of its own, as curl would.
 //!
-//! By hand, so that nothing between the test and the wire retries, pools or corrects.
+//! Written by hand, so that nothing between the test and the wire retries, pools or corrects.
 
 use std::io::{self, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
@@ -19,11 +19,11 @@ pub(crate) struct Request {
     pub(crate) path: String,
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) body: Vec<u8>,
-    /// How long the sender waits for bytes that do not come.
+    /// How long the sender waits for bytes.
     deadline: Duration,
 }
 
-/// A request that was sent, and whose reply nobody has read yet.
+/// A request that was sent, and whose reply is still unread.
 #[derive(Debug)]
 pub(crate) struct Sent {
     of: String,
@@ -63,7 +63,7 @@ impl Request {
         self.header("content-type", content_type)
     }
 
-    /// A body that is not said to be anything.
+    /// A body without a content type.
     pub(crate) fn untyped(self, body: impl Into<Vec<u8>>) -> Self {
         let body = body.into();
         Self { body, ..self }
@@ -84,7 +84,7 @@ impl Request {
         self.begin(address)?.reply()
     }
 
-    /// Sends it; a process that is frozen finds it when it goes on.
+    /// Sends it. A frozen process finds it when it thaws.
     pub(crate) fn begin(self, address: impl ToSocketAddrs) -> io::Result<Sent> {
         let watch = Stopwatch::start();
         let address = address.to_socket_addrs()?.next();
@@ -116,7 +116,7 @@ impl Sent {
     pub(crate) fn reply(mut self) -> io::Result<Reply> {
         let mut reply = Vec::new();
         let read = self.stream.read_to_end(&mut reply);
-        // A server that refuses a large body may close before it has read it all: its answer counts.
+        // A server that refuses a large body may close before it has read all of it: its answer counts.
         if reply.is_empty() {
             self.result.and(read)?;
         }
@@ -152,7 +152,7 @@ impl Reply {
             body,
             took,
         };
-        // A reply that was cut short is none: the connection may have broken in the middle.
+        // A truncated reply is no reply: the connection may have broken in the middle.
         let whole = reply
             .header("content-length")
             .is_none_or(|length| length.parse() == Ok(reply.body.len()));
@@ -194,7 +194,7 @@ impl Reply {
         self
     }
 
-    /// The body as text, whatever it is.
+    /// The body as text, valid UTF-8 or not.
     pub(crate) fn lossy(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }

@@ -1,5 +1,4 @@
-//! The programs under test: how each is started, and what ends with the test that started it, however that
-//! ends.
+//! Starts the programs under test. Each ends with the test that started it, however the test ends.
 #![expect(clippy::disallowed_types, reason = "what a process says goes to a file")]
 
 use std::fs::File;
@@ -16,7 +15,7 @@ pub(crate) const MASTER: &str = env!("CARGO_BIN_EXE_master-svr");
 pub(crate) const SVR: &str = env!("CARGO_BIN_EXE_svr");
 pub(crate) const CLT: &str = env!("CARGO_BIN_EXE_clt");
 
-/// A program that finds no variables and nothing to read, and whose output nobody wants.
+/// A program without environment variables or input, whose output is discarded.
 pub(crate) fn command(program: &str) -> Command {
     let mut command = Command::new(program);
     command.env_clear().stdin(Stdio::null());
@@ -24,7 +23,7 @@ pub(crate) fn command(program: &str) -> Command {
     command
 }
 
-/// Runs a program to its end and keeps what it said.
+/// Runs a program to its end and keeps its output.
 pub(crate) fn run(command: &mut Command) -> Output {
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     command.output().expect("the program starts")
@@ -40,12 +39,12 @@ pub(crate) fn printed(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-/// What a program said on standard error.
+/// What a program wrote to standard error.
 pub(crate) fn complaint(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-/// It ended with this code, and said all this on standard error.
+/// Asserts that it ended with this code and wrote all these parts to standard error.
 #[track_caller]
 pub(crate) fn assert_ends(output: &Output, code: i32, parts: &[&str]) {
     let text = complaint(output);
@@ -55,17 +54,17 @@ pub(crate) fn assert_ends(output: &Output, code: i32, parts: &[&str]) {
     }
 }
 
-/// A child that a test which fails does not leave behind.
+/// A child process that is not left behind when its test fails.
 pub(crate) struct Running(pub(crate) Child, Counted);
 
-/// Counts the children that run.
+/// Counts the running children.
 struct Counted;
 
 static RUNNING: Mutex<usize> = Mutex::new(0);
 static ENDED: Condvar = Condvar::new();
 
-/// Waits until no test has a child, and no test starts one until this is dropped. `causeway health` asks any
-/// of our programs that it finds near process 1, such as the child of another test.
+/// Waits until no test has a child; no test starts one until the guard is dropped. `causeway health`
+/// asks any of our programs that it finds near process 1, such as the child of another test.
 pub(crate) fn alone() -> MutexGuard<'static, usize> {
     let mut running = RUNNING.lock();
     ENDED.wait_while(&mut running, |running| *running > 0);
@@ -102,7 +101,7 @@ impl Running {
         signal_to(self.0.id().cast_signed(), signal);
     }
 
-    /// With SIGKILL: it has no time for anything.
+    /// Kills with SIGKILL: the process cannot clean up.
     pub(crate) fn kill(mut self) {
         self.signal(Signal::KILL);
         self.ended();

@@ -1,5 +1,5 @@
-//! The proportions of a random run. The defaults were chosen for what they catch: wrong stores are
-//! flagged in nearly all runs of a thousand operations, if replication lags.
+//! The proportions of a random run. The defaults were chosen for what they catch: nearly all runs of a
+//! thousand operations expose a wrong store, if replication lags.
 
 use causeway::names::{SLOTS, Slot};
 
@@ -12,15 +12,15 @@ pub struct Shape {
     pub keys: Vec<String>,
     /// How many operations the lanes send in all, the final reads not counted.
     pub operations: usize,
-    /// Shares of all operations; what is left are gets.
+    /// Shares of all operations; the rest are gets.
     pub puts: f64,
     pub deletes: f64,
     /// How often a session stays at its last key or goes to that key's neighbour: places 0 and 1, 2 and
     /// 3, and so on.
     pub returns: f64,
-    /// How often an operation also hands in the payload of another lane.
+    /// How often an operation also sends the payload of another lane.
     pub hand_overs: f64,
-    /// How often a request brings a second operation along.
+    /// How often a request carries a second operation.
     pub batches: f64,
     /// How often a session ends by itself.
     pub session_ends: f64,
@@ -48,7 +48,7 @@ impl Default for Shape {
     }
 }
 
-/// Names of keys, so that each of `runs` equal runs of the slots holds `each` of them: with the first
+/// Names of keys such that each of `runs` equal runs of the slots holds `each` of them. With the first
 /// view, partitions whose number divides `runs` get equal shares.
 pub fn spread_keys(runs: u16, each: usize) -> Vec<String> {
     let run_of = |key: &String| usize::from(Slot::of(key).0 / SLOTS.div_ceil(runs));

@@ -1,7 +1,7 @@
-//! Delta debugging: the fewest things with which something still goes wrong, found by leaving some out.
+//! Delta debugging: reduces a failing list to the fewest items that still fail.
 
-/// Leaves out runs of `items`, large ones first, for as long as `fails` says yes to what is left; asks it so
-/// many times at the most. Nothing single can be left out of the result, if the tries sufficed.
+/// Leaves out runs of `items`, large ones first, while `fails` is true for the rest; calls it
+/// `tries_max` times at most. If the tries sufficed, no single item can be left out of the result.
 pub fn shrink<T: Clone>(items: &[T], tries_max: usize, mut fails: impl FnMut(&[T]) -> bool) -> Vec<T> {
     let mut kept = items.to_vec();
     let mut tries = 0;

@@ -1,9 +1,9 @@
-//! Ends loops in scoped threads also when the test fails: a scope waits for its threads before a panic
-//! goes on, so a loop that nobody stops would turn a failure into a hang.
+//! Stops loops in scoped threads even when the test fails. A scope waits for its threads before a panic
+//! propagates, so a loop that is not stopped would turn a failure into a hang.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Tells loops to end when it is dropped, by a panic too.
+/// Tells loops to end when it is dropped, also by a panic.
 pub(crate) struct StopOnDrop<'a>(pub(crate) &'a AtomicBool);
 
 impl Drop for StopOnDrop<'_> {

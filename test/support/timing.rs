@@ -1,16 +1,15 @@
-//! How soon: facts about freshness and availability that a run may ask for. They stand apart from the
-//! oracle because they hold only while the network is whole, which the run knows and the history does
-//! not.
+//! Checks of freshness and availability that a run may request. They are separate from the oracle
+//! because they hold only while the network is whole, which the run knows and the history does not.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
 
 use super::history::{Event, History, OpId, Outcome, Stamp};
 
-/// While the network is whole: writes begun and answered in `writes_us` must be seen by reads that
-/// begin and end in `reads_us`, wherever they ask and whatever they depend on, `grace_us` after the
-/// write's answer. Both ranges alike with a grace of 0 or 500 ms: a write is at every replica before
-/// the answer, or soon after. Writes before a cut healed, reads from 5 s later on: replicas agree again.
+/// While the network is whole: writes begun and answered in `writes_us` must be seen by reads that begin
+/// and end in `reads_us`, at any node and with any dependencies, `grace_us` after the write's answer.
+/// With equal ranges and a grace of 0 or 500 ms, a write is at every replica before the answer, or soon
+/// after. With writes before a cut healed and reads from 5 s later on, replicas agree again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Calm {
     pub writes_us: Range<u64>,
@@ -32,7 +31,7 @@ pub fn slowest(history: &History) -> Option<&Event> {
     history.events.iter().max_by_key(|event| event.took_us())
 }
 
-/// The operations that took longer than they may.
+/// The operations that took longer than `bound_us`.
 pub fn answers_over(history: &History, bound_us: u64) -> Vec<&Event> {
     let over = history.events.iter().filter(|event| event.took_us() > bound_us);
     over.collect()
@@ -46,9 +45,9 @@ pub fn unanswered(history: &History, span_us: Range<u64>) -> Vec<&Event> {
         .collect()
 }
 
-/// The reads that were late. Only writes with known timestamps are asked for, and a read is late only
-/// if what it saw lost against one: a value with an earlier timestamp, or nothing where no deletion
-/// with a later or unknown timestamp had begun.
+/// The late reads. Only writes with known timestamps are considered. A read is late only if what it saw
+/// lost against one: a value with an earlier timestamp, or nothing where no deletion with a later or
+/// unknown timestamp had begun.
 pub fn late_reads(history: &History, calm: &Calm) -> Vec<Late> {
     let mut by_key: BTreeMap<&str, Vec<&Event>> = BTreeMap::new();
     for event in &history.events {
@@ -81,7 +80,7 @@ fn late_reads_of_key(events: &[&Event], calm: &Calm) -> Vec<Late> {
     late.collect()
 }
 
-/// For each moment at which more is owed: from when on, and the latest timestamp owed from then on.
+/// Each time at which more is owed, and the latest timestamp owed from then on.
 fn owed_from(events: &[&Event], calm: &Calm) -> Vec<(u64, Stamp, OpId)> {
     let acknowledged = events
         .iter()

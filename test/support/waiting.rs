@@ -1,11 +1,11 @@
-//! Real time, as tests of real processes have it: stopwatches, and waiting for a condition, never for a
-//! time, and not for ever.
+//! Real time, for tests of real processes: stopwatches, and waiting for a condition with a limit instead
+//! of for a fixed time.
 #![expect(clippy::disallowed_methods, reason = "real processes take real time")]
 
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-/// Longer than any of it takes on a machine that does other things too.
+/// Longer than any of these waits takes on a machine with other load.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(10);
 
@@ -22,14 +22,14 @@ impl Stopwatch {
     }
 }
 
-/// What something gave, and how long it took.
+/// The result of some work, and how long it took.
 pub(crate) fn timed<T>(work: impl FnOnce() -> T) -> (T, Duration) {
     let watch = Stopwatch::start();
     let done = work();
     (done, watch.elapsed())
 }
 
-/// Tries until it succeeds; what it said last is what the failure says.
+/// Retries until it succeeds; the failure message contains the last error.
 #[track_caller]
 pub(crate) fn eventually<T>(
     limit: Duration,
@@ -46,7 +46,7 @@ pub(crate) fn eventually<T>(
     }
 }
 
-/// Looks until there is something to be found, or fails.
+/// Polls until something is found, or fails.
 #[track_caller]
 pub(crate) fn wait_for<T>(what: &str, mut found: impl FnMut() -> Option<T>) -> T {
     eventually(PATIENCE, what, || {
@@ -54,13 +54,13 @@ pub(crate) fn wait_for<T>(what: &str, mut found: impl FnMut() -> Option<T>) -> T
     })
 }
 
-/// Looks again and again until it is so.
+/// Polls until the condition holds.
 #[track_caller]
 pub(crate) fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     wait_for(what, || is_so().then_some(()));
 }
 
-/// Lets time pass where the passing itself is the test: a node that comes late, a fault that lasts.
+/// Lets time pass where that itself is the test: a node that starts late, a fault that lasts.
 pub(crate) fn let_pass(seconds: f64) {
     sleep(Duration::from_secs_f64(seconds));
 }

@@ -1,14 +1,14 @@
-//! What sessions ask for in a random run: a state machine over a seed, which any driver can run.
+//! Draws the operations of sessions in a random run: a state machine over a seed, for any driver.
 //!
-//! Sessions work on a few keys so that they conflict, thread their payloads through nodes drawn at
-//! random, and now and then hand them to each other. Each lane runs one session after another: a
-//! session ends with a write of unknown outcome, or by chance, and a fresh one takes its lane with its
-//! payload or with none. A lane draws from its own seed, so its choices depend on the answers only.
+//! Sessions work on a few keys so that they conflict. They thread their payloads through randomly drawn
+//! nodes, and sometimes hand them to each other. Each lane runs one session after another. A session
+//! ends with a write of unknown outcome, or by chance; the next one starts with its payload or with
+//! none. A lane draws from its own seed, so its choices depend on the answers only.
 //!
-//! A session mostly stays where it is or goes to the neighbouring key: what is written together and
-//! read together shows an effect without its cause, and a lost write before another hides it.
-//! Deletions keep to every other key: one with an unknown outcome excuses "not found" for ever, and the
-//! keys without deletions stay strict.
+//! A session mostly stays at its key or goes to the neighbouring one: keys that are written together and
+//! read together show an effect without its cause, and a lost write before another hides it. Only every
+//! other key is deleted: a deletion of unknown outcome excuses "not found" for ever, and keys without
+//! deletions stay strict.
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -17,11 +17,11 @@ pub use super::shape::{Shape, spread_keys};
 
 use super::history::{Action, Event, History, OpId, Operation, Outcome, Phase, Reply, SessionId};
 
-/// Of so many sessions that are over the payloads are read again at the end, the last ones: of all in a
-/// simulated run. Long runs have thousands, and would read for longer than they ran.
+/// At the end, the payloads of this many ended sessions are read again, the last ones: in a simulated
+/// run, all. Long runs have thousands, and would read for longer than they ran.
 const HEIRS_MAX: usize = 100;
 
-/// One request to send: after the pause, to the node, with the payload.
+/// One request: after the pause, sent to the node with the payload.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Step {
     /// The number of the first operation; the others count on from it.
@@ -41,7 +41,7 @@ pub struct Workload {
     lanes: Vec<Lane>,
     operations: u32,
     sessions: u32,
-    /// What each session that is over knew last.
+    /// The last payload of each ended session.
     ended: Vec<Known>,
     stopped: bool,
     history: History,
@@ -52,11 +52,11 @@ struct Lane {
     rng: StdRng,
     session: SessionId,
     known: Known,
-    /// The place of the key that it last asked for.
+    /// The place of its last key.
     place: usize,
 }
 
-/// The payload that a session hands in next, and the operations that it came from.
+/// The payload that a session sends next, and the operations that it came from.
 #[derive(Debug, Clone, Default)]
 pub struct Known {
     payload: String,
@@ -86,12 +86,12 @@ impl Workload {
         self.lanes.len()
     }
 
-    /// No further operation is sent; those under way may finish.
+    /// Sends no further operation; pending ones may finish.
     pub fn stop(&mut self) {
         self.stopped = true;
     }
 
-    /// What the lane's session sends next to a cluster of `nodes`, if the run goes on.
+    /// The lane's next step for a cluster of `nodes`, if the run continues.
     pub fn next(&mut self, lane: usize, nodes: usize) -> Option<Step> {
         if self.stopped || self.operations as usize >= self.shape.operations {
             return None;
@@ -111,7 +111,7 @@ impl Workload {
         let node = rng.random_range(0..nodes);
         let session = self.lanes[lane].session;
         let mut step = self.step(session, Phase::Run, node, operation, known, pause_us);
-        // Without batches nothing is drawn, and seeds mean what they meant.
+        // Nothing is drawn without batches, so that older seeds keep their meaning.
         if self.shape.batches > 0.0 && self.chance(lane, self.shape.batches) {
             step.operations.push(self.draw_operation(lane));
             self.operations += 1;
@@ -119,7 +119,7 @@ impl Workload {
         Some(step)
     }
 
-    /// Takes down what became of a lane's step.
+    /// Records the replies to a lane's step.
     pub fn finished(&mut self, lane: usize, step: Step, replies: Vec<Reply>, start_us: u64, end_us: u64) {
         let outcomes = replies.iter().zip(&step.operations);
         // A read that was not answered leaves the session as it was.
@@ -134,9 +134,9 @@ impl Workload {
         }
     }
 
-    /// The reads at the end, when the cluster is whole and quiet: every key at every node, by each
-    /// session with its payload, and by a stranger with none; and every key at one node by whoever was
-    /// left the payload of a session that is over.
+    /// The final reads, when the cluster is whole and quiet. Each session reads every key at every node
+    /// with its payload, and so does a new session with none. With the payload of each ended session, a
+    /// new one reads every key at one node.
     pub fn final_steps(&mut self, nodes: usize) -> Vec<Step> {
         let lanes = self.lanes.iter().map(|lane| (lane.session, lane.known.clone()));
         let mut readers: Vec<_> = lanes.map(|(session, known)| (session, known, 0..nodes)).collect();
@@ -163,8 +163,8 @@ impl Workload {
         steps
     }
 
-    /// One operation of a hostile client: a session of its own with a payload that was made up. It claims no
-    /// past, so nothing is held against the store but what others see of it.
+    /// One operation of a hostile client: a session of its own with a forged payload. It claims no past,
+    /// so the store is judged only by what others see of it.
     pub fn hostile_step(&mut self, rng: &mut StdRng, nodes: usize, payload: String) -> Option<Step> {
         if self.stopped {
             return None;
@@ -191,7 +191,7 @@ impl Workload {
         Some(step)
     }
 
-    /// The payload that some lane's session would hand in next.
+    /// The payload that some lane's session would send next.
     pub fn stolen_payload(&self, rng: &mut StdRng) -> &str {
         &self.lanes[rng.random_range(0..self.lanes.len())].known.payload
     }
@@ -201,8 +201,8 @@ impl Workload {
         SessionId(self.sessions - 1)
     }
 
-    /// Writes down what became of a request: each of its operations has the payload of the last before it
-    /// that was done, and the first the one that was sent. What the last one leaves, if any was done.
+    /// Records a request's outcome. Its first operation has the payload that was sent, each later one
+    /// that of the last success before it. Returns what the last success leaves, if there is one.
     pub fn record(&mut self, step: Step, replies: Vec<Reply>, start_us: u64, end_us: u64) -> Option<Known> {
         let sent = Known {
             payload: step.payload,

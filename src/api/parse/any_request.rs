@@ -1,5 +1,5 @@
-//! Whatever a client sends is an operation that it spelled out, or a refusal in the shape that all
-//! refusals have. A request that is refused here never comes to the node: nothing is changed by it.
+//! Any request is the operation that it spells out, or a refusal in the form of all refusals. A refused
+//! request never reaches the node, so it changes nothing.
 
 use http::header::{HeaderName, HeaderValue};
 use http::{Request, Uri};
@@ -22,7 +22,7 @@ fn request(method: &str, target: &str, headers: &[(&str, &str)]) -> Option<Parts
     Some(request.body(()).ok()?.into_parts().0)
 }
 
-/// Reads a request; what is refused has a reply that clients can read.
+/// Reads a request, and checks that clients can read the reply to a refused one.
 fn read(parts: &Parts, body: &[u8]) -> Option<Operation> {
     match parse(parts, &Bytes::copy_from_slice(body), VALUE_BYTES_MAX) {
         Ok(operation) => Some(operation),
@@ -44,7 +44,7 @@ fn methods() -> BoxedStrategy<String> {
     prop_oneof![9 => prop::sample::select(known).prop_map(str::to_owned), 1 => "[A-Z!#$%&'*+.^_`|~0-9-]{1,20}"].boxed()
 }
 
-/// Paths of the contract, keys in any spelling, and anything.
+/// Paths of the contract, keys in any spelling, and anything else.
 fn targets() -> BoxedStrategy<String> {
     let paths = vec![
         "/kv-store/x",
@@ -88,7 +88,7 @@ fn bodies() -> BoxedStrategy<Vec<u8>> {
     prop_oneof![any::<Vec<u8>>(), form, json].boxed()
 }
 
-/// Texts with everything in them that some encoding has a use for.
+/// Texts full of characters that some encoding treats specially.
 fn texts() -> BoxedStrategy<String> {
     prop_oneof!["[&=+%;?#/\\\\\"' a-f0-9,]{0,30}", any::<String>()].boxed()
 }

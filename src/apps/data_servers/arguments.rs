@@ -1,4 +1,4 @@
-//! `causeway proxy` and `causeway data-server`: what they are started with, or every mistake in it.
+//! Arguments of `causeway proxy` and `causeway data-server`, or every mistake in them.
 
 use std::error::Error;
 use std::net::SocketAddr;
@@ -97,7 +97,7 @@ fn servers(text: Option<&str>) -> Result<Vec<String>, Vec<String>> {
     }
 }
 
-/// A mistake that only the data servers could show.
+/// The text of a mistake that only the data servers' answers reveal.
 pub fn mistaken(mistake: &dyn Error) -> String {
     list("proxy", &[mistake.to_string()])
 }

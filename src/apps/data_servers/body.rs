@@ -1,5 +1,5 @@
-//! What a client asks for, from the text of its body. A body of the wrong shape is refused whole; a key
-//! or a value that cannot be kept is remembered beside its place, so that only this key fails.
+//! Parses the bodies of requests. A body of the wrong shape is refused as a whole. A key or value that
+//! cannot be stored is marked in its place, so that only its pair fails.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +11,7 @@ use crate::wire::json;
 /// The largest pair, key and value together, in bytes.
 pub(super) const PAIR_BYTES_MAX: usize = 4 * 1024 * 1024;
 
-/// A key as it was given, and what it means, if it means something.
+/// A key as the client gave it, and the key that it means; none if it is invalid.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct AskedKey {
     pub(super) given: Value,
@@ -19,7 +19,7 @@ pub(super) struct AskedKey {
 }
 
 impl AskedKey {
-    /// For an answer. A key that means something is spelled in the usual order.
+    /// The key for a reply. A valid key without further fields is spelled in the usual order.
     pub(super) fn as_given(&self) -> Given<'_> {
         let has_more = self.given.as_object().is_none_or(|given| given.len() > 2);
         match self.key.as_ref().filter(|_| !has_more) {
@@ -29,7 +29,7 @@ impl AskedKey {
     }
 }
 
-/// A pair that is to be stored; no value where the pair cannot be kept.
+/// A pair to store; without a value if the value is invalid or the pair is too large.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct AskedPair {
     pub(super) asked: AskedKey,
@@ -43,8 +43,8 @@ impl AskedPair {
     }
 }
 
-/// Pairs to store: `[{"key":K,"value":V},…]`. Of several with one key only the last is left, because
-/// the last wins.
+/// Pairs to store: `[{"key":K,"value":V},…]`. Of several with one key only the last stays, because the
+/// last wins.
 pub(super) fn pairs(body: &[u8]) -> Result<Vec<AskedPair>, String> {
     let mut pairs = Vec::new();
     for (at, element) in elements(body)?.into_iter().enumerate() {
@@ -94,7 +94,7 @@ pub(super) fn keys(body: &[u8]) -> Result<Vec<AskedKey>, String> {
     keys.collect()
 }
 
-/// The address in `{"server":"host:port"}`, which says nothing else: a field that is passed over may have been
+/// The address in `{"server":"host:port"}`. Other fields are refused: an ignored field may have been
 /// meant to change what is done.
 pub(super) fn server(body: &[u8]) -> Result<String, String> {
     let body = json::read(body).map_err(|error| format!("the body is not JSON: {error}"))?;
@@ -110,7 +110,7 @@ pub(super) fn server(body: &[u8]) -> Result<String, String> {
         .ok_or_else(|| "write {\"server\":\"host:port\"}".to_owned())
 }
 
-/// True for a body in which nothing is asked for, as programs send it that always send one.
+/// True if the body asks for nothing. Some programs send a body with every request.
 pub(super) fn says_nothing(body: &[u8]) -> bool {
     if body.trim_ascii().is_empty() {
         return true;

@@ -10,10 +10,10 @@ use crate::apps::data_servers::messages::{Answer, Call};
 use crate::names::NodeId;
 use crate::net::http_client::{HttpClient, SendError};
 
-/// Where a data server is called. Clients have no business there.
+/// The path of calls to a data server; not for clients.
 pub(super) const CALL_PATH: &str = "/pairs-call";
 
-/// The header of an answer that tells which life of a data server gave it.
+/// The response header that tells which life of a data server answered.
 pub(super) const LIFE_HEADER: &str = "causeway-data-server";
 
 /// Why there is no answer.
@@ -22,7 +22,7 @@ pub(super) enum NoAnswer {
     /// Nothing was done.
     #[error("{0}")]
     NotAsked(String),
-    /// What was asked may be done.
+    /// The call may have been carried out.
     #[error("{0}")]
     NoReply(String),
 }
@@ -43,7 +43,7 @@ impl Link {
         Ok(self.call_known(call, limit).await?.0)
     }
 
-    /// The same, and which life of a server answered, if the server tells.
+    /// Like `call`, and tells which life of a server answered, if the server names it.
     pub(super) async fn call_known(
         &self,
         call: &Call,

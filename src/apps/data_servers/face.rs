@@ -1,5 +1,5 @@
-//! The public face of pairs, the same for a proxy and for a data server: from a request to calls of
-//! [`Pairs`], and from their results to a reply.
+//! The public HTTP interface of pairs, the same for proxies and data servers: turns requests into calls
+//! of [`Pairs`], and their results into replies.
 
 use bytes::Bytes;
 use http::{Method, Request, Response};
@@ -52,7 +52,7 @@ fn parse(method: &Method, path: &str, query: &str, body: &[u8]) -> Result<Operat
         Some(shorter) if !shorter.is_empty() => shorter,
         _ => path,
     };
-    // To HEAD the reply is that to GET; the connection leaves out its body.
+    // HEAD gets the reply to GET; the connection omits the body.
     let method = if method == Method::HEAD {
         &Method::GET
     } else {
@@ -100,14 +100,14 @@ fn parse(method: &Method, path: &str, query: &str, body: &[u8]) -> Result<Operat
     }
 }
 
-/// The address of a server, spelled as all proxies spell it.
+/// The address of a server, in the spelling that all proxies use.
 fn address(text: &str) -> Result<String, Misunderstood> {
     let node: Result<NodeId, _> = text.trim().parse();
     node.map(|node| node.as_str().to_owned())
         .map_err(|error| Misunderstood::Body(error.to_string()))
 }
 
-/// A parameter that is on, off or not there, and the only one: a slip in its name would be passed over.
+/// A switch that is on, off or absent. It is the only parameter: a misspelled name must not be ignored.
 fn flag(query: &str, name: &str) -> Result<bool, Misunderstood> {
     let values = only(query, &[name])?;
     let bad = |text: String| Err(Misunderstood::Parameter(text));
@@ -130,7 +130,7 @@ fn meaning(value: &str) -> Option<bool> {
     }
 }
 
-/// The values of the parameters, which have these names and no other.
+/// The values of the parameters; names other than these are refused.
 fn only(query: &str, known: &[&str]) -> Result<Vec<String>, Misunderstood> {
     let parameters: Vec<(String, String)> = serde_urlencoded::from_str(query)
         .map_err(|error| Misunderstood::Parameter(format!("the query cannot be read: {error}")))?;
@@ -204,7 +204,7 @@ fn keys(asked: &[AskedKey]) -> impl Iterator<Item = Option<Datum>> {
     asked.iter().map(|asked| asked.key.clone())
 }
 
-/// Asks for those that mean something; the others get `otherwise`.
+/// Asks for the valid ones; the others get `otherwise`.
 async fn for_those<T, A, F>(
     wanted: impl Iterator<Item = Option<T>>,
     otherwise: A,

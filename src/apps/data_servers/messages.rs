@@ -1,5 +1,5 @@
-//! Pairs as the proxy and its data servers write them: in public bodies, in the calls between the two,
-//! and in what a data server keeps. All of it is JSON; a field that is not known is ignored.
+//! Pairs as JSON: in public bodies, in the calls between proxies and data servers, and in what a data
+//! server stores. Unknown fields are ignored.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -25,7 +25,7 @@ pub struct Pair {
     pub value: Datum,
 }
 
-/// A key in a public answer: as it was given, whatever it is.
+/// A key in a public answer, as the client gave it, valid or not.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum Given<'a> {
@@ -33,7 +33,7 @@ pub enum Given<'a> {
     Other(&'a Value),
 }
 
-/// What was asked of a key, and the answer. Without a value, there is none or nobody can say.
+/// A key and the answer for it. No value means that there is none, or that it cannot be known now.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Answered<'a, V> {
     pub key: Given<'a>,
@@ -42,40 +42,40 @@ pub struct Answered<'a, V> {
     pub error: Option<&'static str>,
 }
 
-/// What became of a set.
+/// The outcome of a set.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct KeysAdded<'a> {
     pub keys_added: usize,
     pub keys_failed: Vec<Given<'a>>,
 }
 
-/// What became of a deletion.
+/// The outcome of a deletion.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct KeysDeleted<'a> {
     pub keys_deleted: usize,
     pub keys_failed: Vec<Given<'a>>,
 }
 
-/// What a data server keeps under a key; no value is a deletion that must be remembered for a while.
+/// What a data server stores under a key. No value is a deletion that must be remembered for a while.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoredPair {
     pub key: Datum,
     pub value: Option<Datum>,
 }
 
-/// Which servers there are; see `pairs::server_list` for how one list becomes the next.
+/// The list of servers; see `server_list` for how one list becomes the next.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServerList {
-    /// What the lists of one store have in common, and no two stores.
+    /// The id that the lists of one store share, and no two stores.
     pub store: String,
     pub version: u64,
     pub servers: Vec<String>,
-    /// The list before, while keys are moving from it to `servers`.
+    /// The previous list, while keys are moving from it to `servers`.
     pub previous: Option<Vec<String>>,
-    /// Servers of the list before that were given up with their keys.
+    /// Servers of the previous list that were given up with their keys.
     #[serde(default)]
     pub lost: Vec<String>,
-    /// Servers that join by this change, and the version in which each began to.
+    /// Servers that join by this change, and the version in which each began to join.
     #[serde(default)]
     pub joining: Vec<(String, u64)>,
 }
@@ -87,7 +87,7 @@ pub struct Transaction {
     pub participants: Vec<String>,
 }
 
-/// What is kept of a transaction that was applied: its keys tell whom it concerns.
+/// What is kept of an applied transaction; its keys tell which reads it concerns.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Applied {
     pub transaction: Transaction,
@@ -101,24 +101,24 @@ pub struct Membership {
     pub list: ServerList,
 }
 
-/// What a participant keeps of a transaction that is not decided yet, as far as it knows.
+/// What a participant keeps of a transaction that is undecided as far as it knows.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Staged {
     pub transaction: Transaction,
     pub pairs: Vec<Pair>,
 }
 
-/// The list that a call goes by.
+/// The version of the list that a call is based on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stamp {
     pub store: String,
     pub version: u64,
 }
 
-/// A call to a data server. Without a stamp it is answered whatever list the server follows.
+/// A call to a data server. Without a stamp it is answered whichever list the server follows.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Call {
-    /// How the list names the server that is called.
+    /// The name of the called server in the list.
     pub to: String,
     pub stamp: Option<Stamp>,
     pub ask: Ask,
@@ -130,12 +130,12 @@ pub struct Call {
 pub enum Ask {
     ServerList,
     Adopt(ServerList),
-    /// The values of keys, with the outcome of the `expected` transactions in them.
+    /// The values of keys, which must show the outcome of the `expected` transactions.
     Read {
         keys: Vec<Datum>,
         expected: Vec<String>,
     },
-    /// All pairs after a name, by pages.
+    /// All pairs after a name, page by page.
     List {
         after: Option<String>,
         expected: Vec<String>,
@@ -149,16 +149,16 @@ pub enum Ask {
         keys: Vec<Doomed>,
     },
     Stage(Staged),
-    /// To the first participant: decide for the transaction.
+    /// To the first participant: commit the transaction.
     Commit {
         id: String,
     },
-    /// To the first participant: whether it is decided; `abort` decides against it if it is not.
+    /// To the first participant: what is decided; with `abort`, an undecided transaction is aborted.
     Outcome {
         id: String,
         abort: bool,
     },
-    /// To the others: it is decided; ask the first.
+    /// To the others: the transaction is decided; ask the first participant.
     Resolve {
         id: String,
     },
@@ -166,11 +166,11 @@ pub enum Ask {
     Misplaced {
         after: Option<String>,
     },
-    /// Pairs from elsewhere, for keys of which nothing is known here.
+    /// Copies from another server, for keys that are unknown here.
     Receive {
         pairs: Vec<Pair>,
     },
-    /// Pairs that their owner has by now.
+    /// Pairs to drop, because their owner has them.
     Drop {
         keys: Vec<Datum>,
     },
@@ -180,7 +180,7 @@ pub enum Ask {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Doomed {
     pub key: Datum,
-    /// It exists at the server that had it before the move.
+    /// True if it exists at the server that had it before the move.
     pub is_elsewhere: bool,
 }
 
@@ -189,13 +189,13 @@ pub struct Doomed {
 #[serde(rename_all = "snake_case")]
 pub enum Answer {
     Done,
-    /// It follows a newer list, or another one of the same version.
+    /// The server follows a newer list, or another one of the same version.
     OtherServerList(ServerList),
-    /// It follows an older list, or none; nothing was done.
+    /// The server follows an older list, or none; nothing was done.
     Behind,
     /// Nothing was done.
     Failed(String),
-    /// It was begun, and cannot be confirmed in time.
+    /// The call was begun, and cannot be confirmed in time.
     Unconfirmed,
     Membership(Option<Membership>),
     Values {
@@ -218,7 +218,7 @@ pub enum Answer {
 #[serde(rename_all = "snake_case")]
 pub enum Known {
     Value(Datum),
-    /// It was deleted here, whatever other servers still have.
+    /// The key was deleted here, whatever other servers still have.
     Deleted,
     Nothing,
     /// Another key has its place.
@@ -227,18 +227,18 @@ pub enum Known {
     InDoubt,
 }
 
-/// What became of one key of a call.
+/// The outcome for one key of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Fate {
     Done,
     Missing,
     Refused,
-    /// Nobody has confirmed it; it may be done all the same.
+    /// Not confirmed; it may be done all the same.
     Unknown,
 }
 
-/// What the first participant says of a transaction.
+/// The first participant's answer about a transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {

@@ -1,7 +1,7 @@
-//! Under which name of the store a pair, a list of servers or a transaction is kept.
+//! The names under which the store keeps pairs, lists of servers and transactions.
 //!
-//! A short key can be read in its name. A key that is longer than the store's names is kept under its
-//! hash; what is stored holds the whole key, so that two keys with one hash are told apart.
+//! A short key is readable in its name. A key longer than the store's names is kept under its hash. The
+//! stored pair holds the whole key, so that two keys with one hash are told apart.
 
 use xxhash_rust::xxh3::xxh3_128;
 
@@ -38,7 +38,7 @@ pub(super) fn of_applied(id: &str) -> Key {
     named(&format!("{APPLIED}{id}"))
 }
 
-/// Whether a text can be the id of a transaction.
+/// True if a text can be the id of a transaction.
 pub(super) fn is_id(text: &str) -> bool {
     text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }

@@ -1,6 +1,6 @@
-//! Which server a key belongs to: the one with the highest score for it. A score depends on the key and
-//! on one server alone, so a server that comes takes its share and one that goes leaves its own; no
-//! other key moves. All proxies agree, whatever the order of their lists.
+//! Rendezvous hashing: a key belongs to the server with the highest score for it. A score depends on the
+//! key and on one server alone, so a server that joins takes its share, one that leaves gives up its own,
+//! and no other key moves. All proxies agree, whatever the order of their lists.
 
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
@@ -19,7 +19,7 @@ fn fingerprint(key: &Datum) -> u64 {
         Encoding::String => 1,
         Encoding::Binary => 2,
     };
-    // Mixed again, so that the two encodings of one text have nothing in common.
+    // Hashed again, so that the scores of the two encodings of one text are unrelated.
     xxh3_64(&(xxh3_64(key.data.as_bytes()) ^ encoding).to_le_bytes())
 }
 

@@ -1,4 +1,4 @@
-//! Every status code and body of the pairs' public face, and no other file knows a number.
+//! All status codes and bodies of the pairs' public face; no other file has a status code.
 
 use bytes::Bytes;
 use http::header::{ALLOW, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
@@ -13,7 +13,7 @@ use crate::apps::data_servers::messages::{Answered, Fate, Given, KeysAdded, Keys
 /// Names the servers whose pairs are not in a listing.
 const UNREACHABLE: HeaderName = HeaderName::from_static("causeway-unreachable");
 
-/// Stands with the list of servers while a change of it is not finished.
+/// Accompanies the list of servers while a change of it is not finished.
 const MOVING: HeaderName = HeaderName::from_static("causeway-moving");
 
 /// Why a request is not understood.
@@ -44,7 +44,7 @@ pub(super) fn misunderstood(why: Misunderstood) -> Response<Bytes> {
     }
 }
 
-/// What became of a set.
+/// The reply to a set.
 pub(super) fn set(asked: &[AskedPair], fates: &[Fate]) -> Response<Bytes> {
     let body = KeysAdded {
         keys_added: done(fates),
@@ -53,7 +53,7 @@ pub(super) fn set(asked: &[AskedPair], fates: &[Fate]) -> Response<Bytes> {
     reply(share_status(fates), &body)
 }
 
-/// What became of a deletion. A key that was not there is gone, as it was asked: it has not failed.
+/// The reply to a deletion. A key that was not there is gone, as requested: it has not failed.
 pub(super) fn deleted(asked: &[AskedKey], fates: &[Fate]) -> Response<Bytes> {
     let body = KeysDeleted {
         keys_deleted: done(fates),
@@ -80,7 +80,7 @@ fn share_status(fates: &[Fate]) -> StatusCode {
     match failed {
         0 => StatusCode::OK,
         _ if failed < fates.len() => StatusCode::PARTIAL_CONTENT,
-        // That none is stored is what 400 says, and that is not known.
+        // 400 would say that none is stored, and that is not known.
         _ if fates.contains(&Fate::Unknown) => StatusCode::GATEWAY_TIMEOUT,
         _ => StatusCode::BAD_REQUEST,
     }
@@ -95,7 +95,7 @@ pub(super) fn fetched(asked: &[AskedKey], seen: &[Seen]) -> Response<Bytes> {
     })
 }
 
-/// Whether each key exists.
+/// The reply to a query: whether each key exists.
 pub(super) fn queried(asked: &[AskedKey], seen: &[Seen]) -> Response<Bytes> {
     let knows_all = !seen.contains(&Seen::Unavailable);
     answers(asked, seen, knows_all, |seen| match seen {
@@ -147,7 +147,7 @@ pub(super) fn servers(servers: &Servers) -> Response<Bytes> {
     reply
 }
 
-/// A change of the list that is done.
+/// The reply to a completed change of the list.
 pub(super) fn changed(servers: &Servers, keys_moved: u64) -> Response<Bytes> {
     let body = json!({"result": "success", "servers": servers.addresses, "keys_moved": keys_moved});
     reply(StatusCode::OK, &body)
@@ -188,7 +188,7 @@ fn error(status: StatusCode, code: &str, text: &str) -> Response<Bytes> {
 
 fn reply(status: StatusCode, body: &impl Serialize) -> Response<Bytes> {
     let mut text = serde_json::to_vec(body).expect("bodies have names and texts only");
-    // For who reads it in a terminal.
+    // For readers in a terminal.
     text.push(b'\n');
     let mut reply = Response::new(Bytes::from(text));
     *reply.status_mut() = status;

@@ -1,4 +1,4 @@
-//! A proxy or a data server of pairs behind the listeners.
+//! Runs a proxy or a data server of pairs behind the listeners.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -48,7 +48,7 @@ pub fn serve_proxy(listen: SocketAddr, servers: &[String]) -> Result<(), RunErro
     })
 }
 
-/// A proxy's calls are a little larger than the bodies that they are made of, so the servers take more.
+/// A proxy's calls are a little larger than its clients' bodies, so data servers accept more.
 fn bounds(times: usize) -> Bounds {
     let limits = super::limits();
     Bounds::new(&Limits {
@@ -68,7 +68,7 @@ impl Host for DataHost {
         self.server.respond(request).await
     }
 
-    // The node is a cluster of itself alone; nobody has a stream to open.
+    // The node is a single-node cluster; no peer opens a stream.
     fn accept_peer(&self, pipe: Pipe) {
         drop(pipe);
     }

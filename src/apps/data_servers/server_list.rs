@@ -1,6 +1,6 @@
-//! How one list of servers becomes the next. A change takes two versions: one that says from which list
-//! the keys are moving, and one that says that they have moved. Both are functions of the version
-//! before, so whoever carries a change on writes the same.
+//! How one list of servers becomes the next. A change takes two versions: the first names the list from
+//! which keys are moving, the second says that they have moved. Both are functions of the previous
+//! version, so every proxy that carries a change on writes the same.
 
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -9,7 +9,7 @@ use super::service::Servers;
 use crate::apps::data_servers::messages::{Datum, ServerList, Stamp};
 use crate::names::NodeId;
 
-/// Why a list cannot be changed as it was asked for.
+/// Why a list cannot be changed as requested.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum NoChange {
     #[error("{0} is a server already")]
@@ -44,12 +44,12 @@ impl ServerList {
         }
     }
 
-    /// Where a key belongs.
+    /// The server that a key belongs to.
     pub(super) fn owner(&self, key: &Datum) -> Option<&String> {
         rendezvous::owner(key, &self.servers)
     }
 
-    /// Where a key may still be besides its owner, while the change lasts.
+    /// The other server that may still have a key, while the change lasts.
     pub(super) fn old_owner(&self, key: &Datum) -> Option<&String> {
         let old = rendezvous::owner(key, self.previous.as_deref()?)?;
         (!self.lost.contains(old) && self.owner(key) != Some(old)).then_some(old)
@@ -62,7 +62,7 @@ impl ServerList {
         }
     }
 
-    /// The name that the list has for an address, however that is spelt.
+    /// The name that the list has for an address, in any spelling.
     pub(super) fn name_of(&self, address: &str) -> Option<&String> {
         let same = |one: &str| match (NodeId::as_stored(one), NodeId::as_stored(address)) {
             (Ok(one), Ok(address)) => one.is_same_address(&address),
@@ -75,7 +75,7 @@ impl ServerList {
         self.previous.is_none()
     }
 
-    /// Everybody who must know of this version: those of both lists, except who was given up.
+    /// The servers that must know of this version: those of both lists, except the ones given up.
     pub(super) fn concerned(&self) -> Vec<String> {
         let mut all = self.servers.clone();
         all.extend(self.previous.iter().flatten().cloned());
@@ -85,12 +85,12 @@ impl ServerList {
         all
     }
 
-    /// Who decides which list comes next: the first of this one that is not being given up.
+    /// The server that decides which list comes next: the first of this one that is not being given up.
     pub(super) fn arbiter(&self, lost: &[String]) -> Option<&String> {
         self.servers.iter().find(|server| !lost.contains(server))
     }
 
-    /// The list with a server more; keys begin to move.
+    /// The list with a server added; keys begin to move.
     pub(super) fn with(&self, server: &str) -> Result<Self, NoChange> {
         if self.servers.iter().any(|one| one == server) {
             return Err(NoChange::AlreadyThere(server.to_owned()));
@@ -103,7 +103,7 @@ impl ServerList {
         Ok(next)
     }
 
-    /// The list with a server less; its keys begin to move, unless it is `lost` with them.
+    /// The list without a server; its keys begin to move, unless they are lost with it.
     pub(super) fn without(&self, server: &str, is_lost: bool) -> Result<Self, NoChange> {
         let mut servers = self.servers.clone();
         servers.retain(|one| one != server);
@@ -123,7 +123,7 @@ impl ServerList {
             store: self.store.clone(),
             version: self.version + 1,
             servers,
-            // While a change is under way, keys may still be where they were before that one.
+            // While a change is under way, keys may still be where they were before that change.
             previous: Some(self.previous.clone().unwrap_or_else(|| self.servers.clone())),
             lost,
             joining: self.joining.clone(),

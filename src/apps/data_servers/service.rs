@@ -1,5 +1,5 @@
-//! The service that a proxy and a data server offer alike ([`Pairs`]), with its results: apart from `face`, which
-//! calls it for HTTP requests, and from `reply`, which writes the results.
+//! The service that both proxies and data servers offer ([`Pairs`]), with its results. Separate from
+//! `face`, which calls it for HTTP requests, and from `reply`, which renders the results.
 
 use crate::apps::data_servers::messages::{Datum, Fate, Pair};
 
@@ -12,11 +12,11 @@ pub(super) enum Seen {
     Unavailable,
 }
 
-/// All pairs that can be had.
+/// All pairs that can be read.
 #[derive(Debug, Default)]
 pub(super) struct Everything {
     pub(super) pairs: Vec<Pair>,
-    /// Servers whose pairs are not among them.
+    /// Servers whose pairs are missing.
     pub(super) unreachable: Vec<String>,
 }
 
@@ -24,7 +24,7 @@ pub(super) struct Everything {
 #[derive(Debug)]
 pub(super) struct Servers {
     pub(super) addresses: Vec<String>,
-    /// A change of the list is under way, and keys are still on their way.
+    /// True if a change of the list is under way, and keys are still moving.
     pub(super) moving: bool,
 }
 
@@ -69,7 +69,7 @@ pub(super) enum Trouble {
 pub(super) trait Pairs: Send + Sync {
     fn write(&self, pairs: Vec<Pair>) -> impl Future<Output = Vec<Fate>> + Send;
 
-    /// All of them, on all servers, or none.
+    /// Stores all of them, on all servers, or none.
     fn write_all(&self, pairs: Vec<Pair>) -> impl Future<Output = Result<(), Trouble>> + Send;
 
     fn read(&self, keys: Vec<Datum>) -> impl Future<Output = Vec<Seen>> + Send;
@@ -80,7 +80,7 @@ pub(super) trait Pairs: Send + Sync {
 
     fn servers(&self) -> impl Future<Output = Result<Servers, Trouble>> + Send;
 
-    /// Adds a server and moves its share to it; how many keys moved.
+    /// Adds a server and moves its share to it. Returns how many keys moved.
     fn add_server(&self, server: String) -> impl Future<Output = Result<u64, Trouble>> + Send;
 
     /// Moves a server's keys off and removes it; with `force`, gives them up if it does not answer.

@@ -62,7 +62,7 @@ pub struct Log {
 }
 
 impl Log {
-    /// Logs to standard error, if that was asked for.
+    /// Starts logging to standard error, if requested.
     pub fn start(&self) -> Result<(), Failure> {
         let Some(filter) = &self.filter else { return Ok(()) };
         let lines = Lines::understand(Some(filter), None);
@@ -114,7 +114,7 @@ enum Direct {
 }
 
 impl Clt {
-    /// Asks, and prints the value if that was asked for.
+    /// Sends the request, and prints the value of a GET.
     pub async fn run(self) -> Result<Verdict, Failure> {
         match ask(&self.request()?).await {
             Ok(Answer::Stored) => Ok(Verdict::Done),

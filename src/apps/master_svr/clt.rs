@@ -1,9 +1,9 @@
-//! `clt` at work: one request, put to one server or to whoever owns the key, until it is answered or the
-//! time is up.
+//! Runs `clt`: sends one request, to a given server or to the owner of the key, until it is answered or
+//! the time is up.
 //!
-//! A put is sent to the same server once: while no answer comes, the master is asked whether somebody
-//! else owns the key by now, who is asked instead. A server that was put out takes no put any more, so
-//! none is carried out late, after a newer one.
+//! A put is sent to the same server once. While no answer comes, the client asks the master whether
+//! another server owns the key by now, and sends the put there instead. An expelled server takes no puts,
+//! so none is carried out late, after a newer one.
 
 use std::time::Duration;
 
@@ -18,16 +18,16 @@ use crate::net::http_client::{HttpClient, SendError};
 /// A client gives up within 5 seconds; the start of the process is part of them.
 const PATIENCE: Duration = Duration::from_millis(4500);
 
-/// Between two tries.
+/// Pause between two tries.
 const PAUSE: Duration = Duration::from_millis(30);
 
-/// A master answers at once; one that does not stands still.
+/// A master answers at once; one that does not is frozen.
 const MASTER_LIMIT: Duration = Duration::from_secs(1);
 
 /// How often the master is asked again while a server does not answer.
 const SECOND_THOUGHT: Duration = Duration::from_millis(200);
 
-/// What is done with a key.
+/// What to do with a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Operation {
     Get,
@@ -37,9 +37,9 @@ pub enum Operation {
 /// The server that is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Whom {
-    /// The server on this port, whoever owns the key.
+    /// The server on this port, whether or not it owns the key.
     Server(u16),
-    /// Whom the master on this port names.
+    /// The owner that the master on this port names.
     OwnerBy(u16),
 }
 
@@ -70,11 +70,11 @@ pub enum AskError {
     Unreachable(SendError),
 }
 
-/// Why an attempt came to nothing; another one may go better.
+/// Why an attempt failed; another one may succeed.
 enum Setback {
     Sending(SendError),
     Refused(Response<Bytes>),
-    /// Somebody else owns the key by now.
+    /// Another server owns the key by now.
     Moved,
 }
 
@@ -89,7 +89,7 @@ pub async fn ask(ask: &Ask) -> Result<Answer, AskError> {
         loop {
             match client.attempt().await {
                 Ok(answer) => return Ok(answer),
-                // There is nobody else to ask, and waiting is for those who move.
+                // There is no other server to ask, and waiting helps only while keys move.
                 Err(Setback::Sending(error)) if matches!(ask.whom, Whom::Server(_)) => {
                     return Err(AskError::Unreachable(error));
                 }
@@ -129,7 +129,7 @@ impl Client<'_> {
                     answer = self.ask_server(owner) => answer?,
                     () = self.moved(master, owner) => return Err(Setback::Moved),
                 };
-                // The server knows better than the master did a moment ago.
+                // The server's answer is newer than the master's.
                 if answer == Answer::Elsewhere {
                     Err(Setback::Moved)
                 } else {

@@ -1,4 +1,4 @@
-//! `master-svr` at work: takes beats, tells clients who owns a key, and lets the time pass.
+//! Runs `master-svr`: takes beats, tells clients which server owns a key, and lets time pass.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +19,7 @@ use crate::net::http_client::{HttpClient, SendError};
 
 const TICK: Duration = Duration::from_millis(100);
 
-/// How long somebody silent may take to say that it is there.
+/// How long a silent server may take to answer a probe.
 const PROBE_LIMIT: Duration = Duration::from_millis(500);
 
 /// The master behind its port.
@@ -33,13 +33,13 @@ pub struct Master {
 struct Desk {
     began: Instant,
     decisions: Mutex<decisions::Master>,
-    /// The version of the layout that holds; beats wait for the next.
+    /// The version of the current layout; beats wait for the next.
     version: watch::Sender<Version>,
     http: HttpClient,
 }
 
 impl Master {
-    /// A master that listens from now on. `term` is larger at every start.
+    /// Starts a master, which only listens at first. `term` is larger at every start.
     pub fn start(term: u64) -> Self {
         let desk = Arc::new(Desk {
             began: Instant::now(),
@@ -77,12 +77,12 @@ impl Master {
 }
 
 impl Desk {
-    /// Milliseconds of a clock that nobody sets.
+    /// Milliseconds of a monotonic clock.
     fn now_ms(&self) -> u64 {
         millis(self.began.elapsed())
     }
 
-    /// Lets something happen, and tells those who wait if the layout is another one then.
+    /// Applies an event, and wakes the waiting beats if it changed the layout.
     fn decide<T>(&self, happen: impl FnOnce(&mut decisions::Master, u64) -> T) -> T {
         let now_ms = self.now_ms();
         let mut decisions = self.decisions.lock();
@@ -91,7 +91,7 @@ impl Desk {
             .layout()
             .map(|layout| layout.version)
             .unwrap_or_default();
-        // Under the lock, so that versions are told in their order.
+        // Under the lock, so that versions are sent in order.
         self.version
             .send_if_modified(|told| std::mem::replace(told, version) != version);
         outcome
@@ -130,7 +130,7 @@ impl Desk {
             ticks.tick().await;
             self.decide(decisions::Master::tick);
             while probes.try_join_next().is_some() {}
-            // While a probe is under way its answer decides; the next one would only be another.
+            // While probes are under way their answers decide; another round would tell nothing more.
             if probes.is_empty() {
                 let doubtful = self.decisions.lock().doubtful(self.now_ms());
                 for server in doubtful {
@@ -140,8 +140,8 @@ impl Desk {
         }
     }
 
-    /// Asks somebody silent whether it is there. Whom nobody listens for is dead; who does not answer may
-    /// stand still, which its silence will tell.
+    /// Probes a silent server. A refused connection means dead. No answer may mean frozen; the silence
+    /// limit decides.
     async fn probe(self: Arc<Self>, server: Server) {
         let request = Request::get("/run").body(Bytes::new()).expect("is a request");
         match self.http.send(&here(server.port), request, PROBE_LIMIT).await {

@@ -1,7 +1,7 @@
-//! What `master-svr` and `svr` say to each other: postcard, field by field.
+//! Messages between `master-svr` and `svr`: postcard, field by field.
 //!
-//! There is no version in it: the three programs are built together and run on one machine, and nothing
-//! of it is kept.
+//! They have no version: the three programs are built together and run on one machine, and no message is
+//! kept.
 
 use bytes::Bytes;
 use serde::de::{Deserialize, DeserializeOwned, Deserializer, Error as _};
@@ -10,18 +10,18 @@ use serde::ser::{Serialize, Serializer};
 use super::decisions::{Batch, Beat, Change, Layout, Server, Version};
 use crate::wire::{by_fields, by_form};
 
-/// Bytes that are no such message.
+/// Bytes that are not such a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("is no message of master-svr and svr of this build")]
 pub struct Garbled;
 
-/// A message as bytes.
+/// Encodes a message.
 pub fn encode<T: Serialize>(message: &T) -> Bytes {
     let bytes = postcard::to_stdvec(message).expect("every message can be written");
     Bytes::from(bytes)
 }
 
-/// The message that the bytes are.
+/// Decodes a message.
 pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Garbled> {
     postcard::from_bytes(bytes).map_err(|_| Garbled)
 }

@@ -1,16 +1,16 @@
-//! `master-svr`, `svr` and `clt`: what each does over HTTP. The decisions are pure and stand in `decisions`.
+//! `master-svr`, `svr` and `clt`: what each does over HTTP. The pure decisions are in `decisions`.
 //!
 //! ```text
 //!  clt ── GET /owner/<key> ──▶ Master ◀── POST /beat, held until there is news ── Svr
 //!  clt ── GET, PUT /key/<key> ──────────────────────────────────────────────────▶ Svr ── POST /pairs ─▶ Svr
 //! ```
 //!
-//! The master calls nobody, except to see whether somebody silent is still there (`GET /run`): a beat is
-//! answered as soon as there is a new layout, so that a change goes from step to step without waiting.
+//! The master calls no server, except to see whether a silent one is still there (`GET /run`). It answers
+//! a beat as soon as there is a new layout, so that a change goes from step to step without waiting.
 //!
-//! The pairs are in memory, in a map of their own and not in `store`: its records carry versions and
-//! dependencies that nobody here asks for, its keys are texts in slots and not numbers in shards, and a
-//! server of the three has no folder to keep anything in.
+//! The pairs are in memory, in a map of their own and not in `store`. The records of `store` carry
+//! versions and dependencies that are of no use here, its keys are texts in slots and not numbers in
+//! shards, and the three programs have no folder for data.
 
 pub mod arguments;
 
@@ -31,7 +31,7 @@ pub use master::Master;
 pub use serve::{serve_master, serve_svr};
 pub use svr::Svr;
 
-/// How long the master holds a beat to which it has nothing new to say.
+/// How long the master holds a beat while it has nothing new to answer.
 const BEAT_HELD: Duration = Duration::from_millis(200);
 
 /// Everything runs on this machine.

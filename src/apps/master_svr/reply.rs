@@ -1,4 +1,4 @@
-//! What stands in the replies of `master-svr` and `svr`: every status code, and nowhere else a number.
+//! The replies of `master-svr` and `svr`: all status codes, which no other file has.
 
 use bytes::Bytes;
 use http::{Response, StatusCode};

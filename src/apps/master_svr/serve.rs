@@ -1,4 +1,4 @@
-//! `master-svr` and `svr` behind the listeners: small processes without a disk, on 127.0.0.1 only.
+//! Runs `master-svr` and `svr` behind the listeners: small processes without a disk, on 127.0.0.1 only.
 
 use std::convert::Infallible;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -14,12 +14,12 @@ use crate::net::Pipe;
 use crate::node::{Machine, World};
 use crate::server::{Bounds, Host, RunError, run};
 
-/// Only beats are held for long, and nobody misses their answers.
+/// Only beats are held for long, and their answers are not needed.
 const DRAIN_DEADLINE: Duration = Duration::from_millis(50);
 
 /// Runs a master until SIGTERM or SIGINT.
 pub fn serve_master(port: u16) -> Result<(), RunError<Infallible>> {
-    // Every start is later than the one before: the clock is this machine's.
+    // All masters run on this machine, so by its clock every start is later than the one before.
     serve(port, || Master::start(Machine.wall_ms()))
 }
 
@@ -40,7 +40,7 @@ impl Host for Master {
         Self::respond(self, request).await
     }
 
-    /// Nobody has peers here; dropping the pipe ends it.
+    /// There are no peers here; dropping the pipe closes it.
     fn accept_peer(&self, _pipe: Pipe) {}
 
     async fn stop(&self) {
@@ -53,7 +53,7 @@ impl Host for Svr {
         Self::respond(self, request).await
     }
 
-    /// Nobody has peers here; dropping the pipe ends it.
+    /// There are no peers here; dropping the pipe closes it.
     fn accept_peer(&self, _pipe: Pipe) {}
 
     async fn stop(&self) {

@@ -1,4 +1,4 @@
-//! `svr` at work: answers for its keys, asks the master what is new, and sends on what moves.
+//! Runs `svr`: answers for its keys, asks the master for new layouts, and sends on pairs that move.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,17 +18,17 @@ use crate::config::millis;
 use crate::names::NodeId;
 use crate::net::http_client::{HttpClient, SendError};
 
-/// The master answers a beat after [`BEAT_HELD`] at the latest; one that does not has its own troubles.
+/// The master answers a beat after [`BEAT_HELD`] at the latest; one that does not is in trouble.
 const BEAT_LIMIT: Duration = BEAT_HELD.saturating_add(Duration::from_millis(400));
 
-/// Between two tries where nobody answers.
+/// Pause between two tries while no master answers.
 const BEAT_PAUSE: Duration = Duration::from_millis(100);
 
 /// A batch is a few hundred kilobytes at the most, or one large value.
 const BATCH_LIMIT: Duration = Duration::from_secs(1);
 const BATCH_PAUSE: Duration = Duration::from_millis(20);
 
-/// More than an argument of `clt` can hold; with what stands beside it, it must fit into a batch.
+/// More than an argument of `clt` can hold. With the rest of the message it must fit into a batch.
 const VALUE_BYTES_MAX: usize = 1024 * 1024;
 
 /// How long a request waits for its key to be settled, before its client is told to ask again.
@@ -47,16 +47,16 @@ struct Shelf {
     master: NodeId,
     holder: Mutex<Holder>,
     http: HttpClient,
-    /// When the last question was put to the master that it answered; also told when a layout is new.
+    /// When the last answered question to the master was asked; also wakes requests that wait for news.
     asked: watch::Sender<Instant>,
-    /// There may be something to send.
+    /// Wakes the sender: there may be something to send.
     unsent: Notify,
-    /// Everything was sent.
+    /// Wakes the asker: everything was sent.
     drained: Notify,
 }
 
 impl Svr {
-    /// A server that joins as soon as a master answers on `master_port`. `run` is another one at each start.
+    /// Starts a server, which joins once a master answers on `master_port`. `run` differs at each start.
     pub fn start(port: u16, run: u64, master_port: u16) -> Self {
         let began = Instant::now();
         let shelf = Arc::new(Shelf {
@@ -118,7 +118,7 @@ impl Shelf {
         done.map_or_else(refuse, |()| reply(DONE, Bytes::new()))
     }
 
-    /// Does what is asked, as soon as it is certain that this server may do it or that it may not.
+    /// Does the work, as soon as it is certain whether this server may do it.
     async fn settled<T>(&self, work: impl Fn(&mut Holder) -> Result<T, Refusal>) -> Result<T, Refusal> {
         let deadline = Instant::now() + SETTLE_LIMIT;
         let mut news = self.asked.subscribe();
@@ -164,14 +164,14 @@ impl Shelf {
         }
     }
 
-    /// Tells the master what it has, again and again, and does what the master says.
+    /// Sends beats to the master, again and again, and adopts its layouts.
     async fn keep_asking(self: Arc<Self>) {
-        // Given up only once for a better question: if that could go on, none would ever be answered.
+        // A beat is given up at most once for a better one; otherwise none might ever be answered.
         let mut may_ask_anew = true;
         loop {
             let asked = Instant::now();
             let answer = tokio::select! {
-                // The master waits for nothing more than for that.
+                // This is what the master waits for.
                 () = self.drained.notified(), if may_ask_anew => {
                     may_ask_anew = false;
                     continue;
@@ -187,7 +187,7 @@ impl Shelf {
                 }
                 Ok(reply) if reply.status() != NOT_YET => {}
                 Err(SendError::NoReply { .. }) => {}
-                // A master that only listens, or that is not there, has put nobody out.
+                // A master that only listens, or that is not running, has expelled no server.
                 Ok(_) | Err(SendError::NotSent { .. }) => drop(self.asked.send_replace(asked)),
             }
             sleep(BEAT_PAUSE).await;
@@ -211,7 +211,7 @@ impl Shelf {
         }
     }
 
-    /// Sends what moves to its next owner, batch by batch.
+    /// Sends moving pairs to their next owners, batch by batch.
     async fn keep_sending(self: Arc<Self>) {
         loop {
             let next = self.holder.lock().next_batch();

@@ -23,7 +23,7 @@ pub struct Redis {
     pub script: Option<PathBuf>,
 }
 
-/// An address to listen on; a port alone is one of this machine only, like the servers.
+/// An address to listen on; a port alone is for this machine only, like those of the servers.
 fn http_address(text: &str) -> Result<SocketAddr, String> {
     let full = match text.strip_prefix(':').unwrap_or(text).parse::<u16>() {
         Ok(port) => format!("127.0.0.1:{port}"),

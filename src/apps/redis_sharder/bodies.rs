@@ -1,4 +1,4 @@
-//! What the sharder over Redis tells of itself, the same in its shell, over HTTP and in its library.
+//! Results of the sharder over Redis, the same in its shell, over HTTP and in its library.
 
 use serde::{Deserialize, Serialize};
 
@@ -30,13 +30,13 @@ pub struct ServerStatus {
     pub port: u16,
     pub pid: u32,
     pub alive: bool,
-    /// Whether it answered when it was last asked.
+    /// True if it answered when it was last asked.
     pub answers: bool,
     /// How many pairs it holds.
     pub keys: usize,
 }
 
-/// Any reply over HTTP to what was done, with `"result":"success"` before the rest.
+/// Any reply over HTTP to a successful request, with `"result":"success"` before the rest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Success<T> {
     pub result: String,
@@ -57,12 +57,12 @@ pub struct BroughtUp {
     pub ports: Vec<u16>,
 }
 
-/// `POST /failNode`: the copies that were made again, and how the keys are off then.
+/// `POST /failNode`: the copies that were made again, and the state of the keys after that.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeFailed {
     pub copied: usize,
     pub under_replicated: usize,
-    /// By this failure.
+    /// Keys lost by this failure.
     pub lost: usize,
 }
 

@@ -1,18 +1,18 @@
-//! Why a sharder did not do what it was asked for. Each case is one that a caller may treat in its own way.
+//! Errors of the sharder. Each variant is one that a caller may handle in its own way.
 
-/// Why an operation was not done. Apart from [`SharderError::Unavailable`] nothing has changed by it.
+/// Why an operation was not done. Except with [`SharderError::Unavailable`], nothing has changed by it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SharderError {
-    /// What was asked for makes no sense, with these servers at least.
+    /// The request makes no sense, with these servers at least.
     #[error("{0}")]
     BadArgument(String),
     /// The servers have not been brought up.
     #[error("bringUp comes first")]
     NotUp,
-    /// They have, and it can be done once.
+    /// The servers have been brought up, and it can be done once.
     #[error("bringUp was done before, and is done once")]
     AlreadyUp,
-    /// Somebody else listens on a port that a server would need.
+    /// Another process listens on a port that a server would need.
     #[error("port {0} is in use; end the process that listens there, or choose other ports with --base-port")]
     PortInUse(u16),
     /// A program is missing.
@@ -21,7 +21,7 @@ pub enum SharderError {
         program: &'static str,
         package: &'static str,
     },
-    /// A program is there and is none that could be started.
+    /// A program is there, but cannot be run.
     #[error("{path} cannot be run: {reason}; mend or remove it, or set PATH so that another one comes first")]
     CannotRun { path: String, reason: &'static str },
     /// A server does not start for another reason.
@@ -33,8 +33,8 @@ pub enum SharderError {
     /// There is no room for all copies of a new key.
     #[error("capacity exceeded")]
     CapacityExceeded,
-    /// Servers that are needed live and do not answer, or none lives. If it was a put of a key whose servers
-    /// all fell silent in the midst of it, the new value may still appear, on all of them alike.
+    /// Servers that are needed live and do not answer, or no server lives. If all servers of a key fell
+    /// silent during a put, the new value may still appear, on all of them alike.
     #[error("unavailable")]
     Unavailable,
 }

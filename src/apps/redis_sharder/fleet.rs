@@ -1,5 +1,5 @@
-//! The servers and what is on them: what each operation asks of the layout, has done by the servers, and
-//! tells the layout.
+//! The servers and their contents: each operation asks the layout, has the servers act, and records the
+//! result in the layout.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -16,7 +16,7 @@ use super::{Found, Repaired, ServerStatus, SharderError, Size, Status};
 const END_DEADLINE: Duration = Duration::from_secs(1);
 const POLL: Duration = Duration::from_millis(5);
 
-/// Keys that a status lists by name; their number is always told.
+/// Keys that a status lists by name; it always gives their number.
 const LISTED_MAX: usize = 1000;
 
 /// A living server.
@@ -32,9 +32,9 @@ pub(super) struct Fleet {
     pub(super) size: Size,
     pub(super) is_strict: bool,
     pub(super) layout: Layout,
-    /// Those that live, by port.
+    /// The living servers, by port.
     pub(super) servers: BTreeMap<u16, Server>,
-    /// The process ids of those that do not.
+    /// The process ids of the dead ones.
     dead: BTreeMap<u16, u32>,
 }
 
@@ -52,7 +52,7 @@ impl Fleet {
         }
     }
 
-    /// The links to these servers, as far as they live.
+    /// The links to those of these servers that live.
     pub(super) fn links(&self, ports: impl IntoIterator<Item = u16>) -> Vec<(u16, Link)> {
         let link = |port| Some((port, self.servers.get(&port)?.link.clone()));
         ports.into_iter().filter_map(link).collect()
@@ -69,7 +69,7 @@ impl Fleet {
 
     /// Kills a server and makes its copies again.
     pub(super) async fn fail(&mut self, port: i64) -> Result<Repaired, SharderError> {
-        // One that died unannounced is dead already, also if nobody has noticed.
+        // A server that died unannounced is dead already, even if that was not noticed.
         self.tidy().await;
         let known = u16::try_from(port).ok();
         let Some(port) = known.filter(|port| self.servers.contains_key(port)) else {
@@ -113,7 +113,7 @@ impl Fleet {
                 .map(|values| values.into_iter().next().flatten())
             {
                 Ok(Some(value)) => return Ok(Found::Value(value)),
-                // A stranger has removed it.
+                // Another client of the server has removed it.
                 Ok(None) => self.layout.forget(key, port),
                 Err(fault) => self.examine(vec![(port, fault)]).await,
             }
@@ -160,7 +160,7 @@ impl Fleet {
         }
     }
 
-    /// Buries those that have died unannounced, and makes the copies that are missing.
+    /// Buries servers that have died unannounced, and makes the missing copies.
     pub(super) async fn tidy(&mut self) {
         let servers = self.servers.iter_mut();
         let ended = servers.filter_map(|(port, server)| server.process.has_ended().then_some(*port));
@@ -179,7 +179,7 @@ impl Fleet {
         self.layout.bury(port)
     }
 
-    /// Finds out what is the matter with servers that failed to answer.
+    /// Finds out why servers failed to answer, and acts on it.
     pub(super) async fn examine(&mut self, faults: Faults) {
         if faults.is_empty() {
             return;
@@ -193,7 +193,7 @@ impl Fleet {
         self.weigh_silent().await;
     }
 
-    /// After a broken connection: the server has died, or a new connection is made.
+    /// After a broken connection: finds that the server has died, or connects again.
     async fn reach_again(&mut self, port: u16) {
         let deadline = Instant::now() + END_DEADLINE;
         while Instant::now() < deadline {
@@ -214,8 +214,8 @@ impl Fleet {
         self.layout.set_silent(port, true);
     }
 
-    /// Asks all servers whether they answer, if one did not. Gives up those that do not and whose keys all
-    /// have a copy on one that does.
+    /// If a server did not answer, asks all whether they do. Gives up each silent one whose keys all have
+    /// a copy on one that answers.
     pub(super) async fn weigh_silent(&mut self) {
         if !self.is_anyone_silent() {
             return;
@@ -237,7 +237,7 @@ impl Fleet {
 
 impl Drop for Fleet {
     fn drop(&mut self) {
-        // All at once; each is waited for as it is dropped.
+        // Kill all at once; each is waited for as it is dropped.
         self.servers.values_mut().for_each(|server| server.process.kill());
     }
 }

@@ -1,5 +1,5 @@
-//! The sharder over Redis, as HTTP looks: its four operations and its status, with the parameters in the
-//! query, in a form or in JSON, as the client likes.
+//! The HTTP interface of the sharder over Redis: its four operations and its status. Parameters come in
+//! the query, in a form or in JSON.
 
 use bytes::Bytes;
 use http::request::Parts;
@@ -55,7 +55,7 @@ impl Refused {
     }
 }
 
-/// The codes of the contract.
+/// The status and code of each error, as in the contract.
 fn verdict(error: &SharderError) -> Verdict {
     use StatusCode as S;
     match error {
@@ -123,7 +123,7 @@ fn parse(parts: &Parts, body: &Bytes) -> Result<Operation, Refused> {
     })
 }
 
-/// Refuses a path that leads nowhere, and a method that it does not take.
+/// Refuses an unknown path, and a method that the path does not take.
 fn require_route(path: &str, method: &Method) -> Result<(), ApiError> {
     let (methods, allow) = match path {
         "/bringUp" | "/failNode" | "/put" => (&[Method::POST, Method::PUT][..], "POST, PUT"),
@@ -151,7 +151,7 @@ fn number(parameters: &Parameters<'_>, names: &[&str]) -> Result<i64, Refused> {
             return number.map_err(|_| bad(format!("{name} is {text:?}; it must be a 64-bit integer")));
         }
     }
-    Err(bad(format!("{} is missing; GET / lists what there is", names[0])))
+    Err(bad(format!("{} is missing; GET / lists the endpoints", names[0])))
 }
 
 async fn act(sharder: &Sharder, operation: Operation) -> Result<Response<Bytes>, Refused> {

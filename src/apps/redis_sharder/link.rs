@@ -1,7 +1,7 @@
 //! The link to one server: the few commands that a sharder needs, and how they fail.
 //!
-//! Commands of one link are carried out in the order in which they were sent, also those that nobody
-//! waits for any more. So a write that was given up can be taken back by a later command without knowing
+//! A server carries out the commands of one link in the order in which they were sent, including those
+//! whose caller has given up. So a later command can take back a write that was given up, without knowing
 //! whether it was done.
 
 use std::time::Duration;
@@ -9,16 +9,16 @@ use std::time::Duration;
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Client, Cmd, FromRedisValue, RedisError, RedisResult};
 
-/// A server answers within a millisecond, also on a busy machine within much less than this.
+/// A server answers within a millisecond, and even on a busy machine in much less than this.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(2);
-/// For the question whether it answers at all, which is asked after it has not.
+/// For the ping of a server that has not answered.
 const PING_DEADLINE: Duration = Duration::from_secs(2);
-/// For the last word to a server that does not answer: long enough to leave this process.
+/// For a last command to a server that does not answer: long enough to leave this process.
 const PARTING_DEADLINE: Duration = Duration::from_millis(100);
 const CONNECT_DEADLINE: Duration = Duration::from_secs(1);
 
-/// The only way in which pairs come into a server: all or nothing of each pair, and a new key only while
-/// there is room. What each key had before is told.
+/// The only way in which pairs come into a server: each pair whole or not at all, and a new key only
+/// while there is room. Returns the previous value of each key.
 const WRITE: &str = "
 local before = {}
 for i, key in ipairs(KEYS) do
@@ -34,29 +34,29 @@ return before";
 /// How a server failed to answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fault {
-    /// In time. It may have done what it was told, or do it yet.
+    /// No answer in time. The server may have carried out the command, or may do so yet.
     Silent,
-    /// The connection broke, or what came over it made no sense.
+    /// The connection broke, or the answer made no sense.
     Gone,
 }
 
 /// Why there is no link to a server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Unopened {
-    /// Nobody answers on its port, or not as a Redis.
+    /// Nothing answers on its port, or something other than a Redis.
     Silent,
-    /// It answers with an error; its words.
+    /// It answers with this error.
     Refused(String),
-    /// Another process does; its id, as it says.
+    /// Another process answers; its id, as it says.
     Stranger(String),
 }
 
-/// What became of a pair.
+/// The outcome of writing a pair.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Written {
     New,
     Replaced(i64),
-    /// It is new, and there is no room: nothing was done.
+    /// The key is new, and there is no room: nothing was done.
     Full,
 }
 
@@ -64,7 +64,7 @@ pub(super) enum Written {
 pub(super) struct Link(MultiplexedConnection);
 
 impl Link {
-    /// Connects to the server on this port, if it is the process `pid`: a stranger's Redis is none.
+    /// Connects to the server on this port, if it is the process `pid` and no other Redis.
     pub(super) async fn open(port: u16, pid: u32) -> Result<Self, Unopened> {
         let (link, theirs) = Self::to(port).await?;
         if theirs == pid.to_string() {
@@ -74,7 +74,7 @@ impl Link {
         }
     }
 
-    /// The link to whoever answers on this port, and its process id.
+    /// The link to the process that answers on this port, and its process id.
     async fn to(port: u16) -> Result<(Self, String), Unopened> {
         let client = Client::open(("127.0.0.1", port)).map_err(|error| unopened(&error))?;
         let config = AsyncConnectionConfig::new()
@@ -118,7 +118,7 @@ impl Link {
     /// The values of keys, in their order.
     pub(super) async fn read(&self, keys: &[i64]) -> Result<Vec<Option<i64>>, Fault> {
         let values: Vec<Option<String>> = self.ask(redis::cmd("MGET").arg(keys)).await?;
-        // What is no number was not stored here.
+        // A text that is no number was not stored here.
         Ok(values.into_iter().map(|text| text?.parse().ok()).collect())
     }
 
@@ -132,7 +132,7 @@ impl Link {
     }
 }
 
-/// Sends what matters also to a server that does not answer; what it says to it does not matter.
+/// Sends a command even to a server that does not answer, and ignores the result.
 pub(super) async fn in_parting<T>(command: impl Future<Output = Result<T, Fault>>) {
     let _ = tokio::time::timeout(PARTING_DEADLINE, command).await;
 }
@@ -141,12 +141,12 @@ fn written(before: Option<String>) -> Written {
     match before.as_deref() {
         None => Written::New,
         Some("full") => Written::Full,
-        // What is no number was not stored here.
+        // A text that is no number was not stored here.
         Some(text) => text.parse().map_or(Written::New, Written::Replaced),
     }
 }
 
-/// Why a connection could not be used: a server that is there and refuses says why.
+/// Why a connection could not be used. A server that is there and refuses it says why.
 fn unopened(error: &RedisError) -> Unopened {
     match error.code() {
         Some(code) => Unopened::Refused(format!("{code} {}", error.detail().unwrap_or_default())),

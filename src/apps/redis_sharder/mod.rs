@@ -1,5 +1,5 @@
-//! A sharder over Redis: integers to integers, spread over real `redis-server` processes on this machine,
-//! each key on `reliabilityLevel` of them, and copied again when one dies.
+//! A sharder over Redis: spreads pairs of integers over real `redis-server` processes on this machine,
+//! keeps each key on `reliabilityLevel` of them, and copies it again when one dies.
 //!
 //! ```text
 //! Sharder (a handle) ── orders ──▶ owner: one thread, one order after the other
@@ -9,18 +9,18 @@
 //!
 //! What always holds:
 //!
-//! 1. *Copies agree.* One thread takes the orders in turn, so two puts of a key cannot cross, and a caller
-//!    that goes away in the midst of one does not stop it half-way. If a put fails on one server, it is
-//!    done again on those that are left, or taken back on all.
-//! 2. *Capacity is the servers' own.* A script that runs inside of Redis takes a new key only while there is
-//!    room (`link`); the layout keeps out of its way.
+//! 1. *Copies agree.* One thread takes the orders in turn, so two puts of a key cannot cross, and a
+//!    caller that goes away does not stop a put half-way. If a put fails on one server, it is repeated on
+//!    those that are left, or taken back on all.
+//! 2. *The servers keep to the capacity themselves.* A script that runs inside Redis takes a new key only
+//!    while there is room (`link`); the layout avoids full servers.
 //! 3. *After a death, copies are made again before anything else is answered* (`repair`).
 //! 4. *A key whose copies have all died is lost*, which is told apart from one that was never stored.
 //! 5. *No server outlives the sharder*, whichever way it ends (`process`).
 //!
-//! A server is dead when its process has ended. One that lives and does not answer for two seconds is
-//! given up, that is, killed and repaired, if everything that it holds has a copy on a server that does
-//! answer; otherwise what needs it is unavailable until it answers or dies.
+//! A server is dead when its process has ended. A living one that does not answer for two seconds is
+//! given up, that is, killed and repaired, if all its keys have a copy on a server that answers.
+//! Otherwise operations that need it are unavailable until it answers or dies.
 //!
 //! ```no_run
 //! use causeway::apps::redis_sharder::{Found, Settings, Sharder};
@@ -65,7 +65,7 @@ pub use self::error::SharderError;
 use self::owner::{Answer, Order};
 pub use self::serve::serve_sharder;
 
-/// Orders that wait for their turn; who has more waits to give them.
+/// Orders that wait for their turn. When the queue is full, callers wait to give theirs.
 const ORDERS_WAITING: usize = 256;
 
 /// How a sharder is set up.
@@ -104,7 +104,7 @@ pub enum Found {
     Lost,
 }
 
-/// What a put came to.
+/// The result of a put.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stored {
     /// How many servers have the pair.
@@ -114,7 +114,7 @@ pub struct Stored {
 }
 
 impl Stored {
-    /// Whether there are fewer copies than there should be.
+    /// True if there are fewer copies than there should be.
     pub fn is_degraded(&self) -> bool {
         self.replicas < self.target
     }
@@ -123,12 +123,12 @@ impl Stored {
 /// What was done about a server that failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Repaired {
-    /// Copies that were made on the servers that are left.
+    /// Copies that were made on the remaining servers.
     pub copied: usize,
     /// Keys with fewer copies than the reliability level, because there is no room or there are too few
     /// servers.
     pub under_replicated: usize,
-    /// Keys of which this server had the last copy.
+    /// Keys whose last copy was on this server.
     pub lost: usize,
 }
 
@@ -166,7 +166,7 @@ impl Sharder {
         self.ask(|answer| Order::FailNode(port, answer)).await
     }
 
-    /// Stores a pair, in place of the one that the key had.
+    /// Stores a pair, in place of the key's previous one.
     pub async fn put(&self, key: i64, value: i64) -> Result<Stored, SharderError> {
         self.ask(|answer| Order::Put { key, value, answer }).await
     }
@@ -176,13 +176,13 @@ impl Sharder {
         self.ask(|answer| Order::Get(key, answer)).await
     }
 
-    /// Which servers live, and how the keys are off.
+    /// Which servers live, and the state of the keys.
     pub async fn status(&self) -> Result<Status, SharderError> {
         self.ask(Order::Status).await
     }
 
-    /// Ends the servers, whatever is under way, and waits until they are gone. After it every operation is
-    /// refused as unavailable.
+    /// Ends the servers, even during an operation, and waits until they are gone. After that every
+    /// operation is refused as unavailable.
     pub async fn stop(&self) {
         self.stop.cancel();
         self.orders.closed().await;
@@ -208,7 +208,7 @@ impl Drop for Sharder {
 }
 
 impl Size {
-    /// Processes on one machine; more is a slip of the finger.
+    /// Processes on one machine; a larger number is a slip of the finger.
     const SERVERS_MAX: u16 = 1000;
 
     fn new(servers: i64, capacity: i64, level: i64) -> Result<Self, SharderError> {

@@ -16,7 +16,7 @@ use super::start::start;
 use super::{Found, Repaired, Settings, SharderError, Size, Status, Stored};
 use crate::process::threads;
 
-/// How often servers that do not answer are asked whether they do again.
+/// How often silent servers are asked whether they answer again.
 const SILENCE_PERIOD: Duration = Duration::from_secs(1);
 
 pub(super) type Answer<T> = oneshot::Sender<Result<T, SharderError>>;
@@ -35,8 +35,8 @@ pub(super) enum Order {
     Status(Answer<Status>),
 }
 
-/// Starts the thread. It ends when `stop` is cancelled or nobody can give orders any more, and takes the
-/// servers along.
+/// Starts the thread. It ends when `stop` is cancelled or all senders of orders are gone, and ends the
+/// servers.
 pub(super) fn spawn(
     settings: Settings,
     mut orders: mpsc::Receiver<Order>,
@@ -49,13 +49,13 @@ pub(super) fn spawn(
                 settings,
                 fleet: None,
             };
-            // Whatever is under way ends with it: nobody will see what it leaves behind.
+            // An operation under way ends too: no reader will see what it leaves behind.
             tokio::select! {
                 biased;
                 () = stop.cancelled() => {}
                 () = owner.work(&mut orders, &mut deaths) => {}
             }
-            // The servers first: when the orders' other end closes, they are gone.
+            // The servers first: they must be gone when the senders of orders see the channel close.
             drop(owner);
             drop(orders);
         })
@@ -119,6 +119,6 @@ impl Owner {
 }
 
 async fn tell<T>(answer: Answer<T>, outcome: impl Future<Output = Result<T, SharderError>>) {
-    // The asker may be gone; the order is carried out all the same.
+    // The caller may be gone; the order is carried out all the same.
     let _ = answer.send(outcome.await);
 }

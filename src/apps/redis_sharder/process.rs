@@ -1,9 +1,9 @@
 //! One `redis-server` process: how it is started, ended, and kept from outliving this process.
 //!
-//! The kernel ends it: `setpriv` asks for the death signal and becomes a shell, the shell makes sure that
-//! the parent has not died before that and becomes the `redis-server`, for which the signal stays set. It
-//! is one process id all the way. The signal comes when the *thread* that started the server ends, so all
-//! are started by the thread that owns them.
+//! The kernel ends it: `setpriv` requests the death signal and becomes a shell. The shell checks that the
+//! parent has not died before that, and becomes the `redis-server`, for which the signal stays set. The
+//! process id stays the same. The signal comes when the *thread* that started the server ends, so the
+//! thread that owns the servers starts them all.
 
 use std::fs::OpenOptions;
 use std::io::{self, Read as _, Seek as _, SeekFrom};
@@ -17,16 +17,16 @@ use tempfile::TempDir;
 use super::SharderError;
 use super::program::Programs;
 
-/// Given the parent's process id, and a program with its arguments: becomes that program, unless the parent is
-/// gone.
+/// Takes the parent's process id, and a program with its arguments: becomes that program, unless the
+/// parent is gone.
 const UNLESS_ORPHANED: &str = r#"[ "$PPID" = "$0" ] && exec "$@""#;
 
 const LOG: &str = "redis.log";
-/// Of the log, the last lines are shown when a server does not start.
+/// The last lines of the log are shown when a server does not start.
 const TAIL_LINES: usize = 4;
 const TAIL_BYTES: u64 = 2048;
 
-/// A child that is killed when this is dropped, and its directory, which is removed then.
+/// A child process and its directory. Dropping this kills the one and removes the other.
 #[derive(Debug)]
 pub(super) struct Process {
     pub(super) port: u16,
@@ -77,7 +77,7 @@ impl Process {
     }
 
     pub(super) fn has_ended(&mut self) -> bool {
-        // That it cannot be waited for means that it is not there.
+        // An error means that there is no such process.
         !matches!(self.child.try_wait(), Ok(None))
     }
 
@@ -90,8 +90,8 @@ impl Process {
         }
     }
 
-    /// Sends SIGKILL to it and to what it has started: a script may go by its name. The number is surely its
-    /// own: until it has been waited for, nobody else gets it.
+    /// Sends SIGKILL to it and to its children: a script may have its name. The process id is certainly
+    /// its own: the kernel does not reuse it before it has been waited for.
     pub(super) fn kill(&mut self) {
         if !self.has_ended() {
             let _ = kill_process_group(Pid::from_child(&self.child), Signal::KILL);
@@ -128,7 +128,7 @@ impl Drop for Process {
     }
 }
 
-/// Memory only, this machine only, one database, and never a key dropped to make room.
+/// Memory only, this machine only, one database, and no eviction of keys.
 fn arguments(port: u16, folder: &Path) -> Vec<String> {
     let (port, folder) = (port.to_string(), folder.display().to_string());
     let words = [

@@ -1,7 +1,7 @@
-//! Finding the programs that a server needs, as a shell would: a program that is missing is told from one
-//! that is there and cannot be run.
+//! Finds the programs that a server needs, as a shell does, and tells a missing program from one that
+//! cannot be run.
 //!
-//! Nothing is started for it: what a program says when it fails belongs to the start of a server.
+//! It starts no program: a program's own error messages belong to the start of a server.
 
 use std::env;
 use std::ffi::OsStr;
@@ -12,10 +12,10 @@ use rustix::fs::{Access, access};
 
 use super::SharderError;
 
-/// Where a shell looks when nobody has told it.
+/// Where a shell looks when PATH is not set.
 const PATH_DEFAULT: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// What a server is started with.
+/// The programs that start a server.
 #[derive(Debug, Clone)]
 pub(super) struct Programs {
     pub(super) redis: PathBuf,
@@ -24,7 +24,7 @@ pub(super) struct Programs {
 
 impl Programs {
     pub(super) fn find() -> Result<Self, SharderError> {
-        // What `Command` and every shell read for this; no setting of this program.
+        // `Command` and every shell read PATH for this; it is no setting of this program.
         let path = env::var_os("PATH").unwrap_or_else(|| PATH_DEFAULT.into());
         Ok(Self {
             redis: find("redis-server", "redis-server", &path)?,
@@ -52,10 +52,10 @@ fn find(program: &'static str, package: &'static str, path: &OsStr) -> Result<Pa
     })
 }
 
-/// There is nothing, or nothing that this user may see.
+/// There is no file, or none that this user may see.
 struct Absent;
 
-/// Why what is there cannot be run; nothing if it can.
+/// Why the file cannot be run; none if it can.
 fn hindrance(place: &Path) -> Result<Option<&'static str>, Absent> {
     fs::symlink_metadata(place).map_err(|_| Absent)?;
     Ok(match fs::metadata(place) {

@@ -1,5 +1,5 @@
-//! Putting a pair so that its copies never disagree: on every server that should have it, or, if that
-//! cannot be, as it was before.
+//! Puts a pair so that its copies never disagree: on every server that should have it, or, if that fails,
+//! as it was before.
 
 use futures_util::future::join_all;
 
@@ -23,7 +23,7 @@ impl Fleet {
         outcome
     }
 
-    /// `before` becomes the value that the key had, once a server has told it.
+    /// Sets `before` to the key's previous value, once a server has told it.
     async fn put_until_whole(
         &mut self,
         key: i64,
@@ -63,7 +63,7 @@ impl Fleet {
         }
     }
 
-    /// Writes to all that hold the key. If one does not have it in the end, the layout knows why.
+    /// Writes to all holders of the key. If one does not have it in the end, the layout knows why.
     async fn overwrite(&mut self, key: i64, value: i64, ports: Vec<u16>, before: &mut Option<i64>) -> bool {
         let mut faults = Faults::new();
         let mut is_whole = true;
@@ -71,7 +71,7 @@ impl Fleet {
             match written {
                 Ok(Written::New) => {}
                 Ok(Written::Replaced(value)) => *before = before.or(Some(value)),
-                // A stranger has removed the copy and taken its place.
+                // Another client has removed the copy and taken its place.
                 Ok(Written::Full) => {
                     is_whole = false;
                     self.layout.forget(key, port);
@@ -82,7 +82,7 @@ impl Fleet {
         }
         is_whole &= faults.is_empty();
         self.examine(faults).await;
-        // The keys of a dead server were copied from servers that took the new value.
+        // The copies of a dead server's keys come from servers that took the new value.
         self.repair().await;
         is_whole
     }
@@ -104,7 +104,7 @@ impl Fleet {
         }
         full.into_iter().for_each(|port| self.layout.found_full(port));
         self.examine(faults).await;
-        // Only now: one of them may have a new connection.
+        // Only now: a server may have a new connection after the examination.
         self.erase(key, ports).await;
         self.repair().await;
         false
@@ -122,13 +122,13 @@ impl Fleet {
         join_all(writes).await
     }
 
-    /// Takes a key from servers that should not have it, also from those that do not answer now.
+    /// Removes a key from servers that should not have it, even from those that do not answer now.
     pub(super) async fn erase(&self, key: i64, ports: impl IntoIterator<Item = u16>) {
         let links = self.links(ports);
         join_all(links.iter().map(|(_, link)| in_parting(link.erase(key)))).await;
     }
 
-    /// Gives a key its value from before back, also on servers that do not answer now.
+    /// Restores the previous value of a key, even on servers that do not answer now.
     async fn restore(&self, key: i64, before: i64) {
         let links = self.links(self.layout.holders(key).to_vec());
         let (pair, capacity) = ([(key, before)], self.size.capacity);

@@ -1,5 +1,5 @@
-//! Making copies again: carries out what the layout asks for, in batches, until there is nothing left to
-//! do or nothing that can be done.
+//! Makes copies again: carries out the layout's repairs, in batches, until nothing is left to do or
+//! nothing more can be done.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use super::layout::{Repair, Transfer};
 use super::link::Written;
 
 impl Fleet {
-    /// Makes the copies that are missing and have room. Returns how many were made.
+    /// Makes the missing copies for which there is room. Returns how many were made.
     pub(super) async fn repair(&mut self) -> usize {
         let mut copied = 0;
         // A step without a copy has made room for one, or has found out what is wrong with a server.
@@ -30,7 +30,7 @@ impl Fleet {
         copied
     }
 
-    /// Moves a copy. It is dropped only where another one was made of it.
+    /// Moves a copy. The old one is dropped only if the new one was made.
     pub(super) async fn make_room(&mut self, transfer: Transfer) {
         let Transfer { key, from, .. } = transfer;
         if self.transfer(vec![transfer]).await == 1 {
@@ -45,12 +45,12 @@ impl Fleet {
         let pairs = self.read_all(&transfers, &mut faults).await;
         let (copied, in_doubt) = self.write_all(pairs, &mut faults).await;
         self.examine(faults).await;
-        // A server that did not answer may have made a copy, or may make it yet, and nobody would know of it.
+        // A server that did not answer may have made a copy, or may do so yet, unknown to the layout.
         join_all(in_doubt.into_iter().map(|(port, key)| self.erase(key, [port]))).await;
         copied
     }
 
-    /// The pairs to be copied, by where they go.
+    /// The pairs to be copied, by their targets.
     async fn read_all(
         &mut self,
         transfers: &[Transfer],
@@ -75,7 +75,7 @@ impl Fleet {
                                 .entry(transfer.to)
                                 .or_default()
                                 .push((transfer.key, value)),
-                            // A stranger has removed it.
+                            // Another client has removed it.
                             None => self.layout.forget(transfer.key, port),
                         }
                     }
@@ -86,7 +86,7 @@ impl Fleet {
         by_target
     }
 
-    /// Returns how many copies were made, and which were perhaps made.
+    /// Returns how many copies were made, and which may have been made.
     async fn write_all(
         &mut self,
         pairs: BTreeMap<u16, Vec<(i64, i64)>>,

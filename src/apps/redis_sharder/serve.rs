@@ -1,4 +1,4 @@
-//! A sharder over Redis behind the listeners, with its shell beside it.
+//! Runs a sharder over Redis behind the listeners, together with its shell.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -55,7 +55,7 @@ impl Host for Served {
     }
 
     fn accept_peer(&self, pipe: Pipe) {
-        // A sharder has no peers; whoever asks for a stream sees it end.
+        // A sharder has no peers; a stream that is requested ends at once.
         drop(pipe);
     }
 

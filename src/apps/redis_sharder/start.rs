@@ -1,4 +1,4 @@
-//! Bringing the servers up: all or none.
+//! Brings the servers up: all or none.
 
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
@@ -20,7 +20,7 @@ const START_LIMIT: Duration = Duration::from_secs(20);
 const START_LIMIT_EACH: Duration = Duration::from_millis(100);
 const POLL: Duration = Duration::from_millis(10);
 
-/// The servers of a sharder that was killed a moment ago may still be about to end.
+/// The servers of a sharder that was just killed may not have ended yet.
 const PORT_DEADLINE: Duration = Duration::from_secs(1);
 
 /// Starts `count` servers on the ports from `base_port` on, and waits until all answer. If one does not,
@@ -99,7 +99,7 @@ async fn until_it_answers(mut process: Process, limit: Duration) -> Result<Serve
 
 fn why_it_ended(process: &Process, how: &str) -> SharderError {
     let (port, words) = (process.port, process.last_words());
-    // Somebody may take the port after it was found free.
+    // Another process may take the port after it was found free.
     if words.contains("Address already in use") {
         return SharderError::PortInUse(port);
     }
@@ -141,13 +141,13 @@ mod tests {
 
     const PORT: u16 = 1;
 
-    /// What comes of a server that is this script.
+    /// The error when this script is started as a server.
     async fn start_script(script: &str) -> String {
         let folder = tempfile::tempdir().expect("a folder");
         let redis = folder.path().join("redis-server");
         fs::write(&redis, script).expect("is written");
         fs::set_permissions(&redis, fs::Permissions::from_mode(0o755)).expect("is its owner");
-        // Only to become the shell that becomes the script.
+        // Only becomes the shell that becomes the script.
         let setpriv = folder.path().join("setpriv");
         fs::write(&setpriv, "#!/bin/sh\nshift 2\nexec \"$@\"\n").expect("is written");
         fs::set_permissions(&setpriv, fs::Permissions::from_mode(0o755)).expect("is its owner");
@@ -198,7 +198,7 @@ mod tests {
             .to_owned();
         let deadline = std::time::Duration::from_secs(30);
         let gone = async {
-            // The process that inherits it may take a moment to ask about it.
+            // The process that inherits it may take a moment to reap it.
             while fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| !line.is_empty()) {
                 sleep(POLL).await;
             }

@@ -1,4 +1,4 @@
-//! What every command that asks a node has in common.
+//! The arguments of every command that asks a node.
 
 use std::str::FromStr;
 
@@ -20,7 +20,7 @@ impl FromStr for Nodes {
         let mut nodes: Vec<NodeId> = Vec::new();
         for entry in entries {
             let node = entry.parse().map_err(|error| format!("{error}"))?;
-            // Asking one twice would change nothing.
+            // Asking a node twice would change nothing.
             if !nodes.contains(&node) {
                 nodes.push(node);
             }

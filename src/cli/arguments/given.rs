@@ -1,4 +1,4 @@
-//! How flags and variables come together, on the arguments of `causeway` itself.
+//! How flags and variables combine, on the arguments of `causeway` itself.
 
 use std::ffi::OsString;
 
@@ -53,7 +53,7 @@ fn an_empty_setting_is_none_and_what_stands_around_another_does_no_harm() {
     }
     let quoted = parsed(&[("CAUSEWAY_NODE", "\"a:1\"")], &["status"]).expect_err("is refused");
     assert!(
-        quoted.contains("in quotes") && quoted.contains("write a:1"),
+        quoted.contains("is quoted") && quoted.contains("write a:1"),
         "{quoted}"
     );
 }

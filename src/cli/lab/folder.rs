@@ -1,8 +1,8 @@
-//! The folder of a lab: what it consists of, so that the next start goes on with it.
+//! The folder of a lab: keeps its layout and data, so that the next start goes on with them.
 //!
-//! A marker file says that the folder is a lab's and how it is laid out. Nothing is ever deleted in a
-//! folder without it, and in one with it only what a lab makes. While a lab runs it holds a lock on
-//! the marker, so that two never share data.
+//! A marker file says that the folder is a lab's and how it is laid out. In a folder without it nothing
+//! is ever deleted, and in one with it only files that labs make. A running lab holds a lock on the
+//! marker, so that two labs never share data.
 #![expect(
     clippy::disallowed_types,
     reason = "the marker stays open and locked as long as the lab runs"
@@ -24,17 +24,17 @@ const MARKER: &str = "causeway-lab.json";
 pub(super) struct Folder {
     /// Absolute, so that a command that was shown works from anywhere.
     pub(super) path: PathBuf,
-    /// As it was asked for.
+    /// The path as the user gave it.
     pub(super) shown: PathBuf,
     pub(super) layout: Layout,
-    /// Whether an earlier lab left it.
+    /// True if an earlier lab left it.
     pub(super) goes_on: bool,
-    /// The lock ends with the file.
+    /// The lock lasts as long as the file is open.
     _marker: File,
 }
 
 impl Folder {
-    /// Makes the folder or takes it over; nobody else has it from then on.
+    /// Makes the folder or takes it over, and locks out other labs from then on.
     pub(super) fn open(arguments: &Arguments) -> Result<Self, Failure> {
         let shown = arguments.dir.clone();
         let path = std::path::absolute(&shown).map_err(|error| failed(&shown, "is no folder", &error))?;
@@ -99,7 +99,7 @@ fn write(marker: &mut File, layout: &Layout) -> std::io::Result<()> {
     marker.write_all(layout.to_text().as_bytes())
 }
 
-/// A folder with something in it that no lab has put there.
+/// Refuses a folder that is neither empty nor a lab's.
 fn refuse_foreign(path: &Path, marker: &Path) -> Result<(), Failure> {
     let mut entries = fs::read_dir(path).into_iter().flatten();
     if marker.exists() || entries.next().is_none() {

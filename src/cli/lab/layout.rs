@@ -13,7 +13,7 @@ const SPARES_DEFAULT: u16 = 1;
 const REPLICAS_DEFAULT: u32 = 2;
 const BASE_PORT_DEFAULT: u16 = 8081;
 
-/// How many ports are looked at, from the base on, for those that are free.
+/// How many ports, from the base on, are tried for free ones.
 const PORTS_TRIED: u16 = 1000;
 
 /// What a lab consists of. It never changes; `--fresh` makes another one.
@@ -22,9 +22,9 @@ pub(super) struct Layout {
     pub(super) replicas: u32,
     pub(super) memory: bool,
     pub(super) base_port: u16,
-    /// Of the nodes of the first view.
+    /// The ports of the nodes of the first view.
     pub(super) ports: Vec<u16>,
-    /// Of the nodes that wait, or waited once, to be added.
+    /// The ports of the nodes that wait, or waited once, to be added.
     pub(super) spare_ports: Vec<u16>,
 }
 
@@ -38,7 +38,7 @@ impl Layout {
         addresses(&self.spare_ports)
     }
 
-    /// A new lab as it is asked for: the first free ports from the base on, the same each time.
+    /// A new lab as requested, on the first free ports from the base on: the same ones each time.
     pub(super) fn choose_free(arguments: &Arguments) -> Result<Self, Failure> {
         Self::choose(arguments, is_free)
     }
@@ -64,7 +64,7 @@ impl Layout {
         })
     }
 
-    /// An earlier lab, if it is the one that is asked for and its ports are free.
+    /// An earlier lab, if it is as requested and its ports are free.
     pub(super) fn wanted(self, arguments: &Arguments) -> Result<Self, Failure> {
         let other =
             |asked: Option<u16>, ports: &[u16]| asked.is_some_and(|asked| usize::from(asked) != ports.len());
@@ -119,7 +119,7 @@ impl Layout {
             let ports = list.as_array()?.iter();
             ports.map(|port| u16::try_from(port.as_u64()?).ok()).collect()
         };
-        // A marker that does not mention spares is of a lab without any.
+        // A marker that does not mention spares belongs to a lab without any.
         let spare_ports = layout.get("spare_ports").map_or(Some(Vec::new()), ports)?;
         Some(Self {
             replicas: number("k")?.try_into().ok()?,
@@ -144,7 +144,7 @@ fn addresses(ports: &[u16]) -> Vec<NodeId> {
     ports.iter().map(address).collect()
 }
 
-/// Asks by taking it, and lets it go.
+/// Tests a port by binding it for a moment.
 fn is_free(port: u16) -> bool {
     TcpListener::bind(("127.0.0.1", port)).is_ok()
 }

@@ -1,10 +1,10 @@
 //! `causeway lab`: a small cluster of real processes on this machine, to try and to break.
 //!
-//! Each node is this very program, started with `serve` on an address of its own; spares are started
-//! without a view and wait to be added. The lab waits until all others serve keys, shows what runs where, says what happens to them, and takes them along when
-//! it ends: told to stop, it stops them in good order; killed, it leaves them a standard input that
-//! has ended (see `parent`). It starts no node again by itself, because watching what the others do
-//! without it is what a lab is for.
+//! Each node is this program, started with `serve` on an address of its own; spares are started without a
+//! view and wait to be added. The lab waits until all other nodes serve keys, shows what runs where, and
+//! reports what happens to the nodes. They end with the lab: told to stop, it stops them in good order;
+//! if it is killed, their standard input ends (see `parent`). It restarts no node by itself, because a
+//! lab is for watching what the others do without it.
 
 mod folder;
 mod layout;
@@ -89,7 +89,7 @@ impl Lab {
         self.watch().await
     }
 
-    /// The newest view that any node knows: one that an earlier session of this lab has removed knows
+    /// The newest view that any node knows. A node that an earlier session of this lab has removed knows
     /// an old one, or none.
     async fn newest_status(&self) -> Result<Status, ClientError> {
         let mut newest = self.client.status().await?;
@@ -128,7 +128,7 @@ impl Lab {
         }
     }
 
-    /// Says what happens to the nodes, for ever.
+    /// Reports what happens to the nodes, for ever.
     async fn watch(&mut self) -> Result<(), Failure> {
         let mut conditions = vec![Condition::Answers; self.processes.len()];
         loop {
@@ -144,7 +144,7 @@ impl Lab {
         }
     }
 
-    /// Stops the nodes in good order, and by force those that take too long.
+    /// Stops the nodes in good order, and kills those that take too long.
     async fn stop(&mut self) {
         telemetry::say("stopping the nodes");
         self.processes.iter_mut().for_each(Process::terminate);
@@ -165,7 +165,7 @@ impl Lab {
     }
 }
 
-/// If one cannot be started, those before it are killed as they are dropped.
+/// Starts all nodes. If one cannot be started, the earlier ones are killed as they are dropped.
 fn processes(program: &Path, folder: &Folder) -> Result<Vec<Process>, Failure> {
     let view = folder.layout.nodes();
     let listed = view.iter().map(|node| (node, Some(&view[..])));
@@ -177,7 +177,7 @@ fn processes(program: &Path, folder: &Folder) -> Result<Vec<Process>, Failure> {
         .collect()
 }
 
-/// The program as somebody types it who stands in this folder.
+/// The program as a user types it in this folder.
 fn shown(program: &Path) -> String {
     let here = std::env::current_dir().ok();
     let inside = here.and_then(|here| program.strip_prefix(here).ok().map(Path::to_owned));
@@ -187,8 +187,8 @@ fn shown(program: &Path) -> String {
     }
 }
 
-/// Serves keys; or does not, because it is in no view: it waits to be added, or an earlier session of
-/// this lab has removed it.
+/// True if the node serves keys, or is in no view: it waits to be added, or an earlier session of this
+/// lab has removed it.
 async fn settled(client: &Client, node: &NodeId) -> bool {
     if client.ready(node).await.unwrap_or(false) {
         return true;
@@ -197,7 +197,7 @@ async fn settled(client: &Client, node: &NodeId) -> bool {
 }
 
 async fn condition(client: &Client, process: &mut Process) -> Condition {
-    // First: someone may have started it again by hand.
+    // First: a user may have started it again by hand.
     if client.alive(&process.node).await.unwrap_or(false) {
         return Condition::Answers;
     }

@@ -1,4 +1,4 @@
-//! What a lab shows: what runs where, and what to try first.
+//! What a lab shows: which node runs where, and what to try first.
 
 use std::path::Path;
 
@@ -10,13 +10,13 @@ use super::process::Process;
 use crate::terminal::output;
 use crate::wire::public::Status;
 
-/// The part that a node plays, by the view.
+/// The part of a node in the view.
 pub(super) struct Part {
     pub(super) role: &'static str,
     pub(super) partition_id: Option<usize>,
 }
 
-/// The part of `node` in the eyes of another one.
+/// The part of `node` in the status of another one.
 pub(super) fn part(status: &Status, node: &str) -> Part {
     let lists = |nodes: &Vec<String>| nodes.iter().any(|member| member == node);
     let partition_id = status.partitions.iter().position(lists);
@@ -64,7 +64,7 @@ pub(super) fn json(folder: &Folder, processes: &[Process], status: &Status) -> V
     })
 }
 
-/// A table and some lines to paste, for people; `program` is what to type for this very program.
+/// A table and some lines to paste, for people; `program` is this program as the user types it.
 pub(super) fn text(folder: &Folder, processes: &[Process], status: &Status, program: &str) -> String {
     let mut table = output::table(&["NODE", "ROLE", "PARTITION", "PID", "LOG"]);
     for process in processes {
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn examples_name_members_and_how_to_add_who_waits() {
+    fn examples_name_members_and_how_to_add_a_waiting_node() {
         let list = |names: &[&str]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
         let status = Status {
             node: "n2:1".into(),

@@ -24,7 +24,7 @@ pub(super) struct Process {
     pub(super) data_dir: PathBuf,
     program: PathBuf,
     arguments: Vec<String>,
-    /// Its standard input is held open inside: when this process ends, however it does, so does the node.
+    /// It holds the node's standard input open, so the node ends with this process, however that ends.
     child: Child,
 }
 
@@ -77,7 +77,7 @@ impl Process {
 
     /// Asks it to stop.
     pub(super) fn terminate(&mut self) {
-        // Only while it has not been waited for is the number surely its own.
+        // The process id is certainly its own only while it has not been waited for.
         let pid = self.child.id().and_then(|pid| Pid::from_raw(pid.cast_signed()));
         if let Some(pid) = pid {
             let _ = kill_process(pid, Signal::TERM);

@@ -1,5 +1,5 @@
-//! Clears stored records of dependencies that no node has written: those that were stored while the member
-//! that could deny them was out of reach, and those that an earlier version stored unchecked.
+//! Clears stored records of dependencies that no node has written. Such records were stored while the
+//! member that could deny the dependencies was unreachable, or unchecked by an earlier version.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -45,8 +45,7 @@ impl Node {
             return;
         }
         let suspects = self.records_that_claim(|dot| is_false(&state, &told, dot));
-        // Asked again, since the log may have grown, or the view changed, before the last of these records
-        // was taken.
+        // Ask again: the log may have grown, or the view changed, before the last of these was taken.
         let told = self.ask_about(&state, &denied).await;
         let state = self.me.state();
         let clear = |found: Record| {
@@ -99,7 +98,7 @@ fn true_part(state: &ReplicaState, told: &Told, dot: Dot) -> Option<Dot> {
     told.true_part_of(dot)
 }
 
-/// True if no node has written what a stored record claims to depend on.
+/// True if no node has written this dependency of a stored record.
 fn is_false(state: &ReplicaState, told: &Told, dot: Dot) -> bool {
     true_part(state, told, dot) != Some(dot)
 }

@@ -1,4 +1,4 @@
-//! The claims that a node knows of beyond its state, and the answers of members about them.
+//! Tracks the writes that clients claim to depend on, as far as the node's state does not show them.
 
 pub(super) mod clear;
 pub(super) mod vouch;
@@ -17,22 +17,22 @@ use crate::wire::peer::Vouched;
 #[derive(Debug, Default)]
 pub(crate) struct Claims {
     ledger: Mutex<Ledger>,
-    /// A claim was noted that nobody has confirmed.
+    /// Notified when a claim is noted that no member has confirmed.
     pub(crate) arrived: Notify,
 }
 
 #[derive(Debug, Default)]
 struct Ledger {
-    /// Writes up to these numbers exist: some member said so.
+    /// Writes up to these numbers are known to exist.
     heard: VersionVector,
-    /// Up to where stored records claim to depend on logs, as far as that is neither confirmed nor cleared.
+    /// How far stored records claim to depend on logs, as far as that is neither confirmed nor cleared.
     open: VersionVector,
     /// How often a claim was noted.
     noted: u64,
 }
 
 impl Claims {
-    /// Members hold writes up to these numbers.
+    /// Takes note that members hold writes up to these numbers.
     pub(crate) fn hear(&self, exist: &VersionVector) {
         let mut ledger = self.ledger.lock();
         if !ledger.heard.covers(exist) {
@@ -40,7 +40,7 @@ impl Claims {
         }
     }
 
-    /// Takes note of what a record that is stored here claims to depend on.
+    /// Takes note of the dependencies of a record that is stored here.
     pub(crate) fn note(&self, record: &Record) {
         if !record.has_dependencies() {
             return;
@@ -59,7 +59,7 @@ impl Claims {
         }
     }
 
-    /// The claims that are open, except those of closed epochs and stable writes; and how many were noted.
+    /// The open claims, except those of closed epochs and stable writes, and how many were noted.
     pub(crate) fn open(&self, state: &ReplicaState, stable: &VersionVector) -> (VersionVector, u64) {
         let mut ledger = self.ledger.lock();
         let Ledger { heard, open, noted } = &mut *ledger;
@@ -70,12 +70,12 @@ impl Claims {
         (open.clone(), *noted)
     }
 
-    /// Claims up to these numbers are confirmed.
+    /// Takes note that claims up to these numbers are confirmed.
     pub(crate) fn confirm(&self, exist: &VersionVector) {
         self.ledger.lock().open.retain(|dot| !exist.includes(dot));
     }
 
-    /// These claims were cleared from all records that were there when so many had been noted.
+    /// Closes claims that were cleared from all records, unless further claims were noted meanwhile.
     pub(crate) fn cleared(&self, cleared: &VersionVector, noted: u64) {
         let mut ledger = self.ledger.lock();
         if ledger.noted == noted {
@@ -87,7 +87,7 @@ impl Claims {
         !self.ledger.lock().open.is_empty()
     }
 
-    /// The entries that this node cannot confirm, and the epochs of which it knows no view.
+    /// The entries that this node cannot confirm, and the epochs whose views it does not know.
     pub(crate) fn doubts(&self, state: &ReplicaState, entries: &VersionVector) -> Doubts {
         let mut doubts = Doubts::default();
         if entries.is_empty() {
@@ -104,7 +104,7 @@ impl Claims {
         doubts
     }
 
-    /// What a member is told that asks about these logs.
+    /// The answer to a member that asks about these logs.
     pub(crate) fn vouch(&self, state: &ReplicaState, logs: &[Log]) -> Vouched {
         let ledger = self.ledger.lock();
         let mut vouched = Vouched::default();
@@ -132,10 +132,10 @@ pub(crate) struct Told {
     pub exist: VersionVector,
     pub ends: BTreeMap<Log, u64>,
     pub claimed: VersionVector,
-    /// The members that do not know these epochs.
+    /// By epoch, the members that do not know it.
     pub unknown: BTreeMap<Epoch, BTreeSet<MemberId>>,
     pub answered: BTreeSet<MemberId>,
-    /// A member that is not known to be away has not answered in time.
+    /// True if a member that is not known to be away has not answered in time.
     pub waits: bool,
 }
 
@@ -151,7 +151,7 @@ impl Told {
         self.answered.insert(by.id());
     }
 
-    /// True if no answer that is still to come changes anything: all exists, and each epoch is known.
+    /// True if no further answer can change anything: all entries exist, and each epoch is known.
     pub(crate) fn settles(&self, doubts: &Doubts) -> bool {
         let is_known = |epoch: &Epoch| {
             let unknown_to = self.unknown.get(epoch).map_or(0, BTreeSet::len);
@@ -160,8 +160,8 @@ impl Told {
         doubts.entries.iter().all(|dot| self.exist.includes(dot)) && doubts.epochs.iter().all(is_known)
     }
 
-    /// An entry, less what no node has written. A vector keeps the highest number of a log only, so honest numbers may
-    /// be hidden below a false one: all that there is of the log stands for them.
+    /// The part of an entry that nodes have written. A vector keeps only the highest number of a log, so a
+    /// false number may hide honest ones: the last write of the log stands for them.
     pub(crate) fn true_part_of(&self, dot: Dot) -> Option<Dot> {
         if !self.denies(dot) {
             return Some(dot);

@@ -1,10 +1,10 @@
-//! Asks other members whether what clients claim to depend on exists.
+//! Asks other members whether the writes that clients claim to depend on exist.
 //!
-//! A payload is not signed, so an entry is vouched for before a write stores it: this node holds the write,
-//! has heard of it, or asks the members. Only the member that owns the log can deny an entry, and all members
-//! of the newest view together can deny an epoch. While that member cannot be reached nobody can tell, and a
-//! write is not refused for that reason: it stores the entry unvouched, and its replicas ask until they know
-//! (`clear`). Then a false entry leaves the record, and the payloads of those that read the record meanwhile.
+//! A payload is not signed, so an entry is vouched for before a write stores it: this node holds the
+//! write, has heard of it, or asks the members. Only the member that owns the log can deny an entry; all
+//! members of the newest view together can deny an epoch. While that member is unreachable, a write is not
+//! refused: it stores the entry unvouched, and its replicas ask until they know (`clear`). Then a false
+//! entry leaves the record, and the payloads of clients that read the record meanwhile.
 
 use std::collections::BTreeSet;
 
@@ -26,22 +26,22 @@ use crate::wire::peer::{Answer, Question, Vouched};
 #[derive(Debug)]
 pub(crate) struct Vetted {
     pub payload: Payload,
-    /// Every entry is known to exist.
+    /// True if every entry is known to exist.
     pub vouched: bool,
-    /// A false entry was taken out.
+    /// True if a false entry was taken out.
     pub shorter: bool,
 }
 
 impl Node {
-    /// Judges everything that a payload claims, as far as it matters here and members can tell within a
-    /// moment. A payload with a false entry is refused, unless a stored record claims the same or a member
-    /// that may store one has not answered: an honest reader of that record carries the entry, too, and goes
-    /// on without it.
+    /// Judges all claims of a payload, as far as they matter here and members answer within `VOUCH_LIMIT`.
+    /// Refuses a payload with a false entry, unless a stored record claims the same or a member that may
+    /// store such a record has not answered: an honest reader of that record carries the entry, too, and
+    /// goes on without it.
     pub(crate) async fn vetted(&self, payload: &Payload) -> Result<Vetted, Refusal> {
         let deadline = Instant::now() + VOUCH_LIMIT;
         let (mut payload, mut doubts) = self.doubts(&self.me.state(), payload);
         if !doubts.entries.is_empty() {
-            // Mostly that is all.
+            // Mostly the writers' answers settle everything.
             let writers = writers_of(&self.me.state(), &doubts.entries);
             self.ask_each(writers, &doubts, deadline - VOUCH_LIMIT / 2).await;
             (payload, doubts) = self.doubts(&self.me.state(), &payload);
@@ -67,7 +67,7 @@ impl Node {
             let is_claimed = state.claimed.includes(dot) || told.claimed.includes(dot);
             is_claimed && !planted::is(Fault::ClaimsNotCleared)
         };
-        // Of a closed epoch most nodes drop whatever a payload says, and have vouched for it: it is left out.
+        // Most nodes drop entries of a closed epoch, and have vouched for them: a false one is left out.
         let is_judged = |dot: Dot| !told.waits && !state.is_closed(dot.log.epoch);
         let is_forged = |dot: Dot| told.denies(dot) && is_judged(dot) && !is_claimed(dot);
         if doubts.entries.iter().any(is_forged) {
@@ -84,7 +84,7 @@ impl Node {
         })
     }
 
-    /// The same for a payload with entries; the epoch of one without is left to the fence.
+    /// The same, except that the epoch of a payload without entries is left to the fence.
     pub(crate) async fn vetted_entries(&self, payload: &Payload) -> Result<Vetted, Refusal> {
         if planted::is(Fault::ForgedStored) {
             return Ok(Vetted {
@@ -113,7 +113,7 @@ impl Node {
         self.vetted(payload).await.map(drop)
     }
 
-    /// What a write may store of a payload. Entries of an epoch that is not known here are not stored.
+    /// The part of a payload that a write may store. Fails for entries of an epoch that is not known here.
     pub(crate) async fn vetted_for_storing(&self, payload: &Payload) -> Result<Vetted, NotTaken> {
         let vetted = self.vetted_entries(payload).await.map_err(NotTaken::Refused)?;
         let state = self.me.state();
@@ -127,7 +127,7 @@ impl Node {
         }
     }
 
-    /// The payload less what everybody holds, and what of it this node cannot confirm by itself.
+    /// The payload without what all replicas hold, and its claims that this node cannot confirm by itself.
     fn doubts(&self, state: &ReplicaState, payload: &Payload) -> (Payload, Doubts) {
         let payload = trimmed(state, &self.acks.stable(), payload);
         let mut doubts = self.claims.doubts(state, &payload.entries);
@@ -137,8 +137,8 @@ impl Node {
         (payload, doubts)
     }
 
-    /// An epoch that no member of the newest view knows. None if any of them has not answered: views are
-    /// chosen by members, so whoever is silent may have chosen it.
+    /// An epoch that no member of the newest view knows. None if any member has not answered: members
+    /// choose views, so a silent one may have chosen it.
     fn unheard_of(&self, state: &ReplicaState, doubts: &Doubts, told: &Told) -> Option<Epoch> {
         let newest = state.newest()?;
         let is_unknown_to = |member: &Member, epoch: &Epoch| {
@@ -156,7 +156,7 @@ impl Node {
             .filter(|_| !planted::is(Fault::UnknownEpochAwaited))
     }
 
-    /// Those of these epochs of which this node knows no view, and for which it has voted for none.
+    /// The given epochs whose views this node neither knows nor may have voted for.
     fn unknown<'a>(
         &self,
         state: &ReplicaState,
@@ -169,7 +169,7 @@ impl Node {
         unknown.into_iter()
     }
 
-    /// What this node tells a member that asks.
+    /// The answer of this node to a member that asks.
     pub(crate) fn vouch(&self, epochs: &[Epoch], logs: &[Log]) -> Vouched {
         let state = self.me.state();
         let mut stable = (*self.acks.stable()).clone();
@@ -208,7 +208,7 @@ impl Node {
                 logs: logs.clone(),
             };
             async move {
-                // Given up below, not timed out: a peer is not away because it takes longer than this.
+                // The deadline below drops the call: a peer that takes longer is not away.
                 let answer = self.peers.call_known(&member.node, question, GOSSIP_LIMIT).await;
                 (member, answer)
             }
@@ -234,7 +234,7 @@ impl Node {
     }
 }
 
-/// The members to whose logs the entries belong, as far as the views are known.
+/// The members that own the logs of the entries, as far as the views are known.
 fn writers_of(state: &ReplicaState, entries: &VersionVector) -> BTreeSet<Member> {
     let member = |dot: Dot| state.views.get(&dot.log.epoch)?.member_by_id(dot.log.member);
     entries.iter().filter_map(member).collect()

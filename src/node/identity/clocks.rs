@@ -1,7 +1,7 @@
-//! Keeps time: draws timestamps, has the wall clock judged, and says in the log who disagrees.
+//! Keeps time: draws timestamps, has the wall clock judged, and logs the nodes whose clocks disagree.
 //!
-//! The judgement is in `time::walls` and takes a lock. Writes only compare the wall clock with a number that the
-//! last judgement left.
+//! The judgement is in `time::walls` and takes a lock. Writes only compare the wall clock with the bound
+//! that the last judgement set.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -23,16 +23,16 @@ use crate::wire::peer::Shown;
 /// How often the wall clock is judged. Members hear of each other's clocks about as often.
 const JUDGE_PAUSE: Duration = Duration::from_millis(200);
 
-/// How far the wall clock may get ahead of its last judgement, beside the limit, before it is doubted until
-/// the next one.
+/// How far the wall clock may pass its last judgement, in addition to the limit, before it is doubted
+/// until the next one.
 const JUDGED_FOR_MS: u64 = 2_000;
 
-/// A node that comes back with data draws from its hybrid clock until a majority confirms its wall clock, or
-/// for this long: it may have been restarted with a wrong one.
+/// A node that restarts with data draws from its hybrid clock until a majority confirms its wall clock, or
+/// for this long: its wall clock may be wrong.
 const START_GRACE_MS: u64 = 500;
 
-/// How far above all on its disk a client's timestamp may be, when the clocks were set back before the node
-/// started: reads raise timestamps a little, and writes of others are not on this disk.
+/// How far above everything on the disk a client's timestamp may be, if the clocks were set back before
+/// the node started: reads raise timestamps a little, and the disk lacks the writes of others.
 const ABOVE_DISK_MS: u64 = 60_000;
 
 impl Me {
@@ -62,15 +62,15 @@ impl Me {
         self.clock.now(self.trusted_wall_ms())
     }
 
-    /// True if a client's timestamp cannot be of this cluster: it is above all that was drawn or seen here,
-    /// and further ahead than the limit of what any member's wall clock may show.
+    /// True if a client's timestamp cannot come from this cluster: it is above everything drawn or seen
+    /// here, and more than the limit above what any member's wall clock may show.
     pub(crate) fn is_from_the_future(&self, timestamp: Timestamp) -> bool {
         let limit_ms = self.clock_limit_ms();
         if planted::is(Fault::HybridHeldAgainstWall) {
             return timestamp.wall_ms() > self.wall_ms().saturating_add(limit_ms);
         }
         let is_below = |wall_ms: u64| timestamp.wall_ms() <= wall_ms.saturating_add(limit_ms);
-        // A lone member whose clock was set right has nobody who confirms it, but a payload that agrees with it.
+        // Only a payload that agrees with it can confirm the corrected clock of a lone member.
         let is_alone = || {
             self.state()
                 .view()
@@ -94,8 +94,8 @@ impl Me {
         }
     }
 
-    /// Raises the hybrid clock to that of a peer. A member's may be ahead of every wall: that does no harm, and
-    /// a client that comes from there depends on it. A stranger's is nothing to this node.
+    /// Raises the hybrid clock to a member's. That may be ahead of every wall clock, which does no harm: a
+    /// client that comes from that member depends on it. A stranger's clock is ignored.
     pub(crate) fn hear_clock(&self, from: &Member, clock: Timestamp) {
         if self.is_of_ours(&from.node) {
             self.clock.observe(clock);
@@ -112,14 +112,14 @@ impl Me {
         self.walls.lock().time(self.reading())
     }
 
-    /// Why the wall clock is doubted, and whose clocks differ from it by how much.
+    /// Why the wall clock is doubted, and the nodes whose clocks differ from it, with the differences.
     pub(crate) fn disagreement(&self) -> (Option<Doubt>, Vec<(NodeId, i64)>) {
         let walls = self.walls.lock();
         (walls.doubt(), walls.apart())
     }
 
-    /// Compares the wall clock with what was on disk when the node started. If that is further ahead than any
-    /// client could drive it, the clocks were set back since: what is a little above it is honest.
+    /// Compares the wall clock with the latest time on disk at the start. If that is further ahead than
+    /// any client could drive it, the clocks were set back since: times a little above it are honest.
     pub(crate) fn recall_wall(&self) {
         let (reading, seen_ms) = (self.reading(), self.clock.now(0).wall_ms());
         self.walls.lock().recall(reading, seen_ms);
@@ -130,7 +130,7 @@ impl Me {
         }
     }
 
-    /// Takes note of a peer's wall clock, and of what it believed.
+    /// Takes note of a peer's wall clock, and of the time that the peer believed.
     pub(crate) fn hear_time(&self, peer: &NodeId, time: Shown) {
         if self.is_of_ours(peer) && time.believed_ms <= Timestamp::WALL_MS_MAX {
             self.believed_ms.fetch_max(time.believed_ms, Ordering::AcqRel);
@@ -153,7 +153,7 @@ impl Me {
         walls.judge(reading, &others);
         let (doubt, apart) = (walls.doubt(), walls.apart());
         let is_known = walls.is_backed() || reading.monotonic_ms >= START_GRACE_MS;
-        // Before the first view nobody can contradict, and a node without data has nothing else to draw from.
+        // Before the first view no member contradicts; without data there is nothing else to draw from.
         let may_draw = view.is_some() && (is_known || self.clock.now(0) == Timestamp::ZERO);
         let is_drawn_from =
             doubt.is_none() && (may_draw || self.trusted_up_to_ms.load(Ordering::Acquire) > 0);
@@ -183,7 +183,7 @@ impl Node {
     }
 }
 
-/// Logs whose clocks began to differ from the own one, and whose do no more.
+/// Logs the nodes whose clocks began or ceased to differ from this node's.
 fn tell_apart(before: &[(NodeId, i64)], now: &[(NodeId, i64)]) {
     let names = |apart: &[(NodeId, i64)]| {
         apart

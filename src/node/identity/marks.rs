@@ -1,5 +1,5 @@
-//! How far other members were seen to have come: told to each when it greets, so that one whose disk went back in
-//! time learns of it.
+//! Remembers how far other members have come, and tells each of them when it greets: a member whose disk
+//! went back in time learns of it.
 
 use std::collections::BTreeMap;
 
@@ -9,31 +9,32 @@ use crate::names::{Member, MemberId, NodeId};
 use crate::protocol::replication::Mark;
 use crate::wire::notes::Marks;
 
-/// Earlier lives of one node that are remembered: the disk of an ended life can be put back.
+/// How many lives of one node are remembered: the disk of an ended life can be put back.
 const LIVES_MAX: usize = 4;
 
-/// With so many remembered, no stranger is.
+/// With this many marks remembered, no stranger is added.
 const STRANGERS_MAX: usize = 1024;
 
-/// How far others have come.
+/// How far other members have come.
 #[derive(Debug, Default)]
 pub(crate) struct PeerMarks(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
     marks: Marks,
-    /// It differs from what is stored.
+    /// True if the marks differ from those on disk.
     changed: bool,
 }
 
 impl PeerMarks {
-    /// Takes the marks that were stored.
+    /// Loads the stored marks.
     pub(crate) fn recall(&self, marks: Marks) {
         self.0.lock().marks = marks;
     }
 
-    /// A member greeted. How far it is in the run that is remembered counts at once. A later run does not replace
-    /// that one yet: the answer to the greeting may be lost, and what the member should have heard with it.
+    /// Takes note of a member's greeting. A mark of the remembered run counts at once. A later run does
+    /// not replace that run yet: the answer to the greeting may be lost, and with it what the member
+    /// should learn.
     pub(crate) fn greeted(&self, member: &Member, mark: Mark, is_listed: impl FnOnce() -> bool) {
         let known = self.0.lock().marks.get(member).copied();
         if known.is_none_or(|known| (known.run, known.id) == (mark.run, mark.id)) {
@@ -41,10 +42,10 @@ impl PeerMarks {
         }
     }
 
-    /// A frame of a member arrived, so that it has read our greeting and took no offence: now a later run may replace
-    /// the one that is remembered.
+    /// Takes note of a member's frame: the member has read and accepted our greeting, so a later run may
+    /// replace the remembered one.
     ///
-    /// Streams outlive views, so members that no view lists yet are remembered, too; but not any number of them.
+    /// Streams outlive views, so members that no view lists yet are remembered, too, up to a limit.
     pub(crate) fn note(&self, member: &Member, mark: Mark, is_listed: impl FnOnce() -> bool) {
         let mut state = self.0.lock();
         let is_full = state.marks.len() >= STRANGERS_MAX;
@@ -57,7 +58,7 @@ impl PeerMarks {
         state.changed = true;
     }
 
-    /// How far the lives of a node have come.
+    /// The marks of a node's lives.
     pub(crate) fn of_node(&self, node: &NodeId) -> Vec<(MemberId, Mark)> {
         let state = self.0.lock();
         lives_of(&state.marks, node)
@@ -65,12 +66,12 @@ impl PeerMarks {
             .collect()
     }
 
-    /// The disk refused them: they are to be stored again.
+    /// Takes note that the disk refused the marks, so that they are stored again.
     pub(crate) fn note_refused(&self) {
         self.0.lock().changed = true;
     }
 
-    /// The marks that differ from those on disk; each is given once.
+    /// Takes the marks, if they differ from those on disk.
     pub(crate) fn take_changed(&self) -> Option<Marks> {
         let mut state = self.0.lock();
         std::mem::take(&mut state.changed).then(|| state.marks.clone())
@@ -78,7 +79,7 @@ impl PeerMarks {
 }
 
 impl State {
-    /// A life that was not heard of before; of the node's earlier ones, the last few are remembered.
+    /// Adds a new life of a node, and keeps only the last few of that node.
     fn begin(&mut self, life: &Member, mark: Mark) {
         self.marks.insert(life.clone(), mark);
         let lives: Vec<Member> = lives_of(&self.marks, &life.node)

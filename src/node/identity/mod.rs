@@ -1,5 +1,5 @@
-//! The face of a node to its peers: its greeting, its clock, its published state, and what it hears between
-//! the lines of their frames.
+//! A node as its peers see it: its greeting, its clocks and its published state. Also takes note of the
+//! clock, epoch and position that peers stamp on their frames.
 
 mod clocks;
 mod marks;
@@ -28,7 +28,7 @@ use crate::protocol::causality::{Clock, Timestamp};
 use crate::protocol::replication::{Mark, ReplicaState};
 use crate::wire::peer::{Body, Frame, Greeting};
 
-/// The node's own face.
+/// This node as its peers see it.
 #[derive(Debug)]
 pub(crate) struct Me {
     pub node: NodeId,
@@ -38,29 +38,29 @@ pub(crate) struct Me {
     pub(crate) born: Instant,
     clock_limit: Duration,
     pub(crate) walls: Mutex<Walls>,
-    /// Up to here the wall clock may be mixed into timestamps: a little above its last judgement, so that a
-    /// jump between two judgements is not believed. 0 while the wall clock is doubted.
+    /// The wall clock may be mixed into timestamps up to here, a little above its last judgement: a jump
+    /// between two judgements is not believed. 0 while the wall clock is doubted.
     pub(crate) trusted_up_to_ms: AtomicU64,
     /// The latest wall time that was believed of a member, here or at a peer.
     pub(crate) believed_ms: AtomicU64,
     state: ArcSwap<ReplicaState>,
     activations: AtomicU64,
-    /// Since when writes have waited for the next view, while they do.
+    /// When writes began to wait for the next view, while they wait.
     sealed_since: Mutex<Option<Instant>>,
     /// Ticks whenever a new state is published.
     pub(crate) published: Signal,
-    /// Somebody who spoke of an epoch that is newer than any view known here.
+    /// A peer that may know a view that this node does not.
     newer: Mutex<Option<NodeId>>,
     pub heard_newer: Notify,
-    /// How long removals have counted.
+    /// The ages of removals.
     pub(crate) ages: Mutex<Ages>,
-    /// How far others have come.
+    /// How far other members have come.
     pub(crate) marks: PeerMarks,
-    /// Rings when a member has seen this one further than its disk knows.
+    /// Notified when a member has seen this node further than its disk knows.
     pub(crate) disk_is_old: Notify,
     /// That member: it knows later views than the disk.
     pub(crate) witness: Mutex<Option<NodeId>>,
-    /// Rung at once when a peer answers again.
+    /// The bell of each peer.
     returns: Mutex<BTreeMap<NodeId, Arc<Notify>>>,
 }
 
@@ -106,23 +106,23 @@ impl Me {
         newest.map(|view| view.cluster)
     }
 
-    /// True for the greeting of this very process.
+    /// True if the greeting comes from this very process.
     pub(crate) fn is_me(&self, peer: &Greeting) -> bool {
         peer.boot == self.boot
     }
 
-    /// The state as it was published last, true as a whole.
+    /// The last published state, consistent as a whole.
     pub(crate) fn state(&self) -> Arc<ReplicaState> {
         self.state.load_full()
     }
 
-    /// True while nobody can say whether the disk went back in time.
+    /// True while it is unknown whether the disk went back in time.
     pub(crate) fn is_unproven(&self) -> bool {
         self.state.load().is_unproven
     }
 
-    /// How often this node has activated or left a view. While the number stays, no slot that it owns is
-    /// dropped, and no record of a copy is put into one.
+    /// How often this node has activated or left a view. While the number is the same, no slot that it
+    /// owns is dropped, and no record of a copy is put into one.
     pub(crate) fn activations(&self) -> u64 {
         self.activations.load(Ordering::Acquire)
     }
@@ -143,7 +143,7 @@ impl Me {
         self.published.happen();
     }
 
-    /// For how long writes have waited for the next view, if they do.
+    /// How long writes have waited for the next view, if they do.
     pub(crate) fn sealed_for(&self) -> Option<Duration> {
         self.sealed_since.lock().map(|since| since.elapsed())
     }
@@ -156,13 +156,13 @@ impl Me {
         millis(self.clock_limit)
     }
 
-    /// A peer that may know a view that this node does not.
+    /// Takes note of a peer that may know a view that this node does not.
     pub(crate) fn may_know_newer(&self, peer: &NodeId) {
         *self.newer.lock() = Some(peer.clone());
         self.heard_newer.notify_one();
     }
 
-    /// The peer that spoke of a newer epoch, once.
+    /// Takes the peer that may know a newer view: each is given once.
     pub(crate) fn take_newer(&self) -> Option<NodeId> {
         self.newer.lock().take()
     }
@@ -172,7 +172,7 @@ impl Me {
         Arc::clone(self.returns.lock().entry(peer.clone()).or_default())
     }
 
-    /// Rings for a peer: somebody misses what it has.
+    /// Rings a peer's bell: this node may lack something that the peer has.
     pub(crate) fn ring(&self, peer: &NodeId) {
         self.bell(peer).notify_one();
     }
@@ -195,7 +195,7 @@ impl Identity for Me {
     fn check(&self, peer: &Greeting) -> Result<(), Unfit> {
         if peer.member.node == self.node && !self.is_me(peer) {
             return Err(Unfit {
-                text: "it goes by this node's own name; give each process an IPPORT of its own".to_owned(),
+                text: "it uses this node's own name; give each process an IPPORT of its own".to_owned(),
                 is_other_cluster: false,
             });
         }
@@ -214,7 +214,7 @@ impl Identity for Me {
         let state = self.state.load();
         let is_listed = || state.views.values().any(|view| view.lists(&peer.member.node));
         self.marks.greeted(&peer.member, peer.mark, is_listed);
-        // Either fault would be mended here before anybody sees it.
+        // Otherwise this check would repair either fault before a test sees it.
         let is_believed = || planted::is(Fault::OldDisksServe) || planted::is(Fault::SameIncarnation);
         let of_ours = peer.remembers.iter().filter(|(life, _)| *life == state.id);
         let went_back = of_ours.clone().any(|(_, mark)| state.went_back(mark));

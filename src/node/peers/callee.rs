@@ -1,13 +1,13 @@
 //! Checks that the node at the other end of a link is the one that was called.
 //!
-//! What a node knows of a peer, it knows by the peer's name: an acknowledgement counts for the member that
-//! was called. A pasted IPPORT, a swapped port or a proxy leads to another node, which would answer for it.
+//! A node knows its peers by name: an acknowledgement counts for the member that was called. A pasted
+//! IPPORT, a swapped port or a proxy leads to another node, which would answer in that member's name.
 
 use crate::names::NodeId;
 use crate::planted::{self, Fault};
 use crate::wire::peer::Greeting;
 
-/// Why a peer that greets cannot be talked to.
+/// Why this node refuses a peer that greets.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{text}")]
 pub(crate) struct Unfit {
@@ -15,7 +15,7 @@ pub(crate) struct Unfit {
     pub is_other_cluster: bool,
 }
 
-/// Refuses a peer that greets by another name than the one that was called.
+/// Refuses a peer that greets with another name than the one that was called.
 pub(crate) fn check_name(called: &NodeId, ours: &Greeting, theirs: &Greeting) -> Result<(), Unfit> {
     let other = &theirs.member.node;
     if other.is_same_address(called) || planted::is(Fault::OtherNamesBelieved) {

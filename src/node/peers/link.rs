@@ -1,4 +1,4 @@
-//! The link to one peer: how it is opened, who waits for answers on it, and what is known of the peer's
+//! The link to one peer: opens its stream, hands answers to the calls that wait for them, and tracks its
 //! health.
 
 use std::collections::BTreeMap;
@@ -28,34 +28,34 @@ pub(crate) enum CallError {
     /// The question was not sent: it has certainly not been acted upon.
     #[error("the peer cannot be reached")]
     Unreachable,
-    /// It was sent, and the link broke or the time ran out: nobody knows.
+    /// It was sent, and the link broke or the time ran out: the outcome is unknown.
     #[error("the peer did not answer")]
     Silent,
-    /// The process that was asked before is gone, and what it only remembered with it.
+    /// The process that was asked before is gone, and its memory with it.
     #[error("the peer was restarted")]
     Rebooted,
 }
 
-/// What the links need from the node: how it greets, what it stamps frames with, what it makes of those
-/// that arrive.
+/// What the links need from the node: its greeting, its stamp on outgoing frames, and its check of
+/// incoming ones.
 pub(crate) trait Identity: Send + Sync + std::fmt::Debug {
-    /// What this node says when it meets `peer`.
+    /// The greeting for `peer`.
     fn greeting(&self, peer: &NodeId) -> Greeting;
 
     /// Refuses a peer that this node cannot talk to, with the reason.
     fn check(&self, peer: &Greeting) -> Result<(), Unfit>;
 
-    /// The life in which this node speaks.
+    /// This node's present life.
     fn life(&self) -> MemberId;
 
     /// Stamps an outgoing frame.
     fn frame(&self, id: u64, body: Body) -> Frame;
 
-    /// Takes note of the clock, the epoch and the position of a frame that arrived from the peer that greeted so;
-    /// refuses a time that no clock can show, and with it the stream.
+    /// Takes note of the clock, the epoch and the position of a frame from the peer with this greeting.
+    /// Refuses a time that no clock can show, which ends the stream.
     fn observe(&self, from: &Greeting, frame: &Frame) -> Result<(), String>;
 
-    /// The peer answers again after it was away.
+    /// Called when the peer answers again after it was away.
     fn returned(&self, peer: &NodeId);
 }
 
@@ -65,15 +65,15 @@ pub(crate) struct PeerLink {
     pub(crate) node: NodeId,
     pub(crate) state: Mutex<State>,
     pub(crate) next_id: AtomicU64,
-    /// When the peer last answered, in milliseconds since the node was born.
+    /// When the peer last answered, in milliseconds since the node started.
     pub(crate) heard_ms: AtomicU64,
     pub(crate) away: AtomicBool,
-    /// The last attempt to open a stream was refused: nobody listens at the address.
+    /// True if the last attempt to open a stream was refused: no process listens at the address.
     pub(crate) is_refused: AtomicBool,
     pub(crate) outstanding: AtomicUsize,
-    /// Complaints are logged once, until the peer is well again.
+    /// A complaint is logged once, until the peer answers again.
     pub(crate) complained: AtomicBool,
-    /// Why the peer was refused when it greeted last, and when that was.
+    /// Why the peer's last greeting was refused, and when.
     pub(crate) unfit: Mutex<Option<(Unfit, Instant)>>,
     /// The name of the node that answered at this address last, if it is not the one that was called.
     pub(crate) other_name: Mutex<Option<NodeId>>,
@@ -107,7 +107,7 @@ impl Connection {
     }
 }
 
-/// A question on its way: dropping it forgets the answer.
+/// A pending question. Dropping it discards the answer.
 #[derive(Debug)]
 pub(crate) struct Pending {
     pub(crate) link: Arc<PeerLink>,
@@ -125,35 +125,35 @@ impl PeerLink {
         self.away.store(true, Ordering::Release);
     }
 
-    /// The peer opened a stream to us, so it is there, whatever our last attempt to reach it said: it may
-    /// be tried again at once.
+    /// Takes note that the peer opened a stream to us: it is alive and may be dialled again at once,
+    /// whatever our last attempt to reach it said.
     pub(crate) fn note_arrival(&self, born: Instant, identity: &dyn Identity) {
         self.retry_at_once();
         self.note_heard(born, identity);
     }
 
-    /// The peer opened a stream to us, in a life that we do not know to be the one at this address: it may
-    /// be tried again at once, and only its answer shows that it is there.
+    /// Lets the next call dial at once. A peer that opened a stream to us in an unknown life may not be
+    /// the one at this address: only its answer shows that it is there.
     pub(crate) fn retry_at_once(&self) {
         if let State::Down { since } = &mut *self.state.lock() {
             *since = None;
         }
     }
 
-    /// It has greeted, or cannot be asked who it is.
+    /// Notes whether the peer's last greeting was refused. A peer that cannot be asked counts as fit.
     pub(crate) fn judged(&self, fit: Result<(), Unfit>) {
         *self.unfit.lock() = fit.err().map(|unfit| (unfit, Instant::now()));
     }
 
-    /// A peer that speaks nonsense is dialled again all the time, and would speak it each time.
+    /// Logs once: a peer that sends invalid frames is redialled again and again, and fails each time.
     fn complain(&self, reason: &str) {
         if !self.complained.swap(true, Ordering::Relaxed) {
             tracing::warn!(peer = %self.node, reason, "closed the stream to a peer");
         }
     }
 
-    /// The address leads to this node. Another name than the one that was called is logged once, until
-    /// something else is found there.
+    /// Takes note of the name that answers at the address. A name other than the called one is logged
+    /// once, until something else is found there.
     fn leads_to(&self, theirs: Option<&NodeId>, why: &str) {
         let other = theirs
             .filter(|theirs| !theirs.is_same_address(&self.node))
@@ -170,10 +170,10 @@ impl PeerLink {
         }
     }
 
-    /// Replaces whatever the link leads through with a stream on which the peer has just greeted. Calls
-    /// that wait for the replaced stream fail now; calls that wait for a dial go on with this stream.
+    /// Switches the link to a stream on which the peer has just greeted. Calls that wait for the replaced
+    /// stream fail now; calls that wait for a dial go on with this stream.
     ///
-    /// False if this node has begun another life since it greeted: it would go by a name that is gone.
+    /// Returns false if this node began another life since: its greeting names one that is over.
     pub(crate) fn goes_up(
         self: &Arc<Self>,
         Met { pipe, greeting, life }: Met,
@@ -187,7 +187,7 @@ impl PeerLink {
             pieces: AtomicU64::new(0),
             closed: tasks.child(),
         });
-        // First up, then read: a stream that ends at once takes the link down again.
+        // Set the state before reading: a stream that ends at once takes the link down again.
         let before = {
             let mut state = self.state.lock();
             if identity.life() != life {
@@ -228,8 +228,8 @@ impl PeerLink {
 }
 
 impl Pending {
-    /// Waits for the answer. A peer that lets the time run out counts as away, unless it is busy sending long
-    /// answers.
+    /// Waits for the answer. A peer that misses the deadline counts as away, unless it is busy sending
+    /// long answers.
     pub(crate) async fn answer(mut self, deadline: Instant) -> Result<Answer, CallError> {
         match tokio::time::timeout_at(deadline, &mut self.answer).await {
             Ok(Ok(answer)) => {
@@ -284,7 +284,7 @@ pub(crate) async fn open(
     identity: &dyn Identity,
     dialer: &dyn Dialer,
 ) -> Result<Met, String> {
-    // An attempt that is dropped because it takes too long was not refused.
+    // An attempt that times out was not refused.
     link.is_refused.store(false, Ordering::Release);
     let met = meet(&link.node, identity, dialer).await;
     let met = met.map_err(|error| {
@@ -312,7 +312,7 @@ pub(crate) struct Met {
     life: MemberId,
 }
 
-/// Opens a stream and greets: who is there by its own word.
+/// Opens a stream and exchanges greetings, without checking the peer's.
 pub(crate) async fn meet(
     node: &NodeId,
     identity: &dyn Identity,
@@ -335,7 +335,7 @@ pub(crate) async fn meet(
     Ok(Met { pipe, greeting, life })
 }
 
-/// Hands answers to those who wait, until the pipe ends; then nobody waits any longer.
+/// Hands answers to the calls that wait for them until the pipe ends; then the remaining calls fail.
 async fn read_answers(
     link: Arc<PeerLink>,
     connection: Arc<Connection>,
@@ -366,7 +366,7 @@ async fn read_answers(
     connection.pending.lock().clear();
 }
 
-/// The frame that arrived, once its last piece did, and noted.
+/// Returns a frame once its last piece has arrived and `identity` has taken note of it.
 pub(crate) fn hear(
     joiner: &mut Joiner,
     bytes: Bytes,

@@ -1,7 +1,7 @@
-//! Calls to peers: one link to each, opened when it is needed, and what is known of each peer's health.
+//! Calls peers over one link each, opened on demand, and tracks each peer's health.
 //!
-//! A call says whether the question was sent, because a write whose answer is lost may have been done.
-//! A peer that stays silent is *away* until it answers again; heartbeats see to both.
+//! A failed call says whether the question was sent, because a write whose answer is lost may have been
+//! done. A silent peer is *away* until it answers again; heartbeats detect both.
 
 pub(super) mod callee;
 pub(super) mod link;
@@ -30,19 +30,19 @@ use crate::node::runtime::tasks::Tasks;
 use crate::wire::peer::{Answer, Body, Greeting, Question, encode_frame};
 use crate::wire::pieces::count;
 
-/// After a failed attempt, how long until the next one: nobody waits for a dead peer twice in a row.
+/// The pause after a failed attempt, so that no caller waits for a dead peer twice in a row.
 const REDIAL_PAUSE: Duration = Duration::from_millis(100);
 
-/// The time for one knock. A caller that waits twice as long makes or shares one that began after it came.
+/// The time for one knock. Within twice this time a caller makes or shares one that began after it came.
 const KNOCK_LIMIT: Duration = Duration::from_millis(50);
 
-/// A peer that was heard or first called within this time may be on its way: it starts, or the machine is busy.
+/// A peer heard or first called within this time may be on its way: starting, or on a busy machine.
 pub(crate) const ON_ITS_WAY_FOR: Duration = Duration::from_secs(2);
 
-/// Peers greet several times in this time, if they are there.
+/// A live peer greets several times within this time.
 const ESTRANGED_FOR: Duration = Duration::from_secs(3);
 
-/// What came of a knock.
+/// The outcome of a knock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Knocked {
     /// The link is up, or was found up meanwhile.
@@ -84,7 +84,7 @@ impl Peers {
         Ok(self.call_known(node, question, limit).await?.0)
     }
 
-    /// The same, and which incarnation answered.
+    /// The same, with the incarnation that answered.
     pub(crate) async fn call_known(
         &self,
         node: &NodeId,
@@ -105,7 +105,7 @@ impl Peers {
         Ok(self.call_process_of(member, question, limit).await?.0)
     }
 
-    /// The same, and which start of the member's process answered.
+    /// The same, with the `boot` of the process that answered.
     pub(crate) async fn call_process_of(
         &self,
         member: &Member,
@@ -117,7 +117,7 @@ impl Peers {
         Ok((answer, asked.peer.boot))
     }
 
-    /// Asks whoever answers at an address, if its connection `fits`.
+    /// Asks the process that answers at an address, if its connection `fits`.
     async fn call_if(
         &self,
         node: &NodeId,
@@ -133,15 +133,15 @@ impl Peers {
         Ok((pending.answer(deadline).await?, asked))
     }
 
-    /// Who answers at an address at this moment, on a stream of its own: a link that is up may lead to a
-    /// process that is gone.
+    /// Returns the greeting of the process that answers at an address, on a new stream: a link that is up
+    /// may lead to a dead process.
     pub(crate) async fn who_answers_at(&self, node: &NodeId) -> Option<Greeting> {
         let met = meet(node, self.identity.as_ref(), self.dialer.as_ref());
         let met = timeout(2 * CONNECT_LIMIT, met).await.ok()?.ok()?;
         Some(met.greeting)
     }
 
-    /// Which start of the process the link leads to, if it is up.
+    /// The `boot` of the process that the link leads to, if the link is up.
     pub(crate) fn boot(&self, node: &NodeId) -> Option<u64> {
         match &*self.link(node).state.lock() {
             State::Up(connection) => Some(connection.peer.boot),
@@ -149,8 +149,8 @@ impl Peers {
         }
     }
 
-    /// Asks a peer, but not another start of its process than the one that was asked before: that one
-    /// has forgotten the question.
+    /// Asks a peer, if its process is the one that was asked before: a restarted process has forgotten the
+    /// question.
     pub(crate) async fn call_same_boot(
         &self,
         node: &NodeId,
@@ -166,8 +166,7 @@ impl Peers {
         Ok(self.call_if(node, question, limit, is_it).await?.0)
     }
 
-    /// Sends a member a question at once, in order with others of the same caller, if the link is up and
-    /// not full.
+    /// Sends a member a question at once and in the caller's order, if the link is up and not full.
     pub(crate) fn begin(&self, member: &Member, question: Question) -> Result<Pending, CallError> {
         let link = self.link(&member.node);
         let connection = match &*link.state.lock() {
@@ -197,7 +196,7 @@ impl Peers {
         };
         match sent {
             Ok(Ok(())) => return Ok(pending),
-            // It takes nothing any more, even if nobody has closed the way back yet.
+            // The stream takes no more messages, even if the peer has not closed the other direction yet.
             Ok(Err(Closed)) => pending.connection.hang_up(),
             Err(_) => {}
         }
@@ -210,7 +209,7 @@ impl Peers {
         })
     }
 
-    /// Sends a long question in a task of its own: once begun, it goes on to its end.
+    /// Sends a long question in a task of its own, because it must not be cancelled halfway.
     async fn send_long(&self, pending: &Pending, frame: Bytes) -> Result<(), Closed> {
         let connection = Arc::clone(&pending.connection);
         let (reply, sent) = oneshot::channel();
@@ -247,22 +246,22 @@ impl Peers {
         )
     }
 
-    /// Why the peer was refused when it greeted last.
+    /// Why the peer's last greeting was refused.
     pub(crate) fn refusal(&self, node: &NodeId) -> Option<Unfit> {
         let link = self.link(node);
         let unfit = link.unfit.lock();
         unfit.as_ref().map(|(unfit, _)| unfit.clone())
     }
 
-    /// Which other node answers at the address of this one, and what to do about it.
+    /// Says which other node answers at the address of `node`, and what to do about it.
     pub(crate) fn misled(&self, node: &NodeId) -> Option<String> {
         let link = self.link(node);
         let is_misled = link.other_name.lock().is_some();
         self.refusal(node).filter(|_| is_misled).map(|unfit| unfit.text)
     }
 
-    /// A peer greeted us and cannot be talked to. That says nothing about another life that answers at the
-    /// address of the same name.
+    /// Takes note that a peer that greeted us cannot be talked to. That says nothing about another life
+    /// that answers at its address.
     pub(crate) fn found_unfit(&self, peer: &Member, unfit: &Unfit) {
         let link = self.link(&peer.node);
         let is_elsewhere =
@@ -272,7 +271,7 @@ impl Peers {
         }
     }
 
-    /// The peer serves another cluster, and showed itself lately.
+    /// True if the peer serves another cluster and greeted lately.
     pub(crate) fn is_estranged(&self, node: &NodeId) -> bool {
         let link = self.link(node);
         let unfit = link.unfit.lock();
@@ -281,7 +280,7 @@ impl Peers {
             .is_some_and(|(unfit, at)| unfit.is_other_cluster && at.elapsed() < ESTRANGED_FOR)
     }
 
-    /// Closes every link: this node goes by another name from now on, and has to greet anew.
+    /// Closes every link, because this node begins another life and must greet again.
     pub(crate) fn hang_up(&self) {
         let links: Vec<_> = self.links.lock().values().cloned().collect();
         for link in links {
@@ -289,8 +288,8 @@ impl Peers {
         }
     }
 
-    /// A peer has opened a stream to us. A stranger is another life than the one that the view lists under
-    /// its name: a call shows which of the two is at that address.
+    /// Takes note that a peer opened a stream to us. A stranger is another life than the one that the view
+    /// lists: a call shows which of the two is at the address.
     pub(crate) fn greeted_by(&self, node: &NodeId, is_stranger: bool) {
         let link = self.link(node);
         if is_stranger {
@@ -305,7 +304,7 @@ impl Peers {
         self.link(node).away.load(Ordering::Acquire)
     }
 
-    /// True if the peer does not answer, and has not been silent for long enough to be given up.
+    /// True if the peer is away, but has not been silent long enough to be given up.
     pub(crate) fn is_on_its_way(&self, node: &NodeId) -> bool {
         self.is_away(node) && self.silence(node) < ON_ITS_WAY_FOR
     }
@@ -338,11 +337,11 @@ impl Peers {
         away.map(|link| link.node.clone()).collect()
     }
 
-    /// Opens another stream to a peer that is believed away, and puts it in the place of the silent one.
+    /// Opens another stream to a peer that is believed away, and replaces the silent one with it.
     ///
-    /// For questions that must be asked all the same. The stream of a silent peer may be in TCP's backoff
-    /// for seconds after the network is whole again, and a dial that is under way may have lost its first
-    /// packet. One knock at a time; each caller makes its own, so that it begins after the caller came.
+    /// For questions that must be asked anyway. After the network heals, the stream of a silent peer may
+    /// stay in TCP's backoff for seconds, and a pending dial may have lost its first packet. One knock at
+    /// a time; each caller makes its own, so that it begins after the caller came.
     pub(crate) async fn knock(&self, node: &NodeId) -> Knocked {
         let link = self.link(node);
         let _turn = link.knocking.lock().await;
@@ -389,7 +388,7 @@ impl Peers {
         link
     }
 
-    /// The connection of a link, opened if it is not up; all who wait share one attempt.
+    /// The connection of a link, opened if it is not up; all waiting callers share one attempt.
     async fn connection(&self, node: &NodeId, limit: Duration) -> Result<Arc<Connection>, CallError> {
         let link = self.link(node);
         let dialed = {

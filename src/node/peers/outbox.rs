@@ -127,7 +127,7 @@ mod tests {
         assert_eq!(arrived, [1, 8 * PIECE_BYTES]);
     }
 
-    /// A peer that takes nothing: of a hundred long answers, one or two are encoded.
+    /// The peer takes nothing: of a hundred long answers, only one is encoded.
     #[tokio::test]
     async fn long_messages_that_wait_are_not_encoded() {
         let (sender, stream) = mpsc::channel(PIPE_FRAMES);

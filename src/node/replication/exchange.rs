@@ -1,5 +1,4 @@
-//! Exchanges on the way: asking siblings for what is missing, and giving what they ask for, in pages
-//! that fit into frames.
+//! Exchanges with siblings: asks for missing records, and gives records in pages that fit into frames.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,23 +18,23 @@ use crate::protocol::placement::SlotSet;
 use crate::protocol::replication::ExchangeRequest;
 use crate::wire::peer::{Answer, CopyPlace, Declined, Question};
 
-/// How often siblings exchange when nothing hurries them.
+/// How often siblings exchange when no bell rings.
 pub(crate) const EXCHANGE_PAUSE: Duration = Duration::from_secs(1);
 
-/// The time for one page.
+/// The time limit for one page.
 const PAGE_LIMIT: Duration = Duration::from_secs(2);
 
-/// Pages that nobody fetches are dropped.
+/// Pages that the taker does not fetch within this time are dropped.
 const TICKET_LIMIT: Duration = Duration::from_secs(30);
 
-/// Why an exchange brought nothing.
+/// Why an exchange failed.
 #[derive(Debug, Clone, thiserror::Error)]
 pub(crate) enum ExchangeError {
     #[error(transparent)]
     Call(#[from] CallError),
     #[error("the giver declined")]
     Declined,
-    #[error("what came could not be stored")]
+    #[error("the received records could not be stored")]
     NotStored,
 }
 
@@ -47,7 +46,7 @@ pub(crate) struct Tickets {
 }
 
 impl Tickets {
-    /// Keeps the later pages, and says by which ticket they are fetched.
+    /// Keeps the later pages, and returns the ticket for fetching them.
     fn keep(&self, later: Vec<Page>) -> u64 {
         let ticket = self.next.fetch_add(1, Ordering::Relaxed);
         if !later.is_empty() {
@@ -72,8 +71,8 @@ impl Tickets {
 
 impl Node {
     /// Exchanges with one sibling for as long as the epoch lasts: every second, and whenever its bell
-    /// rings because it answers again or because somebody misses what it has. With a past owner of our
-    /// slots that is no sibling, until it has given what it kept of them.
+    /// rings because it answers again or has something that is missing here. With a past owner of our
+    /// slots that is no sibling, exchanges until it has given what it kept of them.
     pub(crate) async fn exchange_with(self: Arc<Self>, sibling: Member, is_sibling: bool) {
         let bell = self.me.bell(&sibling.node);
         loop {
@@ -93,9 +92,9 @@ impl Node {
         }
     }
 
-    /// One exchange: asks, fetches every page, and makes all of it valid in one commit.
-    /// A hand-over counts only in the `attempt` in which it is asked for. All pages come from one process
-    /// of the giver: after a restart it gives the same ticket to another exchange.
+    /// Asks, fetches every page, and makes all of it valid in one commit. A hand-over counts only in the
+    /// `attempt` that asked for it. All pages come from one process of the giver, because a restarted
+    /// giver gives the same ticket to another exchange.
     pub(crate) async fn exchange(
         &self,
         giver: &Member,
@@ -158,8 +157,8 @@ impl Node {
         }
     }
 
-    /// A page of a copy: records of the slots that the asker gains, from a place on, and what was
-    /// held before the first of them was read. Read beside the committer: whatever changes meanwhile is
+    /// Gives a page of a copy: records of the slots that the taker gains, from a place on, and what was
+    /// held before the first of them was read. It reads concurrently with the committer: later changes are
     /// in the hand-over that ends the copy.
     pub(crate) fn copy_page(
         &self,
@@ -180,7 +179,7 @@ impl Node {
         crate::node::runtime::interleaved::happen_now();
         let asked = slots.intersection(&ours);
         let (records, next) = copied_page(&asked, from, |slot| self.resident.records_in(slot));
-        // Slots that were dropped meanwhile were not empty.
+        // Slots that were dropped meanwhile look empty, but were not.
         if self.me.activations() != activations {
             return Answer::Declined(Declined::Gone);
         }
@@ -194,7 +193,7 @@ impl Node {
         }
     }
 
-    /// Of which of these slots this node can do without the others, and how many keys they have.
+    /// The part of these slots for which this node needs no other node, and how many keys it has.
     pub(crate) fn holdings(&self, slots: &SlotSet) -> Answer {
         let state = self.me.state();
         let ready = state.slots_held_alone().intersection(slots);
@@ -205,9 +204,9 @@ impl Node {
     }
 }
 
-/// The records of one page of a copy, and where the next page begins. A slot that is longer than what is left of
-/// the page is copied in the order of its keys: what is written meanwhile on either side of the place comes with
-/// the hand-over.
+/// The records of one page of a copy, and where the next page begins. A slot that does not fit into the
+/// rest of the page is copied in the order of its keys. Whatever is written meanwhile on either side of
+/// the place comes with the hand-over.
 fn copied_page(
     slots: &SlotSet,
     from: &CopyPlace,
@@ -277,8 +276,8 @@ mod tests {
         assert_eq!(tickets.page(one, 1), None);
     }
 
-    /// A slot of many long records among short ones: each page fits, and together they are everything once, also
-    /// what was there all the time while others came and went.
+    /// A slot of many long records among short ones: each page fits, and together the pages hold each
+    /// record once, even while other records come and go.
     #[test]
     fn a_slot_longer_than_a_page_is_copied_in_pieces() {
         let record = |name: &str, bytes: usize| {
@@ -294,7 +293,7 @@ mod tests {
         let mut slots: BTreeMap<Slot, Vec<Record>> = BTreeMap::new();
         for (slot, count, bytes) in [(1, 3, 10), (2, 50, 40_000), (3, 2, 2 * PAGE_BYTES), (7, 1, 10)] {
             let records = (0..count).map(|number| record(&name(Slot(slot), number), bytes));
-            // As they lie in a table: in no order.
+            // In no order, as in a table.
             slots.insert(Slot(slot), records.rev().collect());
         }
         let expected: Vec<String> = slots

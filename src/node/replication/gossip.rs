@@ -1,5 +1,5 @@
-//! What nodes tell each other all the time: that they are there, what they hold, what is stable, what
-//! they are done with. Also how epochs are closed.
+//! Gossip between nodes: liveness, held and stable writes, and the epochs that a node is done with.
+//! Concludes from it which epochs are closed and which removals are settled.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -19,33 +19,32 @@ use crate::protocol::placement::LeftBehind;
 use crate::protocol::replication::{Closed, ReplicaState};
 use crate::wire::peer::{Answer, Gossip, Question};
 
-/// How often siblings hear of each other: the time in which a frozen one is noticed when nobody asks it
-/// anything.
+/// How often siblings gossip: bounds how soon a frozen one is detected when nothing else is asked of it.
 const SIBLING_PAUSE: Duration = Duration::from_millis(200);
 
-/// The same for all other nodes, which only need to know what is stable and who is there.
+/// The same for all other nodes, which only need to know what is stable and which nodes are alive.
 const OTHER_PAUSE: Duration = Duration::from_millis(500);
 
-/// The least time between two words on what became stable: under load, pushes carry it anyway.
+/// The least time between two stability notices: under load, pushes carry the same news anyway.
 const SPREAD_PAUSE: Duration = Duration::from_millis(2);
 
-/// How often a node is asked that no member is known of.
+/// How often absent nodes are asked.
 const ABSENT_PAUSE: Duration = Duration::from_secs(2);
 
-/// What members said that they are done with.
+/// The last report of each member.
 #[derive(Debug, Default)]
 pub(crate) struct Reports(Mutex<BTreeMap<MemberId, Report>>);
 
 #[derive(Debug, Clone)]
 struct Report {
     active: Epoch,
-    /// It lacks nothing of epochs below this one.
+    /// The member lacks nothing of epochs below this one.
     done_below: Epoch,
-    /// It said so in this run.
+    /// The run in which it reported this.
     run: u32,
     /// Removed members that it does not wait for.
     does_not_await: BTreeSet<MemberId>,
-    /// Epochs of lost lines of which it waits for nothing.
+    /// Epochs of lost lines from which it waits for nothing.
     does_not_await_lost: BTreeSet<Epoch>,
 }
 
@@ -66,7 +65,7 @@ impl Reports {
         self.0.lock().insert(member, report);
     }
 
-    /// What every other member said, if all of them said it in the epoch that is active here.
+    /// The reports of all other members, if each of them was made in the epoch that is active here.
     fn of_all(&self, state: &ReplicaState) -> Option<BTreeMap<MemberId, Report>> {
         let reports = self.0.lock();
         let others = state.view()?.members().filter(|member| *member != state.me);
@@ -77,8 +76,8 @@ impl Reports {
         said.collect()
     }
 
-    /// What may be closed: every member said so, all in one and the same active epoch. When in doubt,
-    /// nothing.
+    /// The epochs that may be closed: every member reported to be done with them, all in the same active
+    /// epoch. None when in doubt.
     fn conclude(&self, state: &ReplicaState) -> Option<Closed> {
         let said = self.of_all(state)?;
         let below = said.values().map(|report| report.done_below);
@@ -91,7 +90,7 @@ impl Reports {
         })
     }
 
-    /// Removed members that no owner waits for any more, and epochs of lost lines, if any of it is news.
+    /// The removed members and the epochs of lost lines that no owner waits for, if any of them is new.
     fn conclude_removals(&self, state: &ReplicaState) -> Option<(BTreeSet<MemberId>, BTreeSet<Epoch>)> {
         let view = state.view()?;
         let are_settled = view.removed.keys().all(|id| state.settled.contains(id));
@@ -112,16 +111,16 @@ impl Reports {
     }
 }
 
-/// The nodes that are asked now and then: those without a listed member, which may wait for a call, and those of
-/// lives that readers may wait for, whether the view lists a later one or none.
+/// The nodes to ask, each with its lives that readers may wait for: listed nodes without a member, which
+/// may wait for a call; removed nodes; and nodes of such lives, whether listed in a later life or not.
 fn absent(state: &ReplicaState) -> BTreeMap<NodeId, BTreeSet<MemberId>> {
     let mut absent = BTreeMap::new();
     let Some(view) = state.view() else { return absent };
     for node in view.nodes().filter(|node| view.member(node).is_none()) {
         absent.insert(node.clone(), BTreeSet::new());
     }
-    // A removed node may serve on another line that shares no node with this one, also when nobody waits for its
-    // writes here.
+    // A removed node may serve on another line that shares no node with this one, even when nothing here
+    // waits for its writes.
     let gone = view.removed.values().map(|removal| &removal.node);
     for node in gone.filter(|node| !view.lists(node)) {
         absent.insert(node.clone(), BTreeSet::new());
@@ -133,7 +132,7 @@ fn absent(state: &ReplicaState) -> BTreeMap<NodeId, BTreeSet<MemberId>> {
     let of_lost = state
         .owners_of_lost()
         .map(|owner| (owner.node.clone(), owner.id()));
-    // A removal may be settled while what the member wrote on a lost line is waited for.
+    // A removal may be settled while the member's writes on a lost line are still awaited.
     let removed = removed.filter(|(_, life)| !state.settled.contains(life));
     let is_open = |life: &MemberId| !state.expired.contains(life);
     for (node, life) in removed.chain(of_lost).filter(|(_, life)| is_open(life)) {
@@ -142,7 +141,7 @@ fn absent(state: &ReplicaState) -> BTreeMap<NodeId, BTreeSet<MemberId>> {
     absent
 }
 
-/// The epochs of lost lines, and whether nothing of them is waited for.
+/// The epochs of lost lines; true for those from which this node waits for nothing.
 fn lost_lines(state: &ReplicaState) -> BTreeMap<Epoch, bool> {
     if state.lost.is_empty() {
         return BTreeMap::new();
@@ -153,7 +152,7 @@ fn lost_lines(state: &ReplicaState) -> BTreeMap<Epoch, bool> {
 }
 
 impl Node {
-    /// Tells one peer, and hears from it, for as long as the epoch lasts.
+    /// Gossips with one peer for as long as the epoch lasts.
     pub(crate) async fn gossip_with(self: Arc<Self>, peer: Member, is_sibling: bool) {
         let pause = if is_sibling { SIBLING_PAUSE } else { OTHER_PAUSE };
         loop {
@@ -174,12 +173,14 @@ impl Node {
         }
     }
 
-    /// Asks nodes with which nobody exchanges anything in the name of some life, all of them now and then, for as long
-    /// as the epoch lasts. A node that is behind learns it from the epoch of the frame. Nodes that were removed, or
-    /// that a lost line had added, may serve on another line, with nobody there whom both lines list. Nodes that the
-    /// view lists and that were never up may have been started without `VIEW`, and wait for somebody to come by. And a
-    /// node that answers in a later life, with nothing left of an earlier one, has handed over what that kept, or has
-    /// lost it.
+    /// Asks the absent nodes, to which no member talks otherwise, for as long as the epoch lasts.
+    ///
+    /// - A node that is behind learns so from the epoch of the frame.
+    /// - A node that was removed, or that a lost line had added, may serve on another line that shares no
+    ///   node with this one.
+    /// - A listed node that was never up may have been started without `VIEW`, and wait for a call.
+    /// - A node that answers in a later life and keeps nothing of an earlier one has handed over what that
+    ///   life kept, or lost it.
     pub(crate) async fn look_for_the_absent(self: Arc<Self>) {
         loop {
             sleep(ABSENT_PAUSE).await;
@@ -189,7 +190,7 @@ impl Node {
     }
 
     async fn look_for(&self, node: &NodeId, lives: BTreeSet<MemberId>) {
-        // Mostly nobody is there.
+        // Most absent nodes do not answer.
         let Some((by, left)) = self.present_life_of(node).await else {
             return;
         };
@@ -205,7 +206,7 @@ impl Node {
         }
     }
 
-    /// The life in which a node answers, and what earlier ones left behind that it still keeps.
+    /// The life in which a node answers, and what it still keeps of earlier lives.
     async fn present_life_of(&self, node: &NodeId) -> Option<(Member, Vec<LeftBehind>)> {
         if *node == self.me.node {
             return Some((self.me.member(), self.left_behind()));
@@ -216,8 +217,8 @@ impl Node {
         }
     }
 
-    /// Tells the siblings at once what became stable, where they cannot conclude it themselves: a push
-    /// of no records. Readers of fresh writes then carry no entries, and payloads stay short.
+    /// Tells the siblings at once what became stable, by an empty push, because several siblings cannot
+    /// conclude it themselves. Readers of fresh writes then carry no entries, and payloads stay short.
     pub(crate) async fn spread_stable(self: Arc<Self>) {
         loop {
             self.acks.moved.notified().await;
@@ -226,7 +227,7 @@ impl Node {
         }
     }
 
-    /// What this node has to tell.
+    /// The gossip of this node.
     pub(crate) fn gossip(&self) -> Gossip {
         let state = self.me.state();
         let mut stable = (*self.acks.stable()).clone();
@@ -247,7 +248,7 @@ impl Node {
         }
     }
 
-    /// A member in this epoch says what is stable. What is so on another line says nothing of ours.
+    /// Takes note of what a member reports as stable in `epoch`, unless that is an epoch of another line.
     pub(crate) fn hear_stable(&self, from: &Member, epoch: Epoch, stable: &VersionVector) {
         let state = self.me.state();
         let is_member = state.view().is_some_and(|view| view.is_member(from));
@@ -286,11 +287,11 @@ impl Node {
                 self.me.ring(&from.node);
             }
         }
-        // A node that only a later view lists concluded it in that view, which is not active here yet.
+        // A closing that was concluded in a later view does not count before that view is active here.
         let announced =
             (is_member && gossip.closed.below > state.closed.below).then(|| gossip.closed.clone());
         let announced =
-            announced.filter(|closed| state.active >= closed.at || planted::is(Fault::ClosedByWhoIsBehind));
+            announced.filter(|closed| state.active >= closed.at || planted::is(Fault::ClosedByNodeBehind));
         if let Some(closed) = announced.or_else(|| self.reports.conclude(&state)) {
             self.commit.enqueue(Job::Close(closed)).await;
         }
@@ -360,7 +361,7 @@ mod tests {
         view.note_removals(&[&before], 1, false);
         state.learn(&Arc::new(view));
         state.activate(Epoch(3));
-        // It takes a share of node 2's slots, which that one has not handed over.
+        // Node 0 takes a share of node 2's slots, which node 2 has not handed over.
         let removed = member(2).id();
         let reports = Reports::default();
         reports.note(member(1).id(), &said_by(3, 0, &[removed]));
@@ -380,7 +381,7 @@ mod tests {
         assert_eq!(reports.conclude_removals(&state), None, "is known");
     }
 
-    /// It may serve another line, which lists nobody of this one, and only a call shows that.
+    /// It may serve another line that shares no node with this one, and only a call shows that.
     #[test]
     fn a_removed_node_is_asked_also_when_nobody_waits_for_it() {
         let mut state = state();
@@ -394,7 +395,7 @@ mod tests {
         assert_eq!(absent(&state).get(&member(2).node), Some(&BTreeSet::new()));
     }
 
-    /// Node 2 was removed, and came back with another disk: only it can tell what is left of the life before.
+    /// Node 2 was removed, and came back with another disk: only it can tell what its earlier life left.
     #[test]
     fn a_listed_node_is_asked_about_earlier_lives_of_it_that_readers_may_wait_for() {
         let mut state = state();
@@ -475,7 +476,7 @@ mod tests {
         );
         assert_eq!(concluded(&[(1, 2, 2)]), None, "node 2 has said nothing");
         assert_eq!(concluded(&[(1, 2, 2), (2, 2, 0)]), None, "node 2 is not done");
-        // What they lacked in another epoch says nothing about this one.
+        // Reports of another epoch say nothing about this one.
         for other in [1, 3] {
             assert_eq!(concluded(&[(1, 2, 2), (2, other, 2)]), None, "epoch {other}");
         }

@@ -1,5 +1,5 @@
-//! What members tell each other beside pushes: exchanges, gossip, and what follows from both: which disks are
-//! old, which removals have had their time, which tombstones nobody needs.
+//! Replication other than pushes: exchanges and gossip, and what a node concludes from them: old disks,
+//! expired removals, and tombstones that may be dropped.
 
 pub(super) mod exchange;
 pub(super) mod gossip;

@@ -1,7 +1,7 @@
-//! Whether this node's disk is the one that it left: asks those who may have seen it further.
+//! Detects a disk that went back in time, by asking the members that may have seen this node further.
 //!
-//! `identity` judges what a greeting says, and also remembers how far others were seen; here is the second after
-//! a start in which nothing is done until the others were asked.
+//! `identity` judges each greeting and remembers how far others were seen. This file covers the second
+//! after a start in which the node asks the others before it serves.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,22 +14,22 @@ use crate::node::commit::job::Job;
 use crate::protocol::replication::{Ending, ReplicaState};
 use crate::wire::peer::Question;
 
-/// How long a node that starts asks the members before it serves: if nobody who could know answers, a lone
-/// survivor must serve all the same.
+/// How long a starting node asks the members before it serves. A lone survivor must serve even if no
+/// member that could know answers.
 const PROOF_LIMIT: Duration = Duration::from_secs(1);
 
-/// What the disk may take to say so.
+/// How long the disk may take to store the result.
 const STORE_TIME: Duration = Duration::from_millis(250);
 
-/// How soon a member that cannot be reached yet is asked again.
+/// How soon an unreachable member is asked again.
 const PROOF_PAUSE: Duration = Duration::from_millis(50);
 
-/// How often it is stored how far others have come.
+/// How often the marks of other members are stored.
 const REMEMBER_PAUSE: Duration = Duration::from_secs(1);
 
 impl Node {
-    /// Asks at first whether this disk is the one that this life left; ends the life whenever somebody shows that
-    /// it is not.
+    /// Asks first whether this disk is the one that this life left; ends the life whenever a member shows
+    /// that it is not.
     pub(crate) async fn prove_disk(self: Arc<Self>) {
         if self.me.state().is_unproven {
             tokio::select! {
@@ -50,8 +50,8 @@ impl Node {
         }
     }
 
-    /// Waits while it is asked whether this disk is the one that its life left: clients are not told within that
-    /// time that nobody serves. Answers how long that took.
+    /// Waits until the disk is proven, for a limited time: clients are not refused meanwhile. Returns how
+    /// long that took.
     pub(crate) async fn proven(&self) -> Duration {
         if !self.me.is_unproven() {
             return Duration::ZERO;
@@ -67,7 +67,7 @@ impl Node {
         began.elapsed()
     }
 
-    /// Has something stored. The disk may refuse the batch in which it is said: then it is said again.
+    /// Enqueues a job until its effect is stored, because the disk may refuse the batch that contains it.
     async fn insist(&self, say: impl Fn() -> Job, is_stored: impl Fn(&ReplicaState) -> bool) {
         while !is_stored(&self.me.state()) {
             let published = self.me.published.count();
@@ -76,7 +76,7 @@ impl Node {
         }
     }
 
-    /// Greets every member: what each of them knows of us comes with its own greeting.
+    /// Calls every member: the member's greeting tells what it knows of this node.
     async fn ask_who_may_know(&self) {
         let deadline = Instant::now() + PROOF_LIMIT;
         let state = self.me.state();
@@ -95,7 +95,7 @@ impl Node {
         let _ = timeout_at(deadline, join_all(greeted)).await;
     }
 
-    /// Stores now and then how far others have come, for as long as the node runs.
+    /// Stores the changed marks of other members regularly, for as long as the node runs.
     pub(crate) async fn remember_others(self: Arc<Self>) {
         loop {
             sleep(REMEMBER_PAUSE).await;

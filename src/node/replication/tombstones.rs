@@ -1,5 +1,5 @@
-//! What a node does now and then: drop tombstones that nobody needs any more, and stop waiting for
-//! removed members whose time is up.
+//! Periodic upkeep: drops tombstones that are not needed, and stops waiting for removed members whose time
+//! is over.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -17,19 +17,18 @@ use crate::protocol::causality::{Record, Timestamp};
 use crate::protocol::placement::View;
 use crate::protocol::replication::ReplicaState;
 
-/// How often tombstones are looked through, at the most.
+/// The longest pause between two passes over the tombstones.
 const UPKEEP_PAUSE: Duration = Duration::from_secs(600);
 
-/// How often removals are looked through.
+/// How often the ages of removals are checked.
 const EXPIRE_PAUSE: Duration = Duration::from_secs(1);
-/// The hybrid clock as it was at earlier passes. A timestamp that is ahead of the wall clock, since a clock
-/// was set back, says nothing about its age; but it is at least as old as the first pass that saw the hybrid
-/// clock above it.
+/// The hybrid clock at earlier passes. After a clock was set back, a timestamp ahead of the wall clock
+/// does not show its age. But it is at least as old as the first pass that saw the hybrid clock above it.
 #[derive(Debug, Default)]
 struct Ages(VecDeque<(Instant, Timestamp)>);
 
 impl Ages {
-    /// Takes note of the clock. Answers what it was so long ago, or zero.
+    /// Takes note of the clock. Returns its value from `ago` earlier, or zero.
     fn pass(&mut self, now: Instant, clock: Timestamp, ago: Duration) -> Timestamp {
         self.0.push_back((now, clock));
         let is_old = |at: Instant| now.duration_since(at) >= ago;
@@ -91,14 +90,14 @@ impl Node {
         )
     }
 
-    /// True if somebody may still return what nobody has taken from it, and may not have heard of deletions since.
+    /// True if a removed member or a lost line may still return writes, and may have missed deletions.
     fn awaits_returns(&self, state: &ReplicaState) -> bool {
         let (removed, lost) = self.over(state);
         let noted = state.view().map_or(0, |view| view.removed.len());
         removed.len() < noted || lost.len() < state.lost.len()
     }
 
-    /// `old_clock` is what the hybrid clock was when tombstones of that time had to be kept no longer.
+    /// `old_clock` is the hybrid clock of `forget_after` ago: tombstones of that time need not be kept.
     fn old_tombstones(&self, old_clock: Timestamp) -> Vec<Record> {
         let state = self.me.state();
         let stable = self.acks.stable();

@@ -13,7 +13,7 @@ use crate::wire::peer::{Answer, Outcome};
 /// A forwarder repeats a request within a second; a minute is ample.
 const REMEMBERED_FOR: Duration = Duration::from_secs(60);
 
-/// At the most this many, so that a minute of heavy load does not fill the memory.
+/// The most requests remembered, so that a minute of heavy load does not fill the memory.
 const REMEMBERED_MAX: usize = 65_536;
 
 /// Bytes of all remembered answers. Beyond that the node forgets the oldest answers but not their requests: a
@@ -29,12 +29,12 @@ enum Request {
     Done(Option<Answer>),
 }
 
-/// What a request with an id turns out to be.
+/// The state of a request with an id.
 #[derive(Debug)]
 pub(crate) enum Seen {
-    /// To be done now.
+    /// Not seen before: to be done by the caller.
     New,
-    /// Done before: this was the answer; none where nobody knows what became of it.
+    /// Done before: its answer; none if the outcome is unknown.
     Done(Option<Answer>),
     /// Being done: the answer comes here too.
     UnderWay(oneshot::Receiver<Option<Answer>>),
@@ -73,7 +73,7 @@ impl Remembered {
         }
     }
 
-    /// The request was done.
+    /// Remembers the outcome of a request, and sends it to the repeats that wait for it.
     pub(crate) fn finish(&self, id: u128, answer: &Option<Answer>) {
         let kept = answer.clone().map(without_long_values);
         let bytes = kept.as_ref().map_or(0, Answer::about_bytes);
@@ -117,7 +117,7 @@ impl Inner {
     }
 }
 
-/// The results of writes are kept whatever they take: only this node can tell them.
+/// Drops long values. Results of writes are kept whatever their size: only this node can tell them.
 fn without_long_values(answer: Answer) -> Answer {
     if answer.about_bytes() <= ANSWER_BYTES_MAX {
         return answer;
@@ -143,7 +143,7 @@ mod tests {
     use crate::wire::peer::Effect;
 
     #[tokio::test]
-    async fn a_request_is_done_once_and_everybody_who_asks_gets_its_answer() {
+    async fn a_request_is_done_once_and_every_repeat_gets_its_answer() {
         let remembered = Remembered::default();
         assert!(matches!(remembered.begin(7), Seen::New));
         let Seen::UnderWay(waiting) = remembered.begin(7) else {

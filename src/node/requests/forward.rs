@@ -1,8 +1,8 @@
-//! Handing a request to an owner that may answer it, and the next one when that one does not.
+//! Forwards a request to an owner that may answer it, and to the next one if that does not.
 //!
-//! A read is asked of the next owner after a short silence; asking twice does no harm. A write goes to
-//! one owner at a time, and only to one that has just shown that it is alive, because a write that was
-//! sent to a node that froze may still happen, and its outcome is then unknown.
+//! A read goes to the next owner after a short silence; asking twice does no harm. A write goes to one
+//! owner at a time, and only to one that has just shown that it is alive: a write that was sent to a node
+//! that froze may still happen, so its outcome is unknown.
 
 #[cfg(test)]
 mod tests;
@@ -26,7 +26,7 @@ use crate::wire::peer::{Answer, Declined, Question};
 #[derive(Debug)]
 pub(crate) enum AskRound<T> {
     Answered(Result<T, Refusal>),
-    /// Nobody could answer, and why.
+    /// No owner could answer, and why.
     Refused {
         refusal: Refusal,
         /// What is missing may still arrive, or the nodes are between two views.
@@ -34,7 +34,7 @@ pub(crate) enum AskRound<T> {
     },
 }
 
-/// What became of writes that were handed on.
+/// The outcome of forwarded writes.
 #[derive(Debug)]
 pub(crate) enum Forwarded<T> {
     Answered(Result<T, Refusal>),
@@ -43,7 +43,7 @@ pub(crate) enum Forwarded<T> {
 }
 
 impl Node {
-    /// The other nodes that own the key, those that answer first, the least busy first.
+    /// The other owners of the key: those that answer first, and of them the least busy first.
     pub(crate) fn other_owners(&self, key: &Key) -> Vec<NodeId> {
         let state = self.me.state();
         let Some(view) = state.routing() else {
@@ -139,15 +139,15 @@ impl Node {
         }
     }
 
-    /// True if owners may answer in a moment: they are behind or in another view than this node, or this
-    /// node is on its way to the next view and asked those of the one before.
+    /// True if owners may soon answer: they are behind or in another view than this node, or this node is
+    /// on its way to the next view and asked the owners of the one before.
     fn may_pass(&self, declined: &[Declined]) -> bool {
         let passes = |reason: &Declined| matches!(reason, Declined::Behind | Declined::NotOwner);
         declined.iter().any(passes) || self.me.state().is_between_views()
     }
 
-    /// True if an owner that does not answer may do so in a moment: after a restart of many, or on a busy machine,
-    /// links take a while.
+    /// True if a silent owner may soon answer: after a restart of many nodes, or on a busy machine, links
+    /// take a while.
     fn is_owner_on_its_way(&self, key: &Key) -> bool {
         let mut owners = self.other_owners(key).into_iter();
         owners.any(|owner| self.peers.is_on_its_way(&owner))
@@ -167,7 +167,7 @@ impl Node {
         }
     }
 
-    /// Has one of the other owners take a write; no value makes it a deletion.
+    /// Has one of the other owners take a write; without a value it is a deletion.
     pub(crate) async fn forward_write(
         &self,
         key: &Key,
@@ -188,8 +188,8 @@ impl Node {
         self.forward(key, question, written, began).await
     }
 
-    /// Has one of the other owners of a key take what changes something, and reads its answer. It `began`
-    /// when the client asked: it may have been held here until the view changed.
+    /// Has one of the other owners of a key take a request that changes something, and reads its answer.
+    /// The client asked at `began`: the request may have been held here until the view changed.
     pub(crate) async fn forward<T>(
         &self,
         key: &Key,
@@ -235,7 +235,7 @@ impl Node {
                     }
                 }
             }
-            // An owner of the key waits for what it lacks rather than for others.
+            // If this node owns the key, it waits for what it lacks rather than for other owners.
             let may_pass = self.may_pass(&declined) || !owned_before && self.is_owner_on_its_way(key);
             if !may_pass || Instant::now() + PATIENCE >= deadline {
                 return Forwarded::Answered(Err(self.refusal(key, &declined)));
@@ -245,20 +245,20 @@ impl Node {
         }
     }
 
-    /// By which a coordinator knows a request again.
+    /// The idempotency key by which a coordinator recognizes a repeated request.
     fn request_id(&self) -> u128 {
         u128::from(self.me.world.random()) << 64 | u128::from(self.me.world.random())
     }
 
     pub(crate) async fn is_alive(&self, node: &NodeId, limit: Duration) -> bool {
-        // A peer that came to us may not have been called yet.
+        // A peer that connected to us may not have been called yet.
         let fresh = self.peers.is_up(node) && self.peers.silence(node) < FRESH;
         fresh || self.peers.call(node, Question::Ping, limit).await.is_ok()
     }
 
-    /// Sends a write to one node, again with the same id if the link breaks: the coordinator remembers
-    /// what it did, so that asking twice is answered and not done twice. A process that was restarted
-    /// has forgotten, and is not asked again.
+    /// Sends a write to one node, and again with the same id if the link breaks: the coordinator remembers
+    /// what it did, so a repeat is answered and not done twice. A process that was restarted has forgotten,
+    /// and is not asked again.
     async fn write_there(
         &self,
         node: &NodeId,

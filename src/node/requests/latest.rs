@@ -1,19 +1,19 @@
 //! Reads and writes for clients that carry no payload: they depend on everything that was answered, at any
 //! node, before they asked.
 //!
-//! The owners of the key are asked what they hold, all at once. A read waits until it sees all of that, so
-//! it sees every write that any of them took and answered before. A write, whose clock is above theirs,
-//! wins over all of it.
+//! All owners of the key are asked at once what they hold. A read waits until it sees all of that, so it
+//! sees every write that any of them took and answered before. A write, whose clock is above theirs, wins
+//! over all of it.
 //!
-//! An owner is left out of the answer only if it refuses a connection, or stays silent while this process
-//! *runs* for as long as the owner's patience lasts:
+//! An owner is left out of the answer only if it refuses a connection, or stays silent until this process
+//! has *run* for as long as its patience with the owner lasts:
 //!
-//! - That an owner is believed away is no reason not to ask it. A process that was frozen finds all its
-//!   deadlines over when it goes on, and takes every other for away; while it was frozen, the others took
-//!   it for away and answered writes alone.
-//! - A deadline that is over proves nothing if this process was frozen meanwhile: the answer may lie in its
-//!   own socket. So patience is counted in slices, and a pause costs one slice at most.
-//! - A connection that breaks proves nothing either: the owner may have been restarted. It is called again.
+//! - An owner that is believed away is asked all the same. A process that was frozen finds all its
+//!   deadlines over when it goes on, and believes every other node away. While it was frozen, the others
+//!   believed it away and answered writes alone.
+//! - A deadline that is over proves nothing if this process was frozen meanwhile: the answer may wait in
+//!   its own socket. So patience is counted in slices, and a pause costs one slice at most.
+//! - A connection that breaks proves nothing: the owner may have been restarted. It is called again.
 
 #[cfg(test)]
 mod tests;
@@ -33,14 +33,14 @@ use crate::protocol::causality::Payload;
 use crate::protocol::replication::ReplicaState;
 use crate::wire::peer::{Answer, Declined, Gossip, Question};
 
-/// Patience is counted in steps of this.
+/// The unit in which patience is counted.
 const SLICE: Duration = Duration::from_millis(10);
 
-/// How many slices an owner that is believed away may take. One that answers takes a few milliseconds; each
-/// request waits this long for one that is frozen or cut off.
+/// How many slices an owner that is believed away may take. An owner that answers takes a few milliseconds;
+/// each request waits this long for an owner that is frozen or cut off.
 const AWAY_SLICES: u32 = 10;
 
-/// How many slices an owner that is not believed away may take; then it is, and gets the others on top.
+/// How many slices an owner that is not believed away may take. Then it is, and gets the others on top.
 const ANSWER_SLICES: u32 = 30;
 
 const ANSWER_LIMIT: Duration = Duration::from_millis(300);
@@ -55,11 +55,11 @@ struct Recent {
 }
 
 impl Node {
-    /// Reads a key as every write left it that was answered before, at any node that this one reaches.
+    /// Reads a key, with every write to it that was answered before at any node that this one reaches.
     pub async fn get_recent(&self, key: &Key) -> Result<Found, Refusal> {
         let began = Instant::now();
         let recent = self.recent(key).await?;
-        // A client is answered within a second, whatever part of it the owners took.
+        // A client is answered within a second, however long the owners took.
         let wait = self.limits.causal_wait;
         let wait = wait.saturating_sub(began.elapsed()).max(wait / 2);
         let deadline = Instant::now() + wait;
@@ -69,7 +69,7 @@ impl Node {
             .await
     }
 
-    /// What the others hold, and what is held here: an owner that answers in our place must have both.
+    /// Adds what is held here: an owner that answers in our place must have both.
     fn with_our_own(&self, mut payload: Payload) -> Payload {
         let state = self.me.state();
         if !planted::is(Fault::OwnLeftOut) {
@@ -86,8 +86,8 @@ impl Node {
         self.put(key, value, recent.payload).await
     }
 
-    /// What the owners of a key hold by now. Nothing can be said beside a node of the view that serves
-    /// another cluster: answers given there will never be seen here.
+    /// What the owners of a key hold. Refused if a node of the view serves another cluster: writes that it
+    /// answers there will never be seen here.
     async fn recent(&self, key: &Key) -> Result<Recent, Refusal> {
         if let Some(node) = self.estranged() {
             return Err(Refusal::OtherCluster(node));
@@ -122,7 +122,7 @@ impl Node {
         owners
     }
 
-    /// What an owner holds; nothing if it is dead, or silent for as long as it is waited for.
+    /// What an owner holds; none if it is dead, or silent until the patience with it ends.
     async fn held_by(&self, owner: &NodeId) -> Option<Told> {
         tokio::select! {
             biased;
@@ -131,10 +131,10 @@ impl Node {
         }
     }
 
-    /// Asks an owner again and again; nothing if it is dead.
+    /// Asks an owner until it answers; none if it is dead.
     async fn ask_until_told(&self, owner: &NodeId) -> Option<Told> {
         loop {
-            // The stream of one that was frozen is as good as it was; one that a cut silenced may not be.
+            // The stream of an owner that was frozen still works; a stream that a cut silenced may not.
             let told = tokio::select! {
                 biased;
                 told = self.ask(owner) => told,
@@ -174,8 +174,8 @@ impl Node {
         }
     }
 
-    /// Resolves when this process has run for long enough to hear an owner: for as long as one may take
-    /// that is believed away, or for as long as any may take. A pause of this process counts as one slice.
+    /// Resolves when this process has run for long enough to hear an owner: for `AWAY_SLICES` with the
+    /// owner believed away, or for both limits in all. A pause of this process counts as one slice.
     async fn patience_with(&self, owner: &NodeId) {
         let is_away = || u32::from(self.peers.is_away(owner));
         let (mut slices, mut slices_away) = (0, 0);
@@ -190,8 +190,8 @@ impl Node {
         }
     }
 
-    /// Waits until each owner that told what it holds has handed over what it holds of earlier epochs: of
-    /// those it tells nothing. After a view change this takes one exchange.
+    /// Waits until each owner that told what it holds has handed over what it holds of earlier epochs,
+    /// which its answer does not name. After a view change this takes one exchange.
     async fn until_handed_over(&self, key: &Key, recent: &Recent, deadline: Instant) -> Result<(), Refusal> {
         loop {
             let published = self.me.published.count();
@@ -213,7 +213,7 @@ impl Node {
             }
             let news = self.me.published.beyond(published);
             if timeout_at(deadline, news).await.is_err() {
-                // A replica that is only behind does not answer by itself: the predicate sees to that.
+                // A replica that is only behind does not answer by itself: the predicate prevents it.
                 return match unheard.is_empty() {
                     true => Ok(()),
                     false => Err(self.refusal(key, &[Declined::Behind])),
@@ -222,7 +222,7 @@ impl Node {
         }
     }
 
-    /// A node that stands in the view, and formed a cluster of its own.
+    /// A node of the view that serves another cluster.
     fn estranged(&self) -> Option<NodeId> {
         let state = self.me.state();
         let mut nodes = state.newest()?.nodes();
@@ -230,7 +230,7 @@ impl Node {
     }
 }
 
-/// True if the owner may hold what it took in an earlier epoch, and has not handed that over.
+/// True if the owner may hold writes of an earlier epoch that it has not handed over.
 fn is_unheard(state: &ReplicaState, (owner, epoch): &(Member, Epoch)) -> bool {
     let mut earlier = state.views.keys().filter(|earlier| **earlier < state.active);
     let has_earlier = earlier.any(|earlier| *earlier >= state.closed.below);

@@ -1,10 +1,10 @@
-//! Listing keys in order over all partitions, a page at a time.
+//! Lists keys in order over all partitions, a page at a time.
 //!
-//! Each partition is asked at once for the first keys of its slots; what all of them have said up to the
-//! least of their ends is the page. An owner answers for a slot as it would answer a read in it, so a key
-//! that was there throughout is on some page, whatever the view does meanwhile: who owns a slot no longer
-//! declines, and whoever owns it now is asked. Partitions are read each for itself, so a page is no snapshot
-//! of all of them: it may have an effect without its cause on another partition. Its payload has both.
+//! All partitions are asked at once for the first keys of their slots. The page is what all of them listed
+//! up to the least of their ends. An owner answers for a slot as it would answer a read in it: a former
+//! owner declines, and the current one is asked. So a key that was there throughout is on some page,
+//! whatever the view does. Each partition is read by itself, so a page is no snapshot: it may have an
+//! effect without its cause on another partition. A later read that carries the page's payload sees both.
 
 use std::borrow::Cow;
 use std::ops::Bound;
@@ -26,18 +26,18 @@ use crate::wire::peer::{Answer, Declined, Item, Listing, Question};
 /// The most keys on a page.
 pub const PAGE_KEYS_MAX: u32 = 1000;
 
-/// The most bytes of values on a page, except for the last value. The partitions share it equally.
+/// The most bytes of values on a page; the last value may exceed it. The partitions share it equally.
 const PAGE_BYTES: usize = 1024 * 1024;
 
-/// What a partition may show at least, however many there are.
+/// The least bytes of values that a partition may show, however many there are.
 const PART_BYTES_MIN: usize = 16 * 1024;
 
-/// How many records an owner looks at for a page. Records that it keeps for others, deleted keys and keys of
-/// slots that others are asked for are passed over, and no write is taken while it looks.
+/// How many records an owner looks at for a page. It passes over records that it keeps for others, deleted
+/// keys, and keys of slots that others are asked for. No write is taken while it looks.
 const LOOKS_MAX: usize = 4 * PAGE_KEYS_MAX as usize;
 
-/// Pages that a node collects at once. Each costs every owner memory and a share of the stream that others use,
-/// so the rest of them wait; a page is collected within a few milliseconds.
+/// Pages that a node collects at once; others wait. Each costs every owner memory and a share of a stream
+/// that other requests use. A page is collected within a few milliseconds.
 const COLLECTED_MAX: usize = 16;
 
 /// The pages that are being collected.
@@ -58,11 +58,11 @@ pub struct Listed {
     pub next: Option<String>,
     /// What the reader depends on from now on.
     pub payload: Payload,
-    /// What the items take.
+    /// The room that the items take.
     pub room: Room,
 }
 
-/// What one owner is asked.
+/// The question to one owner.
 #[derive(Clone, Copy)]
 struct PartAsked<'a> {
     slots: &'a SlotSet,
@@ -71,7 +71,7 @@ struct PartAsked<'a> {
     value_bytes: u32,
 }
 
-/// What one owner says of some slots.
+/// One owner's answer for some slots.
 struct Part {
     items: Vec<Item>,
     upto: Option<String>,
@@ -92,7 +92,7 @@ impl Node {
         let deadline = Instant::now() + self.limits.causal_wait;
         let mut payload = Cow::Borrowed(payload);
         let (mut parts, mut room) = (Vec::new(), self.room());
-        // Before anybody is asked: a page for which there is no room costs nothing.
+        // Before any owner is asked: a page for which there is no room costs nothing.
         if !room.resize(PAGE_BYTES) {
             return Err(Refusal::Overloaded);
         }
@@ -110,7 +110,7 @@ impl Node {
                 };
                 self.part(owners, question, deadline)
             });
-            // Not while it waits for what the client depends on: others need not.
+            // No turn is held while this page waits for what its client depends on.
             let answers = match timeout_at(deadline, self.collecting.0.acquire()).await {
                 Ok(Ok(_turn)) => join_all(asking).await,
                 _ => return Err(Refusal::Overloaded),
@@ -146,7 +146,7 @@ impl Node {
         }
     }
 
-    /// Whom to ask for which of these slots: this node first, then those that answer.
+    /// The owners to ask for these slots, by partition: this node first, then those that answer.
     fn slots_by_partition(&self, open: &SlotSet) -> Vec<(PartitionId, Vec<NodeId>, SlotSet)> {
         let state = self.me.state();
         let Some(view) = state.routing() else {
@@ -253,7 +253,7 @@ struct Look<'a> {
     looks: usize,
     bytes: usize,
     bytes_max: usize,
-    /// What was there and what is deleted: the reader depends on both.
+    /// The records seen, live or deleted: the reader depends on both.
     seen: Vec<Record>,
     shown: u32,
     upto: Option<String>,
@@ -280,14 +280,14 @@ impl<'a> Look<'a> {
         }
     }
 
-    /// True while it goes on.
+    /// True while the walk goes on.
     fn at(&mut self, record: &Record) -> bool {
         if !record.key().starts_with(&self.listing.prefix) {
             return false;
         }
         self.looks += 1;
         if self.slots.contains(record.slot()) {
-            // Only when another key is there is it not the last page.
+            // The page is not the last one only if another key follows.
             if self.is_full() && !record.is_tombstone() {
                 self.upto = self.seen.last().map(|last| last.key().to_owned());
                 return false;
@@ -322,7 +322,7 @@ impl<'a> Look<'a> {
     }
 }
 
-/// The page that parts make together: up to the least of their ends, and no more than was asked for.
+/// Joins parts into a page: up to the least of their ends, and no more than was asked for.
 fn joined(parts: Vec<Part>, listing: &Listing, payload: &Payload, room: Room) -> Listed {
     let mut payload = payload.clone();
     let mut next = parts.iter().filter_map(|part| part.upto.clone()).min();
@@ -381,7 +381,7 @@ mod tests {
         }
     }
 
-    /// Those that come meanwhile wait for their turn, and are told within the time of a read if it does not come.
+    /// Further pages wait for a turn, and are refused within the time of a read if none comes.
     #[tokio::test(start_paused = true)]
     async fn so_many_pages_are_collected_at_once_and_no_more() {
         let (node, _) = node_with(first_view(1, 1)).await;
@@ -437,7 +437,7 @@ mod tests {
         assert_eq!(page(parts(), 3), (vec!["a".into(), "b".into(), "c".into()], None));
     }
 
-    /// Each part is as large as a page may be.
+    /// Each part exceeds a page.
     #[test]
     fn a_page_ends_with_the_value_that_fills_it() {
         let large = |key: &str| Item {

@@ -1,7 +1,7 @@
-//! The requests of clients: reads, writes, batches and listings, done here or at an owner.
+//! The requests of clients: reads, writes, batches and listings, served here or by an owner.
 //!
-//! A read looks at the published state and the map itself and asks the pure predicate; a write goes to `commit`.
-//! Where this node is no owner, `forward` asks one.
+//! A read looks at the published state and the map itself, and asks the pure predicate. A write goes to
+//! `commit`. A node that is no owner asks one through `forward`.
 
 pub(super) mod batch;
 pub(super) mod dedup;

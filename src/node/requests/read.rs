@@ -1,5 +1,5 @@
-//! The read path: answer here if the predicate allows it; else fetch what is missing, or hand the read
-//! to an owner that may answer; else say why not, within the bound.
+//! The read path: answers here if the predicate allows it; otherwise fetches what is missing, or forwards
+//! the read to an owner that may answer. If none can, it says why within the time limit.
 
 use std::pin::pin;
 use std::time::Duration;
@@ -96,7 +96,7 @@ impl Node {
         }
     }
 
-    /// Asks every sibling that answers for what it has, and whoever is ahead for its views.
+    /// Asks every sibling that answers for what it has, and nodes that are ahead for their views.
     pub(crate) fn fetch_what_is_missing(&self, not_here: &NotHere) {
         if matches!(not_here, NotHere::EpochAhead(_)) {
             self.me.heard_newer.notify_one();
@@ -130,7 +130,7 @@ impl Node {
         began: Instant,
         wait: Duration,
     ) -> Result<Found, Refusal> {
-        // However short the wait, who is well has the time to answer.
+        // However short the wait, a healthy owner has the time to answer.
         let deadline = began + wait.max(ASK_LIMIT);
         loop {
             let published = self.me.published.count();
@@ -141,7 +141,7 @@ impl Node {
             if !may_pass || began.elapsed() + PATIENCE >= wait {
                 return Err(refusal);
             }
-            // Between two views everybody says no at once.
+            // Between two views every owner declines at once.
             let news = self.me.published.beyond(published);
             let _ = timeout_at(Instant::now() + NEWS_PAUSE, news).await;
         }

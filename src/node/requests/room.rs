@@ -1,7 +1,7 @@
 //! Bounds the bytes of answers: of one answer, and of all answers that are being built or sent.
 //!
-//! A read takes no room in advance, because nobody knows how long its value is. It takes room when its value is
-//! there, and is refused if there is none: it never waits, so answers cannot wait for each other.
+//! A read takes no room in advance, because the length of its value is unknown. It takes room when its
+//! value is there, and is refused if there is none. It never waits, so answers cannot wait for each other.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,14 +10,14 @@ use bytes::Bytes;
 
 use crate::node::outcome::Refusal;
 
-/// The bytes that one answer shows of what was read, except for its last value: an answer to a read alone is
-/// never too large.
+/// The most bytes of what was read in one answer. The last value may exceed it, so an answer to a single
+/// read is never too large.
 pub const ANSWER_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// The bytes of all long answers that this node is building or sending.
 const ALL_BYTES_MAX: usize = 256 * 1024 * 1024;
 
-/// What all answers of a node take.
+/// The room that all answers of a node take.
 #[derive(Debug, Clone)]
 pub(crate) struct Rooms(Arc<All>);
 
@@ -25,7 +25,7 @@ pub(crate) struct Rooms(Arc<All>);
 struct All {
     taken: AtomicUsize,
     bytes_max: usize,
-    /// How many answers with values other nodes are asked for at this moment.
+    /// How many answers with values this node awaits from other nodes.
     awaited: AtomicUsize,
 }
 
@@ -73,7 +73,7 @@ impl Default for Room {
 }
 
 impl Room {
-    /// Takes so many bytes in all. False if the node has no room for that; then nothing changes.
+    /// Takes `bytes` in all. False if the node has no room for that; then nothing changes.
     pub fn resize(&mut self, bytes: usize) -> bool {
         let added = bytes.saturating_sub(self.bytes);
         let before = self.all.taken.fetch_add(added, Ordering::Relaxed);
@@ -115,9 +115,9 @@ pub(crate) struct Awaited {
 }
 
 impl Awaited {
-    /// How much of this room the other node may fill. Answers to reads among writes must all arrive while their
-    /// clients wait, or nobody knows the outcome of the writes; so the more of them there are, the less of what
-    /// is read each of them brings. A client reads the rest afterwards.
+    /// How much of this room the other node may fill. Answers to reads among writes must all arrive while
+    /// their clients wait, or the outcome of the writes is unknown. So the more answers are awaited, the
+    /// less of what is read each of them brings. A client reads the rest afterwards.
     pub(crate) fn share_of(&self, bytes: usize) -> u32 {
         let share = (bytes / (1 + self.others)).max(bytes.min(1));
         u32::try_from(share).unwrap_or(u32::MAX)
@@ -141,7 +141,7 @@ impl AsRef<[u8]> for Held {
     }
 }
 
-/// What one answer to several reads may still show.
+/// The room that one answer to several reads has left.
 #[derive(Debug)]
 pub(crate) struct Budget {
     room: Room,
@@ -150,7 +150,7 @@ pub(crate) struct Budget {
 
 impl Budget {
     pub(crate) fn new(room: Room) -> Self {
-        // Each answer leaves most of what is free to others, so that under load all of them show something.
+        // Each answer leaves most of the free room to others, so that under load all show something.
         let free = room
             .all
             .bytes_max
@@ -163,7 +163,7 @@ impl Budget {
         self.left
     }
 
-    /// Makes room for something that was read. The last value may exceed the bound: so a reader gets on,
+    /// Takes room for something that was read. The last value may exceed the bound, so a reader gets on
     /// however large its values are.
     pub(crate) fn take(&mut self, bytes: usize) -> Result<(), Refusal> {
         if self.left > 0 && !self.room.resize(self.room.bytes + bytes) {
@@ -237,7 +237,7 @@ mod tests {
         assert_eq!(rooms.await_one().share_of(100), 100);
     }
 
-    /// The reader of the rest asks again; where nothing was read, it would get no further by itself.
+    /// A reader that got something asks for the rest at once; for one that got nothing, that is useless.
     #[test]
     fn a_node_without_room_says_whether_the_reader_got_anything() {
         let rooms = Rooms::of(10);

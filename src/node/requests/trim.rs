@@ -1,6 +1,6 @@
-//! Keeps the payloads that clients carry short: who reads much that is still on its way to some sibling
-//! gathers entries faster than gossip lets them go, so when there are many, those who took the writes
-//! are asked; by then most of them are stable.
+//! Keeps the payloads that clients carry short. A client that reads many writes which some sibling lacks
+//! gathers entries faster than gossip drops them. If a payload has many, the members that took the writes
+//! are asked; by then most of the writes are stable.
 
 use std::collections::BTreeSet;
 
@@ -14,8 +14,8 @@ use crate::node::outcome::{Found, Refusal, Written};
 use crate::protocol::causality::Payload;
 use crate::protocol::replication::trimmed;
 
-/// More entries than this are worth a question: with these, and what one answer may add, a payload stays
-/// under 100 characters.
+/// Above this many entries a payload is worth a question. With this many, and those that one answer may
+/// add, it stays under 100 characters.
 const ENTRIES_UNASKED: usize = 3;
 
 impl Node {
@@ -69,7 +69,7 @@ impl Node {
             .filter(|member| *member != self.me.member() && !self.peers.is_away(&member.node))
             .collect();
         let asked = takers.iter().map(|taker| self.gossip_once(taker, GOSSIP_LIMIT));
-        // Given up, not timed out: a peer is not away because it takes longer than this.
+        // Dropped, not timed out: a peer is not away because it takes longer than this.
         let _ = timeout(SHORTEN_LIMIT, join_all(asked)).await;
         trimmed(&state, &self.acks.stable(), &payload)
     }

@@ -1,4 +1,4 @@
-//! Tests of a reader that is preempted after it judged by the state and before it looks into the map, while
+//! Tests a reader that is preempted after it judged by the state and before it looks into the map, while
 //! the committer moves slots away, drops them, and copies them back.
 
 use std::cell::Cell;
@@ -24,14 +24,14 @@ thread_local! {
     static MEANWHILE: Cell<Option<Box<dyn FnOnce()>>> = const { Cell::new(None) };
 }
 
-/// Where a reading thread is preempted: what was given to `meanwhile` happens.
+/// Called where a reading thread is preempted: runs the closure that was given to `meanwhile`.
 pub(crate) fn happen_now() {
     if let Some(happen) = MEANWHILE.take() {
         happen();
     }
 }
 
-/// Has this happen, on a thread of its own, when this thread comes between its two looks.
+/// Runs `happen` on a thread of its own when this thread is between its two looks.
 fn meanwhile(happen: impl FnOnce() + Send + 'static) {
     let on_its_own_thread = move || thread::scope(|scope| drop(scope.spawn(happen)));
     MEANWHILE.set(Some(Box::new(on_its_own_thread)));
@@ -80,7 +80,7 @@ fn owning_in_next(mut state: ReplicaState) -> ReplicaState {
     state
 }
 
-/// Node 0 when it owns nothing any more.
+/// Node 0 when it owns nothing.
 fn gone() -> ReplicaState {
     ReplicaState::new(member(0))
 }
@@ -155,13 +155,13 @@ type Happens = fn(&mut Stage);
 /// The slot of the record "k" number 9 moves away.
 const DROPPED: Happens = |stage| stage.publish(gone(), &[], &[record("k", 9)]);
 
-/// It moves away and an older record of it comes with a copy that is not through.
+/// The slot moves away, and an unfinished copy brings an older record of the key.
 const STAGED: Happens = |stage| {
     DROPPED(stage);
     stage.publish(gone(), &[record("k", 2)], &[]);
 };
 
-/// It moves away and comes back.
+/// The slot moves away and comes back.
 const REGAINED: Happens = |stage| {
     STAGED(stage);
     let state = owning_in_next(owning());
@@ -238,8 +238,8 @@ async fn a_key_that_is_dropped_and_stored_again_in_one_batch_is_there() {
     assert_eq!(number_of(&found.expect("is owned")), Some(10));
 }
 
-/// Real threads, without a hook: whatever moment the committer is in, a reader finds a key or learns that
-/// it must ask elsewhere.
+/// Real threads, without a hook: at every moment of the committer, a reader finds a key or learns that it
+/// must ask elsewhere.
 #[tokio::test]
 async fn no_moment_of_publishing_shows_a_slot_half_dropped() {
     const ROUNDS: usize = 300;

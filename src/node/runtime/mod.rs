@@ -1,4 +1,4 @@
-//! What a node runs on, handed to it from outside: its tasks, its world, and a signal that they share.
+//! What a node runs on: its tasks and its world, which are passed in, and the signal that tasks wait for.
 
 #[cfg(test)]
 pub(super) mod interleaved;

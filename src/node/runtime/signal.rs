@@ -1,13 +1,13 @@
-//! Something that happens again and again, and tasks that wait for the next time.
+//! A repeated event, and tasks that wait for its next occurrence.
 //!
-//! Wakes its waiters in the order in which they came, always: `tokio`'s `watch` draws lots, and a
-//! simulated run would not repeat from its seed.
+//! Always wakes its waiters in the order in which they came: `tokio`'s `watch` draws lots, and a simulated
+//! run would not repeat from its seed.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::Notify;
 
-/// Counts what happens.
+/// Counts the events.
 #[derive(Debug, Default)]
 pub(crate) struct Signal {
     count: AtomicU64,
@@ -25,11 +25,11 @@ impl Signal {
         self.count.load(Ordering::Acquire)
     }
 
-    /// Waits until it has happened more often than `seen`, and says how often.
+    /// Waits until it has happened more often than `seen`, and returns the count.
     pub(crate) async fn beyond(&self, seen: u64) -> u64 {
         loop {
             let mut happens = std::pin::pin!(self.happened.notified());
-            // Listen first, then look: nothing is missed between the two.
+            // Listen before looking: no event between the two is missed.
             happens.as_mut().enable();
             let count = self.count();
             if count > seen {

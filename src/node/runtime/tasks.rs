@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument, Span};
 
-/// Runs tasks in a way of its own: the simulator, which can freeze a node.
+/// Runs tasks for the simulator, which can freeze a node.
 pub trait Spawner: Send + Sync + fmt::Debug {
     fn spawn(&self, task: BoxFuture<'static, ()>);
 }
@@ -27,7 +27,7 @@ pub struct Tasks {
     runtime: Runtime,
     tracker: TaskTracker,
     stop: CancellationToken,
-    /// Where the tasks were made: the simulator tells its nodes apart by it.
+    /// The span in which the tasks were made: the simulator tells its nodes apart by it.
     span: Span,
 }
 
@@ -56,9 +56,9 @@ impl Tasks {
         self.spawn_until(&self.stop, task);
     }
 
-    /// Runs `task` until it ends, the node does, or `stop` is cancelled, which is a child of [`Self::child`].
+    /// Runs `task` until it ends, the node does, or `stop` is cancelled, which comes from [`Self::child`].
     pub fn spawn_until(&self, stop: &CancellationToken, task: impl Future<Output = ()> + Send + 'static) {
-        // A task that waits for the stop beside it would hold it a second time.
+        // Boxed: an async block that awaits the task would hold it a second time.
         let task = Box::pin(task);
         let stop = stop.clone();
         let task = async move {

@@ -1,12 +1,12 @@
-//! The world outside: the wall clock and the dice. The simulator has a world of its own.
+//! The world of a node: its wall clock and its randomness. The simulator provides its own.
 
 use std::fmt;
 
 use crate::config::millis;
 
-/// What a node asks of the world beside its network and its disk.
+/// What a node needs from outside besides its network and its disk.
 pub trait World: Send + Sync + fmt::Debug {
-    /// Milliseconds since 1970. May stand, jump and fall.
+    /// Milliseconds since 1970. May freeze, jump and go backwards.
     fn wall_ms(&self) -> u64;
 
     /// Sixty-four random bits.

@@ -51,7 +51,7 @@ async fn another_name_is_not_talked_to_and_both_names_are_told() {
         "{why}"
     );
     assert!(node.peers.is_away(&n1) && cast.asked.lock().is_empty());
-    // Put right, it is talked to, and nothing is said any more.
+    // With the right node at the address, the call succeeds and nothing is reported.
     cast.puts(Actor::new(&life(1, 1), idle), &n1);
     sleep(SOON).await;
     assert!(node.peers.call(&n1, Question::Ping, SOON).await.is_ok());
@@ -80,7 +80,7 @@ async fn a_push_is_acknowledged_by_the_life_that_the_view_lists() {
     }
 }
 
-/// What came of an exchange with who greets as `peer` and says that it is `giver`.
+/// The outcome of an exchange with a node that greets as `peer` and says that it is `giver`.
 async fn exchanged(peer: &Member, giver: &Member) -> Vec<bool> {
     let (node, cast) = node_with(first_view(2, 2)).await;
     let given = given(giver);
@@ -141,7 +141,7 @@ async fn pages_come_from_the_process_that_answered_the_exchange() {
         let first = Actor::new(&listed, gives);
         let first = first.hangs_up_after(|question| matches!(question, Question::Exchange(_)));
         cast.puts(first, &listed.node);
-        // It exchanges by itself as soon as it serves.
+        // The node exchanges by itself as soon as it serves.
         sleep(SOON).await;
         let is_exchange = |asked: &Question| matches!(asked, Question::Exchange(_));
         assert!(cast.asked.lock().iter().any(is_exchange));
@@ -150,7 +150,7 @@ async fn pages_come_from_the_process_that_answered_the_exchange() {
     }
 }
 
-/// Node 0 after a change in which slots of it moved to node 1.
+/// Node 0 after a change that moved some of its slots to node 1.
 fn keeper() -> ReplicaState {
     let mut state = first_view(1, 1);
     let view = next::add(state.view().expect("is active"), &life(1, 1)).expect("is new");
@@ -176,7 +176,7 @@ async fn a_confirmation_counts_from_the_owner_that_the_view_lists() {
     }
 }
 
-/// Node 0 after a change in which slots of it moved to nodes 2 and 3.
+/// Node 0 after a change that moved some of its slots to nodes 2 and 3.
 fn keeper_of_two() -> ReplicaState {
     let mut state = first_view(2, 2);
     for number in [2, 3] {
@@ -220,7 +220,7 @@ async fn what_is_kept_is_returned_causes_first_and_its_end_is_told_with_the_last
     let keys = (0..).map(|number| key(&format!("k{number}")));
     let mut keys: Vec<Key> = keys.filter(|key| slots.contains(key.slot())).take(4).collect();
     keys.sort_by_key(Key::slot);
-    // The later a slot is looked at, the earlier its record was written. Two of them fill a page.
+    // The later a slot is visited, the earlier its record was written. Two records fill a page.
     for (key, number) in keys.iter().zip([4, 3, 2, 1]) {
         let (value, none) = (vec![0; 200 * 1024], VersionVector::default());
         let record = Record::new(
@@ -262,7 +262,7 @@ async fn what_is_kept_is_returned_to_the_owner_that_the_view_lists() {
     }
 }
 
-/// Node 0 in the second view, which removed node 2 at this time, and what node 2 returns to it.
+/// Node 0 in the second view, which removed node 2 at `noted_ms`, and what node 2 returns to it.
 fn owner_after_a_removal(noted_ms: u64) -> (ReplicaState, Return) {
     let (mut state, gone) = (first_view(4, 2), life(2, 1));
     let before = state.view().expect("is active").clone();
@@ -280,7 +280,7 @@ fn owner_after_a_removal(noted_ms: u64) -> (ReplicaState, Return) {
     (state, returned)
 }
 
-/// A keeper drops what is settled: the disk of the owner that took it may be lost a moment later.
+/// A keeper drops what is settled, and the disk of the owner that took it may be lost right after.
 #[tokio::test(start_paused = true)]
 async fn what_was_returned_is_settled_when_the_siblings_hold_it_too() {
     for (holds, said) in [(true, Returned::Settled), (false, Returned::NotYet)] {
@@ -313,7 +313,7 @@ async fn what_was_returned_is_settled_when_the_siblings_hold_it_too() {
     }
 }
 
-/// By the wall clock it was removed in 1970. The owner was started since, and has not seen it begin.
+/// By the wall clock the removal was in 1970. The owner started since, and has not counted its age.
 #[tokio::test(start_paused = true)]
 async fn members_tell_an_owner_for_how_long_a_removal_has_counted() {
     let hour_ms = 3_600_000;
@@ -325,7 +325,7 @@ async fn members_tell_an_owner_for_how_long_a_removal_has_counted() {
         let (state, returned) = owner_after_a_removal(1);
         let others: Vec<Member> = state.view().expect("is active").members().collect();
         let (node, cast) = node_with(state).await;
-        // Somebody may know better.
+        // Another member may know better.
         let before = node.answer_return(returned.clone()).await;
         assert!(matches!(before, Answer::NotTaken), "{before:?}");
         let mut words = gossip(&node, Epoch(2), VersionVector::default());
@@ -350,7 +350,7 @@ async fn members_tell_an_owner_for_how_long_a_removal_has_counted() {
     }
 }
 
-/// The gossip of a member that is active in an epoch and lacks nothing before it. All that it holds is stable.
+/// The gossip of a member that is active in an epoch and lacks nothing before it. All it holds is stable.
 fn gossip(to: &Node, epoch: Epoch, held: VersionVector) -> Gossip {
     Gossip {
         epoch,
@@ -407,8 +407,8 @@ async fn gossip_counts_from_the_life_that_the_view_lists() {
     }
 }
 
-/// A client saw a write of the other member and, on its way, a number that nobody has written. Which is which,
-/// only the other member knows, and it is away.
+/// A client saw a write of the other member, and was also given a number that no node has written. Only
+/// the other member can tell them apart, and it is away.
 #[tokio::test(start_paused = true)]
 async fn a_record_that_is_cleared_of_a_false_dependency_keeps_the_honest_one_below_it() {
     let (other, written) = (life(1, 1), dot(&life(1, 1), 7));

@@ -1,5 +1,5 @@
-//! What a node believes of the peers that call it, and of its own data directory: their names are theirs
-//! only if they answer at that address.
+//! What a node believes of the peers that call it, and of its own data directory: a peer's name counts
+//! only if the peer answers at that address.
 
 use tokio::time::sleep;
 
@@ -43,7 +43,7 @@ async fn a_member_asks_for_itself_only() {
     );
 }
 
-/// Two processes go by one name, and one of them is at its address.
+/// Two processes use one name, and one of them answers at its address.
 #[tokio::test(start_paused = true)]
 async fn a_life_that_does_not_answer_at_its_address_is_not_admitted() {
     let [listed, stranger] = listed_and_stranger();
@@ -113,7 +113,7 @@ async fn a_greeting_by_a_members_name_does_not_bring_the_member_back() {
     let [listed, stranger] = listed_and_stranger();
     for (peer, is_back) in [(&listed, true), (&stranger, false)] {
         let (node, _) = node_with(first_view(2, 2)).await;
-        // Nobody is at its address.
+        // No process listens at its address.
         let call = node.peers.call(&listed.node, Question::Ping, SOON).await;
         assert!(call.is_err() && node.peers.is_away(&listed.node));
         ask(&node, peer, Question::Ping).await.expect("is answered");
@@ -154,7 +154,7 @@ async fn a_stranger_of_another_cluster_says_nothing_about_the_member_of_its_name
     for (at_its_address, is_believed) in [(&listed, false), (&stranger, true)] {
         let (node, cast) = node_with(first_view(2, 2)).await;
         cast.puts(Actor::new(at_its_address, idle), &listed.node);
-        // The link is up by then.
+        // Wait until the link is up.
         sleep(SOON).await;
         let answer = ask_from(&node, &stranger, ClusterId(2), Question::Ping).await;
         assert!(answer.is_none(), "another cluster is not answered");

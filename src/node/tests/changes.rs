@@ -1,4 +1,4 @@
-//! Whose word counts in a view change: a vote, a report of how far somebody is, a node that should be added.
+//! Which answers count in a view change: votes, progress reports, and the name of a node to add.
 
 use std::collections::{BTreeSet, VecDeque};
 
@@ -25,9 +25,9 @@ fn report(by: &Member) -> Report {
     }
 }
 
-/// A member that reports to be sealed is taken from.
+/// The driver makes a giver of a member that reports to be sealed.
 #[tokio::test(start_paused = true)]
-async fn a_report_counts_for_who_makes_it() {
+async fn a_report_counts_for_the_member_that_made_it() {
     let [listed, stranger] = listed_and_stranger();
     for (peer, by, counts) in [
         (&listed, &listed, true),
@@ -55,7 +55,7 @@ async fn a_report_counts_for_who_makes_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_vote_counts_for_who_casts_it() {
+async fn a_vote_counts_for_the_member_that_cast_it() {
     let [listed, stranger] = listed_and_stranger();
     for (peer, by, counts) in [
         (&listed, &listed, true),
@@ -102,8 +102,8 @@ fn met(by: &Member) -> Answer {
     }
 }
 
-/// Asks to add node 1, where a node greets as `peer` and says who it is: the lives in `said` one after the
-/// other, and the last of them from then on.
+/// Asks to add node 1, at whose address a node greets as `peer`. That node names the lives in `said` one
+/// after the other, and then stays with the last.
 async fn added(peer: &Member, said: &[&Member]) -> Result<(), ViewRefusal> {
     let (node, cast) = node_with(first_view(1, 1)).await;
     let lives = Mutex::new(said.iter().map(|by| met(by)).collect::<VecDeque<_>>());

@@ -1,4 +1,4 @@
-//! A node whose life is over, or that no view lists any more: the nodes that it asks, and the things it leaves alone.
+//! A node whose life is over, or that no view lists: which nodes it asks, and what it must not do.
 
 use tokio::time::sleep;
 
@@ -13,7 +13,7 @@ use crate::protocol::view_change::{Ballot, Vote};
 use crate::wire::SharedView;
 use crate::wire::peer::{Answer, Greeting, Known, Question, Returned, Start};
 
-/// A node that knows these views answers when it is met.
+/// The answer to `Meet` of a node that knows these views.
 fn met(by: &Member, start: Start, views: &[View]) -> Answer {
     let shared = |view: &View| SharedView(view.clone().into());
     Answer::Met {
@@ -29,7 +29,7 @@ fn met(by: &Member, start: Start, views: &[View]) -> Answer {
     }
 }
 
-/// A member greets that has seen this life further than its disk knows.
+/// The node is greeted by a member that has seen its life further than its disk knows.
 fn is_seen_further(node: &Node, by: &Member) {
     let seen = Mark {
         run: 9,
@@ -43,8 +43,8 @@ fn is_seen_further(node: &Node, by: &Member) {
     assert!(node.me.check(&greeting).is_err(), "its disk is old");
 }
 
-/// Of two owners of all slots, the one that answers has no room for what is returned. The other one came back
-/// while it was believed away, and calls nobody who is in no view.
+/// Two owners have all slots. The one that answers has no room for what is returned. The other one came
+/// back while it was believed away, and does not call nodes that are in no view.
 #[tokio::test(start_paused = true)]
 async fn an_owner_that_seems_away_is_asked_all_the_same_to_take_what_is_kept() {
     let mut state = first_view(3, 2);
@@ -80,9 +80,9 @@ async fn an_owner_that_seems_away_is_asked_all_the_same_to_take_what_is_kept() {
     assert!(node.me.state().kept.is_empty());
 }
 
-/// The view on the disk lists nobody else, and a later one, in which another member serves, has been decided.
+/// The view on disk lists no other node, but a later view with another member has been decided.
 #[tokio::test(start_paused = true)]
-async fn who_has_seen_a_disk_further_is_asked_for_its_views_before_one_is_decided_alone() {
+async fn a_witness_of_a_newer_disk_is_asked_for_its_views_before_one_is_decided_alone() {
     let state = first_view(1, 1);
     let one = (**state.view().expect("is active")).clone();
     let (node, cast) = node_with(state).await;
@@ -106,9 +106,9 @@ async fn who_has_seen_a_disk_further_is_asked_for_its_views_before_one_is_decide
     assert_eq!(node.me.state().newest().map(|view| &**view), Some(&later));
 }
 
-/// It knows no view: without the member that knows better, it would wait to be added.
+/// The node knows no view: without the member that knows better, it would wait to be added.
 #[tokio::test(start_paused = true)]
-async fn a_disk_of_before_the_first_view_goes_by_who_has_seen_it_further() {
+async fn a_disk_of_before_the_first_view_takes_the_views_of_its_witness() {
     let (node, cast) = node_with(ReplicaState::new(life(0, 1))).await;
     let witness = life(1, 1);
     is_seen_further(&node, &witness);
@@ -126,7 +126,8 @@ async fn a_disk_of_before_the_first_view_goes_by_who_has_seen_it_further() {
     assert_eq!(node.me.state().newest().map(|view| &**view), Some(&serves));
 }
 
-/// `VIEW` is out of date for a disk of before the first view. The other node of it is empty, and would form one.
+/// The disk is older than the first view, and `VIEW` is out of date. The other node in `VIEW` is empty,
+/// and would form a first view.
 #[tokio::test(start_paused = true)]
 async fn a_node_that_was_seen_further_than_its_disk_forms_no_cluster_by_view() {
     let [other, witness] = [1, 2].map(|number| life(number, 1));
@@ -165,7 +166,7 @@ async fn a_node_that_was_seen_further_than_its_disk_forms_no_cluster_by_view() {
     }
 }
 
-/// Its own `VIEW` is out of date, and so is that of whoever proposes a first view by the same.
+/// Its own `VIEW` is out of date, and so is that of a proposer that was started with the same.
 #[tokio::test(start_paused = true)]
 async fn a_node_that_was_in_a_view_votes_for_no_first_one() {
     for (has_left, votes) in [(false, true), (true, false)] {

@@ -42,7 +42,7 @@ pub(crate) fn life(number: u64, life: u64) -> Member {
     }
 }
 
-/// What a removed member returns: all of these slots is in one record.
+/// What a removed member returns: one record, which is all that these slots have.
 pub(super) fn returned(from: &Member, record: Record, slots: SlotSet) -> Return {
     Return {
         from: from.clone(),
@@ -54,7 +54,7 @@ pub(super) fn returned(from: &Member, record: Record, slots: SlotSet) -> Return 
     }
 }
 
-/// The first `number` of a member's log in the first epoch.
+/// The dot with this number in a member's log of the first epoch.
 pub(crate) fn dot(member: &Member, number: u64) -> Dot {
     let log = Log {
         epoch: Epoch::FIRST,
@@ -63,7 +63,7 @@ pub(crate) fn dot(member: &Member, number: u64) -> Dot {
     Dot { log, number }
 }
 
-/// What node 0 knows in the first view of so many nodes, all in their first life.
+/// What node 0 knows in the first view of `count` nodes, all in their first life.
 pub(crate) fn first_view(count: u64, replicas: u32) -> ReplicaState {
     let members: Vec<Member> = (0..count).map(|number| life(number, 1)).collect();
     let nodes: BTreeSet<NodeId> = members.iter().map(|member| member.node.clone()).collect();
@@ -89,7 +89,7 @@ pub(super) fn start() -> Start {
     }
 }
 
-/// It answers, and knows nothing.
+/// Answers pings, and nothing else.
 pub(crate) fn idle(question: &Question) -> Option<Answer> {
     match question {
         Question::Ping => Some(Answer::Pong),
@@ -97,14 +97,14 @@ pub(crate) fn idle(question: &Question) -> Option<Answer> {
     }
 }
 
-/// What an actor answers; nothing to be silent.
+/// What an actor answers; none if it stays silent.
 type Words = Box<dyn Fn(&Question) -> Option<Answer> + Send + Sync>;
 
 /// A peer that greets in some life, and answers every question in the same way.
 pub(crate) struct Actor {
     pub(super) greets_as: Member,
     pub(super) boot: u64,
-    /// After which questions the stream breaks, answered or not.
+    /// True for a question after which the stream breaks, answered or not.
     hangs_up_after: Box<dyn Fn(&Question) -> bool + Send + Sync>,
     words: Words,
 }
@@ -131,7 +131,7 @@ impl Actor {
     }
 }
 
-/// Who answers at each address.
+/// The actor at each address.
 #[derive(Default)]
 pub(crate) struct Cast {
     tasks: Mutex<Option<Tasks>>,
@@ -165,7 +165,7 @@ impl Dialer for Stage {
         let tasks = self.0.tasks.lock().clone().expect("the node has begun");
         let cast = Arc::clone(&self.0);
         tasks.spawn(async move {
-            // The node may hang up at any word.
+            // The node may hang up at any time.
             let _ = play(&cast, &actor, theirs).await;
         });
         Box::pin(ready(Ok(ours)))
@@ -215,7 +215,7 @@ async fn play(cast: &Cast, actor: &Actor, mut pipe: Pipe) -> Option<()> {
     }
 }
 
-/// A disk on which this state was found.
+/// A disk that holds this state.
 #[derive(Debug)]
 pub(super) struct Disk(pub(super) ReplicaState);
 
@@ -255,14 +255,14 @@ pub(super) fn config(node: &NodeId) -> Config {
     }
 }
 
-/// Starts node 0 with this state. Its peers are put in place later.
+/// Starts node 0 with this state. The test adds its peers later.
 pub(crate) async fn node_with(state: ReplicaState) -> (Arc<Node>, Arc<Cast>) {
     let (node, cast, committer) = node_without_committer(state).await;
     node.tasks.spawn(committer.run());
     (node, cast)
 }
 
-/// The same, with a committer that does nothing by itself.
+/// The same, with a committer that the caller must run.
 pub(crate) async fn node_without_committer(state: ReplicaState) -> (Arc<Node>, Arc<Cast>, Committer) {
     node_of(&config(&life(0, 1).node), state).await
 }
@@ -280,7 +280,7 @@ pub(super) async fn node_of(config: &Config, state: ReplicaState) -> (Arc<Node>,
     };
     let started = Node::start(config, parts).await;
     let (node, committer) = started.expect("its notes parse");
-    // Its peers come on the stage later: nobody is to be asked whether the disk is old.
+    // Its peers are added later: no member can be asked whether the disk is old.
     let proven = ReplicaState {
         is_unproven: false,
         ..(*node.me.state()).clone()
@@ -292,12 +292,12 @@ pub(super) async fn node_of(config: &Config, state: ReplicaState) -> (Arc<Node>,
     (node, cast, committer)
 }
 
-/// Greets the node as this member, and asks it one question; nothing if it hangs up.
+/// Greets the node as this member, and asks it one question; none if the node hangs up.
 pub(super) async fn ask(node: &Arc<Node>, as_member: &Member, question: Question) -> Option<Answer> {
     ask_from(node, as_member, CLUSTER, question).await
 }
 
-/// The same as a member of some cluster.
+/// The same as a member of the given cluster.
 pub(super) async fn ask_from(
     node: &Arc<Node>,
     as_member: &Member,
@@ -308,7 +308,7 @@ pub(super) async fn ask_from(
     ask_on(&mut ours, node, question).await
 }
 
-/// Greets the node as a member that has come so far: the stream, and how the node greeted.
+/// Greets the node as a member with this mark; returns the stream and the node's greeting.
 pub(super) async fn greet(
     node: &Arc<Node>,
     as_member: &Member,

@@ -1,10 +1,10 @@
-//! How long ago members were removed and lines of views given up, by clocks that nobody sets.
+//! Counts how long ago members were removed and lines of views were given up, by monotonic clocks.
 //!
-//! A view notes a removal with the wall clock of that moment. Where the wall clocks were set by more than
-//! `FORGET_AFTER` since, that says nothing about its age, and a process that was started or added later has not
-//! seen it begin. But no tombstone goes anywhere before every member is active in the view that notes the removal.
-//! So for however long any one of them has counted it, by its monotonic clock, deletions cannot have been forgotten
-//! for longer: members tell each other, and a wall clock decides only where no member that answers knows better.
+//! A view notes a removal with the wall clock of that moment. If wall clocks were set by more than `FORGET_AFTER`
+//! since, that time says nothing about the removal's age, and a process that was started or added later has not seen it
+//! begin. But no tombstone is dropped before every member is active in the view that notes the removal. So deletions
+//! cannot have been forgotten for longer than any member has counted the removal by its monotonic clock. Members
+//! exchange these ages, and a wall clock decides only if no member that answers has counted one.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -18,19 +18,19 @@ use crate::protocol::placement::LeftBehind;
 use crate::protocol::replication::ReplicaState;
 use crate::wire::peer::Counted;
 
-/// The ages that this process has counted in its present life, or has heard from others.
+/// The ages that this process has counted in its present life, or has received from other members.
 #[derive(Debug, Default)]
 pub(crate) struct Ages {
     removals: BTreeMap<MemberId, Instant>,
     lost: BTreeMap<Epoch, Instant>,
-    /// Members that told what they count.
+    /// Members that sent their ages.
     told: BTreeSet<MemberId>,
-    /// Every other member that answers has told.
+    /// Every other member that answers has sent its ages.
     pub(crate) all_told: bool,
 }
 
 impl Ages {
-    /// Counts what is news between two published states.
+    /// Begins to count the removals that are new in a published state.
     pub(crate) fn follow(&mut self, before: &ReplicaState, state: &ReplicaState) {
         if before.me != state.me {
             *self = Self::default();
@@ -64,7 +64,7 @@ impl Ages {
         }
     }
 
-    /// Takes what a member of the active view has counted, where this process knows nothing itself.
+    /// Takes the ages that a member of the active view has counted, where this process has none.
     pub(crate) fn hear(&mut self, from: MemberId, counted: &Counted, state: &ReplicaState) {
         let began = |age_ms: u64| Instant::now().checked_sub(Duration::from_millis(age_ms));
         for (id, age_ms) in &counted.removals_ms {
@@ -80,14 +80,14 @@ impl Ages {
         self.told.insert(from);
     }
 
-    /// Takes note whether every other member has told its ages or does not answer.
+    /// Notes whether every other member has sent its ages or does not answer.
     pub(crate) fn settle(&mut self, state: &ReplicaState, is_away: impl Fn(&Member) -> bool) {
         let mut others = state.view().into_iter().flat_map(|view| view.members());
         self.all_told =
             others.all(|other| other == state.me || self.told.contains(&other.id()) || is_away(&other));
     }
 
-    /// For how long a removal has been counted; none if nobody told.
+    /// How long a removal has been counted; none if no member knows.
     pub(crate) fn of_removal(&self, id: MemberId) -> Option<Duration> {
         self.removals.get(&id).map(Instant::elapsed)
     }
@@ -103,8 +103,8 @@ impl Ages {
         self.is_over(counted, noted_ms, time, limit)
     }
 
-    /// True if the life that left this behind may have missed deletions that are forgotten by now. No tombstone
-    /// goes anywhere while its removal counts.
+    /// True if the life that left this behind may have missed deletions that are forgotten by now. No tombstone is
+    /// dropped while its removal counts.
     pub(crate) fn missed_too_much(&self, left: &LeftBehind, time: Time, limit: Duration) -> bool {
         let is_over = |since_ms| self.is_removal_over(left.by.id(), since_ms, time, limit);
         left.since_ms.is_some_and(is_over)

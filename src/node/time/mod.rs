@@ -1,18 +1,18 @@
-//! What can be said about time: whether the wall clock is to be believed (`walls`), and how old removals are
-//! (`ages`). Judged from what is given; a node's own clocks are part of its identity.
+//! Judges time: whether the wall clock can be trusted (`walls`), and how old removals are (`ages`). The caller reads
+//! the clocks; a node's own clocks are part of its identity.
 
 pub(super) mod ages;
 pub(super) mod walls;
 
 use self::walls::Doubt;
 
-/// How far one clock is from another: `2 h ahead of`, `5 s behind`.
+/// The difference of two clocks in words: `2 h ahead of`, `5 s behind`.
 pub fn clock_difference(ahead_ms: i64) -> String {
     let side = if ahead_ms < 0 { "behind" } else { "ahead of" };
     format!("{} {side}", span(ahead_ms))
 }
 
-/// A difference of clocks in the largest unit that says it well.
+/// The difference in the largest unit that fits.
 fn span(ms: i64) -> String {
     let seconds = (ms.unsigned_abs() + 500) / 1000;
     match seconds {

@@ -1,13 +1,13 @@
 //! Judges wall clocks: this node's own against its monotonic clock, and against those of the other members.
 //!
-//! A wall clock is compared with wall clocks only. The hybrid clock may run ahead of all of them for as long
-//! as it likes: that is what a clock that was set back leaves behind.
+//! A wall clock is compared with wall clocks only. The hybrid clock may run ahead of all of them for any length of
+//! time, after a clock was set back.
 //!
 //! The own wall clock is *doubted* when it jumps against the monotonic clock and no majority confirms the new
-//! time, or when a majority of the members agree on another time. Without such a majority nobody can tell who
-//! is wrong, and all go on. While it is doubted, the wall clock is not mixed into timestamps, and nothing is
-//! forgotten by it. A time that a wall clock showed before it was set may still be the true one: it counts for the
-//! judgement of ages until everything from before is old by the monotonic clock.
+//! time, or when a majority of the members agree on another time. Without such a majority no node can tell which clock
+//! is wrong, and all go on. While the wall clock is doubted, it is not mixed into timestamps, and nothing is forgotten
+//! by it. A time that a wall clock showed before it was set may still be the true one: it counts for the judgement of
+//! ages until everything from before is old by the monotonic clock.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -18,14 +18,14 @@ use crate::names::NodeId;
 #[cfg(test)]
 mod tests;
 
-/// A node that nobody contradicts and nobody confirms trusts a wall clock that jumped after this time. What the clock
-/// showed before counts on for the judgement of ages.
+/// A node that no member contradicts or confirms trusts a wall clock that jumped after this time. The time that the
+/// clock showed before still counts for the judgement of ages.
 const TRUSTED_ANEW_MS: u64 = 15_000;
 
-/// Peers are remembered by name before a view bounds their number.
+/// The most peers that are remembered by name; a view may not bound their number yet.
 const REMEMBERED_MAX: usize = 1024;
 
-/// Offsets that are remembered; of more only the ends are, which are all that counts.
+/// The most offsets that are remembered. Of more, only the least and the greatest are kept: only they count.
 const EARLIER_MAX: usize = 32;
 
 /// A wall clock less this node's monotonic clock, in milliseconds: it stays the same until a clock is set.
@@ -62,18 +62,18 @@ pub(crate) enum Doubt {
 /// The bounds of the true time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Time {
-    /// It is not before this. Whatever is forgotten is old by this.
+    /// It is not before this. Only what is old by this time is forgotten.
     pub low_ms: u64,
     /// It is not after this.
     pub high_ms: u64,
     /// The best guess: the wall clock, or what a majority shows, or what the clock showed before it jumped.
     pub likely_ms: u64,
-    /// Nothing is forgotten and nothing refused as late while this is so.
+    /// While this is true, nothing is forgotten and nothing is refused as late.
     pub is_doubted: bool,
 }
 
 impl Time {
-    /// Nothing but this.
+    /// A time without doubt.
     pub(crate) fn certain(wall_ms: u64) -> Self {
         Self {
             low_ms: wall_ms,
@@ -84,16 +84,16 @@ impl Time {
     }
 }
 
-/// What this node knows of wall clocks. Pure: the caller reads the clocks.
+/// The wall clocks that this node knows. Pure: the caller reads the clocks.
 #[derive(Debug)]
 pub(crate) struct Walls {
     limit_ms: i64,
-    /// How long what the clock showed earlier counts.
+    /// How long an earlier time of the clock counts.
     forget_ms: u64,
     own: Offset,
     /// Since when the own clock has not jumped.
     steady_since_ms: u64,
-    /// The own offset when it was trusted last.
+    /// The own offset when the clock was last trusted.
     trusted: Offset,
     heard: BTreeMap<NodeId, Offset>,
     /// Members whose clocks differ from the own one by more than the limit.
@@ -121,8 +121,7 @@ impl Walls {
         }
     }
 
-    /// Takes note of a time that was seen on disk: the wall clock may have been set back while the node was
-    /// down.
+    /// Notes a time that is stored on disk: the wall clock may have been set back while the node was down.
     pub(crate) fn recall(&mut self, reading: Reading, seen_ms: u64) {
         let seen = Reading {
             wall_ms: seen_ms,
@@ -133,18 +132,18 @@ impl Walls {
         }
     }
 
-    /// Takes note of a peer's wall clock. True if it is news.
+    /// Notes a peer's wall clock. True if it is new.
     pub(crate) fn hear(&mut self, reading: Reading, peer: &NodeId, wall_ms: u64) -> bool {
         let theirs = Reading { wall_ms, ..reading }.offset();
         if self.heard.len() >= REMEMBERED_MAX {
-            // The names of strangers: members are heard again within a second.
+            // These may be names of strangers; members are heard again within a second.
             self.heard.clear();
         }
         let before = self.heard.insert(peer.clone(), theirs);
         before.is_none_or(|before| !self.are_near(before, theirs))
     }
 
-    /// Judges the own clock. `others` are the other members of the view; with this node they are all of it.
+    /// Judges the own clock. `others` are all other members of the view.
     pub(crate) fn judge(&mut self, reading: Reading, others: &[&NodeId]) {
         let own = reading.offset();
         if !self.are_near(own, self.own) {
@@ -167,7 +166,7 @@ impl Walls {
         self.is_backed = is_backed;
         self.apart = apart;
         self.doubt = self.doubt_of(reading, majority, !others.is_empty());
-        // The time that a majority believed still counts when this node or they have changed their clocks.
+        // The time that a majority shared still counts after this node or the majority changed its clocks.
         if let (Some(theirs), None) = (outvoted_before, self.majority_offset()) {
             self.remember(reading, theirs);
         }
@@ -259,7 +258,7 @@ impl Walls {
         }
     }
 
-    /// As it was judged last: a jump since then is not believed.
+    /// The wall clock as it was last judged: a jump since then is not trusted.
     fn likely(&self) -> Offset {
         match self.doubt {
             None => self.own,
@@ -268,8 +267,8 @@ impl Walls {
         }
     }
 
-    /// The latest time that a member may show honestly, as far as this node can tell: a majority's, or else
-    /// the latest of all.
+    /// The latest time that an honest member may show, as far as this node can tell: a majority's, or else the latest
+    /// of all.
     pub(crate) fn latest_honest_ms(&self, reading: Reading) -> u64 {
         let likely = self.likely();
         let is_settled = self.is_backed || matches!(self.doubt, Some(Doubt::Outvoted { .. }));
@@ -282,7 +281,7 @@ impl Walls {
     }
 }
 
-/// Wall clocks end long before this does; half of the range leaves room to add.
+/// Far beyond any wall clock; half of the range leaves room for sums.
 fn signed(ms: u64) -> i64 {
     i64::try_from(ms).unwrap_or(i64::MAX).min(i64::MAX / 4)
 }

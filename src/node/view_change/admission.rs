@@ -1,5 +1,5 @@
-//! How a later life of a node comes into the view that lists an earlier one: a member has it listed, or, where no
-//! life that the view lists is left, the later lives of all its nodes decide together.
+//! Brings a later life of a node into the view that lists an earlier one: a member has it listed. If no
+//! listed life is left, the later lives of all listed nodes decide together.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::protocol::view_change::Electorate;
 use crate::wire::peer::{Answer, Question};
 
 impl Node {
-    /// The leftovers of this node's earlier lives, as others are told of them.
+    /// The leftovers of this node's earlier lives, in the form sent to other nodes.
     pub(crate) fn left_behind(&self) -> Vec<LeftBehind> {
         let state = self.me.state();
         state
@@ -38,7 +38,7 @@ impl Node {
         if !self.me.state().votes_after_all_ended(view.epoch.next()) {
             return;
         }
-        // Another process may go by this node's name, and nobody else is there to see it.
+        // Another process may have this node's name, and no other node is there to see it.
         if view.members().count() == 1 && !self.formation.is_reached() {
             return;
         }
@@ -63,8 +63,8 @@ impl Node {
         }
     }
 
-    /// The life in which a node answers, and what it left behind, if the listed one has ended and it knows no
-    /// later view.
+    /// The life in which a node answers and what it left behind, if the listed life has ended and the node
+    /// knows no later view.
     async fn later_life_of(&self, listed: Member, view: &View) -> Option<(Member, Vec<LeftBehind>)> {
         if listed.node == self.me.node {
             return Some((self.me.member(), self.left_behind()));

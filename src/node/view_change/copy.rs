@@ -1,5 +1,5 @@
-//! Copying slots from an owner while the view before serves, page by page: the next page is fetched
-//! while the one before is being stored.
+//! Copies slots from an owner, page by page, while the view before serves. Fetches the next page while it
+//! stores the one before.
 
 use std::time::Duration;
 
@@ -14,11 +14,11 @@ use crate::protocol::placement::SlotSet;
 use crate::protocol::replication::Copied;
 use crate::wire::peer::{Answer, CopyPlace, Question};
 
-/// The time for one page; the giver serves clients beside it.
+/// The time limit for one page; the giver also serves clients.
 const COPY_LIMIT: Duration = Duration::from_secs(1);
 
-/// How soon an owner is asked again that does not know of the view yet: the driver tells it as soon as it
-/// tells us.
+/// How soon an owner that does not know the view yet is asked again: the driver tells it as soon as it
+/// tells this node.
 const UNKNOWN_PAUSE: Duration = Duration::from_millis(20);
 
 /// One page of a copy.
@@ -34,13 +34,13 @@ struct Page {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum NoPage {
     Declined,
-    /// It does not answer, or is not who it was.
+    /// It does not answer, or answers in another life.
     Silent,
 }
 
 impl Node {
-    /// Copies slots of one partition from one owner, and what that one does not give from the next. What
-    /// nobody gives is brought by the hand-over.
+    /// Copies slots of one partition from one owner, and what that owner does not give from the next. The
+    /// hand-over brings what no owner gives.
     pub(crate) async fn copy_partition(
         &self,
         attempt: ChangeAttempt,
@@ -94,8 +94,8 @@ impl Node {
             });
             following = fetched;
         }
-        // A partly copied slot does not count. The next owner copies it from its beginning, and nobody would
-        // vouch for records that only this owner had.
+        // A partly copied slot does not count. It is copied from its beginning from the next owner, and no
+        // giver would vouch for records that only this owner had.
         if done.after.is_some() {
             let broken_off = slots.from(done.slot).difference(&slots.from(done.slot + 1));
             if self.commit.unstage(attempt, broken_off).await.is_err() {
@@ -110,8 +110,8 @@ impl Node {
         offered
     }
 
-    /// The first page. A giver that declines may not have learned of the view yet. To go on without it would leave
-    /// its share to the hand-over, for which writes wait.
+    /// The first page. A giver that declines may not have learned of the view yet. Going on without it
+    /// would leave its share to the hand-over, for which writes wait.
     async fn first_page_from(&self, giver: &Member, target: Epoch, slots: &SlotSet) -> Option<Page> {
         let deadline = Instant::now() + COPY_LIMIT;
         loop {
@@ -158,7 +158,7 @@ impl Node {
         }
     }
 
-    /// Stores a page, in pieces that clients' writes do not wait long for.
+    /// Stores a page, in pieces that are small enough not to hold up clients' writes.
     async fn stage(&self, attempt: ChangeAttempt, records: Vec<Record>) -> bool {
         let mut records = records.into_iter().peekable();
         while records.peek().is_some() {

@@ -1,6 +1,6 @@
-//! Driving a view change: every node is asked again and again how far it is, and told what comes next.
+//! Drives a view change: asks every node again and again for its progress, and orders the next step.
 //!
-//! `view_change::Change` decides the next step; any node may drive, and two at once do no harm.
+//! `view_change::Change` decides the next step. Any node may drive, and two drivers at once do no harm.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,14 +24,14 @@ const ORDER_PAUSE: Duration = Duration::from_millis(15);
 
 const ORDER_LIMIT: Duration = Duration::from_millis(350);
 
-/// How often a change that waits says for whom.
+/// How often a waiting change logs the nodes that it waits for.
 const WAIT_PAUSE: Duration = Duration::from_secs(2);
 
-/// The changes that this node has to do with.
+/// The change that this node drives, and the view that it has accepted.
 #[derive(Debug, Default)]
 pub(crate) struct Changes {
     driven: Mutex<Option<ChangeProgress>>,
-    /// The view that this member accepted last, and when: it may be chosen without anybody knowing.
+    /// The view that this member accepted last, and when. It may be chosen without any node knowing.
     accepted: Mutex<Option<(Instant, Arc<View>)>>,
 }
 
@@ -46,8 +46,7 @@ impl Changes {
         accepted.as_ref().is_some_and(|(_, view)| view.epoch > epoch)
     }
 
-    /// The view that was accepted for `epoch` at least `patience` ago, and of which nothing was heard
-    /// since.
+    /// The view accepted for `epoch`, if that was at least `patience` ago.
     pub(crate) fn undecided(&self, epoch: Epoch, patience: Duration) -> Option<Arc<View>> {
         let accepted = self.accepted.lock();
         let (since, view) = accepted.as_ref()?;
@@ -109,7 +108,7 @@ impl Node {
             }
             *self.changes.driven.lock() = Some(progress);
         }
-        // Nobody waits for a driver that is removed, and it may be the last to get there.
+        // No node waits for a removed driver, and it may be the last to activate.
         if self.me.state().active < view.epoch && !self.is_overtaken(view.epoch) {
             self.activate(view.epoch).await;
         }
@@ -117,7 +116,7 @@ impl Node {
         tracing::info!(epoch = %view.epoch, "view change: done, after {} ms", began.elapsed().as_millis());
     }
 
-    /// Again, when the disk had refused it.
+    /// Learns the driven view again, if the disk had refused it.
     async fn learn_driven(&self, view: &Arc<View>) {
         let state = self.me.state();
         if state.active < view.epoch && !state.views.contains_key(&view.epoch) {
@@ -129,9 +128,9 @@ impl Node {
         }
     }
 
-    /// Gives one node the orders of the moment, again and again.
+    /// Polls one node with the current order, until the change is done.
     async fn poll_node(self: &Arc<Self>, node: NodeId, change: &Mutex<Change>, began: Instant) {
-        // Views are large after many changes: nobody is told twice.
+        // Views are large after many changes: send them only until the node knows them.
         let mut knows = false;
         loop {
             let order = change.lock().order();
@@ -162,7 +161,7 @@ impl Node {
         }
     }
 
-    /// How far the change is that is under way, if there is one: as its driver sees it, or from this
+    /// The progress of the change that is under way, if there is one: as its driver sees it, or from this
     /// node's own part in it.
     pub(crate) fn change_progress(&self) -> Option<ChangeProgress> {
         if let Some(driven) = self.changes.driven.lock().clone() {

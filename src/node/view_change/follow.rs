@@ -1,8 +1,8 @@
-//! Following a view change: copying, sealing, taking over and activating as its driver asks.
+//! Follows a view change: copies, seals, takes over and activates as the driver orders.
 //!
-//! Every step goes from durable state or begins anew, so it does not matter who asks, or how often.
-//! `copy` brings most of the records while the view before serves; here the rest is taken from sealed
-//! owners.
+//! Each step starts from durable state or from the beginning, so any node may order it, any number of
+//! times. `copy` brings most of the records while the view before serves; this file takes the rest from
+//! sealed owners.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -21,18 +21,18 @@ use crate::protocol::replication::Copied;
 use crate::protocol::view_change::{Order, Phase, Report};
 use crate::wire::peer::Known;
 
-/// How often a hand-over is tried before its giver is given up for now; what it has comes late then.
+/// How often a hand-over is tried before the node goes on without it. The giver's records then come late.
 const ATTEMPTS: usize = 2;
 
 /// How soon a disk that refused to drop copies is asked again.
 const UNSTAGE_PAUSE: Duration = Duration::from_millis(50);
 
-/// What this node has done of the change that is under way.
+/// This node's progress in the change that is under way.
 #[derive(Debug)]
 pub(crate) struct Following {
     pub(crate) progress: Mutex<Progress>,
     driver_heard: Mutex<Instant>,
-    /// When the change that is followed was heard of.
+    /// When this node began to follow the change.
     since: Mutex<Instant>,
 }
 
@@ -47,9 +47,9 @@ pub(crate) struct Progress {
     pub(crate) keys_to_go: BTreeMap<MemberId, u64>,
     through_with: BTreeSet<MemberId>,
     under_way: BTreeSet<MemberId>,
-    /// Hand-overs have begun: pages of a copy do not count from now on.
+    /// Hand-overs have begun: later pages of a copy do not count.
     pub(crate) taking: bool,
-    /// Hand-overs of the slots of one partition come one after the other.
+    /// Serializes the hand-overs of one partition's slots.
     turns: BTreeMap<Option<PartitionId>, Arc<tokio::sync::Mutex<()>>>,
 }
 
@@ -72,7 +72,7 @@ impl Default for Following {
 }
 
 impl Following {
-    /// Follows the change to `order.target`, from now on if it is another than before.
+    /// Follows the change to `order.target`, with fresh progress if that is another change than before.
     fn begin(&self, order: &Order) {
         *self.driver_heard.lock() = Instant::now();
         let mut progress = self.progress.lock();
@@ -99,13 +99,13 @@ impl Following {
         self.driver_heard.lock().elapsed()
     }
 
-    /// For how long the change has been followed here.
+    /// How long this node has followed the change.
     pub(crate) fn followed_for(&self) -> Duration {
         self.since.lock().elapsed()
     }
 
-    /// Changes what is known of what was begun in an attempt; nothing if another change was followed since,
-    /// which drops what was copied for this one.
+    /// Updates the progress of an attempt. Does nothing if another change has been followed since, which
+    /// drops what was copied for this one.
     pub(crate) fn note(&self, attempt: ChangeAttempt, change: impl FnOnce(&mut Progress)) {
         let mut progress = self.progress.lock();
         if progress.attempt == attempt {
@@ -143,8 +143,8 @@ impl Node {
         self.report(order.target)
     }
 
-    /// True if a change to a later view is followed. Two drivers in turn would make this node begin anew for
-    /// ever: who drives to the later view is right.
+    /// True if this node follows a change to a later view. Two drivers in turn would make it start over for
+    /// ever: the driver to the later view is right.
     pub(crate) fn is_overtaken(&self, target: Epoch) -> bool {
         let followed = self.following.attempt().target;
         followed > target && self.me.state().views.contains_key(&followed)
@@ -182,8 +182,8 @@ impl Node {
         log_unstored("the activation", self.commit.activate(target).await);
     }
 
-    /// Takes the hand-over of every sealed giver that this node is not through with: of the owners of one
-    /// partition one after the other, of different partitions side by side.
+    /// Takes the hand-over of every sealed giver that this node is not through with: the owners of one
+    /// partition in turn, different partitions in parallel.
     fn begin_taking(self: &Arc<Self>, target: Epoch, givers: &BTreeSet<MemberId>) {
         let state = self.me.state();
         let Some(before) = state.views.range(..target).next_back().map(|(_, view)| view) else {
@@ -220,8 +220,8 @@ impl Node {
         }
     }
 
-    /// A copy counts only together with a hand-over of the one who gave it, so those come first; what
-    /// nobody vouches for is dropped before anybody is asked for the rest.
+    /// A copy counts only together with a hand-over of its giver, so those hand-overs come first. Copies
+    /// that no giver vouches for are dropped before any giver is asked for the rest.
     async fn take_from_partition(
         self: Arc<Self>,
         attempt: ChangeAttempt,
@@ -233,7 +233,7 @@ impl Node {
         let slots = partition.map(|partition| before.slots_of_partition(partition));
         let whole = copied.iter().flat_map(|(_, copied)| copied);
         let whole = slots_of(whole);
-        // Nobody vouches for the pages of a copy that broke off.
+        // No giver vouches for the pages of a copy that broke off.
         let broken_off = slots.unwrap_or_default().difference(&whole);
         if !self.unstage(attempt, broken_off).await {
             return;
@@ -277,7 +277,7 @@ impl Node {
         copied.map(|(from, copied)| (*from, copied.clone())).collect()
     }
 
-    /// One hand-over of some slots, tried again if it fails. True if all is here that the giver had.
+    /// One hand-over of some slots, retried if it fails. True if all is here that the giver had.
     async fn take_from(
         &self,
         attempt: ChangeAttempt,
@@ -289,9 +289,9 @@ impl Node {
             return true;
         }
         for _ in 0..ATTEMPTS {
-            // Writes wait: a giver that is cut off from here must not cost the time of a page.
+            // Writes wait: an unreachable giver must not cost the time of a page.
             if !self.is_alive(&giver.node, crate::node::limits::ASK_LIMIT).await {
-                tracing::info!(giver = %giver.node, "does not answer; what it has comes late");
+                tracing::info!(giver = %giver.node, "does not answer; its records will come late");
                 continue;
             }
             let Some(mut ask) = self.me.state().ask_hand_over(attempt.target, copied) else {
@@ -309,9 +309,9 @@ impl Node {
         false
     }
 
-    /// Drops what was copied of slots for which nobody vouches, again and again until the disk takes it: what is
-    /// left would be vouched for by the next one who hands these slots over. The driver passes over a node that
-    /// does not get on. False if another change is followed meanwhile, or the node stops.
+    /// Drops copies for which no giver vouches, and retries until the disk takes it: the next giver that
+    /// hands these slots over would vouch for what is left. The driver passes over a node that makes no
+    /// progress. False if another change is followed meanwhile, or the node stops.
     async fn unstage(&self, attempt: ChangeAttempt, slots: SlotSet) -> bool {
         loop {
             match self.commit.unstage(attempt, slots.clone()).await {
@@ -349,14 +349,14 @@ impl Node {
         else {
             return;
         };
-        // Slots that come back soon after they moved away are copied like any others, if those who have
-        // them can do without what is kept here.
+        // Slots that come back soon after they moved away are copied like any others, if their owners can
+        // do without what is kept here.
         let comes_back = view.slots_of_member(&state.me).intersection(&state.kept_slots());
         if let Some(active) = state.view().filter(|_| !comes_back.is_empty()) {
             self.drop_confirmed(active, &comes_back).await;
         }
         let state = self.me.state();
-        // What is kept all the same is brought up to date by the hand-over alone.
+        // Slots that are still kept are brought up to date by the hand-over alone.
         let here = state.owned_slots().union(&state.kept_slots());
         let gained = view
             .slots_of_member(&state.me)
@@ -365,9 +365,9 @@ impl Node {
         if gained.is_empty() {
             return;
         }
-        // Nobody would vouch for the pages of an earlier attempt.
+        // No giver would vouch for the pages of an earlier attempt.
         if self.commit.unstage(attempt, gained.clone()).await.is_err() {
-            // Nothing is copied then, and the hand-over brings it all: nobody waits for a disk that is full.
+            // Nothing is copied, and the hand-over brings it all: no change waits for a full disk.
             return;
         }
         let of_partition = |partition| before.slots_of_partition(partition).intersection(&gained);

@@ -1,5 +1,5 @@
-//! How a node without data finds its place: it asks the addresses of `VIEW`; follows a view that one of
-//! them knows, or chooses the first view together with those that know none either.
+//! Finds a place for a node without data: it asks the addresses of `VIEW`, and follows a view that one of
+//! them knows. Otherwise it chooses the first view together with the nodes that know none either.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -23,16 +23,16 @@ const MEET_PAUSE: Duration = Duration::from_millis(50);
 
 const MEET_LIMIT: Duration = Duration::from_millis(300);
 
-/// How long a quorum waits for the rest; with the forming of the view it is to be a second at the most.
+/// How long a quorum waits for the rest. Including the forming of the view, a second at most.
 const QUORUM_PATIENCE: Duration = Duration::from_millis(850);
 
-/// How much longer each node waits than the one before it, so that rarely two propose at once.
+/// How much longer each node waits than the one before it, so that two rarely propose at once.
 const RANK_PATIENCE: Duration = Duration::from_millis(300);
 
 /// How often a node asks to be admitted again.
 const ADMIT_PAUSE: Duration = Duration::from_millis(300);
 
-/// How often a node that no view lists asks whether one does by now: whoever adds it tells it anyway.
+/// How often a node that no view lists looks for a view that does. The driver that adds it tells it anyway.
 const STRANGER_PAUSE: Duration = Duration::from_secs(1);
 
 /// What a node that is not active yet has found.
@@ -43,13 +43,13 @@ pub(crate) struct Formation(Mutex<Found>);
 struct Found {
     missing: Vec<NodeId>,
     quarrel: Vec<String>,
-    /// Addresses of `VIEW` that lead to other nodes than the one that they name.
+    /// Addresses of `VIEW` at which another node answers than the one that they name.
     misled: Vec<String>,
     /// This node's own address leads to this process.
     is_reached: bool,
-    /// A cluster runs, and its view does not list this node; or it did once, and does not any more.
+    /// The view of a running cluster does not list this node: it was never added, or was removed.
     stranger: bool,
-    /// What this node keeps since it was removed is not taken back.
+    /// What this node has kept since its removal is not taken back.
     too_late: bool,
 }
 
@@ -79,12 +79,12 @@ impl Formation {
         self.0.lock().too_late
     }
 
-    /// This node was a member, and waits to be added again.
+    /// Notes that this node was a member, and waits to be added again.
     pub(crate) fn note_left(&self) {
         self.0.lock().stranger = true;
     }
 
-    /// What this node keeps was not taken back, and never will be.
+    /// Notes that what this node keeps was not taken back, and never will be.
     pub(crate) fn note_too_late(&self) {
         if !std::mem::replace(&mut self.0.lock().too_late, true) {
             tracing::error!(
@@ -97,7 +97,7 @@ impl Formation {
 /// What the nodes of `VIEW` answered in one round.
 #[derive(Debug, Default)]
 struct Round {
-    /// Those that know no view either and were started alike, with their incarnations; ourselves too.
+    /// The nodes that know no view and were started alike, with their incarnations; this node too.
     alike: BTreeMap<NodeId, Incarnation>,
     missing: Vec<NodeId>,
     quarrel: Vec<String>,
@@ -110,7 +110,7 @@ impl Node {
         let life = self.me.member();
         let mut nodes: BTreeSet<NodeId> = self.start.view.iter().flatten().cloned().collect();
         if self.me.state().has_left {
-            // `VIEW` is out of date: to form a cluster by it would be to begin a second one.
+            // `VIEW` is out of date: forming a cluster from it would start a second one.
             self.formation.note_left();
             nodes.clear();
         }
@@ -134,8 +134,8 @@ impl Node {
                 continue;
             }
             if nodes.is_empty() {
-                // Somebody will come by and add this node, unless its disk is of before the first view: then who
-                // knows that tells where it belongs.
+                // A driver will add this node, unless its disk is from before the first view: then the
+                // witness of that knows where the node belongs.
                 self.hear_witness().await;
                 let _ = timeout(STRANGER_PAUSE, self.me.published.beyond(published)).await;
                 continue;
@@ -172,7 +172,7 @@ impl Node {
         let (answers, other) = tokio::join!(join_all(asked), self.other_at_own_address());
         let mut round = Round::default();
         round.quarrel.extend(other);
-        // Of two processes that go by one name, only the one at that address takes part.
+        // Of two processes with one name, only the one at that address takes part.
         if round.quarrel.is_empty() {
             round
                 .alike
@@ -201,8 +201,8 @@ impl Node {
         round
     }
 
-    /// Judges another process that answers at this node's own address. Nobody may answer there:
-    /// not every network leads a node to itself.
+    /// Reports another process that answers at this node's own address. No answer is no fault: not every
+    /// network leads a node to itself.
     async fn other_at_own_address(&self) -> Option<String> {
         if self.formation.is_reached() {
             return None;
@@ -218,7 +218,7 @@ impl Node {
         ))
     }
 
-    /// Why this node takes no part in a cluster that is served, though it is listed there.
+    /// Why this node takes no part in a cluster that is served: its K differs.
     fn quarrel_with(&self, node: &NodeId, known: &Known) -> Option<String> {
         let ours = self.start.replicas?;
         let theirs = known.views.last()?.0.replicas;
@@ -232,7 +232,7 @@ impl Node {
         self.me.state().active != Epoch::NONE || known.views.iter().all(|view| is_ours(view.0.replicas))
     }
 
-    /// Says what has been found when it changes, in the log and to those who ask for keys.
+    /// Keeps what the round found for clients that ask for keys, and logs what changed.
     fn note(&self, round: &Round) {
         let mut found = self.formation.0.lock();
         for quarrel in round
@@ -270,15 +270,14 @@ impl Node {
         }
     }
 
-    /// A view is known that does not list this incarnation: asks one of its members after the other to
-    /// have it listed.
+    /// The newest view does not list this incarnation: asks the view's members in turn to have it listed.
     async fn ask_for_admission(self: &Arc<Self>) {
         let state = self.me.state();
         let Some(view) = state.newest().cloned() else {
             return;
         };
         if view.is_member(&self.me.member()) {
-            // Listed; whoever drives will come by.
+            // Listed: the driver's orders will come.
             return sleep(MEET_PAUSE).await;
         }
         let was_stranger =
@@ -291,7 +290,7 @@ impl Node {
             return sleep(STRANGER_PAUSE).await;
         }
         if let Some(other) = self.other_at_own_address().await {
-            if self.complaints.is_news(&other) {
+            if self.complaints.note_if_new(&other) {
                 tracing::error!("{other}");
             }
             self.look_for_newer_views().await;
@@ -309,8 +308,8 @@ impl Node {
         self.look_for_newer_views().await;
     }
 
-    /// Learns what the member knows that has seen this disk further: the views on the disk may list nobody else,
-    /// and later ones do. False as long as there may be later ones.
+    /// Learns the views of the member that has seen this disk further: the views on the disk may list no
+    /// other node, while later ones do. False as long as there may be later ones.
     async fn hear_witness(&self) -> bool {
         let Some(witness) = self.me.witness.lock().clone() else {
             return true;
@@ -326,7 +325,7 @@ impl Node {
     }
 }
 
-/// The settings in which two nodes differ that must agree.
+/// The settings that must agree but differ between two nodes.
 fn difference(other: &NodeId, ours: &Start, theirs: &Start) -> String {
     let mut differences = Vec::new();
     if ours.replicas != theirs.replicas {

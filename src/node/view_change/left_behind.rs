@@ -1,7 +1,7 @@
 //! The leftovers of earlier lives of this node: laid aside when a life ends, and handed over by the next one.
 //!
-//! Apart from `retire`, because a member that leaves in good order hands over what it had while it still has its
-//! name; here the name is gone, and the records come back as new writes of whoever takes them.
+//! Apart from `retire`, because a member that leaves in good order hands over its records while it has its
+//! name. Here the name is gone, and the records come back as new writes of their takers.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -20,10 +20,10 @@ use crate::protocol::placement::{SlotSet, View};
 use crate::protocol::replication::{Ending, Leftover};
 use crate::wire::peer::Returned;
 
-/// Bytes that are laid aside in one commit, except for the last slot.
+/// Bytes laid aside in one commit; the last slot may exceed it.
 const LAID_ASIDE_BYTES: usize = 8 * 1024 * 1024;
 
-/// The records that were laid aside, as they lie on disk.
+/// The records that were laid aside, in pages as on disk.
 #[derive(Debug, Default)]
 pub(crate) struct Pages {
     by_number: Mutex<BTreeMap<u64, Vec<Record>>>,
@@ -39,7 +39,7 @@ impl Pages {
         }
     }
 
-    /// What a commit laid aside and dropped.
+    /// Applies what a commit laid aside and dropped.
     pub(crate) fn change(&self, laid_aside: Vec<(u64, Vec<Record>)>, dropped: Range<u64>) {
         if laid_aside.is_empty() && dropped.is_empty() {
             return;
@@ -65,11 +65,11 @@ impl Pages {
     }
 }
 
-/// How far what one life left behind has been handed over since this process started.
+/// How much of what one life left behind has been handed over since this process started.
 #[derive(Debug, Default)]
 struct Handed {
     slots: SlotSet,
-    /// Some of it was not taken any more.
+    /// Some of it was refused as too late.
     too_late: bool,
 }
 
@@ -91,14 +91,14 @@ impl Node {
             for slots in self.occupied_pieces() {
                 log_unstored("records laid aside", self.commit.lay_aside(slots).await);
             }
-            // Ends this task, too, unless the disk did not take it.
+            // Also ends this task, unless the disk refuses.
             self.leave().await;
             sleep(pause).await;
             pause = KEEP_PAUSE_MAX.min(2 * pause);
         }
     }
 
-    /// The slots that have records, in pieces of about as many as fit into a commit.
+    /// The slots that have records, in pieces that each about fill a commit.
     fn occupied_pieces(&self) -> Vec<SlotSet> {
         let mut pieces = vec![SlotSet::default()];
         let (mut records, mut bytes) = (0, 0);
@@ -147,7 +147,8 @@ impl Node {
         }
     }
 
-    /// Hands over to one owner of each partition, this node included, which has it before its siblings do.
+    /// Hands a leftover to one owner of each partition, this node included. That owner has it before its
+    /// siblings do.
     async fn hand_over(&self, leftover: &Leftover, handed: &mut Handed) {
         let Some(view) = self.me.state().newest().cloned() else {
             return;
@@ -192,8 +193,8 @@ impl Node {
         }
     }
 
-    /// This node itself before others. Nodes that are away come last: only a call shows that it is back, where no view
-    /// lists this node.
+    /// The owners in the order to ask: this node first, unreachable ones last. Those are asked too: where
+    /// no view lists this node, only a call shows that they are back.
     pub(crate) fn owners_to_ask(&self, mut owners: Vec<Member>) -> Vec<Member> {
         let me = self.me.member();
         owners.retain(|owner| *owner == me || owner.node != me.node);
@@ -201,7 +202,7 @@ impl Node {
         owners
     }
 
-    /// Has a view note that something is to come back.
+    /// Has a view note that leftovers are to come back.
     async fn announce(&self, view: &View) {
         let me = self.me.member();
         for member in view.members() {

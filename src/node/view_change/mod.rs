@@ -1,9 +1,9 @@
-//! From one view to the next: who may join, who asks for a change, what is chosen, and how it is carried out.
+//! View changes: joining, requesting a change, choosing the next view, and carrying it out.
 //!
-//! A request (`request`) is judged beforehand (`preflight`), chosen (`propose`), driven by one node (`drive`) and
-//! followed by all (`follow`, `copy`). A node that leaves hands over what it kept (`retire`), and what an earlier life left
-//! behind (`left_behind`) comes back through `admission`. `join` finds a place for a node without a view; `watch`
-//! sees to it that a change goes on when its driver dies.
+//! A request (`request`) is checked (`preflight`), chosen (`propose`), driven by one node (`drive`) and
+//! followed by all (`follow`, `copy`). A node that leaves hands over what it kept (`retire`). What an
+//! earlier life left behind (`left_behind`) comes back through `admission`. `join` finds a place for a node
+//! without a view; `watch` takes over a change whose driver dies.
 
 pub(super) mod admission;
 pub(super) mod copy;

@@ -1,5 +1,5 @@
-//! What is asked before a view change is proposed: whether the view allows it, whether the node can be
-//! added, and whether keys would be lost. Nothing here changes anything.
+//! Preflight checks for a view change: whether the view allows it, the node can be added, and no keys would
+//! be lost. They change nothing.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -17,14 +17,14 @@ use crate::protocol::placement::next::ChangeError;
 use crate::protocol::placement::{LeftBehind, Moves, SlotSet, View, next};
 use crate::wire::peer::{Answer, Question, Start};
 
-/// How long a node that should be added may take to answer.
+/// How long a node to be added may take to answer.
 const PROBE_LIMIT: Duration = Duration::from_millis(500);
 
-/// How long what earlier removals left is waited for, before a removal is called a loss.
+/// How long the check waits for earlier removals to settle, before it calls a removal a loss.
 const SETTLE_LIMIT: Duration = Duration::from_secs(3);
 
 impl Node {
-    /// The view that is wanted, and how many slots it would give up; or why it cannot be had.
+    /// The wanted view, and how many slots it would give up; or why the change is refused.
     pub(crate) async fn check(
         &self,
         request: &ViewRequest,
@@ -64,7 +64,7 @@ impl Node {
         }
     }
 
-    /// Notes who is removed, and forgets the removals for which nobody waits any longer.
+    /// Notes the removed members, and forgets removals older than `FORGET_AFTER`, for which no node waits.
     fn note_removals(&self, wanted: &mut View, before: &View, force: bool) {
         self.correct_removals(wanted);
         let (time, limit) = (self.me.time(), self.limits.forget_after);
@@ -77,7 +77,7 @@ impl Node {
         wanted.note_removals(&open, time.likely_ms, force);
     }
 
-    /// Notes what lives left behind that ended. True if any of it is news and may still be taken.
+    /// Notes what ended lives left behind. True if any of it is news and may still be taken.
     pub(crate) fn note_left_behind(&self, wanted: &mut View, before: &View, left: &[LeftBehind]) -> bool {
         let (time, limit) = (self.me.time(), self.limits.forget_after);
         let in_time = {
@@ -92,7 +92,7 @@ impl Node {
         wanted.note_left_behind(&in_time, &open, time.likely_ms)
     }
 
-    /// Removals that were noted by a clock that was ahead, once the time is certain again.
+    /// Corrects removals noted by a clock that was ahead, once the time is certain again.
     fn correct_removals(&self, wanted: &mut View) {
         let (time, limit_ms) = (self.me.time(), self.me.clock_limit_ms());
         if !time.is_doubted && time.high_ms - time.low_ms <= limit_ms {
@@ -100,15 +100,15 @@ impl Node {
         }
     }
 
-    /// Who the node is that should be added, if it can be: it answers, keeps nothing, and was not started
-    /// with another K. One that was just removed is waited for.
+    /// The member to add, if it can be added: it answers, keeps nothing, and was not started with another
+    /// K. Waits for a node that was just removed.
     async fn probe(&self, node: &NodeId, before: &View, deadline: Instant) -> Result<Member, ViewRefusal> {
         let mut heard = Instant::now();
         loop {
             let answer = self.peers.call_known(node, Question::Meet, PROBE_LIMIT).await;
             let (known, start, member) = match answer {
                 Ok((Answer::Met { by, known, start, .. }, answered)) if by == answered => (known, start, by),
-                // Another life of it begins: it answers in that one, or has closed its links.
+                // A new life of the node begins: it answers in that life, or has closed its links.
                 Ok(_) | Err(_) if self.peers.refusal(node).is_none() && heard.elapsed() < PROBE_LIMIT => {
                     sleep(LOOK_PAUSE).await;
                     continue;
@@ -142,8 +142,8 @@ impl Node {
         }
     }
 
-    /// What an earlier removal left is handed over or given up within seconds: only then it is known whether
-    /// the others can do without the node.
+    /// Waits for earlier removals to settle: what they left is handed over or given up within seconds. Only
+    /// then is it known whether the others can do without the node.
     async fn slots_lost_in_the_end(&self, node: &NodeId, before: &View, after: &View) -> u32 {
         let began = Instant::now();
         loop {
@@ -156,8 +156,8 @@ impl Node {
         }
     }
 
-    /// How many slots would have no holder that can be reached, if the node were removed: nobody else has
-    /// them, and either the node cannot hand them over, or nobody is there who could take them.
+    /// Counts the slots that would have no reachable holder if the node were removed: no other node has
+    /// them, and either the node cannot hand them over or no taker is reachable.
     async fn slots_lost_with(&self, node: &NodeId, before: &View, after: &View) -> u32 {
         let state = self.me.state();
         let known = state.views.values().filter(|view| view.epoch <= before.epoch);
@@ -192,7 +192,7 @@ impl Node {
         }
     }
 
-    /// What every member but one may read of these slots, and how many keys they have there.
+    /// Asks every member except `without` which of these slots it may read, and how many keys it has there.
     async fn ask_holdings(
         &self,
         view: &View,

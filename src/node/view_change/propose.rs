@@ -1,5 +1,4 @@
-//! Proposing the next view: asks the members of the view before, and carries out what the register's
-//! rules say.
+//! Proposes the next view: asks the members of the view before, and does what the register's rules say.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -29,17 +28,17 @@ const PROPOSE_LIMIT: Duration = Duration::from_secs(5);
 pub(crate) enum ProposeError {
     #[error("not enough members answer to decide a view change; silent: {0:?}")]
     NoMajority(BTreeSet<NodeId>),
-    /// Somebody knows of a newer view; it has been learned.
+    /// A voter knows a newer view; it has been learned.
     #[error("the view has moved on")]
     MovedOn,
 }
 
-/// What a voter said, or that it said nothing.
+/// A voter and its answer; none if it was silent.
 type Said = (NodeId, Option<(Answer, Option<Member>)>);
 
 impl Node {
-    /// Has a view chosen for `epoch`, which is the next one on the line of the view before: `wanted`, or one that
-    /// an earlier attempt may have had chosen. One that is decided without a quorum begins a line of its own.
+    /// Has a view chosen for `epoch`, the next on the line of the view before: `wanted`, or one that an
+    /// earlier attempt may have had chosen. A view decided without a quorum begins a line of its own.
     pub(crate) async fn propose(
         &self,
         epoch: Epoch,
@@ -51,8 +50,8 @@ impl Node {
             .await
     }
 
-    /// The same by force: with nodes given up whose disks count as lost. Nobody waits for the return of the node
-    /// that is removed, if it is the only one that does not vote.
+    /// The same by force: the disks of the nodes in `given_up` count as lost. Does not wait for the removed
+    /// node if it is gone and the only one that does not vote.
     pub(crate) async fn propose_by_force(
         &self,
         given_up: &BTreeSet<NodeId>,
@@ -92,12 +91,12 @@ impl Node {
         }
     }
 
-    /// True if nobody is silent but the node that is to be removed, and it is gone.
+    /// True if only the node to be removed is silent, and it is gone.
     fn is_only_gone(&self, silent: &BTreeSet<NodeId>, removed: Option<&NodeId>) -> bool {
         silent.len() == 1 && removed.is_some_and(|node| silent.contains(node) && self.is_gone(node))
     }
 
-    /// One attempt: both phases, or who did not answer.
+    /// One attempt with both phases: the chosen view, or the nodes that did not answer.
     async fn attempt(
         &self,
         attempt: &mut Proposal,
@@ -143,7 +142,7 @@ impl Node {
         })
     }
 
-    /// Asks every voter, until the attempt can go on; or gives back who has not answered.
+    /// Asks every voter until the attempt can go on; otherwise returns the voters that have not answered.
     async fn ask_voters(
         &self,
         attempt: &mut Proposal,
@@ -169,7 +168,7 @@ impl Node {
                     self.learn(known).await;
                     return Err(ProposeError::MovedOn);
                 }
-                // Only its own word counts, for a vote as for a lost disk.
+                // Only the voter's own word counts, for a vote as for a lost disk.
                 (Answer::Voted { by, .. }, Some(peer)) if by != peer => Next::Wait,
                 (Answer::Voted { by, .. }, _)
                     if before
@@ -206,7 +205,7 @@ impl Node {
         (node, said.map(|(answer, member)| (answer, Some(member))))
     }
 
-    /// True if the view of this epoch lists the proposer by its own word: no view lists its life yet.
+    /// True if the view of this epoch lists the proposer on its word: no view lists its life yet.
     pub(crate) fn takes_proposers_word(&self, epoch: Epoch) -> bool {
         let state = self.me.state();
         state.newest().is_none() || state.votes_after_all_ended(epoch)
@@ -242,8 +241,8 @@ impl Node {
         }
     }
 
-    /// What a proposer is answered that this node does not vote for: one that was started otherwise, or that does
-    /// not know yet what this node does.
+    /// The answer to a proposer for which this node does not vote: the proposer was started with other
+    /// settings, or lacks a view that this node knows.
     fn instead_of_vote(&self, epoch: Epoch, start: Option<Start>) -> Option<Answer> {
         // Nodes that were started with another K or VIEW take no part in each other's first view.
         if start.is_some_and(|start| start != self.start) {
@@ -270,7 +269,7 @@ impl Node {
         }
     }
 
-    /// The views of epochs that are not closed, as peers are told them.
+    /// The views of epochs that are not closed, in the form sent to peers.
     pub(crate) fn known(&self) -> Known {
         let state = self.me.state();
         let views = state

@@ -1,10 +1,10 @@
-//! Changing the view on request: from the question whether it can be done to the answer that it is.
+//! Changes the view on request, from the first check to the reply.
 //!
 //! ```text
 //! request ─ is it possible? ─ can the node be added? ─ is the change chosen? ─ does it serve everywhere?
 //!           the view says     ask it                   register, drive          wait
 //!                             would keys be lost?      another's came first:
-//!                             ask the owners           finish that, begin anew
+//!                             ask the owners           finish that, start over
 //! ```
 
 use std::collections::BTreeSet;
@@ -23,16 +23,16 @@ use crate::protocol::placement::View;
 use crate::protocol::view_change::Electorate;
 use crate::wire::peer::{Answer, Question};
 
-/// How often it is looked again whether something that is waited for has happened.
+/// How often this node checks whether an awaited event has happened.
 pub(crate) const LOOK_PAUSE: Duration = Duration::from_millis(10);
 
-/// How long a node that is removed may stay silent before nobody waits for it any more.
+/// How long the other nodes wait for a silent node that is being removed.
 const GONE_AFTER: Duration = Duration::from_secs(2);
 
 impl Node {
-    /// Adds or removes a node, or says what that would do. Answers when the new view serves on every node
-    /// that can be reached, or with the reason why nothing was changed. A change that was chosen goes on,
-    /// whether or not anybody waits for the answer.
+    /// Adds or removes a node, or says what that would do. Answers when the new view serves on every
+    /// reachable node, or with the reason why nothing was changed. A chosen change goes on, whether or not
+    /// a client waits for the answer.
     pub async fn change_view(self: &Arc<Self>, request: ViewRequest) -> Result<ViewOutcome, ViewRefusal> {
         let (reply, outcome) = oneshot::channel();
         let node = Arc::clone(self);
@@ -49,7 +49,7 @@ impl Node {
 
     async fn carry_out(self: &Arc<Self>, request: ViewRequest) -> Result<ViewOutcome, ViewRefusal> {
         let deadline = Instant::now() + self.limits.view_change_timeout;
-        // A node that has just started votes for nothing before it knows its disk.
+        // A node that has just started votes for nothing before its disk is proven.
         self.proven().await;
         loop {
             self.route()?;
@@ -62,9 +62,9 @@ impl Node {
                 ));
             }
             let chosen = self.choose(&request, &before, &wanted).await?;
-            // When the view has moved on, it may be by this very change, which another driver carried through.
+            // The view may have moved on by this very change, which another driver carried out.
             let Some(chosen) = chosen.or_else(|| self.made_by_others(&wanted)) else {
-                // It may move on again and again; whoever asked is told in time.
+                // The view may move on again and again; the client is answered in time.
                 if Instant::now() >= deadline {
                     let (epoch, waits_for) = (before.epoch, self.waited_for());
                     return Err(ViewRefusal::Unfinished { epoch, waits_for });
@@ -84,7 +84,7 @@ impl Node {
         }
     }
 
-    /// The active view, when no change is under way.
+    /// Waits until no change is under way, and returns the active view.
     async fn settled_view(self: &Arc<Self>, deadline: Instant) -> Result<Arc<View>, ViewRefusal> {
         loop {
             let state = self.me.state();
@@ -110,7 +110,7 @@ impl Node {
             .map_or_else(Vec::new, |progress| progress.waits_for)
     }
 
-    /// Has a view chosen: the wanted one, or another's that came first. None if the view has moved on.
+    /// Has a view chosen: the wanted one, or a rival's that came first. None if the view has moved on.
     async fn choose(
         &self,
         request: &ViewRequest,
@@ -154,13 +154,13 @@ impl Node {
         later.find(|chosen| is_same_change(chosen, wanted)).cloned()
     }
 
-    /// Drives a change; it goes on when the time is up.
+    /// Drives a change, and waits for it until `deadline`; the change goes on after that.
     async fn drive_until(self: &Arc<Self>, view: Arc<View>, deadline: Instant) -> Result<(), ViewRefusal> {
         let epoch = view.epoch;
         let (node, (done, driven)) = (Arc::clone(self), oneshot::channel());
         self.tasks.spawn(async move {
             node.drive(view).await;
-            // The one who waited may have given up.
+            // The caller may have given up.
             let _ = done.send(());
         });
         match tokio::time::timeout_at(deadline, driven).await {
@@ -172,9 +172,9 @@ impl Node {
         }
     }
 
-    /// A node that was removed alive hands over what others have not confirmed yet, and begins anew: only
-    /// then does it keep nothing. While an owner is away it cannot, and is not waited for long. True if
-    /// every removed node came so far.
+    /// Waits for removed nodes that are alive. Each hands over what others have not confirmed yet, and
+    /// begins another life: only then does it keep nothing. While an owner is unreachable it cannot, and
+    /// the wait is short. True if every removed node has begun another life.
     async fn wait_for_the_removed(&self, before: &View, after: &View, deadline: Instant) -> bool {
         let mut all_left = true;
         let removed = before.members().filter(|member| !after.lists(&member.node));
@@ -214,14 +214,14 @@ impl Node {
         all_left
     }
 
-    /// True if nobody waits for a node that is being removed: it is dead, or was silent for long enough.
+    /// True if a node being removed is not waited for: it is dead, or was silent for long enough.
     pub(crate) fn is_gone(&self, node: &NodeId) -> bool {
         let is_silent = self.peers.is_away(node) && self.peers.silence(node) >= GONE_AFTER;
         is_silent || self.peers.is_dead(node)
     }
 }
 
-/// The request with the name that the view has for its node, if that is another spelling of the address.
+/// The request with the view's own spelling of its node's address, if the request spells it differently.
 fn as_listed(request: ViewRequest, view: &View) -> ViewRequest {
     let removed = view.removed.values().map(|removal| &removal.node);
     let mut listed = view.nodes().chain(removed);
@@ -234,7 +234,7 @@ fn as_listed(request: ViewRequest, view: &View) -> ViewRequest {
     }
 }
 
-/// True if a view makes the change that was wanted; who noted when, and whether it was forced, does not matter.
+/// True if a view makes the wanted change, whatever removals it notes and whether or not it was forced.
 fn is_same_change(chosen: &View, wanted: &View) -> bool {
     chosen.places_alike(wanted)
 }

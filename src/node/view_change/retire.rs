@@ -1,6 +1,5 @@
-//! What a node does with slots that moved away: it asks their owners whether they have everything, drops
-//! what all of them confirm, and, once it is no member any more, returns the rest as new writes and
-//! begins another life.
+//! Retires slots that moved away: asks their owners whether they have everything, and drops what all of
+//! them confirm. A node that is no member any more returns the rest as new writes and begins another life.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,18 +17,17 @@ use crate::protocol::placement::{LeftBehind, SlotSet, View};
 use crate::protocol::replication::{Confirm, Kept, NoReturn};
 use crate::wire::peer::{Answer, Question, Returned};
 
-/// How soon owners are asked again, at first and at last.
+/// How soon owners are asked again, at first and at most.
 pub(crate) const KEEP_PAUSE: Duration = Duration::from_millis(50);
 pub(crate) const KEEP_PAUSE_MAX: Duration = Duration::from_secs(1);
 
-/// How long a node that was removed waits for the owners to confirm what they took, before it returns it
-/// to them.
+/// How long a removed node waits for the owners' confirmations before it returns what it keeps.
 const RETURN_AFTER: Duration = Duration::from_secs(2);
 
 /// How long one page of returned records may take.
 const RETURN_LIMIT: Duration = Duration::from_secs(2);
 
-/// Records that are dropped in one commit, about: a write that waits behind it must not notice.
+/// About how many records one commit drops: a write that waits behind it must not notice.
 const DROP_RECORDS: usize = 1024;
 
 /// The same at a node that is no member any more, where no write waits.
@@ -44,7 +42,7 @@ impl Node {
             let Some(view) = state.view().filter(|_| !state.kept.is_empty()).cloned() else {
                 return;
             };
-            // The disk has enough to do with a copy.
+            // During a view change the disk is busy with the copy.
             if !state.is_between_views() {
                 self.drop_confirmed(&view, &SlotSet::all()).await;
             }
@@ -53,8 +51,8 @@ impl Node {
         }
     }
 
-    /// Sees a node off that is no member any more: what it keeps goes to the owners, and when nothing is
-    /// left another life begins.
+    /// Sees this node off when it is no member any more: hands what it keeps to the owners, and begins
+    /// another life when nothing is left.
     pub(crate) async fn see_off(self: Arc<Self>) {
         let began = Instant::now();
         let mut pause = KEEP_PAUSE;
@@ -78,7 +76,7 @@ impl Node {
         }
     }
 
-    /// Ends this life, if nothing is left of it here.
+    /// Ends this life, if nothing of it is left here.
     pub(crate) async fn leave(&self) {
         let life = Member {
             node: self.me.node.clone(),
@@ -91,7 +89,7 @@ impl Node {
         log_unstored("another life", self.commit.leave(life, name).await);
     }
 
-    /// Learns what the members of the newest view known have come to since.
+    /// Learns newer views from a member of the newest view that is known here.
     pub(crate) async fn look_for_newer_views(&self) {
         let state = self.me.state();
         let Some(view) = state.newest() else { return };
@@ -105,7 +103,7 @@ impl Node {
         }
     }
 
-    /// Goes through what is kept of some slots, a piece after the other: asks, and drops at once what is confirmed.
+    /// Goes through what is kept of some slots piece by piece: asks, and drops at once what is confirmed.
     pub(crate) async fn drop_confirmed(&self, view: &View, slots: &SlotSet) {
         let serves = !self.me.state().is_leaving();
         let records = if serves {
@@ -121,7 +119,7 @@ impl Node {
             }
             let began = Instant::now();
             self.drop_kept(view, confirmed).await;
-            // Clients wait and this does not: it rests as long as it worked.
+            // Clients come first: rest for as long as the drop took.
             if serves {
                 sleep(began.elapsed()).await;
             }
@@ -132,7 +130,7 @@ impl Node {
         log_unstored("what is dropped", self.commit.drop_kept(view.epoch, slots).await);
     }
 
-    /// Slots in pieces of about so many records.
+    /// Splits slots into pieces of about `records` records.
     pub(crate) fn pieces_of(&self, slots: &SlotSet, records: usize) -> Vec<SlotSet> {
         let mut pieces = Vec::new();
         let (mut piece, mut in_piece) = (SlotSet::default(), 0);
@@ -150,8 +148,8 @@ impl Node {
         pieces
     }
 
-    /// The slots that every other node of their partition confirms; one that is not up does not, and of
-    /// a partition without another node nobody does.
+    /// The slots that every other node of their partition confirms. A node that is not up confirms nothing,
+    /// and in a partition without another node no slot is confirmed.
     async fn confirmed_by_all(&self, view: &View, slots: &SlotSet) -> SlotSet {
         let mut all = SlotSet::default();
         for (partition, nodes) in view.partitions() {
@@ -207,7 +205,7 @@ impl Node {
         }
     }
 
-    /// What became of it all; none if the node does not take it.
+    /// Returns all records of some slots to an owner. None if the owner does not take them.
     pub(crate) async fn return_to(&self, owner: &Member, slots: &SlotSet) -> Option<Returned> {
         let mut records = Vec::new();
         self.resident
@@ -225,8 +223,8 @@ impl Node {
         slots: &SlotSet,
         kept: Vec<Kept>,
     ) -> Option<Returned> {
-        // Each page is there before the next. Causes are older than their effects, so that nobody sees one of
-        // these without those of its causes that are among them.
+        // Each page arrives before the next, and causes are older than their effects. So no reader sees one
+        // of these records without those of its causes that are among them.
         records.sort_unstable_by_key(Record::timestamp);
         let mut outcome = Returned::Settled;
         let pages = pages(records);
@@ -266,7 +264,7 @@ impl Node {
             match ask(records, if is_last { kept.clone() } else { Vec::new() }).await? {
                 Returned::Settled => {}
                 Returned::NotYet => outcome = Returned::NotYet,
-                // A node that is not told what else is lost with it waits for that for ever.
+                // An owner that is not told what else is lost would wait for it for ever.
                 Returned::TooLate if !is_last => return ask(Vec::new(), kept).await,
                 Returned::TooLate => return Some(Returned::TooLate),
             }
@@ -281,11 +279,11 @@ impl Node {
         if is_member || confirmed.is_empty() {
             return Answer::Confirmed(confirmed);
         }
-        // A removed keeper drops what is confirmed and tells nobody else: take note before it does.
+        // A removed keeper drops what is confirmed and tells no other node: note it before the keeper does.
         self.commit.confirm(confirm).await
     }
 
-    /// Takes returned records, and waits a little for the siblings to have them too.
+    /// Takes returned records, and waits up to `PUSH_LIMIT` for the siblings to have them too.
     pub(crate) async fn answer_return(&self, returned: Return) -> Answer {
         let (from, line) = (
             returned.from.node.clone(),

@@ -1,5 +1,4 @@
-//! What an operator asks of the view, and what he is told: the outcome, a preview, or why nothing was
-//! changed.
+//! View change requests, and their results: the outcome, a preview, or why nothing was changed.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +8,7 @@ use crate::node::outcome::Refusal;
 use crate::protocol::placement::View;
 use crate::protocol::view_change::Phase;
 
-/// A change that somebody wants.
+/// A change that an operator requests.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ViewRequest {
     pub node: NodeId,
@@ -21,13 +20,13 @@ pub struct ViewRequest {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RequestKind {
     Add,
-    /// Forced: also if no majority can be asked, and if keys are given up.
+    /// Forced: even if no majority answers, and even if keys are given up.
     Remove {
         force: bool,
     },
 }
 
-/// What came of it.
+/// The outcome of a request.
 #[derive(Debug, Clone)]
 pub enum ViewOutcome {
     Changed(Changed),
@@ -35,19 +34,19 @@ pub enum ViewOutcome {
     Preview(Preview),
 }
 
-/// The new view serves on every node that can be reached.
+/// The new view serves on every reachable node.
 #[derive(Debug, Clone)]
 pub struct Changed {
     pub view: Arc<View>,
     /// Slots whose only reachable holder was given up, by force.
     pub slots_given_up: u32,
-    /// The node that was removed did not hand over what it had: writes that only it has are missing until
-    /// it is back.
+    /// The removed node did not hand over what it had: writes that only it has are missing until it
+    /// returns.
     pub is_left_behind: bool,
 }
 
 impl Changed {
-    /// The partition that a node is in now; none for a proxy.
+    /// The partition of a node in the new view; none for a proxy.
     pub fn partition_of(&self, node: &NodeId) -> Option<PartitionId> {
         self.view.partition_of_node(node)
     }
@@ -58,7 +57,7 @@ impl Changed {
 pub struct Preview {
     pub before: Arc<View>,
     pub after: Arc<View>,
-    /// Slots that get an owner which they do not have.
+    /// Slots that get a new owner.
     pub slots_moved: u32,
     /// Keys in those slots, as far as owners answered.
     pub keys_moved: u64,
@@ -104,12 +103,12 @@ fn list(nodes: &[NodeId]) -> String {
     names.join(", ")
 }
 
-/// How far a view change is, as the node that was asked sees it.
+/// The progress of a view change, as the asked node sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChangeProgress {
     pub epoch: Epoch,
     pub phase: Phase,
-    /// Whom it waits for at the moment; known at the node that drives.
+    /// The nodes that the change waits for; known only to its driver.
     pub waits_for: Vec<NodeId>,
     pub keys_moved: u64,
     pub keys_to_go: u64,

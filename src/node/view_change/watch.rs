@@ -1,5 +1,5 @@
-//! Watching over view changes: admitting nodes that came back empty, taking over when a driver falls
-//! silent, and catching up with a view that has moved on.
+//! Watches over view changes: admits nodes that came back empty, takes over from silent drivers, and
+//! catches up with a view that has moved on.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,11 +17,10 @@ use crate::protocol::placement::{LeftBehind, View, next};
 use crate::protocol::view_change::Electorate;
 use crate::wire::peer::{Answer, Declined, Question};
 
-/// A change whose driver has been silent for this long, and up to as much again by chance, is driven by
-/// whoever notices.
+/// How long a driver may be silent, plus up to as much again at random, before another node takes over.
 const DRIVER_SILENCE: Duration = Duration::from_secs(1);
 
-/// The same for a change that was under way when this node was stopped: writes wait for it, and nobody drives.
+/// The same for a change that was under way when this node stopped: writes wait, and no node drives it.
 const RESUME_AFTER: Duration = Duration::from_millis(50);
 
 /// How soon the others are asked again for a view that could not be followed.
@@ -35,11 +34,11 @@ pub(crate) struct Admissions {
 }
 
 impl Node {
-    /// Watches over changes: admits those who ask, takes over from silent drivers, and follows whoever
-    /// is already further.
+    /// Watches over changes: admits nodes that ask, takes over from silent drivers, and follows nodes that
+    /// are further.
     pub(crate) async fn watch_changes(self: Arc<Self>) {
-        // When the change that is under way was noticed. How long the drivers of earlier ones have been
-        // silent says nothing about it: a view is learned a moment before its driver's first order.
+        // When the pending change was noticed. The silence of earlier drivers says nothing about it: a view
+        // is learned shortly before its driver's first order.
         let mut noticed = (Epoch::NONE, Instant::now());
         // The driver of a change that was under way when this node stopped has most likely stopped, too.
         let mut resumed = self.pending_change().map(|view| view.epoch);
@@ -64,7 +63,7 @@ impl Node {
             let undriven = self.following.driver_silence().min(noticed.1.elapsed());
             let is_due = undriven >= patience && !self.me.is_unproven();
             if let Some(view) = pending.filter(|_| is_due) {
-                tracing::info!(epoch = %view.epoch, "nobody drives the view change; driving it");
+                tracing::info!(epoch = %view.epoch, "no node drives the view change; taking over");
                 self.drive(view).await;
             } else if epoch.is_none() && self.me.state().is_member() {
                 self.finish_undecided(patience).await;
@@ -80,17 +79,17 @@ impl Node {
         (concerns_us && state.ended.is_none()).then(|| Arc::clone(newest))
     }
 
-    /// A view that was accepted here may be chosen, and its proposer gone before it could say so: then
-    /// the next proposer would find it, and until somebody wants a change there is none.
+    /// Finishes a view that was accepted here and may be chosen, its proposer gone before it could say so.
+    /// Without this it waits for the next proposer, and there is none until another change is wanted.
     async fn finish_undecided(self: &Arc<Self>, patience: Duration) {
         let state = self.me.state();
         let undecided = self.changes.undecided(state.active.next(), patience);
-        // It may have been accepted for a line that is left since.
+        // It may have been accepted for a line that this node has left since.
         let undecided = undecided.filter(|view| view.has(state.active));
         let (Some(view), Some(before)) = (undecided, state.view()) else {
             return;
         };
-        tracing::info!(epoch = %view.epoch, "a view change was left undecided; finishing it");
+        tracing::info!(epoch = %view.epoch, "found an undecided view change; finishing it");
         let epoch = before.epoch.next();
         match self
             .propose(epoch, Some(before), &Electorate::of(before), &view)
@@ -101,8 +100,8 @@ impl Node {
         }
     }
 
-    /// A new incarnation of a node of the view asks to be listed, or some node announces what earlier lives of
-    /// it left behind. Only its own word counts.
+    /// A new incarnation of a listed node asks to be listed, or a node announces what its earlier lives
+    /// left behind. Only a node's own word counts.
     pub(crate) fn answer_admit(&self, from: &Member, left: Vec<LeftBehind>) -> Answer {
         let state = self.me.state();
         let is_own = left.iter().all(|left| left.by.node == from.node);
@@ -115,8 +114,8 @@ impl Node {
         Answer::Noted
     }
 
-    /// True if this very life answers at its node's address. Two processes may be started with one IPPORT, and
-    /// only one of them is the node; for the other one, the log says what to mend.
+    /// True if this very life answers at its node's address. Two processes may be started with one IPPORT,
+    /// but only one of them is the node. For the other, the log says what to mend.
     pub(crate) async fn is_at_its_address(&self, member: &Member) -> bool {
         let there = self.peers.who_answers_at(&member.node).await;
         if there.as_ref().is_some_and(|there| there.member == *member)
@@ -134,7 +133,7 @@ impl Node {
             "a process calls itself {node} and asks to be admitted, but at that address {found}; \
              set its IPPORT to the address at which the other nodes reach it"
         );
-        if self.complaints.is_news(&complaint) {
+        if self.complaints.note_if_new(&complaint) {
             tracing::warn!("{complaint}");
         }
         false
@@ -145,7 +144,7 @@ impl Node {
         let state = self.me.state();
         let Some(view) = state.view() else { return };
         if state.newest().is_some_and(|newest| newest.epoch > state.active) {
-            // A change is under way; they ask again.
+            // A change is under way; the nodes ask again.
             return;
         }
         let is_new = |member: &Member| view.lists(&member.node) && !view.is_member(member);
@@ -176,8 +175,8 @@ impl Node {
         }
     }
 
-    /// Learns the views of a peer that spoke of a newer epoch. What is active there has been passed by
-    /// here: this member seals itself, activates the newest, and hands over late.
+    /// Learns the views of a peer that named a newer epoch. The view that is active there has passed this
+    /// member over: it seals itself, activates that view, and hands over late.
     async fn catch_up(&self) {
         let state = self.me.state();
         let ahead = self.me.take_newer().into_iter();
@@ -201,12 +200,12 @@ impl Node {
                 self.seal(target).await;
                 self.activate(target).await;
                 if self.me.state().active >= target {
-                    tracing::info!(epoch = %target, "the view had moved on; followed");
+                    tracing::info!(epoch = %target, "caught up with a newer view");
                     return;
                 }
             }
         }
-        // Nothing to follow yet, or it could not be stored; every word from the others leads here again.
+        // Nothing to follow yet, or it could not be stored. The next word of a node ahead leads here again.
         sleep(FOLLOW_PAUSE).await;
     }
 }

@@ -1,8 +1,8 @@
-//! Understands `LOG` and `LOG_FORMAT`: which lines are logged, and how they look.
+//! Parses `LOG` and `LOG_FORMAT`: which lines are logged, and how they look.
 //!
-//! Apart from the writing of lines, because a mistake here is found before anything starts. The parser of
-//! `tracing-subscriber` takes a word that is no level for the name of a module, and is silent about the rest;
-//! here such a word is a mistake, and what no part of the filter names is logged at the level `info`.
+//! Separate from the writing of lines, because a mistake here is found before anything starts. The parser
+//! of `tracing-subscriber` takes a word that is no level for the name of a module, and logs nothing else.
+//! Here such a word is a mistake, and modules that the filter does not name are logged at level `info`.
 
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::Directive;
@@ -10,12 +10,12 @@ use tracing_subscriber::filter::Directive;
 use super::TelemetryError;
 use crate::text;
 
-/// Libraries that tell more than an operator wants to know; silenced unless asked for by name.
+/// Libraries that log more than an operator wants to know; silenced unless the filter names them.
 const TALKATIVE: [&str; 2] = ["fjall", "lsm_tree"];
 
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 
-/// What is logged unless the filter says otherwise.
+/// The level unless the filter says otherwise.
 const LEVEL_DEFAULT: &str = "info";
 
 const ADVICE: &str = "write a level (off, error, warn, info, debug, trace), and levels of modules behind it, such \
@@ -24,7 +24,7 @@ const ADVICE: &str = "write a level (off, error, warn, info, debug, trace), and 
 /// How lines look (`LOG_FORMAT`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum LogFormat {
-    /// For people; coloured where a terminal shows it.
+    /// For people; coloured on a terminal.
     #[default]
     Human,
     /// The same without colours.
@@ -33,7 +33,7 @@ pub enum LogFormat {
 }
 
 impl LogFormat {
-    /// The format that a setting names; for people, if it is not given.
+    /// The format that a setting names; for people, if the setting is missing.
     pub fn parse(given: Option<&str>) -> Result<Self, TelemetryError> {
         let Some(written) = given.and_then(text::setting) else {
             return Ok(Self::default());
@@ -89,7 +89,7 @@ pub(super) fn parse(given: &str) -> Result<EnvFilter, TelemetryError> {
     Ok(filter)
 }
 
-/// A level, or a module with its level; `=` may stand between blanks.
+/// A level, or a module with its level; blanks around `=` are allowed.
 fn directive(part: &str) -> Result<String, String> {
     let level = part.to_ascii_lowercase();
     if LEVELS.contains(&level.as_str()) {
@@ -112,7 +112,7 @@ fn directive(part: &str) -> Result<String, String> {
     Err(format!("{level:?} is no level of {target}; {advice}"))
 }
 
-/// A level that is misspelt, or called as in other programs.
+/// The level meant by a misspelt word, or by the name that other programs use.
 fn nearest_level(word: &str) -> Option<&'static str> {
     let elsewhere = match word.to_ascii_lowercase().as_str() {
         "warning" => "warn",

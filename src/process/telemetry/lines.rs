@@ -1,13 +1,13 @@
-//! The way to standard error: a queue with a bound, and a thread of its own that writes.
+//! Writes to standard error through a bounded queue and a separate thread.
 //!
-//! Standard error can be a full disk, a pipe that nobody reads, or a pipe whose reader has gone. A write to
-//! it can then fail, or block for ever, and neither may stop the thread that has something to say. So that
-//! thread leaves its line here and goes on. A line that finds the queue full, or that cannot be written, is
-//! dropped; how many were is said in the next line that can be written.
+//! Standard error can be a full disk, a pipe that is not read, or a pipe whose reader has gone. A write to
+//! it can then fail or block for ever, and neither may stop the thread that logs. So that thread queues
+//! its line here and goes on. A line is dropped if the queue is full or the write fails. The next line
+//! that can be written reports how many were dropped.
 //!
-//! Apart from `telemetry`, because it knows nothing of events: what it carries are bytes. A library was
-//! considered (`tracing-appender`): its queue is bounded in lines and not in bytes, the number of dropped
-//! lines stays inside the process, and lines that fail to be written are not counted.
+//! Separate from `telemetry`, because it carries bytes and knows nothing of events. The library
+//! `tracing-appender` was considered: its queue is bounded in lines and not in bytes, the number of
+//! dropped lines stays inside the process, and lines whose write fails are not counted.
 #![expect(
     clippy::disallowed_methods,
     reason = "how long a flush may take is measured, for people who wait"
@@ -21,22 +21,22 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 
-/// Enough for the burst of a view change or of a disk that fails; little next to what a node holds.
+/// Enough for the burst of a view change or a failing disk; little compared with a node's memory.
 const QUEUE_BYTES_MAX: usize = 1024 * 1024;
 
-/// How long a flush goes on in which not a single line gets away.
+/// How long a flush waits while not a single line is done.
 const STANDSTILL: Duration = Duration::from_millis(300);
 
-/// How long a flush goes on though lines do get away.
+/// How long a flush waits at most while lines are done.
 const FLUSH_MAX: Duration = Duration::from_secs(2);
 
-/// Until a writer that has no room at this moment (a terminal or pipe in non-blocking mode) is tried again.
+/// The pause before a writer without room (a terminal or pipe in non-blocking mode) is tried again.
 const RETRY_PAUSE: Duration = Duration::from_millis(10);
 
-/// Renders the line that says how many were dropped, its end included.
+/// Renders the line that says how many were dropped, including its line end.
 type Report = fn(u64) -> String;
 
-/// Lines on their way to a writer.
+/// Lines queued for a writer.
 #[derive(Debug, Clone)]
 pub(super) struct Lines(Arc<Shared>);
 
@@ -51,20 +51,20 @@ struct Shared {
 struct State {
     queue: VecDeque<Line>,
     queued_bytes: usize,
-    /// Lines that were dropped, and that no line in the queue tells of.
+    /// Dropped lines that no line in the queue reports.
     dropped: u64,
     report: Report,
     is_writing: bool,
     /// How many lines the thread is done with, written or not.
     done: u64,
-    /// A flush waited in vain and nothing was done since: the next one need not wait.
+    /// True if a flush gave up and no line was done since: the next flush need not wait.
     is_stuck: bool,
 }
 
 #[derive(Debug)]
 struct Line {
     bytes: Vec<u8>,
-    /// How many lines are lost with it: more than itself if it tells of dropped ones.
+    /// How many lines are lost with it. For a report of dropped lines that is their number.
     stands_for: u64,
 }
 
@@ -90,25 +90,25 @@ impl Lines {
         Ok(lines)
     }
 
-    /// How dropped lines are told of from now on.
+    /// Sets how dropped lines are reported.
     pub(super) fn report_by(&self, report: Report) {
         self.0.state.lock().report = report;
     }
 
-    /// Takes a line with its end; drops it if there is no room.
+    /// Queues a line with its end; drops it if there is no room.
     pub(super) fn push(&self, bytes: Vec<u8>) {
         let mut state = self.0.state.lock();
         if state.queued_bytes + bytes.len() > QUEUE_BYTES_MAX {
             state.dropped += 1;
             return;
         }
-        // In its place: behind what was queued before the lines that are missing.
+        // The report takes the place of the missing lines: before this line.
         state.report_dropped();
         state.append(Line { bytes, stands_for: 1 });
         self.0.changed.notify_all();
     }
 
-    /// Waits until all is written, as long as lines get away.
+    /// Waits until all lines are done; gives up if that takes too long.
     pub(super) fn flush(&self) {
         let begin = Instant::now();
         let mut state = self.0.state.lock();
@@ -179,8 +179,8 @@ impl Shared {
     }
 }
 
-/// Writes all of it, however long that takes; only this thread waits. False if that is impossible, with
-/// the line torn if a part of it is out.
+/// Writes all bytes, however long that takes; only this thread waits. False if a write fails; `is_torn` is
+/// set if a part was written.
 fn write(to: &mut impl Write, mut bytes: &[u8], is_torn: &mut bool) -> bool {
     while !bytes.is_empty() {
         match to.write(bytes) {
@@ -203,7 +203,7 @@ mod tests {
 
     use super::*;
 
-    /// A writer whose every write waits for what the test says of it.
+    /// A writer whose every write waits for its result from the test.
     struct Told {
         said: Receiver<Result<(), ErrorKind>>,
         written: Arc<Mutex<String>>,
@@ -264,12 +264,12 @@ mod tests {
         release(&lines, say);
         push(&lines, "after");
         lines.flush();
-        // On a busy machine it is given up before that.
+        // On a busy machine the flush gives up earlier.
         wait_until_idle(&lines);
         let written = written.lock();
         let whole = written.lines().filter(|line| *line == text).count();
         assert!((1_000..=1_025).contains(&whole), "{whole}");
-        // More than once, if the thread took its first line after others had been dropped.
+        // There are several reports if the thread took its first line after others had been dropped.
         let told = written
             .lines()
             .filter_map(|line| line.strip_suffix(" lines were dropped"));

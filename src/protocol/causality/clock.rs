@@ -1,5 +1,5 @@
-//! The hybrid logical clock that stamps writes: wall milliseconds, and a counter where the wall alone
-//! would not rise (Kulkarni et al., Logical Physical Clocks, 2014).
+//! The hybrid logical clock that stamps writes: wall milliseconds, and a counter for when the wall clock
+//! does not rise (Kulkarni et al., Logical Physical Clocks, 2014).
 //!
 //! The wall time is an argument, so that a test or the simulator can turn it back.
 
@@ -15,11 +15,11 @@ impl Timestamp {
 
     const COUNTER_BITS: u32 = 16;
 
-    /// The latest wall time that a timestamp takes, some 4,000 years from now. The other half of the range is
-    /// out of reach of every wall clock, so a counter never comes to its end.
+    /// The latest wall time that a timestamp accepts, some 4,000 years from now. No wall clock reaches
+    /// the upper half of the range, so a timestamp never overflows.
     pub const WALL_MS_MAX: u64 = (1 << 47) - 1;
 
-    /// The first timestamp of a millisecond; of the last one, if the wall is beyond it.
+    /// The first timestamp of a millisecond, or of the last millisecond if the wall clock is beyond it.
     pub const fn from_wall_ms(wall_ms: u64) -> Self {
         let is_beyond = wall_ms > Self::WALL_MS_MAX;
         let wall_ms = if is_beyond { Self::WALL_MS_MAX } else { wall_ms };
@@ -30,14 +30,14 @@ impl Timestamp {
         self.0 >> Self::COUNTER_BITS
     }
 
-    /// The next one; a full counter carries over into the milliseconds.
+    /// The next timestamp; a full counter carries into the milliseconds.
     pub const fn next(self) -> Self {
         Self(self.0.saturating_add(1))
     }
 }
 
-/// Decimal seconds since 1970. Eight digits of fraction: three of milliseconds, five of counter, so
-/// that the text sorts as the timestamps do.
+/// Decimal seconds since 1970. Of the eight fraction digits, three are milliseconds and five the
+/// counter, so the text sorts as the timestamps do.
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ms = self.wall_ms();
@@ -59,7 +59,7 @@ pub struct Clock {
 }
 
 impl Clock {
-    /// A timestamp above every one drawn or observed before, and not before the wall.
+    /// A timestamp above every one drawn or observed before, and not before the wall clock.
     pub fn tick(&self, wall_ms: u64) -> Timestamp {
         let wall = Timestamp::from_wall_ms(wall_ms);
         let mut drawn = wall;
@@ -72,15 +72,15 @@ impl Clock {
         drawn
     }
 
-    /// Raises the clock to a timestamp that arrived: what is drawn next will be above it. A time that no
-    /// clock can show is ignored: there would be nothing above it to draw.
+    /// Raises the clock to a received timestamp, so that later ones are above it. Ignores a time that no
+    /// clock can show: there would be no timestamp above it to draw.
     pub fn observe(&self, seen: Timestamp) {
         if seen.wall_ms() <= Timestamp::WALL_MS_MAX {
             self.latest.fetch_max(seen.0, Ordering::AcqRel);
         }
     }
 
-    /// The highest timestamp drawn or observed, or the wall if that is later.
+    /// The highest timestamp drawn or observed, or the wall clock if that is later.
     pub fn now(&self, wall_ms: u64) -> Timestamp {
         Timestamp(self.latest.load(Ordering::Acquire)).max(Timestamp::from_wall_ms(wall_ms))
     }

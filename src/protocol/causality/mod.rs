@@ -1,5 +1,5 @@
-//! What is known about versions: which writes a replica holds, what a client depends on, and which of
-//! two records of one key wins. Pure facts; how replicas act on them is `replication`.
+//! Facts about versions: which writes a replica holds, what a client depends on, and which of two
+//! records of a key wins. Pure values; `replication` acts on them.
 
 mod clock;
 mod payload;

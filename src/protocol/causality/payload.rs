@@ -1,8 +1,8 @@
-//! What a client depends on, and the text by which it carries that from node to node.
+//! A client's dependencies, and the text in which it carries them from node to node.
 //!
 //! The text is opaque to clients and survives an unquoted `curl -d`: base64url of a version byte, the
 //! cluster's tag, the epoch, the timestamp, the entries and a checksum. In a healthy cluster there are
-//! no entries, because what every member of a partition holds need not be mentioned (design: stability).
+//! no entries, because a write that is stable needs none (`PROTOCOL.md`).
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -17,9 +17,9 @@ pub struct Payload {
     /// Entries are dropped only at nodes that are active in this epoch or a later one; a node behind
     /// it may not answer (I5).
     pub epoch: Epoch,
-    /// Not below the timestamp of anything depended upon.
+    /// At least the timestamp of every write depended on.
     pub timestamp: Timestamp,
-    /// The writes depended upon that were not known to be everywhere.
+    /// The writes depended on that were not known to be everywhere.
     pub entries: VersionVector,
 }
 
@@ -52,28 +52,27 @@ pub enum PayloadError {
 const VERSION: u8 = 1;
 const CHECKSUM_BYTES: usize = 3;
 
-/// What a client may hand in: as many entries as a view may have nodes, which is far beyond what its
-/// members leave unstable. Each write keeps its payload's entries, in a record that has room for four
-/// times as many.
+/// The most entries that a client may send: as many as a view may have nodes, far more than its members
+/// leave unstable. A write's record keeps its payload's entries, and has room for four times as many.
 const ENTRIES_MAX: usize = 16_384;
 
 impl Payload {
-    /// Nothing is lost by joining: the result depends on all that either depends on.
+    /// Joins two payloads: the result depends on everything that either depends on.
     pub fn join(&mut self, other: &Self) {
         self.raise_epoch(other.epoch);
         self.timestamp = self.timestamp.max(other.timestamp);
         self.entries.merge(&other.entries);
     }
 
-    /// Depends on a write from now on, too.
+    /// Adds a dependency on a write.
     pub fn depend_on(&mut self, dot: Dot, timestamp: Timestamp) {
         self.timestamp = self.timestamp.max(timestamp);
         self.entries.raise(dot);
         self.raise_epoch(dot.log.epoch);
     }
 
-    /// Depends on what every node knows that is active in this epoch. Of two lines of views neither speaks for
-    /// the other: one of them was given up, and everything that was seen there is depended upon by itself.
+    /// Adds a dependency on what every node active in this epoch knows. Epochs of two lines say nothing
+    /// of each other: one line was given up, so everything seen there becomes an entry of its own.
     pub fn raise_epoch(&mut self, epoch: Epoch) {
         let (lower, higher) = (self.epoch.min(epoch), self.epoch.max(epoch));
         self.epoch = higher;
@@ -83,7 +82,7 @@ impl Payload {
         }
     }
 
-    /// About how long it is in bytes.
+    /// The approximate length in bytes.
     pub fn about_bytes(&self) -> usize {
         const FIXED_BYTES: usize = 16;
         const ENTRY_BYTES: usize = 24;
@@ -105,7 +104,7 @@ impl Payload {
         URL_SAFE_NO_PAD.encode(bytes)
     }
 
-    /// What a text says; several texts joined by commas are joined. An empty text depends on nothing.
+    /// Parses a text; several texts, separated by commas, are joined. An empty text depends on nothing.
     pub fn from_text(text: &str, tag: ClusterTag) -> Result<Self, PayloadError> {
         let mut joined = Self::default();
         for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
@@ -242,7 +241,7 @@ mod tests {
 
         #[test]
         fn bytes_behind_a_right_checksum_are_refused_or_a_payload(bytes in any::<Vec<u8>>(), is_ours in any::<bool>()) {
-            // So that what stands behind version and tag is reached.
+            // With a right head, the bytes behind version and tag are reached.
             let head: &[u8] = if is_ours { &[VERSION, 7, 8, 9] } else { &[] };
             let body = [head, &bytes].concat();
             let text = URL_SAFE_NO_PAD.encode([&body[..], &checksum(&body)].concat());
@@ -275,7 +274,7 @@ mod tests {
             prop_assert_eq!(joined.epoch, a.epoch.max(b.epoch));
             prop_assert_eq!(joined.timestamp, a.timestamp.max(b.timestamp));
             let mut entries: VersionVector = a.entries.iter().chain(b.entries.iter()).collect();
-            // The epochs of two lines do not stand for each other.
+            // An epoch does not cover another line.
             let lower = a.epoch.min(b.epoch);
             if lower != Epoch::NONE && lower.line() != joined.epoch.line() {
                 entries.raise(Dot::everything_of(lower));

@@ -1,7 +1,7 @@
 //! One version of one key, and which of two versions wins.
 //!
-//! A record is one block of bytes that lies the same way in memory, on the wire and on disk, so that a
-//! copy or a recovery moves blocks and parses nothing but lengths. The block begins with a version byte:
+//! A record is one block of bytes with the same layout in memory, on the wire and on disk, so that
+//! copies and recovery move blocks and parse only lengths. The block begins with a version byte:
 //!
 //! ```text
 //! version 1 | flags 1 (tombstone, vouched) | key length 2 | entries 2 | epoch 8 | member 8 | number 8 | timestamp 8
@@ -36,7 +36,7 @@ pub struct Record(Arc<[u8]>);
 #[error("a record is damaged")]
 pub struct RecordError;
 
-/// What a new record does to the one that is there.
+/// The effect of a new record on the stored one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Supersedes {
     Yes,
@@ -49,7 +49,7 @@ impl Record {
     /// A version of `key`; no value makes it a tombstone.
     ///
     /// # Panics
-    /// If there are more than [`DEPENDENCIES_MAX`] dependencies; what clients and peers hand in has fewer.
+    /// If there are more than [`DEPENDENCIES_MAX`] dependencies; no client's or peer's payload has more.
     pub fn new(
         key: &Key,
         value: Option<&[u8]>,
@@ -93,7 +93,7 @@ impl Record {
         &self.0
     }
 
-    /// The key as text, which is checked again: where keys are only compared, their bytes do.
+    /// The key as text, checked again on each call; to compare keys, use their bytes.
     pub fn key(&self) -> &str {
         std::str::from_utf8(self.key_bytes()).expect("checked when the record was made")
     }
@@ -119,7 +119,7 @@ impl Record {
         Timestamp(u64_at(&self.0, 30))
     }
 
-    /// What the writer depended upon and was not stable then.
+    /// The writes that the writer depended on and that were not stable then.
     pub fn dependencies(&self) -> impl Iterator<Item = Dot> + '_ {
         let start = HEADER_BYTES + self.key_len();
         (0..self.entries_len()).map(move |entry| dot_at(&self.0, start + entry * ENTRY_BYTES))
@@ -129,19 +129,19 @@ impl Record {
         self.entries_len() > 0
     }
 
-    /// True if some member is known to have taken each write that this one depends on. Of any other
-    /// dependency a client has merely claimed that it exists.
+    /// True if each dependency is known to be a write that some member took. Any other dependency is
+    /// only a client's claim.
     pub fn is_vouched(&self) -> bool {
         self.0[FLAGS_AT] & VOUCHED != 0 || self.entries_len() == 0
     }
 
-    /// The same record, of which each dependency is known to exist.
+    /// The same record, marked as having only dependencies that are known to exist.
     pub fn vouched(mut self) -> Self {
         Arc::make_mut(&mut self.0)[FLAGS_AT] |= VOUCHED;
         self
     }
 
-    /// The same write, of whose dependencies there is only what `part` leaves of each.
+    /// The same write, keeping of each dependency only what `part` leaves of it.
     pub fn with_dependencies(&self, part: impl FnMut(Dot) -> Option<Dot>) -> Self {
         let start = HEADER_BYTES + self.key_len();
         let mut block = self.0[..start].to_vec();
@@ -153,7 +153,7 @@ impl Record {
         Self(block.into())
     }
 
-    /// The same write, which depends on one thing more and on those of its dependencies only that `keep` accepts.
+    /// The same write with only the dependencies that `keep` accepts, and `dot` if there is room for it.
     pub fn depending_on(&self, dot: Dot, mut keep: impl FnMut(Dot) -> bool) -> Self {
         let kept = self.with_dependencies(|dot| keep(dot).then_some(dot));
         if kept.entries_len() == DEPENDENCIES_MAX {
@@ -172,7 +172,7 @@ impl Record {
         Self(block.into())
     }
 
-    /// The same value, timestamp and dependencies as a write of another log.
+    /// The same value, timestamp and dependencies under another dot.
     pub fn renumbered(&self, dot: Dot) -> Self {
         let mut block = self.0.to_vec();
         let mut name = Vec::with_capacity(ENTRY_BYTES);
@@ -181,9 +181,9 @@ impl Record {
         Self(block.into())
     }
 
-    /// Whether this record takes the place of `other`, a record of the same key (I2): the later
-    /// timestamp wins, then the higher log, then the higher number. Every replica decides alike, in
-    /// whatever order the records arrive.
+    /// Tells whether this record replaces `other`, a record of the same key (I2): the later timestamp
+    /// wins, then the higher log, then the higher number. Every replica decides the same, in whatever
+    /// order records arrive.
     pub fn supersedes(&self, other: &Self) -> Supersedes {
         let rank = |record: &Self| (record.timestamp(), record.dot());
         match rank(self).cmp(&rank(other)) {

@@ -1,20 +1,20 @@
-//! For each log, up to which number: what a replica holds, what a client depends on, what is stable.
+//! Maps each log to the number up to which a replica holds it, a client depends on it, or it is stable.
 //!
 //! One type for all three, because they are compared with each other all the time. A log that is not
-//! mentioned stands at 0.
+//! mentioned counts as 0.
 
 use std::collections::BTreeMap;
 
 use crate::names::{Dot, Log};
 
-/// Numbers by log. Growing only: merging takes the higher number of each log.
+/// Numbers by log. Merging takes the higher number of each log.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct VersionVector {
     numbers: BTreeMap<Log, u64>,
 }
 
 impl VersionVector {
-    /// Up to which number of `log`; 0 when the log is not mentioned.
+    /// The number of `log`; 0 if the log is not mentioned.
     pub fn number(&self, log: Log) -> u64 {
         self.numbers.get(&log).copied().unwrap_or(0)
     }

@@ -1,4 +1,4 @@
-//! The nodes and views that the tests of placement speak of.
+//! The nodes and views that the placement tests use.
 
 use super::View;
 use crate::names::{ClusterId, Incarnation, Member, NodeId};
@@ -26,7 +26,7 @@ pub(super) fn reborn(number: u64, life: u64) -> Member {
     }
 }
 
-/// The first view of nodes 0 to `count`, of which the last `missing` are not up.
+/// The first view of `count` nodes, numbered from 0; the last `missing` of them are not up.
 pub(super) fn first(replicas: u32, count: u64, missing: u64) -> View {
     let up = (0..count - missing).map(|number| (node(number), incarnation(0)));
     let nodes = (0..count).map(node).collect();

@@ -1,8 +1,8 @@
-//! Who owns what: which nodes and members a view lists, which slots each partition owns, what the next
-//! view is after a change, and what has to be copied for it.
+//! Ownership: which nodes and members a view lists, which slots each partition owns, which view follows
+//! a change, and which slots must be copied for it.
 //!
 //! Values and pure functions, so that every node computes the same next view from the same change. How
-//! the members of a view come to agree on one is `view_change`.
+//! the members of a view agree on the next one is in `view_change`.
 
 pub mod next;
 

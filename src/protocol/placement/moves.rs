@@ -1,19 +1,19 @@
-//! Two views, and what goes where: which node has to fetch which slots, and which may drop what.
+//! Compares two views: which node must fetch which slots, and which node may drop which slots.
 //!
-//! By node, since placement is. A node that stays in its place in a new life moves nothing here, though
-//! it has everything to fetch: what a *member* gains is the difference of [`View::slots_of_member`].
+//! By node, as placement is. A node that keeps its place in a new life moves nothing here, but must
+//! fetch everything: a *member* gains the difference of [`View::slots_of_member`].
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{SlotSet, View};
 use crate::names::NodeId;
 
-/// What a change of the view moves. Nodes that gain or lose nothing are not mentioned.
+/// The slots that a view change moves. Nodes that gain or lose nothing are left out.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Moves {
-    /// What each node owns after the change and not before.
+    /// The slots that each node owns only after the change.
     pub gained: BTreeMap<NodeId, SlotSet>,
-    /// What each node owned before the change and not after.
+    /// The slots that each node owned only before the change.
     pub lost: BTreeMap<NodeId, SlotSet>,
 }
 

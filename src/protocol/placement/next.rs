@@ -1,12 +1,12 @@
-//! The next view: a pure function of the view and the change, with the fewest moves.
+//! Computes the next view: a pure function of the view and the change, with the fewest moves.
 //!
-//! A lost replica is replaced by a proxy if there is one; else its partition is dissolved, its survivors
-//! become proxies (and may fill the next gap), and its slots are dealt to the others. When K proxies
-//! have gathered they form a partition, which takes an equal share of slots from each of the others.
-//! With fewer than K nodes all are in one partition, which owns everything, so that no key moves while
-//! a cluster passes through K in either direction: nodes only join or leave the copies.
+//! A lost replica is replaced by a proxy if there is one; otherwise its partition is dissolved, its
+//! survivors become proxies (and may fill the next gap), and its slots are dealt to the others. K
+//! proxies form a partition, which takes an equal share of slots from each of the others. Fewer than K
+//! nodes form one partition that owns everything. So no key moves while a cluster passes through K in
+//! either direction: nodes only join or leave the partition.
 //!
-//! The line is kept; forking is for whoever decides without a quorum (`view_change`).
+//! The line is kept; only a decision without a quorum forks it (`view_change`).
 
 use std::collections::BTreeSet;
 
@@ -15,7 +15,7 @@ use super::view::NODES_MAX;
 use super::view::ViewBuilder;
 use crate::names::{Incarnation, Member, NodeId, PartitionId};
 
-/// Why there is no next view with this change.
+/// Why a change is impossible.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ChangeError {
     #[error("the node is in the view already")]
@@ -33,7 +33,7 @@ pub enum ChangeError {
     Full,
 }
 
-/// The same placement with the lives in which these nodes have come up. Members whose nodes are not
+/// The same placement, listing the lives in which these nodes came up. Members whose nodes are not
 /// listed are left out: they were removed while they came up.
 pub fn admit(view: &View, members: &[Member]) -> View {
     let mut builder = successor(view);
@@ -44,7 +44,7 @@ pub fn admit(view: &View, members: &[Member]) -> View {
     builder.finish()
 }
 
-/// The view with one node more.
+/// The view with this node added.
 pub fn add(view: &View, member: &Member) -> Result<View, ChangeError> {
     if view.lists(&member.node) {
         return Err(ChangeError::AlreadyListed);
@@ -64,7 +64,7 @@ pub fn add(view: &View, member: &Member) -> Result<View, ChangeError> {
     Ok(builder.finish())
 }
 
-/// The view with one node less.
+/// The view with this node removed.
 pub fn remove(view: &View, node: &NodeId) -> Result<View, ChangeError> {
     if !view.lists(node) {
         return Err(ChangeError::NotListed);
@@ -72,7 +72,7 @@ pub fn remove(view: &View, node: &NodeId) -> Result<View, ChangeError> {
     if view.nodes().len() == 1 {
         return Err(ChangeError::LastNode);
     }
-    // Nobody would be left who could decide on the next view, or carry this one out.
+    // No member would be left to decide on the next view, or to carry this one out.
     let is_member = view.member(node).is_some();
     if is_member && view.members().count() == 1 {
         return Err(ChangeError::LastMember);
@@ -105,7 +105,7 @@ fn gather(builder: &mut ViewBuilder) {
 fn fill(builder: &mut ViewBuilder, partition: PartitionId) {
     let at = partition.0 as usize;
     let proxies = proxies(builder);
-    // Who is up before who is listed first: a replica that has not come up holds no copy.
+    // Prefer a proxy that is up over the first one listed: a replica that has not come up holds no copy.
     let up = proxies.iter().find(|(_, incarnation)| incarnation.is_some());
     if let Some((proxy, _)) = up.or(proxies.first()) {
         builder.partitions[at].insert(proxy.clone());
@@ -113,7 +113,7 @@ fn fill(builder: &mut ViewBuilder, partition: PartitionId) {
         builder.table.dissolve(partition, builder.partitions.len());
         builder.partitions.swap_remove(at);
     }
-    // Else it is the only partition, and goes on with fewer than K nodes.
+    // Otherwise it is the only partition, and goes on with fewer than K nodes.
 }
 
 fn proxies(builder: &ViewBuilder) -> Vec<(NodeId, Option<Incarnation>)> {

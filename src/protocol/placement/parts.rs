@@ -1,7 +1,7 @@
-//! A view as plain values, for the wire and the disk, and the way back, which takes nothing on trust.
+//! Turns a view into plain values for the wire and the disk, and back again, trusting nothing.
 //!
-//! The parts that a peer sends may be damaged, forged, or of a version with other rules: a view comes out of it
-//! only if it keeps every promise that a view makes.
+//! Parts from a peer may be damaged, forged, or of a version with other rules. They become a view only
+//! if they keep every promise that a view makes.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -133,7 +133,7 @@ fn check_nodes(nodes: &[(NodeId, Option<Incarnation>)]) -> Result<(), Inconsiste
         Some(Member { node, incarnation }.id())
     };
     let mut ids: BTreeSet<MemberId> = BTreeSet::new();
-    // Logs go by these names: two members of one name would be one log.
+    // Logs are named by these ids: two members with one id would share a log.
     if !nodes.iter().filter_map(member).all(|id| ids.insert(id)) {
         return Err(Inconsistent("two members have the same id"));
     }
@@ -147,7 +147,7 @@ fn deal(parts: &ViewParts) -> Result<Vec<BTreeSet<NodeId>>, Inconsistent> {
     if parts.partitions.len() != count || parts.partitions.iter().any(|places| places.len() != size) {
         return Err(Inconsistent("these are not floor(N/K) partitions of K nodes"));
     }
-    // Rising, so that parts which differ are views which differ.
+    // Rising, so that different parts always mean different views.
     if parts
         .partitions
         .iter()

@@ -1,6 +1,6 @@
-//! Which sets of nodes may decide: any two of them share a node, so two can never decide differently.
+//! Defines quorums: any two share a node, so two quorums can never decide differently.
 //!
-//! Apart from the view, because the addresses of `VIEW` choose the first one by the same rule.
+//! Separate from the view, because the addresses in `VIEW` choose the first view by the same rule.
 
 use std::collections::BTreeSet;
 
@@ -8,8 +8,8 @@ use super::View;
 use crate::names::NodeId;
 use crate::planted::{self, Fault};
 
-/// True if `voters` may decide for `nodes`: a majority of them, or exactly half with the smallest among
-/// them, so that of two nodes one can go on alone. Voters that are not among the nodes do not count.
+/// True if `voters` may decide for `nodes`: a majority of them, or exactly half including the smallest,
+/// so that one of two nodes can go on alone. Voters that are not among the nodes do not count.
 pub fn is_quorum_of(voters: &BTreeSet<NodeId>, nodes: &BTreeSet<NodeId>) -> bool {
     let votes = voters.intersection(nodes).count();
     let has_smallest = nodes.first().is_some_and(|smallest| voters.contains(smallest));

@@ -1,7 +1,7 @@
-//! Members that a view has removed, and what each of them may hold further than anybody else.
+//! Records a view's removed members, and the logs that each may hold further than staying members.
 //!
-//! Apart from `view`, because a removal outlives the views that listed the member: readers that depend on
-//! its writes go by the record, long after those views are forgotten.
+//! Separate from `view`, because a removal outlives the views that listed the member: reads that depend
+//! on its writes consult the removal long after those views are forgotten.
 
 use std::collections::BTreeMap;
 
@@ -12,17 +12,17 @@ use crate::names::{Epoch, Log, Member, MemberId, NodeId};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Removal {
     pub node: NodeId,
-    /// By the wall clock of the proposer: until when what the member returns may be taken, and
+    /// By the proposer's wall clock. It limits how long the member's returns are taken, and how long
     /// tombstones must be kept.
     pub at_ms: u64,
-    /// By force: nobody waits for what only this member had.
+    /// By force: no replica waits for what only this member had.
     pub given_up: bool,
-    /// The life that left this behind, if the node goes on in a later one and hands it over itself. The
-    /// removal then goes by the name of what was left behind, since one disk can be put back twice. A removal that
+    /// The life that left this behind, if the node goes on in a later life and hands it over itself. The
+    /// removal then has the name of the leftover, since one disk can be put back twice. A removal that
     /// names its own life was given up after that life was known to have served a lost line.
     pub left_by: Option<MemberId>,
-    /// The logs that this member may hold further than all who stay: those of the epochs that were not
-    /// closed, by members that the new view does not list. With the slots that both owned, since one
+    /// The logs that this member may hold further than any staying member: logs of unclosed epochs, by
+    /// members that the new view does not list. Each comes with the slots that both owned, since one
     /// slot of a log may have been handed over and another not.
     pub logs: BTreeMap<Log, SlotSet>,
 }
@@ -36,22 +36,22 @@ pub struct LeftBehind {
     pub by: Member,
     /// The last epoch that was active in that life.
     pub epoch: Epoch,
-    /// Since when deletions may have been missed, by the wall clock; none if the time is not known, and each
-    /// record is judged by its own.
+    /// Since when it may have missed deletions, by the wall clock; none if that is unknown, and each
+    /// record is judged by its own time.
     pub since_ms: Option<u64>,
 }
 
 impl Removal {
-    /// True if this also tells what became of writes that the life took on another line of views, after it was
-    /// removed from this one.
+    /// True if this also covers writes that the life took on another line of views after its removal
+    /// from this line.
     pub fn speaks_of_lost_lines(&self) -> bool {
         !self.given_up || self.left_by.is_some()
     }
 }
 
 impl View {
-    /// Notes that the members which this view does not list any more were removed now. `open` are the views of
-    /// epochs that are not closed; the last of them is the one before this view.
+    /// Notes the removal, as of now, of the previous view's members that this view does not list. `open`
+    /// are the views of epochs that are not closed; the last of them is the previous view.
     pub fn note_removals(&mut self, open: &[&View], now_ms: u64, given_up: bool) {
         let before = open.last().into_iter().flat_map(|before| before.members());
         let gone: Vec<Member> = before.filter(|member| !self.lists(&member.node)).collect();
@@ -67,8 +67,8 @@ impl View {
         }
     }
 
-    /// Notes what lives that ended left behind, which later lives of their nodes are about to hand over. True
-    /// if any is news. `open` as in [`Self::note_removals`].
+    /// Notes what ended lives left behind and later lives of their nodes will hand over. True if any of
+    /// it is new. `open` is as in [`Self::note_removals`].
     pub fn note_left_behind(&mut self, left_behind: &[LeftBehind], open: &[&View], now_ms: u64) -> bool {
         let mut news = false;
         for left in left_behind {
@@ -88,7 +88,7 @@ impl View {
         news
     }
 
-    /// What a member may hold of the logs of members that this view does not list, itself included.
+    /// The slots that a member may hold of logs by unlisted members, itself included.
     fn logs_held_by(&self, member: &Member, open: &[&View]) -> BTreeMap<Log, SlotSet> {
         let owned = open.iter().fold(SlotSet::default(), |all, view| {
             all.union(&view.slots_of_member(member))
@@ -106,8 +106,8 @@ impl View {
         logs
     }
 
-    /// Removals that seem to come from the future were noted by a clock that has been set back since: they
-    /// count as of now, so that what waits for their age does not wait for years.
+    /// Dates removals that lie in the future to now: the clock that noted them was set back since, and
+    /// waiting for their age could take years.
     pub fn correct_removals(&mut self, now_ms: u64, limit_ms: u64) {
         let times = self.removed.values_mut().map(|removal| &mut removal.at_ms);
         for at_ms in times.chain([&mut self.raised_ms]) {
@@ -117,8 +117,8 @@ impl View {
         }
     }
 
-    /// Gives up what only this node had, which was removed; if it may have gone on upon a line of views that is
-    /// lost, also what it wrote there. True if anybody may have waited for it.
+    /// Gives up what only this removed node had and, if it may have served a lost line of views, what it
+    /// wrote there. True if a replica may have waited for it.
     pub fn give_up(&mut self, node: &NodeId, served_a_lost_line: bool) -> bool {
         let mut news = false;
         for (id, removal) in &mut self.removed {
@@ -134,7 +134,7 @@ impl View {
         news
     }
 
-    /// When a member was removed; none if that is so long ago that it was forgotten.
+    /// When a member was removed; none if the removal is so old that it was forgotten.
     pub fn left_ms(&self, id: MemberId) -> Option<u64> {
         self.removed.get(&id).map(|removal| removal.at_ms)
     }
@@ -145,7 +145,7 @@ impl View {
         removed.unwrap_or(0).max(self.raised_ms)
     }
 
-    /// The removed members that may return what they hold of a log, with the slots that it concerns.
+    /// The removed members that may return their part of a log, each with the slots concerned.
     pub fn holders_of(&self, log: Log) -> impl Iterator<Item = (MemberId, &SlotSet)> {
         let waited_for = self.removed.iter().filter(|(_, removal)| !removal.given_up);
         waited_for.filter_map(move |(id, removal)| Some((*id, removal.logs.get(&log)?)))
@@ -199,7 +199,7 @@ mod tests {
         let mut forced = next::remove(&before, &node(1)).expect("is listed");
         forced.note_removals(&[&before], 1000, true);
         assert!(!give_up(&mut forced, 1));
-        // It was heard of later that it had served another line.
+        // Both views learn later that the node had served another line.
         for view in [&mut after, &mut forced] {
             assert!(view.give_up(&node(1), true) && !view.give_up(&node(1), true));
             assert!(view.removed.values().all(Removal::speaks_of_lost_lines));
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn a_removal_names_the_logs_that_nobody_who_stays_has_written() {
+    fn a_removal_names_the_logs_that_no_remaining_member_has_written() {
         // Node 1 lost its disk in epoch 1; node 0, which may have its writes, is removed in epoch 3.
         let one = first(2, 4, 0);
         let two = next::admit(&one, &[reborn(1, 7)]);

@@ -1,4 +1,4 @@
-//! Random histories of views: every step keeps the promises of a view and moves no key that it need not.
+//! Random histories of views: every step keeps the promises of a view and moves no key without need.
 
 use std::collections::BTreeSet;
 
@@ -20,7 +20,7 @@ enum Change {
     Admit(u64),
 }
 
-/// How many nodes the first view has, and how many of them are not up.
+/// The number of nodes in the first view, and how many of them are not up.
 fn nodes() -> impl Strategy<Value = (u64, u64)> {
     (1..=NODES).prop_flat_map(|count| (Just(count), 0..=count))
 }
@@ -75,7 +75,7 @@ fn check_shape(view: &View) {
     assert_eq!(View::from_parts(view.to_parts()).as_ref(), Ok(view));
 }
 
-/// Partitions keep their numbers, but for the last, which takes the number of a dissolved one.
+/// Partitions keep their numbers, except the last, which takes the number of a dissolved one.
 fn check_numbers(before: &View, after: &View, dissolved: Option<PartitionId>) {
     let kept = before.partition_count().min(after.partition_count());
     for number in (0..kept as u32).map(PartitionId) {
@@ -98,7 +98,7 @@ fn check_numbers(before: &View, after: &View, dissolved: Option<PartitionId>) {
     }
 }
 
-/// The copies that a change cannot do without.
+/// Checks that a change makes only the copies that it needs.
 fn check_moves(before: &View, after: &View, change: Change) {
     let moves = Moves::between(before, after);
     let replicas = before.replicas as usize;

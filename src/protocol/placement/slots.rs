@@ -20,8 +20,8 @@ impl SlotSet {
         Self(Box::new([u64::MAX; WORDS]))
     }
 
-    /// The slots of some ranges, as a peer or the disk names them; none if a range ends before it begins
-    /// or goes beyond the last slot.
+    /// The slots of ranges from a peer or the disk; none if a range ends before it begins or goes beyond
+    /// the last slot.
     pub fn from_ranges(ranges: impl IntoIterator<Item = Range<u16>>) -> Option<Self> {
         let mut set = Self::default();
         for range in ranges {
@@ -47,7 +47,7 @@ impl SlotSet {
         ranges
     }
 
-    /// The first slot from `start` on that is not as all before it: there (`set`) or not there.
+    /// The end of the run from `start` of slots that are all in the set (`set`), or all not in it.
     fn run_end(&self, start: u16, set: bool) -> u16 {
         let mut at = start;
         while at < SLOTS {
@@ -62,7 +62,7 @@ impl SlotSet {
         at
     }
 
-    /// Word by word: most sets are a few long runs, and they come with every exchange.
+    /// Word by word: most sets are a few long runs, and every exchange carries some.
     fn fill(&mut self, range: &Range<u16>) {
         for (at, bits) in words_of(range) {
             self.0[at] |= bits;
@@ -77,7 +77,7 @@ impl SlotSet {
         self.0[slot.index() / 64] & (1 << (slot.index() % 64)) != 0
     }
 
-    /// True if any slot of the range is there.
+    /// True if any slot of the range is in the set.
     pub fn has_any_of(&self, range: &Range<u16>) -> bool {
         words_of(range).any(|(at, bits)| self.0[at] & bits != 0)
     }
@@ -111,7 +111,7 @@ impl SlotSet {
     /// The slots, in order.
     pub fn iter(&self) -> impl Iterator<Item = Slot> + '_ {
         (0u16..).zip(self.0.iter()).flat_map(|(at, word)| {
-            // Clearing the lowest bit each time visits only the slots that are there.
+            // Clearing the lowest bit each time visits only the slots of the set.
             let clear_lowest = |rest: &u64| Some(rest & rest.wrapping_sub(1));
             std::iter::successors(Some(*word), clear_lowest)
                 .take_while(|rest| *rest != 0)
@@ -136,7 +136,7 @@ impl SlotSet {
     }
 }
 
-/// The words that a range of slots lies in, and its bits there.
+/// The words that a range of slots covers, each with the range's bits in it.
 fn words_of(range: &Range<u16>) -> impl Iterator<Item = (usize, u64)> + use<> {
     let (start, end) = (range.start, range.end);
     let last = if start < end { end.div_ceil(64) } else { 0 };

@@ -1,6 +1,6 @@
-//! Which partition owns each slot, and how the shares stay even with the fewest moves.
+//! Maps each slot to the partition that owns it, and keeps the shares even with the fewest moves.
 //!
-//! Knows partitions by number only; which nodes they consist of is the view's business.
+//! It knows partitions by number only; the view knows their nodes.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -10,20 +10,20 @@ use std::ops::Range;
 use super::SlotSet;
 use crate::names::{PartitionId, SLOTS, Slot};
 
-/// Marks a slot between two owners while the table changes; a view has fewer partitions than this.
+/// Marks a slot without an owner while the table changes; a view has fewer partitions than this.
 const FREE: u16 = u16::MAX;
 
 /// The owner of each slot. Shares differ by one slot at most.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct SlotTable {
-    /// By slot: what every request asks for.
+    /// By slot: every request looks here.
     owners: Vec<u16>,
-    /// The same as runs of slots with one owner: what questions about many slots go by.
+    /// The same as runs of slots with one owner, for questions about many slots.
     runs: Vec<(Range<u16>, PartitionId)>,
 }
 
 impl SlotTable {
-    /// The table of these runs, given by length, which cover every slot.
+    /// Builds the table from runs, given by length. They must cover every slot.
     fn new(runs: impl Iterator<Item = (u16, u16)>) -> Self {
         let mut table = Self {
             owners: Vec::with_capacity(usize::from(SLOTS)),
@@ -69,12 +69,12 @@ impl SlotTable {
         partitions
     }
 
-    /// One partition more, which takes an equal share from each of the `partitions` that are there.
+    /// Adds a partition, which takes an equal share from each of the existing `partitions`.
     pub(super) fn add_partition(&mut self, partitions: usize) {
         *self = Self::leveled(self.owners.clone(), partitions + 1);
     }
 
-    /// One partition less: its slots are dealt to the others, and the last number takes its place.
+    /// Removes a partition: its slots are dealt to the others, and the last partition takes its number.
     pub(super) fn dissolve(&mut self, gone: PartitionId, partitions: usize) {
         let gone = entry(gone.0 as usize);
         let last = entry(partitions - 1);
@@ -89,14 +89,14 @@ impl SlotTable {
         *self = Self::leveled(owners, partitions - 1);
     }
 
-    /// Deals what is free, and what some hold above their target, to those below theirs.
+    /// Deals free slots, and the surplus of partitions above their target, to partitions below theirs.
     fn leveled(mut owners: Vec<u16>, partitions: usize) -> Self {
         let mut shares = vec![0; partitions];
         for owner in owners.iter().filter(|owner| **owner != FREE) {
             shares[usize::from(*owner)] += 1;
         }
         let targets = targets(&shares);
-        // The highest slots go first, so that what a partition keeps stays in few runs.
+        // The highest slots go first, so that a partition keeps its slots in few runs.
         for owner in owners.iter_mut().rev().filter(|owner| **owner != FREE) {
             let at = usize::from(*owner);
             if shares[at] > targets[at] {
@@ -150,7 +150,7 @@ impl fmt::Debug for SlotTable {
     }
 }
 
-/// The even shares that are reached with the fewest moves: whoever holds most keeps the odd slot.
+/// The even shares that need the fewest moves: the partitions that hold most keep the odd slots.
 fn targets(shares: &[usize]) -> Vec<usize> {
     let (share, odd) = (
         usize::from(SLOTS) / shares.len(),

@@ -1,8 +1,8 @@
-//! Who belongs to the cluster and who owns which slot, as agreed on for one epoch.
+//! A view: the nodes of the cluster and the owner of each slot, as agreed on for one epoch.
 //!
-//! A view never changes; a change makes the next one (`next`). Views are made from the first list of
-//! nodes, from another view, or from what a peer sent (`parts`), and in each case the promises below
-//! hold, so that nobody who holds a view need check them.
+//! A view never changes; a change makes the next one (`next`). A view is made from the first list of
+//! nodes, from another view, or from plain values (`parts`). Each way keeps the promises below, so no
+//! holder of a view need check them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,18 +16,18 @@ use crate::names::{ClusterId, Epoch, Incarnation, Line, Member, MemberId, NodeId
 /// As many nodes as there are slots: with more, K = 1 would make partitions that own nothing.
 pub const NODES_MAX: usize = SLOTS as usize;
 
-/// What was agreed on for one epoch. N nodes make floor(N/K) partitions of exactly K and less than K
-/// proxies, or one partition of all when N < K; every slot has an owner, and the shares of two
-/// partitions differ by one slot at most.
+/// The agreement for one epoch. N nodes form floor(N/K) partitions of exactly K nodes, and fewer than K
+/// proxies; if N < K, they form one partition. Every slot has an owner, and the shares of two partitions
+/// differ by one slot at most.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct View {
     pub epoch: Epoch,
-    /// The first epoch of each line that its history forked to, rising; all before them are of the line that
-    /// the cluster began with.
+    /// The first epoch of each line that its history forked to, rising. Earlier epochs are on the line
+    /// that the cluster began with.
     pub(super) forks: Vec<Epoch>,
-    /// When its line forked, by the wall clock of whoever proposed it; 0 for never.
+    /// When its line forked, by the proposer's wall clock; 0 for never.
     pub raised_ms: u64,
-    /// Members that were removed lately.
+    /// Recent removals.
     pub removed: BTreeMap<MemberId, Removal>,
     pub cluster: ClusterId,
     /// K: how many nodes make a partition.
@@ -92,8 +92,8 @@ impl View {
         .finish()
     }
 
-    /// True if an epoch is that of this view, or of one that it follows. Of two views neither of which has the
-    /// other, each belongs to a line that the other knows nothing of.
+    /// True if the epoch is that of this view, or of one that it follows. If neither of two views has
+    /// the other, each is on a line that the other does not know.
     pub fn has(&self, epoch: Epoch) -> bool {
         epoch <= self.epoch && self.epoch_at(epoch.number()) == epoch
     }
@@ -104,8 +104,8 @@ impl View {
         Epoch::on(forked.map_or(Line::default(), |fork| fork.line()), number)
     }
 
-    /// Makes this the first view of a line of the next generation, because it is decided without a quorum:
-    /// it outranks whatever those who were passed over decide. `drawn` is random.
+    /// Makes this the first view of a line of the next generation, because it is decided without a
+    /// quorum. It outranks any decision of the nodes that were passed over. `drawn` is random.
     pub fn fork(&mut self, drawn: u64, now_ms: u64) {
         self.epoch = self.epoch.forked(drawn);
         self.forks.push(self.epoch);
@@ -117,7 +117,7 @@ impl View {
         self.nodes == other.nodes && self.partitions == other.partitions && self.table == other.table
     }
 
-    /// A number by which every node orders views of one epoch that differ.
+    /// A number that orders differing views of one epoch the same way on every node.
     pub fn fingerprint(&self) -> u64 {
         xxh3_64(format!("{:?}", self.to_parts()).as_bytes())
     }
@@ -171,7 +171,7 @@ impl View {
         self.listed(node)?.member()
     }
 
-    /// True if this node is listed in just this life.
+    /// True if this node is listed in exactly this life.
     pub fn is_member(&self, member: &Member) -> bool {
         self.incarnation_of(&member.node) == Some(member.incarnation)
     }
@@ -192,7 +192,7 @@ impl View {
             .filter_map(|node| self.member(node))
     }
 
-    /// The nodes, in the view's own order: sorted at first, later ones behind.
+    /// The nodes, in the view's own order: sorted at first, later ones appended.
     pub fn nodes(&self) -> impl ExactSizeIterator<Item = &NodeId> + '_ {
         self.nodes.iter().map(|listed| &listed.node)
     }
@@ -219,14 +219,14 @@ impl View {
         self.table.slots_of(partition)
     }
 
-    /// What a node owns; nothing for proxies and strangers.
+    /// The slots that a node owns; none for proxies and strangers.
     pub fn slots_of_node(&self, node: &NodeId) -> SlotSet {
         self.partition_of_node(node)
             .map(|partition| self.slots_of_partition(partition))
             .unwrap_or_default()
     }
 
-    /// What a member owns; nothing if its node is listed in another life.
+    /// The slots that a member owns; none if its node is listed in another life.
     pub fn slots_of_member(&self, member: &Member) -> SlotSet {
         if self.is_member(member) {
             self.slots_of_node(&member.node)
@@ -240,13 +240,13 @@ impl View {
     }
 }
 
-/// How many partitions `nodes` nodes make.
+/// How many partitions `nodes` nodes form.
 pub(super) fn partition_count(nodes: usize, replicas: u32) -> usize {
     (nodes / replicas as usize).max(1)
 }
 
-/// A view in the making: what is agreed on, without the indexes that answer questions about it. The one place where
-/// views are put together; the caller has seen to it that what is finished keeps the promises of a view.
+/// A view under construction, without its indexes. Every view is built here; the caller ensures that the
+/// result keeps the promises of a view.
 pub(super) struct ViewBuilder {
     pub(super) epoch: Epoch,
     pub(super) forks: Vec<Epoch>,
@@ -260,7 +260,7 @@ pub(super) struct ViewBuilder {
 }
 
 impl ViewBuilder {
-    /// Everything as it is in `view`.
+    /// A copy of `view`.
     pub(super) fn of(view: &View) -> Self {
         let listed = view.nodes.iter();
         let partitions = view.partitions.iter();

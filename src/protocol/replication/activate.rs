@@ -1,4 +1,4 @@
-//! From one epoch to the next: what a member keeps, gains and loses when it activates a view.
+//! Activates a view: works out what a member keeps, gains and loses.
 //!
 //! Each node activates for itself, and no step waits for another node: what an owner lacks afterwards
 //! shows only in its readiness and its coverage, slot by slot.
@@ -25,8 +25,8 @@ pub struct Activated {
 }
 
 impl ReplicaState {
-    /// Activates the view of epoch `target`, if it may. A member several views behind walks through
-    /// those in between for what it kept, gained and lost, and activates the newest only.
+    /// Activates the view of epoch `target`, if it may. A member several views behind works out what it
+    /// kept, gained and lost in each of them, and activates the last one only.
     pub fn activate(&mut self, target: Epoch) -> Activated {
         if !self.may_activate(target) {
             return Activated::default();
@@ -69,10 +69,10 @@ impl ReplicaState {
         }
     }
 
-    /// A removal may name logs of epochs that were closed here before it, while the member still had its say:
-    /// nothing can be added to them, and what there is of them is here, but for what a member that was removed
-    /// earlier may return. The node that proposed the removal had not counted that closing yet. (A node in its first view
-    /// was told of closings, and cannot say which was first.)
+    /// Counts logs as complete that a new removal names though their epochs were closed here before it,
+    /// with the member's consent. Nothing can be added to them, and all their writes are here, except
+    /// those that a member removed earlier may return. The proposer of the removal had not counted that
+    /// closing yet. (A node in its first view was told of closings, and cannot tell which was first.)
     fn remember_closed(&mut self, removed_before: &BTreeMap<MemberId, Removal>) {
         let Some(view) = self.view().filter(|view| self.closed.at < view.epoch).cloned() else {
             return;
@@ -101,10 +101,9 @@ impl ReplicaState {
         }
     }
 
-    /// Epochs go up, and a closing that was learned may not be counted in one below it. A node in no
-    /// view begins with one that lists it: until then it waits to be listed. A member, or one that was to
-    /// be a member, also activates a view that does not list it any more: it owns nothing then, and keeps
-    /// what it had.
+    /// Epochs go up, and a closing that was learned may not be counted in an epoch below its own. A node
+    /// in no view waits for a view that lists it. A member, or a node that a view had added, also
+    /// activates a view that does not list it: it then owns nothing, and keeps what it had.
     fn may_activate(&self, target: Epoch) -> bool {
         let begins_elsewhere = |view: &Arc<View>| {
             self.active == Epoch::NONE && !view.is_member(&self.me) && !self.is_passed_by()
@@ -116,14 +115,14 @@ impl ReplicaState {
             && known.is_some_and(|view| !begins_elsewhere(view))
     }
 
-    /// What the vector said of the epoch that ends is coverage from now on.
+    /// Turns the vector of the epoch that ends into coverage.
     fn cover_sealed_logs(&mut self) {
         for region in Arc::make_mut(&mut self.regions) {
             region.coverage.merge(&self.vector);
         }
     }
 
-    /// What this member keeps, gains and loses in each view up to that of `target`.
+    /// Applies what this member keeps, gains and loses in each view up to that of `target`.
     pub(super) fn walk_until(&mut self, target: Epoch) {
         let coming: Vec<Arc<View>> = self.views_of(self.active.next(), target).cloned().collect();
         for view in &coming {
@@ -131,8 +130,8 @@ impl ReplicaState {
         }
     }
 
-    /// Who owns slots in one of these views may have taken, since it handed them over, what is to be
-    /// had nowhere else any more: it is taken from anew.
+    /// Forgets the owners in these views as sources. Since an owner handed slots over, it may have taken
+    /// records that exist nowhere else any more, so it must hand over again.
     pub(super) fn forget_sources(&mut self, from: Epoch, to: Epoch) {
         let views: Vec<Arc<View>> = self.views_of(from, to).cloned().collect();
         for view in &views {
@@ -196,7 +195,7 @@ impl ReplicaState {
         }
     }
 
-    /// Slots that are still kept here when they come back: what they hold is where the hand-over begins.
+    /// Turns kept slots that come back into regions: the hand-over begins from what they hold.
     fn regain(&mut self, gained: &SlotSet, lacks: Epoch) -> Vec<Region> {
         let mut regions = Vec::new();
         for kept in Arc::make_mut(&mut self.kept) {
@@ -213,7 +212,7 @@ impl ReplicaState {
         regions
     }
 
-    /// Lays what was handed over before the activation over the regions.
+    /// Merges what was handed over before the activation into the regions.
     fn take_incoming(&mut self, target: Epoch) {
         let Some(Incoming {
             regions: incoming, ..
@@ -245,8 +244,8 @@ impl ReplicaState {
         self.regions = Arc::new(join_alike(taken));
     }
 
-    /// When every earlier epoch is closed, it does not matter any more who brought what: slots that are
-    /// ready are one region again, but for what removed members may still ask about.
+    /// Joins the ready regions once every earlier epoch is closed: which member brought what does not
+    /// matter then, except for removed members, which may still ask for it to be confirmed.
     fn forget_history(&mut self) {
         let Some(active) = self.view().filter(|_| self.closed.below == self.active).cloned() else {
             return;
@@ -259,13 +258,13 @@ impl ReplicaState {
         self.regions = Arc::new(join_alike(regions));
     }
 
-    /// Counts a closing that was announced, if it may be counted here yet. True if it is news. It speaks of
-    /// the members: what a removed one keeps was not asked for, and may be nowhere else.
+    /// Counts a closing that was announced, if it may be counted here yet. True if it is news. A closing
+    /// concerns the members only: a removed one was not asked what it keeps, and that may be nowhere else.
     pub fn close(&mut self, closed: super::Closed) -> bool {
-        let is_behind = self.active < closed.at && !planted::is(Fault::ClosedByWhoIsBehind);
+        let is_behind = self.active < closed.at && !planted::is(Fault::ClosedByNodeBehind);
         // A closing of another line says nothing of ours.
         let is_of_ours =
-            self.has(closed.below) && (self.has(closed.at) || planted::is(Fault::ClosedByWhoIsBehind));
+            self.has(closed.below) && (self.has(closed.at) || planted::is(Fault::ClosedByNodeBehind));
         if !self.is_member() || closed.below <= self.closed.below || is_behind || !is_of_ours {
             return false;
         }

@@ -1,13 +1,13 @@
-//! The exchange: how a replica gets what another one has.
+//! Asks for and answers exchanges (anti-entropy): a replica gets the records that another one has.
 //!
-//! The taker says what it holds; the giver answers with every record that is not included, *as one
-//! unit over all logs and all slots*, and with what it holds itself; the taker makes records and
-//! vectors valid in one commit. Log by log would be wrong: a record that was superseded is not sent,
-//! and the one that superseded it may belong to another log (I9).
+//! The taker says what it holds. The giver answers with every record that the taker does not hold, *as
+//! one unit over all logs and all slots*, and with what it holds itself. The taker makes records and
+//! vectors valid in one commit. Log by log would be wrong: a record that was superseded is not sent, and
+//! the one that superseded it may belong to another log (I9).
 //!
-//! Relaying, catching up, copies and hand-overs are all this one operation with another starting
-//! vector. Between siblings that are active in the same epoch it is *steady*; in the change to a view
-//! that the taker has not activated, it is a *hand-over*, which only a sealed giver answers.
+//! Relaying, catching up, copies and hand-overs are all this one operation with another starting vector.
+//! Between members that are active in the same epoch it is *steady*. In the change to a view that the
+//! taker has not activated, it is a *hand-over*, which only a sealed giver answers.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -34,11 +34,11 @@ pub struct ExchangeRequest {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Wanted {
     pub slots: SlotSet,
-    /// As in [`Region::lacks`]: a taker that lacks gets everything that `holds` does not include, one
-    /// that is ready gets what may be unstable.
+    /// As in [`Region::lacks`]. A taker that lacks gets everything that `holds` does not include; one
+    /// that is ready gets only what may be unstable.
     pub lacks: Epoch,
     pub holds: VersionVector,
-    /// A taker that lacks has every record of the epochs below this one all the same.
+    /// Even a taker that lacks has every record of the epochs below this one.
     pub closed_below: Epoch,
 }
 
@@ -64,9 +64,9 @@ impl ExchangeRequest {
     }
 }
 
-/// Slots that were copied from a giver while the view before served. The records count only together
-/// with a hand-over from the same giver: one that nobody can vouch for any more would be at one owner
-/// only.
+/// Slots that were copied from a giver while the previous view served. The records count only together
+/// with a hand-over from the same giver: without it, a record that nobody can vouch for any more would
+/// be at one owner only.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Copied {
     pub slots: SlotSet,
@@ -76,22 +76,23 @@ pub struct Copied {
     pub closed_below: Epoch,
 }
 
-/// What a giver answers, beside the records.
+/// The giver's answer, apart from the records.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExchangeResponse {
     pub giver: Member,
     /// The giver's active epoch.
     pub active: Epoch,
-    /// The logs of the active epoch; empty in a hand-over, where they are part of the coverage.
+    /// How far the giver holds the logs of the active epoch; empty in a hand-over, where the coverage
+    /// says it.
     pub vector: VersionVector,
     pub offered: Vec<Offered>,
     /// Removed members from which nothing may be taken any more: the giver has dropped tombstones.
     pub too_late: BTreeSet<MemberId>,
-    /// Up to where records claimed to depend on logs: honest sessions may carry such entries.
+    /// The dependencies that records claimed without confirmation: honest sessions may carry such entries.
     pub claimed: VersionVector,
 }
 
-/// How the giver stands with some of the slots.
+/// What the giver has of some of the slots.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Offered {
     pub slots: SlotSet,
@@ -99,11 +100,12 @@ pub struct Offered {
     /// The last epoch in which the giver owned the slots.
     pub last_owned: Epoch,
     pub coverage: VersionVector,
-    /// Members who handed the slots over to the giver and are listed no more: nobody need wait for them.
+    /// Members that handed the slots over to the giver and are not listed any more: the taker need not
+    /// wait for them.
     pub sources: BTreeSet<MemberId>,
 }
 
-/// Why an exchange does not take place. All of them pass: the taker asks again when it knows more.
+/// Why an exchange does not take place. Every reason is temporary: the taker asks again when it knows more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NoExchange {
     #[error("giver and taker are not active in the same epoch")]
@@ -138,7 +140,7 @@ impl ReplicaState {
     pub fn ask_hand_over(&self, target: Epoch, copied: &[Copied]) -> Option<ExchangeRequest> {
         let is_coming = |view: &&Arc<View>| view.is_member(&self.me) && target > self.active;
         self.views.get(&target).filter(is_coming)?;
-        // A slot that was lost and regained in the views between is gained.
+        // A slot that was lost and regained in between counts as gained.
         let mut ahead = self.clone();
         ahead.walk_until(target);
         let held = self.held_of_gained(target, copied);
@@ -162,8 +164,8 @@ impl ReplicaState {
         })
     }
 
-    /// What is here already of slots that are on their way: what was handed over, what was copied, what
-    /// was kept from before, in this order.
+    /// What this node already holds of incoming slots: handed over, copied, or kept from before, in this
+    /// order.
     fn held_of_gained(&self, target: Epoch, copied: &[Copied]) -> Vec<Wanted> {
         let closed = |lacks: Epoch| {
             if lacks == Epoch::NONE {
@@ -197,8 +199,8 @@ impl ReplicaState {
         handed_over.chain(copied).chain(kept).collect()
     }
 
-    /// What a copy of slots that `taker` gains with the view of `target` begins from; none if this
-    /// member owns none of them.
+    /// What this member holds of the slots that `taker` gains with the view of `target`, as a copy
+    /// begins; empty if it owns none of them.
     pub fn offer_copy(&self, taker: &Member, target: Epoch) -> Vec<Copied> {
         let view = self.views.get(&target).filter(|view| view.is_member(taker));
         let Some(view) = view.filter(|_| self.active < target && self.is_member()) else {
@@ -218,8 +220,8 @@ impl ReplicaState {
         offers.filter(|copied| !copied.slots.is_empty()).collect()
     }
 
-    /// Answers an exchange: what this member holds, and the records that the taker does not. `scan`
-    /// gives the records of a set of slots whose dots it is asked for, for takers that lack.
+    /// Answers an exchange with what this member holds and with the records that the taker does not hold. For
+    /// takers that lack, `scan` gives the records of a set of slots whose dots a predicate selects.
     pub fn give(
         &self,
         ask: &ExchangeRequest,
@@ -315,8 +317,8 @@ impl ReplicaState {
             coverage: complete(&kept.coverage),
             sources: of_the_gone(&kept.sources),
         });
-        // Of the rest this member has nothing, or nothing any more: in a view that lists both, it is
-        // not to be waited for.
+        // This member has nothing of the other slots, or nothing any more. If the view lists both, the
+        // taker need not wait for it.
         let here = self.owned_slots().union(&self.kept_slots());
         let nothing = steady.then(|| Offered {
             slots: asked.difference(&here),
@@ -356,8 +358,7 @@ impl ReplicaState {
     }
 }
 
-/// Divides what is wanted of a region by what is here already of its slots; the first that holds a slot
-/// counts.
+/// Splits a region by what is already held of its slots; the first entry of `held` with a slot counts for it.
 fn divide(region: &Region, held: &[Wanted]) -> Vec<Wanted> {
     let mut rest = region.slots.clone();
     let mut wanted = Vec::new();

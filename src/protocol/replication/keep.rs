@@ -1,8 +1,8 @@
-//! What a member keeps of slots that moved away, until when, and how it comes back when nobody took it.
+//! Keeps slots that moved away until their owners have them, and returns what no owner took (hinted handoff).
 //!
 //! An old owner keeps moved slots until every owner of the active view has confirmed that it has them
-//! (I12): until then a new owner's disk may fail. A node that was removed while it was cut off keeps what
-//! nobody took from it, and returns it as new writes: its logs were given up meanwhile, so under their
+//! (I12): until then a new owner's disk may fail. A node that was removed while it was cut off keeps
+//! what no owner took, and returns it as new writes. Its logs were given up meanwhile, so under their
 //! old dots the records would be at one owner only.
 
 use std::collections::BTreeSet;
@@ -21,12 +21,12 @@ pub struct Confirm {
     pub keeper: Member,
     /// The epoch that the owners must be active in.
     pub epoch: Epoch,
-    /// Below which epoch the keeper's coverage has no entries.
+    /// The keeper's coverage has no entries below this epoch.
     pub closed_below: Epoch,
     pub kept: Vec<Kept>,
 }
 
-/// Why what a removed node returns is not taken.
+/// Why an owner does not take what a removed node returns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NoReturn {
     #[error("it was removed too long ago; deletions of that time may be forgotten already")]
@@ -36,7 +36,7 @@ pub enum NoReturn {
 }
 
 impl ReplicaState {
-    /// Which of the keeper's slots are owned here and have, durably, all that the keeper has of them.
+    /// The keeper's slots that are owned here and of which this member durably has all that the keeper has.
     pub fn confirms(&self, confirm: &Confirm) -> SlotSet {
         let mut confirmed = SlotSet::default();
         if self.active != confirm.epoch || !self.is_member() {
@@ -55,8 +55,8 @@ impl ReplicaState {
 
     fn has_all_of(&self, region: &Region, slots: &SlotSet, kept: &Kept, confirm: &Confirm) -> bool {
         let is_listed = self.view().is_some_and(|view| view.is_member(&confirm.keeper));
-        // A removed member was sealed when it handed over: that was all. If it did not, and its epochs
-        // were closed without it, nothing here can tell.
+        // A removed member was sealed when it handed over, so it gave everything. If it did not hand
+        // over and its epochs were closed without it, this member cannot tell.
         if !is_listed && region.sources.contains(&confirm.keeper.id()) {
             return true;
         }
@@ -68,7 +68,7 @@ impl ReplicaState {
         region.coverage.covers(&needed)
     }
 
-    /// True if the log that `dot` is of may have written to any of these slots.
+    /// True if the log of `dot` may have writes to any of these slots.
     fn concerns(&self, dot: Dot, slots: &SlotSet) -> bool {
         let Some(then) = self.views.get(&dot.log.epoch) else {
             return true;
@@ -77,8 +77,8 @@ impl ReplicaState {
         writer.is_none_or(|writer| !then.slots_of_node(&writer.node).intersection(slots).is_empty())
     }
 
-    /// Slots that this node may not drop though others have them: a view that is on its way gives them
-    /// back, and since the seal the hand-over may have begun from what is here.
+    /// Slots that this node may not drop though others have them: a coming view gives them back, and
+    /// since the seal the hand-over may have begun from what is here.
     fn coming_back(&self) -> SlotSet {
         if !self.is_sealed() {
             return SlotSet::default();
@@ -89,7 +89,7 @@ impl ReplicaState {
         })
     }
 
-    /// Drops kept slots that all owners confirmed in `epoch`; what is really dropped is the answer.
+    /// Drops kept slots that all owners confirmed in `epoch`; returns those that it dropped.
     pub fn drop_kept(&mut self, epoch: Epoch, slots: &SlotSet) -> SlotSet {
         let owners_epoch = if self.is_member() {
             self.active
@@ -120,7 +120,7 @@ impl ReplicaState {
         }
     }
 
-    /// A life that ends owns nothing in the view that counts.
+    /// Keeps all owned slots: a life that ends owns nothing in the view that counts.
     pub(super) fn keep_all(&mut self) {
         let (active, vector) = (self.active, self.vector.clone());
         let newest = self.newest().map_or(active, |view| view.epoch);
@@ -141,9 +141,9 @@ impl ReplicaState {
         }
     }
 
-    /// This node drops tombstones: what those return that are removed by now may be what was deleted. True if
-    /// that is news.
-    pub fn drops_tombstones(&mut self) -> bool {
+    /// Notes that this node drops tombstones: members removed so far may return what was deleted. True
+    /// if that is news.
+    pub fn note_dropped_tombstones(&mut self) -> bool {
         let removed = self.view().map(|view| view.removed.keys().copied().collect());
         let removed: BTreeSet<MemberId> = removed.unwrap_or_default();
         let is_news = removed != *self.too_late;
@@ -151,8 +151,8 @@ impl ReplicaState {
         is_news
     }
 
-    /// A giver has dropped tombstones of slots that come from it. True if that is news.
-    pub fn inherits_too_late(&mut self, given: &ExchangeResponse) -> bool {
+    /// Notes for which removed members the giver has dropped tombstones of its slots. True if that is news.
+    pub fn inherit_too_late(&mut self, given: &ExchangeResponse) -> bool {
         let is_news = !given.too_late.is_subset(&self.too_late);
         if is_news {
             Arc::make_mut(&mut self.too_late).extend(&given.too_late);
@@ -160,13 +160,13 @@ impl ReplicaState {
         is_news
     }
 
-    /// True if this node was a member and is none any more: it keeps what it had until others have it.
+    /// True if this node was a member and is not any more: it keeps what it had until others have it.
     pub fn is_leaving(&self) -> bool {
         self.active != Epoch::NONE && !self.is_listed()
     }
 
-    /// May what a node returns that is no member any more be taken? `limit_ms` after it left, deletions
-    /// that it did not hear of may be forgotten.
+    /// Judges whether what a removed node returns may be taken. From `limit_ms` after its removal,
+    /// deletions that it missed may be forgotten.
     pub fn may_adopt(&self, from: MemberId, now_ms: u64, limit_ms: u64) -> Result<(), NoReturn> {
         let view = self.view().filter(|_| self.is_member() && !self.is_sealed());
         let left_ms = view.ok_or(NoReturn::NotNow)?.left_ms(from);

@@ -1,8 +1,7 @@
-//! Which views a node takes note of: those that follow what it knows, on the line that outranks all
-//! others.
+//! Decides which views a node takes note of: those that follow what it knows, on the highest line.
 //!
-//! Views of one epoch are decided once, unless disks are lost or a change is forced; then the view begins a
-//! line of a higher generation, and whatever was built upon the other one counts no more.
+//! Each epoch has one decided view, unless disks are lost or a change is forced. Such a view begins a
+//! line of a higher generation, and views of the lower line do not count any more.
 
 use std::sync::Arc;
 
@@ -14,9 +13,9 @@ use crate::protocol::placement::View;
 impl ReplicaState {
     /// Takes note of a chosen view. True if it is news.
     ///
-    /// A view that follows the active one is on its way here. Of two that both follow it but not each other,
-    /// the higher line counts; the other one is remembered as lost, since clients may have seen it. A view of
-    /// a higher line that does not follow the active one ends this life ([`ReplicaState::end`]).
+    /// A view that follows the active one is to be activated here. Of two that both follow it but not each
+    /// other, the one of the higher line counts; the other is noted as lost, since clients may have seen it.
+    /// A view of a higher line that does not follow the active one ends this life ([`ReplicaState::end`]).
     pub fn learn(&mut self, view: &Arc<View>) -> bool {
         self.forget_other_cluster(view);
         let Some(tip) = self.newest().cloned() else {
@@ -31,7 +30,7 @@ impl ReplicaState {
             return self.learn_of_twin(view);
         }
         if tip.has(view.epoch) {
-            // On the way to what is known; of no use once it is passed.
+            // A step on the way to the newest view; of use only above the active one.
             let is_news = view.epoch > self.active && !self.views.contains_key(&view.epoch);
             if is_news {
                 self.views.insert(view.epoch, Arc::clone(view));
@@ -51,15 +50,15 @@ impl ReplicaState {
         true
     }
 
-    /// True if a view lists this node in another life, though this one served: the disk was lost, and has been
-    /// put back.
+    /// True if this life was active and the view lists another life of its node: the disk was lost, and
+    /// then restored.
     fn is_replaced_in(&self, view: &View) -> bool {
         let listed = view.member(&self.me.node);
         self.active != Epoch::NONE && listed.is_some_and(|listed| listed != self.me)
     }
 
-    /// Drops the views that are not in the history of this one, but for those of a life that ended, which has
-    /// to say what it saw.
+    /// Drops the views that are not in the history of this one. A life that ended keeps those up to its
+    /// active one, since it has to say what it saw.
     fn follow_line_of(&mut self, view: &Arc<View>) {
         let is_dropped = |epoch: &Epoch| !view.has(*epoch) && (self.ended.is_none() || *epoch > self.active);
         let others: Vec<Arc<View>> = self
@@ -79,8 +78,8 @@ impl ReplicaState {
         self.views.insert(view.epoch, Arc::clone(view));
     }
 
-    /// Two views of one epoch, since somebody forgot how it had voted: one of them counts, the same at every
-    /// node.
+    /// Resolves two views of one epoch, which exist if a member forgot its vote: the one with the higher
+    /// fingerprint counts, on every node.
     fn learn_of_twin(&mut self, view: &Arc<View>) -> bool {
         let known = &self.views[&view.epoch];
         if view.fingerprint() < known.fingerprint() || self.ended.is_some() {
@@ -94,7 +93,7 @@ impl ReplicaState {
         true
     }
 
-    /// A node that waits to be added belongs to no cluster, whatever it has heard of before.
+    /// A node that waits to be added belongs to no cluster, whatever views it knows.
     fn forget_other_cluster(&mut self, view: &View) {
         let known = self.newest();
         let is_other = known.is_some_and(|known| known.cluster != view.cluster);
@@ -105,13 +104,13 @@ impl ReplicaState {
         }
     }
 
-    /// True for a node that keeps nothing and that no view lists, as far as it knows.
+    /// True if this node has no active view, and the newest known view lists no life of it.
     pub fn is_free(&self) -> bool {
         self.active == Epoch::NONE && self.newest().is_none_or(|view| !view.lists(&self.me.node))
     }
 
-    /// Takes note of views of epochs that are not closed, so that payload entries of theirs can be
-    /// judged; only a node that has no active view yet needs them from others. True if any is news.
+    /// Takes note of views of epochs that are not closed, so that payload entries from those can be
+    /// judged. Only a node without an active view needs them from others. True if any is news.
     pub fn learn_past(&mut self, views: &[Arc<View>], closed: &Closed) -> bool {
         if self.active != Epoch::NONE {
             return false;

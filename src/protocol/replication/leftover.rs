@@ -1,8 +1,8 @@
-//! Lives that end while their node runs, and what they leave behind.
+//! Ends lives while their node runs, and tracks what they leave behind.
 //!
-//! A life ends when its line of views was outranked, or when its disk went back in time: what it holds and
-//! says is not what its members rely on. It serves no more. Its records are laid aside, the node begins
-//! another life, and that one hands them over as new writes, once the view says that they are to come.
+//! A life ends when its line of views was outranked, or when its disk went back in time: other members
+//! cannot rely on what it holds and says. It stops serving, and its records are laid aside. The node
+//! begins another life, which hands them over as new writes once the view announces them.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -14,7 +14,7 @@ use crate::planted::{self, Fault};
 use crate::protocol::causality::VersionVector;
 use crate::protocol::placement::{LeftBehind, SlotSet, View};
 
-/// A time at which nothing was stored yet; 0 stands for none.
+/// A time at which nothing was stored yet; 0 means no time.
 const LONG_AGO_MS: u64 = 1;
 
 /// Why a life ended though its node runs.
@@ -37,8 +37,8 @@ pub struct Leftover {
 }
 
 impl Leftover {
-    /// What there is of each slot. Of those that a disk which went back in time had not gained yet, there is
-    /// nothing: the members wait to hear that, too.
+    /// What there is of each slot. A disk that went back in time may not have gained some slots yet:
+    /// there is nothing of those, and the members wait to hear that, too.
     pub fn of_all_slots(&self) -> Vec<Kept> {
         let had = union_of(self.kept.iter().map(|kept| &kept.slots));
         let nothing = Kept {
@@ -53,7 +53,7 @@ impl Leftover {
 }
 
 impl ReplicaState {
-    /// This life ends. What it owned it keeps, for the next one to hand over.
+    /// Ends this life. It keeps what it owned, for the next one to hand over.
     pub fn end(&mut self, ending: Ending) {
         if self.ended.is_some() {
             return;
@@ -70,19 +70,19 @@ impl ReplicaState {
         earlier.chain([self.laid_aside.end]).max().unwrap_or(0)
     }
 
-    /// The life after one that ended or left: it has nothing but what earlier ones left behind, this one
-    /// under `name`, and knows the newest view.
+    /// The life after one that ended or left. It has only what earlier lives left behind, this one under
+    /// `name`, and it knows the newest view.
     pub fn next_life(&self, life: Member, name: MemberId) -> Self {
         let mut next = Self {
             position: self.position,
             runs: super::Runs::of_new_life(self.runs.current().id, self.position),
             lost: self.lost.clone(),
-            // Honest sessions go on carrying what records claimed here.
+            // Honest sessions still carry what records claimed here.
             claimed: self.claimed.clone(),
             leftovers: self.leftovers.clone(),
             laid_aside: self.next_page()..self.next_page(),
-            // Whatever `VIEW` says: a node that is listed still, in the life that ends, asks to be listed in the
-            // next, and another one waits to be added.
+            // Whatever `VIEW` says: if the ended life is still listed, its node asks to be listed in the
+            // next one; otherwise it waits to be added.
             has_left: true,
             ..Self::new(life)
         };
@@ -103,7 +103,8 @@ impl ReplicaState {
             for view in self.views.values().filter(|view| !newest.has(view.epoch)) {
                 next.note_lost(view);
             }
-            // Nobody else may be left who knows which epochs its history has, and which are closed.
+            // No other node may be left that knows which epochs the newest view's history has, and which
+            // are closed.
             for view in self.views.values().filter(|view| newest.has(view.epoch)) {
                 next.learn(view);
             }
@@ -114,8 +115,8 @@ impl ReplicaState {
         next
     }
 
-    /// True if this life may vote for the view of `epoch` though no view lists it: the newest one lists its node
-    /// in a life that has ended. That counts only if all others have ended, too.
+    /// True if this life may vote for the view of `epoch` though no view lists it: the newest one lists
+    /// its node in a life that has ended. The vote counts only if all others have ended, too.
     pub fn votes_after_all_ended(&self, epoch: Epoch) -> bool {
         let newest = self.newest().filter(|_| self.active == Epoch::NONE);
         newest.is_some_and(|view| {
@@ -124,26 +125,27 @@ impl ReplicaState {
         })
     }
 
-    /// What readers of records depend on that were left behind on a lost line: all of that line, since what a
-    /// record was written after may come back later than it. Nothing, if the life was of our line.
+    /// What readers of records that this life left behind depend on. On a lost line that is all of the
+    /// line, since a record may come back earlier than the writes that it follows. Nothing, if the life
+    /// was of our line.
     pub fn readers_depend_on(&self, left: &LeftBehind) -> Result<Option<Dot>, NoReturn> {
         if self.has(left.epoch) {
             return Ok(None);
         }
-        // Until the views of that line are known here, nobody could tell when it has all come.
+        // Until the views of that line are known here, this node cannot tell when all of it has come.
         let is_known = self.lost.contains_key(&left.epoch);
         is_known
             .then_some(Some(Dot::everything_of(left.epoch)))
             .ok_or(NoReturn::NotNow)
     }
 
-    /// True if the active view says that this is to come back.
+    /// True if the active view says that something is to come back under this name.
     pub fn awaits_return_of(&self, name: MemberId) -> bool {
         self.view().is_some_and(|view| view.removed.contains_key(&name))
     }
 
-    /// True if a slot owned here came from another owner, or is here since it was written; false if all of it
-    /// is still to come back. None until every owner was asked.
+    /// True if a slot owned here came from another owner, or has been here from the start; false if all
+    /// of it is still to come back. None until every owner was asked.
     pub fn is_held_elsewhere(&self, slot: Slot) -> Option<bool> {
         let region = self.region_of(slot)?;
         let is_ready = region.is_ready();
@@ -151,14 +153,14 @@ impl ReplicaState {
         (is_ready || are_all_asked).then_some(is_ready || planted::is(Fault::OnlyCopyRefused))
     }
 
-    /// Since when this member may have missed deletions, if it followed a line that was given up: from the
-    /// first view of either line after the fork, or since it was removed.
+    /// Since when this member may have missed deletions, if it followed a line that was given up: since
+    /// the first view of either line after the fork, or its own removal, whichever was first.
     fn missed_since_ms(&self, winner: &View) -> Option<u64> {
         if self.ended != Some(super::Ending::Outranked) {
             return None;
         }
         let ours = self.view()?;
-        // Removals are forgotten when nothing of them may be taken any more.
+        // A removal is forgotten when nothing may be taken from its member any more.
         if !ours.lists(&self.me.node) && ours.left_ms(self.id).is_none() {
             return Some(LONG_AGO_MS);
         }

@@ -1,10 +1,10 @@
-//! Lines of views that were given up, and what clients depend on that saw them.
+//! Tracks lines of views that were given up, and what clients that saw them depend on.
 //!
-//! A decision that passes over a quorum forks the line of views. While the network is cut, both lines serve;
-//! when they meet, the higher one counts, and the members of the other hand over what they wrote there as new
-//! writes. A client that saw the lost line depends on those writes under names that mean nothing any more. So
-//! it depends on *everything* of the lost line up to the epoch that it saw: an entry of its own kind, which is
-//! covered where each member that owned the slot on that line has handed over, or has nothing to hand over.
+//! A decision without a quorum forks the line of views. While the network is cut, both lines serve. When they
+//! meet, the higher one counts, and the members of the other hand over what they wrote there as new writes. A
+//! client that saw the lost line depends on those writes under dots that mean nothing any more. So it depends
+//! on *everything* of the lost line up to the epoch that it saw. That entry of its own kind is covered where
+//! each member that owned the slot on that line has handed over, or has nothing to hand over.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -21,9 +21,9 @@ use crate::protocol::placement::{Removal, View};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lost {
     pub view: Arc<View>,
-    /// When it was heard of here; 0 until somebody looks at a clock.
+    /// When this node learned of it; 0 until [`ReplicaState::date_lost`] sets it.
     pub noted_ms: u64,
-    /// Nobody waits for what was written there any more.
+    /// True if no member waits any more for what was written there.
     pub is_over: bool,
 }
 
@@ -33,7 +33,8 @@ impl ReplicaState {
         epoch == self.active || self.view().is_some_and(|view| view.has(epoch))
     }
 
-    /// True if an epoch is compared with ours by its number: it is of our line, or may be of the next view.
+    /// True if an epoch is compared with ours by its number: it is of our line, or may be that of the
+    /// next view.
     pub fn is_of_our_line(&self, epoch: Epoch) -> bool {
         epoch.line() == self.active.line() || epoch > self.active || self.has(epoch)
     }
@@ -52,13 +53,13 @@ impl ReplicaState {
         true
     }
 
-    /// Says when views of lost lines were heard of that have come since.
+    /// Dates the views of lost lines that were noted since the last call.
     pub fn date_lost(&mut self, now_ms: u64) {
         let undated = self.lost.values_mut().filter(|lost| lost.noted_ms == 0);
         undated.for_each(|lost| lost.noted_ms = now_ms);
     }
 
-    /// Waits no longer for what was written in these epochs of lost lines. True if that is news.
+    /// Stops waiting for what was written in these epochs of lost lines. True if that is news.
     pub fn give_up_lost(&mut self, epochs: impl IntoIterator<Item = Epoch>) -> bool {
         epochs.into_iter().fold(false, |news, epoch| {
             let lost = self.lost.get_mut(&epoch);
@@ -66,13 +67,13 @@ impl ReplicaState {
         })
     }
 
-    /// The members that served a lost line which is not over: what they wrote there may be waited for.
+    /// The members that served a lost line that is not over: readers may wait for what they wrote there.
     pub fn owners_of_lost(&self) -> impl Iterator<Item = Member> {
         let open = self.lost.values().filter(|lost| !lost.is_over);
         open.flat_map(|lost| lost.view.members())
     }
 
-    /// The epochs of lost lines of which this member waits for nothing, in any of its slots.
+    /// The epochs of lost lines from which this member waits for nothing, in any of its slots.
     pub fn does_not_await_lost(&self) -> impl Iterator<Item = Epoch> {
         let is_through = |epoch: &Epoch| {
             let mut regions = self.regions.iter();
@@ -81,8 +82,8 @@ impl ReplicaState {
         self.lost.keys().copied().filter(is_through)
     }
 
-    /// Names what a payload depends on of lines that are not ours by the last epoch that it saw there. The
-    /// epochs of two lines are not compared, so none of them may be left to stand for both.
+    /// Replaces what a payload depends on in other lines by *everything* of the last epoch that it saw
+    /// there. Epochs of two lines are not compared, so none may be left to stand for both.
     pub(super) fn name_lost(&self, payload: &mut Payload) {
         let is_ours = |epoch: Epoch| self.is_of_our_line(epoch);
         if is_ours(payload.epoch) && payload.entries.iter().all(|dot| is_ours(dot.log.epoch)) {
@@ -104,7 +105,7 @@ impl ReplicaState {
         let lost: BTreeSet<Epoch> = payload.entries.iter().filter_map(lost_epoch).collect();
         payload.entries.retain(|dot| lost_epoch(dot).is_none());
         for epoch in &lost {
-            // Later views of a line have the earlier ones.
+            // Later views of a line have the earlier ones in their history.
             let is_last = !lost
                 .iter()
                 .any(|other| other.line() == epoch.line() && other > epoch);
@@ -114,8 +115,8 @@ impl ReplicaState {
         }
     }
 
-    /// What was heard of a lost epoch: itself, or the first later view of its line. A node that is added to a view
-    /// never hears of those before.
+    /// The known view of a lost epoch, or the first later one of its line: a node that is added to a
+    /// view never learns of those before.
     pub(super) fn lost_with(&self, epoch: Epoch) -> Option<&Lost> {
         let later = || self.lost.values().find(|lost| lost.view.has(epoch));
         self.lost.get(&epoch).or_else(later)
@@ -128,8 +129,8 @@ impl ReplicaState {
         dot.is_everything() && (self.has(epoch) || self.lost_with(epoch).is_some_and(|lost| lost.is_over))
     }
 
-    /// True if nothing more can come of what was written up to this epoch of a lost line, as far as it concerns
-    /// what is read. Of an epoch that is not known here, nobody can tell.
+    /// True if no more writes can come from a lost line up to this epoch, as far as they concern the
+    /// read. False if the epoch is not known here.
     pub(super) fn is_through_with(&self, region: &Region, epoch: Epoch, scope: Scope<'_>) -> bool {
         let Some(lost) = self.lost_with(epoch) else {
             return false;
@@ -147,12 +148,12 @@ impl ReplicaState {
         if *owner == self.me || region.sources.contains(&id) {
             return false;
         }
-        // A member that is active in our view in that very life never served the other line. What it wrote before is
-        // here once it was heard, or once every earlier epoch is closed, which forgets who was heard.
+        // A member that our view lists in that very life never served the other line. What it wrote
+        // before is here once it was heard, or once every earlier epoch is closed, which clears `heard`.
         if view.is_member(owner) {
             return self.closed.below != self.active && !region.heard.contains(&id);
         }
-        // A removal by force gave up what the member had taken on our line, and knew nothing of the other one.
+        // A removal by force gave up what the member took on our line only: it knew nothing of the other one.
         let speaks = |(_, removal): &(MemberId, &Removal)| {
             removal.speaks_of_lost_lines() || planted::is(Fault::GivenUpOnEveryLine)
         };
@@ -160,7 +161,7 @@ impl ReplicaState {
         if noted.peek().is_some() {
             return noted.any(|(name, removal)| self.awaits(region, name, removal));
         }
-        // It lost its disk, or left nothing; or nobody has heard of what it left behind yet.
+        // It lost its disk, left nothing behind, or has not announced yet what it left behind.
         let is_gone = view.member(&owner.node).is_some() || self.expired.contains(&id);
         !(is_gone && self.has_heard_all(region))
     }

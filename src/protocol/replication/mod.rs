@@ -1,4 +1,4 @@
-//! What a replica does with writes, reads and its siblings. Pure: `node` carries it out.
+//! Decides what a replica does with writes, reads and its siblings. Pure: `node` carries it out.
 //!
 //! ```text
 //!            write                          read (slot, payload)
@@ -15,17 +15,18 @@
 //!
 //! # The invariants
 //!
-//! * **I1** A dot is never used twice: numbers are drawn by the committer after what is stored, in a
-//!   log that carries the incarnation; a node that lost its disk writes to another log.
-//! * **I2** Merging is commutative, associative and idempotent: `Record::supersedes` compares
-//!   timestamp, log and number, and nothing of how or when a record arrived.
-//! * **I3** What a reader was shown, it depends on: the reply's payload has the request's entries, the
+//! * **I1** A dot is never used twice: the committer draws numbers above what is stored, in a log that
+//!   carries the incarnation; a node that lost its disk writes to another log.
+//! * **I2** Merging is commutative, associative and idempotent: `Record::supersedes` compares timestamp,
+//!   log and number, and ignores how or when a record arrived.
+//! * **I3** A reader depends on what it was shown: the reply's payload has the request's entries, the
 //!   record's dot and the record's dependencies ([`answer`]).
-//! * **I4** A tombstone goes only when no older version of its key can come back ([`ReplicaState::may_forget`]).
+//! * **I4** A tombstone is dropped only when no older version of its key can come back
+//!   ([`ReplicaState::may_forget`]).
 //! * **I5, I6, I7** are [`may_read`], the one place where a read is judged.
 //! * **I8** Stored here before sent, stored there before acknowledged: the committer's order of work.
-//! * **I9** Records and vectors become valid together: [`ReplicaState::take_steady`] and the records of the
-//!   exchange are one commit, and a push of number *n* is taken only by who holds *n-1*.
+//! * **I9** Records and vectors become valid together: [`ReplicaState::take_steady`] and the records of
+//!   the exchange are one commit, and a push of number *n* is taken only by a replica that holds *n-1*.
 //! * **I12** Slots that moved away are kept until every owner of the active view has confirmed that it
 //!   has all of them ([`ReplicaState::confirms`]); keepers give them to owners that ask, like any slots.
 //! * **I11** Nothing is taken in a sealed epoch: pushes, exchanges and acknowledgements name their
@@ -33,26 +34,26 @@
 //!
 //! # Lines of views
 //!
-//! A decision that passes over a quorum begins another line of views, and for as long as the network is cut both
-//! lines serve. A node takes note of views of the highest line only. One that was active on another has lived
-//! its life: it lays its records aside, begins another life, and hands them over as new writes
-//! ([`ReplicaState::learn`], [`ReplicaState::end`]). A client that saw the lost line waits for them ([`Lost`]). A life whose
-//! disk went back in time ends in the same way ([`ReplicaState::went_back`]).
+//! A decision without a quorum begins another line of views, and both lines serve while the network is
+//! cut. A node takes note of views of the highest line only. If it was active on another one, its life
+//! ends: the node lays its records aside, begins another life, and hands them over as new writes
+//! ([`ReplicaState::learn`], [`ReplicaState::end`]). A client that saw the lost line waits for them
+//! ([`Lost`]). A life whose disk went back in time ends in the same way ([`ReplicaState::went_back`]).
 //!
 //! # Members that are removed
 //!
-//! A removed member owns nothing and keeps everything: its owners confirm what it handed over before it
-//! went. What they did not take it returns, as new writes ([`ReplicaState::may_adopt`]), since its logs were given
-//! up. Where nobody else handed a slot over, its owners are not ready until it does: "no such key" would
-//! be a guess ([`ReplicaState::note_returned`]). An operator who knows better gives it up by force.
+//! A removed member owns nothing and keeps everything. The owners confirm what it handed over before its
+//! removal. It returns the rest as new writes ([`ReplicaState::may_adopt`]), since its logs were given up. If
+//! no other member handed a slot over, its owners are not ready until the removed member does: "no such key"
+//! would be a guess ([`ReplicaState::note_returned`]). An operator can give it up by force.
 //!
 //! # Forged payloads
 //!
 //! A payload is a client's claim. A write stores it for all readers of the record, so the coordinator judges
-//! it first ([`ReplicaState::judge`]): an entry names a member of a partition in the view of its epoch, which bounds
-//! payloads by members and open epochs. A number is denied only by the log's own member, an epoch only by all
-//! members of the newest view; `node::claims` asks them. A record says whether its dependencies were vouched
-//! for. Those that were not are removed when their member denies them.
+//! it first ([`ReplicaState::judge`]): an entry must name a member of a partition in the view of its epoch,
+//! which bounds payloads by members and open epochs. Only the log's own member denies a number, and only all
+//! members of the newest view deny an epoch; `node::claims` asks them. A record says whether its dependencies
+//! were vouched for. Those that were not are removed when their member denies them.
 //!
 //! # Left out on purpose
 //!

@@ -1,7 +1,7 @@
-//! Who has how much: what siblings acknowledged in the active epoch, and what is therefore stable.
+//! Tracks what siblings acknowledged in the active epoch, and what is therefore stable.
 //!
-//! Volatile on purpose. After a restart nothing is known to be acknowledged, so nothing is called
-//! stable that might not be; stable numbers learned from others are state and stay true.
+//! Volatile on purpose. After a restart no acknowledgement is known, so nothing counts as stable that
+//! might not be. Stable numbers that others report stay true.
 
 use std::collections::BTreeMap;
 
@@ -9,12 +9,12 @@ use crate::names::{Dot, Epoch, Log, MemberId};
 use crate::planted::{self, Fault};
 use crate::protocol::causality::VersionVector;
 
-/// How a sibling takes what is pushed to it.
+/// Whether pushes go to a sibling, and whether writers wait for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
     /// Pushes go to it and writers wait for its acknowledgement.
     In,
-    /// Pushes go to it again, but nobody waits until it has answered, and holds all that we have.
+    /// Pushes go to it again, but writers do not wait for it until it answers that it holds all that we have.
     Joining,
     /// It did not answer in time: served by exchanges only.
     Out,
@@ -30,7 +30,7 @@ struct Sibling {
 #[derive(Debug, Clone)]
 pub struct Progress {
     own: Log,
-    /// Up to where our own log is held here, durably.
+    /// How far our own log is durable here.
     own_number: u64,
     siblings: BTreeMap<MemberId, Sibling>,
     stable: VersionVector,
@@ -62,7 +62,7 @@ impl Progress {
         self.recount();
     }
 
-    /// Our own log reached `number`, durably.
+    /// Our own log is durable up to `number`.
     pub fn stored(&mut self, number: u64) {
         self.own_number = self.own_number.max(number);
         if self.siblings.is_empty() && !self.sealed {
@@ -70,8 +70,8 @@ impl Progress {
         }
     }
 
-    /// A sibling of the same active epoch says what it holds. Its answer to a question of ours shows that
-    /// pushes get through, and brings it into step.
+    /// A sibling of the same active epoch says what it holds. If it answers a request of ours, pushes
+    /// get through, and it may come into step.
     pub fn acknowledged(&mut self, epoch: Epoch, sibling: MemberId, held: &VersionVector, answers_us: bool) {
         let is_sealed = self.sealed && !planted::is(Fault::AcknowledgementsAfterTheSeal);
         if epoch != self.own.epoch || is_sealed {
@@ -87,7 +87,7 @@ impl Progress {
         self.recount();
     }
 
-    /// This member is sealed: what it has is all that its epoch will have, and nobody waits for more.
+    /// This member is sealed: it takes nothing more in its epoch, and no writer waits for siblings.
     pub fn seal(&mut self) {
         self.sealed = true;
         for sibling in self.siblings.values_mut() {
@@ -104,7 +104,7 @@ impl Progress {
         }
     }
 
-    /// A sibling has been given everything up to now: what comes next is pushed to it.
+    /// A sibling has been given everything so far: what comes next is pushed to it.
     pub fn rejoins(&mut self, sibling: MemberId) {
         if let Some(known) = self.siblings.get_mut(&sibling)
             && known.step == Step::Out
@@ -122,7 +122,7 @@ impl Progress {
             .map(|(id, _)| *id)
     }
 
-    /// How many hold our own log up to `number`, this member included.
+    /// How many members hold our own log up to `number`, this one included.
     pub fn replicas_of(&self, number: u64) -> u32 {
         let holds = |sibling: &&Sibling| sibling.held.number(self.own) >= number;
         1 + u32::try_from(self.siblings.values().filter(holds).count()).expect("few siblings")
@@ -133,8 +133,7 @@ impl Progress {
         self.siblings.values().all(|sibling| sibling.held.covers(held))
     }
 
-    /// Up to which number of our own log every sibling in step has acknowledged: writers up to there
-    /// need not wait any longer.
+    /// The number of our own log that every sibling in step has acknowledged: writers up to it need not wait.
     pub fn settled_number(&self) -> u64 {
         let in_step = self.siblings.values().filter(|sibling| sibling.step == Step::In);
         in_step
@@ -143,7 +142,7 @@ impl Progress {
             .unwrap_or(u64::MAX)
     }
 
-    /// Every number known to be held, durably, by all members of its partition.
+    /// Every number known to be durable at all members of its partition.
     pub fn stable(&self) -> &VersionVector {
         &self.stable
     }
@@ -160,8 +159,8 @@ impl Progress {
         self.stable.retain(|dot| dot.log.epoch >= closed_below);
     }
 
-    /// Our own log is stable as far as all siblings hold it. (The logs of siblings become stable by
-    /// their own word, which gossip brings.)
+    /// Our own log is stable as far as all siblings hold it. (Siblings gossip how far their own logs are
+    /// stable.)
     fn recount(&mut self) {
         let held = self
             .siblings

@@ -1,8 +1,8 @@
-//! What is known of members that were removed, and of lives that ended: who of them may still return writes
-//! that are nowhere else, and which slots wait for that.
+//! Tells which removed members and ended lives may still return writes that exist nowhere else, and
+//! which slots wait for those.
 //!
-//! Apart from `replica_state`, because the views say only who was removed and what it had; what came back of it is for
-//! each owner to know.
+//! Apart from `replica_state`, because the views say only which members were removed and what they had;
+//! each owner must know itself what came back.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -15,8 +15,8 @@ use crate::planted::{self, Fault};
 use crate::protocol::placement::{Removal, SlotSet, View};
 
 impl ReplicaState {
-    /// True if a removed member may return writes of this log that nobody else has: its entries outlive
-    /// the closing of their epoch.
+    /// True if a removed member may return writes of this log that no owner has: then its entries
+    /// outlive the closing of their epoch.
     pub(super) fn may_return(&self, log: Log) -> bool {
         self.holders_of(log).next().is_some() && !planted::is(Fault::RemovedForgottenAtClosing)
     }
@@ -27,7 +27,8 @@ impl ReplicaState {
         holders.filter(|(id, _)| !self.settled.contains(id))
     }
 
-    /// The removed members that this one does not wait for: it owns nothing that they kept, or has it.
+    /// The removed members that this one does not wait for: it owns nothing that they kept, or has it
+    /// already.
     pub fn does_not_await(&self) -> BTreeSet<MemberId> {
         let removed = self.view().into_iter().flat_map(|view| &view.removed);
         let may_bring = |region: &Region, removal: &Removal| {
@@ -42,8 +43,8 @@ impl ReplicaState {
         done.map(|(id, _)| *id).collect()
     }
 
-    /// True if something that a removed member kept may still come from somewhere. Of one that is given up,
-    /// other owners may have taken something before.
+    /// True if something that a removed member kept may still arrive. If the member is given up, other
+    /// owners may have taken something before.
     pub(super) fn awaits(&self, region: &Region, id: MemberId, removal: &Removal) -> bool {
         if removal.given_up {
             !self.has_heard_all(region)
@@ -52,9 +53,9 @@ impl ReplicaState {
         }
     }
 
-    /// True if an entry of a closed epoch was written in a later run than those that the closing speaks of, on a
-    /// disk that went back in time: it counts until that life has ended, and what it left behind has come or is
-    /// given up.
+    /// True if an entry of a closed epoch is of a later run than the closing names, written on a disk
+    /// that went back in time. It counts until that life has ended, and what it left behind has come or
+    /// is given up.
     pub(super) fn is_of_later_run(&self, dot: Dot) -> bool {
         let life = dot.log.member;
         let runs = self.closed.runs.get(&life);
@@ -65,8 +66,8 @@ impl ReplicaState {
         self.lists(life) || removals.any(|(name, _)| !self.settled.contains(&name))
     }
 
-    /// The same, as far as what is read concerns it: nobody knows any more what a listed life owned in that
-    /// epoch.
+    /// The same, as far as it concerns the region: no member knows any more what a listed life owned in
+    /// that epoch.
     pub(super) fn awaits_later_run(&self, region: &Region, dot: Dot) -> bool {
         let life = dot.log.member;
         let mut removals = self.removals_of(life);
@@ -83,8 +84,8 @@ impl ReplicaState {
         !self.is_closed(dot.log.epoch) || self.is_of_later_run(dot)
     }
 
-    /// The removals under which a life is awaited: its own, and what it left behind for later lives of its
-    /// node.
+    /// The removals under which a life is awaited: its own, and those of what it left behind for later
+    /// lives of its node.
     pub(super) fn removals_of(&self, life: MemberId) -> impl Iterator<Item = (MemberId, &Removal)> {
         let removed = self.view().into_iter().flat_map(|view| &view.removed);
         let is_of_it =
@@ -92,15 +93,14 @@ impl ReplicaState {
         removed.filter(is_of_it).map(|(name, removal)| (*name, removal))
     }
 
-    /// True if the members wait for what a life that is listed no more had of these slots: it returns that
-    /// when it is back, unless it is given up.
+    /// True if the members wait for what an unlisted life had of these slots: it returns that when it is
+    /// back, unless it is given up.
     pub(super) fn awaits_life(&self, region: &Region, life: MemberId) -> bool {
         let mut removals = self.removals_of(life).filter(|(_, removal)| !removal.given_up);
         removals.any(|(name, _)| self.is_awaited(region, name))
     }
 
-    /// True if a life that is listed no more has handed over what it had of these slots, before it went or
-    /// since.
+    /// True if an unlisted life has handed over what it had of these slots, before its removal or since.
     pub(super) fn is_back(&self, region: &Region, life: MemberId) -> bool {
         let mut removals = self.removals_of(life);
         region.sources.contains(&life) || removals.any(|(name, _)| region.sources.contains(&name))
@@ -116,8 +116,8 @@ impl ReplicaState {
         news
     }
 
-    /// True if the node of a removed member is listed again: it came with an empty disk, unless it says what
-    /// an earlier life left behind.
+    /// True if the node of a removed member is listed again, with an empty disk. The removal of what an
+    /// earlier life left behind does not count.
     fn is_replaced(&self, removed: MemberId) -> bool {
         let is_listed = |view: &Arc<View>| {
             let removal = view
@@ -130,8 +130,8 @@ impl ReplicaState {
     }
 
     /// True if a removed member handed these slots over after it was sealed for the view that took them
-    /// away, to this member or to others who passed them on: of each slot, the last log in which it owned
-    /// it is complete here.
+    /// away, to this member or to others that passed them on: for each slot, the last log in which the
+    /// removed member owned it is complete here.
     fn was_handed_over(&self, region: &Region, removed: MemberId) -> bool {
         let removal = self.view().and_then(|view| view.removed.get(&removed));
         // A life that ended while its node ran was never sealed for a view that took its slots away.
@@ -150,7 +150,7 @@ impl ReplicaState {
     }
 
     /// True if what a removed member keeps of these slots may still come. When its time is up, or another
-    /// life of its node is listed, siblings may have taken it just before: they are heard once more.
+    /// life of its node is listed, siblings may have taken it just before, so they must be heard once more.
     pub(super) fn is_awaited(&self, region: &Region, removed: MemberId) -> bool {
         let was_handed_over = self.was_handed_over(region, removed);
         let is_gone = self.expired.contains(&removed) || self.is_replaced(removed);
@@ -158,9 +158,9 @@ impl ReplicaState {
         !(region.sources.contains(&removed) || was_handed_over || is_over)
     }
 
-    /// Which entries of coverage say something: those of epochs that are not closed, and those of logs
-    /// that a removed member may return more of by any view known: one that is not active yet counts what
-    /// is handed over for it.
+    /// Selects the coverage entries that count: those of epochs that are not closed, and those of logs
+    /// that a removed member may return more of by any known view. A view that is not active yet counts
+    /// for what is handed over for it.
     pub(super) fn counts(&self) -> impl Fn(Dot) -> bool + use<> {
         let (closed, views) = (self.closed_epochs(), self.views.clone());
         let settled = self.settled.clone();
@@ -189,7 +189,7 @@ impl ReplicaState {
         self.views.retain(|epoch, _| *epoch >= below || *epoch >= active);
     }
 
-    /// True for an epoch that is closed. A lower epoch of another line is not: nobody closed that.
+    /// True for an epoch that is closed. A lower epoch of another line was never closed.
     fn closed_epochs(&self) -> impl Fn(Epoch) -> bool + use<> {
         let (below, view) = (self.closed.below, self.view().cloned());
         move |epoch| epoch < below && view.as_ref().is_some_and(|view| view.has(epoch))

@@ -1,8 +1,7 @@
-//! What a replica durably knows: the views, how far it holds each log, and how it stands with each of
-//! its slots.
+//! What a replica durably knows: the views, how far it holds each log, and the state of each of its slots.
 //!
-//! One value, owned by the committer and published whole after each commit, so that a reader always
-//! judges by one state, true as a whole.
+//! The committer owns this one value and publishes it whole after each commit, so that every reader
+//! judges by one consistent state.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -15,18 +14,18 @@ use crate::planted::{self, Fault};
 use crate::protocol::causality::VersionVector;
 use crate::protocol::placement::{SlotSet, View};
 
-/// How a replica stands with a set of slots that share their history.
+/// What a replica has of a set of slots that share their history.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Region {
     pub slots: SlotSet,
-    /// [`Epoch::NONE`]: ready. Otherwise: lacks what became stable before this epoch began.
+    /// [`Epoch::NONE`] if ready. Otherwise what became stable before this epoch began is lacking.
     pub lacks: Epoch,
-    /// Up to which number the logs of earlier epochs that are not closed are held for these slots. A log to
-    /// which nothing can be added is held to the end of the run in which its member was sealed.
+    /// How far these slots hold the logs of earlier epochs that are not closed. A log to which nothing
+    /// can be added is held to the end of the run in which its member was sealed.
     pub coverage: VersionVector,
-    /// The members that handed these slots over since they were gained.
+    /// The members that handed these slots over since this member gained them.
     pub sources: BTreeSet<MemberId>,
-    /// The members that handed these slots over while they and this one were active in this very view.
+    /// The members that handed these slots over while both sides were active in this very view.
     pub heard: BTreeSet<MemberId>,
 }
 
@@ -37,8 +36,8 @@ impl Region {
     }
 }
 
-/// Slots that this member owned and does not own any more. Their records stay, and are given to whoever
-/// owns them, until every new owner has confirmed that it has them (I12).
+/// Slots that moved away from this member. It keeps their records, and gives them to the owners, until
+/// every new owner has confirmed that it has them (I12).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Kept {
     pub slots: SlotSet,
@@ -59,13 +58,13 @@ pub struct Closed {
     pub below: Epoch,
     /// A node counts the closing only when its own active epoch is at least this one.
     pub at: Epoch,
-    /// The run in which each member was: it takes no write of those epochs in a later one, unless its disk goes
-    /// back in time. Shared, because the state is copied with every commit.
+    /// The run that each member was in. In a later run it takes no write of those epochs, unless its
+    /// disk goes back in time. Shared, because every commit copies the state.
     pub runs: Arc<BTreeMap<MemberId, u32>>,
 }
 
 impl Closed {
-    /// The end of a closed log of this member; of one that was a member no more, whatever was written.
+    /// The end of a closed log of this member; `COMPLETE` for a life that was not a member at the closing.
     pub(super) fn end_of(&self, member: MemberId) -> u64 {
         self.runs.get(&member).map_or(COMPLETE, |run| end_of(*run))
     }
@@ -88,32 +87,33 @@ pub struct ReplicaState {
     pub views: BTreeMap<Epoch, Arc<View>>,
     /// [`Epoch::NONE`] until the first view is active here.
     pub active: Epoch,
-    /// Nothing is taken any more in epochs below this one (I11).
+    /// This member takes nothing more in epochs below this one (I11).
     pub sealed: Epoch,
-    /// Up to which number the logs of the active epoch are held: ours and our siblings'.
+    /// How far the logs of the active epoch are held: ours and our siblings'.
     pub vector: VersionVector,
     /// The slots that this node owns in the active view, by shared history.
     pub regions: Arc<Vec<Region>>,
-    /// Slots that moved away and are not confirmed by all who own them now.
+    /// Slots that moved away and that not every present owner has confirmed.
     pub kept: Arc<Vec<Kept>>,
     pub incoming: Option<Incoming>,
     pub closed: Closed,
-    /// Slots that became ready with nobody left to take them from: keys of theirs may be gone, and
-    /// people must hear of it.
+    /// Slots that became ready although an owner that may have had more is gone: keys may be lost, and
+    /// the operator must be told.
     pub gone: SlotSet,
-    /// Views of lines that are not in the history of the active one: what was written there comes back as
-    /// new writes, or is given up.
+    /// Views outside the history of the active one: writes of those lines return as new writes, or are
+    /// given up.
     pub lost: BTreeMap<Epoch, Lost>,
-    /// This life is over, though the node runs: it serves no more, lays aside what it has, and begins another.
+    /// Set when this life ends while its node runs: it stops serving, lays its records aside and begins
+    /// another life.
     pub ended: Option<Ending>,
-    /// Until members that may know better were asked, nobody can say whether this disk went back in time:
-    /// nothing of this life is done meanwhile.
+    /// True until other members were asked whether this disk went back in time: this life neither serves
+    /// nor acts until then.
     pub is_unproven: bool,
     /// The starts of this life.
     pub runs: Runs,
-    /// Where our own log was when a start ended, by the number of the start. Shared, as they are.
+    /// How far our own log was at the end of each run, by the number of the run. Shared, like `runs`.
     pub run_ends: Arc<BTreeMap<u32, Dot>>,
-    /// The last of them is not stored yet, and nobody is told of it.
+    /// True while the current run is not stored; peers are not told of it until then.
     pub is_run_new: bool,
     /// Raised with each commit.
     pub position: u64,
@@ -121,17 +121,17 @@ pub struct ReplicaState {
     pub laid_aside: Range<u64>,
     /// The leftovers of this node's earlier lives, to be handed over.
     pub leftovers: Vec<Leftover>,
-    /// This node was a member once, and was removed: it waits to be added, whatever `VIEW` says.
+    /// True if this node was a member and was removed: it waits to be added, whatever `VIEW` says.
     pub has_left: bool,
-    /// Removed members of which nothing is taken any more, because their time is up.
+    /// Removed members whose time is up: their records may not be taken any more.
     pub expired: BTreeSet<MemberId>,
-    /// Removed members that no owner waits for any more: their records say nothing that is not known.
+    /// Removed members that no owner waits for: their removals do not count any more.
     pub settled: BTreeSet<MemberId>,
-    /// Removed members after whose removal this node dropped tombstones: they may hold what was deleted, and
-    /// nothing of theirs is taken any more, whatever time the clocks show by then.
+    /// Members after whose removal this node dropped tombstones. They may hold deleted keys, so their
+    /// records are refused, whatever the clocks show.
     pub too_late: Arc<BTreeSet<MemberId>>,
-    /// Up to where records that were stored here claimed to depend on logs, when nobody had confirmed it. An
-    /// honest reader of such a record carries the claim, long after the record is gone.
+    /// Per log, the highest number that a record stored here claimed to depend on without confirmation.
+    /// An honest reader of such a record carries the claim long after the record is gone.
     pub claimed: VersionVector,
 }
 
@@ -190,26 +190,25 @@ impl ReplicaState {
         self.views.values().next_back()
     }
 
-    /// The view that requests are routed by: the active one; on a node that is not active yet, the
-    /// newest it knows.
+    /// The view that requests are routed by: the active one, or the newest known one if none is active
+    /// or this life has ended.
     pub fn routing(&self) -> Option<&Arc<View>> {
         self.view()
             .filter(|_| self.ended.is_none())
             .or_else(|| self.newest())
     }
 
-    /// True if the active view lists this node in this incarnation, which has not ended, and whose disk is
-    /// known to be the one that it left.
+    /// True if [`ReplicaState::is_listed`] holds and the disk is known not to have gone back in time.
     pub fn is_member(&self) -> bool {
         !self.is_unproven && self.is_listed()
     }
 
-    /// True unless this life has ended, or may turn out to have: only then may it take part in changes.
+    /// True unless this life has ended or is unproven: only then may it take part in view changes.
     pub fn may_act(&self) -> bool {
         self.ended.is_none() && !self.is_unproven
     }
 
-    /// True if the active view lists this node in this incarnation, which has not ended; proven or not.
+    /// True if the active view lists this node in this incarnation and it has not ended, proven or not.
     pub fn is_listed(&self) -> bool {
         self.ended.is_none() && self.view().is_some_and(|view| view.is_member(&self.me))
     }
@@ -219,7 +218,7 @@ impl ReplicaState {
         self.sealed > self.active
     }
 
-    /// True while a view is known that is not active here.
+    /// True while a newer view than the active one is known.
     pub fn is_between_views(&self) -> bool {
         self.newest().is_some_and(|newest| newest.epoch > self.active)
     }
@@ -268,17 +267,17 @@ impl ReplicaState {
         self.regions.iter().all(|region| region.is_ready())
     }
 
-    /// True if slots owned here wait for what this member has of them.
+    /// True if a slot owned here is not ready, and `member` has not handed it over.
     pub fn waits_for(&self, member: MemberId) -> bool {
         let waits = |region: &Region| !region.is_ready() && !region.sources.contains(&member);
         self.regions.iter().any(waits)
     }
 
-    /// True if a past owner of slots of ours may have something that is not here: it has not handed them
-    /// over while it and we were active in this view.
+    /// True if `member` owns or owned slots of ours and has not handed them over while both were active
+    /// in this view: it may have records that this node lacks.
     pub fn has_not_heard(&self, member: MemberId) -> bool {
-        // Every peer that tells something is asked about here, so the common case must not walk the slots:
-        // with no other epoch open, nobody but siblings ever owned them.
+        // This runs for every peer's gossip, so the common case must not walk the slots: with no other
+        // epoch open, only siblings ever owned them.
         if self.closed.below == self.active && !self.is_sibling(member) && self.lost.is_empty() {
             return false;
         }
@@ -307,8 +306,8 @@ impl ReplicaState {
         union_of(ready.map(|region| &region.slots))
     }
 
-    /// Every slot that may be read here and of which no removed member keeps anything that this one lacks:
-    /// it can do without the others.
+    /// Every slot that may be read here and of which no removed member keeps more than this one has: no
+    /// other copy of it is needed.
     pub fn slots_held_alone(&self) -> SlotSet {
         let regions = self
             .regions
@@ -331,21 +330,22 @@ impl ReplicaState {
         union_of(self.kept.iter().map(|kept| &kept.slots))
     }
 
-    /// True if this node serves no view, and would not serve the newest that it knows.
+    /// True if this node has no active view, and the newest known view does not list it.
     pub fn is_out(&self) -> bool {
         self.active == Epoch::NONE && !self.newest().is_some_and(|view| view.is_member(&self.me))
     }
 
-    /// True if this node was added, and removed before it served a view, or the view that added it was given up.
-    /// Nobody else knows that it took nothing: it goes along, and says so as everybody does who leaves.
+    /// True if a view added this node and it never served one: it was removed first, or that view was
+    /// given up. Only this node knows that it took no writes, so it follows the views and says so, like
+    /// every member that leaves.
     pub fn is_passed_by(&self) -> bool {
         let lost = self.lost.values().map(|lost| &lost.view);
         let mut known = self.views.values().chain(lost);
         self.is_out() && known.any(|view| view.is_member(&self.me))
     }
 
-    /// True if nothing ever depended on this node: it was in no view, and what it may have heard of views
-    /// others know too. Its store may begin anew under another name.
+    /// True if nothing ever depended on this node: no view listed it, and other nodes know every view
+    /// that it knows. Its store may start over under another name.
     pub fn is_unused(&self) -> bool {
         let was_listed = self.views.values().any(|view| view.is_member(&self.me));
         self.active == Epoch::NONE && self.kept.is_empty() && !self.has_left && !was_listed
@@ -365,7 +365,7 @@ impl ReplicaState {
         news
     }
 
-    /// The last write of a member that is held here, in the active epoch.
+    /// The last write of `node` in the active epoch that is held here.
     pub fn last_held_of(&self, node: &NodeId) -> Option<Dot> {
         let log = Log {
             epoch: self.active,
@@ -375,8 +375,8 @@ impl ReplicaState {
         (number > 0).then_some(Dot { log, number })
     }
 
-    /// The next number of our own log. Each start begins further up, so that numbers which were drawn after a
-    /// copy of the disk was made are not drawn again from the copy.
+    /// The next dot of our own log. Each run begins at a higher number, so that a restored copy of the
+    /// disk does not draw numbers again that were drawn after the copy was made.
     pub fn next_dot(&self) -> Dot {
         let log = self.own_log();
         Dot {
@@ -385,9 +385,9 @@ impl ReplicaState {
         }
     }
 
-    /// The views known of these epochs, both included; none if there are no such epochs.
+    /// The known views of the epochs from `first` to `last`, both included; empty if `last` is below `first`.
     pub(super) fn views_of(&self, first: Epoch, last: Epoch) -> impl Iterator<Item = &Arc<View>> {
-        // Not a range with two ends: one that ends before it begins would be a panic.
+        // Not `range(first..=last)`, which panics if `last` is below `first`.
         let from = self.views.range(first..);
         from.map(|(_, view)| view)
             .take_while(move |view| view.epoch <= last)
@@ -398,7 +398,7 @@ impl ReplicaState {
         self.views_of(self.closed.below, last).map(Arc::as_ref)
     }
 
-    /// The members, listed then and now, that owned any of `slots` in an epoch that is not closed.
+    /// The other members of the active view that own or owned any of `slots` in an epoch that is not closed.
     pub fn owners_then_and_now(&self, slots: &SlotSet) -> BTreeSet<MemberId> {
         let Some(active) = self.view() else {
             return BTreeSet::new();
@@ -410,18 +410,19 @@ impl ReplicaState {
             .collect()
     }
 
-    /// True if every past and present owner that could bring anything of these slots has handed over
-    /// while active in this very view.
+    /// True if every past and present owner that is still listed has handed these slots over while
+    /// active in this very view.
     pub(super) fn has_heard_all(&self, region: &Region) -> bool {
         self.owners_then_and_now(&region.slots).is_subset(&region.heard)
     }
 
-    /// Nodes of this member's partition, this one included: who takes a request for its slots.
+    /// The nodes that take requests for this slot, by the view that requests are routed by.
     pub fn owners(&self, slot: Slot) -> &[NodeId] {
         self.routing().map_or(&[], |view| view.owners(slot))
     }
 
-    /// Our own log of each sealed epoch from the active one on: complete, since it is sealed.
+    /// Our own logs from the active epoch up to, but not including, `target`: complete, since those
+    /// epochs are sealed.
     pub(super) fn own_sealed_logs(&self, target: Epoch) -> impl Iterator<Item = Dot> + '_ {
         let numbers = self.active.number().max(1)..target.number();
         let view = self.views.get(&target).filter(|_| target > self.active);
@@ -431,7 +432,7 @@ impl ReplicaState {
         epochs.map(|epoch| self.complete_own_log(epoch))
     }
 
-    /// Our own log of an epoch, to which nothing is added any more.
+    /// The end of our own log of an epoch in which nothing is added any more.
     pub(super) fn complete_own_log(&self, epoch: Epoch) -> Dot {
         let log = Log {
             epoch,

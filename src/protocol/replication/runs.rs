@@ -1,9 +1,9 @@
-//! Whether this disk is the one that the node left: a copy that was put back, or a journal whose last bytes are
-//! gone, has forgotten what the node told others.
+//! Detects that this disk went back in time: a restored copy, or a journal that lost its end, has
+//! forgotten what the node told its peers.
 //!
-//! Each start of a life is a run with a number and a random id, and each commit raises the position. Peers
-//! remember how far they have seen a member come, and say so when they greet it: a member that is told of a
-//! run or a position that its disk does not know went back in time.
+//! Each start of a life is a run with a number and a random id, and each commit raises the position.
+//! Peers remember how far they have seen a member come, and say so when they greet it. If the member's
+//! disk does not know that run or position, it went back in time.
 
 use std::sync::Arc;
 
@@ -11,10 +11,10 @@ use super::ReplicaState;
 use crate::names::Dot;
 use crate::planted::{self, Fault};
 
-/// Numbers of one run in a log, at the most; far beyond what a disk can sync.
+/// Bits of a number that count within a run; far more writes than a disk can sync.
 const NUMBERS_BITS: u32 = 38;
 
-/// In coverage, the number of a log to which nothing can be added any more, in whatever run.
+/// In coverage, the number of a log to which nothing can be added any more, in any run.
 pub(super) const COMPLETE: u64 = u64::MAX;
 
 /// The run in which a write of this number was taken.
@@ -22,8 +22,8 @@ pub(super) fn run_of(number: u64) -> u32 {
     u32::try_from(number >> NUMBERS_BITS).expect("fits, in what is left of the bits")
 }
 
-/// The number of a log that was held to its end in this run: no write has it, and a run that nobody heard of when
-/// the log ended numbers its writes above.
+/// The number of a log that was held to its end in this run. No write has it, and a run that was unknown
+/// when the log ended numbers its writes above.
 pub(super) const fn end_of(run: u32) -> u64 {
     (run as u64) << NUMBERS_BITS | COMPLETE >> (u64::BITS - NUMBERS_BITS)
 }
@@ -43,13 +43,13 @@ pub(super) fn is_end(number: u64) -> bool {
 pub struct Run {
     /// From 0, higher with each start.
     pub number: u32,
-    /// Drawn at the start: two starts from copies of one disk have the same number.
+    /// Random, since two starts from copies of one disk have the same number.
     pub id: u64,
     /// The position at which the run before it ended.
     pub began_at: u64,
 }
 
-/// How far a member was seen to have come.
+/// The run and the position that a member was seen to have reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Mark {
     pub run: u32,
@@ -57,7 +57,7 @@ pub struct Mark {
     pub position: u64,
 }
 
-/// The last starts of a life, the present one at the end. Shared, because the state is copied with every commit.
+/// The last starts of a life, the current one at the end. Shared, because every commit copies the state.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Runs(Arc<[Run]>);
 
@@ -68,13 +68,13 @@ impl Default for Runs {
 }
 
 impl Runs {
-    /// So many starts are remembered: whoever heard last of a member so many starts ago takes its word.
+    /// How many starts are remembered. A peer that saw a member more starts ago than that takes its word.
     const REMEMBERED: usize = 32;
 
-    /// The age of a life at a start is counted in these.
+    /// The unit in which a start counts the age of its life.
     pub const TICK_MS: u64 = 2000;
 
-    /// Four years. A clock that shows a later time leaves numbers for as many starts as the rest has.
+    /// Four years. The rest is left for starts after a clock that is further ahead.
     const BY_TIME_MAX: u32 = (1 << 26) - (1 << 16);
 
     /// A life that begins in a process with this id.
@@ -86,7 +86,7 @@ impl Runs {
         }]))
     }
 
-    /// Runs as they were stored; none if there are none.
+    /// Runs as they were stored; none if the list is empty.
     pub fn from_stored(runs: Vec<Run>) -> Option<Self> {
         (!runs.is_empty()).then(|| Self(runs.into()))
     }
@@ -95,15 +95,15 @@ impl Runs {
         self.0.iter()
     }
 
-    /// The present one.
+    /// The current run.
     pub fn current(&self) -> Run {
         *self.0.last().expect("a life has been started")
     }
 
-    /// The same life, started again at this position, so long after it began.
+    /// The same life, started again at this position, `age_ms` after it began.
     ///
-    /// A copy of a disk that is put back where nobody can be asked draws numbers of its own: the time takes it past
-    /// the starts that the life had after the copy was made.
+    /// A copy of a disk that is put back where no peer can be asked draws numbers of its own: the age
+    /// takes it past the starts that the life had after the copy was made.
     pub fn started_again(&self, id: u64, began_at: u64, age_ms: u64) -> Self {
         let by_time = u32::try_from(age_ms / Self::TICK_MS).unwrap_or(u32::MAX);
         let by_time = by_time.min(Self::BY_TIME_MAX);
@@ -116,7 +116,7 @@ impl Runs {
         Self(self.0.iter().skip(skipped).copied().chain([next]).collect())
     }
 
-    /// The numbers of writes of this run are above this one, whatever was drawn before.
+    /// Writes of this run have higher numbers than this, whatever was drawn before.
     pub fn first_number(&self) -> u64 {
         if planted::is(Fault::NumbersDrawnAgain) || planted::is(Fault::NumberNotStored) {
             return 0;
@@ -126,7 +126,7 @@ impl Runs {
 }
 
 impl ReplicaState {
-    /// How far this member has come.
+    /// How far this member has come, without a run that is not stored yet.
     pub fn mark(&self) -> Mark {
         let told = self.runs.0.iter().rev().nth(usize::from(self.is_run_new));
         let Run { number, id, .. } = *told.unwrap_or(&self.runs.0[0]);
@@ -137,7 +137,7 @@ impl ReplicaState {
         }
     }
 
-    /// This life is started again.
+    /// Starts this life again, in a new run.
     pub fn start_again(&mut self, id: u64, age_ms: u64) {
         let (ended, log) = (self.runs.current().number, self.own_log());
         let number = self.vector.number(log);
@@ -148,8 +148,8 @@ impl ReplicaState {
         self.run_ends = Arc::new(ends);
     }
 
-    /// True if this disk does not know a write of its own that another member holds: it went back in time. What it
-    /// has written since, in another run, says nothing of the runs before.
+    /// True if another member holds a write of this one that the disk does not know: it went back in
+    /// time. Writes since then, in another run, say nothing of the runs before.
     pub fn lost_own(&self, held: Dot) -> bool {
         let log = self.own_log();
         if held.log != log {
@@ -160,7 +160,7 @@ impl ReplicaState {
         let of_run = runs.find(|number| *number <= run_of(held.number));
         let end = match of_run {
             Some(run) if run == self.runs.current().number => Some(self.vector.number(log)),
-            // As far as this disk knows, a run that ended in a log of before wrote nothing to this one.
+            // As far as this disk knows, a run that ended in an earlier log wrote nothing to this one.
             Some(run) => self
                 .run_ends
                 .get(&run)
@@ -170,11 +170,11 @@ impl ReplicaState {
         end.is_some_and(|end| held.number > end)
     }
 
-    /// True if somebody saw this member further than its disk knows: the disk went back in time.
+    /// True if a peer saw this member further than its disk knows: the disk went back in time.
     pub fn went_back(&self, seen: &Mark) -> bool {
         let runs = &self.runs.0;
         let Some(at) = runs.iter().position(|run| run.number == seen.run) else {
-            // Of starts that are forgotten here, the first that is remembered tells where they ended.
+            // Runs that are forgotten here had ended before the first remembered one began.
             return seen.run > runs[0].number || seen.position > runs[0].began_at;
         };
         let ended_at = runs.get(at + 1).map_or(self.position, |next| next.began_at);
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn who_was_seen_where_it_is_or_before_did_not_go_back() {
+    fn a_disk_that_peers_saw_no_further_did_not_go_back() {
         let runs = Runs::of_new_life(7, 0).started_again(8, 100, 0);
         let state = state(runs, 150);
         for honest in [seen(0, 7, 3), seen(0, 7, 100), seen(1, 8, 100), seen(1, 8, 150)] {
@@ -254,7 +254,7 @@ mod tests {
 
     /// The end of the journal is gone, and the node has written in a later run since.
     #[test]
-    fn a_write_of_its_own_that_another_holds_and_the_disk_does_not_shows_that_it_went_back() {
+    fn an_own_write_that_only_peers_hold_shows_a_disk_that_went_back() {
         let mut state = state(Runs::default(), 0);
         let log = state.own_log();
         let own = |run: u32, number: u64| Dot {

@@ -1,8 +1,8 @@
-//! May this read be answered here? May this write be taken here?
+//! Decides whether this replica may answer a read, and whether it may take a write.
 //!
-//! The one predicate that the store's safety rests on (design, the three ideas): everything else only
-//! decides how soon it becomes true. It is a function of one published state, of what is
-//! known stable, and of the client's payload.
+//! This is the one predicate that the store's safety rests on (PROTOCOL.md, three ideas); everything
+//! else only decides how soon it becomes true. It depends on one published state, on what is known
+//! stable, and on the client's payload.
 
 use super::ReplicaState;
 use super::replica_state::{Region, owners_of};
@@ -17,9 +17,9 @@ use crate::protocol::placement::{SlotSet, View};
 pub enum NotHere {
     /// This node is no member of an active view, or does not own the slot.
     NotOwner,
-    /// The payload was answered in an epoch that is not active here yet (I5).
+    /// The payload is of an epoch that is not active here yet (I5).
     EpochAhead(Epoch),
-    /// What was written before this node owned the slot has not all arrived (I6).
+    /// Records from before this node owned the slot are still missing (I6).
     NotReady,
     /// Dependencies that are not here (I7).
     Missing(VersionVector),
@@ -27,8 +27,8 @@ pub enum NotHere {
     Sealed,
 }
 
-/// Judges a read of `slot` by a client that depends on `payload`. When it may be answered, gives back
-/// the payload less the entries that everybody holds.
+/// Judges a read of `slot` by a client that depends on `payload`. If it may be answered, returns the
+/// [`trimmed`] payload.
 pub fn may_read(
     state: &ReplicaState,
     stable: &VersionVector,
@@ -67,7 +67,7 @@ pub fn may_list(
     Ok(trimmed)
 }
 
-/// What is read: a key of one slot, or all keys of some.
+/// What is read: a key of one slot, or all keys of some slots.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Scope<'a> {
     Slot(Slot),
@@ -99,7 +99,7 @@ impl Scope<'_> {
     }
 }
 
-/// Judges a read in a region. `entries` are those that are not known to be everywhere.
+/// Judges a read in a region. `entries` are those that may not be on every replica yet.
 fn may_read_region(
     state: &ReplicaState,
     region: &Region,
@@ -136,9 +136,9 @@ pub fn may_write(state: &ReplicaState, slot: Slot, epoch: Epoch) -> Result<(), N
     Ok(())
 }
 
-/// The payload less the entries that are stable or of closed epochs. A node that drops an entry raises the
-/// epoch to its own: a node that is behind could not know why the entry may be missing. An entry outlives
-/// the closing of its epoch while a removed member may return what it names.
+/// The payload without the entries that are stable or of closed epochs. Dropping an entry raises the
+/// epoch to that of this node: a node that is behind could not know why the entry may be missing. An
+/// entry outlives the closing of its epoch while a removed member may return the write.
 pub fn trimmed(state: &ReplicaState, stable: &VersionVector, payload: &Payload) -> Payload {
     let mut trimmed = payload.clone();
     if state.active == Epoch::NONE {
@@ -163,7 +163,7 @@ fn owned_region(state: &ReplicaState, slot: Slot) -> Result<&Region, NotHere> {
     state.region_of(slot).ok_or(NotHere::NotOwner)
 }
 
-/// Whether what `dot` names, and all before it in its log, is here as far as it concerns what is read (I7).
+/// True if all writes of the log up to `dot` that concern the read are here (I7).
 fn is_covered(state: &ReplicaState, region: &Region, dot: Dot, scope: Scope<'_>) -> bool {
     if !state.has(dot.log.epoch) {
         return state.is_through_with(region, dot.log.epoch, scope);
@@ -190,17 +190,17 @@ fn is_covered(state: &ReplicaState, region: &Region, dot: Dot, scope: Scope<'_>)
     held.includes(dot) || is_waved_through || is_given_up(state, region, dot, scope)
 }
 
-/// The same for a log of a closed epoch, whose view may be forgotten: the removal of whoever may return
-/// more of it says which slots it concerns. Nobody knows a log that no removal names.
+/// The same for a log of a closed epoch, whose view may be forgotten. The removals of members that may return
+/// more of it say which slots it concerns. A log that no removal names is unknown, so not covered.
 fn is_covered_of_closed(state: &ReplicaState, region: &Region, dot: Dot, scope: Scope<'_>) -> bool {
     let concerns = state.holders_of(dot.log).any(|(_, slots)| scope.meets(slots));
     let is_known = state.may_return(dot.log);
     is_known && (!concerns || region.coverage.includes(dot) || is_given_up(state, region, dot, scope))
 }
 
-/// A log whose member is listed no longer counts as covered once everybody who could bring it has
-/// handed over: what nobody holds must not block readers for ever. A removed member that has not returned
-/// what it holds of what is read can bring it.
+/// True if the log's member is not listed any more and every member that could bring the log has handed
+/// over: writes that no member holds must not block readers for ever. A removed member can bring the log
+/// until it has returned what it holds of the slots that are read.
 fn is_given_up(state: &ReplicaState, region: &Region, dot: Dot, scope: Scope<'_>) -> bool {
     let mut holders = state.holders_of(dot.log).filter(|(_, slots)| scope.meets(slots));
     let may_return = holders.any(|(holder, _)| state.is_awaited(region, holder));
@@ -210,7 +210,7 @@ fn is_given_up(state: &ReplicaState, region: &Region, dot: Dot, scope: Scope<'_>
         && !planted::is(Fault::NeverGivesUp)
 }
 
-/// The payload that goes with a reply: all that the client depended on, and what it was shown (I3).
+/// The payload that goes with a reply: all that the client depended on, and the records it was shown (I3).
 pub fn answer<'a>(
     state: &ReplicaState,
     stable: &VersionVector,
@@ -220,9 +220,9 @@ pub fn answer<'a>(
     let mut answer = payload.clone();
     answer.raise_epoch(state.active);
     for record in shown {
-        // A record is in the map a moment before the state of the epoch in which it was written.
+        // A record is in the map shortly before the state of its epoch is published.
         answer.raise_epoch(record.dot().log.epoch);
-        // Above the record's own, so that a read's payload is higher than that of the write it returned.
+        // Above the record's own timestamp, so that a read's payload is above that of the write it returned.
         answer.timestamp = answer.timestamp.max(record.timestamp().next());
         answer.entries.raise(record.dot());
         for dependency in record
@@ -238,22 +238,21 @@ pub fn answer<'a>(
 
 impl ReplicaState {
     /// True if the tombstone may be dropped (I4): every member of its partition holds it, every earlier
-    /// epoch is closed, and no view is under way whose copies might bring an older version. That it is
-    /// old enough is the caller's to say.
+    /// epoch is closed, and no view is under way whose copies might bring an older version. The caller
+    /// checks its age.
     pub fn may_forget(&self, stable: &VersionVector, tombstone: &Record) -> bool {
         let dot = tombstone.dot();
         let settled = dot.log.epoch < self.closed.below || stable.includes(dot);
         settled && self.is_settled()
     }
 
-    /// True if every earlier epoch is closed and no view is known that is not active.
+    /// True if every earlier epoch is closed and no view change is known to be under way.
     pub fn is_settled(&self) -> bool {
         let quiet = self.newest().is_some_and(|view| view.epoch == self.active) && !self.is_sealed();
         quiet && self.closed.below == self.active || planted::is(Fault::StableTombstoneDropped)
     }
 
-    /// The first epoch from which this member may still lack something, or keeps something: it lacks
-    /// nothing of any epoch below.
+    /// The first epoch of which this member may still lack or keep something.
     pub fn done_below(&self) -> Epoch {
         let is_done = |epoch: &Epoch| {
             self.regions
@@ -281,8 +280,8 @@ impl ReplicaState {
             epoch,
             member: member.id(),
         });
-        // Who handed the slots over may have counted a closing that nobody else heard of before it left:
-        // then its coverage did not speak of the epoch any more, and nobody's will.
+        // The giver of the slots may have counted a closing that no other member learned of before the giver
+        // left. Then its coverage had no entry for this epoch, and no other member will provide one.
         logs.all(|log| is_end(region.coverage.number(log))) || self.has_heard_all(region)
     }
 }

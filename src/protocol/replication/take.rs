@@ -1,4 +1,4 @@
-//! What a taker makes of an exchange: how far it holds each log from now on, whom it has heard, and which
+//! Applies an exchange at the taker: how far it holds each log, which members it has heard, and which
 //! slots that makes ready (I6, I9).
 
 use std::collections::BTreeSet;
@@ -11,7 +11,7 @@ use crate::planted::{self, Fault};
 use crate::protocol::placement::{SlotSet, View};
 
 impl ReplicaState {
-    /// Takes what a steady exchange brought, beside the records, which go with it in one commit.
+    /// Takes what a steady exchange brought, apart from the records, which are in the same commit.
     pub fn take_steady(&mut self, ask: &ExchangeRequest, given: &ExchangeResponse) -> Result<(), NoExchange> {
         if self.active != ask.active || given.active != ask.active || self.is_sealed() {
             return Err(NoExchange::Stale);
@@ -34,7 +34,7 @@ impl ReplicaState {
         Ok(())
     }
 
-    /// Takes what a hand-over brought, into the slots on their way to us.
+    /// Takes what a hand-over brought into the incoming slots.
     pub fn take_hand_over(
         &mut self,
         ask: &ExchangeRequest,
@@ -43,8 +43,8 @@ impl ReplicaState {
         if self.active != ask.active || self.active >= ask.target {
             return Err(NoExchange::Stale);
         }
-        // Only members of the view before may bring old dots: what others brought, the rest have
-        // given up as lost, and it would come back at one owner only.
+        // Only members of the previous view may bring old dots. The other owners have given up the logs
+        // of anyone else, so those records would come back at one owner only.
         let before = self.views.range(..ask.target).next_back();
         let is_listed = before.is_some_and(|(_, view)| view.is_member(&given.giver));
         if (!is_listed && !planted::is(Fault::OldDotsTaken)) || self.ended.is_some() {
@@ -59,7 +59,7 @@ impl ReplicaState {
         Ok(())
     }
 
-    /// The slots on their way here, and those that this exchange asked for and no earlier one did.
+    /// The incoming slots so far, and those that only this exchange asked for.
     fn incoming_for(&self, ask: &ExchangeRequest) -> Incoming {
         let known = self.incoming.as_ref();
         let mut incoming = known
@@ -80,15 +80,15 @@ impl ReplicaState {
         incoming
     }
 
-    /// Gives up what was handed over in a change to another view than that of `target`; the slots.
+    /// Gives up what was handed over for another view than that of `target`; returns the slots.
     pub fn give_up_incoming(&mut self, target: Epoch) -> SlotSet {
         let others = self.incoming.take_if(|incoming| incoming.target != target);
         let regions = others.map_or_else(Vec::new, |incoming| incoming.regions);
         union_of(regions.iter().map(|region| &region.slots))
     }
 
-    /// Makes ready what has been taken from everybody who could bring it. Notes the slots that became
-    /// ready although an owner that might have held more is gone for good.
+    /// Makes ready the regions that every member which could bring them has handed over. Notes the slots
+    /// that became ready although an owner that might have held more is gone for good.
     pub(super) fn settle(&mut self) {
         for at in 0..self.regions.len() {
             let region = &self.regions[at];
@@ -105,15 +105,15 @@ impl ReplicaState {
         }
     }
 
-    /// True if a member was removed that had these slots, did not hand them over, and was not given up: it
-    /// returns them when it is back, and until then nobody knows what there is.
+    /// True if a removed member had these slots, did not hand them over, and was not given up: until it
+    /// returns them, no owner knows what there is.
     pub(super) fn awaits_a_removed_owner(&self, region: &Region) -> bool {
         let mut lost = self.lost_owners(region);
         !planted::is(Fault::RemovedNotAwaited) && lost.any(|owner| self.awaits_life(region, owner.id()))
     }
 
-    /// True if a member that owned any of these slots in an epoch that is not closed is listed no
-    /// longer, and did not hand them over before it went.
+    /// True if a member that owned any of these slots in an epoch that is not closed is not listed any
+    /// more, and has not handed them over.
     fn lost_an_owner(&self, region: &Region) -> bool {
         self.lost_owners(region).next().is_some()
     }
@@ -129,13 +129,13 @@ impl ReplicaState {
             })
     }
 
-    /// True for a removed member, and for one that served a lost line.
+    /// True if the member was removed, or served a lost line.
     pub(super) fn is_waited_for(&self, view: &View, id: MemberId) -> bool {
         view.removed.contains_key(&id) || self.owners_of_lost().any(|owner| owner.id() == id)
     }
 
-    /// What these removed members keep may not be taken any more. A sibling may have taken it just in
-    /// time, so it is given up only after all siblings were heard once more. True if that is news.
+    /// Notes that what these removed members keep may not be taken any more. A sibling may have taken it just
+    /// in time, so it is given up only after all siblings were heard once more. True if that is news.
     pub fn expire(&mut self, members: &BTreeSet<MemberId>) -> bool {
         let Some(view) = self.view().cloned() else {
             return false;
@@ -156,8 +156,8 @@ impl ReplicaState {
         true
     }
 
-    /// Takes note that this owner has all that a removed member keeps of the slots that it confirmed:
-    /// nobody need wait for that member. True if that is news.
+    /// Notes that this owner has all that a removed member keeps of the slots in `confirmed`: it need
+    /// not wait for that member. True if that is news.
     pub fn note_confirmed(&mut self, confirm: &Confirm, confirmed: &SlotSet) -> bool {
         let keeper = &confirm.keeper;
         if self.view().is_some_and(|view| view.is_member(keeper)) {
@@ -172,9 +172,9 @@ impl ReplicaState {
         })
     }
 
-    /// A removed member has returned everything that it kept of these slots. True if that is news.
+    /// Notes that a removed member has returned everything that it kept of these slots. True if that is news.
     ///
-    /// With it came what others had handed over to it. Of those who are listed there may be more.
+    /// That includes what others had handed over to it. Those that are still listed may have more.
     pub fn note_returned(&mut self, from: MemberId, sources: &BTreeSet<MemberId>, slots: &SlotSet) -> bool {
         let before = Arc::clone(&self.regions);
         let mut sources = sources.clone();
@@ -198,7 +198,7 @@ impl ReplicaState {
         }
         self.regions = Arc::new(join_alike(regions));
         self.settle();
-        // They were lost for as long as nobody brought them.
+        // Slots that came back do not count as gone any more.
         let gone = self.gone.difference(slots);
         let is_less = gone != self.gone;
         self.gone = gone;
@@ -206,7 +206,7 @@ impl ReplicaState {
     }
 }
 
-/// Lays what a giver offers over the taker's regions, splitting those that it offers in part.
+/// Merges what a giver offers into the taker's regions, splitting those that it offers in part.
 fn merge_offers(
     regions: Vec<Region>,
     given: &ExchangeResponse,
@@ -248,7 +248,7 @@ fn lay_over(region: &mut Region, offered: &Offered, given: &ExchangeResponse) {
     }
 }
 
-/// Regions that differ in nothing but their slots are one.
+/// Joins the regions that differ only in their slots.
 pub(super) fn join_alike(regions: Vec<Region>) -> Vec<Region> {
     let mut joined: Vec<Region> = Vec::new();
     for region in regions {

@@ -1,7 +1,7 @@
-//! The records that some member may still lack, by dot: what an exchange is made from.
+//! Indexes by dot the records that some member may still lack: an exchange is made from them.
 //!
-//! Holds the records that are current, of an epoch that is not closed, and were not known stable when it
-//! was last settled. A superseded record is not here: the one that took its place is, or is stable.
+//! It holds the current records of epochs that are not closed, unless they were known stable at the last
+//! [`Unstable::settle`]. A superseded record is not here: its successor is, or is stable.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use crate::protocol::causality::{Record, VersionVector};
 #[derive(Debug, Default)]
 pub struct Unstable {
     logs: BTreeMap<Log, BTreeMap<u64, Record>>,
-    /// What was stable when it was dropped.
+    /// What was stable when records were last dropped.
     settled: VersionVector,
 }
 
@@ -28,7 +28,7 @@ impl Unstable {
         }
     }
 
-    /// Drops what became stable and what closed epochs left.
+    /// Drops the records that became stable or whose epoch is closed.
     pub fn settle(&mut self, stable: &VersionVector, closed_below: Epoch) {
         self.logs.retain(|log, _| log.epoch >= closed_below);
         self.settled.merge(stable);
@@ -47,8 +47,8 @@ impl Unstable {
         self.logs.retain(|_, numbers| !numbers.is_empty());
     }
 
-    /// True if `not_in` finds every current record that `holds` does not include, of epochs that are not
-    /// closed: nothing was dropped beyond what is held.
+    /// True if `not_in` finds every current record of epochs that are not closed that `holds` does not
+    /// include: only records that it includes were dropped.
     pub fn knows_all_not_in(&self, holds: &VersionVector) -> bool {
         holds.covers(&self.settled)
     }

@@ -1,16 +1,17 @@
-//! Judges whether what a causal payload claims can exist, so that a forged payload harms nobody else.
+//! Judges whether the writes that a causal payload claims can exist, so that a forged payload harms no
+//! other client.
 //!
-//! A payload is a claim of a client. Nothing signs it, and a write stores its entries as the record's
-//! dependencies, which go out to every reader of the record. So an entry is checked before it is stored: it
-//! must name a log that the views allow, and a number that some member has seen. The judgement is a pure
-//! function of the state and of numbers that are known to exist; `node::vouch` asks other members.
+//! A payload is a client's claim. Nothing signs it, and a write stores its entries as the record's
+//! dependencies, which every reader of the record receives. So an entry is checked before it is stored:
+//! it must name a log that the views allow, and a number that some member has seen. The judgement is a
+//! pure function of the state and of numbers that are known to exist; `node::claims` asks other members.
 
 use super::ReplicaState;
 use super::runs::{COMPLETE, end_of, is_end};
 use crate::names::{Dot, Epoch, Log};
 use crate::protocol::causality::{Record, VersionVector};
 
-/// What a node can say of an entry by itself.
+/// What a node can tell about an entry by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Claim {
     /// Some member took this write, or every member drops the entry.
@@ -54,7 +55,7 @@ impl ReplicaState {
         }
     }
 
-    /// How far a log goes. Only its own member knows its end: anybody else may merely be behind.
+    /// How far a log goes. Only its own member knows its end: any other member may merely be behind.
     pub fn extent(&self, heard: &VersionVector, log: Log) -> Extent {
         // An epoch from before the lines parted is in the history of both.
         if !self.has(log.epoch) && self.lost_with(log.epoch).is_some() {
@@ -79,7 +80,7 @@ impl ReplicaState {
         Extent { exist, end: None }
     }
 
-    /// Up to where this member holds a log of an epoch that is not closed, in any of its slots.
+    /// How far this member holds a log of an epoch that is not closed, in any of its slots.
     fn held(&self, log: Log) -> u64 {
         if log.epoch == self.active {
             return self.vector.number(log);
@@ -89,8 +90,9 @@ impl ReplicaState {
         coverages.map(|coverage| coverage.number(log)).max().unwrap_or(0)
     }
 
-    /// Where a log of this member ends. Of an earlier epoch it remembers the run in which it was sealed: an entry of
-    /// that counts as covered wherever the member has handed over, whatever its number.
+    /// Where a log of this member ends. For an earlier epoch, that is the end of the run in which it was
+    /// sealed: an entry of that run counts as covered wherever the member has handed over, whatever its
+    /// number.
     fn own_end(&self, log: Log) -> u64 {
         let held = self.held(log);
         if log.epoch == self.active {
@@ -104,7 +106,7 @@ impl ReplicaState {
         }
     }
 
-    /// Up to where everybody drops the entries of a log of a closed epoch.
+    /// Up to which number every member drops the entries of a log of a closed epoch.
     fn closed_end(&self, log: Log) -> u64 {
         let number = COMPLETE;
         if self.is_of_later_run(Dot { log, number }) {
@@ -119,18 +121,18 @@ impl ReplicaState {
         if record.is_vouched() {
             return false;
         }
-        self.hears_claims(&record.dependencies().collect())
+        self.learn_claims(&record.dependencies().collect())
     }
 
-    /// Records claimed to depend on this much, here or where slots come from. True if that is news.
-    pub fn hears_claims(&mut self, claims: &VersionVector) -> bool {
+    /// Takes note of what records claimed to depend on, here or at a giver of slots. True if that is news.
+    pub fn learn_claims(&mut self, claims: &VersionVector) -> bool {
         let is_news = !self.claimed.covers(claims);
         self.claimed.merge(claims);
         is_news
     }
 
-    /// True if no write of an open epoch can have this name, by the known views alone: only members of a
-    /// partition in the view of that epoch number writes, and the end of a log is the number of none.
+    /// True if the known views alone exclude that a write of an open epoch has this dot. Only members of
+    /// a partition in the view of that epoch number writes, and no write has the number that ends a log.
     pub fn is_no_dot(&self, dot: Dot) -> bool {
         let Log { epoch, member } = dot.log;
         if epoch == Epoch::NONE || is_end(dot.number) {

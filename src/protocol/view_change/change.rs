@@ -1,8 +1,8 @@
-//! What the driver of a view change asks next, and of whom.
+//! Drives a view change: decides which order to send next, and which nodes to wait for.
 //!
-//! Any node may drive: every step is idempotent, and goes from what the nodes themselves report. The
-//! driver never blocks on a silent node: it is passed over, seals itself when it hears of the view, and
-//! hands over late. A dead node that is being removed is passed over at once: nobody waits for its return.
+//! Any node may drive: every step is idempotent, and follows from the nodes' own reports. The driver
+//! passes over a silent node, which seals itself when it learns of the view and hands over late. It
+//! passes over a dead node that is being removed at once, without waiting for its return.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -13,12 +13,12 @@ use crate::protocol::placement::View;
 /// A node that has been silent for this long before the seal is passed over.
 pub const SILENCE_MS: u64 = 2000;
 
-/// The same once members are sealed: writes wait, so patience is shorter. Passing a member over is
-/// always safe, it only makes it hand over late.
+/// The same once members are sealed; shorter, because writes wait. Passing a member over is always safe:
+/// it only hands over late.
 pub const SEALED_SILENCE_MS: u64 = 400;
 
-/// A node that answers, but has had nothing new to report for this long once members are sealed, is
-/// passed over too: its disk may be stuck, and writes wait.
+/// Once members are sealed, a node that answers but reports nothing new for this long is passed over
+/// too: its disk may be stuck, and writes wait.
 pub const STUCK_MS: u64 = 5000;
 
 /// The steps of a change, in their order.
@@ -47,7 +47,7 @@ impl fmt::Display for Phase {
     }
 }
 
-/// What a driver asks of every node.
+/// A driver's order to every node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Order {
     pub target: Epoch,
@@ -56,29 +56,29 @@ pub struct Order {
     pub givers: BTreeSet<MemberId>,
 }
 
-/// What a node answers to an order.
+/// A node's answer to an order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
-    /// The member that reports: a node that came back empty is another member than the one that must seal.
+    /// The reporting member: a node that came back empty is not the member that must seal.
     pub by: MemberId,
     pub active: Epoch,
     pub sealed: Epoch,
     /// It knows the view of the change.
     pub knows: bool,
-    /// Nothing is left to copy, or nobody is there to copy from.
+    /// Nothing is left to copy, or there is no member to copy from.
     pub copied: bool,
-    /// Keys that have been copied to it, and those that it knows are still to come.
+    /// Keys copied to it, and keys that it knows are still to come.
     pub keys_moved: u64,
     pub keys_to_go: u64,
-    /// From whom it took the hand-over, or found that it cannot.
+    /// The givers whose hand-over it took, or found that it cannot take.
     pub through_with: BTreeSet<MemberId>,
 }
 
 #[derive(Debug)]
 struct Participant {
-    /// Its short name in the view before, if it is a member there: one who must seal.
+    /// Its id in the old view, if it is a member there: it must seal.
     giver: Option<MemberId>,
-    /// Its short name in the new view, if it is a member there: one who takes.
+    /// Its id in the new view, if it is a member there: it takes.
     taker: Option<MemberId>,
     heard_ms: u64,
     /// When it last reported something new.
@@ -150,7 +150,7 @@ impl Change {
         }
     }
 
-    /// Whom the change waits for.
+    /// The nodes that the change waits for.
     pub fn waits_for(&self, now_ms: u64) -> Vec<NodeId> {
         let waiting = self
             .participants
@@ -159,7 +159,7 @@ impl Change {
         waiting.map(|(node, _)| node.clone()).collect()
     }
 
-    /// Keys that have moved, and those that are known to be still to come.
+    /// Keys that have moved, and keys that are known to be still to come.
     pub fn keys(&self) -> (u64, u64) {
         let reports = self.participants.values().filter_map(|one| one.report.as_ref());
         reports.fold((0, 0), |(moved, to_go), report| {
@@ -216,16 +216,16 @@ impl Change {
             Phase::Copy => report.copied,
             Phase::Seal => !gives || report.sealed >= self.target,
             Phase::HandOver => !takes || self.sealed_givers().is_subset(&report.through_with),
-            // A member that is not listed any more stops serving when it activates.
+            // A member that the new view does not list stops serving when it activates.
             Phase::Activate => false,
             Phase::Done => true,
         }
     }
 
-    /// Once members are sealed, silence counts from the beginning of the phase: a node that answered a
-    /// moment before still has its time.
+    /// Once members are sealed, silence counts from the beginning of the phase: a node that answered
+    /// just before it still has its time.
     fn is_silent(&self, one: &Participant, now_ms: u64) -> bool {
-        // A member that stays may be starting again, and takes its part if it has the time for it.
+        // A dead member that stays may be restarting, and takes part if it is back in time.
         if one.is_dead && one.taker.is_none() {
             return true;
         }
@@ -240,15 +240,15 @@ impl Change {
         }
     }
 
-    /// While members are sealed, writes wait: nobody may keep them waiting for ever. (A copy may take
-    /// its time, the view before serves meanwhile.)
+    /// While members are sealed, writes wait, and no node may keep them waiting for ever. (A copy may
+    /// take long: the old view serves meanwhile.)
     fn is_stuck(&self, one: &Participant, now_ms: u64) -> bool {
         let since_ms = one.moved_ms.max(self.phase_began_ms);
         self.phase != Phase::Copy && now_ms.saturating_sub(since_ms) >= STUCK_MS
     }
 
-    /// The members that can hand over: sealed themselves, not a new incarnation at its address, and not active in the
-    /// new view already.
+    /// The members that can hand over: sealed, not replaced by a new incarnation, and not yet active in
+    /// the new view.
     fn sealed_givers(&self) -> BTreeSet<MemberId> {
         let of_sealed = |one: &Participant| {
             let report = one.report.as_ref()?;
@@ -259,8 +259,8 @@ impl Change {
     }
 }
 
-/// True if this is the member that the view before lists, and it has served a view: one that was added,
-/// and is removed before it came so far, has nothing to hand over and takes no part.
+/// True if this is the member that the old view lists, and it has served a view. A member that is
+/// removed before it served one has nothing to hand over and takes no part.
 fn gives(one: &Participant, report: &Report) -> bool {
     one.giver == Some(report.by) && report.active != Epoch::NONE
 }

@@ -1,4 +1,4 @@
-//! How one view follows another. Pure: `node` carries it out.
+//! Takes the cluster from one view to the next. Pure: `node` carries it out.
 //!
 //! ```text
 //!  agree            copy                 seal            hand over          activate
@@ -12,12 +12,12 @@
 //! * A view is agreed on, never guessed: [`Proposal`] and [`Acceptor`] choose the view of epoch *e+1*
 //!   once, among the members of epoch *e* (**I10**). Nothing is ever proposed on suspicion: only on
 //!   request, or when a node of the view answers with a new incarnation.
-//! * A member answers in the register of *e+1* only when *e* is active at it, so changes follow one
+//! * A member answers in the register of *e+1* only if *e* is its active epoch, so changes follow one
 //!   another.
 //! * After the seal a member takes no write, record, vector or acknowledgement in any epoch below the
 //!   new one (**I11**): what it hands over is final. The seal is durable before it is answered.
-//! * No step can block another for ever: [`Change`] passes silent nodes over, every node activates by
-//!   itself when drivers fall silent, and what an owner lacks then shows only in its readiness and
+//! * No step can block another for ever: [`Change`] passes silent nodes over, and another
+//!   node drives when the driver falls silent. What an owner then lacks shows only in its readiness and
 //!   coverage (`replication`), slot by slot.
 
 mod change;

@@ -1,10 +1,10 @@
-//! One register for each epoch, written once: which view follows (Lamport, Paxos Made Simple, 2001;
-//! Lamport, Malkhi, Zhou, Vertical Paxos, PODC 2009).
+//! One register for each epoch, written once with its view: single-decree Paxos (Lamport, Paxos Made
+//! Simple, 2001; Lamport, Malkhi, Zhou, Vertical Paxos, PODC 2009).
 //!
-//! The register of epoch *t* belongs to the members of the view before, and holds the view of epoch
-//! *t*. There is no leader: whoever wants a change proposes it with a ballot of its own. An acceptor's
-//! answer counts only after what it promised or accepted is durable (I10); that is the caller's to do
-//! between [`Acceptor`]'s decision and the reply.
+//! The register of epoch *t* belongs to the members of the previous view, and holds the view of epoch
+//! *t*. There is no leader: any node may propose a change, with its own ballot. A promise or an
+//! acceptance must be durable before it is answered (I10); the caller stores it between [`Acceptor`]'s
+//! decision and the reply.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -18,8 +18,8 @@ use crate::protocol::placement::{View, is_quorum_of};
 pub struct Ballot {
     pub round: u64,
     pub proposer: NodeId,
-    /// Drawn for each attempt: a proposer that restarts and forgot what it proposed must not propose
-    /// something else under the same number.
+    /// Drawn for each attempt: a proposer that restarts and forgets its proposal must not propose
+    /// another value under the same number.
     pub attempt: u64,
 }
 
@@ -33,7 +33,7 @@ pub struct Acceptor {
 /// A member's answer to a proposer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Vote {
-    /// Will take no lower ballot; this is what it has accepted before.
+    /// Will take no lower ballot; `accepted` is what it has accepted before.
     Promised {
         accepted: Option<(Ballot, Arc<View>)>,
     },
@@ -42,8 +42,8 @@ pub enum Vote {
     Outbid {
         promised: Ballot,
     },
-    /// Does not vote in this register: it is not of the members that it belongs to, or the epoch
-    /// before is not active at it.
+    /// Does not vote in this register: it is not one of its members, or the previous epoch is not its
+    /// active one.
     NotVoting,
 }
 
@@ -76,15 +76,15 @@ impl Acceptor {
     }
 }
 
-/// Who may vote in a register, and how many are enough.
+/// The nodes that may vote in a register, and how many votes decide.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Electorate {
-    /// Every node that the view before lists.
+    /// Every node that the previous view lists.
     pub nodes: BTreeSet<NodeId>,
-    /// Those of them that are members, and so can vote at all.
+    /// The nodes that are members, and so can vote at all.
     pub voters: BTreeSet<NodeId>,
-    /// Every life that the view before lists has ended: later lives of all these nodes vote, and only all of
-    /// them together can decide.
+    /// Every life that the previous view lists has ended: later lives of all these nodes vote, and only
+    /// all of them together can decide.
     pub of_later_lives: bool,
 }
 
@@ -98,7 +98,7 @@ impl Electorate {
         }
     }
 
-    /// The nodes of the members of `view`, all of which have ended.
+    /// The nodes of the members of `view`, whose listed lives have all ended.
     pub fn of_later_lives(view: &View) -> Self {
         Self {
             of_later_lives: true,
@@ -115,8 +115,8 @@ impl Electorate {
         }
     }
 
-    /// True if `agreeing` can decide. A majority of the nodes, or half of them with the smallest; or,
-    /// where lost disks make that impossible, all voters but the lost ones together.
+    /// True if `agreeing` can decide: a majority of the nodes, or half of them with the smallest. Where
+    /// lost disks make that impossible, all other voters together decide.
     pub fn decides(&self, agreeing: &BTreeSet<NodeId>, lost: &BTreeSet<NodeId>) -> bool {
         if self.of_later_lives {
             return self.voters.is_subset(agreeing);
@@ -129,8 +129,8 @@ impl Electorate {
         !others.is_empty() && !is_quorum_of(&others, &self.nodes) && others.is_subset(agreeing)
     }
 
-    /// True if a decision is possible only because disks were lost: it must outrank whatever the lost
-    /// ones may have decided, by a higher generation.
+    /// True if a decision is possible only because disks were lost. It needs a higher generation, to
+    /// outrank any decision of the lost voters.
     pub fn needs_generation(&self, lost: &BTreeSet<NodeId>) -> bool {
         if self.of_later_lives {
             return true;
@@ -151,8 +151,8 @@ pub struct Proposal {
     lost: BTreeSet<NodeId>,
     earlier: BTreeMap<Ballot, Arc<View>>,
     outbid_by: Option<u64>,
-    /// True if the view in phase two carries a raised generation: only such a one may be chosen by
-    /// less than a quorum.
+    /// True if the view in phase two carries a raised generation: less than a quorum may choose only
+    /// such a view.
     is_raised: bool,
 }
 
@@ -163,13 +163,13 @@ enum Phase {
     Chosen(Arc<View>),
 }
 
-/// What a proposer does after an answer.
+/// The proposer's next step after an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Next {
     /// More answers are needed.
     Wait,
-    /// Enough have promised: ask all to accept. `None`: the proposer's own view, with the generation
-    /// raised if `raise_generation`; otherwise the view that an earlier attempt may have had chosen.
+    /// Enough voters have promised: ask all to accept `earlier`, which may have been chosen. `None`: the
+    /// proposer's own view, with the generation raised if `raise_generation`.
     Propose {
         earlier: Option<Arc<View>>,
         raise_generation: bool,
@@ -202,14 +202,14 @@ impl Proposal {
         self.outbid_by
     }
 
-    /// The node has answered this proposer with an incarnation that the view does not list: its disk
-    /// is lost, and what it promised with it. Hearsay does not count.
+    /// Notes that the node answered this proposer with an incarnation that the view does not list: its
+    /// disk is lost, and its promises with it. Hearsay does not count.
     pub fn lost_its_disk(&mut self, node: NodeId) -> Next {
         self.lost.insert(node);
         self.next()
     }
 
-    /// Takes a vote; those of the phase that is over are ignored.
+    /// Takes a vote; votes of an earlier phase are ignored.
     pub fn voted(&mut self, node: NodeId, vote: Vote) -> Next {
         if !self.electorate.voters.contains(&node) {
             return Next::Wait;
@@ -263,7 +263,7 @@ impl Proposal {
         if self.phase == Phase::Preparing || self.is_raised {
             self.electorate.decides(&self.agreeing, &self.lost)
         } else {
-            // Disks that are lost in phase two: another attempt must raise the generation first.
+            // If disks are lost in phase two, another attempt must raise the generation first.
             is_quorum_of(&self.agreeing, &self.electorate.nodes)
         }
     }

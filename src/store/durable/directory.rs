@@ -1,7 +1,7 @@
-//! The data directory that this process holds, and the check that its path still leads to it.
+//! Locks the data directory for this process, and checks that its path still leads to it.
 //!
-//! The lock is on the directory itself, not only on a file in it: a second process must not get in when
-//! somebody deletes what looks like a stale lock file.
+//! The lock is on the directory itself, not only on a file in it: a second process must not get in after
+//! an operator deletes what looks like a stale lock file.
 #![expect(clippy::disallowed_types, reason = "the store is the door to the disk")]
 
 use std::fs::{self, File, Metadata, TryLockError};
@@ -16,16 +16,15 @@ use super::mark::Mark;
 use super::open_error::OpenError;
 use crate::process::system;
 
-/// Locked, too, because earlier versions lock nothing else. It has content once the store is complete, and
+/// Also locked, because earlier versions lock nothing else. It says that the store is complete, and holds
 /// the store's mark.
 const LOCK_FILE: &str = "in-use";
 
-/// Half a second: a process that was just killed, or one that is being forked off, holds the lock a
-/// moment longer.
+/// Half a second in all: a process that was just killed or is being forked off may still hold the lock.
 const LOCK_PAUSE: Duration = Duration::from_millis(10);
 const LOCK_PAUSES: usize = 50;
 
-/// Which file it is, whatever its path.
+/// Identifies a file, whatever its path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Identity {
     device: u64,
@@ -48,12 +47,12 @@ pub(super) struct Directory {
     is_complete: bool,
     mark: Option<Mark>,
     lock_file: File,
-    /// Open and locked; also keeps its inode number from being used again.
+    /// Open and locked; also keeps its inode number from being reused.
     _directory: File,
 }
 
 impl Directory {
-    /// Takes hold of a directory that exists.
+    /// Locks an existing directory.
     pub(super) fn hold(path: &Path) -> Result<Self, OpenError> {
         let failed = |error| OpenError::from_io(path, &error);
         let directory = File::open(path).map_err(failed)?;
@@ -66,7 +65,7 @@ impl Directory {
             .map_err(failed)?;
         lock(&lock_file, path)?;
         match lock(&directory, path) {
-            // Some network file systems lock no directories: the lock file is all there is then.
+            // Some network file systems lock no directories: there the lock file must do.
             Ok(()) | Err(OpenError::System { .. }) => {}
             Err(error) => return Err(error),
         }
@@ -86,17 +85,17 @@ impl Directory {
         &self.path
     }
 
-    /// True once the store was created completely: a file that is missing since then was deleted.
+    /// True once the store was created completely: a file that is missing after that was deleted.
     pub(super) fn is_complete(&self) -> bool {
         self.is_complete
     }
 
-    /// What the store's batches begin with, once that is on disk.
+    /// The mark with which the store's batches begin, once it is on disk.
     pub(super) fn mark(&self) -> Option<Mark> {
         self.mark
     }
 
-    /// Gives the store a mark. Only when no journal holds a batch: all that follow must bear it.
+    /// Gives the store a mark. Allowed only while no journal holds a batch: all later batches must bear it.
     pub(super) fn set_mark(&mut self) -> io::Result<()> {
         let mark = Mark::random();
         self.append(&mark.to_text())?;
@@ -105,14 +104,14 @@ impl Directory {
     }
 
     fn append(&mut self, text: &str) -> io::Result<()> {
-        // Half a line of an attempt that failed must not run into this one.
+        // Half a line of a failed attempt must not run into this one.
         self.lock_file.write_all(format!("\n{text}").as_bytes())?;
         self.lock_file.sync_all()?;
         sync_directory(&self.path)
     }
 
-    /// Remembers on disk that the store was created completely, and makes the names of its folders
-    /// durable: a synced journal is of no use in a directory that a power cut forgets.
+    /// Records on disk that the store is complete, and makes the names of its folders durable: a synced
+    /// journal is useless in a directory that a power cut removes.
     pub(super) fn mark_complete(&mut self) -> io::Result<()> {
         if self.is_complete {
             return Ok(());
@@ -120,7 +119,7 @@ impl Directory {
         let path = fs::canonicalize(&self.path)?;
         sync_directory(&path.join("keyspaces"))?;
         for folder in path.ancestors().skip(1) {
-            // A folder that this user cannot open was not made here.
+            // A folder that this user cannot open was not created by this process.
             let _ = sync_directory(folder);
         }
         self.append("complete\n")?;
@@ -128,7 +127,7 @@ impl Directory {
         Ok(())
     }
 
-    /// Whether the path still leads to this directory: a restart would open whatever is there.
+    /// Checks that the path still leads to this directory: a restart would open whatever is there.
     pub(super) fn check(&self) -> Result<(), Displaced> {
         let dir = || self.path.clone();
         match fs::metadata(&self.path) {
@@ -140,7 +139,7 @@ impl Directory {
     }
 }
 
-/// Makes durable which files a directory has.
+/// Makes a directory's list of files durable.
 pub(super) fn sync_directory(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
 }

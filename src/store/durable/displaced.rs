@@ -1,5 +1,5 @@
-//! Errors for files that were deleted, moved or replaced while the database had them open, told apart by
-//! what the operator does about it.
+//! Errors for files that were deleted, moved or replaced while the database had them open, distinguished
+//! by what the operator does about them.
 
 use std::path::PathBuf;
 

@@ -1,5 +1,4 @@
-//! The files of the database, looked at before it opens them: it ends the process over a folder in the place of a
-//! table.
+//! Checks the database's files first: the database ends the process over a folder in place of a table.
 
 use std::fs;
 use std::io;
@@ -10,11 +9,11 @@ use rustix::io::Errno;
 use super::open_error::OpenError;
 use crate::process::system;
 
-/// The folder of a keyspace in which its tables are.
+/// The folder of a keyspace that holds its tables.
 const TABLES: &str = "tables";
 
-/// Refuses a folder in the place of a file. What a file holds is for the database to judge: a power cut may leave
-/// empty ones that nothing refers to.
+/// Refuses a folder in place of a file. The database judges the content of files itself: a power cut may
+/// leave empty ones that nothing refers to.
 pub(super) fn check(dir: &Path) -> Result<(), OpenError> {
     let failed = |error: io::Error| OpenError::from_io(dir, &error);
     for keyspace in entries(&dir.join("keyspaces")).map_err(failed)? {
@@ -43,7 +42,7 @@ fn check_file(dir: &Path, file: &Path) -> Result<(), OpenError> {
     Ok(())
 }
 
-/// What is in a folder; nothing if there is no such folder yet.
+/// The paths in a folder; none if there is no such folder yet.
 fn entries(folder: &Path) -> io::Result<Vec<PathBuf>> {
     match fs::read_dir(folder) {
         Ok(entries) => entries.map(|entry| Ok(entry?.path())).collect(),

@@ -1,9 +1,9 @@
 //! Checks that the journal at its path is still the file that the database writes.
 //!
-//! A file can be deleted, moved, replaced or cut while a process has it open. The process is not told:
-//! each write and each sync succeeds, and a restart finds nothing. So the journal is looked up by its path
-//! before each batch is written, and again between the sync and the answer. A look is two `stat` calls, a
-//! microsecond each; only the path tells of a directory that was moved, so `fstat` alone would not do.
+//! A file can be deleted, moved, replaced or cut while a process has it open. The process does not notice:
+//! each write and each sync succeeds, but a restart finds nothing. So the journal is looked up by its path
+//! before each batch is written, and again between the sync and the answer. A look costs two `stat` calls,
+//! a microsecond each. `fstat` alone is not enough: only the path shows that a directory was moved.
 
 use std::ffi::CString;
 use std::io;
@@ -21,11 +21,11 @@ pub(super) struct OpenJournal {
     dir: PathBuf,
     number: u64,
     path: CString,
-    /// Where the next one will be: the database changes journals in the background.
+    /// The path of the next journal: the database changes journals in the background.
     next: CString,
-    /// Tells whether the file exists under any name.
+    /// Shows whether the file exists under any name.
     file: OwnedFd,
-    /// As it was when it was in place last. It only grows.
+    /// The file when it was last seen in place. It only grows.
     seen: Stat,
 }
 
@@ -50,14 +50,14 @@ impl OpenJournal {
         })
     }
 
-    /// The path of the journal that is written now.
+    /// The path of the current journal.
     pub(super) fn newest_path(&mut self) -> PathBuf {
         // A file that cannot be looked up counts as unchanged.
         let _ = self.follow();
         journal::path_of(&self.dir, self.number)
     }
 
-    /// True if the journal is where it was and has lost nothing. An error says that nobody can tell.
+    /// True if the journal is where it was and has lost nothing. An error means that this is unknown.
     pub(super) fn is_in_place(&mut self) -> io::Result<bool> {
         self.follow()?;
         let Some(found) = found(&self.path)? else {
@@ -71,7 +71,7 @@ impl OpenJournal {
         Ok(is_in_place)
     }
 
-    /// True if no path leads to the journal any more: nobody will ever read what was written to it.
+    /// True if no path leads to the journal: its content can never be read again.
     pub(super) fn is_deleted(&self) -> bool {
         fstat(&self.file).is_ok_and(|found| found.st_nlink == 0)
     }
@@ -88,7 +88,7 @@ impl OpenJournal {
     }
 }
 
-/// The file at a path; none if there is none.
+/// The file at a path, if there is one.
 fn found(path: &CString) -> io::Result<Option<Stat>> {
     match stat(path) {
         Ok(found) => Ok(Some(found)),

@@ -1,11 +1,11 @@
-//! The database's journal files, looked through before the database opens them.
+//! Checks and mends the database's journal files before the database opens them.
 //!
-//! Left to itself the database does one of two things with a journal that is damaged somewhere: it
-//! refuses to open for good, though only the last batch was torn by a power cut; or it cuts the file
-//! at the damage without a word, though acknowledged batches follow. Here the torn end of the newest
-//! journal is cut off, and damage before a batch that was begun later is an error: each batch is synced
-//! before the next one is begun. What was begun later bears the store's mark, see `mark`, and a higher
-//! sequence number than all before it: a value may hold a copy of the journal itself.
+//! By itself the database does one of two things with a damaged journal. It refuses to open for good,
+//! though a power cut tore only the last batch; or it silently cuts the file at the damage, though
+//! acknowledged batches follow. This module cuts the torn end off the newest journal. Damage before a
+//! later batch is an error, because each batch is synced before the next one is begun. A later batch is
+//! recognized by the store's mark, see `mark`, and by a higher sequence number than all before it: a value
+//! may hold a copy of the journal itself.
 //!
 //! ```text
 //! batch    = start item* end
@@ -15,7 +15,7 @@
 //! end      = 3 | xxh3 of the items 8 | "FJL" 3
 //! ```
 //!
-//! Behind the last batch a journal holds nothing or zeros, since it is created at its full length.
+//! After the last batch a journal holds nothing or zeros, since it is created at its full length.
 #![expect(clippy::disallowed_types, reason = "the store is the door to the disk")]
 
 use std::fs::{self, File};
@@ -36,7 +36,7 @@ const END: u8 = 3;
 const CLEAR: u8 = 4;
 const TRAILER: &[u8] = b"FJL\x03";
 
-/// Cuts the torn end off the newest journal and returns how many bytes of batches all of them hold.
+/// Cuts the torn end off the newest journal and returns how many bytes of batches all journals hold.
 pub(super) fn mend(dir: &Path, mark: Option<Mark>) -> Result<u64, JournalError> {
     let journals = journals_in(dir)?;
     let mut total = 0;
@@ -59,7 +59,7 @@ pub(super) fn mend(dir: &Path, mark: Option<Mark>) -> Result<u64, JournalError> 
     Ok(total)
 }
 
-/// What stands behind the whole batches of a journal.
+/// What follows the whole batches of a journal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum End {
     Whole,
@@ -69,7 +69,7 @@ pub(super) enum End {
     Damaged,
 }
 
-/// `whole` is the length of the whole batches at the beginning.
+/// Judges what follows the whole batches, which take the first `whole` bytes.
 pub(super) fn end_behind(bytes: &[u8], whole: usize, mark: Option<Mark>) -> End {
     let (before, rest) = bytes.split_at(whole);
     if rest.iter().all(|byte| *byte == 0) {
@@ -79,7 +79,7 @@ pub(super) fn end_behind(bytes: &[u8], whole: usize, mark: Option<Mark>) -> End 
     let follows = |at: usize| at > 0 && number_at(&rest[at..]).is_some_and(|number| last < Some(number));
     let is_damaged = match mark {
         Some(mark) => mark.batches_in(rest).any(follows),
-        // A store without a mark has only the shape to go by, and a value may have any.
+        // Without a mark only the shape tells, and a value may have any: skip what the torn batch claims.
         None => has_batch(&rest[claimed_len(rest)..]),
     };
     if is_damaged { End::Damaged } else { End::Torn }
@@ -102,7 +102,7 @@ fn number_at(bytes: &[u8]) -> Option<u64> {
     Some(u64::from_le_bytes(number))
 }
 
-/// How many bytes belong to a torn batch by its own words: what lies in its keys and values is data.
+/// How many bytes a torn batch claims by its own lengths: the bytes in its keys and values are data.
 fn claimed_len(bytes: &[u8]) -> usize {
     let Some(items) = bytes.get(1..5).filter(|_| number_at(bytes).is_some()) else {
         return 0;
@@ -119,8 +119,8 @@ fn claimed_len(bytes: &[u8]) -> usize {
     bytes.len() - rest.len()
 }
 
-/// Empties the journals of a closed database that has everything in tables. An empty one `newest` stays,
-/// because the database forgets how far its sequence numbers were when it finds none.
+/// Empties the journals of a closed database that has everything in tables. `newest` stays as an empty
+/// file: without a journal the database forgets its last sequence number.
 pub(super) fn empty(dir: &Path, newest: &Path) -> io::Result<()> {
     for path in journals_in(dir)? {
         if path != newest {
@@ -131,8 +131,8 @@ pub(super) fn empty(dir: &Path, newest: &Path) -> io::Result<()> {
     sync_directory(dir)
 }
 
-/// Waits until no thread of a closed database holds a journal or the lock any more: its background
-/// thread lets go a little after the closing has returned, and then writes what was left in a buffer.
+/// Waits until no thread of a closed database holds a journal or the lock. Its background thread releases
+/// them shortly after closing returns, and writes the rest of a buffer then.
 pub(super) fn wait_until_closed(dir: &Path) -> io::Result<()> {
     const PAUSE: Duration = Duration::from_millis(1);
     const PAUSES_MAX: usize = 2_000;
@@ -145,7 +145,7 @@ pub(super) fn wait_until_closed(dir: &Path) -> io::Result<()> {
     Err(io::Error::other("the database does not let go of its journal"))
 }
 
-// On systems without /proc the pause above is all there is.
+// Systems without /proc get only a fixed pause.
 fn is_held(dir: &Path) -> io::Result<bool> {
     let dir = fs::canonicalize(dir)?;
     let open_files = match fs::read_dir("/proc/self/fd") {
@@ -226,7 +226,7 @@ pub(super) fn batches_len(bytes: &[u8]) -> usize {
     at
 }
 
-/// Whether there is what looks like a batch.
+/// True if something with the shape of a whole batch begins anywhere.
 fn has_batch(bytes: &[u8]) -> bool {
     (0..bytes.len()).any(|at| bytes[at] == START && batch_len(&bytes[at..]).is_some())
 }
@@ -279,7 +279,7 @@ mod tests {
 
     use super::*;
 
-    /// Another release of the library may write another journal, and nothing here would notice.
+    /// Another release of the library may write another journal format, and this module would not notice.
     #[test]
     fn the_library_whose_journal_is_read_is_pinned() {
         let manifest = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"));
@@ -316,7 +316,7 @@ mod tests {
             .boxed()
     }
 
-    /// What `mend` says of a newest journal of these bytes, and what it leaves of it.
+    /// The result of `mend` for a newest journal with these bytes, and the bytes that it leaves.
     fn mended(bytes: &[u8]) -> (Result<u64, JournalError>, Vec<u8>) {
         let dir = TempDir::new().expect("a directory");
         let path = dir.path().join("0.jnl");

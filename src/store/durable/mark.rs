@@ -1,23 +1,24 @@
-//! The store's mark: random bytes with which each of its batches begins in the journal.
+//! The store's mark: random bytes at the start of each of its batches in the journal.
 //!
-//! A journal has values in it, and a value may hold anything, a whole batch included. When the end of a journal
-//! is torn, the question is whether batches follow that were acknowledged; what a value holds must not answer
-//! it. No client ever sees the mark, so that what bears it was written by the store: now, or before it was copied.
+//! A journal contains values, and a value may hold anything, even a whole batch. When the end of a journal
+//! is torn, `journal` must know whether acknowledged batches follow, and the content of a value must not
+//! count. No client ever sees the mark, so bytes that bear it were written by the store, or copied from
+//! what it wrote.
 //!
-//! It stands in the lock file, because it is needed before the database is open. A store without one (an
-//! earlier version's, or one whose disk was full when it was created) gets it at the next start.
+//! The mark is in the lock file, because it is needed before the database is open. A store without one
+//! (from an earlier version, or created on a full disk) gets it at the next start.
 
 /// The note that bears the mark: the first row of each batch.
 pub(super) const NOTE: &[u8] = b"!mark";
 
 const BYTES: usize = 16;
 
-/// The start of a batch in the journal, as `journal` draws it.
+/// The length of a batch's start in the journal, as `journal` draws it.
 pub(super) const START_BYTES: usize = 13;
-/// An item without its key and value.
+/// The length of an item without its key and value.
 pub(super) const ITEM_HEAD_BYTES: usize = 21;
 
-/// Where the note's key stands in a batch.
+/// The offset of the note's key in a batch.
 const KEY_AT: usize = START_BYTES + ITEM_HEAD_BYTES;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,7 +33,7 @@ impl Mark {
         self.0
     }
 
-    /// As it stands in the lock file.
+    /// The mark's line in the lock file.
     pub(super) fn to_text(self) -> String {
         format!("mark {:032x}\n", u128::from_be_bytes(self.0))
     }
@@ -46,12 +47,12 @@ impl Mark {
         number.map(|number| Self(number.to_be_bytes()))
     }
 
-    /// Where batches begin that bear the mark.
+    /// The offsets of batches that bear the mark.
     pub(super) fn batches_in(self, bytes: &[u8]) -> impl Iterator<Item = usize> {
         let row = [NOTE, &self.0].concat();
         let mut from = 0;
         std::iter::from_fn(move || {
-            // Of one byte only this is fast, and all other places need no look.
+            // Searching for one byte is fast, and other places need no comparison.
             while let Some(next) = bytes[from..].iter().position(|byte| *byte == row[0]) {
                 let at = from + next;
                 from = at + 1;

@@ -1,25 +1,25 @@
 //! The engine that keeps batches on disk, in a database of the crate `fjall`.
 //!
-//! What the crate promises: a batch is whole or absent after a crash. What it leaves open is the
-//! answer to a failed write. It stops for good then, with bytes of the batch perhaps in its journal,
-//! perhaps in a buffer that is written when it is closed. So:
+//! The crate promises that a batch is whole or absent after a crash, but leaves the outcome of a failed
+//! write open. It stops for good then, and bytes of the batch may be in its journal, or in a buffer that
+//! is written when it is closed. So:
 //!
 //! * Every batch writes a note with its number, one higher than the last one's.
-//! * After a failure the database is closed and opened again, and the note says whether the batch is
-//!   there. If so the answer is `Ok`, after everything was written anew (a sync that failed once says
-//!   nothing about the same bytes when it succeeds later); if not, opening has cut the rest of the
-//!   batch off, and the answer is `Refused`.
-//! * While it cannot be opened, the answer is `Unknown`; each further call tries again.
-//! * A background thread that failed stops the database too. That shows at the next batch before
-//!   anything of it is written, and the batch is written after opening again.
+//! * After a failure the engine reopens the database, and the note says whether the batch is there. If so,
+//!   everything is rewritten (a sync that failed once proves nothing about the same bytes when it succeeds
+//!   later), and the answer is `Ok`. If not, opening has cut off the rest of the batch, and the answer is
+//!   `Refused`.
+//! * While the database cannot be opened, the answer is `Unknown`; each further call tries again.
+//! * A failed background thread stops the database too. The next batch fails before anything of it is
+//!   written; the engine reopens the database and retries it.
 //! * Batches are refused before the disk is full, see `room`.
-//! * Files can be deleted or moved while the database writes them, see `in_place`. A batch is refused before
-//!   anything of it is written where a restart would not find it, and answered only if its journal is still
-//!   in place after the sync. If only the journal is gone, everything is written anew from memory. A
-//!   directory that was moved away can be moved back. Neither needs a restart.
+//! * Files can be deleted or moved while the database writes them, see `in_place`. A batch that a restart
+//!   would not find is refused before anything of it is written. A batch is acknowledged only if its
+//!   journal is still in place after the sync. If only the journal is gone, everything is rewritten from
+//!   memory. A directory that was moved away can be moved back. Neither needs a restart.
 //!
-//! Left out on purpose: committing without blocking. One committer has a thread of its own and nothing
-//! to do before the answer, so the future returned by `commit` simply blocks.
+//! Left out on purpose: committing without blocking. The only committer has its own thread and nothing to
+//! do before the answer, so the future returned by `commit` blocks.
 #![expect(clippy::disallowed_types, reason = "the store is the door to the disk")]
 
 mod directory;
@@ -54,18 +54,18 @@ use crate::process::system;
 
 /// Batches on disk, in one directory that belongs to this process alone.
 pub struct DurableEngine {
-    /// Held as long as the engine lives, also while the database is closed in between.
+    /// Held as long as the engine lives, even while the database is closed.
     directory: Directory,
     limits: Limits,
     state: Mutex<State>,
 }
 
 struct State {
-    /// None after a failure, until it could be opened again.
+    /// None after a failure, until the database is open again.
     tables: Option<Tables>,
     /// The number of the newest batch that is known to be stored.
     stored: u64,
-    /// Whether the batch after that one may be stored.
+    /// True if the batch after that one may be stored.
     in_doubt: bool,
 }
 
@@ -82,7 +82,7 @@ impl DurableEngine {
         let cannot_make = |error| OpenError::from_creation(dir, &error);
         match fs::metadata(dir) {
             Ok(found) if found.is_dir() => {}
-            // What the system says of what is there is what is wrong, and not that it cannot be made.
+            // Report the system's error about the path itself, not a failed creation.
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(cannot_make(error)),
             _ => fs::create_dir_all(dir).map_err(cannot_make)?,
         }
@@ -117,7 +117,7 @@ impl DurableEngine {
         }
         let state = &mut *self.state.lock();
         if state.tables.is_none() && self.reopen(state)? == Doubt::Stored {
-            // By the contract nothing but the batch in doubt can have been handed in.
+            // By the contract this is the batch in doubt: no other one may come before it.
             return Ok(());
         }
         self.check_before(state)?;
@@ -128,7 +128,7 @@ impl DurableEngine {
 
     fn write_or_settle(&self, state: &mut State, batch: &Batch) -> Result<(), StoreError> {
         match self.write(state, batch) {
-            // Something in the background had failed before, and nothing of the batch was written.
+            // A background thread failed earlier; nothing of the batch was written.
             Err(fjall::Error::Poisoned) => {
                 self.reopen(state)?;
                 self.write(state, batch)
@@ -146,7 +146,7 @@ impl DurableEngine {
         Ok(())
     }
 
-    /// Refuses a batch, of which nothing is written yet, if a restart would not find it.
+    /// Refuses a batch, before anything of it is written, if a restart would not find it.
     fn check_before(&self, state: &mut State) -> Result<(), StoreError> {
         let tables = state.tables.as_mut().expect("opened before writing");
         let Err(displaced) = self.check_files(tables) else {
@@ -158,7 +158,7 @@ impl DurableEngine {
         Err(StoreError::Refused(displaced.to_string()))
     }
 
-    /// Refuses the answer if the journal was deleted or moved while the batch was written.
+    /// Settles a batch whose journal was deleted or moved while it was written.
     fn check_after(&self, state: &mut State) -> Result<(), StoreError> {
         let tables = state.tables.as_mut().expect("opened for writing");
         if matches!(tables.journal().is_in_place(), Ok(true)) {
@@ -178,7 +178,7 @@ impl DurableEngine {
         }
         state.tables = None;
         if is_deleted {
-            // Nobody can read it again: neither this process nor one that is started anew.
+            // No process can read a deleted journal again, not even after a restart.
             state.in_doubt = false;
             return Err(StoreError::Refused(displaced.to_string()));
         }
@@ -200,7 +200,7 @@ impl DurableEngine {
         Err(Displaced::Journal(tables.journal().newest_path()))
     }
 
-    /// Says truthfully what became of a batch whose writing failed.
+    /// Finds out whether a batch whose write failed is stored.
     fn settle(&self, state: &mut State, error: &fjall::Error) -> Result<(), StoreError> {
         state.in_doubt = true;
         match self.reopen(state)? {
@@ -213,7 +213,7 @@ impl DurableEngine {
         OpenError::from_database(self.directory.path(), error).to_string()
     }
 
-    /// Closes the database, opens it again and looks what it holds.
+    /// Closes the database, opens it again and checks what it holds.
     fn reopen(&self, state: &mut State) -> Result<Doubt, StoreError> {
         state.tables = None;
         self.try_reopen(state).map_err(|reason| {
@@ -244,8 +244,8 @@ impl DurableEngine {
             }
         };
         if doubt == Doubt::Stored {
-            // A sync of these bytes may have failed. To sync them again would prove nothing: the
-            // system counts them as written. So they are written again, elsewhere.
+            // A sync of these bytes may have failed. Syncing them again would prove nothing, because the
+            // system counts them as written. So they are rewritten elsewhere.
             tables.write_out().map_err(|error| self.explain(&error))?;
         }
         *state = State {
@@ -256,7 +256,7 @@ impl DurableEngine {
         Ok(doubt)
     }
 
-    /// Writes memory out to tables where it is time, and refuses the batch where room is short.
+    /// Writes memory out to tables when that is due, and refuses the batch if room is short.
     fn make_room(&self, state: &mut State, batch: &Batch) -> Result<(), StoreError> {
         let bytes = tables::bytes_of(batch);
         let tables = state.tables.as_mut().expect("opened before writing");
@@ -302,11 +302,11 @@ impl DurableEngine {
     }
 }
 
-/// Finishes the creation of a store, or gives one of an earlier version what it lacks: its mark. The journal is
-/// emptied for that: what stands in it has no mark.
+/// Finishes the creation of a store, or gives a mark to a store of an earlier version. That empties the
+/// journal, because its batches have no mark.
 ///
-/// It is also closed and opened again. A journal that was created has its full length at once. One that was
-/// opened is as long as what it holds, so that its length tells whether somebody cut it.
+/// The database is also closed and opened again. A created journal has its full length at once. An opened
+/// one is as long as its content, so its length shows whether it was cut.
 fn complete(directory: &mut Directory, mut tables: Tables) -> Result<Tables, OpenError> {
     let dir = directory.path().to_path_buf();
     let has_room = Disk::of(&dir)
@@ -315,7 +315,7 @@ fn complete(directory: &mut Directory, mut tables: Tables) -> Result<Tables, Ope
     let newest = tables.journal().newest_path();
     drop(tables);
     journal::wait_until_closed(&dir).map_err(|error| OpenError::from_io(&dir, &error))?;
-    // A step that fails here (a full disk) is done by the next start.
+    // The next start repeats a step that fails here (on a full disk).
     let is_complete = directory.mark_complete().is_ok();
     if is_complete && is_written_out && journal::empty(&dir, &newest).is_ok() {
         let _ = directory.set_mark();
@@ -332,7 +332,7 @@ fn open_tables(directory: &Directory) -> Result<Tables, OpenError> {
         discard_unfinished(dir)?;
     }
     if has_marker(dir).map_err(failed)? {
-        // The database locks this file and does not make it again. The directory is locked already.
+        // The database locks this file but does not recreate it. The directory is locked already.
         let lock = File::options().create(true).append(true).open(dir.join("lock"));
         lock.map_err(failed)?;
     }
@@ -351,8 +351,8 @@ fn open_tables(directory: &Directory) -> Result<Tables, OpenError> {
     }
 }
 
-/// A database with files missing must not be opened: the crate takes some of them for the rest of a
-/// creation that was cut short, deletes what is left, and begins with an empty database.
+/// A database with missing files must not be opened: for some of them the crate assumes an unfinished
+/// creation, deletes the rest, and begins with an empty database.
 fn require_complete(dir: &Path) -> Result<(), OpenError> {
     let missing = |what: &str| OpenError::Corrupt {
         dir: dir.into(),
@@ -384,7 +384,7 @@ fn require_complete(dir: &Path) -> Result<(), OpenError> {
     Ok(())
 }
 
-/// A database whose creation was cut short never opens, and nothing can be in it yet: its version
+/// Discards a database whose creation was cut short: it never opens, and it is empty, because its version
 /// marker is written last.
 fn discard_unfinished(dir: &Path) -> Result<(), OpenError> {
     let failed = |error| OpenError::from_io(dir, &error);

@@ -1,6 +1,6 @@
-//! Why a data directory cannot be used, told apart by what the operator does about it.
+//! The reasons why a data directory cannot be used, distinguished by what the operator does about them.
 //!
-//! What the system refuses is not damage: only data that was read and found wrong is, or a file that is missing.
+//! An error of the system is not damage. Damage is data that was read and found wrong, or a missing file.
 
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
@@ -55,7 +55,7 @@ pub(super) enum JournalError {
 impl OpenError {
     pub(super) fn from_io(dir: &Path, error: &io::Error) -> Self {
         let help = match Errno::from_io_error(error) {
-            // Not EPERM: against an attribute or a missing capability no other owner helps.
+            // Not EPERM: another owner does not help against a file attribute or a missing capability.
             Some(Errno::ACCESS) => {
                 return Self::NotWritable {
                     dir: dir.into(),
@@ -74,12 +74,12 @@ impl OpenError {
             return Self::NoRoom { dir, help };
         }
         match error.kind() {
-            // Of the database's own files, since the folder itself was opened before.
+            // One of the database's own files: the folder itself was opened before.
             ErrorKind::NotFound => Self::Corrupt {
                 dir,
                 reason: "a file of the database is missing".into(),
             },
-            // A file that ends early, or that holds something else: an offset outside of it is an invalid argument.
+            // A file that ends early or holds something else: an offset outside it is an invalid argument.
             ErrorKind::UnexpectedEof | ErrorKind::InvalidData | ErrorKind::InvalidInput => Self::Corrupt {
                 dir,
                 reason: error.to_string(),
@@ -91,7 +91,7 @@ impl OpenError {
         }
     }
 
-    /// Of a directory that cannot be made: nothing was there that could be damaged.
+    /// The error for a directory that cannot be created: it held nothing that could be damaged.
     pub(super) fn from_creation(dir: &Path, error: &io::Error) -> Self {
         match Self::from_io(dir, error) {
             Self::Corrupt { dir, reason } => Self::System {
@@ -139,7 +139,7 @@ impl OpenError {
     }
 }
 
-/// A disk is full of bytes or of files.
+/// A disk runs out of bytes or of inodes.
 fn no_room(dir: &Path) -> &'static str {
     let is_out_of_names = statvfs(dir).is_ok_and(|disk| disk.f_files > 0 && disk.f_favail == 0);
     if is_out_of_names {

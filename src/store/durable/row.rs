@@ -1,7 +1,7 @@
-//! How a record lies in the database: a version byte, a checksum, the record's block.
+//! The format of a record in the database: a version byte, a checksum, the record's block.
 //!
-//! The database has checksums of its own for its files. This one is for what they cannot see: a row
-//! under another key, or a record that was damaged before it was handed over.
+//! The database has its own checksums for its files. The checks here find what those cannot: a row under
+//! another key, or a record that was damaged before it was handed over.
 
 use crate::protocol::causality::Record;
 
@@ -82,7 +82,7 @@ mod tests {
             .boxed()
     }
 
-    /// A row whose checksum is right, whatever it is the checksum of.
+    /// A row with a valid checksum, whatever its block is.
     fn sealed(block: &[u8]) -> Vec<u8> {
         [&[VERSION], &crc32fast::hash(block).to_le_bytes()[..], block].concat()
     }
@@ -104,7 +104,7 @@ mod tests {
             with in any::<u8>(),
         ) {
             prop_assert!(decode(&key, &bytes).is_err());
-            // Damaged before the checksum was drawn: the record's own lengths and flags may lie.
+            // Damaged before the checksum was computed: the record's own lengths and flags may be wrong.
             let mut block = record.as_block().to_vec();
             let at = at.index(block.len());
             block[at] = with;

@@ -1,8 +1,8 @@
-//! The open database: what is written to it, how it is read back, and when memory goes to tables.
+//! The open database: writes batches, reads them back, and writes memory out to tables.
 //!
-//! The database never writes its memory out by itself here (its limit is set out of reach). It would
-//! do so at any moment and make writers wait in a loop that a failed background thread never ends; the
-//! engine asks for it instead, when nothing is under way.
+//! The database never writes its memory out by itself here (its limit is set out of reach). It could do so
+//! at any time, and make writers wait in a loop that never ends if the background thread fails. The engine
+//! asks for it instead, while no write is under way.
 
 use std::collections::BTreeMap;
 use std::iter::once;
@@ -25,25 +25,25 @@ use crate::store::{Batch, Recovered};
 const COMMIT_NOTE: &[u8] = b"!commit";
 /// Written once.
 const FORMAT_NOTE: &[u8] = b"!format";
-/// What this version writes. A higher number is refused.
+/// The format that this version writes. A higher number is refused.
 pub(super) const FORMAT: u64 = 1;
-/// The caller's notes stand behind this, apart from the store's own.
+/// Prefix of the caller's notes; keeps them apart from the store's own.
 const NOTE_PREFIX: u8 = b'=';
 
 /// Folders of tables: one for the database's own use, records, notes.
 pub(super) const KEYSPACES: usize = 3;
 
-/// Nothing is read from the database but at the start.
+/// Small, because the database is read only at the start.
 const CACHE_BYTES: u64 = 1024 * 1024;
 const BLOCK_BYTES: u32 = 64 * 1024;
-/// Above so many fresh tables the merging lags behind, and more must not come: from 30 on the
+/// Above this number of fresh tables merging lags behind, and no more may be added: from 30 on the
 /// database stops its writers.
 const FRESH_TABLES_MAX: usize = 16;
 
-/// How often the tables are looked for: they are many, and seldom written.
+/// How often table files are looked for: they are many, and seldom written.
 const TABLES_LOOK_PAUSE: Duration = Duration::from_secs(1);
 
-/// An open database. The keyspaces stand first, because they must go before what they belong to.
+/// An open database. The keyspaces come first, because they must be dropped before the database.
 pub(super) struct Tables {
     records: Keyspace,
     notes: Keyspace,
@@ -53,13 +53,13 @@ pub(super) struct Tables {
     mark: Option<Mark>,
     has_format: bool,
     dir: PathBuf,
-    /// When all tables were in place last.
+    /// When all table files were last seen in place.
     tables_seen: Option<Instant>,
 }
 
 impl Tables {
-    /// Opens or creates the database in a directory that exists, with so many bytes in its journals. Its batches
-    /// begin with the mark.
+    /// Opens or creates the database in an existing directory whose journals hold `journal_bytes`. Its
+    /// batches begin with the mark.
     pub(super) fn open(dir: &Path, journal_bytes: u64, mark: Option<Mark>) -> fjall::Result<Self> {
         let database = Database::builder(dir)
             .worker_threads(1)
@@ -92,7 +92,7 @@ impl Tables {
         &mut self.journal
     }
 
-    /// A file that opening needs and that is not there any more. Looks at most once a second.
+    /// A missing file that opening needs. Looks at most once a second.
     pub(super) fn missing_file(&mut self) -> Option<PathBuf> {
         if self
             .tables_seen
@@ -125,9 +125,9 @@ impl Tables {
             .map_err(|_| fjall::Error::Unrecoverable)
     }
 
-    /// Writes and syncs a batch as the one with this number.
+    /// Writes and syncs a batch under this number.
     ///
-    /// `SyncData` is enough although the journal grows: `fdatasync` leaves out only what reading the
+    /// `SyncData` is enough although the journal grows: `fdatasync` skips only metadata that reading the
     /// data back does not need, such as times, and the length of the file is needed.
     pub(super) fn write(&mut self, batch: &Batch, number: u64) -> fjall::Result<()> {
         let mut write = self.database.batch().durability(Some(PersistMode::SyncData));
@@ -168,7 +168,7 @@ impl Tables {
         self.records.disk_space() + self.notes.disk_space()
     }
 
-    /// Has memory written out to tables in the background, unless that is still going on.
+    /// Starts to write memory out to tables in the background, unless that is still going on or merging lags.
     pub(super) fn begin_write_out(&mut self) -> fjall::Result<()> {
         if self.sealed() == 0 && self.records.l0_table_count() < FRESH_TABLES_MAX {
             self.records.rotate_memtable()?;
@@ -178,8 +178,8 @@ impl Tables {
         Ok(())
     }
 
-    /// Writes everything out to tables, merges them into one another and waits for it: from here on
-    /// the journal is not needed.
+    /// Writes everything out to tables, merges them and waits until that is done. The journal is not
+    /// needed after that.
     pub(super) fn write_out(&mut self) -> fjall::Result<()> {
         self.wait_for_write_out()?;
         self.records.rotate_memtable()?;
@@ -191,7 +191,7 @@ impl Tables {
 
     fn wait_for_write_out(&self) -> fjall::Result<()> {
         while self.sealed() > 0 {
-            // Writes nothing, but tells whether the background thread has failed.
+            // Writes nothing, but shows whether the background thread has failed.
             self.database.persist(PersistMode::Buffer)?;
             thread::sleep(Duration::from_millis(1));
         }
@@ -202,7 +202,7 @@ impl Tables {
         self.records.sealed_memtable_count() + self.notes.sealed_memtable_count()
     }
 
-    /// Everything stored. The error says which record is damaged, if it is one.
+    /// Everything stored. The error names the record if one is damaged.
     pub(super) fn read_all(&self) -> Result<Recovered, OpenError> {
         let failed = |error| OpenError::from_database(&self.dir, &error);
         let damaged = |reason: String| OpenError::Corrupt {
@@ -231,7 +231,7 @@ fn is_missing(path: &Path) -> bool {
 
 fn missing_file_of(keyspace: &Keyspace) -> Option<PathBuf> {
     let folder = keyspace.path().join("tables");
-    // While it is held, merging deletes no file of it.
+    // Merging deletes no file of a version that is held.
     let version = keyspace.tree.current_version();
     let tables = version
         .iter_tables()
@@ -241,8 +241,8 @@ fn missing_file_of(keyspace: &Keyspace) -> Option<PathBuf> {
         .find(|path| is_missing(path))
 }
 
-/// What a batch does to each key. One line a key, since the database must not see a key twice in one
-/// batch: it could not tell which of them is the later.
+/// What a batch does to each key. One entry per key: of two in one batch the database could not tell which
+/// is the later.
 fn rows(batch: &Batch) -> BTreeMap<&[u8], Option<Vec<u8>>> {
     let forgotten = batch.forgotten.iter().map(|key| (key.as_str().as_bytes(), None));
     let newest: BTreeMap<_, _> = forgotten
@@ -266,7 +266,7 @@ fn note_key(name: &str) -> Vec<u8> {
     key
 }
 
-/// What a batch takes in the journal, but for a few notes of our own.
+/// How many bytes a batch takes in the journal, except for a few notes of our own.
 pub(super) fn bytes_of(batch: &Batch) -> u64 {
     const BATCH_BYTES: usize = 128;
     const ITEM_BYTES: usize = 21;
@@ -281,7 +281,7 @@ pub(super) fn bytes_of(batch: &Batch) -> u64 {
 
 #[cfg(test)]
 impl Tables {
-    /// As if the tables had been looked for a second ago.
+    /// As if the last look at the tables was a second ago.
     pub(super) fn forget_look(&mut self) {
         self.tables_seen = None;
     }

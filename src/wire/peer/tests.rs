@@ -1,4 +1,4 @@
-//! Every message survives its bytes, and no bytes that a peer may send do more than fail to parse.
+//! Every message survives its bytes, and bytes from a peer at worst fail to parse.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -9,7 +9,7 @@ use crate::names::{Dot, Log, MemberId};
 use crate::protocol::causality::DEPENDENCIES_MAX;
 use crate::wire::samples::damages;
 
-/// What is read from these bytes, if anything, is what was written in some frame.
+/// Checks that these bytes are refused, or parse to a message that survives its own bytes.
 fn refuses_or_reads_well(bytes: &[u8]) -> Result<(), TestCaseError> {
     if let Ok(frame) = decode_frame(bytes) {
         let again = decode_frame(&encode_frame(&frame)).expect("what was read can be written");
@@ -47,7 +47,7 @@ proptest! {
 
     #[test]
     fn damaged_messages_are_refused_or_other_messages(frame in frames(), damage in damages()) {
-        // Behind the version, which would end it at once.
+        // Damage the bytes after the version: a wrong version would end parsing at once.
         refuses_or_reads_well(&damage.done_to(&encode_frame(&frame), 1))?;
     }
 
@@ -59,8 +59,7 @@ proptest! {
 
 #[test]
 fn a_length_that_is_a_lie_asks_for_no_memory() {
-    // The id, the clock, the epoch and the position; an answer that is records; so many of them that none can
-    // follow.
+    // The id, the clock, the epoch and the position; an answer of records; then a count that is a lie.
     let records = postcard::to_allocvec(&(0u8, 0u8, 0u8, 0u8, 1u8, 6u8)).expect("encodes");
     let lie = [&[VERSION], &records[..], &[0xff; 9], &[1]].concat();
     assert!(matches!(decode_frame(&lie), Err(Garbled::Unreadable)));

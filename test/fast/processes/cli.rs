@@ -1,4 +1,4 @@
-//! The program as people start it: what it prints, and with which exit code it ends.
+//! Tests the program as people start it: its output and its exit codes.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
@@ -6,7 +6,7 @@ use std::process::Output;
 
 use crate::support::running::{CAUSEWAY, alone, assert_ends, command, complaint, printed, run};
 
-/// The assignment's fourth example, slips and all.
+/// The assignment's fourth example, including its mistakes.
 const PASTED: &str = "10.0.0.21:8080,10.0.0.22:8080,10.0.0.23:80,10.0.0.24:8080";
 
 fn causeway(variables: &[(&str, &str)], arguments: &[&str]) -> Output {
@@ -124,7 +124,7 @@ fn mistakes_in_arguments_end_with_64_too() {
 
 #[test]
 fn nodes_that_do_not_answer_are_all_named_and_the_code_is_1() {
-    // Ports below 10 are assigned to services that nobody runs.
+    // Ports below 10 are assigned to obsolete services.
     let nodes = "127.0.0.1:2,127.0.0.1:3";
     for command in [
         &["get", "x"][..],
@@ -152,7 +152,7 @@ fn nodes_that_do_not_answer_are_all_named_and_the_code_is_1() {
 
 #[test]
 fn a_nodes_variables_do_not_disturb_the_client_commands() {
-    // As in `docker exec`: the settings of the node are in the environment of the command.
+    // As in `docker exec`: the node's settings are in the command's environment.
     let variables = [
         ("K", "2"),
         ("VIEW", PASTED),
@@ -176,7 +176,7 @@ fn settings_are_read_alike_wherever_they_come_from() {
     )
     .expect("is written");
     let file = file.to_str().expect("is text");
-    // What a script leaves empty is not given; what an editor leaves around a value does no harm.
+    // A value that a script left empty counts as absent; marks that an editor adds do no harm.
     let variables = [
         ("K", " \r\n"),
         ("IPPORT", "a:1\r"),
@@ -214,7 +214,7 @@ fn settings_are_read_alike_wherever_they_come_from() {
 #[test]
 fn where_nothing_listens_the_message_says_how_to_name_a_node() {
     let names = ["--node", "CAUSEWAY_NODE"];
-    // The default port is somebody's on some machines; then there is nothing to see.
+    // On some machines another program uses the default port; then there is nothing to test.
     if TcpStream::connect("127.0.0.1:8080").is_err() {
         assert_ends(&causeway(&[], &["get", "x"]), 1, &names);
         assert_ends(&causeway(&[("CAUSEWAY_NODE", " ")], &["status"]), 1, &names);
@@ -299,11 +299,11 @@ fn what_was_done_and_what_went_wrong_with_the_session_file_are_two_statements() 
     assert_ends(&output, 1, &said);
     let told = "created in partition 1, on 2 replicas\n";
     assert_eq!(printed(&output), told);
-    // A device stays one, whoever writes.
+    // A device stays a device, whatever is written to it.
     let null = std::path::Path::new("/dev/null");
     assert_ends(&put(null, &|| ()), 0, &[]);
     assert!(std::fs::metadata(null).is_ok_and(|known| !known.is_file()));
-    // A mistake that can be known before is told before: no node is asked.
+    // A mistake that can be found without a node is reported before any node is asked.
     let arguments = [
         "put",
         "x",
@@ -338,8 +338,8 @@ fn health_reads_the_settings_of_the_node() {
     }
 }
 
-/// A node that is asked for a view change, and answers when it has been asked often enough how far it is.
-/// Returns the first line of each request, in order.
+/// A node that gets a request for a view change, and answers it after a few polls of its phase. Returns
+/// the first line of each request, in order.
 fn change_slowly(listener: &TcpListener, outcome: &str) -> Vec<String> {
     let mut phases = ["copy", "copy", "hand_over"].into_iter();
     let (mut asked, mut waiting) = (Vec::new(), None);
@@ -358,7 +358,7 @@ fn change_slowly(listener: &TcpListener, outcome: &str) -> Vec<String> {
             Some(Some(phase)) => format!(
                 r#"{{"epoch":2,"phase":"{phase}","waits_for":["c:1"],"keys_moved":3,"keys_to_go":4,"for_ms":500}}"#
             ),
-            // Whoever asks again has read the phase before.
+            // A client that asks again has read the phase before.
             Some(None) => break,
         };
         let status = format!(

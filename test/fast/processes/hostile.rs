@@ -1,6 +1,6 @@
-//! A whole node, as a process, and what strangers on its network may do to it: thousands of connections
-//! that are left open, requests that are none, peers that speak nonsense. It stays up, keeps what it
-//! has, serves the next honest client at once, and says so little that its log can still be read.
+//! Attacks a whole node, as a process, from its network: thousands of abandoned connections, malformed
+//! requests, peers that send garbage. It stays up, keeps its data, serves the next honest client at
+//! once, and logs so little that the log stays readable.
 #![expect(
     clippy::disallowed_types,
     clippy::disallowed_methods,

@@ -1,8 +1,8 @@
-//! The accept loop and the peers' streams over real loopback sockets, with a host that only echoes:
-//! what clients do right, what they do wrong, and what they do slowly.
+//! Tests the accept loop and the peers' streams over real loopback sockets, with a host that only
+//! echoes: correct clients, incorrect ones, and slow ones.
 //!
-//! Nothing here sleeps to let something happen. Where a deadline of the server is shown, it is set so
-//! short that waiting for it takes no time to speak of.
+//! No test sleeps to let something happen. A test of a server's deadline sets it so short that the wait
+//! is negligible.
 #![expect(
     clippy::disallowed_types,
     clippy::disallowed_methods,

@@ -1,4 +1,4 @@
-//! A lab as people and programs use it: real processes, stopped in good order and killed.
+//! Tests the lab as people and programs use it: real processes, stopped in order and killed.
 
 mod program;
 
@@ -31,7 +31,7 @@ fn a_key_outlives_a_killed_node_and_the_lab() {
     done(first, &["put", "x", "1", "--session", session]);
     let get = || read(proxy, &["get", "x", "--session", session]);
     assert_eq!(wait_for("the proxy's answer", get), "1");
-    // The write is acknowledged with one copy if the machine is too busy for a second one in time.
+    // The write has one copy if the machine is too busy for a second acknowledgement in time.
     wait_for("the second copy", || keys_held(second).filter(|keys| *keys == 1));
 
     signal_to(first.pid, Signal::KILL);
@@ -73,7 +73,7 @@ fn a_killed_lab_leaves_no_node_behind() {
 #[test]
 fn the_command_that_is_shown_starts_a_killed_node_again() {
     let folder = tempfile::tempdir().expect("a folder");
-    // With a blank, which the command must quote.
+    // The path has a space, which the command must quote.
     let lab = Lab::new(&folder.path().join("my lab"));
     let node = &lab.nodes[1];
     signal_to(node.pid, Signal::KILL);
@@ -83,7 +83,7 @@ fn the_command_that_is_shown_starts_a_killed_node_again() {
         Some(line.trim().to_owned())
     });
 
-    // As a person's shell starts it.
+    // As a user's shell starts it.
     let mut restarted = Running::start(command("/bin/sh").args(["-c", &format!("exec {shown}")]));
     until("the news", || {
         lab.said().contains(&format!("{} answers again", node.address))
@@ -158,7 +158,7 @@ fn a_bench_counts_what_it_asked_and_what_was_answered_wrongly() {
         .map(|second| second["requests"].as_u64().expect("a number"));
     assert_eq!(ran["waits"]["requests"].as_u64(), Some(of_seconds.sum()));
 
-    // Half of these keys were never written, and it is said that all were.
+    // Half of these keys were never written, although `--filled` says that all were.
     let output = ask(node, &with(&["--keys", "40", "--filled", "--writes", "0"]));
     assert_eq!(output.status.code(), Some(1));
     let told: Value = serde_json::from_slice(&output.stdout).expect("is JSON");

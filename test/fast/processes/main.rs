@@ -1,5 +1,5 @@
-//! What real processes, sockets and time show, on this machine alone: each program of the store as people
-//! and other programs start it, stopped, frozen and killed.
+//! Tests with real processes, sockets and time, on this machine alone: each program of the store as
+//! people and other programs start it, stopped, frozen and killed.
 //!
 //! `cargo test --test processes lab::` runs one module. `redis` needs `redis-server`, `readme` bash and curl.
 

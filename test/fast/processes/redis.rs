@@ -1,8 +1,8 @@
-//! `causeway redis` as people and programs use it, over real Redis servers: its shell, its scripts, its
-//! HTTP, its library, and what becomes of the pairs when servers die. What a test says of copies, it has
-//! seen inside of the servers.
+//! Tests `causeway redis` as people and programs use it, over real Redis servers: its shell, its
+//! scripts, its HTTP, its library, and the fate of the pairs when servers die. Tests check copies inside
+//! of the servers.
 //!
-//! It needs `redis-server` (`apt-get install redis-server`) and fails without.
+//! Needs `redis-server` (`apt-get install redis-server`) and fails without it.
 
 mod death;
 mod http;

@@ -1,5 +1,5 @@
-//! Standard error that is full, that nobody reads, or whose reader has gone; standard output likewise: every
-//! program serves on, ends when it is told to, and keeps its exit codes.
+//! Standard error that is full, unread or closed, and standard output likewise: every program goes on
+//! serving, ends when told to, and keeps its exit codes.
 #![expect(
     clippy::disallowed_types,
     reason = "the programs are given files and are called as clients call them"
@@ -26,7 +26,7 @@ enum Fate {
 
 const FATES: [Fate; 3] = [Fate::Full, Fate::Unread, Fate::ReaderGone];
 
-/// Where a program may write to, and what must be held as long as it runs.
+/// A program's output, and what must be held as long as it runs.
 fn output(fate: Fate) -> (Stdio, Option<PipeReader>) {
     if let Fate::Full = fate {
         let full = File::options().write(true).open("/dev/full");
@@ -36,7 +36,7 @@ fn output(fate: Fate) -> (Stdio, Option<PipeReader>) {
     if let Fate::ReaderGone = fate {
         return (writer.into(), None);
     }
-    // Full to the last byte, and then a pipe like any other.
+    // Filled to the last byte, and then a pipe like any other.
     fcntl_setfl(&writer, OFlags::NONBLOCK).expect("is set");
     for size in [4096, 1] {
         while writer.write_all(&[b'x'; 4096][..size]).is_ok() {}
@@ -50,7 +50,7 @@ fn start(program: &str, arguments: &[String], stderr: Stdio) -> Running {
     Running::start(command.args(arguments).env("LOG", "trace").stderr(stderr))
 }
 
-/// Whether the server answers a request, whatever it says.
+/// True if the server answers a request, with any status.
 fn answers(address: &str) -> Option<()> {
     Request::new("GET", "/livez").send(address).ok().map(drop)
 }
@@ -125,10 +125,10 @@ fn a_reader_of_standard_output_may_go_and_a_full_disk_is_said() {
     }
 }
 
-/// Low limits: each ends the program at once, with what to raise.
+/// Low limits: each ends the program at once, with a message about what to raise.
 #[test]
 fn a_program_that_lacks_files_says_so_and_ends() {
-    // Each core takes a few.
+    // Each CPU core takes a few.
     for files in (3..64).chain([128, 256, 512, 1024]) {
         let port = free_ports();
         let folder = tempfile::tempdir().expect("a folder");
@@ -153,7 +153,7 @@ fn a_program_that_lacks_files_says_so_and_ends() {
             status.code().is_some_and(|code| code != 0),
             "{files}: {status}: {text}"
         );
-        // Below a few files the system's own loader has not enough.
+        // With very few files, the system's own loader fails.
         assert!(
             text.contains("ulimit -n") || text.contains("shared libraries"),
             "{files}: {text}"

@@ -1,5 +1,5 @@
-//! `master-svr`, `svr` and `clt` as people and programs use them: real processes, joined under load,
-//! killed in the middle of everything, frozen, started again in any order.
+//! Tests `master-svr`, `svr` and `clt` as people and programs use them: real processes that join under
+//! load, are killed at any time, freeze, and restart in any order.
 
 mod dead;
 mod join;

@@ -1,5 +1,5 @@
-//! Two processes that replicate, started from configuration files as people start them: values as they
-//! are, fresh at the other process at once, whoever starts first and whoever is killed.
+//! Tests two processes that replicate, started from configuration files as people start them: values are
+//! unchanged and fresh at the other process at once, whichever starts first and whichever is killed.
 
 mod frozen;
 mod process;
@@ -84,7 +84,7 @@ fn either_may_be_started_first() {
             (&mut one, &mut other)
         };
         early.start();
-        // It answers at once, whatever it says: keys are served when the two have met, or one may go alone.
+        // It answers at once, with any status: keys are served when both met, or one may serve alone.
         until("it listens", || early.ask("GET", "/livez", b"").is_ok());
         late.start();
         early.until_serving();
@@ -104,7 +104,7 @@ fn two_that_became_strangers_say_so_until_one_starts_anew() {
     other.kill();
     let of_one = folder.path().join(format!("n{}", one.port));
     std::fs::remove_dir_all(&of_one).expect("is there");
-    // The one with the smallest address may go alone: it cannot know that there was more.
+    // The one with the smallest address may serve alone: it cannot know that the other has data.
     one.start();
     one.until_serving();
     one.set("k", b"of one");
@@ -158,10 +158,10 @@ fn two_that_go_by_each_others_address_say_so_until_their_files_are_put_right() {
     other.assert_has("k", b"v");
 }
 
-/// What a writer was answered last for each key, and what may be there instead because nothing was answered.
+/// For each key, the last acknowledged value, and unacknowledged ones that may have replaced it.
 type Written = BTreeMap<String, (String, Vec<String>)>;
 
-/// Writers that go on until they are told to stop.
+/// Writers that go on until told to stop.
 #[derive(Default)]
 struct Load {
     stop: AtomicBool,

@@ -1,5 +1,5 @@
-//! Several operations at once on a simulated cluster: what they promise together with cuts and stale
-//! replicas, and with values that no answer has room for. Listings, beside them, promise the same.
+//! Batches on a simulated cluster: their promises under cuts, with stale replicas, and with values too
+//! large for any answer. Listings, tested next to them, make the same promises.
 
 mod large;
 mod listing;
@@ -32,7 +32,7 @@ fn delete(name: &str) -> Operation {
     Operation::Delete { key: key(name) }
 }
 
-/// A result as a person would write it.
+/// A result as text.
 fn told(result: &Result<Done, Refusal>) -> String {
     match result {
         Ok(Done::Found(found)) => {
@@ -132,10 +132,10 @@ fn what_cannot_be_reached_is_refused_and_the_rest_is_done() {
     assert!(refused.iter().all(is_unavailable), "{refused:?}");
 }
 
-/// A sibling that was frozen has missed what was answered meanwhile. When it goes on, a client without a
-/// payload reads it there all the same, and its next write there wins although the clock there is behind.
+/// A sibling that was frozen missed acknowledged writes. After it thaws, a client without a payload
+/// still reads them there, and its next write there wins although that node's clock is behind.
 #[test]
-fn who_carries_no_payload_reads_and_overwrites_what_was_answered_before() {
+fn a_client_without_payload_reads_and_overwrites_what_was_answered_before() {
     simulate(async {
         let cluster = SimCluster::serving(7, 2, 2).await;
         let (one, other) = (cluster.node(0).expect("runs"), cluster.node(1).expect("runs"));
@@ -156,7 +156,7 @@ fn who_carries_no_payload_reads_and_overwrites_what_was_answered_before() {
     });
 }
 
-/// Reads in a batch are reads like any others: who is told that a key is deleted depends on the deletion.
+/// Reads in a batch are like other reads: a reader that is told of a deletion depends on it.
 #[test]
 fn a_deletion_that_a_batch_shows_goes_with_its_reader() {
     simulate(async {
@@ -173,9 +173,9 @@ fn a_deletion_that_a_batch_shows_goes_with_its_reader() {
     });
 }
 
-/// So are reads among writes: a replica that lacks what the client depends on answers none of them.
+/// So are reads among writes: a replica that lacks a dependency of the client answers none of them.
 #[test]
-fn a_read_among_writes_is_not_answered_by_who_lacks_what_it_depends_on() {
+fn a_read_among_writes_is_not_answered_by_a_node_that_lacks_its_dependencies() {
     simulate(async {
         let cluster = SimCluster::serving(10, 2, 2).await;
         let (writer, other) = (cluster.node(0).expect("runs"), cluster.node(1).expect("runs"));
@@ -193,7 +193,7 @@ fn a_read_among_writes_is_not_answered_by_who_lacks_what_it_depends_on() {
     });
 }
 
-/// Each read depends on those before it, so that no other replica answers it which lacks what they showed.
+/// Each read depends on those before it, so a replica that lacks what they showed does not answer it.
 #[test]
 fn a_node_that_owns_none_of_the_keys_has_them_read_together() {
     let (together, alone) = simulate(async {
@@ -249,8 +249,8 @@ fn reads_in_a_batch_show_no_effect_without_its_cause() {
     });
 }
 
-/// What is done on one partition depends on what was done on the partitions before: who has seen it is not
-/// told that the other is missing.
+/// An operation on one partition depends on those on the partitions before it: a reader of its effect is
+/// not told that the cause is missing.
 #[test]
 fn an_operation_depends_on_those_on_the_partitions_before_it() {
     simulate(async {
@@ -274,7 +274,7 @@ fn an_operation_depends_on_those_on_the_partitions_before_it() {
         assert!(writes.await.results.iter().all(Result::is_ok));
         let effect = elsewhere.get(&key(&second), Payload::default()).await;
         let seen = effect.expect("is there").payload;
-        // Only the one who lacks it can be asked.
+        // Only the replica that lacks it can be asked.
         for id in &partitions[1] {
             cluster.network.cut(id, &partitions[0][0]);
         }
@@ -304,7 +304,7 @@ fn by_id<'c>(cluster: &'c SimCluster, id: &NodeId) -> &'c Arc<Node> {
     node.running.as_ref().expect("runs")
 }
 
-/// A deletion is remembered for as long as a removed node may return what it had before it.
+/// A deletion is remembered for as long as a removed node may return older writes.
 #[test]
 fn a_deletion_outlives_a_removal_however_old_it_was() {
     let remembered = simulate(async {
@@ -315,7 +315,7 @@ fn a_deletion_outlives_a_removal_however_old_it_was() {
         let node = cluster.node(1).expect("runs").clone();
         node.batch(vec![put("k", "v")], Payload::default()).await;
         tokio::time::sleep(Duration::from_secs(1)).await;
-        // It never hears of the deletion, which is old when it is removed.
+        // It never learns of the deletion, which is old when the node is removed.
         cluster.isolate(0);
         let deleted = node.batch(vec![delete("k")], Payload::default()).await;
         assert_eq!(told(&deleted.results[0]), "written on 2");

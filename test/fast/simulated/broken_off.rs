@@ -1,5 +1,5 @@
-//! What is sent in pieces, and what is sent again, broken off at every moment: no part is taken for the
-//! whole, and nothing is done twice.
+//! Breaks off transfers in pieces and retries at every point in time: no part counts as the whole, and
+//! nothing is done twice.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -13,10 +13,10 @@ use tokio::time::{Instant, sleep};
 use crate::simulated::cluster::{REMOVE, SimCluster};
 use crate::simulated::{key, simulate};
 
-/// A node that was restarted serves within this.
+/// A restarted node serves within this time.
 const RECOVERED: Duration = Duration::from_secs(30);
 
-/// More than one page holds, several times over.
+/// More than one page can hold, several times over.
 const LARGE: usize = 100_000;
 const LARGE_KEYS: usize = 20;
 
@@ -25,7 +25,7 @@ async fn value(node: &Node, key: &Key, payload: &Payload) -> Result<Vec<u8>, Ref
     Ok(found.record.value().expect("is found").to_vec())
 }
 
-/// Writes large values, each of which depends on those before it; their keys, and what the writer depends on.
+/// Writes large values, each depending on those before it. Returns their keys and the last payload.
 async fn fill(node: &Node) -> (Vec<Key>, Payload) {
     let keys: Vec<Key> = (0..LARGE_KEYS).map(|number| key(&format!("k{number}"))).collect();
     let mut payload = Payload::default();
@@ -42,8 +42,8 @@ async fn remove_first(cluster: &SimCluster) {
     cluster.change_view(1, 0, REMOVE).await.expect("is removed");
 }
 
-/// How many keys a replica has that missed them all, was reached, and was cut off again this much later. It
-/// depends on all of them, so those that it lacks it may not call missing.
+/// How many keys a replica has that missed them all, was reachable for this long, and was cut off again.
+/// The reader depends on all of them, so the replica may not call those missing that it lacks.
 fn exchanged_within(reached: Duration) -> usize {
     simulate(async move {
         let cluster = SimCluster::serving(1, 2, 2).await;
@@ -65,8 +65,8 @@ fn exchanged_within(reached: Duration) -> usize {
     })
 }
 
-/// Breaks off what takes so long at every moment, as long as it is not done. What `run` tells is how many
-/// keys have arrived.
+/// Breaks off a transfer at every point in time until it is complete. `run` returns how many keys have
+/// arrived.
 fn break_off(run: impl Fn(Duration) -> usize) {
     let coarse = Duration::from_millis(20);
     let whole = (1..500).find(|steps| run(coarse * *steps) == LARGE_KEYS);
@@ -83,12 +83,12 @@ fn an_exchange_that_breaks_off_between_two_pages_promises_nothing() {
     break_off(exchanged_within);
 }
 
-/// How many keys a removed node gave back that was reached for so long. Each depends on those before it, so
-/// whoever has seen one may not be told that an earlier one is missing.
+/// How many keys a removed node returned that was reachable for this long. Each depends on those before
+/// it, so a reader that saw one may not be told that an earlier one is missing.
 fn returned_within(reached: Duration) -> usize {
     simulate(async move {
         let mut cluster = SimCluster::new(2, 4, 3);
-        // Readers of what is still to come wait for it; here they need not wait long.
+        // Readers wait for keys that are still to come; here they need not wait long.
         cluster.limits.causal_wait = Duration::from_millis(50);
         cluster.start_all().await;
         cluster.isolate(0);
@@ -130,7 +130,7 @@ fn a_return_that_breaks_off_between_two_pages_promises_nothing() {
     break_off(returned_within);
 }
 
-/// A node that was removed while it was cut off gives back what it took. As long as one owner alone has it,
+/// A node that was removed while it was cut off returns its writes. As long as only one owner has them,
 /// that owner's disk may be lost.
 #[test]
 fn what_one_owner_alone_has_taken_back_is_still_kept() {
@@ -141,7 +141,7 @@ fn what_one_owner_alone_has_taken_back_is_still_kept() {
         let written = removed.put(&key("k"), "v".into(), Payload::default()).await;
         assert_eq!(written.expect("any replica takes it").replicas, 1);
         remove_first(&cluster).await;
-        // The others close the epochs that it knows: what comes now comes back as new.
+        // The others close the epochs that it knows: it returns its writes as new ones.
         sleep(Duration::from_secs(5)).await;
         cluster.isolate(1);
         cluster
@@ -152,9 +152,9 @@ fn what_one_owner_alone_has_taken_back_is_still_kept() {
         cluster
             .until(patience, "the owner that is reached has it", || has_it(1))
             .await;
-        // Whatever the removed node does about it, it has done then.
+        // By then the removed node has done whatever it does about it.
         sleep(Duration::from_secs(5)).await;
-        // What it has sent to the others goes with its streams.
+        // Frames on their way to the others are lost with the streams.
         for other in [2, 3] {
             let ids = [&cluster.nodes[1].id, &cluster.nodes[other].id];
             cluster.network.break_streams(ids[0], ids[1]);
@@ -169,9 +169,9 @@ fn what_one_owner_alone_has_taken_back_is_still_kept() {
     });
 }
 
-/// What became of a write that another node handed to its owner, whose answers went nowhere this much later
-/// and which was restarted then: whether its writer knows, and what is stored after somebody had seen it and
-/// written over it. Nothing if nobody could see it.
+/// The outcome of a forwarded write whose owner's answers are lost from this time on, and which is then
+/// restarted: whether the writer knows, and what is stored after a reader saw the write and overwrote
+/// it. `None` if no reader could see it.
 fn overwritten_after_restart(silent_after: Duration) -> Option<(bool, Vec<u8>)> {
     simulate(async move {
         let mut cluster = SimCluster::serving(1, 2, 1).await;
@@ -182,14 +182,14 @@ fn overwritten_after_restart(silent_after: Duration) -> Option<(bool, Vec<u8>)> 
             sleep(silent_after).await;
             cluster.network.cut_one_way(&ids[0], &ids[1]);
             sleep(Duration::from_millis(5)).await;
-            // What is on its way behind the cut goes with the stream.
+            // Frames in flight behind the cut are lost with the stream.
             cluster.network.break_streams(&ids[0], &ids[1]);
             sleep(Duration::from_millis(1)).await;
             cluster.kill(0);
             cluster.start(0).await;
             cluster.network.heal();
             let owner = cluster.node(0).expect("runs").clone();
-            // Before the writer finds the owner again, if that can be.
+            // Before the writer reaches the owner again, if possible.
             let began = Instant::now();
             let found = loop {
                 assert!(began.elapsed() < RECOVERED, "a restarted owner does not serve");
@@ -212,7 +212,7 @@ fn overwritten_after_restart(silent_after: Duration) -> Option<(bool, Vec<u8>)> 
     })
 }
 
-/// A key of the partition that node 0 alone has.
+/// A key of the partition that only node 0 has.
 async fn key_of_the_first(cluster: &SimCluster) -> Key {
     let node = cluster.node(0).expect("runs");
     let partitions = node.status().partitions;

@@ -1,8 +1,8 @@
-//! View changes in which a node is killed at every step: after whatever any node stored, each node that
-//! has a part in the change dies once, and comes back soon or much later.
+//! View changes in which a node is killed at every step: after each store by any node, each node with a
+//! part in the change dies once, and restarts soon or much later.
 //!
-//! Then the others serve; the change is through or was never agreed, without anybody asking again; and
-//! when all are back nothing acknowledged is lost.
+//! Then the others serve. The change completes or was never agreed, without a second request. When all
+//! nodes are back, no acknowledged write is lost.
 
 use std::cell::RefCell;
 use std::time::Duration;
@@ -20,20 +20,20 @@ use crate::support::oracle::{Rules, judge};
 use crate::support::shape::{Shape, spread_keys};
 use crate::support::workload::Workload;
 
-/// Clients work for so long before the change begins.
+/// Clients work for this long before the change begins.
 const BEFORE: Duration = Duration::from_millis(100);
 
-/// A node that comes back soon is down for this long; the others have not called it away by then.
+/// A node that restarts soon is down for this long; the others have not detected it by then.
 const SOON: Duration = Duration::from_millis(300);
 
-/// A change whose driver is silent is taken over and through after this, and one that was not agreed is
-/// forgotten.
+/// After this time a change whose driver is silent was taken over and completed, and one that was not
+/// agreed is forgotten.
 const SETTLED: Duration = Duration::from_secs(12);
 
-/// Everybody is back, replicas hold the same.
+/// All nodes are back and replicas are equal within this time.
 const RECOVERED: Duration = Duration::from_secs(30);
 
-/// A change, and who has a part in it.
+/// A change, and the nodes with a part in it.
 struct Scene {
     name: &'static str,
     /// Nodes of the first view, with K = 2; those after them wait to be added.
@@ -53,8 +53,8 @@ const SCENES: [Scene; 5] = [
         kind: RequestKind::Add,
         node: 5,
         via: 0,
-        // The driver and old owner, its sibling, an owner elsewhere, the proxy that becomes an owner, the
-        // one that joins.
+        // The driver and old owner, its sibling, an owner elsewhere, the proxy that becomes an owner,
+        // the node that joins.
         victims: &[0, 1, 2, 4, 5],
     },
     Scene {
@@ -73,7 +73,7 @@ const SCENES: [Scene; 5] = [
         kind: REMOVE,
         node: 1,
         via: 2,
-        // The sibling, the one that goes, the driver, the one that steps in.
+        // The sibling, the node that leaves, the driver, the node that replaces it.
         victims: &[0, 1, 2, 4],
     },
     Scene {
@@ -83,7 +83,7 @@ const SCENES: [Scene; 5] = [
         kind: REMOVE,
         node: 3,
         via: 0,
-        // The driver and new owner, its sibling, the old owner that becomes a proxy, the one that goes.
+        // The driver and new owner, its sibling, the old owner that becomes a proxy, the leaving node.
         victims: &[0, 1, 2, 3],
     },
     Scene {
@@ -100,14 +100,14 @@ const SCENES: [Scene; 5] = [
 #[derive(Debug, Clone, Copy)]
 struct Crash {
     victim: usize,
-    /// From the request on.
+    /// Counted from the request.
     at_ms: u64,
     soon_back: bool,
 }
 
 impl Scene {
-    /// Runs the change and judges what came of it. Gives the milliseconds, from the request on, in which
-    /// something was stored.
+    /// Runs the change and judges the outcome. Returns the milliseconds, counted from the request, in
+    /// which something was stored.
     fn run(&self, crash: Option<Crash>) -> Result<Vec<u64>, String> {
         simulate(async move {
             let mut cluster = SimCluster::with_spares(1, self.listed, self.spares, 2);
@@ -141,8 +141,8 @@ impl Scene {
             stage.ask_members();
             driver::final_reads(&stage, &workload).await;
             let history = workload.into_inner().history().clone();
-            // What a node took last that is removed while it is down comes back when it does; readers do
-            // not wait for it.
+            // If a node is removed while it is down, its last writes return when it does; readers do not
+            // wait for them.
             let goes = crash.is_some_and(|crash| self.kind == REMOVE && crash.victim == self.node);
             let rules = Rules {
                 lasting_replicas: 1 + u32::from(goes),
@@ -157,7 +157,7 @@ impl Scene {
         })
     }
 
-    /// Asks for the change, and watches what is stored until it is answered.
+    /// Asks for the change, and watches what is stored until the answer comes.
     async fn change(&self, stage: &Stage, must_succeed: bool) -> Vec<u64> {
         sleep(BEFORE).await;
         let (change, life) = {
@@ -178,8 +178,8 @@ impl Scene {
         steps
     }
 
-    /// Nobody changes the view any more, all who run and are listed serve in the same, and writes of all
-    /// keys are taken at each of them.
+    /// Checks that no node changes the view, that all running members serve in the same one, and that
+    /// each of them takes writes of all keys.
     async fn is_settled(&self, stage: &Stage) -> Result<(), String> {
         let doors: Vec<Door> = {
             let cluster = stage.cluster.borrow();
@@ -244,7 +244,7 @@ async fn start(stage: &Stage, number: usize) {
     stage.cluster.borrow_mut().started(number, running);
 }
 
-/// Starts who is down, and waits until all serve or wait to be added.
+/// Starts the nodes that are down, and waits until all serve or wait to be added.
 async fn bring_back(stage: &Stage) {
     let count = stage.cluster.borrow().nodes.len();
     for number in 0..count {
@@ -263,7 +263,7 @@ async fn bring_back(stage: &Stage) {
     }
 }
 
-/// How many runs there were, and what was wrong with those that failed.
+/// The number of runs, and what was wrong with those that failed.
 fn failures(scene: &Scene, crashes: impl Iterator<Item = Crash>) -> (usize, Vec<String>) {
     let (mut runs, mut failed) = (0, Vec::new());
     for crash in crashes {
@@ -298,7 +298,7 @@ fn crashes(scene: &Scene) -> Vec<Crash> {
 }
 
 #[test]
-fn who_is_killed_at_any_step_of_a_change_leaves_a_cluster_that_serves() {
+fn a_node_that_is_killed_at_any_step_of_a_change_leaves_a_cluster_that_serves() {
     let mut failed = Vec::new();
     for scene in &SCENES {
         let crashes = crashes(scene);

@@ -1,8 +1,8 @@
-//! Holds the sources against the drawing of the floors in `src/lib.rs`, and in each `mod.rs` that has one, so that
-//! picture and rule are the same text: imports point down only, what stands below the line touches nothing of the outside world,
-//! and each of the few outside crates with a place of its own stays there.
+//! Checks the sources against the drawings of the floors, in `src/lib.rs` and in each `mod.rs` that has
+//! one, so that picture and rule are the same text. Imports point down only, code below the line does
+//! not touch the outside world, and each of the few outside crates with a place of its own stays there.
 //!
-//! The rules are tested too, by planted faults: a checker that finds nothing looks like clean sources.
+//! Planted faults test the rules too: a checker that finds nothing looks like clean sources.
 
 mod circles;
 mod rules;
@@ -99,7 +99,7 @@ fn the_drawings_are_read_from_the_top() {
     );
 }
 
-/// The fault that a planted text must be given, or none for a text that is all right.
+/// The faults that are found in a planted text; empty if it follows the rules.
 fn planted(path: &str, text: &str) -> String {
     let text = format!("//! Planted.\n{text}");
     faults(&drawings(), path, &text).join("\n")

@@ -1,22 +1,22 @@
-//! Golden scripts: what the store does, told as transcripts. Each `golden/*.txt` is commands, `---`, and
-//! what they print, against a simulated cluster of real nodes with seed 1.
+//! Golden scripts: transcripts of the store's behaviour. Each `golden/*.txt` has commands, `---`, and
+//! what they print, run against a simulated cluster of real nodes with seed 1.
 //!
 //! ```text
-//! cluster nodes=5 k=2 [spare=1] [asleep]   a new cluster, serving; spare nodes are not in VIEW; asleep: none started
-//! start n3 n4 [k=3] [view=n1,n2] [name=n1] from its disk, or anew; spare nodes have no VIEW unless it is given
-//! lead n1 to n2                            whoever dials n1 reaches n2
-//! kill n1 n2       wipe n1                 ends processes; the same and their disks are lost
-//! cut n1 n2        cut n1 -> n2            holds what goes between two nodes; one way
+//! cluster nodes=5 k=2 [spare=1] [asleep]   a new cluster; spares are not in VIEW; asleep: none starts
+//! start n3 n4 [k=3] [view=n1,n2] [name=n1] from its disk, or new; spares have no VIEW unless given
+//! lead n1 to n2                            dials of n1 reach n2
+//! kill n1 n2       wipe n1                 ends processes; also destroys their disks
+//! cut n1 n2        cut n1 -> n2            holds frames between two nodes; one way
 //! isolate n1       slow n1 n2 500ms        cuts off from all others; delays by up to this
 //! heal             heal n1 n2              every link; one
-//! clock n1 +30s    (-10m, right)           sets a wall clock ahead, behind, right; of all nodes: clock all +2d
+//! clock n1 +30s    (-10m, right)           sets a wall clock ahead, behind, right; all: clock all +2d
 //! disk n1 full     (slow 50ms, well)       refuses writes; syncs slowly
 //! wait 2s          wait until serving [n1]  simulated time; until all, or these, serve
 //!
 //! alice: put n1 x=1 y=2                    a client keeps its payload and sends it with each request
-//! alice: get n2 x k{1..9}                  many keys that are answered alike are told in one line
+//! alice: get n2 x k{1..9}                  many keys; equal answers are printed in one line
 //! alice: delete n3 x
-//! alice: get n2 x &     collect alice      goes on meanwhile; waits for it and tells what came
+//! alice: get n2 x &     collect alice      runs in the background; waits for it and prints the result
 //! bob: take payload of alice               joined to bob's own by a comma
 //! alice: forget payload                    alice: show payload
 //! mallory: forge epoch=9 n1:20 nobody:1    a payload that no node answered
@@ -28,8 +28,8 @@
 //! where x          partitions              status n1
 //! ```
 //!
-//! `UPDATE_GOLDEN=1 cargo test --test simulated golden::` writes what the scripts print into them: read the
-//! difference before you commit it.
+//! `UPDATE_GOLDEN=1 cargo test --test simulated golden::` writes the actual output into the scripts:
+//! read the difference before you commit it.
 
 mod churn;
 mod command;
@@ -45,7 +45,7 @@ use command::Command;
 use script::Script;
 use stage::Stage;
 
-/// A test for each script, named as the script is.
+/// A test for each script, with the script's name.
 macro_rules! scripts {
     ($($name:ident)*) => {
         $(#[test] fn $name() { check(stringify!($name)); })*
@@ -171,7 +171,7 @@ fn check(name: &str) {
     );
 }
 
-/// The script as it reads with what it prints now.
+/// The script with its actual output.
 async fn play(name: &str, text: &str) -> String {
     let script = Script::parse(text);
     let mut stage = Stage::default();

@@ -1,10 +1,11 @@
-//! What needs neither a process nor a socket nor time: whole clusters in simulated time, a model of view
-//! changes that is searched, the judge of histories, the drawing of the floors.
+//! Tests without processes, sockets and real time: whole clusters in simulated time, a searched model of
+//! view changes, the judge of histories, the drawing of the floors.
 //!
-//! One program, so that the simulator is compiled once. `cargo test --test simulated golden::` runs one module.
+//! One program, so that the simulator is compiled once. `cargo test --test simulated golden::` runs one
+//! module.
 //!
-//! A fault is planted for the whole process. So where faults can be planted, nothing runs but `planted`:
-//! `cargo test --features planted-faults --test simulated`.
+//! A fault is planted for the whole process. With faults compiled in, only `planted` runs: `cargo test
+//! --features planted-faults --test simulated`.
 
 #[cfg(feature = "planted-faults")]
 #[path = "../../support/planted/mod.rs"]

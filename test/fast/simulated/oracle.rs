@@ -1,5 +1,5 @@
-//! The judge is judged: every anomaly that it must find, what it must let pass, and whole stores, a
-//! right one and wrong ones, under the workload that the random runs use.
+//! Tests the oracle: every anomaly that it must find, odd histories that it must accept, and whole
+//! stores, one right and several wrong, under the workload of the random runs.
 
 mod anomalies;
 mod anomalies_at_the_end;

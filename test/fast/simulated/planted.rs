@@ -1,9 +1,9 @@
-//! Mutation is the check of the checks: every rule of the store is switched off once, and some run or
-//! schedule must notice. A rule that nothing catches is not tested, or not needed.
+//! Mutation tests the tests: every rule of the store is switched off once, and some run or schedule must
+//! notice. A rule that no test misses is not tested, or not needed.
 //!
-//! `cargo test --features planted-faults --test simulated planted:: -- --nocapture` shows what caught which fault;
-//! `scripts/soak --planted` counts how many seeds notice. The switch is one for the whole process, so all
-//! faults are planted in one test, one after the other.
+//! `cargo test --features planted-faults --test simulated planted:: -- --nocapture` shows what caught
+//! which fault; `scripts/soak --planted` counts the seeds that notice. The switch applies to the whole
+//! process, so one test plants all faults, one after the other.
 
 use causeway::planted::Fault;
 
@@ -12,7 +12,7 @@ use crate::simulated::panics;
 use crate::simulated::plain::{self, PlainSetting};
 use crate::simulated::run::{Setting, attempt};
 
-/// A fault is given this many seeds.
+/// Each fault is tried with this many seeds.
 const SEEDS: u64 = 50;
 
 #[test]
@@ -45,7 +45,7 @@ fn every_rule_that_is_switched_off_is_noticed() {
     assert!(missed.is_empty(), "nothing caught {missed:?}");
 }
 
-/// Says what caught a fault. True if nothing did.
+/// Prints what caught a fault. True if nothing did.
 fn tell(fault: Fault, caught: Option<String>) -> bool {
     match &caught {
         Some(what) => println!("{fault:?} caught {what}"),

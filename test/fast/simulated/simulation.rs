@@ -1,5 +1,5 @@
-//! Random runs of a whole simulated cluster under faults, judged by the oracle: what `scripts/soak` does
-//! with as many seeds as one likes, done with a few.
+//! Random runs of a whole simulated cluster under faults, judged by the oracle: a few of the runs that
+//! `scripts/soak` does with any number of seeds.
 //!
 //! `SEED=n cargo test --test simulated one_seed -- --nocapture --ignored` repeats one run with the logs of
 //! its nodes; `SEEDS=n FIRST=m` chooses how many runs the gate does and from which seed.
@@ -245,7 +245,7 @@ fn two_runs_of_a_seed_are_the_same_run() {
     }
 }
 
-/// Together they are more than a frame between nodes may hold.
+/// Together they exceed a frame between nodes.
 #[test]
 fn large_values_that_are_written_at_once_come_to_every_replica() {
     const VALUE_BYTES: usize = 1024 * 1024;

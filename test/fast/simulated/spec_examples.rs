@@ -1,5 +1,5 @@
-//! Every JSON example and every error of the contract, against a cluster of real nodes in simulated
-//! time. The transcripts in `spec_examples/` are read by people first: `script` says what they mean.
+//! Tests every JSON example and every error of the contract against a cluster of real nodes in simulated
+//! time. The transcripts in `spec_examples/` are written for people; `script` explains them.
 
 mod exchange;
 mod script;

@@ -1,10 +1,10 @@
-//! The steps of view changes against the schedules of a few small clusters: real replicas
-//! (`replication::ReplicaState`) and the real driver (`view_change::Change`), with messages that are lost, late
-//! and repeated, and nodes that start again. The agreement on views has a model of its own, beside the
-//! code in `view_change`; here views follow one another as a quorum could have chosen them.
+//! Searches the schedules of view changes in a few small clusters: real replicas
+//! (`replication::ReplicaState`) and the real driver (`view_change::Change`), with messages that are
+//! lost, late and repeated, and nodes that restart. The agreement on views has its own model, next to
+//! the code in `view_change`. Here views follow one another as a quorum could have chosen them.
 //!
-//! `cargo test --test simulated in_no_schedule -- --nocapture` shows how many states there are; with
-//! `--ignored` larger clusters are looked at, for minutes.
+//! `cargo test --test simulated in_no_schedule -- --nocapture` prints the number of states; `--ignored`
+//! searches larger clusters, for minutes.
 
 use stateright::{Checker, Model};
 
@@ -12,7 +12,7 @@ use crate::model::heal::heal;
 use crate::model::scenes::{after, first_removed, removal, there_and_back};
 use crate::model::{REACHED, Steps};
 
-/// Looks at what this many steps lead to at the most, nearest to the beginning first.
+/// Searches at most this many states, nearest to the beginning first.
 fn check(name: &str, steps: Steps, steps_max: usize) {
     let checker = steps.clone().checker().threads(2);
     let checker = checker.target_state_count(steps_max).spawn_bfs().join();

@@ -1,5 +1,5 @@
-//! Chains of view changes on a cluster that nothing else happens to: clients notice nothing but some
-//! latency, and every key is where it belongs afterwards.
+//! Chains of view changes on a cluster without other faults: clients notice only some latency, and every
+//! key is in its place afterwards.
 
 use std::cell::RefCell;
 use std::time::Duration;
@@ -30,7 +30,7 @@ const SPARES: usize = 3;
 /// Replicas hold the same, and old owners have dropped what moved away.
 const SETTLED: Duration = Duration::from_secs(5);
 
-/// What an operator does one after the other: a node by its number, the one that is asked.
+/// An operator's changes, in order: the kind, the node, the node that is asked.
 const CHAIN: [(RequestKind, usize, usize); 10] = [
     (RequestKind::Add, 4, 0),
     (RequestKind::Add, 5, 4),
@@ -51,7 +51,7 @@ async fn change_one_after_the_other(stage: &Stage) {
         let Ok(ViewOutcome::Changed(changed)) = done else {
             panic!("{kind:?} node {node}: {done:?}");
         };
-        // A request that is sent right after the answer sees the new view, anywhere.
+        // A request that is sent right after the answer sees the new view, at any node.
         let cluster = stage.cluster.borrow();
         for member in cluster.nodes.iter().filter(|one| changed.view.lists(&one.id)) {
             let status = member.running.as_ref().expect("runs").status();
@@ -131,7 +131,7 @@ fn clients_notice_no_view_change_but_by_some_latency() {
     }
 }
 
-/// Whoever drives which of them to its end.
+/// No matter which node drives which change to its end.
 #[test]
 fn changes_that_are_asked_for_at_once_are_all_made_and_everybody_is_told() {
     for seed in 0..100 {

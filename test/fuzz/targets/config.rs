@@ -1,4 +1,4 @@
-//! A configuration file: understood, or every mistake in it named.
+//! Fuzzes configuration files: a file is understood, or every mistake in it is named.
 #![no_main]
 
 use causeway::config::{settings_from_toml, understand, warnings};

@@ -1,4 +1,4 @@
-//! What a peer sends: greetings and frames. What parses is what its own bytes say.
+//! Fuzzes a peer's greetings and frames: one that parses must survive encoding and parsing.
 #![no_main]
 
 use causeway::wire::peer::{decode_frame, decode_greeting, encode_frame, encode_greeting};

@@ -1,5 +1,5 @@
-//! Payload texts: any text; and behind a first byte of 0, any bytes in the wrapping of a payload, with a
-//! right checksum, which no fuzzer would find by itself.
+//! Fuzzes payload texts: any text; and behind a first byte of 0, any bytes in a payload's encoding with
+//! a correct checksum, which no fuzzer would find by itself.
 #![no_main]
 
 use base64::Engine as _;

@@ -1,4 +1,4 @@
-//! A record's block, as a peer or the disk gives it, and the notes of a node's own state.
+//! Fuzzes record blocks, as a peer or the disk gives them, and the notes of a node's own state.
 #![no_main]
 
 use causeway::protocol::causality::Record;

@@ -1,7 +1,7 @@
-//! Whole requests at a node of a cluster of its own: `METHOD target`, headers, a blank line, a body. Each
-//! has an answer that can be read; what is refused has changed nothing.
+//! Fuzzes whole requests to a node that is a cluster of its own: `METHOD target`, headers, a blank line,
+//! a body. Each gets a well-formed answer; a refused request changes nothing.
 //!
-//! The node runs under simulated time, so that a request that waits takes none.
+//! The node runs under simulated time, so that waiting requests take no real time.
 #![no_main]
 
 use std::cell::OnceCell;
@@ -20,7 +20,7 @@ use http::{Request, Response};
 use libfuzzer_sys::fuzz_target;
 use tokio::runtime::{Builder, Runtime};
 
-/// There is nobody else.
+/// The only node has no peers.
 #[derive(Debug)]
 struct Nobody;
 

@@ -1,6 +1,6 @@
-//! From any state on, everybody answers: the change is driven to its end as `view_change::Change` says,
-//! who was passed over catches up, what is kept goes where it belongs, epochs close. What must be true
-//! then.
+//! From any state on, lets every node answer and checks that the cluster recovers. The change is driven
+//! to its end as `view_change::Change` says. Nodes that were passed over catch up, kept slots return to
+//! their owners, epochs close.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,17 +11,17 @@ use causeway::protocol::view_change::{Change, Order, Phase, Report};
 use super::Steps;
 use super::world::{Action, World};
 
-/// More rounds than any good end takes.
+/// More rounds than any successful recovery takes.
 const ROUNDS: u64 = 60;
 
-/// One node in the hands of a driver.
+/// One node, as the driver of the change sees it.
 #[derive(Default)]
 struct Part {
     copied: bool,
     through_with: BTreeSet<MemberId>,
 }
 
-/// What is wrong when all that can be done has been done.
+/// Says what is still wrong when no further step is possible.
 pub(crate) fn heal(steps: &Steps, world: &World) -> Result<(), String> {
     let mut world = world.clone();
     world.act_if_possible(steps);
@@ -31,7 +31,7 @@ pub(crate) fn heal(steps: &Steps, world: &World) -> Result<(), String> {
 }
 
 impl World {
-    /// A view that was chosen is heard of by all, one after the other.
+    /// Every node learns of a chosen view, one after the other.
     fn act_if_possible(&mut self, steps: &Steps) {
         for number in 0..self.replicas.len() {
             self.act(steps, &Action::Close(number));
@@ -109,7 +109,7 @@ fn report(world: &World, number: usize, part: &Part) -> Report {
     }
 }
 
-/// Everything that goes on by itself, until nothing is left to do.
+/// Runs the steps that nodes take by themselves, until no step changes anything.
 fn settle(steps: &Steps, world: &mut World) {
     for _ in 0..ROUNDS {
         let before = world.fingerprint();

@@ -1,4 +1,4 @@
-//! What must never be: a write that is nowhere any more, and a reader who is told what is too old for it.
+//! What must hold in every state: no write is lost, and no reader gets an answer that is too old.
 
 use causeway::protocol::causality::{Payload, Record, Timestamp, VersionVector};
 use causeway::protocol::replication::may_read;
@@ -8,7 +8,7 @@ use super::replica::Replica;
 use super::world::World;
 
 impl World {
-    /// Notes which writes are stable, by the word of anybody.
+    /// Notes which writes are stable according to any replica.
     pub(super) fn note_stable(&mut self) {
         for record in &self.written {
             let is_stable = |one: &Replica| one.progress.stable().includes(record.dot());
@@ -18,14 +18,14 @@ impl World {
         }
     }
 
-    /// The last write is somewhere where it counts.
+    /// True if no replica holds the last write validly.
     pub(crate) fn is_lost(&self) -> bool {
         let last = self.written.iter().map(Record::timestamp).max();
         let holds = |one: &Replica| one.valid().map(Record::timestamp) >= last;
         !self.replicas.iter().any(holds)
     }
 
-    /// A reader is told what it may not be told: it depends on a later write, or a later one is stable.
+    /// True if a reader may get too old a record: it depends on a later write, or a later one is stable.
     pub(crate) fn is_misled(&self, steps: &Steps) -> bool {
         self.replicas.iter().any(|replica| {
             let told = replica.record().map_or(Timestamp::ZERO, Record::timestamp);
@@ -42,8 +42,8 @@ impl World {
         })
     }
 
-    /// Nobody listed has what the client depends on: whoever was removed with it brings it late, and
-    /// readers do not wait for it.
+    /// True if no listed node has what the client depends on. A member that was removed with it returns
+    /// it late, and readers do not wait for that.
     fn is_given_up(&self, replica: &Replica) -> bool {
         let Some(view) = replica.state.view() else {
             return false;
@@ -62,7 +62,7 @@ impl World {
         !depends_on_what_returned && !listed.any(has)
     }
 
-    /// A ready owner lacks what became stable before its epoch, or in it.
+    /// True if a ready owner lacks a write that became stable in its epoch or before.
     fn is_behind_stable(&self, replica: &Replica, steps: &Steps) -> bool {
         let stable = self
             .written

@@ -1,5 +1,5 @@
-//! A model of the steps of a view change: which steps are tried in which order, all of them, and what must
-//! hold after each. `steps` in `test/fast/simulated` searches it; planted faults have schedules on it.
+//! A model of the steps of a view change: it tries all steps in every order and checks properties after
+//! each. `steps` in `test/fast/simulated` searches it; planted faults have schedules on it.
 
 pub(crate) mod heal;
 mod judge;
@@ -26,15 +26,15 @@ pub(crate) const REACHED: &str = "all are in the last view";
 /// The actions that may happen, and how often.
 #[derive(Debug, Clone)]
 pub(crate) struct Steps {
-    /// The views as they follow one another; the first one is active in the beginning.
+    /// The views in their order; the first one is active at the start.
     pub(crate) views: Vec<Arc<View>>,
     pub(crate) nodes: u64,
     pub(crate) key: Key,
     pub(crate) writes: u64,
     pub(crate) restarts: u64,
-    /// Slots are copied before they are handed over.
+    /// True if slots are copied before they are handed over.
     pub(crate) copies: bool,
-    /// One state in so many is healed, and must come to a good end: that takes its time.
+    /// One in this many states is healed and must recover; healing every state would take too long.
     pub(crate) heals: u64,
 }
 
@@ -61,7 +61,7 @@ impl Steps {
         }
     }
 
-    /// The members of the view before must have it active: a quorum of them votes.
+    /// The next view needs a quorum of votes from members that have the view before active.
     fn may_choose(&self, world: &World) -> bool {
         let Some(before) = self
             .views

@@ -1,5 +1,5 @@
-//! A replica of one key, without a disk, a network and a clock: what `node` does with its state, record by
-//! record, in the order in which it does it.
+//! A replica of one key, without disk, network or clock: does what `node` does with its state, record by
+//! record, in the same order.
 
 use std::collections::BTreeMap;
 use std::hash::{Hash, Hasher};
@@ -12,7 +12,7 @@ use causeway::protocol::replication::{
     Closed, Copied, Progress, Region, ReplicaState, Step, Unstable, may_write,
 };
 
-/// Later than any removal, and early enough for everything to be taken.
+/// Later than any removal, and early enough to accept all that returns.
 const NOW_MS: u64 = 1;
 const LIMIT_MS: u64 = 1000;
 
@@ -22,7 +22,7 @@ pub(crate) struct Replica {
     pub(crate) progress: Progress,
     /// The record of the one key: valid if its slot is owned, kept or handed over, else a copy.
     record: Option<Record>,
-    /// What was copied, by giver; forgotten in a restart.
+    /// What was copied, by giver; lost in a restart.
     copied: BTreeMap<MemberId, Vec<Copied>>,
 }
 
@@ -75,7 +75,7 @@ impl Replica {
         }
     }
 
-    /// Takes a push. True if that is news.
+    /// Takes a push. True if the record is new here.
     pub(crate) fn take_push(&mut self, record: &Record) -> bool {
         let Dot { log, number } = record.dot();
         let is_sealed = self.state.is_sealed() && !planted::is(Fault::PushesAfterTheSeal);
@@ -124,7 +124,7 @@ impl Replica {
         true
     }
 
-    /// Whether this replica asks the other one for exchanges.
+    /// True if this replica asks the other one for exchanges.
     pub(crate) fn asks(&self, other: &Self) -> bool {
         self.state.is_sibling(other.state.id) || self.state.has_not_heard(other.state.id)
     }
@@ -147,7 +147,7 @@ impl Replica {
         }
     }
 
-    /// Copies from an owner while the view before serves. True if there was anything to copy.
+    /// Copies from an owner while the previous view serves. True if there was anything to copy.
     pub(crate) fn copy_from(&mut self, giver: &Self, target: Epoch) -> bool {
         let mut offered = giver.state.offer_copy(&self.state.me, target);
         let counted = self.counted();
@@ -203,7 +203,7 @@ impl Replica {
         true
     }
 
-    /// Drops what was copied and nobody vouches for.
+    /// Drops copied records that no giver vouches for.
     fn unstage(&mut self, slots: &SlotSet) {
         if planted::is(Fault::CopiesNotVouchedFor) {
             return;
@@ -243,7 +243,7 @@ impl Replica {
             .begin(own, number, siblings.map(|member| (member.id(), Step::In)));
     }
 
-    /// Starts again with what is on the disk.
+    /// Restarts from what is on the disk.
     pub(crate) fn restart(&mut self) {
         self.progress = Progress::new(self.state.own_log());
         self.begin_epoch();
@@ -293,7 +293,7 @@ impl Replica {
         Some(adopted)
     }
 
-    /// Ends this life: nothing is kept any more.
+    /// Ends this life: keeps nothing.
     pub(crate) fn leave(&mut self) {
         let life = Member {
             node: self.state.me.node.clone(),
@@ -319,7 +319,7 @@ fn outline(slots: &SlotSet) -> (usize, Option<Slot>) {
     (slots.len(), slots.iter().next())
 }
 
-/// Two replicas that are alike in this go on alike.
+/// Two replicas that are equal in these fields behave alike.
 impl Hash for Replica {
     fn hash<H: Hasher>(&self, hasher: &mut H) {
         let state = &self.state;

@@ -1,4 +1,4 @@
-//! The clusters that the model looks at, and one schedule on them at a time.
+//! The clusters that the model searches, and a way to run one schedule on them.
 
 use causeway::names::Key;
 use causeway::protocol::placement::View;
@@ -48,7 +48,7 @@ pub(crate) fn there_and_back() -> Steps {
     }
 }
 
-/// K = 1: the same, but it is node 0 that is removed.
+/// K = 1: the same, but node 0 is removed.
 pub(crate) fn first_removed() -> Steps {
     let mut steps = there_and_back();
     steps.views[2] = minus(&[&steps.views[0], &steps.views[1]], 0);

@@ -1,7 +1,7 @@
-//! A few replicas, the views that follow one another, one client that goes from node to node, and
-//! everything that may happen next: messages are lost (they are not delivered), late and repeated (they
-//! may be delivered at any time), nodes start again, and every node takes each step of the change by
-//! itself and when it likes.
+//! The state that the model searches, and the actions on it: a few replicas, their successive views, and
+//! one client that moves from node to node. Messages are lost (not delivered), late or repeated
+//! (delivered at any time). Nodes restart, and every node takes each step of the change on its own
+//! schedule.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
@@ -35,7 +35,7 @@ pub(crate) fn first(replicas: u32, count: u64) -> Arc<View> {
     Arc::new(View::first(ClusterId(1), replicas, &nodes, &up.collect()))
 }
 
-/// The view after these, whose epochs are open, without a node.
+/// The view without one node that follows these views, whose epochs are open.
 pub(crate) fn minus(open: &[&Arc<View>], number: u64) -> Arc<View> {
     let view = open.last().expect("there is a view before");
     let mut next = next::remove(view, &node(number)).expect("is listed");
@@ -53,12 +53,12 @@ pub(crate) struct World {
     pub(crate) replicas: Vec<Replica>,
     /// How many of the views are chosen.
     pub(crate) chosen: usize,
-    /// Every write, and what a node took over as its own.
+    /// Every write, and every record that a node adopted as its own.
     pub(crate) written: Vec<Record>,
     pub(crate) payload: Payload,
     /// The last write that the client knows of.
     pub(crate) seen: Timestamp,
-    /// The last write that was ever called stable.
+    /// The last write that any replica ever called stable.
     pub(super) stable: Timestamp,
     pub(super) writes: u64,
     pub(super) restarts: u64,
@@ -69,7 +69,7 @@ pub(crate) enum Action {
     Write(usize),
     Read(usize),
     Push(usize, usize),
-    /// The first hears from the second, in answer to a push or unasked.
+    /// The first learns from the second, in answer to a push or unasked.
     Gossip(usize, usize),
     Exchange(usize, usize),
     /// The next view is chosen.
@@ -87,7 +87,7 @@ pub(crate) enum Action {
 
 impl World {
     fn learned(&mut self, steps: &Steps, number: usize) -> Epoch {
-        // Whoever tells of the newest view tells of those before it, too.
+        // A node that tells of the newest view tells of the earlier ones, too.
         let closed = self.replicas.iter().filter(|one| one.state.is_member());
         let closed = closed
             .map(|one| one.state.closed.clone())
@@ -97,13 +97,13 @@ impl World {
         views.last().expect("one is chosen").epoch
     }
 
-    /// Gives one replica to a step, and the other to look at.
+    /// One replica for a step to change, and a copy of the other for it to read.
     fn two(&mut self, one: usize, other: usize) -> (&mut Replica, Replica) {
         let other = self.replicas[other].clone();
         (&mut self.replicas[one], other)
     }
 
-    /// Carries an action out. False if nothing can come of it.
+    /// Carries an action out. False if it has no effect.
     pub(crate) fn act(&mut self, steps: &Steps, action: &Action) -> bool {
         match *action {
             Action::Write(number) => return self.write(steps, number),
@@ -246,7 +246,7 @@ impl World {
         below > state.closed.below && Self::count(&mut self.replicas[number], closed)
     }
 
-    /// Drops what all owners confirm, and begins another life if nothing is kept.
+    /// Drops what all owners confirm, and begins a new life if nothing is kept.
     fn clean_up(&mut self, number: usize) -> bool {
         let keeper = &self.replicas[number];
         let Some(view) = keeper.owners_view().cloned() else {
@@ -281,7 +281,7 @@ impl World {
         before != self.replicas[number].state.kept_slots()
     }
 
-    /// A removed node gives back what it keeps; once the owner's siblings have it too, it drops it.
+    /// A removed node returns what it keeps, and drops it once the owner's siblings have it too.
     fn give_back(&mut self, from: usize, to: usize) -> bool {
         let giver = self.replicas[from].clone();
         let Some(view) = giver.state.newest().filter(|_| giver.state.is_leaving()).cloned() else {

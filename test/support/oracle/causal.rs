@@ -1,4 +1,4 @@
-//! The pass over the causal order: gives every operation its past and holds each answer against it.
+//! Walks the causal order: computes the past of every operation and checks each answer against it.
 
 use std::rc::Rc;
 
@@ -9,9 +9,9 @@ use super::past::{Floor, Mark, Past};
 use super::{Kind, Violation};
 use crate::support::history::Stamp;
 
-/// What the end of the run is held against.
+/// What the end of the run is checked against.
 pub(super) struct Ends {
-    /// Of each write that was reached: its place in the causal order.
+    /// The place of each visited write in the causal order.
     pub places: Vec<Option<Place>>,
     /// For each key.
     pub keys: Vec<KeyEnd>,
@@ -22,11 +22,11 @@ pub(super) struct Ends {
 pub(super) struct KeyEnd {
     /// The one with the latest timestamp.
     pub winner: Option<(Stamp, Rc<Mark>)>,
-    /// Those whose timestamps nobody knows and that none of them follows causally.
+    /// Writes of unknown timestamp that no other of them follows causally.
     pub unstamped: Vec<Rc<Mark>>,
 }
 
-/// Judges every answer by its past. Also tells how many reads had a write of their key there.
+/// Judges every answer by its past. Also counts the reads whose past has a write of their key.
 pub(super) fn judge_reads(
     ledger: &Ledger<'_>,
     order: &[usize],
@@ -43,7 +43,7 @@ struct Pass<'p, 'h> {
     ledger: &'p Ledger<'h>,
     violations: &'p mut Vec<Violation>,
     empty: Rc<Past>,
-    /// The past of each operation, itself included; dropped when its last effect has been reached.
+    /// The past of each operation, itself included; dropped after its last effect was visited.
     pasts: Vec<Option<Rc<Past>>>,
     effects_left: Vec<usize>,
     chains: Chains,
@@ -158,7 +158,7 @@ impl<'p, 'h> Pass<'p, 'h> {
         }
     }
 
-    /// A write that may vanish may come back: who found nothing need not have seen it deleted.
+    /// A write that may vanish may return: a read that found nothing need not have seen it deleted.
     fn may_return(&self, write: usize, mark: &Mark) -> bool {
         !self.ledger.lasts(write) && self.ledger.events[mark.event].found_nothing()
     }
@@ -182,7 +182,7 @@ impl<'p, 'h> Pass<'p, 'h> {
             self.report(Kind::Missing, &involved, sentence);
             return before;
         }
-        // A deletion that may vanish again binds nobody who saw it.
+        // A deletion that may vanish obliges no reader that saw it.
         if !deletions.iter().all(|deletion| self.ledger.lasts(*deletion)) {
             return before;
         }
@@ -195,7 +195,7 @@ impl<'p, 'h> Pass<'p, 'h> {
         begun && puts.all(|put| self.ends.may_win(self.ledger, deletion, put))
     }
 
-    /// A write's clock was raised above everything that its client had seen.
+    /// A node raises a write's clock above everything that its client has seen.
     fn judge_stamp(&mut self, write: usize, before: &Past) {
         let (Some(stamp), Some((newest, cause))) = (self.ledger.stamp[write], before.newest) else {
             return;
@@ -227,7 +227,7 @@ impl<'p, 'h> Pass<'p, 'h> {
         Rc::new(past)
     }
 
-    /// The past with `index` as the one write of its key that counts.
+    /// The past with `index` as the only write of its key that counts.
     fn mark(&mut self, index: usize, before: &Past, deletes: bool) -> Rc<Past> {
         let place = self.next_place(index, before);
         let mut past = before.with(place);
@@ -275,7 +275,7 @@ impl<'p, 'h> Pass<'p, 'h> {
 }
 
 impl Ends {
-    /// Can `write` have won against the marked write of its key, as far as anybody was told?
+    /// True if `write` can have won against the marked write of its key, as far as any reply tells.
     pub fn may_win(&self, ledger: &Ledger<'_>, write: usize, against: &Mark) -> bool {
         let before = self.places[write].is_some_and(|place| includes(&against.clock, place));
         let itself = write == against.event;

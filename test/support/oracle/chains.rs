@@ -1,9 +1,9 @@
 //! Chains: lists of writes in which each depends on the one before, so that one number for each chain
 //! says which writes a past includes.
 //!
-//! A session that threads its payload is a chain. Runs with many short sessions would have as many
-//! chains as sessions, and every clock would be as long; so who depends on all of a chain whose
-//! session is over goes on with it.
+//! A session that threads its payload is a chain. With a chain for each of many short sessions, every
+//! clock would be as long as their number. So a write that depends on all of a finished session's chain
+//! extends that chain.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +16,7 @@ pub(super) struct Place {
     pub number: u32,
 }
 
-/// Is the write at `place` among those that the clock counts?
+/// True if the clock includes the write at `place`.
 pub(super) fn includes(clock: &[u32], place: Place) -> bool {
     clock
         .get(place.chain)
@@ -25,7 +25,7 @@ pub(super) fn includes(clock: &[u32], place: Place) -> bool {
 
 #[derive(Default)]
 pub(super) struct Chains {
-    /// Of each chain, the number of its last write.
+    /// For each chain, the number of its last write.
     lengths: Vec<u32>,
     of_session: BTreeMap<SessionId, usize>,
     events_left: BTreeMap<SessionId, usize>,
@@ -56,7 +56,7 @@ impl Chains {
         Place { chain, number }
     }
 
-    /// One operation of the session has been passed.
+    /// Counts one operation of the session as passed.
     pub fn leave(&mut self, session: SessionId) {
         let left = self
             .events_left
@@ -69,7 +69,7 @@ impl Chains {
     }
 
     fn take_over(&mut self, clock: &[u32]) -> Option<usize> {
-        // The newest first: who starts afresh mostly follows who just went.
+        // The newest first: a new session mostly follows one that has just ended.
         let mut free = (0..self.free.len()).rev();
         let found = free.find(|index| self.depends_on_all(self.free[*index], clock))?;
         Some(self.free.swap_remove(found))

@@ -1,4 +1,4 @@
-//! The end of the run: every replica holds the winner of every key, and says so.
+//! Judges the end of the run: every replica holds the winner of every key, and its reads return it.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use super::past::Mark;
 use super::{Kind, Violation};
 use crate::support::history::{Outcome, Phase};
 
-/// For one key: what the final reads saw (a write, or nothing), and who saw it.
+/// For one key: each answer of the final reads (a write, or nothing), and the reads that gave it.
 type Answers = BTreeMap<Option<usize>, Vec<usize>>;
 
 pub(super) fn judge_end(ledger: &Ledger<'_>, ends: &Ends, violations: &mut Vec<Violation>) {
@@ -30,7 +30,7 @@ fn gather(ledger: &Ledger<'_>, violations: &mut Vec<Violation>) -> Vec<Answers> 
             Outcome::Ok(_) if source.is_some() || event.found_nothing() => {
                 answers[ledger.key[read]].entry(source).or_default().push(read);
             }
-            // A value that nobody wrote was reported before.
+            // A value without a write was reported before.
             Outcome::Ok(_) => {}
             Outcome::Refused(reason) | Outcome::Unknown(reason) => {
                 let sentence = format!("{} when all should have recovered: {reason}", ledger.tell(read));
@@ -41,7 +41,7 @@ fn gather(ledger: &Ledger<'_>, violations: &mut Vec<Violation>) -> Vec<Answers> 
     answers
 }
 
-/// An acknowledged write that must be there, and against which the answer cannot have won.
+/// An acknowledged write that must be present, and against which the answer cannot have won.
 fn lost_write<'e>(
     ledger: &Ledger<'_>,
     ends: &'e Ends,
@@ -83,7 +83,7 @@ fn disagreement(ledger: &Ledger<'_>, key: usize, answers: &Answers) -> Option<Vi
     Some(ledger.violation(Kind::Disagreement, &reads, sentence))
 }
 
-/// Is this answer none that an unknown write may have made just now?
+/// True if no unknown write can have changed this answer during the final reads.
 fn is_settled(ledger: &Ledger<'_>, key: usize, answer: Option<usize>) -> bool {
     let acknowledged = |write: usize| ledger.events[write].is_acknowledged();
     let made_before = match answer {

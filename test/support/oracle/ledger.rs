@@ -1,5 +1,5 @@
-//! The history as tables: which write a read returned, what a write's timestamp is, which deletions a
-//! key has. What cannot be entered is reported here, and left out of all that follows.
+//! The history as tables: which write a read returned, a write's timestamp, the deletions of a key.
+//! Entries that cannot be resolved are reported here and left out of everything that follows.
 
 use std::collections::BTreeMap;
 
@@ -13,11 +13,11 @@ pub(super) struct Ledger<'h> {
     pub keys: Vec<&'h str>,
     /// The index of each operation's key.
     pub key: Vec<usize>,
-    /// The operations whose payloads each one handed in.
+    /// The operations whose payloads each operation sent.
     pub after: Vec<Vec<usize>>,
-    /// For a read that found a value: the write that it came from.
+    /// For a read that found a value: the write that stored it.
     pub source: Vec<Option<usize>>,
-    /// For a write: its timestamp, from its acknowledgement or from whoever read it.
+    /// For a write: its timestamp, from its acknowledgement or from a read of it.
     pub stamp: Vec<Option<Stamp>>,
     /// For each key, the deletions that took effect or may have.
     pub deletions: Vec<Vec<usize>>,
@@ -44,7 +44,7 @@ impl<'h> Ledger<'h> {
         ledger
     }
 
-    /// Does this write bind those who depend on it, and the replicas at the end?
+    /// True if this write obliges the reads that depend on it, and the replicas at the end.
     pub fn lasts(&self, write: usize) -> bool {
         let event = &self.events[write];
         let replicas = match event.outcome {
@@ -115,7 +115,7 @@ impl<'h> Ledger<'h> {
     fn source_of(&self, read: usize, writer: Option<usize>) -> Result<usize, Violation> {
         let told = self.tell(read);
         let Some(write) = writer else {
-            let sentence = format!("{told} returned what nobody wrote");
+            let sentence = format!("{told} returned a value that no write stored");
             return Err(self.violation(Kind::ThinAir, &[read], sentence));
         };
         let (kind, what) = if self.key[write] != self.key[read] {
@@ -129,14 +129,14 @@ impl<'h> Ledger<'h> {
         Err(self.violation(kind, &[read, write], sentence))
     }
 
-    /// Judged by the run's clock; the causal order keeps the edge, and may find a cycle in it.
+    /// Judged by the run's clock. The causal order keeps the edge, and may find a cycle in it.
     fn foresight(&self, read: usize, write: usize) -> Option<Violation> {
         let known_before = self.events[write].start_us > self.events[read].end_us;
         let sentence = || format!("{} ended before {} began", self.tell(read), self.tell(write));
         known_before.then(|| self.violation(Kind::FromTheFuture, &[read, write], sentence()))
     }
 
-    /// A timestamp travels with its value, so readers know it too, and all must agree.
+    /// A timestamp comes with its value, so readers see it too, and all must agree.
     fn enter_read_stamps(&mut self, violations: &mut Vec<Violation>) {
         for (read, event) in self.events.iter().enumerate() {
             let (Some(write), Some(read_stamp)) = (self.source[read], event.stamp()) else {
@@ -193,7 +193,7 @@ fn index_after(events: &[Event], violations: &mut Vec<Violation>) -> Vec<Vec<usi
     after
 }
 
-/// Could this operation hand in that one's payload, and did it?
+/// True if this operation sent the payload of `source`, and could have.
 fn handed_in(event: &Event, source: &Event) -> bool {
     let answered = matches!(source.outcome, Outcome::Ok(_));
     let before =

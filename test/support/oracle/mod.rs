@@ -1,11 +1,11 @@
-//! Is this history one that the store may leave behind? A pure function of the history.
+//! Decides whether the store may leave a history. A pure function of the history.
 //!
 //! # What is decided
 //!
 //! The causal order `→` is the smallest transitive relation with `a → b` where b handed in a's payload
-//! (`after`), and `w → r` where r returned what w wrote. The store arbitrates concurrent writes by
-//! timestamp and tells the timestamps, so the order that Bouajjani et al. (On Verifying Causal
-//! Consistency, POPL 2017) have to search for is given, and their bad patterns become tests:
+//! (`after`), and `w → r` where r returned what w wrote. The store orders concurrent writes by timestamp
+//! and shows the timestamps. So the order that Bouajjani et al. (On Verifying Causal Consistency, POPL
+//! 2017) have to search for is given, and their bad patterns become tests:
 //!
 //! | pattern | here |
 //! | --- | --- |
@@ -17,42 +17,41 @@
 //!
 //! With timestamps that rise along `→` (else `TimestampFell`), timestamp order is a linear extension of
 //! `→`, so causality and arbitration have no cycle; and each read returns the arbitration's maximum of
-//! its past. That is causal convergence, exactly, but for reads that find nothing (below).
+//! its past. That is exactly causal convergence, except for reads that find nothing (below).
 //!
 //! At the end, when every session has read every key at every node: `Disagreement` between replicas,
 //! a `LostWrite`, and `NoAnswerAtEnd`.
 //!
 //! # Why an alarm is never false
 //!
-//! - A session that handed in no payload has no past, whatever it did before; nothing but what `after`
-//!   and the values say is held against the store.
+//! - A session that handed in no payload has no past, whatever it did before. Only `after` and the
+//!   values are used as evidence against the store.
 //! - **Unknown writes** may take effect at any later time, or never. No payload came back, so one is in
-//!   a past only if somebody read its value, which makes it certain. Its timestamp is known only then.
+//!   a past only if a client read its value, which makes it certain. Only then is its timestamp known.
 //! - **Reads that find nothing** name no deletion. With a put p in the past, one is legal if some
 //!   deletion that was not refused had begun by the end of the read, is not causally before p, and has
-//!   no known timestamp below p's; a deletion with an unknown outcome thus excuses all later ones. Once
-//!   it is legal, the deletion that it saw has won against everything of that key in the read's past,
-//!   so none of that may be read again by whoever depends on the read: the read counts as a deletion.
-//! - **Lost writes.** Let M be the acknowledged write of a key with the highest timestamp. Replicas
-//!   keep the winner, so in the end they hold M or something that wins against it: a value with a
-//!   timestamp not below M's, a value whose timestamp nobody was told and that is not causally before M
-//!   (an unknown write), or nothing because of a deletion that may win against M. All else means that M
-//!   is gone. Acknowledged writes below M, concurrent or not, owe nothing: M won. Where replies carry
-//!   no timestamps, the same is asked of each acknowledged write that no acknowledged one follows
-//!   causally, and only causally older answers count against it. Equal timestamps decide nothing: the
-//!   log breaks the tie, and clients do not see it.
+//!   no known timestamp below p's; a deletion with an unknown outcome thus excuses all later ones. If it
+//!   is legal, the deletion that it saw has won against everything of that key in the read's past. So no
+//!   client that depends on the read may read any of that again: the read counts as a deletion.
+//! - **Lost writes.** Let M be the acknowledged write of a key with the highest timestamp. Replicas keep
+//!   the winner, so in the end they hold M or something that wins against it: a value with a timestamp
+//!   not below M's, a value of unknown timestamp that is not causally before M (an unknown write), or
+//!   nothing because of a deletion that may win against M. Any other answer means that M is lost.
+//!   Acknowledged writes below M, concurrent or not, need not be there: M won. If replies carry no
+//!   timestamps, the same applies to each acknowledged write that no acknowledged one follows causally,
+//!   and only causally older answers count against it. Equal timestamps decide nothing: the log breaks
+//!   the tie, and clients do not see it.
 //! - **Lost disks.** [`Rules::lasting_replicas`]: a write that fewer replicas had may vanish, even for
-//!   those who depend on it, so it obliges nobody; it may come back, even to who found nothing, but not below
-//!   what does last.
-//! - **Late writes.** An unknown write that may arrive among the final reads
-//!   ([`Rules::late_writes`]) may part them for a moment: then only answers that it cannot have made
-//!   are compared.
+//!   sessions that depend on it, so it obliges no read. It may return, even to a session that found
+//!   nothing, but not below a write that lasts.
+//! - **Late writes.** An unknown write that may arrive among the final reads ([`Rules::late_writes`])
+//!   may make them differ for a short time: then only answers that it cannot have made are compared.
 //!
-//! # What is not seen
+//! # What is not judged
 //!
-//! Which deletion a read saw, so nothing that follows from it but the above. Whether `created` told the
-//! truth (the contract says: as far as the replica knows). Freshness and availability: `timing`. And
-//! without final reads, nothing about the end.
+//! Which deletion a read saw, so nothing that follows from it except the above. Whether `created` is
+//! right (the contract says: as far as the replica knows). Freshness and availability: see `timing`.
+//! Without final reads, nothing about the end.
 
 mod causal;
 mod chains;
@@ -68,15 +67,15 @@ use std::fmt;
 use super::history::{History, OpId, Phase};
 use ledger::Ledger;
 
-/// What a run may be held to beyond the history itself.
+/// What is known about a run apart from its history.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rules {
-    /// An acknowledged write lasts if so many replicas had it: 1, or 2 in runs that destroy disks.
+    /// An acknowledged write lasts if this many replicas had it: 1, or 2 in runs that destroy disks.
     pub lasting_replicas: u32,
     /// Writes that may vanish though many had them: taken by nodes that were removed while cut off, or
     /// given up by force.
     pub excused: BTreeSet<OpId>,
-    /// Unknown writes may still be on their way during the final reads. False if the run was quiet for
+    /// True if unknown writes may still be in flight during the final reads; false if the run was quiet for
     /// longer than any request can live.
     pub late_writes: bool,
 }
@@ -94,7 +93,7 @@ impl Default for Rules {
 /// Which promise was broken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
-    /// The history cannot be one: a fault of the harness.
+    /// Not a possible history: a fault of the harness.
     Malformed,
     Cycle,
     ThinAir,
@@ -120,7 +119,7 @@ pub struct Violation {
     pub sentence: String,
 }
 
-/// How much there was to judge: a clean verdict over an empty run says nothing.
+/// How much was judged: a clean verdict on an empty run says nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Counts {
     pub operations: usize,
@@ -140,7 +139,7 @@ pub struct Verdict {
     pub counts: Counts,
 }
 
-/// Judges a whole run. Takes any order of events; linear but for the number of concurrent writes.
+/// Judges a whole run, with events in any order. Linear except for the number of concurrent writes.
 pub fn judge(history: &History, rules: &Rules) -> Verdict {
     let mut violations = Vec::new();
     let mut ledger = Ledger::open(history, rules, &mut violations);

@@ -1,7 +1,6 @@
-//! The causal order as a list in which every operation stands behind all that it depends on.
+//! Lists the operations in causal order: each comes after everything that it depends on.
 //!
-//! Where the order has a cycle, it is reported, and the reads of the cycle are taken out of the causal
-//! order so that the rest can still be judged.
+//! A cycle is reported. Its reads are removed from the causal order, so that the rest can be judged.
 
 use super::ledger::Ledger;
 use super::{Kind, Violation};
@@ -23,7 +22,7 @@ pub(super) fn causal_order(ledger: &mut Ledger<'_>, violations: &mut Vec<Violati
         ledger.source[index] = None;
     }
     let (mut order, placed) = sort(ledger);
-    // Payloads alone form a cycle only where no time passed between the operations.
+    // Payloads alone form a cycle only if no time passed between the operations.
     for index in (0..placed.len()).filter(|index| !placed[*index]) {
         ledger.after[index].clear();
         order.push(index);
@@ -36,7 +35,7 @@ pub(super) fn causes<'l>(ledger: &'l Ledger<'_>, index: usize) -> impl Iterator<
     ledger.after[index].iter().copied().chain(ledger.source[index])
 }
 
-/// Kahn's algorithm; what stands on or behind a cycle is not placed.
+/// Kahn's algorithm; operations on or behind a cycle are not placed.
 fn sort(ledger: &Ledger<'_>) -> (Vec<usize>, Vec<bool>) {
     let count = ledger.events.len();
     let mut waits_for: Vec<usize> = (0..count).map(|index| causes(ledger, index).count()).collect();
@@ -58,7 +57,7 @@ fn sort(ledger: &Ledger<'_>) -> (Vec<usize>, Vec<bool>) {
     (order, waits_for.iter().map(|left| *left == 0).collect())
 }
 
-/// Goes from cause to cause among what was not placed until it meets itself. Causes come first.
+/// Follows causes among the unplaced operations until one repeats. Causes come first.
 fn find_cycle(ledger: &Ledger<'_>, placed: &[bool]) -> Vec<usize> {
     let start = placed
         .iter()

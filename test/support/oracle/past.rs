@@ -1,7 +1,7 @@
-//! What an operation depends on, in a form that grows with the number of sessions and keys and not with
-//! the length of the history.
+//! What an operation depends on, in a form that grows with the sessions and keys but not with the
+//! history.
 //!
-//! A vector clock, for each chain how many of its writes are in the past, says whether one write is in
+//! A vector clock counts, for each chain, the writes in the past; it tells whether one write is in
 //! another's past. For each key the past keeps its *floor*: the writes that no other write of that key
 //! in the past follows, and the one with the latest timestamp. Pasts share what they have in common.
 
@@ -10,7 +10,7 @@ use std::rc::Rc;
 use super::chains::{Place, includes};
 use crate::support::history::Stamp;
 
-/// A write that binds readers, or a read that found nothing in place of the deletion that it saw.
+/// A write that obliges readers, or a read that found nothing, in place of the deletion that it saw.
 #[derive(Debug)]
 pub(super) struct Mark {
     pub event: usize,
@@ -32,7 +32,7 @@ pub(super) struct Past {
     pub clock: Rc<[u32]>,
     /// For each key.
     pub floors: Vec<Rc<Floor>>,
-    /// The write of any key with the latest timestamp, whether it binds or not.
+    /// The write of any key with the latest timestamp, whether it obliges readers or not.
     pub newest: Option<(Stamp, usize)>,
 }
 
@@ -45,7 +45,7 @@ impl Past {
         }
     }
 
-    /// All of this past and that one.
+    /// The union of this past and that one.
     pub fn join(&self, other: &Self) -> Self {
         let floors = self.floors.iter().zip(&other.floors);
         Self {

@@ -1,5 +1,5 @@
-//! Judges clients that carry no payload, by real time: is there one order of the sets of a key that
-//! explains every get?
+//! Judges clients that carry no payload, by real time: a legal history has one order of the sets of each
+//! key that explains every get.
 //!
 //! `/get` and `/set` promise that an operation at a process sees every set that was answered before the
 //! operation began, at any process that the asked one reaches. Each key is thus a register with several
@@ -10,26 +10,26 @@
 //! - a get returns no set that comes before another that was answered before the get began, if the process
 //!   of the get reaches the process of the other.
 //!
-//! Both are edges "earlier → later" between sets, and a history is legal if and only if no edges form a
-//! cycle: then any order that extends them explains it. This is the regular register with several writers
-//! of Shao, Pierce and Welch (Multi-writer consistency conditions for shared memory objects, DISC 2003),
+//! Both are edges "earlier → later" between sets. A history is legal if and only if the edges form no
+//! cycle: then any order that extends them explains it. This is the multi-writer regular register of
+//! Shao, Pierce and Welch (Multi-writer consistency conditions for shared memory objects, DISC 2003),
 //! with one order of the sets for all readers.
 //!
-//! Reaching is a fact that the driver knows ([`Operation::reaches`]): the processes that ran, with whole
-//! links, for as long as the operation lasted. So nothing is held against a process that could not know.
-//! A set whose outcome is unknown was never answered: it stays possible for ever and obliges nobody. What
-//! was returned and not answered obliges nobody either: two gets that meet a set under way may see it in
-//! any order. That is what the contract says; a linearizable register would forbid it.
+//! The driver knows which processes reach each other ([`Operation::reaches`]): those that ran, with
+//! whole links, for as long as the operation lasted. So a process is not blamed for what it could not
+//! know. A set of unknown outcome was never answered: it stays possible for ever and obliges no process.
+//! A value that a get returned before its set was answered obliges none either: two gets during one set
+//! may see it in any order. The contract says so; a linearizable register would forbid it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-/// What a client asked for, and what came of it.
+/// What a client asked for, and the outcome.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Act {
     /// Answered: it is stored.
     Set(String),
-    /// Nobody knows what became of it.
+    /// The outcome is unknown.
     SetUnknown(String),
     /// Not done, and never will be.
     SetRefused(String),
@@ -57,13 +57,13 @@ pub struct Operation {
 /// What is wrong, with the operations that show it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Wrong {
-    /// A value that nobody wrote to this key, or only a set that was refused.
+    /// A value that no set wrote to this key, or only one that was refused.
     ThinAir(Operation),
     /// The set of the value began after the get ended.
     FromTheFuture(Operation),
     /// Nothing was found, though this set was answered before.
     Missing { get: Operation, set: Operation },
-    /// Each of these comes before the next, and the last before the first, for the reason beside it.
+    /// Each set comes before the next, and the last before the first, for the reason next to it.
     Cycle(Vec<(Operation, Because)>),
     /// Two reads at the end that differ.
     Disagreement(Operation, Operation),
@@ -86,7 +86,7 @@ impl Operation {
         }
     }
 
-    /// A set that this operation must know of.
+    /// True if this operation must see that set.
     fn must_know(&self, set: &Self) -> bool {
         let is_answered = matches!(set.act, Act::Set(_));
         is_answered && set.end_us < self.start_us && self.reaches.contains(&set.node)
@@ -129,7 +129,7 @@ impl fmt::Display for Wrong {
     }
 }
 
-/// Everything that is wrong with a history.
+/// Lists everything that is wrong with a history.
 pub fn judge(history: &[Operation]) -> Vec<Wrong> {
     let mut by_key: BTreeMap<&str, Vec<&Operation>> = BTreeMap::new();
     for operation in history {
@@ -183,7 +183,7 @@ impl<'a> Register<'a> {
         wrongs
     }
 
-    /// Which set wrote what a get returned.
+    /// The set that wrote what a get returned.
     fn returned(&self, get: &Operation, value: Option<&str>) -> Result<Option<usize>, Box<Wrong>> {
         let Some(value) = value else { return Ok(None) };
         let written = self.by_value.get(value).copied();

@@ -1,4 +1,4 @@
-//! Long answers on the streams between nodes: what their client and others notice when one breaks the stream.
+//! Long answers on the streams between nodes: what clients notice when one breaks the stream.
 
 use std::time::Duration;
 
@@ -29,8 +29,8 @@ fn get(name: &str) -> Operation {
     Operation::Get { key }
 }
 
-/// A node that owns nothing is asked for a write and for more than a frame holds, while another client of it
-/// reads.
+/// A client asks a node that owns nothing for a write and for more than a frame holds, while another
+/// client of that node reads.
 pub(crate) fn a_batch_with_a_long_answer() -> Seen {
     simulate(async {
         let cluster = serving(1, 3, 2, &[0, 1, 2]).await;
@@ -55,7 +55,7 @@ pub(crate) fn a_batch_with_a_long_answer() -> Seen {
     })
 }
 
-/// A newcomer copies a slot that is longer than a frame, and whose records are.
+/// A newcomer copies a slot that is longer than a frame, and so are its records.
 pub(crate) fn a_slot_that_is_longer_than_a_frame() -> Seen {
     simulate(async {
         let mut cluster = serving(1, 3, 3, &[0, 1]).await;

@@ -1,4 +1,4 @@
-//! Schedules in which clocks are set wrong and right again, while a node that was removed is away.
+//! Schedules in which clocks are set wrong and corrected while a removed node is unreachable.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use crate::support::history::{Action, Outcome};
 
 const DAY_MS: i64 = 86_400_000;
 
-/// n0 is cut off with a key that the others delete and one that only it has, and is removed.
+/// n0 is cut off with a key that the others delete and one that only n0 has, and is removed.
 async fn removed_with_a_write() -> SimCluster {
     let mut cluster = SimCluster::new(1, 4, 3);
     cluster.limits.forget_after = Duration::from_secs(40);
@@ -35,7 +35,7 @@ async fn removed_with_a_write() -> SimCluster {
     cluster
 }
 
-/// n0 is back in time by the true clock: its write comes back, and what was deleted does not.
+/// n0 returns in time by the true clock: its write comes back, and the deleted key does not.
 async fn comes_back(cluster: &SimCluster) -> Seen {
     let deadline = tokio::time::Instant::now() + LONG;
     while found(&operate(cluster, 1, "mine", Action::Get, "").await).is_none() {
@@ -50,12 +50,12 @@ async fn comes_back(cluster: &SimCluster) -> Seen {
     }
 }
 
-/// All clocks are days ahead for a while: by what they show, the tombstone is old.
+/// All clocks are days ahead for a while: by those clocks the tombstone is old.
 pub(crate) fn all_clocks_ahead_while_a_removed_node_is_away() -> Seen {
     simulate(async {
         let mut cluster = removed_with_a_write().await;
         cluster.suffer(Fault::Clocks(2 * DAY_MS));
-        // Tombstones are looked through every ten seconds.
+        // Expired tombstones are looked for every ten seconds.
         sleep(Duration::from_secs(12)).await;
         cluster.suffer(Fault::Clocks(0));
         sleep(Duration::from_secs(1)).await;
@@ -64,7 +64,7 @@ pub(crate) fn all_clocks_ahead_while_a_removed_node_is_away() -> Seen {
     })
 }
 
-/// It returns while all clocks are days ahead: by what they show, it is late.
+/// n0 returns while all clocks are days ahead: by those clocks it is late.
 pub(crate) fn a_removed_node_returns_while_all_clocks_are_ahead() -> Seen {
     simulate(async {
         let mut cluster = removed_with_a_write().await;
@@ -80,7 +80,7 @@ pub(crate) fn a_removed_node_returns_while_all_clocks_are_ahead() -> Seen {
     })
 }
 
-/// One clock of three is a year ahead; its node takes a write.
+/// One clock of three is a year ahead, and its node takes a write.
 pub(crate) fn a_write_at_the_one_that_is_a_year_ahead() -> Seen {
     simulate(async {
         let mut cluster = serving(1, 3, 3, &[0, 1, 2]).await;
@@ -99,7 +99,7 @@ pub(crate) fn a_write_at_the_one_that_is_a_year_ahead() -> Seen {
     })
 }
 
-/// A lone node is a day ahead for one write, and is then set right.
+/// A lone node's clock is a day ahead for one write, and is then corrected.
 pub(crate) fn a_payload_of_a_clock_that_was_ahead() -> Seen {
     simulate(async {
         let mut cluster = SimCluster::new(1, 1, 1);

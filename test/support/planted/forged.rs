@@ -1,4 +1,4 @@
-//! Schedules with a client that makes payloads up: what it stores must hurt nobody who reads it.
+//! Schedules with a client that forges payloads: what it stores must not harm readers of it.
 
 use std::time::Duration;
 
@@ -47,7 +47,7 @@ async fn get(cluster: &SimCluster, node: usize, key: &str, payload: &str) -> Rep
     operate(cluster, node, key, Action::Get, payload).await
 }
 
-/// A reader of `key` goes on to `other` with what it was told.
+/// A client reads `key` and takes the payload on to `other`.
 async fn reads_both(cluster: &SimCluster, key: &str, other: &str) -> Seen {
     for node in 0..cluster.nodes.len() {
         let first = get(cluster, node, key, "").await;
@@ -65,7 +65,7 @@ async fn reads_both(cluster: &SimCluster, key: &str, other: &str) -> Seen {
     Ok(())
 }
 
-/// mallory claims more writes of n0 than there are, and of strangers as many as fit; others read what it
+/// mallory claims more writes of n0 than exist, and as many unknown logs as fit. Others read what it
 /// wrote.
 pub(crate) fn a_write_with_a_forged_payload() -> Seen {
     simulate(async {
@@ -95,7 +95,7 @@ pub(crate) fn a_write_with_a_forged_payload() -> Seen {
     })
 }
 
-/// A record whose dependencies no view allows lies on the disks of both replicas since an earlier version.
+/// An earlier version left a record on both disks whose dependencies no view allows.
 pub(crate) fn a_forged_record_on_disk() -> Seen {
     simulate(async {
         let mut cluster = serving(1, 2, 2, &[0, 1]).await;
@@ -147,7 +147,7 @@ async fn poison(cluster: &SimCluster, number: usize, dependencies: &VersionVecto
     disk.commit(&batch).await.expect("the disk is well");
 }
 
-/// Every member says that there is no such epoch: nobody need wait for it.
+/// Every member says that no such epoch exists, so no request need wait for it.
 pub(crate) fn a_payload_of_an_epoch_that_nobody_knows() -> Seen {
     simulate(async {
         let cluster = serving(1, 3, 2, &[0, 1, 2]).await;
@@ -166,8 +166,8 @@ pub(crate) fn a_payload_of_an_epoch_that_nobody_knows() -> Seen {
     })
 }
 
-/// n1 cannot deny what is claimed of it, so the write is taken. Its reader waits until n1 is back, and then
-/// goes on; later readers hear nothing of it.
+/// n1 cannot refute a claim about its log, so the write is accepted. Its reader waits until n1 is
+/// reachable, and then gets an answer. Later readers are not affected.
 pub(crate) fn a_claim_about_a_member_that_was_cut_off() -> Seen {
     simulate(async {
         let mut cluster = serving(1, 2, 2, &[0, 1]).await;

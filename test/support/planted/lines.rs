@@ -1,5 +1,5 @@
-//! Written schedules of two lines of views: removals that are forced or decided on both sides of a cut, and what
-//! clients and nodes see when the sides meet again.
+//! Written schedules of two lines of views: removals that are forced or decided on both sides of a cut,
+//! and what clients and nodes see when the sides meet again.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::simulated::requests::operate;
 use crate::simulated::simulate;
 use crate::support::history::{Action, Answer, Outcome, Reply};
 
-/// One line everywhere, and everything handed over, this long after the network is whole.
+/// This long after the network is whole, all nodes follow one line and everything is handed over.
 const MET: Duration = Duration::from_secs(10);
 
 pub(super) async fn remove(
@@ -48,7 +48,7 @@ async fn get(cluster: &SimCluster, node: usize, key: &str, payload: &str) -> Rep
     operate(cluster, node, key, Action::Get, payload).await
 }
 
-/// What was written on both lines is found at every node that serves.
+/// Every node that serves finds what was written on both lines.
 async fn finds_all(cluster: &SimCluster, keys: &[&str]) -> Seen {
     for number in cluster.members() {
         for key in keys {
@@ -61,8 +61,8 @@ async fn finds_all(cluster: &SimCluster, keys: &[&str]) -> Seen {
     Ok(())
 }
 
-/// Five nodes of one partition: the two that are cut off force one of the others out, and these remove one of
-/// the two in the ordinary way.
+/// Five nodes of one partition: the two that are cut off force one of the others out, while those others
+/// remove one of the two in the ordinary way.
 pub(crate) fn a_minority_that_forces() -> Seen {
     for seed in 1..=3 {
         simulate(async move {
@@ -76,7 +76,7 @@ pub(crate) fn a_minority_that_forces() -> Seen {
             put(&cluster, 1, "won", "v", "").await;
             let payload = put(&cluster, 4, "lost", "v", "").await;
             heal(&cluster, &[0, 1]);
-            // Before the sides have met, and while they do: never from before what was seen.
+            // Before the sides meet and while they do, no answer may precede what the session saw.
             for _ in 0..200 {
                 let reply = get(&cluster, 1, "lost", &payload).await;
                 if is_missing(&reply) {
@@ -91,7 +91,7 @@ pub(crate) fn a_minority_that_forces() -> Seen {
     Ok(())
 }
 
-/// Both sides force, and the side that loses has come further.
+/// Both sides force, and the losing line has advanced further.
 pub(crate) fn both_sides_that_force() -> Seen {
     for seed in 1..=6 {
         simulate(async move {
@@ -118,8 +118,8 @@ pub(crate) fn both_sides_that_force() -> Seen {
     Ok(())
 }
 
-/// Each of two nodes served alone and removed the other by force. A session that saw the line which lost waits for
-/// the node that brings its writes, whoever has given that node up before.
+/// Each of two nodes served alone and removed the other by force. A session that saw the losing line
+/// waits for the node that returns its writes, even at nodes that had given that node up.
 pub(crate) fn two_that_removed_each_other() -> Seen {
     for seed in 1..=6 {
         simulate(async move {
@@ -184,7 +184,7 @@ pub(crate) fn a_payload_that_saw_both_lines() -> Seen {
     })
 }
 
-/// All owners of a partition were on the line that lost.
+/// All owners of a partition were on the losing line.
 pub(crate) fn a_partition_that_was_on_the_lost_line() -> Seen {
     simulate(async {
         let cluster = SimCluster::serving(1, 6, 3).await;
@@ -224,7 +224,7 @@ pub(crate) fn a_view_of_which_nobody_is_left() -> Seen {
             cluster.until(LONG, "three of four form a view", serves).await;
             cluster.isolate(0);
             remove(&cluster, 0, 3, true).await.expect("is forced");
-            // Its own answer may not come: it leaves.
+            // Its own answer may be missing: the node leaves.
             let _ = remove(&cluster, 0, 0, true).await;
             let _ = remove(&cluster, 2, 0, true).await;
             cluster.rejoin(0);

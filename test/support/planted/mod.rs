@@ -1,4 +1,4 @@
-//! The faults that are planted, each with what must notice it: the gate and the soak go by these lists.
+//! The planted faults, each with the check that must notice it. The gate and the soak use these lists.
 
 mod answers;
 mod clocks;
@@ -20,10 +20,10 @@ use causeway::planted::{Fault, plant};
 /// What a schedule saw go wrong.
 pub(crate) type Seen = Result<(), String>;
 
-/// Clean with the rule; without it, it tells what went wrong.
+/// Passes with the rule; without it, returns what went wrong.
 pub(crate) type Schedule = fn() -> Seen;
 
-/// Faults that random runs notice: the simulator's plans and clients must stay bad enough for that.
+/// Faults that random runs notice: the simulator's plans and clients must stay harsh enough for that.
 pub(crate) const BY_CHANCE: [Fault; 11] = [
     Fault::NumberNotStored,
     Fault::SameIncarnation,
@@ -46,11 +46,14 @@ pub(crate) const BY_SCHEDULE: [(Fault, Schedule); 61] = [
     ),
     (Fault::StableTombstoneDropped, schedules::a_deletion_behind_a_copy),
     (Fault::NotReadyServes, schedules::a_new_owner_without_a_giver),
-    (Fault::OldLogsCovered, schedules::a_write_of_who_is_passed_over),
+    (
+        Fault::OldLogsCovered,
+        schedules::a_write_of_a_node_that_is_passed_over,
+    ),
     (Fault::NoFence, replica_state::a_removed_owner_that_is_cut_off),
     (
         Fault::NoFence,
-        schedules::a_reader_who_comes_back_to_a_removed_owner,
+        schedules::a_reader_that_comes_back_to_a_removed_owner,
     ),
     (Fault::GapsTaken, overtaking::a_push_that_overtakes_an_exchange),
     (Fault::LogByLog, schedules::a_write_superseded_by_another_log),
@@ -63,15 +66,15 @@ pub(crate) const BY_SCHEDULE: [(Fault, Schedule); 61] = [
     (Fault::VotesNotStored, schedules::votes_on_disks),
     (
         Fault::PushesAfterTheSeal,
-        schedules::a_push_to_who_has_handed_over,
+        schedules::a_push_to_a_member_that_has_handed_over,
     ),
     (
         Fault::AcknowledgementsAfterTheSeal,
         replica_state::an_acknowledgement_that_comes_after_the_seal,
     ),
     (
-        Fault::ClosedByWhoIsBehind,
-        replica_state::a_closing_that_comes_to_who_is_behind,
+        Fault::ClosedByNodeBehind,
+        replica_state::a_closing_that_reaches_a_node_behind,
     ),
     (
         Fault::LacksLoweredByAnyOwner,
@@ -183,7 +186,7 @@ pub(crate) const BY_PLAIN_CHANCE: [Fault; 4] = [
     Fault::SilentStreamKept,
 ];
 
-/// Does something with a fault planted in the whole process.
+/// Runs a function with a fault planted in the whole process.
 pub(crate) fn planted<T>(fault: Fault, run: impl FnOnce() -> T) -> T {
     plant(Some(fault));
     let outcome = run();

@@ -1,4 +1,4 @@
-//! Written schedules of disks that went back in time: copies that are put back, one at a time and together.
+//! Written schedules in which old copies of disks are restored, one at a time and together.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::simulated::requests::operate;
 use crate::simulated::simulate;
 use crate::support::history::{Action, Answer, Outcome};
 
-/// Kills a node, puts the copy of its disk back and starts it.
+/// Kills a node, restores the copy of its disk and starts it.
 async fn put_back(cluster: &mut SimCluster, number: usize) {
     cluster.kill(number);
     assert!(cluster.nodes[number].disk.put_back(), "there is a copy");
@@ -25,7 +25,7 @@ async fn value(cluster: &SimCluster, node: usize, key: &str, payload: &str) -> O
     found(&reply).map(str::to_owned)
 }
 
-/// The example: a copy is put back after more was written, which others have acknowledged.
+/// The basic case: a copy is restored after further writes that other nodes acknowledged.
 pub(crate) fn a_copy_of_a_disk() -> Seen {
     for seed in 1..=3 {
         simulate(async move {
@@ -56,8 +56,8 @@ pub(crate) fn a_copy_of_a_disk() -> Seen {
     Ok(())
 }
 
-/// Nobody who could know answers, so the old disk serves; what it numbers then is not what it
-/// numbered before.
+/// No node that could know answers, so the old disk serves. Its new writes must not reuse numbers that
+/// it gave out before.
 pub(crate) fn a_number_that_is_drawn_again() -> Seen {
     simulate(async {
         let mut cluster = SimCluster::serving(1, 2, 2).await;
@@ -79,8 +79,8 @@ pub(crate) fn a_number_that_is_drawn_again() -> Seen {
     })
 }
 
-/// The end of a journal is gone, all members stopped before anybody stored how far the others had come, and the node
-/// takes a write before another is back.
+/// The end of a journal is lost, and all members stopped before any stored how far the others had come.
+/// The node takes a write before another member is back.
 pub(crate) fn a_lost_end_that_is_written_over() -> Seen {
     for seed in 1..=3 {
         simulate(async move {
@@ -110,8 +110,8 @@ pub(crate) fn a_lost_end_that_is_written_over() -> Seen {
     Ok(())
 }
 
-/// A copy from before a view change is put back while its node is cut off: it takes writes in an epoch that all others
-/// are done with. One of them lacks the new view, if `is_open`, so that the epoch is not closed.
+/// A copy from before a view change is restored while its node is cut off: it takes writes in an epoch
+/// that all others left. If `is_open`, one of them lacks the new view, so that the epoch is not closed.
 fn written_to_an_earlier_epoch(is_open: bool) -> Seen {
     simulate(async move {
         let mut cluster = SimCluster::serving(1, 4, 3).await;
@@ -121,7 +121,7 @@ fn written_to_an_earlier_epoch(is_open: bool) -> Seen {
         }
         let removed = remove(&cluster, 1, 3, false).await;
         removed.map_err(|refusal| refusal.to_string())?;
-        // Whoever may close the epoch has done so.
+        // By then every node that may close the epoch has done so.
         sleep(Duration::from_secs(5)).await;
         cluster.isolate(0);
         put_back(&mut cluster, 0).await;
@@ -130,7 +130,7 @@ fn written_to_an_earlier_epoch(is_open: bool) -> Seen {
         if matches!(reply.outcome, Outcome::Ok(Answer::NotFound)) {
             return Err("a log that was at its end covers what was added to it".to_owned());
         }
-        // A reader who writes passes on what it depends on.
+        // A reader that writes passes on its dependencies.
         let later = put(&cluster, 1, "later", "v", &payload).await;
         let reply = operate(&cluster, 1, "b", Action::Get, &later).await;
         if matches!(reply.outcome, Outcome::Ok(Answer::NotFound)) {
@@ -173,7 +173,7 @@ async fn until_forgotten(cluster: &SimCluster) {
     cluster.until(LONG, "the tombstone is gone", is_forgotten).await;
 }
 
-/// What was deleted since the copy, and the deletion forgotten, does not come back with it.
+/// A key that was deleted after the copy, and whose tombstone was dropped, does not return with it.
 pub(crate) fn a_copy_from_before_a_deletion() -> Seen {
     simulate(async {
         let mut cluster = forgetting_soon(2, 2).await;
@@ -192,7 +192,7 @@ pub(crate) fn a_copy_from_before_a_deletion() -> Seen {
     })
 }
 
-/// The copy is new, and has a record whose deletion had not come yet.
+/// The copy is recent, and has a record whose deletion had not yet arrived.
 pub(crate) fn a_copy_that_lagged_behind_a_deletion() -> Seen {
     simulate(async {
         let mut cluster = forgetting_soon(2, 2).await;
@@ -214,7 +214,7 @@ pub(crate) fn a_copy_that_lagged_behind_a_deletion() -> Seen {
     })
 }
 
-/// With one replica nobody else has the slots: all that the copy has comes back, however old.
+/// With one replica no other node has the slots: all that the copy has returns, however old.
 pub(crate) fn the_only_disk_of_a_partition() -> Seen {
     simulate(async {
         let mut cluster = forgetting_soon(3, 1).await;
@@ -238,7 +238,7 @@ pub(crate) fn the_only_disk_of_a_partition() -> Seen {
     })
 }
 
-/// Each of two is known further by the other, so no life of the view is left.
+/// Each of two nodes knows a later state of the other, so no life of the view is left.
 pub(crate) fn all_disks_go_back() -> Seen {
     for seed in 1..=4 {
         simulate(async move {

@@ -1,5 +1,5 @@
-//! Schedules in which one stream overtakes another between the same two nodes: what an exchange brings
-//! comes on the stream of the one who asked, pushes come on the other's.
+//! Schedules in which one stream overtakes another between the same two nodes: an exchange is answered
+//! on the stream of the node that asked, pushes come on the other's.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::simulated::requests::operate;
 use crate::simulated::simulate;
 use crate::support::history::{Action, Answer, Outcome};
 
-/// n1 refused a write and asks for it; once n0 has answered, n1 counts as in step, and the next push
+/// n1 refused a write and asks for it. Once n0 has answered, n1 counts as in step, and the next push
 /// overtakes the answer.
 pub(crate) fn a_push_that_overtakes_an_exchange() -> Seen {
     (1..=10).try_for_each(|seed| simulate(push_that_overtakes(seed)))
@@ -38,7 +38,7 @@ async fn push_that_overtakes(seed: u64) -> Seen {
     Ok(())
 }
 
-/// Sends a write and does not wait until its siblings have it.
+/// Sends a write and does not wait for its siblings' acknowledgements.
 async fn begin_put(cluster: &SimCluster, node: usize, key: &str, number: u32) {
     let write = operate(cluster, node, key, Action::Put(number.to_string()), "");
     let _ = timeout(Duration::from_millis(5), write).await;

@@ -1,5 +1,5 @@
-//! Schedules of clients that carry no payload, at processes that come back: from the dead, from a freeze,
-//! from behind a cut. Each get begins after a set was answered, and must see it.
+//! Schedules of clients that carry no payload, at processes that return after a crash, a freeze or a
+//! cut. Each get begins after a set was answered, and must see it.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::simulated::cluster::SimCluster;
 use crate::simulated::fault::Fault;
 use crate::simulated::simulate;
 
-/// Longer than any deadline of the processes among themselves.
+/// Longer than any deadline between the processes.
 const PAUSE: Duration = Duration::from_secs(2);
 
 async fn ask(
@@ -31,8 +31,8 @@ async fn ask(
     node.gate.hold(respond(&running, request)).await
 }
 
-/// Sets at a process whose siblings are away. What is pushed to them first waits in their sockets, and
-/// shows that they are away: what comes after it is not even sent.
+/// Sets at a process whose siblings are unreachable. The first push to them waits in their sockets and
+/// shows that they do not answer; later ones are not even sent.
 async fn set_alone(cluster: &SimCluster, process: usize, value: &str) {
     set(cluster, process, "old").await;
     set(cluster, process, value).await;
@@ -54,8 +54,8 @@ fn judged(reply: &Response<Bytes>, value: &str) -> Seen {
     }
 }
 
-/// One is killed, the other takes a set alone, the first comes back. To store what it missed takes its disk
-/// a while.
+/// One process is killed, the other takes a set alone, and the first restarts. Its disk stores what it
+/// missed slowly.
 pub(crate) fn a_process_that_was_dead() -> Seen {
     (1..=10).try_for_each(|seed| {
         let (dead, alive) = if seed % 2 == 0 { (0, 1) } else { (1, 0) };
@@ -71,7 +71,7 @@ pub(crate) fn a_process_that_was_dead() -> Seen {
     })
 }
 
-/// Two of three are frozen, the third takes a set alone: only it can tell, whichever it is.
+/// Two of three are frozen, and the third takes a set alone: only that one knows it, whichever it is.
 pub(crate) fn two_of_three_that_were_frozen() -> Seen {
     (0..3).try_for_each(|writer| {
         let others: Vec<usize> = (0..3).filter(|other| *other != writer).collect();
@@ -92,7 +92,7 @@ pub(crate) fn two_of_three_that_were_frozen() -> Seen {
     })
 }
 
-/// Each takes the other for away, and the cut heals.
+/// Each considers the other dead, and the cut heals.
 pub(crate) fn a_pair_that_was_cut() -> Seen {
     simulate(async {
         let mut cluster = serving(1, 2, 2, &[0, 1]).await;
@@ -104,8 +104,8 @@ pub(crate) fn a_pair_that_was_cut() -> Seen {
     })
 }
 
-/// Each has what the other lacks. The one that is asked cannot store what it missed at once, and hands the
-/// get to the other.
+/// Each has what the other lacks. The one that gets the request cannot store what it missed at once, and
+/// forwards the get to the other.
 pub(crate) fn two_that_wrote_while_they_were_cut() -> Seen {
     (1..=5).try_for_each(|seed| {
         simulate(async move {
@@ -122,7 +122,7 @@ pub(crate) fn two_that_wrote_while_they_were_cut() -> Seen {
     })
 }
 
-/// It goes on only for long enough to ask what it missed; the answer comes while it is frozen again.
+/// It thaws only for long enough to ask for what it missed; the answer comes while it is frozen again.
 pub(crate) fn a_process_that_is_frozen_again() -> Seen {
     (0..20).try_for_each(|step| {
         simulate(async move {
@@ -150,7 +150,7 @@ pub(crate) fn a_process_that_is_frozen_again() -> Seen {
     })
 }
 
-/// The link is whole again, and what the cut held waits for TCP to send it again.
+/// The link is whole again, but TCP has not yet resent what the cut held.
 pub(crate) fn a_stream_that_is_in_backoff() -> Seen {
     (1..=10).try_for_each(|seed| {
         simulate(async move {
@@ -165,8 +165,8 @@ pub(crate) fn a_stream_that_is_in_backoff() -> Seen {
     })
 }
 
-/// One of four is frozen while another comes back empty: the view changes without it. Those who took the
-/// set are killed; the newcomer has it from them, and tells nothing of an earlier epoch.
+/// One of four is frozen while another returns empty: the view changes without the frozen one. The nodes
+/// that took the set are killed; the newcomer has it from them, and tells nothing of an earlier epoch.
 pub(crate) fn a_member_that_was_passed_over() -> Seen {
     (1..=3).try_for_each(|seed| simulate(passed_over(seed)))
 }
@@ -183,7 +183,7 @@ async fn passed_over(seed: u64) -> Seen {
     cluster.until(LONG, "the others serve", others_serve).await;
     cluster.kill(0);
     cluster.kill(1);
-    // To store what the newcomer hands over takes a while.
+    // Storing what the newcomer hands over is slow.
     cluster.suffer(Fault::SlowDisk(3, 1000));
     cluster.suffer(Fault::Thaw(3));
     let is_active = || cluster.node(3).expect("runs").status().epoch > before;

@@ -1,5 +1,5 @@
 //! Schedules on the decisions alone, for rules that show only where nodes are removed or several views
-//! behind. Each is clean with the rule and tells what went wrong without it.
+//! behind. Each passes with the rule and returns what went wrong without it.
 
 use std::sync::Arc;
 
@@ -42,7 +42,7 @@ fn added(view: &View, number: u64) -> Arc<View> {
     Arc::new(next::add(view, &member(number)).expect("is new"))
 }
 
-/// What a member knows that learned these views and has the one of epoch `active` active.
+/// The state of a member that learned these views and has the one of epoch `active` active.
 fn state(number: u64, views: &[&Arc<View>], active: u64) -> ReplicaState {
     let mut state = ReplicaState::new(member(number));
     for view in views {
@@ -72,8 +72,8 @@ fn slot_of(owners: &[(&View, u64)]) -> Slot {
     Slot::all().find(is_owned).expect("some slot moves like this")
 }
 
-/// n0 is cut off and removed; what is written then is stable without it, so that nothing but the epoch
-/// tells it that it may not answer.
+/// n0 is cut off and removed. Later writes are stable without it, so only the epoch tells n0 that it may
+/// not answer.
 pub(crate) fn a_removed_owner_that_is_cut_off() -> Seen {
     let one = first(2, 3);
     let two = removed(&one, 0);
@@ -97,7 +97,7 @@ pub(crate) fn a_removed_owner_that_is_cut_off() -> Seen {
 }
 
 /// n1 missed a write of epoch 1 and was cut off before epoch 3, which concluded that all have it.
-pub(crate) fn a_closing_that_comes_to_who_is_behind() -> Seen {
+pub(crate) fn a_closing_that_reaches_a_node_behind() -> Seen {
     let one = first(2, 4);
     let two = removed(&one, 3);
     let mut behind = state(1, &[&one, &two], 2);
@@ -120,8 +120,8 @@ pub(crate) fn a_closing_that_comes_to_who_is_behind() -> Seen {
     }
 }
 
-/// A slot moves from n0 to n1 and on to n2. n0 never heard of the first move, and is the first that n2
-/// takes the slot from.
+/// A slot moves from n0 to n1 and on to n2. n0 never learned of the first move, and is the first giver
+/// that n2 takes the slot from.
 pub(crate) fn a_giver_that_owned_the_slot_long_ago() -> Seen {
     let one = first(1, 1);
     let two = added(&one, 1);
@@ -148,7 +148,7 @@ pub(crate) fn a_giver_that_owned_the_slot_long_ago() -> Seen {
     }
 }
 
-/// n0 was removed, and its log was given up; then it comes back with its data.
+/// n0 was removed, and its log was given up; then it returns with its data.
 pub(crate) fn a_removed_node_that_comes_back() -> Seen {
     let one = first(2, 4);
     let two = removed(&one, 0);
@@ -167,7 +167,7 @@ pub(crate) fn a_removed_node_that_comes_back() -> Seen {
     }
 }
 
-/// n1 took over half of the slots of n0, which keeps them still: nobody may forget how to ask for them.
+/// n1 took over half of n0's slots, which n0 still keeps: no node may forget how to ask for them.
 pub(crate) fn a_member_that_keeps_what_moved_away() -> Seen {
     let one = first(1, 1);
     let two = added(&one, 1);
@@ -178,7 +178,7 @@ pub(crate) fn a_member_that_keeps_what_moved_away() -> Seen {
     Ok(())
 }
 
-/// n0 was removed, and comes back when deletions of that time may be forgotten.
+/// n0 was removed, and returns when deletions since then may be forgotten.
 pub(crate) fn a_removed_node_that_comes_back_too_late() -> Seen {
     const LIMIT_MS: u64 = 1000;
     let one = first(2, 3);

@@ -1,4 +1,4 @@
-//! Schedules of nodes that are removed while they are cut off, and come back with what they have.
+//! Schedules of nodes that are removed while they are cut off, and return with their data.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::simulated::requests::operate;
 use crate::simulated::simulate;
 use crate::support::history::{Action, Outcome};
 
-/// n0 has a key that is deleted while it is away, and comes back when the deletion is forgotten.
+/// n0 has a key that is deleted while it is cut off, and returns when the tombstone is forgotten.
 pub(crate) fn a_removed_owner_that_comes_back_too_late() -> Seen {
     simulate(async {
         let mut cluster = SimCluster::new(1, 4, 3);
@@ -40,8 +40,8 @@ pub(crate) fn a_removed_owner_that_comes_back_too_late() -> Seen {
     })
 }
 
-/// n0 is removed with a write that nobody else has. When its epoch is closed, a client that depends on the
-/// write reads another key first.
+/// n0 is removed with a write that no other node has. When its epoch is closed, a client that depends on
+/// the write reads another key first.
 pub(crate) fn a_reader_of_what_a_removed_member_has() -> Seen {
     simulate(async {
         let cluster = SimCluster::serving(1, 4, 2).await;
@@ -67,7 +67,7 @@ pub(crate) fn a_reader_of_what_a_removed_member_has() -> Seen {
     })
 }
 
-/// n0 returns its write to n1 in time, while n2 is cut off from both. Then its time is up at n2.
+/// n0 returns its write to n1 in time, while n2 is cut off from both. Then n0's time is up at n2.
 pub(crate) fn a_removed_member_that_came_back_to_another_just_in_time() -> Seen {
     simulate(async {
         let mut cluster = SimCluster::new(1, 4, 3);
@@ -78,7 +78,7 @@ pub(crate) fn a_removed_member_that_came_back_to_another_just_in_time() -> Seen 
         cluster.isolate(0);
         let written = put(&cluster, 0, "k", "new", "").await;
         remove(&cluster, 1, 0).await;
-        // n2 hears its siblings once in the new view; what n1 takes afterwards it has not heard of.
+        // n2 hears from its siblings once in the new view, but not of what n1 takes afterwards.
         sleep(Duration::from_secs(2)).await;
         cluster.isolate(2);
         cluster
@@ -100,7 +100,7 @@ pub(crate) fn a_removed_member_that_came_back_to_another_just_in_time() -> Seen 
     })
 }
 
-/// Removes a node that nobody reaches, and waits until the others serve without it.
+/// Removes an unreachable node, and waits until the others serve without it.
 pub(super) async fn remove(cluster: &SimCluster, via: usize, node: usize) {
     let asked = cluster.change_view(via, node, REMOVE).await;
     assert!(asked.is_ok(), "the others remove one that is cut off: {asked:?}");

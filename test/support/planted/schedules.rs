@@ -1,5 +1,5 @@
-//! Written schedules on whole simulated clusters, for faults that a random run meets too rarely. Each is
-//! clean with the rule and tells what went wrong without it.
+//! Written schedules on whole simulated clusters, for faults that a random run meets too rarely. Each
+//! passes with the rule and returns what went wrong without it.
 
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ pub(super) async fn put(cluster: &SimCluster, node: usize, key: &str, value: &st
     reply.payload
 }
 
-/// The value that a node answers; nothing if it finds none.
+/// The value in a reply; `None` if the node found none.
 pub(super) fn found(reply: &Reply) -> Option<&str> {
     match &reply.outcome {
         Outcome::Ok(Answer::Found { value, .. }) => Some(value),
@@ -33,7 +33,7 @@ pub(super) fn found(reply: &Reply) -> Option<&str> {
     }
 }
 
-/// A cluster of which only these nodes are up, and serve.
+/// A cluster in which only these nodes are up, and serve.
 pub(super) async fn serving(seed: u64, count: usize, replicas: u32, up: &[usize]) -> SimCluster {
     let mut cluster = SimCluster::new(seed, count, replicas);
     serving_with(&mut cluster, up).await;
@@ -70,14 +70,14 @@ pub(super) async fn until_whole(cluster: &SimCluster, limit: Duration) -> Seen {
     Err(format!("not whole after {limit:?}:\n{}", cluster.describe()))
 }
 
-/// n1 does not reach n0, which took the cause; the effect comes to it from n2. Its reader knows nothing of
-/// the cause but by the reply.
+/// n1 does not reach n0, which took the cause. It gets the effect from n2. The reader knows of the cause
+/// only through that reply.
 pub(crate) fn an_effect_where_its_cause_is_missing() -> Seen {
     simulate(async {
         let cluster = serving(1, 3, 3, &[0, 1, 2]).await;
         cluster.cut(0, 1);
         let cause = operate(&cluster, 0, "cause", Action::Put("c".to_owned()), "");
-        // Its coordinator waits for n1; n2 has it at once.
+        // The cause's coordinator waits for n1; n2 has it at once.
         let _ = timeout(Duration::from_millis(5), cause).await;
         let payload = operate(&cluster, 2, "cause", Action::Get, "").await.payload;
         put(&cluster, 2, "effect", "e", &payload).await;
@@ -91,8 +91,8 @@ pub(crate) fn an_effect_where_its_cause_is_missing() -> Seen {
     })
 }
 
-/// A newcomer has copied a key that is deleted before the hand-over. The change waits for a proxy that
-/// is cut off, which takes two seconds: the tombstone is stable and old before it ends.
+/// A newcomer has copied a key that is deleted before the hand-over. The change waits two seconds for a
+/// proxy that is cut off: before it ends, the tombstone is stable and old.
 pub(crate) fn a_deletion_behind_a_copy() -> Seen {
     simulate(async {
         let mut cluster = SimCluster::new(1, 4, 3);
@@ -115,15 +115,15 @@ pub(crate) fn a_deletion_behind_a_copy() -> Seen {
     })
 }
 
-/// n0 is sealed and has handed over to n2, which serves already; n1, which nobody of them reaches, pushes
-/// to n0 what it takes.
-pub(crate) fn a_push_to_who_has_handed_over() -> Seen {
-    (1..=10).try_for_each(|seed| simulate(push_to_who_has_handed_over(seed)))
+/// n0 is sealed and has handed over to n2, which serves already. n1 is unreachable for n2 and n3, and
+/// pushes its writes to n0.
+pub(crate) fn a_push_to_a_member_that_has_handed_over() -> Seen {
+    (1..=10).try_for_each(|seed| simulate(push_to_a_member_that_has_handed_over(seed)))
 }
 
-async fn push_to_who_has_handed_over(seed: u64) -> Seen {
+async fn push_to_a_member_that_has_handed_over(seed: u64) -> Seen {
     let mut cluster = serving(seed, 4, 3, &[0, 1, 3]).await;
-    // n3 is the only one that n2 can ask for admission, so n3 drives.
+    // n2 can ask only n3 for admission, so n3 drives.
     cluster.cut(2, 0);
     cluster.cut(2, 1);
     cluster.cut(3, 1);
@@ -186,7 +186,7 @@ pub(crate) fn a_write_behind_a_copy() -> Seen {
     })
 }
 
-/// n3 lost its disk and is taken in again, but does not reach the only one that has its slots.
+/// n3 lost its disk and is added again, but does not reach the only node that has its slots.
 pub(crate) fn a_new_owner_without_a_giver() -> Seen {
     simulate(async {
         let mut cluster = serving(1, 4, 2, &[0, 1, 2, 3]).await;
@@ -204,9 +204,9 @@ pub(crate) fn a_new_owner_without_a_giver() -> Seen {
     })
 }
 
-/// n0 is cut off and removed. What is written then is stable without it, so that nothing but its epoch
-/// tells a reader of it from one who may be answered by n0.
-pub(crate) fn a_reader_who_comes_back_to_a_removed_owner() -> Seen {
+/// n0 is cut off and removed. Later writes are stable without it, so only their epoch separates a reader
+/// of them from one that n0 may answer.
+pub(crate) fn a_reader_that_comes_back_to_a_removed_owner() -> Seen {
     simulate(async {
         let cluster = serving(1, 3, 2, &[0, 1, 2]).await;
         let payload = put(&cluster, 0, "k", "old", "").await;
@@ -223,8 +223,8 @@ pub(crate) fn a_reader_who_comes_back_to_a_removed_owner() -> Seen {
     })
 }
 
-/// n5 is cut off, takes a write, and is passed over by the change that takes n4 in again.
-pub(crate) fn a_write_of_who_is_passed_over() -> Seen {
+/// n5 is cut off, takes a write, and is passed over by the change that adds n4 again.
+pub(crate) fn a_write_of_a_node_that_is_passed_over() -> Seen {
     simulate(async {
         let mut cluster = serving(1, 6, 3, &[0, 1, 2, 3, 4, 5]).await;
         let key = key_of(&cluster, 5);
@@ -255,7 +255,7 @@ fn key_of(cluster: &SimCluster, number: usize) -> String {
     keys.find(is_owned).expect("every run of slots has keys")
 }
 
-/// What n0 wrote is superseded by what n1 wrote, so n0 has nothing of its own to give. n2 reaches n0 only.
+/// n1's write supersedes n0's, so n0 has none of its own to give. n2 reaches only n0.
 pub(crate) fn a_write_superseded_by_another_log() -> Seen {
     simulate(async {
         let cluster = serving(1, 3, 3, &[0, 1, 2]).await;
@@ -274,7 +274,7 @@ pub(crate) fn a_write_superseded_by_another_log() -> Seen {
     })
 }
 
-/// Whoever knows a view has the votes for it on the disks of a quorum.
+/// For every node that knows a view, a quorum has the votes for it on disk.
 pub(crate) fn votes_on_disks() -> Seen {
     (1..=3).try_for_each(|seed| {
         simulate(async move {
@@ -305,7 +305,7 @@ fn has_voted(cluster: &SimCluster, number: usize) -> bool {
     kept.is_some_and(|(_, acceptors)| acceptors.values().any(|acceptor| acceptor.accepted.is_some()))
 }
 
-/// The two halves of a cluster that never met.
+/// The two halves of a new cluster that cannot reach each other.
 pub(crate) fn two_halves_at_birth() -> Seen {
     simulate(async {
         let mut cluster = SimCluster::new(1, 4, 2);

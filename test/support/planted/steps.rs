@@ -1,4 +1,4 @@
-//! Schedules on the replicas of the model of a change's steps (`test/support/model`), which found them.
+//! Schedules that the model of a change's steps (`test/support/model`) found, on its replicas.
 
 use std::collections::BTreeSet;
 
@@ -23,12 +23,12 @@ fn safe(steps: &Steps, actions: &[Action]) -> Seen {
     heal(steps, &world)
 }
 
-/// n0 is removed with a write that nobody else has, and goes on with the next view before anybody took it.
+/// n0 is removed with a write that only it has, and activates the next view before any node took it.
 pub(crate) fn a_removed_owner_that_goes_first() -> Seen {
     safe(&removal(), &[Write(0), Choose, Activate(0)])
 }
 
-/// n2 has a copy of a write of n0, which is passed over before it hands over: nobody vouches for it.
+/// n2 copied a write of n0, which is passed over before it hands over: no giver vouches for the copy.
 pub(crate) fn a_copy_whose_giver_is_passed_over() -> Seen {
     let steps = Steps {
         copies: true,
@@ -46,8 +46,8 @@ pub(crate) fn a_copy_whose_giver_is_passed_over() -> Seen {
     }
 }
 
-/// n0 is removed with a write that nobody else has, and does not return in time: the others must not make its
-/// reader wait for ever.
+/// n0 is removed with a write that no other node has, and does not return in time: the others must not
+/// make its reader wait for ever.
 pub(crate) fn a_reader_of_what_nobody_has() -> Seen {
     let steps = removal();
     let actions = [
@@ -73,8 +73,8 @@ pub(crate) fn a_reader_of_what_nobody_has() -> Seen {
     }
 }
 
-/// n1 took a write in slots that it had for a while, and was removed before n0 had it: n0 may not say that
-/// there is nothing.
+/// n1 took a write in slots that it owned for a while, and was removed before n0 had it: n0 may not
+/// answer that the key is absent.
 pub(crate) fn slots_that_come_back_without_what_was_written_elsewhere() -> Seen {
     let actions = [
         Choose,
@@ -90,7 +90,7 @@ pub(crate) fn slots_that_come_back_without_what_was_written_elsewhere() -> Seen 
     safe(&there_and_back(), &actions)
 }
 
-/// n0 keeps what n1 did not take before it went on: n1 may not say that there is nothing.
+/// n0 keeps what n1 did not take before activating: n1 may not answer that the key is absent.
 pub(crate) fn a_new_owner_that_took_nothing() -> Seen {
     safe(&first_removed(), &[Write(0), Choose, Activate(1), Activate(0)])
 }

@@ -1,4 +1,4 @@
-//! Schedules of nodes that are started with another's name.
+//! Schedules of nodes that are started under another node's name.
 
 use tokio::time::sleep;
 
@@ -10,7 +10,7 @@ use crate::simulated::requests::operate;
 use crate::simulated::simulate;
 use crate::support::history::{Action, Outcome};
 
-/// n1 is started with n0's name, which alone may serve as the smallest of two. A client writes at each.
+/// n1 is started under n0's name, which as the smallest of two may serve alone. A client writes at each.
 pub(crate) fn two_with_one_name() -> Seen {
     simulate(async {
         let mut cluster = SimCluster::new(1, 2, 2);
@@ -43,8 +43,8 @@ pub(crate) fn two_with_one_name() -> Seen {
     })
 }
 
-/// n2 is started with n1's name. n1 is the last member of its view, and dead for a while: that a process without
-/// its disk goes by its name does not mean that its disk is lost.
+/// n2 is started under n1's name. n1 is the last member of its view, and dead for a while. A process
+/// under its name without its disk does not mean that the disk is lost.
 pub(crate) fn a_last_member_whose_name_another_has() -> Seen {
     simulate(async {
         let mut cluster = SimCluster::new(1, 3, 1);
@@ -64,7 +64,7 @@ pub(crate) fn a_last_member_whose_name_another_has() -> Seen {
         if cluster.node(2).expect("runs").status().ready {
             return Err("a process serves in place of the member whose name it has".to_owned());
         }
-        // Its data directory is its own under its own name.
+        // Under its own name it has a data directory of its own.
         cluster.kill(2);
         cluster.start(2).await;
         cluster.start(1).await;

@@ -1,5 +1,5 @@
-//! A client of a simulated node: sends requests as HTTP would bring them and gives up in the end. A node
-//! that is killed meanwhile answers nothing, as a connection that broke.
+//! A client of a simulated node: sends requests as HTTP would and gives up after a limit. A node that is
+//! killed meanwhile gives no answer, as with a broken connection.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,11 +22,11 @@ pub enum Ending {
     Refused,
     /// The node was killed before it answered.
     BrokenOff,
-    /// Nothing came within the client's time.
+    /// No answer came within the client's limit.
     Silence,
 }
 
-/// A node as clients reach it, or not.
+/// A node as clients see it, running or not.
 #[derive(Debug, Clone)]
 pub struct Door {
     node: Option<Arc<Node>>,
@@ -41,7 +41,7 @@ impl Door {
         }
     }
 
-    /// Sends a request and waits for its answer, `limit` at the most. Also says how long it took.
+    /// Sends a request and waits for its answer, at most `limit`. Also says how long it took.
     pub async fn send(&self, request: Request<Bytes>, limit: Duration) -> (Ending, Duration) {
         let began = Instant::now();
         let Some(node) = &self.node else {
@@ -57,7 +57,7 @@ impl Door {
     }
 }
 
-/// A request whose parameters come in a form, as curl sends them.
+/// A request with its parameters in a form, as curl sends them.
 pub fn form(method: Method, path: &str, parameters: &[(&str, &str)]) -> Request<Bytes> {
     let body = serde_urlencoded::to_string(parameters).expect("pairs of texts make a form");
     Request::builder()

@@ -1,4 +1,4 @@
-//! The nodes of a simulation: started, killed, wiped and restarted, each with its own disk and clock.
+//! The nodes of a simulation: starts, kills, wipes and restarts them, each with its own disk and clock.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,15 +26,15 @@ pub struct SimCluster {
     pub network: SimNetwork,
     pub nodes: Vec<SimNode>,
     replicas: u32,
-    /// The first so many nodes are those of the first view; the others are started without `VIEW`.
+    /// This many nodes, from 0 on, form the first view; the others are started without `VIEW`.
     pub listed: usize,
     /// What every node is started with.
     pub limits: Limits,
-    /// No disk is destroyed unless two other members serve. A view whose members have all lost their disks
-    /// ends the cluster, and a run that removes nodes easily gets there.
+    /// No disk is destroyed unless two other members serve. A view whose members have all lost their
+    /// disks ends the cluster, and a run that removes nodes easily gets there.
     pub spares_last_disks: bool,
-    /// Clocks were set by more than removals are remembered: a process that was restarted meanwhile cannot tell that
-    /// from a long absence, and refuses what comes back.
+    /// A clock jumped by more than removals are remembered. A process that was restarted meanwhile
+    /// cannot tell that from a long absence, and refuses what returns.
     pub ages_were_hidden: bool,
     born: Instant,
 }
@@ -49,17 +49,17 @@ pub struct SimNode {
     pub running: Option<Arc<Node>>,
     pub has_run: bool,
     pub lost_disk: bool,
-    /// When it was started last, and when its disk was copied.
+    /// The times of its last start and of its disk's copy.
     pub started: Option<Instant>,
     pub copied: Option<Instant>,
-    /// Cancelled when the node is killed, for those who wait for an answer of it.
+    /// Cancelled when the node is killed, for clients that wait for its answer.
     pub life: CancellationToken,
 }
 
-/// What an operator gave a node to start with.
+/// The configuration that an operator gives a node.
 #[derive(Debug, Clone)]
 pub struct Given {
-    /// Its name; its own address if none is given.
+    /// Its name; its own address if `None`.
     pub name: Option<NodeId>,
     pub replicas: Option<u32>,
     pub view: Option<Vec<NodeId>>,
@@ -98,7 +98,7 @@ impl SimCluster {
         }
     }
 
-    /// The same, and nodes more that the first view does not list.
+    /// The same, with additional nodes that the first view does not list.
     pub fn with_spares(seed: u64, count: usize, spares: usize, replicas: u32) -> Self {
         let mut cluster = Self::new(seed, count + spares, replicas);
         cluster.listed = count;
@@ -125,13 +125,13 @@ impl SimCluster {
         self.started(number, running);
     }
 
-    /// The node that a start will give; apart from [`Self::started`], so that nobody holds the cluster
-    /// while a disk takes its time.
+    /// Starts a node; the future gives it. Separate from [`Self::started`], so that the cluster is not
+    /// borrowed while a disk is slow.
     pub fn starting(&mut self, number: usize) -> impl Future<Output = Arc<Node>> + use<> {
         self.starting_with(number, self.given(number))
     }
 
-    /// The same under another one's name.
+    /// The same under another node's name.
     pub fn starting_as(&mut self, number: usize, other: usize) -> impl Future<Output = Arc<Node>> + use<> {
         let given = Given {
             name: Some(self.nodes[other].id.clone()),
@@ -142,8 +142,8 @@ impl SimCluster {
 
     fn given(&self, number: usize) -> Given {
         let listed = &self.nodes[..self.listed];
-        // Where nodes are removed, the first list may name nodes that have left: one that lost its disk is
-        // started without it, and those who list it find it.
+        // Where nodes are removed, the first list may name nodes that have left. A node that lost its
+        // disk is started without the list, and the nodes that list it find it.
         let may_mislead = self.spares_last_disks && self.nodes[number].lost_disk;
         let is_listed = number < self.listed && !may_mislead;
         Given {
@@ -153,7 +153,7 @@ impl SimCluster {
         }
     }
 
-    /// The same with a K and a `VIEW` of its own.
+    /// The same with its own K and `VIEW`.
     pub fn starting_with(&mut self, number: usize, given: Given) -> impl Future<Output = Arc<Node>> + use<> {
         let node = &mut self.nodes[number];
         let config = Config {
@@ -199,11 +199,11 @@ impl SimCluster {
             running.kill();
         }
         node.disk.ended();
-        // What is killed while it is frozen takes no further step: its tasks see the end first.
+        // A node that is killed while frozen takes no further step: its tasks see the end first.
         node.gate.thaw();
     }
 
-    /// Kills a node and takes its disk, if it may.
+    /// Kills a node and destroys its disk, if that is allowed.
     pub fn wipe(&mut self, number: usize) {
         let others = self.members().into_iter().filter(|other| *other != number);
         let may_be_lost = !self.spares_last_disks || others.count() >= 2;
@@ -214,9 +214,9 @@ impl SimCluster {
         }
     }
 
-    /// Copies the disk of a node that runs, which a member may see further afterwards.
+    /// Copies the disk of a running node; members may know a later state of it afterwards.
     pub fn copy_disk(&mut self, number: usize) {
-        // One that was started with another's name is started anew.
+        // A node that was started under another's name is left out: it is started again from scratch.
         let named = |node: &Arc<Node>| node.status().node == self.nodes[number].id;
         if !self.node(number).is_some_and(named) {
             return;
@@ -225,7 +225,7 @@ impl SimCluster {
         self.nodes[number].copied = Some(Instant::now());
     }
 
-    /// True if whoever runs has run since the disk was copied: what this node did since is known somewhere.
+    /// True if all running nodes have run since the copy: some node knows what this one did since.
     pub fn is_known_since_copy(&self, number: usize) -> bool {
         let Some(copied) = self.nodes[number].copied else {
             return false;
@@ -236,8 +236,8 @@ impl SimCluster {
             .all(|started| started < copied)
     }
 
-    /// Kills a node, puts the copy of its disk back, and lets it reach all others at once: a node that hears
-    /// nobody in its first second serves what is on its disk, as the manual says.
+    /// Kills a node, restores the copy of its disk, and heals its links at once: a node that reaches no
+    /// other in its first second serves what is on its disk, as the manual says.
     pub fn go_back(&mut self, number: usize) {
         self.kill(number);
         self.nodes[number].disk.put_back();
@@ -275,7 +275,7 @@ impl SimCluster {
         self.nodes[number].running.as_ref()
     }
 
-    /// Asks one node to add another to the view, or to remove it. What was asked needs the cluster no more.
+    /// Asks one node to add or remove another. The future does not borrow the cluster.
     pub fn change_view(
         &self,
         via: usize,
@@ -292,13 +292,13 @@ impl SimCluster {
         u64::try_from(self.born.elapsed().as_micros()).expect("a short simulation")
     }
 
-    /// Waits until every node that runs serves, with everything that it must have.
+    /// Waits until every running node serves, with everything that it must have.
     pub async fn until_serving(&self, limit: Duration) {
         self.until(limit, "every node serves", || self.is_serving()).await;
     }
 
-    /// True if every node that runs serves, with everything that it must have, and reaches all others; or
-    /// waits to be added, and no view lists it.
+    /// True if every running node serves, with everything that it must have, and reaches all others, or
+    /// else waits to be added, and no view lists it.
     pub fn is_serving(&self) -> bool {
         let statuses = self.statuses();
         let members = statuses.iter().filter(|one| one.role != Role::Waiting);
@@ -330,7 +330,7 @@ impl SimCluster {
         running.map(|node| node.status()).collect()
     }
 
-    /// The nodes that serve, by number: all but those that wait to be added.
+    /// The nodes that serve, by number: all except those that wait to be added.
     pub fn members(&self) -> Vec<usize> {
         let serves = |number: &usize| {
             self.node(*number)
@@ -339,8 +339,8 @@ impl SimCluster {
         (0..self.nodes.len()).filter(serves).collect()
     }
 
-    /// Replicas of one partition that hold different records. Tombstones count like all records, but where
-    /// they go within the run.
+    /// Replicas of one partition that hold different records. Tombstones count like all records, except
+    /// where they expire within the run.
     pub fn differences(&self) -> Vec<String> {
         let mut statuses = self.statuses().into_iter();
         let Some(any) = statuses.find(|status| status.role != Role::Waiting) else {
@@ -387,8 +387,8 @@ impl SimCluster {
     }
 }
 
-/// The records by key that one of two replicas has and the other has not, or has otherwise. Dots may
-/// differ: what came back late has a new one.
+/// The records by key that one of two replicas lacks or has in another form. Dots may differ: a record
+/// that was returned late has a new one.
 fn difference(a: &SimNode, b: &SimNode, without_tombstones: bool) -> Vec<String> {
     let (of_a, of_b) = (a.disk.records(), b.disk.records());
     let keys: std::collections::BTreeSet<&String> = of_a.keys().chain(of_b.keys()).collect();

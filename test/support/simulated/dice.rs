@@ -1,4 +1,4 @@
-//! One source of randomness for everything that is simulated, and the clocks of the nodes.
+//! One source of randomness for the whole simulation, and the clocks of the nodes.
 
 use std::sync::Arc;
 
@@ -31,11 +31,11 @@ impl Dice {
     }
 }
 
-/// The simulation begins here: some day in November 2023.
+/// The simulation begins at this time, in November 2023.
 const BEGIN_MS: i64 = 1_700_000_000_000;
 
-/// A node's wall clock, which may be off, may jump and may drift, and its share of the dice. Its timers
-/// run with the true time: a machine's own clock drifts by millionths.
+/// A node's wall clock, which may be wrong, jump and drift, and its share of the dice. Its timers follow
+/// the true time: a machine's own clock drifts by millionths.
 #[derive(Debug)]
 pub struct SimWorld {
     dice: Dice,
@@ -43,7 +43,7 @@ pub struct SimWorld {
     hand: Mutex<Hand>,
 }
 
-/// How a clock was set last.
+/// The last setting of a clock.
 #[derive(Debug)]
 struct Hand {
     set: Instant,
@@ -72,13 +72,13 @@ impl SimWorld {
         }
     }
 
-    /// Sets the clock this far ahead of the true time, or behind it.
+    /// Sets the clock this far ahead of the true time, or behind it if negative.
     pub fn set_offset_ms(&self, offset_ms: i64) {
         let mut hand = self.hand.lock();
         (hand.set, hand.offset_ms) = (Instant::now(), offset_ms);
     }
 
-    /// Lets the clock run so many millionths too fast from now on, or too slowly.
+    /// Lets the clock run this many millionths too fast from now on, or too slow if negative.
     pub fn set_drift_ppm(&self, drift_ppm: i64) {
         let mut hand = self.hand.lock();
         let offset_ms = hand.offset_ms();
@@ -94,7 +94,7 @@ impl World for SimWorld {
     fn wall_ms(&self) -> u64 {
         let since_begin = i64::try_from(self.born.elapsed().as_millis()).expect("a short simulation");
         let now = BEGIN_MS + since_begin + self.hand.lock().offset_ms();
-        // No machine shows an earlier time than 1970.
+        // No machine shows a time before 1970.
         u64::try_from(now).unwrap_or(0)
     }
 

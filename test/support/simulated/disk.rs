@@ -1,10 +1,8 @@
-//! A disk that takes its time, fills up, is in doubt, and loses what was not synced when its node is
-//! killed.
+//! A disk that is slow, fills up, is in doubt, and loses unsynced data when its node is killed.
 //!
-//! A batch is whole or absent, which is all that an engine promises: a sync that a kill cuts short leaves
-//! one or the other, as the dice say, and nobody was told. A disk in doubt answers
-//! [`StoreError::Unknown`] and holds its node to the contract: the same batch again, and no other before
-//! its fate is known.
+//! A batch is whole or absent, which is all that an engine promises. A kill during a sync leaves either,
+//! as the dice say, and the batch was not acknowledged. A disk in doubt answers [`StoreError::Unknown`]
+//! and holds its node to the contract: the node must retry the same batch before any other.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -19,7 +17,7 @@ use tokio::time::sleep;
 
 use super::dice::Dice;
 
-/// What outlives a node: shared by its lives until it is wiped.
+/// The state that outlives a node: shared by its lives until it is wiped.
 #[derive(Clone)]
 pub struct SimDisk {
     dice: Dice,
@@ -36,23 +34,23 @@ struct State {
     notes: BTreeMap<String, Vec<u8>>,
     sync_ms: u64,
     full: bool,
-    /// Batches that come meanwhile are of unknown fate.
+    /// The fate of batches that come meanwhile is unknown.
     in_doubt: bool,
     /// The batch of unknown fate, as text, and whether it is stored.
     doubted: Option<(String, bool)>,
     syncs: u64,
     fates: Fates,
-    /// What was on it when it was copied.
+    /// The contents at the time of the copy.
     copy: Option<Contents>,
 }
 
-/// Batches to which something happened.
+/// Counts of batches that met a fault.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Fates {
-    /// A kill cut the sync short, and the batch is there, or not.
+    /// A kill cut the sync short; the batch was stored or lost.
     pub kept_by_kill: u64,
     pub lost_by_kill: u64,
-    /// Nobody knew, and at last it was stored, or refused.
+    /// The fate was unknown; in the end the batch was stored or refused.
     pub doubted_and_stored: u64,
     pub doubted_and_refused: u64,
 }
@@ -80,7 +78,7 @@ impl SimDisk {
         }
     }
 
-    /// Loses everything but the copy, which lies elsewhere.
+    /// Loses everything except the copy, which is kept elsewhere.
     pub fn wipe(&self) {
         let mut state = self.state.lock();
         let copy = state.copy.take();
@@ -92,13 +90,13 @@ impl SimDisk {
         };
     }
 
-    /// Remembers what is on it, to be put back.
+    /// Copies its contents, to be restored later.
     pub fn copy(&self) {
         let mut state = self.state.lock();
         state.copy = Some((state.records.clone(), state.notes.clone()));
     }
 
-    /// Goes back to the moment of the copy. False if there is none.
+    /// Restores the copy. False if there is none.
     pub fn put_back(&self) -> bool {
         let mut state = self.state.lock();
         let copy = state.copy.take();
@@ -114,27 +112,27 @@ impl SimDisk {
         self.state.lock().sync_ms = sync_ms;
     }
 
-    /// Refuses writes until there is room again.
+    /// While full, refuses writes.
     pub fn set_full(&self, full: bool) {
         self.state.lock().full = full;
     }
 
-    /// While it is in doubt, nobody can say what becomes of a batch.
+    /// While in doubt, the fate of every batch is unknown.
     pub fn set_in_doubt(&self, in_doubt: bool) {
         self.state.lock().in_doubt = in_doubt;
     }
 
-    /// Its node is killed: whoever starts from it knows nothing of a batch in doubt.
+    /// Its node is killed: the next life knows nothing of a batch in doubt.
     pub fn ended(&self) {
         self.state.lock().doubted = None;
     }
 
-    /// What is stored, by key.
+    /// The stored records, by key.
     pub fn records(&self) -> BTreeMap<String, Record> {
         self.state.lock().records.clone()
     }
 
-    /// True if nothing was ever stored since the disk was new.
+    /// True if nothing is stored.
     pub fn is_empty(&self) -> bool {
         let state = self.state.lock();
         state.records.is_empty() && state.notes.is_empty()
@@ -148,7 +146,7 @@ impl SimDisk {
         self.state.lock().fates
     }
 
-    /// Answers `Unknown` for a batch that comes while the disk is in doubt, or settles it.
+    /// Answers `Unknown` for a batch that comes while the disk is in doubt, or settles the doubt.
     fn doubt(&self, batch: &Batch) -> Option<Result<(), StoreError>> {
         let (in_doubt, doubted) = {
             let mut state = self.state.lock();
@@ -165,7 +163,7 @@ impl SimDisk {
             }
             None => false,
         };
-        // What is there stays; what is not may get there this time.
+        // A stored batch stays; an absent one may be stored this time.
         let is_stored = is_stored || self.dice.chance(50);
         if is_stored {
             self.state.lock().store(batch);
@@ -205,7 +203,7 @@ impl State {
     }
 }
 
-/// A sync that goes on until it is said to have ended: a kill drops it before.
+/// A sync that goes on until it is marked as ended: a kill drops it earlier.
 struct Syncing<'a> {
     disk: &'a SimDisk,
     is_stored: bool,
@@ -224,8 +222,8 @@ impl Drop for Syncing<'_> {
 }
 
 impl Engine for SimDisk {
-    /// A kill drops this future where it waits: the batch is then on the disk or not, as the dice say,
-    /// and nobody was told.
+    /// A kill drops this future where it waits. The batch is then stored or lost, as the dice say, and
+    /// was not acknowledged.
     fn commit<'a>(&'a self, batch: &'a Batch) -> BoxFuture<'a, Result<(), StoreError>> {
         Box::pin(async move {
             if let Some(answer) = self.doubt(batch) {

@@ -1,36 +1,35 @@
-//! What can go wrong in a run, and what each thing is called where it is counted.
+//! The faults of a run, and the names under which they are counted.
 //!
-//! A stream between two nodes is an ordered connection, as TCP gives it: it never delivers a frame twice,
+//! A stream between two nodes is an ordered connection, as with TCP: it never delivers a frame twice,
 //! never loses one from its middle, and never lets one overtake another. So loss shows as frames that
-//! come late, all behind them too ([`Fault::Lose`]), or as a stream that breaks with what was under way
-//! ([`Fault::Break`]). Duplication shows as a request that is sent again: where the way back is cut or
-//! breaks alone, a peer has acted on a question whose answer never comes, and is asked again on a new
-//! stream.
+//! come late, with all behind them ([`Fault::Lose`]), or as a stream that breaks with the frames in
+//! flight ([`Fault::Break`]). Duplication shows as a repeated request: if only the way back is cut or
+//! breaks, a peer has acted on a request whose answer never arrives, and gets it again on a new stream.
 //!
-//! A disk stores a batch whole or not at all. A kill in the middle of a sync decides by the dice which; a
-//! torn last record is such a batch, absent after recovery. How the bytes of a torn journal are mended is
-//! shown where there are bytes: `src/store/durable/tests/torn_journal.rs` cuts the real engine's journal
-//! at every byte of its last batch.
+//! A disk stores a batch whole or not at all. If a kill interrupts a sync, the dice decide which; a torn
+//! last record is such a batch, absent after recovery. `src/store/durable/tests/torn_journal.rs` tests
+//! the repair of torn journals on real bytes: it cuts the real engine's journal at every byte of its
+//! last batch.
 
-/// One thing that goes wrong, or is mended. Nodes by number.
+/// A fault or its repair. Nodes by number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
     Cut(usize, usize),
     CutOneWay(usize, usize),
-    /// Cut and whole in turn, for so many milliseconds each.
+    /// Cut and whole in turn, each for this many milliseconds.
     Flap(usize, usize, u64),
     /// Frames are late by up to this many milliseconds.
     Slow(usize, usize, u64),
-    /// So many of a hundred frames are lost and sent again by the transport, and again.
+    /// This many of a hundred frames are lost and resent by the transport, perhaps repeatedly.
     Lose(usize, usize, u64),
-    /// Every stream between two nodes ends; of what is under way each way, all arrives or nothing.
+    /// Every stream between two nodes ends; of the frames in flight each way, all arrive or none.
     Break(usize, usize),
     HealLink(usize, usize),
     /// The address of the first leads to the second.
     Mislead(usize, usize),
     /// The address leads to its own node again.
     Lead(usize),
-    /// A node that has never run is started with another one's name.
+    /// A node that has never run is started under another node's name.
     StartAs(usize, usize),
     /// Cuts a node off from every other; its clients still reach it.
     Isolate(usize),
@@ -39,22 +38,22 @@ pub enum Fault {
     Start(usize),
     /// Kills a node and destroys its disk.
     Wipe(usize),
-    /// No task of a node runs, and its connections stay: what SIGSTOP does.
+    /// Stops all tasks of a node and keeps its connections, as SIGSTOP does.
     Freeze(usize),
     Thaw(usize),
     /// Sets a clock this many milliseconds off.
     Clock(usize, i64),
     /// Sets the clocks of all nodes this many milliseconds off.
     Clocks(i64),
-    /// Lets a clock run so many millionths too fast, or too slowly.
+    /// Lets a clock run this many millionths too fast, or too slow if negative.
     Drift(usize, i64),
     DiskFull(usize, bool),
     /// Each sync takes up to this many milliseconds.
     SlowDisk(usize, u64),
     /// While true, the disk stores a batch or not and does not know which.
     DiskInDoubt(usize, bool),
-    /// An operator asks one node to add another, or to remove one: nodes by their places among those of
-    /// which it makes sense.
+    /// An operator asks one node to add another, or to remove one: nodes by their places among those
+    /// that can take part.
     Add {
         node: usize,
         via: usize,
@@ -63,15 +62,15 @@ pub enum Fault {
         node: usize,
         via: usize,
     },
-    /// The same for just this node, asked of just that one: on one side of a cut, with or without force.
+    /// The same for exactly this node, asked of exactly that one: on one side of a cut, forced or not.
     RemoveHere {
         node: usize,
         via: usize,
         force: bool,
     },
-    /// Copies a disk, to be put back later.
+    /// Copies a disk, to be restored later.
     Copy(usize),
-    /// Kills a node, puts the copy of its disk back, and starts it where it reaches all others.
+    /// Kills a node, restores the copy of its disk, and starts it where it reaches all others.
     GoBack(usize),
 }
 
@@ -83,7 +82,7 @@ pub struct Event {
 }
 
 impl Fault {
-    /// What it counts as; nothing for a mending, a start and an operator's wish.
+    /// The name it is counted under; none for a repair, a start and an operator's request.
     pub fn name(self) -> Option<&'static str> {
         Some(match self {
             Self::Cut(..) => "link cut",
@@ -124,8 +123,8 @@ impl Fault {
     }
 }
 
-/// Clocks that are further off than the default `CLOCK_LIMIT` count apart.
+/// Clocks that are further off than the default `CLOCK_LIMIT` are counted separately.
 pub const FAR_OFF_MS: u64 = 3_600_000;
 
-/// Syncs of more than this excuse slow answers.
+/// Syncs that take longer than this excuse slow answers.
 pub const QUICK_SYNC_MS: u64 = 25;

@@ -1,6 +1,5 @@
-//! A process that is stopped and goes on later, as SIGSTOP and SIGCONT do it: none of its tasks takes a
-//! step meanwhile, its connections stay, what is sent to it waits, and its timers are overdue when it goes
-//! on.
+//! Freezes a process and thaws it later, as SIGSTOP and SIGCONT do. Meanwhile none of its tasks takes a
+//! step, its connections stay, and data sent to it waits. Its timers are overdue when it thaws.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -10,7 +9,7 @@ use causeway::node::Spawner;
 use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 
-/// Holds up what runs in one node while it is frozen.
+/// Holds all futures of one node while it is frozen.
 #[derive(Debug, Clone, Default)]
 pub struct Gate(Arc<Mutex<State>>);
 

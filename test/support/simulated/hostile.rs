@@ -1,5 +1,5 @@
-//! A hostile client: it makes causal payloads up and sends them by every way in, at any node, for as long as
-//! faults strike. What it is answered is nobody's concern; what others are answered is judged as always.
+//! A hostile client: it forges causal payloads and sends them in every kind of request, at any node, for
+//! as long as faults strike. Answers to it are not judged; answers to others are judged as always.
 
 use std::cell::RefCell;
 
@@ -17,10 +17,10 @@ use crate::support::workload::Workload;
 /// The longest pause between two requests.
 const PAUSE_US_MAX: u64 = 150_000;
 
-/// An epoch that no cluster comes to.
+/// An epoch that no cluster reaches.
 const FAR_EPOCH: Epoch = Epoch(1_000_000_000_000_000);
 
-/// As many entries as a payload may have at all.
+/// As many entries as a payload may have.
 const MANY: u64 = 16_384;
 
 /// Sends forged payloads until the faults are over.
@@ -44,7 +44,7 @@ pub async fn attack(stage: &Stage, workload: &RefCell<Workload>, setting: &Setti
     }
 }
 
-/// A payload that no node answered. None while no node knows a view.
+/// A payload that no node issued. None while no node knows a view.
 fn forge(stage: &Stage, workload: &RefCell<Workload>, setting: &Setting, rng: &mut StdRng) -> Option<String> {
     let cluster = stage.cluster.borrow();
     let running: Vec<NodeStatus> = cluster
@@ -59,7 +59,7 @@ fn forge(stage: &Stage, workload: &RefCell<Workload>, setting: &Setting, rng: &m
         epoch,
         ..Payload::default()
     };
-    // A quarter of the limit: clocks that are wrong, too, must not come to differ by more than it.
+    // A quarter of the limit, so that this and wrong clocks together stay within the limit.
     if rng.random_bool(0.3) {
         let limit_ms = u64::try_from(setting.limits().clock_limit.as_millis()).expect("hours");
         let wall_ms = cluster.nodes[0].world.wall_ms();

@@ -1,8 +1,8 @@
-//! A client with values from nothing to 4 MiB, all in one slot, which becomes longer than any frame. Its batches ask
-//! for more than an answer has room for, at any node, for as long as faults strike.
+//! A client with values of 0 to 4 MiB, all in one slot, which becomes longer than any frame. Its batches
+//! ask for more than an answer can hold, at any node, for as long as faults strike.
 //!
-//! Apart from the workload, whose history would be full of such values. It checks what it reads by itself: a value
-//! says under which key and by which write it was stored.
+//! Separate from the workload, whose history would fill up with such values. It checks its own reads: a
+//! value says under which key and by which write it was stored.
 
 use causeway::names::Slot;
 use causeway::node::{AllDone, Done, Refusal};
@@ -21,7 +21,7 @@ const SIZES: [usize; 7] = [0, 1, 1000, 100_000, 600_000, 1024 * 1024, 4 * 1024 *
 /// Together they are longer than an answer may be.
 const KEYS: usize = 6;
 
-/// How often each key is asked for at once.
+/// How often one batch asks for each key.
 const TIMES: usize = 2;
 
 const PAUSE_US: std::ops::Range<u64> = 100_000..600_000;
@@ -33,7 +33,7 @@ pub fn names_in_one_slot(count: usize) -> Vec<String> {
     names.filter(|name| Slot::of(name) == slot).take(count).collect()
 }
 
-/// A value of a key: it begins with its name, if it is long enough, and the rest of it shows its length.
+/// A value of a key: it begins with the name, if it is long enough, and the rest of it shows its length.
 pub fn value(name: &str, write: usize, bytes: usize) -> Vec<u8> {
     let head = format!("{name} {write} {bytes} ");
     let mut whole = head.repeat(bytes / head.len() + 1).into_bytes();
@@ -41,7 +41,7 @@ pub fn value(name: &str, write: usize, bytes: usize) -> Vec<u8> {
     whole
 }
 
-/// True if it is a value of this key, and whole.
+/// True if `found` is a complete value of this key.
 fn is_whole(name: &str, found: &[u8]) -> bool {
     let head = String::from_utf8_lossy(&found[..found.len().min(64)]).into_owned();
     let mut words = head.split(' ');
@@ -56,7 +56,7 @@ fn is_whole(name: &str, found: &[u8]) -> bool {
     }
 }
 
-/// Writes and reads until the faults are over. Gives back what was wrong.
+/// Writes and reads until the faults are over. Returns what was wrong.
 pub async fn load(stage: &Stage, setting: &Setting) -> Vec<String> {
     let mut rng = StdRng::seed_from_u64(setting.seed ^ 0x1A46E);
     let names = names_in_one_slot(KEYS);
@@ -80,7 +80,7 @@ pub async fn load(stage: &Stage, setting: &Setting) -> Vec<String> {
         let asked = operations.clone();
         let sent = seen.clone();
         let done = stage.request(node, async |node| node.batch(asked, sent).await);
-        // Whether it is answered at all, faults decide.
+        // The faults decide whether an answer comes at all.
         let Ok(done) = done.await else { continue };
         wrong.extend(judged(&operations, &done));
         seen = done.payload;
@@ -88,8 +88,8 @@ pub async fn load(stage: &Stage, setting: &Setting) -> Vec<String> {
     wrong
 }
 
-/// What is wrong with the results: a value that nobody stored, a read that does not see the write before it, a
-/// write that is refused for the length of an answer.
+/// What is wrong with the results: a value that was never stored, a read that misses the write before
+/// it, a write that is refused because of the answer's length.
 fn judged(operations: &[Operation], done: &AllDone) -> Vec<String> {
     let mut wrong = Vec::new();
     if done.results.len() != operations.len() {

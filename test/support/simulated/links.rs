@@ -1,5 +1,5 @@
-//! The state of every link, one way each: cut, flapping, slow, losing frames. Streams ask it when the
-//! frames that they carry arrive; nothing here waits.
+//! The state of every link, each way: cut, flapping, slow, losing frames. Streams query it when their
+//! frames arrive; nothing here waits.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -13,16 +13,16 @@ use super::dice::Dice;
 /// From one node to another.
 pub(super) type Link = (NodeId, NodeId);
 
-/// How long a transport waits before it sends a lost frame again; twice as long each time.
+/// How long a transport waits before it resends a lost frame; twice as long each time.
 const RESEND_MS: u64 = 200;
 
-/// A frame gets through after so many losses, so that no run waits for one for ever.
+/// A frame gets through after this many losses, so that no run waits for one for ever.
 const LOSSES_MAX: u32 = 4;
 
-/// Every link that is not whole and quick.
+/// Every link that has a fault.
 #[derive(Default)]
 pub(super) struct Links {
-    /// What a frame takes on a quick link, at the most.
+    /// The longest delay of a frame on a quick link.
     delay_us: u64,
     cut: BTreeSet<Link>,
     flapping: BTreeMap<Link, Flapping>,
@@ -32,7 +32,7 @@ pub(super) struct Links {
     lossy: BTreeMap<Link, u64>,
     /// Addresses that lead to another node than the one that they name.
     misled: BTreeMap<NodeId, NodeId>,
-    /// The streams that are open at this moment end when this is cancelled.
+    /// The streams that are open now end when this is cancelled.
     open: BTreeMap<Link, CancellationToken>,
 }
 
@@ -42,12 +42,12 @@ struct Flapping {
     half: Duration,
 }
 
-/// Whether frames pass at this moment.
+/// Whether frames pass now.
 pub(super) enum Passes {
     Now,
-    /// Look again then.
+    /// Check again at this time.
     At(Instant),
-    /// When somebody mends it.
+    /// Only a repair lets frames pass.
     Never,
 }
 
@@ -80,8 +80,8 @@ impl Links {
         self.lossy.insert(link, percent);
     }
 
-    /// Lets whoever dials `address` reach another node from now on, or the right one. What was open to either
-    /// ends.
+    /// Redirects dials of `address` to another node from now on, or to the right one. Open streams to
+    /// either end.
     pub(super) fn mislead(&mut self, address: &NodeId, other: Option<NodeId>) {
         let reached = match other {
             Some(other) => self.misled.insert(address.clone(), other),
@@ -96,19 +96,19 @@ impl Links {
         self.open.retain(|_, open| !open.is_cancelled());
     }
 
-    /// Who is reached by an address.
+    /// The node that an address leads to.
     pub(super) fn reached_at(&self, address: &NodeId) -> NodeId {
         self.misled.get(address).unwrap_or(address).clone()
     }
 
-    /// Lets frames pass again. A link that is slow stays so.
+    /// Lets frames pass again. A slow link stays slow.
     pub(super) fn mend(&mut self, link: &Link) {
         self.cut.remove(link);
         self.flapping.remove(link);
         self.lossy.remove(link);
     }
 
-    /// Makes every link whole and quick.
+    /// Repairs every link.
     pub(super) fn mend_all(&mut self) {
         self.cut.clear();
         self.flapping.clear();
@@ -134,7 +134,7 @@ impl Links {
         Passes::At(flapping.since + flapping.half * (passed + 1))
     }
 
-    /// How long a frame takes that is sent now.
+    /// The delay of a frame that is sent now.
     pub(super) fn delay(&self, link: &Link, dice: &Dice) -> Duration {
         let slow_us = self.slow.get(link).copied().unwrap_or(0) * 1000;
         let most_us = self.delay_us + slow_us;
@@ -145,7 +145,7 @@ impl Links {
         quickest + Duration::from_millis(resent_ms)
     }
 
-    /// Ends with every stream on this link that is open when it breaks.
+    /// A token that is cancelled when the streams on this link break.
     pub(super) fn opened(&mut self, link: &Link) -> CancellationToken {
         self.open.entry(link.clone()).or_default().clone()
     }

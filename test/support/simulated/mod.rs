@@ -1,5 +1,5 @@
 //! A whole cluster in one thread and simulated time: the real code of every node, over a network, disks
-//! and clocks that do what a seed tells them.
+//! and clocks that a seed controls.
 //!
 //! It runs on tokio's paused clock: when every task waits, time jumps to the next deadline, so an hour
 //! passes in seconds and two runs of one seed are the same run. Nothing here sleeps for real.

@@ -1,5 +1,5 @@
-//! A network of links that may be slow, lossy, cut, flapping, or cut one way. Frames stay in order; a cut
-//! holds them, as TCP does, until the link is whole again, the stream breaks, or an end of it is gone.
+//! A network of links that may be slow, lossy, cut, flapping, or cut one way. Frames stay in order. A
+//! cut holds them, as TCP does, until the link is whole, the stream breaks, or one of its ends is gone.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
@@ -19,13 +19,13 @@ use tokio::time::{Instant, sleep, sleep_until};
 use super::dice::Dice;
 use super::links::{Link, Links, Passes};
 
-/// A frame takes up to this long on a link with which nothing is wrong.
+/// A frame takes up to this long on a link without a fault.
 const DELAY_US: u64 = 400;
 
 /// A stream that is silent for longer is given up.
 const BACK_OFF_US_MAX: u64 = 2_000_000;
 
-/// Since when a cut holds the first frame of a stream, and when that frame goes on.
+/// Since when a cut holds the first frame of a stream, and when that frame moves on.
 #[derive(Default)]
 struct Held {
     since: Option<Instant>,
@@ -40,7 +40,7 @@ struct Shared {
     dice: Dice,
     links: Mutex<Links>,
     running: Mutex<BTreeMap<NodeId, Weak<Node>>>,
-    /// Whether what a cut held goes on late, as TCP sends again less and less often.
+    /// Whether held frames are delayed after a cut, as TCP resends less and less often.
     backs_off: AtomicBool,
     /// Ticks whenever a link changes.
     changed: Notify,
@@ -66,13 +66,13 @@ impl SimNetwork {
         }))
     }
 
-    /// From now on what a cut holds, frames and dials, goes on some time after the link is whole again: up
-    /// to as long again as it was held. A stream that is opened then carries frames at once.
+    /// From now on, frames and dials that a cut holds move on some time after the link is whole again:
+    /// up to as long again as they were held. A stream that is opened then carries frames at once.
     pub fn back_off(&self) {
         self.0.backs_off.store(true, Ordering::Relaxed);
     }
 
-    /// How many streams were ended by a frame that is too long.
+    /// How many streams ended because of an overlong frame.
     pub fn overlong(&self) -> u64 {
         self.0.overlong.load(Ordering::Relaxed)
     }
@@ -82,13 +82,13 @@ impl SimNetwork {
         running.insert(id.clone(), Arc::downgrade(node));
     }
 
-    /// The node is gone: connections to it are refused from now on.
+    /// The node has ended: connections to it are refused from now on.
     pub fn ended(&self, id: &NodeId) {
         self.0.running.lock().remove(id);
         self.0.changed.notify_waiters();
     }
 
-    /// Cuts what goes from one node to another.
+    /// Cuts one direction of a link.
     pub fn cut_one_way(&self, from: &NodeId, to: &NodeId) {
         self.change(|links| links.cut((from.clone(), to.clone())));
     }
@@ -114,13 +114,13 @@ impl SimNetwork {
         self.change(|links| both(a, b).iter().for_each(|link| links.quicken(link)));
     }
 
-    /// Lets so many of a hundred frames be lost, both ways, and sent again.
+    /// Loses this many of a hundred frames, both ways; the transport resends them.
     pub fn lose(&self, a: &NodeId, b: &NodeId, percent: u64) {
         self.change(|links| both(a, b).into_iter().for_each(|link| links.lose(link, percent)));
     }
 
-    /// Lets whoever dials the address of one node reach another, as with a port that leads to the wrong
-    /// machine; none makes it right.
+    /// Redirects dials of one node's address to another, as with a port that leads to the wrong machine;
+    /// `None` corrects it.
     pub fn mislead(&self, address: &NodeId, other: Option<&NodeId>) {
         self.change(|links| links.mislead(address, other.cloned()));
     }
@@ -130,7 +130,7 @@ impl SimNetwork {
         self.change(|links| both(a, b).iter().for_each(|link| links.break_streams(link)));
     }
 
-    /// Makes every link whole and quick, and every address lead to its node.
+    /// Repairs every link, and lets every address lead to its node.
     pub fn heal(&self) {
         self.change(Links::mend_all);
     }
@@ -139,7 +139,7 @@ impl SimNetwork {
         self.change(|links| both(a, b).iter().for_each(|link| links.mend(link)));
     }
 
-    /// True if frames pass both ways between two nodes at this moment.
+    /// True if frames pass both ways between two nodes now.
     pub fn is_whole(&self, a: &NodeId, b: &NodeId) -> bool {
         let links = self.0.links.lock();
         both(a, b)
@@ -156,13 +156,13 @@ impl SimNetwork {
         self.0.links.lock().delay(link, &self.0.dice)
     }
 
-    /// Whether what is under way on a stream that breaks gets there: not behind a cut, otherwise by chance.
+    /// True if frames in flight on a breaking stream arrive: never behind a cut, otherwise by chance.
     fn lets_arrive(&self, link: &Link) -> bool {
         let passes = self.0.links.lock().passes(link);
         matches!(passes, Passes::Now) && self.0.dice.chance(50)
     }
 
-    /// Waits until frames pass. What a cut held may go on later than that.
+    /// Waits until frames pass. Held frames may be delayed longer.
     async fn until_whole(&self, link: &Link, held: &mut Held) {
         loop {
             if !matches!(self.0.links.lock().passes(link), Passes::Now) {
@@ -182,7 +182,7 @@ impl SimNetwork {
         }
     }
 
-    /// When that goes on which was held since then, and may go on now.
+    /// When frames that were held since then move on, if the link is whole now.
     fn back_off_of(&self, since: Instant) -> Instant {
         let held_us = u64::try_from(since.elapsed().as_micros()).expect("a short simulation");
         let most_us = (held_us * 9 / 10).min(BACK_OFF_US_MAX);
@@ -192,7 +192,7 @@ impl SimNetwork {
     async fn until_passing(&self, link: &Link) {
         loop {
             let mut changed = std::pin::pin!(self.0.changed.notified());
-            // Listen first, then look: no change is missed between the two.
+            // Subscribe first, then check: no change is missed between the two.
             changed.as_mut().enable();
             let passes = self.0.links.lock().passes(link);
             match passes {
@@ -207,7 +207,7 @@ impl SimNetwork {
         }
     }
 
-    /// Resolves when the next frame of a link is there; never if none is under way.
+    /// Resolves when the next frame of a link arrives; never if none is in flight.
     async fn arrival(&self, arrives: Option<Instant>, link: &Link, held: &mut Held) {
         let Some(arrives) = arrives else {
             return std::future::pending().await;
@@ -244,8 +244,8 @@ impl SimNetwork {
         })
     }
 
-    /// One direction of a stream: what is sent comes out later, in order. It ends when either end does,
-    /// or when it breaks.
+    /// One direction of a stream: frames come out later, in order. It ends when either end does, or when
+    /// it breaks.
     #[expect(
         clippy::disallowed_methods,
         reason = "frames under way belong to the network, not to a node"
@@ -268,8 +268,8 @@ impl SimNetwork {
         (sender, receiver)
     }
 
-    /// Each frame has its own delay from the moment it was sent: a slow link lags, and carries as much as
-    /// a quick one.
+    /// Each frame has its own delay, counted from when it was sent: a slow link lags, but carries as
+    /// much as a quick one.
     async fn carry(
         &self,
         link: &Link,
@@ -284,7 +284,7 @@ impl SimNetwork {
                 biased;
                 () = deliver.closed() => return,
                 frame = sent.recv(), if is_open && under_way.len() < PIPE_FRAMES => match frame {
-                    // As the real network has it.
+                    // As the real network does.
                     Some(frame) if frame.len() > FRAME_BYTES_MAX => {
                         self.0.overlong.fetch_add(1, Ordering::Relaxed);
                         return;

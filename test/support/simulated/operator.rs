@@ -1,4 +1,4 @@
-//! An operator at work on a stage: asks nodes for changes of the view, and waits for their answers.
+//! The operators of a stage: they ask nodes for view changes, and wait for the answers.
 
 use std::time::Duration;
 
@@ -9,10 +9,10 @@ use tokio::time::Instant;
 use super::cluster::{SimCluster, SimNode};
 use super::stage::Stage;
 
-/// A change does without a member that is silent for so long.
+/// A change proceeds without a member that is silent for this long.
 const PASSED_OVER: Duration = Duration::from_secs(2);
 
-/// The node that is asked, and the one that is to come or go.
+/// The node to ask, and the one to add or remove.
 struct Wish {
     via: usize,
     node: NodeId,
@@ -27,7 +27,7 @@ impl Stage {
         }
     }
 
-    /// Asks just this node to remove just that one.
+    /// Asks exactly this node to remove exactly that one.
     pub(super) async fn remove_here(&self, node: usize, via: usize, force: bool) {
         let node = self.cluster.borrow().nodes[node].id.clone();
         self.ask_for(Wish { via, node }, RequestKind::Remove { force })
@@ -57,12 +57,12 @@ impl Stage {
                 .set(self.gave_up_slots.get() || changed.slots_given_up > 0);
         }
         let is_clean = match outcome {
-            // Who was away, or is passed over for its silence, may have come back and returned what it had.
+            // A node that was down, or was passed over, may be back and have returned what it had.
             Ok(_) => {
                 let was_quick = !was_away && began.elapsed() < PASSED_OVER;
                 was_quick && !self.is_over.get() && self.has_left(&node)
             }
-            // A change that may have been chosen all the same, or goes on, or was accepted by somebody who
+            // A change that may still have been chosen, or goes on, or was accepted by a node that
             // finishes it later.
             Err(
                 ViewRefusal::Impossible(_) | ViewRefusal::Unfinished { .. } | ViewRefusal::NoMajority { .. },
@@ -74,7 +74,7 @@ impl Stage {
         }
     }
 
-    /// True if a node handed over all that it had and begins anew.
+    /// True if a node handed over all that it had and began a new life.
     fn has_left(&self, node: &NodeId) -> bool {
         let cluster = self.cluster.borrow();
         let known = cluster.nodes.iter().find(|one| one.id == *node);
@@ -83,7 +83,7 @@ impl Stage {
     }
 }
 
-/// What may be done at this moment, nearly always: else most wishes would be refused.
+/// A wish that is possible now, nearly always: otherwise most wishes would be refused.
 fn wish(cluster: &SimCluster, node: usize, via: usize, kind: RequestKind) -> Option<Wish> {
     let members = cluster.members();
     let others: Vec<usize> = (0..cluster.nodes.len())

@@ -1,4 +1,4 @@
-//! What came of a run, and what was wrong with it in a word or two.
+//! The results of a run, with a short name for everything that was wrong.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -10,33 +10,33 @@ use super::waits::Waits;
 use crate::support::history::{Event, History};
 use crate::support::oracle::Verdict;
 
-/// No payload is longer: some thirty characters for each member and open epoch, of which there are few.
+/// No payload is longer: about thirty characters for each member and open epoch, which are few.
 const PAYLOAD_CHARS_MAX: usize = 4_000;
 
-/// What came of a run.
+/// The results of a run.
 #[derive(Debug, Default)]
 pub struct Outcomes {
     pub history: History,
     pub verdict: Verdict,
-    /// Not every node served again in time: what each does instead.
+    /// Not every node served again in time: the state of each.
     pub stuck: Option<String>,
-    /// Requests that were still under way when everything had its time.
+    /// Requests that were still pending when everything had had its time.
     pub pending: Option<String>,
     /// Replicas of one partition that hold different records at the end.
     pub differences: Vec<String>,
     /// Epochs that have more than one view.
     pub rivals: Vec<String>,
     pub waits: Waits,
-    /// Replies whose payload is longer than any cluster of this size makes it, and that was not handed in.
+    /// Replies whose payload is longer than a cluster of this size makes, though the request's was not.
     pub swollen: Vec<String>,
-    /// Long values that were read as something else.
+    /// Long values that were read wrongly.
     pub garbled: Vec<String>,
-    /// Frames that no stream carries: each ended one, with everything that others had on it.
+    /// Frames too long for any stream: each ended a stream, with everything that others had on it.
     pub overlong: u64,
     pub panics: u64,
     /// How often each kind of fault struck.
     pub struck: BTreeMap<&'static str, u64>,
-    /// View changes that an operator was told are done.
+    /// View changes that were reported to an operator as done.
     pub changes: u64,
     /// Views that were chosen while faults struck, the first not counted.
     pub changes_under_fault: u64,
@@ -44,10 +44,10 @@ pub struct Outcomes {
     pub simulated: Duration,
 }
 
-/// How soon a cluster was well again.
+/// How soon a cluster recovered.
 #[derive(Debug, Clone, Copy)]
 pub struct Recovery {
-    /// From the moment when all was mended until every node served.
+    /// From the last repair until every node served.
     pub served_after: Duration,
     /// From then on until all replicas were equal.
     pub agreed_after: Duration,
@@ -67,7 +67,7 @@ impl Outcomes {
         self.verdict.is_clean() && self.panics == 0 && same && recovered && bounded && whole
     }
 
-    /// The kinds of what was wrong.
+    /// Names of all that was wrong.
     pub fn wrongs(&self) -> BTreeSet<String> {
         let violations = &self.verdict.violations;
         let kinds = violations.iter().map(|violation| format!("{:?}", violation.kind));
@@ -115,7 +115,7 @@ impl Outcomes {
         text
     }
 
-    /// Looks for payloads that grew beyond what the members and the open epochs allow.
+    /// Looks for payloads that are longer than the members and the open epochs allow.
     pub(super) fn find_swollen(&mut self) {
         let was_short = |event: &&Event| event.payload_in.len() <= PAYLOAD_CHARS_MAX;
         let events = self.history.events.iter().filter(was_short);
@@ -127,7 +127,7 @@ impl Outcomes {
         self.swollen = told.collect();
     }
 
-    /// Adds what became of batches that a kill or a failing disk met.
+    /// Adds the fates of batches that met a kill or a failing disk.
     pub(super) fn count_fates(&mut self, cluster: &SimCluster) {
         for node in &cluster.nodes {
             let fates = node.disk.fates();
@@ -143,7 +143,7 @@ impl Outcomes {
     }
 }
 
-/// A run that may have broken off: nothing but a panic outside of every node does that.
+/// A run that may have aborted: only a panic outside of every node aborts it.
 #[derive(Debug)]
 pub struct Attempt(pub Option<Outcomes>);
 
@@ -163,7 +163,7 @@ impl Attempt {
         }
     }
 
-    /// Everything about a run that failed: what it was made of, what went wrong in it, how to repeat it.
+    /// Reports everything about a failed run: its setting, what went wrong, how to repeat it.
     pub fn tell(&self, setting: &Setting, plan: &[fault::Event]) -> String {
         let Setting {
             seed,

@@ -1,4 +1,4 @@
-//! Counts panics: those in a node's tasks end the task only, and must fail the run all the same.
+//! Counts panics: a panic in a node's task ends only the task, and must still fail the run.
 
 use std::cell::Cell;
 use std::sync::Once;
@@ -24,7 +24,7 @@ pub fn count() -> u64 {
     COUNT.get()
 }
 
-/// Whether panics on this thread are expected, and not told.
+/// Sets whether panics on this thread are expected and not printed.
 pub fn silence(silent: bool) {
     SILENT.set(silent);
 }

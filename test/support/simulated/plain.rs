@@ -1,5 +1,5 @@
-//! Simulated runs of clients that carry no payload: two or three processes that are frozen, killed and cut
-//! off, asked by `/get` and `/set`, and judged by real time.
+//! Simulated runs of clients that carry no payload: two or three processes that are frozen, killed and
+//! cut off, asked by `/get` and `/set`, and judged by real time.
 //!
 //! Every process holds every key, as two processes that replicate do. A process that reaches another must
 //! see what was answered there ([`register`]). And each process is available: while nothing changes, it
@@ -29,16 +29,16 @@ const LANES: usize = 6;
 
 const KEYS: [&str; 3] = ["a", "b", "c"];
 
-/// A process answers within this, while nothing changes.
+/// A process answers within this time while nothing changes.
 const ANSWER_LIMIT_US: u64 = 1_000_000;
 
-/// For this long after a change, the processes find out what changed, and may take longer or refuse.
+/// For this long after a change, the processes are detecting it, and may take longer or refuse.
 const FIND_OUT_US: u64 = 1_500_000;
 
-/// After the last fault everything comes to rest in this time.
+/// After the last fault everything comes to rest within this time.
 const REST: Duration = Duration::from_secs(5);
 
-/// What came of a run.
+/// The results of a run.
 #[derive(Debug, Default)]
 pub struct PlainOutcomes {
     pub history: Vec<Operation>,
@@ -59,7 +59,7 @@ impl PlainOutcomes {
         self.wrongs.is_empty() && self.panics == 0
     }
 
-    /// Everything about a run that failed, and how to repeat it.
+    /// Reports everything about a failed run, and how to repeat it.
     pub fn tell(&self, setting: &PlainSetting, plan: &[Event]) -> String {
         let PlainSetting { seed, processes, .. } = setting;
         let mut text = format!("seed {seed}: {processes} processes\n");
@@ -91,7 +91,7 @@ pub fn run_under(setting: &PlainSetting, plan: &[Event]) -> PlainOutcomes {
     outcomes
 }
 
-/// A run that goes on.
+/// A run in progress.
 struct PlainRun {
     stage: Stage,
     reach: RefCell<Reach>,
@@ -129,7 +129,7 @@ impl PlainRun {
         self.reach.borrow_mut().look(&self.stage.cluster.borrow());
     }
 
-    /// Lets the plan happen; the clients go on for as long as it says, and a little longer.
+    /// Executes the plan; the clients run for as long as it does, and a little longer.
     async fn strike(&self, plan: &[Event], span_ms: u64) {
         let began = Instant::now();
         for event in plan {
@@ -185,7 +185,7 @@ impl PlainRun {
         .await;
     }
 
-    /// Sends a request, and writes down what came of it.
+    /// Sends a request, and records its outcome.
     async fn operate(
         &self,
         node: usize,
@@ -221,7 +221,7 @@ impl PlainRun {
         self.history.borrow_mut().push(operation);
     }
 
-    /// Mends everything, lets it come to rest, and reads every key at every process.
+    /// Repairs everything, lets it come to rest, and reads every key at every process.
     async fn rest(&self) -> Result<(), String> {
         self.stage.make_peace().await?;
         self.look();

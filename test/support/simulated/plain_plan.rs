@@ -1,9 +1,9 @@
-//! What a seed of a plain run stands for: two processes or three, and what befalls them.
+//! The setting and the plan of faults of a plain run, drawn from its seed.
 
 use super::dice::Dice;
 use super::fault::{Event, Fault, QUICK_SYNC_MS};
 
-/// What a seed stands for.
+/// The setting that a seed stands for.
 #[derive(Debug, Clone)]
 pub struct PlainSetting {
     pub seed: u64,
@@ -25,7 +25,7 @@ impl PlainSetting {
         }
     }
 
-    /// What goes wrong, drawn from the seed alone.
+    /// Draws the faults from the seed alone.
     pub fn plan(&self) -> Vec<Event> {
         let mut draft = Draft {
             dice: Dice::new(self.seed ^ 0xF2EE2E),
@@ -77,7 +77,7 @@ impl Draft<'_> {
             }
             11 => self.at(at_ms, Fault::Break(a, b)),
             _ => {
-                // One writes alone, dies, and the other goes on alone: then both are there again.
+                // One writes alone and dies, and the other thaws alone: then both are up again.
                 self.freeze(b, at_ms, length_ms);
                 self.kill(a, at_ms + length_ms / 2, length_ms);
             }
@@ -89,7 +89,7 @@ impl Draft<'_> {
         self.at(at_ms + length_ms, Fault::Thaw(process));
     }
 
-    /// The one that is left writes alone; the others go on one after the other.
+    /// The remaining one writes alone; the others thaw one after the other.
     fn freeze_all_but(&mut self, left: usize, at_ms: u64, length_ms: u64) {
         for process in (0..self.setting.processes).filter(|process| *process != left) {
             let more_ms = self.dice.between(0, 300);
@@ -97,7 +97,7 @@ impl Draft<'_> {
         }
     }
 
-    /// It goes on for a moment only: it is frozen again while it asks what it missed.
+    /// It thaws only briefly: it is frozen again while it asks for what it missed.
     fn freeze_twice(&mut self, process: usize, at_ms: u64, length_ms: u64) {
         self.freeze(process, at_ms, length_ms);
         let again_ms = at_ms + length_ms + self.dice.between(1, 6);

@@ -1,29 +1,28 @@
-//! What goes wrong in a run, drawn from its seed: a list of faults by time, which can be printed, shrunk
-//! and run again.
+//! Draws the faults of a run from its seed: a list by time, which can be printed, shrunk and run again.
 
 use super::dice::Dice;
 use super::fault::{Event, Fault, QUICK_SYNC_MS};
 
-/// How bad a run is.
+/// How harsh a run is.
 #[derive(Debug, Clone, Copy)]
 pub struct Severity {
     pub faults: u64,
     pub span_ms: u64,
     /// How often an operator changes the view.
     pub changes: u64,
-    /// Whether disks are destroyed.
+    /// True if disks are destroyed.
     pub wipes: bool,
-    /// Whether the nodes start one by one in the bad weather, instead of together before it.
+    /// True if the nodes start one by one under faults, instead of together before them.
     pub rough_birth: bool,
-    /// Whether links are only slow and clocks right: tombstones go soon, and what is on its way must
-    /// not outlive them.
+    /// True if links are only slow and clocks right: tombstones expire soon, and frames and writes in
+    /// flight must not outlive them.
     pub gentle: bool,
-    /// How often somebody sets clocks by minutes, days or years.
+    /// How often clocks are set wrong by minutes, days or years.
     pub clock_steps: u64,
 }
 
-/// Draws a plan. Whatever strikes a node or a link is mended a little later, so that faults overlap in
-/// changing ways; the end of a run mends the rest.
+/// Draws a plan. Each fault of a node or a link is repaired a little later, so that faults overlap in
+/// changing ways. The end of a run repairs the rest.
 pub fn draw(dice: &Dice, nodes: usize, spares: usize, replicas: u32, severity: Severity) -> Vec<Event> {
     let mut draft = Draft::new(dice, nodes + spares, replicas as usize, severity);
     draft.weather();
@@ -44,13 +43,13 @@ pub fn draw(dice: &Dice, nodes: usize, spares: usize, replicas: u32, severity: S
 }
 
 /// Draws wrong names: addresses that lead to other nodes for a while, and at rough births a node that is
-/// started with another's name, until its operator notices. Most seeds have none.
+/// started under another's name, until its operator notices. Most seeds have none.
 pub fn draw_wrong_names(dice: &Dice, nodes: usize, spares: usize, severity: Severity) -> Vec<Event> {
     let mut draft = Draft::new(dice, nodes + spares, 1, severity);
     if severity.gentle || !dice.chance(WRONG_NAMES) {
         return draft.events;
     }
-    // Not both: a node with another's name, to which that one's address leads, is that one.
+    // Not both: a node under another's name, to which the other's address leads, is that other node.
     if severity.rough_birth && nodes > 2 && dice.chance(50) {
         draft.misname();
     } else {
@@ -61,8 +60,8 @@ pub fn draw_wrong_names(dice: &Dice, nodes: usize, spares: usize, severity: Seve
     draft.events
 }
 
-/// Draws cuts through the whole cluster, on one side of which a removal is forced, and on the other one perhaps
-/// another decided: two lines of views. Most seeds have none.
+/// Draws cuts through the whole cluster. One side forces a removal, and the other may decide a different
+/// one: two lines of views. Most seeds have none.
 pub fn draw_two_lines(dice: &Dice, nodes: usize, spares: usize, severity: Severity) -> Vec<Event> {
     let mut draft = Draft::new(dice, nodes + spares, 1, severity);
     if severity.gentle || severity.changes == 0 || !dice.chance(TWO_LINES) {
@@ -74,7 +73,7 @@ pub fn draw_two_lines(dice: &Dice, nodes: usize, spares: usize, severity: Severi
     draft.events
 }
 
-/// Draws disks of which a copy is put back. Most seeds have none.
+/// Draws disks that a copy is restored to. Most seeds have none.
 pub fn draw_old_disks(dice: &Dice, nodes: usize, severity: Severity) -> Vec<Event> {
     let mut draft = Draft::new(dice, nodes, 1, severity);
     if severity.gentle || !dice.chance(OLD_DISKS) {
@@ -89,13 +88,13 @@ pub fn draw_old_disks(dice: &Dice, nodes: usize, severity: Severity) -> Vec<Even
     draft.events
 }
 
-/// Seeds of a hundred in which a removal is forced on one side of a cut, of those in which views change.
+/// Of a hundred seeds with view changes, those with a removal that is forced on one side of a cut.
 const TWO_LINES: u64 = 40;
 
-/// Seeds of a hundred in which older copies of disks are put back.
+/// Of a hundred seeds, those in which older copies of disks are restored.
 const OLD_DISKS: u64 = 25;
 
-/// Seeds of a hundred in which names are wrong.
+/// Of a hundred seeds, those with wrong names.
 const WRONG_NAMES: u64 = 25;
 
 struct Draft<'a> {
@@ -119,8 +118,8 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// What is so from the beginning of every run: links that lag, so that reads meet replicas that are
-    /// behind; disks that take their time; clocks that are wrong.
+    /// What holds from the beginning of every run: links that lag, so that reads meet replicas that are
+    /// behind; slow disks; wrong clocks.
     fn weather(&mut self) {
         for _ in 0..self.dice.between(1, self.nodes as u64) {
             let (a, b) = (self.node(), self.node());
@@ -142,7 +141,7 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// Most nodes start at once or nearly so, and one or the other much later; links may be cut.
+    /// Most nodes start at once or nearly so, and a few much later; links may be cut.
     fn birth(&mut self) {
         for node in 0..self.nodes {
             let is_late = self.dice.chance(30);
@@ -186,7 +185,7 @@ impl<'a> Draft<'a> {
         self.strike(at_ms, mended_ms, fault, mending);
     }
 
-    /// What delays a frame or a write by a moment only, but for destroyed disks.
+    /// Faults that delay a frame or a write only briefly, except for destroyed disks.
     fn gentle_misfortune(&mut self, draw: u64, at_ms: u64, mended_ms: u64) {
         let (a, b) = (self.node(), self.node());
         let soon_ms = at_ms + self.dice.between(10, 900);
@@ -218,7 +217,7 @@ impl<'a> Draft<'a> {
         self.strike(at_ms, mended_ms, fault, mending);
     }
 
-    /// The network falls in two, and operators on both sides go by what they see.
+    /// The network splits in two, and operators on both sides act on what they see.
     fn two_lines(&mut self, listed: usize) {
         let at_ms = self.dice.between(0, self.severity.span_ms);
         let mended_ms = at_ms + self.dice.between(2_000, 9_000);
@@ -228,7 +227,7 @@ impl<'a> Draft<'a> {
             sides[side].push(node);
         }
         for one in 0..listed.min(2) {
-            // Nobody is alone on purpose only.
+            // Each side has one of the first two nodes, so that neither is empty.
             sides.iter_mut().for_each(|side| side.retain(|node| *node != one));
             sides[one].push(one);
         }
@@ -269,8 +268,8 @@ impl<'a> Draft<'a> {
         self.strike(mended_ms, mended_ms + 1, Fault::Kill(node), Fault::Start(node));
     }
 
-    /// What one node asks another arrives, and no answer comes back before the streams break: it asks
-    /// again what was done already.
+    /// Requests from one node to another arrive, and no answer comes back before the streams break: it
+    /// repeats requests that were carried out already.
     fn unanswered(&mut self, at_ms: u64, asking: usize, asked: usize) {
         let broken_ms = at_ms + self.dice.between(10, 600);
         let cut = Fault::CutOneWay(asked, asking);
@@ -278,8 +277,8 @@ impl<'a> Draft<'a> {
         self.at(broken_ms, Fault::Break(asked, asking));
     }
 
-    /// An operator at work: what he asks for may be impossible at that moment. Half of the time something
-    /// goes wrong right then.
+    /// An operator at work: the change may be impossible at that time. Half of the time something goes
+    /// wrong right then.
     fn change(&mut self) {
         let at_ms = self.dice.between(0, self.severity.span_ms);
         let (node, via) = (self.node(), self.node());
@@ -308,8 +307,8 @@ impl<'a> Draft<'a> {
         self.strike(struck_ms, mended_ms, fault, mending);
     }
 
-    /// What goes wrong while a node that lost its disk is taken in again: members are cut off, so that
-    /// the change passes them over or a new owner cannot reach the one that has the data.
+    /// Faults while a node that lost its disk is added again: members are cut off, so that the change
+    /// passes them over or a new owner cannot reach the node that has the data.
     fn company(&mut self, newcomer: usize, back_ms: u64) {
         if self.severity.gentle || self.dice.chance(25) {
             return;
@@ -326,7 +325,7 @@ impl<'a> Draft<'a> {
         self.strike(at_ms, mended_ms, fault, mending);
     }
 
-    /// Another node of the same partition in the first view, which deals them in order; of a proxy, any.
+    /// Another node of its partition in the first view, which assigns them in order; for a proxy, any.
     fn sibling(&self, node: usize) -> usize {
         let first = node / self.replicas * self.replicas;
         let others: Vec<usize> = (first..(first + self.replicas).min(self.nodes))
@@ -338,7 +337,7 @@ impl<'a> Draft<'a> {
         others[self.node() % others.len()]
     }
 
-    /// The clock of one node, or of all, is set wrong, and mostly right again; some stay wrong to the end.
+    /// The clock of a node, or of all, is set wrong and mostly corrected; some stay wrong to the end.
     fn clock_step(&mut self) {
         let at_ms = self.dice.between(0, self.severity.span_ms);
         let right_ms = at_ms + self.dice.between(50, self.severity.span_ms / 2);
@@ -357,7 +356,7 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// Minutes to decades ahead or behind; far behind is 1970.
+    /// Minutes to decades ahead or behind; far behind means 1970.
     fn far_off(&self) -> i64 {
         const UNITS_MS: [i64; 4] = [60_000, 3_600_000, 86_400_000, 365 * 86_400_000];
         let unit_ms = UNITS_MS[usize::try_from(self.dice.between(0, 3)).expect("few")];
@@ -378,7 +377,7 @@ impl<'a> Draft<'a> {
         usize::try_from(self.dice.between(0, self.nodes as u64 - 1)).expect("few nodes")
     }
 
-    /// Up to five minutes ahead or behind; half of the time a few seconds only.
+    /// Up to five minutes ahead or behind; half of the time only a few seconds.
     fn skew(&self) -> i64 {
         let most = if self.dice.chance(50) { 300_000 } else { 3_000 };
         i64::try_from(self.dice.between(0, 2 * most)).expect("minutes")

@@ -1,16 +1,16 @@
-//! Which processes reach each other, and since when: what the judge of registers holds a process to.
+//! Tracks which processes reach each other, and since when: the judge of registers needs it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::cluster::SimCluster;
 
-/// Looked at after every fault, so that it knows the moment of each change.
+/// Updated after every fault, so that it has the time of each change.
 #[derive(Debug, Default)]
 pub(super) struct Reach {
     /// Since when a process runs and is not frozen.
     awake_us: BTreeMap<usize, u64>,
-    /// Since when the second process is awake and the link between the two is whole. (The first may sleep:
-    /// what it is asked meanwhile waits for it.)
+    /// Since when the second process is awake and the link between the two is whole. (The first may be
+    /// frozen: requests to it wait meanwhile.)
     reached_us: BTreeMap<(usize, usize), u64>,
     changed_us: u64,
 }
@@ -38,7 +38,7 @@ impl Reach {
         }
     }
 
-    /// Streams broke: whoever asks over one must ask again.
+    /// Streams broke: requests over them must be repeated.
     pub(super) fn interrupted(&mut self, now_us: u64) {
         self.changed_us = now_us;
     }
@@ -62,7 +62,7 @@ impl Reach {
     }
 }
 
-/// Keeps the times of what still is so, and notes what is so from now on. True if anything changed.
+/// Keeps the times of what still holds and adds those of what is new. True if anything changed.
 fn keep<T: Ord + Copy>(times: &mut BTreeMap<T, u64>, so: BTreeSet<T>, now_us: u64) -> bool {
     let before: BTreeSet<T> = times.keys().copied().collect();
     times.retain(|one, _| so.contains(one));

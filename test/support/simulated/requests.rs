@@ -1,4 +1,4 @@
-//! What clients ask of the nodes on a stage, and what comes of it.
+//! Sends clients' requests to the nodes on a stage, and interprets the answers.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use super::stage::Stage;
 use crate::support::driver::Cluster;
 use crate::support::history::{Action, Answer, Operation, Outcome, Reply, Stamp};
 
-/// A client gives up after this; an answer that takes longer counts as none.
+/// A client gives up after this time; a later answer counts as none.
 const CLIENT_LIMIT: Duration = Duration::from_secs(3);
 
 impl Cluster for Stage {
@@ -50,7 +50,7 @@ impl Cluster for Stage {
 }
 
 impl Stage {
-    /// Sends a node a request, and gives up in the end; if there is no answer, what that means.
+    /// Sends a node a request, with a time limit. The error is what a missing answer means.
     pub(super) async fn request<T>(
         &self,
         node: usize,
@@ -71,7 +71,7 @@ impl Stage {
     }
 }
 
-/// An operation at one node, which does not hold the cluster while it waits.
+/// An operation at one node, which does not borrow the cluster while it waits.
 pub fn operate(
     cluster: &SimCluster,
     node: usize,
@@ -91,7 +91,7 @@ pub async fn ask(node: &Node, operation: &Operation, payload: &str) -> Reply {
         Ok(payload) => payload,
         Err(refusal) => return Reply::refused(refusal.to_string()),
     };
-    // The same promises hold by every way in: one request in four lists the key, or is one of several.
+    // All kinds of requests make the same promises: one in four lists the key, or is one of several.
     let by_another_way = Slot::of(format!("{} {}", operation.key, node.payload_text(&payload)))
         .0
         .is_multiple_of(4);

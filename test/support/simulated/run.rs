@@ -1,4 +1,4 @@
-//! One simulated run: a workload under a plan of faults, then peace, recovery, and the judgement.
+//! One simulated run: a workload under a plan of faults, then repair, recovery and judgement.
 
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -25,8 +25,8 @@ const AGREE_LIMIT: Duration = Duration::from_secs(5);
 /// How often the replicas are compared until they agree.
 const COMPARE_PAUSE: Duration = Duration::from_millis(100);
 
-/// Operators are answered this long after the last fault was mended: `VIEW_CHANGE_TIMEOUT`, and what a
-/// node needs to say so.
+/// Operators are answered this long after the last repair: `VIEW_CHANGE_TIMEOUT`, and the time that a
+/// node needs to reply.
 const OPERATOR_LIMIT: Duration = Duration::from_secs(62);
 
 /// Runs a setting from beginning to end, under the plan that its seed draws.
@@ -34,7 +34,7 @@ pub fn run(setting: &Setting) -> Outcomes {
     run_under(setting, &setting.plan())
 }
 
-/// Runs a setting under a plan that is given: a shorter one shows what a failure needs.
+/// Runs a setting under a given plan: a shorter one shows what a failure needs.
 pub fn run_under(setting: &Setting, plan: &[Event]) -> Outcomes {
     let panics_before = panics::count();
     let mut outcomes = simulate(run_in_simulation(setting, plan));
@@ -89,7 +89,7 @@ async fn run_in_simulation(setting: &Setting, plan: &[Event]) -> Outcomes {
         let waiting = operators.len();
         outcomes.pending = Some(format!("{waiting} operators wait for an answer for ever"));
     }
-    // A change that was left undecided may have been found and finished meanwhile.
+    // A change that was left undecided may meanwhile have been found and finished.
     let recovery = match recovery {
         Ok(recovery) => stage.make_peace().await.map(|()| recovery),
         stuck => stuck,
@@ -106,9 +106,9 @@ async fn run_in_simulation(setting: &Setting, plan: &[Event]) -> Outcomes {
     }
     drop(operators);
     outcomes.history = workload.into_inner().into_history();
-    // Each disk that is lost may have had the last copy but for others. What a member has that was removed while it
-    // was away is waited for; it is refused where tombstones go soon. What only one had is given up by force, too,
-    // and by who puts an older disk back.
+    // Each lost disk may have had the last copy but for others. Clients wait for what an unreachable
+    // member had when it was removed; where tombstones expire soon, it is refused. A write that only one
+    // node had is also lost when slots are given up by force, or when an older disk is restored.
     let lasting_replicas = 1
         + u32::from(setting.severity.wipes)
         + u32::from(plan.iter().any(|event| is_forced(event.fault)))
@@ -119,8 +119,8 @@ async fn run_in_simulation(setting: &Setting, plan: &[Event]) -> Outcomes {
             0
         };
     let rules = Rules {
-        // However many had a write: a partition that was shrunk has fewer copies, and an operator who gives up the
-        // slots of the last holder was told so.
+        // Regardless of the number of replicas: a shrunken partition has fewer copies, and an operator
+        // who gave up the last holder's slots was warned.
         lasting_replicas: if stage.gave_up_slots.get() {
             u32::MAX
         } else {
@@ -144,8 +144,8 @@ fn is_forced(fault: Fault) -> bool {
     matches!(fault, Fault::RemoveHere { force: true, .. })
 }
 
-/// Mends everything, and gives the replicas their time. Answers how long it took until all nodes served,
-/// and how much longer until the replicas agreed; or what the nodes do if they do not serve in time.
+/// Repairs everything, and gives the replicas their time. Returns how long all nodes took to serve, and
+/// the replicas to agree after that; or what the nodes do if they do not serve in time.
 async fn recover(stage: &Stage) -> Result<Recovery, String> {
     let healed = Instant::now();
     stage.make_peace().await?;

@@ -1,4 +1,4 @@
-//! What a seed stands for: how many nodes, what the clients do, how bad it gets.
+//! The setting that a seed stands for: the number of nodes, the workload, the severity.
 
 use std::time::Duration;
 
@@ -9,11 +9,11 @@ use super::fault::Event;
 use super::plan::{Severity, draw, draw_old_disks, draw_two_lines, draw_wrong_names};
 use crate::support::workload::{Shape, spread_keys};
 
-/// In gentle runs tombstones go after this: longer than anything is on its way there.
+/// In gentle runs tombstones expire after this: longer than anything is in flight there.
 const FORGET_SOON: Duration = Duration::from_secs(4);
 
-/// How many nodes there are, spares included. Small clusters come more often: there a fault meets more of
-/// the others.
+/// How many nodes there are, spares included. Small clusters come more often: there, faults overlap
+/// more.
 const SIZES: [u64; 12] = [3, 3, 3, 4, 4, 5, 5, 6, 6, 7, 8, 9];
 
 /// What a run is made of.
@@ -22,19 +22,19 @@ pub struct Setting {
     pub seed: u64,
     /// The nodes of the first view.
     pub nodes: usize,
-    /// Nodes beside them that wait to be added.
+    /// Additional nodes that wait to be added.
     pub spares: usize,
     pub replicas: u32,
     pub shape: Shape,
     pub severity: Severity,
-    /// Whether one client sends forged payloads.
+    /// True if one client sends forged payloads.
     pub hostile: bool,
-    /// Whether one client has values of all lengths, and batches whose answers exceed a frame.
+    /// True if one client has values of all lengths, and batches whose answers exceed a frame.
     pub large: bool,
 }
 
 impl Setting {
-    /// The setting that a seed stands for: sizes, workload and severity are drawn from it.
+    /// The setting of a seed, which determines sizes, workload and severity.
     pub fn of_seed(seed: u64) -> Self {
         let dice = Dice::new(seed ^ 0x5EED);
         let size = SIZES[usize::try_from(dice.between(0, SIZES.len() as u64 - 1)).expect("few")];
@@ -65,7 +65,7 @@ impl Setting {
             wipes: may_wipe,
             rough_birth: dice.chance(25),
             gentle,
-            // Drawn from nothing: the plans of other seeds stay what they were.
+            // Not drawn, so that the plans of other seeds stay the same.
             clock_steps: if seed % 7 == 4 { 1 + seed / 7 % 4 } else { 0 },
         };
         Self {
@@ -80,14 +80,14 @@ impl Setting {
         }
     }
 
-    /// What goes wrong, drawn from the seed alone: the same plan whatever the run makes of it.
+    /// The faults, drawn from the seed alone: the plan does not depend on the run.
     pub fn plan(&self) -> Vec<Event> {
         let dice = Dice::new(self.seed ^ 0xFA17);
         let mut plan = draw(&dice, self.nodes, self.spares, self.replicas, self.severity);
-        // From dice of their own: what else a seed draws stays as it was.
+        // From separate dice: the other draws of a seed stay the same.
         let dice = Dice::new(self.seed ^ 0x4A3E);
         let wrong_names = draw_wrong_names(&dice, self.nodes, self.spares, self.severity);
-        // Before what strikes in the same moment: a node is started once.
+        // Before other faults of the same time: a node is started once.
         plan.splice(0..0, wrong_names);
         let dice = Dice::new(self.seed ^ 0x21E5);
         plan.extend(draw_two_lines(&dice, self.nodes, self.spares, self.severity));

@@ -1,4 +1,4 @@
-//! A cluster with clients and faults on it: carries a plan out, and hands requests to the nodes.
+//! A cluster with clients and faults: carries a plan out, and passes requests to the nodes.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -23,20 +23,20 @@ const RECOVER_LIMIT: Duration = Duration::from_secs(30);
 /// How often the views on the disks are compared.
 const LOOK_PAUSE: Duration = Duration::from_millis(500);
 
-/// A cluster with clients and faults on it.
+/// A cluster with clients and faults.
 #[derive(Debug)]
 pub struct Stage {
     pub cluster: RefCell<SimCluster>,
     pub views: RefCell<Views>,
     pub(super) is_over: Cell<bool>,
-    /// The nodes that clients ask; all, if there are none.
+    /// The nodes that clients ask; all nodes if this is empty.
     pub(super) members: RefCell<Vec<usize>>,
-    /// Removals after which the node did not begin anew at once: it was cut off or dead, and only it may
-    /// have what it took last, until it returns it.
+    /// Removals after which the node did not begin a new life at once. It was cut off or dead, and until
+    /// it returns its last writes, only it may have them.
     pub left_behind: Cell<u32>,
-    /// An operator was told that slots are given up: nobody has them until a node returns them.
+    /// An operator was told that slots are given up: no member has them until a node returns them.
     pub gave_up_slots: Cell<bool>,
-    /// How many view changes were carried out.
+    /// The number of view changes that were carried out.
     pub changes: Cell<u64>,
     /// How often each kind of fault struck.
     pub struck: RefCell<BTreeMap<&'static str, u64>>,
@@ -68,7 +68,7 @@ impl Stage {
         self.views.borrow_mut().look(&self.cluster.borrow());
     }
 
-    /// Lets the plan happen. Gives back the requests of operators that are not answered yet.
+    /// Executes the plan. Returns the operators' requests that are still pending.
     pub async fn strike(&self, plan: &[Event]) -> FuturesUnordered<LocalBoxFuture<'_, ()>> {
         let began = Instant::now();
         let mut destroyed = Destroyed::default();
@@ -113,7 +113,7 @@ impl Stage {
         operators
     }
 
-    /// A node that runs, and what holds it up.
+    /// A running node, and the gate that freezes it.
     pub(super) fn asked(&self, number: usize) -> Option<(Arc<Node>, Gate)> {
         let cluster = self.cluster.borrow();
         let node = cluster.node(number)?.clone();
@@ -128,7 +128,7 @@ impl Stage {
         match fault {
             Fault::Start(number) => return self.start(number).await,
             Fault::StartAs(number, other) => return self.start_as(number, other).await,
-            // What strikes a node strikes one that runs; and no node has a link to itself.
+            // A fault of a node strikes only a running one, and no node has a link to itself.
             Fault::Kill(number) | Fault::Wipe(number) | Fault::Freeze(number)
                 if self.cluster.borrow().node(number).is_none() =>
             {
@@ -172,8 +172,8 @@ impl Stage {
         self.cluster.borrow_mut().started(number, running);
     }
 
-    /// The line that starts a node was pasted, and another's name stayed in it. Only one that is new can be
-    /// started so: others have their name on their disk.
+    /// The operator pasted the line that starts a node, and left another's name in it. Only a new node
+    /// can be started so: others have their name on their disk.
     async fn start_as(&self, number: usize, other: usize) {
         let is_new = {
             let cluster = self.cluster.borrow();
@@ -188,7 +188,7 @@ impl Stage {
         self.cluster.borrow_mut().started(number, running);
     }
 
-    /// Mends everything and waits until all nodes serve; says what each does if they do not in time.
+    /// Repairs everything and waits until all nodes serve; if they do not in time, says what each does.
     pub async fn make_peace(&self) -> Result<(), String> {
         let count = self.cluster.borrow().nodes.len();
         for number in 0..count {
@@ -213,13 +213,13 @@ impl Stage {
         Ok(())
     }
 
-    /// From now on only members are asked, by their places among themselves.
+    /// From now on clients ask only members, by their places among themselves.
     pub fn ask_members(&self) {
         let members = self.cluster.borrow().members();
         self.ask_only(members);
     }
 
-    /// From now on only these nodes are asked, by their places in this list.
+    /// From now on clients ask only these nodes, by their places in this list.
     pub fn ask_only(&self, nodes: Vec<usize>) {
         *self.members.borrow_mut() = nodes;
     }

@@ -1,11 +1,11 @@
-//! What each fault does to a cluster.
+//! Applies each fault to a cluster.
 
 use super::cluster::SimCluster;
 use super::fault::Fault;
 
 impl SimCluster {
-    /// Lets a fault strike, or mends one. A start takes its time and an operator's wish needs somebody who
-    /// waits for the answer: those are for the stage.
+    /// Applies a fault or a repair. The stage handles starts, which take time, and operators' requests,
+    /// whose answers it awaits.
     pub fn suffer(&mut self, fault: Fault) {
         let id = |number: usize| &self.nodes[number].id;
         match fault {

@@ -1,20 +1,20 @@
-//! How long clients waited for answers, and which of them waited longer than they must.
+//! How long clients waited for answers, and which of them waited too long.
 
 use super::fault::{Event, Fault, QUICK_SYNC_MS};
 use crate::support::history::{self, History, Phase};
 
-/// A request is answered within this, or refused; one with several operations takes as long for each, since
-/// partitions come one after the other.
+/// A request is answered or refused within this time. One with several operations may take it for each,
+/// since partitions are asked one after the other.
 const ANSWER_LIMIT_US: u64 = 1_300_000;
 
 /// For this long after its start a node may keep requests waiting.
 const STARTING_US: u64 = 2_000_000;
 
-/// How long everybody waited.
+/// The waiting times of all clients.
 #[derive(Debug, Default)]
 pub struct Waits {
-    /// Of each operation of the run itself, in microseconds, and whether the node that was asked is
-    /// excused: it was just starting, it or its disk stood still, or disks were slow.
+    /// For each operation of the run itself, in microseconds, and whether the asked node is excused: it
+    /// was just starting, it or its disk was frozen, or disks were slow.
     pub run: Vec<(u64, bool)>,
     /// Answers over the limit that nothing excuses.
     pub late: Vec<String>,

@@ -1,5 +1,5 @@
-//! Going over to a newer list. From then on callers that go by the old one are refused, and that is what
-//! makes moves safe: whoever moves keys has told every server first.
+//! Adopts a newer list. From then on calls with the old list are refused. This makes moves safe: the
+//! mover tells every server the list before it moves keys.
 
 use tokio::time::Instant;
 
@@ -9,8 +9,8 @@ use crate::apps::data_servers::messages::{Answer, Membership, Outcome, ServerLis
 use crate::apps::data_servers::place;
 
 impl DataServer {
-    /// Follows `list` under the name that it calls this server by. A transaction never lives through
-    /// it: those that are not decided are aborted before.
+    /// Follows `list` under `name`, which is this server's name in it. No transaction spans the change:
+    /// undecided ones are aborted first.
     pub(super) async fn adopt(&self, name: String, list: ServerList) -> Result<Answer, ShelfError> {
         let began = Instant::now();
         loop {
@@ -38,8 +38,8 @@ impl DataServer {
         }
     }
 
-    /// The changes to store with a new membership. A server that comes back after it was given up has no
-    /// say any more. When a change is over, deletions need not be remembered.
+    /// The changes to store with a new membership. A server that was given up and comes back loses its
+    /// pairs. When a change is over, remembered deletions are dropped.
     async fn changes_for(&self, state: &State, membership: &Membership) -> Result<Changes, ShelfError> {
         let mut changes = Changes::default();
         changes.put(place::of_server_list(), membership);
@@ -64,7 +64,7 @@ impl DataServer {
     }
 }
 
-/// The answer to a list that is no news.
+/// The answer to a list that this server does not adopt; none if it is to be adopted.
 fn settled_already(state: &State, name: &str, list: &ServerList) -> Option<Answer> {
     let own = state.membership.as_ref()?;
     if own.list == *list && own.name == name {
@@ -74,7 +74,7 @@ fn settled_already(state: &State, name: &str, list: &ServerList) -> Option<Answe
         return None;
     }
     if own.list.store == list.store && own.list.version <= list.version && own.name != name {
-        // One that was given up in the meantime may join under another name, with nothing of what it had.
+        // A server that was given up in the meantime may join under another name, without its old pairs.
         let is_listed = list.concerned().contains(&own.name);
         let joins = list.joining.iter().any(|(server, _)| *server == name);
         if is_listed || is_member(own) && !joins {
@@ -85,7 +85,7 @@ fn settled_already(state: &State, name: &str, list: &ServerList) -> Option<Answe
     (!is_news).then(|| Answer::OtherServerList(own.list.clone()))
 }
 
-/// This server believes itself a member since before it began to join: it was given up in between.
+/// True if this server's membership is older than its joining: it was given up in between.
 fn comes_back(state: &State, new: &Membership) -> bool {
     let began = new.list.joining.iter().find(|(server, _)| *server == new.name);
     let own = state.membership.as_ref().filter(|own| is_member(own));
@@ -145,7 +145,7 @@ mod tests {
             told == Some(Answer::Failed(format!("{name} leads to a:1")))
         };
         assert!(led_to_a("b:1", &first) && led_to_a("b:1", &first.settled()));
-        // Its folder was put in the place of the other server's.
+        // The folder of a:1 was put in the place of b:1's.
         let without = first.settled().without("a:1", true).expect("another is left");
         assert!(led_to_a("b:1", &without) && led_to_a("b:1", &without.settled()));
         let again = without.settled().with("c:1").expect("is new");
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn who_was_given_up_and_comes_back_brings_nothing() {
+    fn a_server_that_was_given_up_brings_nothing_when_it_returns() {
         let first = server_list::first(&names(&["a:1", "b:1"]));
         let settled = first.settled();
         let given_up = settled.without("b:1", true).expect("another is left").settled();

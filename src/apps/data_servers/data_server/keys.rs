@@ -12,11 +12,11 @@ use crate::apps::data_servers::messages::{
 };
 use crate::apps::data_servers::place;
 
-/// A page of a listing. A store that fits in one is listed at one moment.
+/// Bytes in a page of a listing. A store that fits into one page is listed atomically.
 const PAGE_BYTES: usize = 16 * 1024 * 1024;
 
-/// After so many transactions have been asked for, a read is answered without what others hold: they must
-/// not come faster than it can ask.
+/// How many transactions a read resolves before it treats the others as in doubt: new ones may come
+/// faster than it can resolve them.
 const ASKED_MAX: usize = 64;
 
 impl DataServer {
@@ -63,9 +63,9 @@ impl DataServer {
         Ok(Answer::Page { pairs, next, applied })
     }
 
-    /// The state, when every transaction that could change what is read is applied, or was not decided
-    /// after the read began: what it would change is still as it was. Also those of which nothing can be
-    /// known now.
+    /// The state, once every transaction that could change what is read is ended, or was still undecided
+    /// after the read began: then the old values still hold. Also the transactions whose outcome cannot
+    /// be learned now.
     async fn settled_for(
         &self,
         keys: Option<&[Datum]>,
@@ -175,8 +175,8 @@ impl DataServer {
         Ok(Answer::Done)
     }
 
-    /// The state for a change of keys, and which of them may be changed: those that belong here, whose
-    /// place is theirs, and that no transaction holds for longer than a client can wait.
+    /// The state for a change of keys, and which of them may be changed: a key must belong here, have its
+    /// place to itself, and not be held by a transaction for longer than a client can wait.
     async fn writable(
         &self,
         stamp: Option<&Stamp>,

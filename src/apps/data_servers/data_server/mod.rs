@@ -1,11 +1,9 @@
-//! A data server: pairs on a node of its own, for clients that speak to it alone and for proxies.
+//! A data server: stores pairs on a node of its own, for proxies and for clients that call it directly.
 //!
-//! One lock is the whole of its concurrency: changes hold it while they are stored, reads share it, so
-//! that no read sees half of a set and nothing is seen that is not stored. Nobody holds it while another
-//! server is asked.
+//! One lock guards all state. Changes hold it while they are stored and reads share it, so no read sees
+//! half of a set or anything that is not stored. The lock is never held while another server is asked.
 //!
-//! A call is carried out to its end even if its caller is gone: what is stored and what is in memory
-//! never part.
+//! A call is carried out to its end even if its caller is gone, so that disk and memory never diverge.
 
 mod adopt;
 mod keys;
@@ -39,13 +37,13 @@ const DECIDER_LIMIT: Duration = Duration::from_millis(400);
 /// How long a change waits for keys that a transaction holds.
 const HELD_LIMIT: Duration = Duration::from_secs(1);
 
-/// Between two looks at a transaction that is not decided.
+/// Pause between two looks at an undecided transaction.
 const HELD_PAUSE: Duration = Duration::from_millis(5);
 
 /// A data server without its listener.
 #[derive(Debug)]
 pub struct DataServer {
-    /// Where it listens; its name as long as no list has it.
+    /// Where it listens; also its name while it is in no list.
     address: String,
     /// The life of its store: two names that lead to one life lead to one server.
     life: HeaderValue,
@@ -55,7 +53,7 @@ pub struct DataServer {
     tasks: Tasks,
 }
 
-/// What is kept in memory of what is on the shelf.
+/// The part of the shelf that is kept in memory.
 #[derive(Debug, Default)]
 struct State {
     membership: Option<Membership>,
@@ -63,7 +61,7 @@ struct State {
 }
 
 impl State {
-    /// What a caller is told that does not go by the list that this server follows.
+    /// The reply to a caller whose server list differs from ours.
     fn objection(&self, stamp: Option<&Stamp>) -> Option<Answer> {
         let stamp = stamp?;
         let is_bound = |own: &&Membership| stamp.store == own.list.store || is_member(own);
@@ -79,29 +77,29 @@ impl State {
         }
     }
 
-    /// What a caller is told that means another server: its name leads here by mistake, and what is known here
-    /// says nothing about that server's keys and decisions.
+    /// The reply to a caller that means another server: its name leads here by mistake, and this server
+    /// knows nothing of that server's keys and decisions.
     fn misled(&self, call: &Call) -> Option<Answer> {
         let own = self.membership.as_ref().filter(|own| is_member(own))?;
         let is_meant = own.name == call.to || matches!(call.ask, Ask::ServerList | Ask::Adopt(_));
         (!is_meant).then(|| Answer::Failed(format!("{} leads to {}", call.to, own.name)))
     }
 
-    /// Whether a key may be written here. A server that is in no list takes every key.
+    /// True if a key may be written here. A server that is in no list takes every key.
     fn takes(&self, key: &Datum) -> bool {
         self.membership
             .as_ref()
             .is_none_or(|own| !own.list.servers.contains(&own.name) || own.list.owner(key) == Some(&own.name))
     }
 
-    /// Whether deletions must be remembered, because copies may still be on their way.
+    /// True if deletions must be remembered, because copies may still be on their way.
     fn remembers_deletions(&self) -> bool {
         let own = self.membership.as_ref();
         own.is_some_and(|own| !own.list.is_settled())
     }
 }
 
-/// Whether the list that a server follows still has it. One that was removed is free to join another store.
+/// True if the list that a server follows contains it. A removed server is free to join another store.
 fn is_member(own: &Membership) -> bool {
     own.list.concerned().contains(&own.name)
 }
@@ -128,7 +126,7 @@ impl DataServer {
         response
     }
 
-    /// Answers a call; whoever waits for the answer may go away.
+    /// Carries out a call and answers it, even if the caller stops waiting.
     async fn answer(self: &Arc<Self>, call: Call) -> Answer {
         let (reply, answer) = oneshot::channel();
         let server = Arc::clone(self);
@@ -162,15 +160,15 @@ impl DataServer {
         }
     }
 
-    /// A client's own call: by whatever list this server follows.
+    /// Makes a client's call, which is not bound to a list.
     async fn call(self: &Arc<Self>, ask: Ask) -> Answer {
         let to = self.address.clone();
         let stamp = None;
         self.answer(Call { to, stamp, ask }).await
     }
 
-    /// Ends what its participants have left behind and forgets what nobody needs to know any more.
-    /// Runs as long as the server.
+    /// Ends abandoned transactions, and forgets applied ones that no server will ask about. Runs as long
+    /// as the server.
     pub async fn keep_tidy(self: Arc<Self>) {
         let mut pause = tokio::time::interval(Duration::from_millis(500));
         loop {
@@ -182,7 +180,7 @@ impl DataServer {
     }
 }
 
-/// What a client sees that speaks to this server alone.
+/// The service for clients that call this server directly.
 impl Pairs for Arc<DataServer> {
     async fn write(&self, pairs: Vec<Pair>) -> Vec<Fate> {
         let count = pairs.len();
@@ -274,7 +272,7 @@ impl Pairs for Arc<DataServer> {
     }
 }
 
-/// How a client sees what a server knows.
+/// What a client sees of a server's knowledge.
 pub(super) fn seen(known: Known) -> Seen {
     match known {
         Known::Value(value) => Seen::Value(value),

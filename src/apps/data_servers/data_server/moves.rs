@@ -1,5 +1,5 @@
-//! A data server's part in moving keys: it shows what belongs elsewhere, takes copies in, and drops what
-//! has arrived. Each step may be done again by anybody.
+//! A data server's part in moving keys: it lists pairs that belong elsewhere, takes in copies, and drops
+//! pairs that have arrived. Any proxy may repeat any step.
 
 use super::shelf::{Changes, ShelfError};
 use super::{DataServer, State};
@@ -7,11 +7,11 @@ use crate::apps::data_servers::data_server::keys::{known, put};
 use crate::apps::data_servers::messages::{Answer, Datum, Fate, Known, Pair, Stamp, StoredPair};
 use crate::apps::data_servers::place;
 
-/// The most that moves at a time: little enough that requests in between hardly wait.
+/// Bytes that move at a time: few enough that requests in between hardly wait.
 const PAGE_BYTES: usize = 512 * 1024;
 
 impl DataServer {
-    /// Pairs that the list places on others, out of the next page of all pairs.
+    /// The pairs of the next page that the list places on other servers.
     pub(super) async fn misplaced(
         &self,
         stamp: Option<&Stamp>,
@@ -28,7 +28,7 @@ impl DataServer {
         Ok(Answer::Page { pairs, next, applied })
     }
 
-    /// Takes in copies. What is here already, be it a value or a deletion, is newer than any copy.
+    /// Takes in copies. A value or a deletion that is here already is newer than any copy.
     pub(super) async fn receive(
         &self,
         stamp: Option<&Stamp>,
@@ -56,7 +56,7 @@ impl DataServer {
         Ok(Answer::Each(fates))
     }
 
-    /// Drops copies whose owner has them.
+    /// Drops copies that their owner has.
     pub(super) async fn drop_moved(
         &self,
         stamp: Option<&Stamp>,
@@ -75,7 +75,7 @@ impl DataServer {
     }
 }
 
-/// The list that this server follows places the key on another one.
+/// True if the list that this server follows places the key on another one.
 fn is_elsewhere(state: &State, key: &Datum) -> bool {
     let own = state.membership.as_ref();
     own.is_some_and(|own| own.list.owner(key) != Some(&own.name))

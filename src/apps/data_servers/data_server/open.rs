@@ -1,4 +1,4 @@
-//! Starting a data server: a node that is a cluster of itself alone, and what it kept.
+//! Starts a data server: configures its single-node cluster and recovers what it kept.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -18,11 +18,11 @@ use crate::config::{Config, Limits, StoreKind};
 use crate::names::{Incarnation, NodeId};
 use crate::node::{Node, Refusal, Tasks};
 
-/// The node behind every data server is called the same, because nobody but itself ever calls it: its
-/// folder may be served from another address.
+/// The node behind every data server has the same name, because no other node calls it: so its folder may
+/// be served from another address.
 const NODE: &str = "alone:1";
 
-/// A node alone forms its view at once; a disk that is slow to answer takes longer.
+/// A single node forms its view at once; a slow disk takes longer.
 const READY_LIMIT: Duration = Duration::from_secs(30);
 const READY_PAUSE: Duration = Duration::from_millis(2);
 
@@ -35,7 +35,7 @@ pub enum OpenError {
     Unreadable(String),
 }
 
-/// What the node behind a data server is started with.
+/// The configuration of the node behind a data server.
 pub fn config(listen: SocketAddr, data_dir: &Path) -> Config {
     let node: NodeId = NODE.parse().expect("this is host:port");
     Config {
@@ -50,8 +50,8 @@ pub fn config(listen: SocketAddr, data_dir: &Path) -> Config {
     }
 }
 
-/// A body may hold several pairs that are as large as they may be; and a call, a little more than the
-/// body that it was made of.
+/// The node's limits. A body may hold several pairs of the largest size, and a call is a little larger
+/// than the body that it was made of.
 pub fn limits() -> Limits {
     Limits {
         value_bytes_max: PAIR_BYTES_MAX,
@@ -60,7 +60,7 @@ pub fn limits() -> Limits {
 }
 
 impl DataServer {
-    /// Takes up what the node kept, once the node serves.
+    /// Recovers what the node kept, once the node serves.
     pub async fn open(address: String, node: Arc<Node>, tasks: Tasks) -> Result<Arc<Self>, OpenError> {
         let life = node.status().incarnation;
         let shelf = Shelf::new(node);

@@ -1,6 +1,6 @@
-//! How a transaction ends. The first participant decides; the others ask it. It staged before all
-//! others did, so one that knows nothing of a transaction has aborted it, or never will commit it: no
-//! record of an abort is needed.
+//! How a transaction ends: the first participant decides, and the others ask it. It staged before all
+//! others did. So if it does not know a transaction, it has aborted it or will never commit it, and
+//! aborts need no record.
 
 use tokio::time::Instant;
 
@@ -11,7 +11,7 @@ use crate::apps::data_servers::messages::{Answer, Applied, Ask, Call, Outcome, S
 use crate::apps::data_servers::place;
 
 impl DataServer {
-    /// Decides for a transaction: what it stages here is applied in the same moment, on disk too.
+    /// Commits a transaction: the decision and this server's share are stored in one change.
     pub(super) async fn commit(&self, id: &str) -> Result<Outcome, ShelfError> {
         self.apply(id).await?;
         let state = self.state.read().await;
@@ -21,7 +21,7 @@ impl DataServer {
         })
     }
 
-    /// What was decided here; `abort` decides against it if nothing was.
+    /// What this server decided; with `abort`, it aborts a transaction that is undecided.
     pub(super) async fn outcome(&self, id: &str, abort: bool) -> Result<Outcome, ShelfError> {
         let state = self.state.read().await;
         let (is_staged, is_applied) = (
@@ -40,7 +40,7 @@ impl DataServer {
         }
     }
 
-    /// What it came to if somebody committed while it was to be aborted.
+    /// The outcome of an abort that may have raced with a commit.
     async fn commit_of_another(&self, id: &str) -> Result<Outcome, ShelfError> {
         let state = self.state.read().await;
         let is_applied = state.transactions.is_applied(id);
@@ -51,8 +51,8 @@ impl DataServer {
         })
     }
 
-    /// Ends this server's part as the first participant has decided. One that is stale, or that `abort`
-    /// is asked for, is decided against. `Done` if there is nothing left to end.
+    /// Ends this server's part as the first participant decided. An undecided transaction is aborted if
+    /// it is stale or `abort` is set. `Done` if there is nothing left to end.
     pub(super) async fn resolve(&self, id: &str, abort: bool) -> Result<Answer, ShelfError> {
         let state = self.state.read().await;
         let Some(staged) = state.transactions.staged(id) else {
@@ -67,7 +67,7 @@ impl DataServer {
         let outcome = if is_own {
             self.outcome(id, abort).await?
         } else if is_lost {
-            // It was given up with all that it decided.
+            // The decider was given up with all that it decided.
             Outcome::Aborted
         } else {
             match self.ask_decider(decider, id, abort).await {
@@ -97,7 +97,7 @@ impl DataServer {
         }
     }
 
-    /// Makes what is staged valid, once.
+    /// Applies the staged pairs, at most once.
     async fn apply(&self, id: &str) -> Result<(), ShelfError> {
         let mut state = self.state.write().await;
         let Some(Staged { transaction, pairs }) = state.transactions.staged(id).cloned() else {
@@ -126,7 +126,7 @@ impl DataServer {
         Ok(())
     }
 
-    /// Ends stale transactions, and forgets applied ones that nobody will ask for.
+    /// Ends stale transactions, and forgets applied ones that no server will ask about.
     pub(super) async fn tidy(&self) -> Result<(), ShelfError> {
         let now = Instant::now();
         let state = self.state.read().await;
@@ -155,7 +155,7 @@ impl DataServer {
         Ok(())
     }
 
-    /// The one that decided must remember until all others have applied it.
+    /// True if no server needs the record: a decider keeps it until all others have applied the set.
     async fn is_over_everywhere(&self, transaction: &Transaction) -> bool {
         let membership = self.state.read().await.membership.clone();
         let Some(own) = membership else { return true };

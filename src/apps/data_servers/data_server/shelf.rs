@@ -1,5 +1,5 @@
-//! What a data server keeps, on a node that is a cluster of itself alone: named texts, changed together
-//! with one sync or not at all.
+//! Storage of a data server, on a single-node cluster: named texts, changed together with one sync or not
+//! at all.
 
 use std::sync::Arc;
 
@@ -52,7 +52,7 @@ impl Shelf {
         for result in done.results {
             match result {
                 Ok(_) | Err(Refusal::KeyNotFound { .. }) => {}
-                // They are stored together, so the others were refused as well.
+                // All changes are stored together, so the others were refused as well.
                 Err(refusal) => return Err(refusal.into()),
             }
         }
@@ -70,8 +70,8 @@ impl Shelf {
         }
     }
 
-    /// What is kept under names with a prefix, in order, behind `after`; about `bytes` of it at the most,
-    /// and where to go on.
+    /// The texts whose names have a prefix, in order, after `after`: about `bytes` of them at most, and
+    /// where to go on.
     pub(super) async fn list<T: DeserializeOwned>(
         &self,
         prefix: &str,

@@ -1,5 +1,5 @@
-//! The atomic sets that a data server has a part in: those that are staged and hold their keys, and
-//! those that were applied a moment ago. Time is an argument.
+//! The atomic sets that a data server takes part in: staged ones, which hold their keys, and recently
+//! applied ones. Time is an argument.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -8,14 +8,14 @@ use tokio::time::Instant;
 
 use crate::apps::data_servers::messages::{Applied, Datum, Staged, Transaction};
 
-/// For how long readers are told of an applied transaction: longer than any read takes.
+/// How long readers are told of an applied transaction: longer than any read takes.
 const APPLIED_SHOWN: Duration = Duration::from_secs(3);
 
-/// After this, who waits for its keys may abort it: sooner than anybody who waits gives up, so that a proxy
-/// that was killed fails no request of others. One that is merely slow begins anew.
+/// After this, a request that waits for the keys may abort the transaction. It is shorter than any
+/// request waits, so a killed proxy fails no request of others. A proxy that is merely slow starts over.
 const HELD_MAX: Duration = Duration::from_millis(600);
 
-/// After this its proxy counts as gone, also if nobody waits: longer than the largest set may take.
+/// After this its proxy counts as gone, even if no request waits: longer than the largest set may take.
 const STAGED_MAX: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Default)]
@@ -42,12 +42,12 @@ impl Transactions {
         self.staged.keys().cloned().collect()
     }
 
-    /// Its proxy counts as gone.
+    /// True if its proxy counts as gone.
     pub(super) fn is_stale(&self, id: &str, now: Instant) -> bool {
         self.is_staged_for(id, STAGED_MAX, now)
     }
 
-    /// It has held its keys for as long as others must wait.
+    /// True if it has held its keys for as long as others must wait.
     pub(super) fn must_give_way(&self, id: &str, now: Instant) -> bool {
         self.is_staged_for(id, HELD_MAX, now)
     }
@@ -57,7 +57,7 @@ impl Transactions {
         staged.is_some_and(|(_, since)| now.duration_since(*since) > time)
     }
 
-    /// Lets go of the keys of a transaction.
+    /// Releases the keys of a transaction.
     pub(super) fn unstage(&mut self, id: &str) {
         if let Some((staged, _)) = self.staged.remove(id) {
             for pair in &staged.pairs {
@@ -76,7 +76,7 @@ impl Transactions {
         self.applied.contains_key(id)
     }
 
-    /// Applied so long ago that no reader needs to be told.
+    /// Transactions applied so long ago that no reader needs to be told.
     pub(super) fn shown_long_enough(&self, now: Instant) -> Vec<Transaction> {
         let old = self.applied.values();
         let old = old.filter(|(_, since)| now.duration_since(*since) > APPLIED_SHOWN);
@@ -93,7 +93,7 @@ impl Transactions {
         holders.cloned().collect()
     }
 
-    /// What a reader of these keys is told of, or a reader of everything.
+    /// The applied transactions that a reader of these keys, or of everything, is told of.
     pub(super) fn applied_to(&self, keys: Option<&[Datum]>, now: Instant) -> Vec<Transaction> {
         let shown = self.applied.values();
         let shown = shown.filter(|(_, since)| now.duration_since(*since) <= APPLIED_SHOWN);

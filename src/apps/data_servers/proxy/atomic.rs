@@ -1,5 +1,5 @@
-//! An atomic set over several servers, in two steps: everybody stages its share and holds its keys, then
-//! the first participant decides, in one stored change of its own. See `data_servers` for why nobody sees half.
+//! An atomic set over several servers, in two steps: every participant stages its share and holds its
+//! keys, then the first decides, in one stored change. `data_servers` says why no reader sees half.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -12,12 +12,12 @@ use super::{Proxy, ROUNDS_MAX, bytes_of, deadline};
 use crate::apps::data_servers::messages::{Answer, Ask, Fate, Outcome, Pair, Staged, Transaction};
 use crate::apps::data_servers::service::Trouble;
 
-/// What is kept of the time for a set, for deciding when all have staged.
+/// The part of a set's time that is reserved for the decision after all have staged.
 const DECISION_TIME: Duration = Duration::from_millis(400);
 
-/// Why one attempt came to nothing.
+/// Why one attempt failed.
 enum Undone {
-    /// Nothing is stored, and another attempt may do: the list has changed.
+    /// Nothing is stored, and another attempt may succeed: the list has changed.
     Again,
     Trouble(Trouble),
 }
@@ -92,14 +92,14 @@ impl Proxy {
         self.tell_outcome(following, &transaction, deadline).await;
         match decided {
             Some(Outcome::Committed) => Ok(()),
-            // A server decided against it, most likely to follow a newer list.
+            // A server aborted it, most likely to follow a newer list.
             Some(_) => Err(Undone::Again),
             None => Err(Undone::Trouble(Trouble::UnknownOutcome)),
         }
     }
 
-    /// One after the other, and in the same order by every proxy: the first participant must have staged
-    /// before any other does, and two sets with common keys never wait for each other.
+    /// Stages the shares one after the other, in the same order at every proxy: the first participant
+    /// must stage before all others, and two sets with common keys must never wait for each other.
     async fn stage(
         &self,
         following: &Following,
@@ -151,7 +151,7 @@ impl Proxy {
         self.tell_outcome(following, transaction, deadline).await;
     }
 
-    /// Those that are not reached find out when they are asked for the keys, or by themselves.
+    /// A participant that is not reached finds out when it is asked for the keys, or by itself.
     async fn tell_outcome(&self, following: &Following, transaction: &Transaction, deadline: Instant) {
         let told = transaction.participants[1..].iter().map(|server| {
             let id = transaction.id.clone();
@@ -160,7 +160,7 @@ impl Proxy {
         join_all(told).await;
     }
 
-    /// Asks about a transaction: that is not bound to a list, because no list changes its outcome.
+    /// Asks about a transaction. Servers ignore the list of such a call: no list changes the outcome.
     async fn ask_of(
         &self,
         following: &Following,

@@ -1,5 +1,5 @@
-//! Changing the list of servers, and moving the keys that this moves. Every step may be repeated and be
-//! taken by any proxy, so a change that somebody has left is carried on by whoever finds it.
+//! Changes the list of servers and moves keys to their new owners. Every step may be repeated, and by any
+//! proxy, so any proxy that finds an abandoned change carries it on.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -15,13 +15,13 @@ use crate::apps::data_servers::messages::{Answer, Ask, Datum, Fate, Pair, Server
 use crate::apps::data_servers::server_list::NoChange;
 use crate::apps::data_servers::service::Trouble;
 
-/// How long whoever changes the list waits for the keys to have moved; they go on moving afterwards.
+/// How long a change of the list waits until the keys have moved; they go on moving afterwards.
 const MOVE_LIMIT: Duration = Duration::from_secs(60);
 
-/// For one step of a move.
+/// Time for one step of a move.
 const STEP_LIMIT: Duration = Duration::from_secs(5);
 
-/// Between two attempts to reach a server that is starting.
+/// Pause between two attempts to reach a server that is starting.
 const MEET_PAUSE: Duration = Duration::from_millis(50);
 
 impl From<NoChange> for Trouble {
@@ -44,7 +44,7 @@ impl From<Unanswered> for Trouble {
 }
 
 impl Proxy {
-    /// Adds a server; how many keys moved.
+    /// Adds a server. Returns how many keys moved.
     pub(super) async fn add(&self, server: &str) -> Result<u64, Trouble> {
         let _changing = self.changing.lock().await;
         let list = self.newest_list().await?;
@@ -67,7 +67,7 @@ impl Proxy {
         self.begin(&list, list.with(server)?).await
     }
 
-    /// Removes a server; how many keys moved.
+    /// Removes a server. Returns how many keys moved.
     pub(super) async fn remove(&self, server: &str, force: bool) -> Result<u64, Trouble> {
         let _changing = self.changing.lock().await;
         let list = self.newest_list().await?;
@@ -86,7 +86,7 @@ impl Proxy {
                 let server = server.to_owned();
                 Err(Trouble::WouldLoseKeys { server, why })
             }
-            // A change that it has a part in would never end, so this one goes over it.
+            // A pending change that needs this server would never end, so this one replaces it.
             (Some(_), true) => self.begin(&list, list.without(server, true)?).await,
             (None, _) => {
                 let list = self.settle_first(list.clone()).await?;
@@ -95,13 +95,13 @@ impl Proxy {
         }
     }
 
-    /// The list that is followed, as new as any server has it; waited for while the servers are starting.
+    /// The newest list that any server has. Waits for one while the servers are starting.
     async fn newest_list(&self) -> Result<ServerList, Trouble> {
         self.following(Instant::now() + STEP_LIMIT).await?;
         Ok(self.look_around().await?.list.clone())
     }
 
-    /// The list when no change is under way any more.
+    /// Finishes a pending change, if there is one. Returns the list after it.
     async fn settle_first(&self, list: ServerList) -> Result<ServerList, Trouble> {
         if list.is_settled() {
             return Ok(list);
@@ -114,7 +114,7 @@ impl Proxy {
         Ok(self.following(Instant::now()).await?.list.clone())
     }
 
-    /// Who a server is. One that is starting or paused has the time that every step of a move has.
+    /// Asks a server for its identity. One that is starting or paused gets the time of one step of a move.
     async fn meet_patiently(&self, server: &str) -> Result<Met, NoAnswer> {
         let deadline = Instant::now() + STEP_LIMIT;
         loop {
@@ -126,7 +126,7 @@ impl Proxy {
         }
     }
 
-    /// Waits until everybody answers that a list needs, each as the server that its name stands for.
+    /// Waits until every server that a list needs answers, each under its own name.
     async fn meet_all(&self, list: &ServerList) -> Result<(), Trouble> {
         let concerned = list.concerned();
         let answers = join_all(concerned.iter().map(|server| self.meet_patiently(server))).await;
@@ -149,8 +149,8 @@ impl Proxy {
         named_once(&met.iter().map(|(name, met)| (*name, met)).collect::<Vec<_>>())
     }
 
-    /// Begins a change, once everybody that it needs answers. The first server of the list before takes
-    /// only one list as the next, so two proxies never go different ways.
+    /// Begins a change, once every server that it needs answers. The first server of the previous list
+    /// accepts only one list as the next, so two proxies never diverge.
     async fn begin(&self, before: &ServerList, next: ServerList) -> Result<u64, Trouble> {
         self.meet_all(&next).await?;
         let arbiter = before
@@ -186,7 +186,7 @@ impl Proxy {
         }
     }
 
-    /// Tells everybody, moves every key that is not where it belongs, and says that this is done.
+    /// Tells all servers the list, moves every misplaced key, and tells them that this is done.
     async fn move_keys(&self, following: &Following) -> Result<u64, Trouble> {
         let concerned = following.list.concerned();
         for server in &concerned {
@@ -208,7 +208,7 @@ impl Proxy {
         Ok(moved)
     }
 
-    /// Moves what a server has and another one owns.
+    /// Moves the pairs that a server has and another one owns.
     async fn empty_out(&self, following: &Following, server: &str) -> Result<u64, Trouble> {
         let (mut moved, mut after) = (0, None);
         loop {
@@ -233,7 +233,7 @@ impl Proxy {
         }
     }
 
-    /// Gives pairs to their owners; how many were news there, and the keys whose copies may be dropped.
+    /// Gives pairs to their owners. Returns how many were new there, and the keys of copies to drop.
     async fn hand_out(
         &self,
         following: &Following,
@@ -244,7 +244,7 @@ impl Proxy {
             let owner = following.list.owner(&key).expect("a list is never empty").clone();
             match value {
                 Some(value) => shares.entry(owner).or_default().push(Pair { key, value }),
-                // Left from a change before this one; the owner knows.
+                // A deletion left from an earlier change; the owner knows of it.
                 None => dropped.push(key),
             }
         }

@@ -1,8 +1,8 @@
 //! Listing all pairs through a proxy.
 //!
-//! While keys move, a listing of two servers may miss a key that is on its way between them: gone from
-//! the one when it is listed, not yet at the other when that was. All are listed twice then: a key
-//! that left one server in the first pass is at its owner in the second.
+//! While keys move, a listing of two servers may miss a key: it may leave one before that is listed, and
+//! reach the other after that was. So all servers are listed twice: a key that left one server during the
+//! first pass is at its owner in the second.
 
 use std::collections::BTreeMap;
 
@@ -49,7 +49,7 @@ impl Proxy {
         ))
     }
 
-    /// Lists every server once; true if the list of servers has changed in the middle.
+    /// Lists every server once. True if the list of servers changed meanwhile.
     async fn pass(
         &self,
         following: &Following,
@@ -58,7 +58,7 @@ impl Proxy {
         told: &mut Told,
     ) -> bool {
         let mut servers = following.list.concerned();
-        // A server that kept silent in the first pass would only cost its time once more.
+        // A server that did not answer in the first pass would only cost its timeout once more.
         servers.retain(|server| !merged.unreachable.contains(server));
         let listed = servers
             .iter()
@@ -110,10 +110,10 @@ impl Proxy {
     }
 }
 
-/// What a page may hold, for which a server needs its time.
+/// Bytes of a page that its deadline allows time for.
 const PAGE_BYTES: usize = 2 * 1024 * 1024;
 
-/// All listings together: of each key, what its owner says, or else what another server still has.
+/// All listings merged: for each key what its owner lists, or else what another server still has.
 #[derive(Default)]
 struct Merged {
     pairs: BTreeMap<Datum, (bool, Option<Datum>)>,

@@ -1,4 +1,4 @@
-//! Which list a proxy follows: how it finds one, learns of a newer one, and tells the servers of it.
+//! The list that a proxy follows: finds a first one, learns newer ones, and tells the servers of them.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use crate::apps::data_servers::service::Trouble;
 /// How long a server may take to say which list it follows.
 pub(super) const LOOK_LIMIT: Duration = Duration::from_millis(400);
 
-/// Between two looks for a first list, while a request waits for one.
+/// Pause between two looks for a first list, while a request waits for one.
 const FIRST_LIST_PAUSE: Duration = Duration::from_millis(20);
 
 /// A list, and which servers are known to follow it.
@@ -36,8 +36,8 @@ impl Following {
         }
     }
 
-    /// Who must know of the list before a key may be asked for: the one that had it before. As long as it
-    /// follows the old list, other proxies may change the key there.
+    /// True if a key may be used: its old owner knows of this list. Before that, other proxies may change
+    /// the key there.
     pub(super) fn is_usable(&self, key: &Datum) -> bool {
         let old = self.list.old_owner(key);
         old.is_none_or(|old| self.told.lock().contains(old))
@@ -55,14 +55,14 @@ impl Following {
     }
 }
 
-/// Why a call was of no use.
+/// Why a call failed.
 #[derive(Debug)]
 pub(super) enum Unanswered {
-    /// The server cannot be asked, or says why it does not do it.
+    /// The server cannot be asked, or says why it refuses.
     Silent(String),
-    /// It was asked and has not confirmed it; it may be done.
+    /// The server was asked and has not confirmed; it may have done it.
     Unconfirmed(String),
-    /// There is a newer list, which this proxy has learned by now.
+    /// There is a newer list, which this proxy has learned.
     Stale,
 }
 
@@ -76,9 +76,9 @@ impl From<NoAnswer> for Unanswered {
 }
 
 impl Proxy {
-    /// The list to go by. Servers and proxies are started in any order, and a machine that was looked for
-    /// before it was there is found a second later at the earliest: ARP asks once a second. So as long as no
-    /// list is known, the servers are asked for one again, while `deadline` leaves time for another look.
+    /// The list to follow. Servers and proxies start in any order. A machine that was looked for before
+    /// it was up is found a second later at the earliest, because ARP asks once a second. So while no
+    /// list is known, the servers are asked again, as long as `deadline` leaves time for another look.
     pub(super) async fn following(&self, deadline: Instant) -> Result<Arc<Following>, Trouble> {
         loop {
             let known = self.following.read().clone();
@@ -92,8 +92,7 @@ impl Proxy {
         }
     }
 
-    /// Asks all servers that it has heard of, and follows the newest of their lists; the first list of
-    /// all, if none has any.
+    /// Asks all known servers, and follows the newest of their lists, or a first list if none has any.
     pub(super) async fn look_around(&self) -> Result<Arc<Following>, Trouble> {
         let known = self.following.read().clone();
         let mut servers = self.seeds.clone();
@@ -126,7 +125,7 @@ impl Proxy {
         Ok(following.expect("a list was learned above, or known"))
     }
 
-    /// Who a server is, and which list it follows.
+    /// Asks a server for its identity, and for the list that it follows.
     pub(super) async fn meet(&self, server: &str, limit: Duration) -> Result<Met, NoAnswer> {
         let call = Call {
             to: server.to_owned(),
@@ -141,7 +140,7 @@ impl Proxy {
         Ok(Met { life, membership })
     }
 
-    /// Follows a list from now on, if it is newer; whether it is.
+    /// Follows a list if it is newer. True if it is.
     pub(super) fn learn(&self, list: ServerList) -> bool {
         let mut following = self.following.write();
         let is_news = following
@@ -154,7 +153,7 @@ impl Proxy {
         is_news
     }
 
-    /// Calls a server by the list that is followed, and tells it of the list if it does not know it.
+    /// Calls a server with the stamp of the list, and tells it the list if it is behind.
     pub(super) async fn ask(
         &self,
         following: &Following,
@@ -176,7 +175,7 @@ impl Proxy {
         self.understood(server, answer)
     }
 
-    /// Tells a server of the list. Done once it follows it.
+    /// Tells a server the list. Succeeds once the server follows it.
     pub(super) async fn tell(
         &self,
         following: &Following,
@@ -202,7 +201,7 @@ impl Proxy {
     fn understood(&self, server: &str, answer: Answer) -> Result<Answer, Unanswered> {
         match answer {
             Answer::OtherServerList(list) if self.learn(list.clone()) => Err(Unanswered::Stale),
-            // It was learned from another answer in the meantime.
+            // The list was learned from another answer in the meantime.
             Answer::OtherServerList(list) if self.is_followed(&list) => Err(Unanswered::Stale),
             Answer::OtherServerList(_) => Err(Unanswered::Silent(format!(
                 "{server} serves another list of servers"
@@ -222,17 +221,17 @@ impl Proxy {
         known.is_some_and(|known| known.store == list.store && known.version >= list.version)
     }
 
-    /// While keys move: no key is asked for at its new place before its old one follows the new list.
+    /// While keys move, makes old owners follow the new list before keys are used at their new owners.
     pub(super) async fn fence(&self, following: &Following, deadline: Instant) {
         let limit = deadline.min(Instant::now() + LOOK_LIMIT);
         let untold = following.untold();
         let told = untold.iter().map(|server| self.tell(following, server, limit));
-        // Keys of those that do not answer are not usable, as they will see.
+        // Keys of servers that do not answer are not usable; `is_usable` tells.
         join_all(told).await;
     }
 }
 
-/// Refuses names of which two lead to one server.
+/// Fails if two of the names lead to one server.
 pub(super) fn named_once(met: &[(&str, &Met)]) -> Result<(), Trouble> {
     match two_of_one(met) {
         None => Ok(()),

@@ -1,35 +1,35 @@
-//! Who answers at the names of a list: whether each name leads to a server of its own.
+//! Checks that each name of a list leads to a server of its own.
 //!
-//! Names are all that a list has. Two of them may lead to one server (`localhost:9001` and
-//! `127.0.0.1:9001`, or a name that was changed later), and each would own keys that this server refuses
-//! under its other name. So a list is followed for the first time, and changed, only after this.
+//! A list has only names. Two of them may lead to one server (`localhost:9001` and `127.0.0.1:9001`, or a
+//! name that was changed later). Then each would own keys that this server refuses under its other name.
+//! So this check comes before a list is first followed and before it is changed.
 
 use crate::apps::data_servers::messages::Membership;
 
 /// What a server says of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Met {
-    /// The life of its store, which no other server has. Servers of earlier versions do not tell it.
+    /// The life of its store, which no other server has. Servers of earlier versions do not send it.
     pub(super) life: Option<String>,
     pub(super) membership: Option<Membership>,
 }
 
 impl Met {
-    /// The name by which the list that the server follows has it. A server that was removed from its list, or
-    /// never was in one, has no name of its own.
+    /// The server's name in the list that it follows. A server that was removed from its list, or never
+    /// was in one, has no name.
     pub(super) fn own_name(&self) -> Option<&str> {
         let own = self.membership.as_ref()?;
         let is_listed = own.list.concerned().contains(&own.name);
         is_listed.then_some(own.name.as_str())
     }
 
-    /// Which server the name leads to, if that is another one.
+    /// The other server that the name leads to, if it does.
     pub(super) fn instead_of(&self, name: &str) -> Option<&str> {
         self.own_name().filter(|own| *own != name)
     }
 }
 
-/// Two names of one server. The second is not the one that the server goes by, if it goes by one of them.
+/// Two names of one server. If its list has one of them, that is the first.
 pub(super) fn two_of_one<'a>(met: &[(&'a str, &Met)]) -> Option<(&'a str, &'a str)> {
     let pairs = met
         .iter()
@@ -85,7 +85,7 @@ mod tests {
         assert_eq!(met(None, Some("a:1")).instead_of("b:1"), Some("a:1"));
         assert_eq!(met(None, Some("b:1")).instead_of("b:1"), None);
         assert_eq!(met(None, None).instead_of("b:1"), None);
-        // It was removed, and may join under any name.
+        // The server was removed, and may join under any name.
         assert_eq!(met(None, Some("d:1")).instead_of("b:1"), None);
     }
 }

@@ -1,5 +1,5 @@
-//! A proxy: it knows which servers there are, asks each for its share, and keeps nothing that outlives
-//! it. What it believes of the list is put right by the first server that knows better.
+//! A proxy: knows the servers, asks each for its share, and keeps nothing that outlives it. The first
+//! server with a newer list corrects a stale one.
 
 mod atomic;
 mod change;
@@ -28,20 +28,19 @@ use super::server_list;
 use super::service::{Everything, Pairs, Seen, Servers, Trouble};
 use crate::apps::data_servers::messages::{Datum, Fate, Pair};
 
-/// What a request may take however many servers hang, beside the time that its bytes and pairs take.
+/// Time for a request however many servers hang, in addition to the time for its bytes and pairs.
 const PATIENCE: Duration = Duration::from_millis(1300);
 
-/// For so many bytes of a body, a request may take a second longer.
+/// A request may take a second longer for this many bytes of its body.
 const BYTES_A_SECOND: usize = 8 * 1024 * 1024;
 
-/// For so many pairs, too.
+/// And a second longer for this many pairs.
 const PAIRS_A_SECOND: usize = 5000;
 
-/// How often a request is begun anew because the list has changed under it, or because its answers do
-/// not fit together.
+/// Attempts for one request: the list may change under it, or its answers may not fit together.
 const ROUNDS_MAX: usize = 10;
 
-/// Between two looks at the servers for changes that somebody has left unfinished.
+/// Pause between two looks at the servers for abandoned changes.
 const LOOK_PAUSE: Duration = Duration::from_secs(1);
 
 /// A proxy without its listener.
@@ -51,12 +50,12 @@ pub struct Proxy {
     seeds: Vec<String>,
     link: Link,
     following: RwLock<Option<Arc<Following>>>,
-    /// Held by who changes the list or moves keys here; other proxies may be at it too.
+    /// Held while this proxy changes the list or moves keys; other proxies may do so too.
     changing: Mutex<()>,
 }
 
 impl Proxy {
-    /// A proxy of these servers, or of those that they know to have taken their place.
+    /// A proxy of these servers, or of those in the list that they follow.
     pub fn new(seeds: &[String]) -> Arc<Self> {
         Arc::new(Self {
             seeds: server_list::first(seeds).servers,
@@ -90,14 +89,14 @@ impl Proxy {
                 // Until there is a list, this is why every request fails.
                 Err(trouble) => ("no list of servers yet", trouble),
             };
-            // Each kind of trouble once in a row.
+            // Log each kind of trouble once in a row.
             if lamented.replace(discriminant(&trouble)) != Some(discriminant(&trouble)) {
                 tracing::warn!(%trouble, "{what}");
             }
         }
     }
 
-    /// Refuses to begin with servers of which two are one, as far as they answer by now.
+    /// Fails if two of the given names lead to one server, as far as the servers answer by now.
     pub async fn check_servers(&self) -> Result<(), NamedTwice> {
         let asked = self.seeds.iter().map(|server| self.meet(server, LOOK_LIMIT));
         let answers = join_all(asked).await;
@@ -112,7 +111,7 @@ impl Proxy {
 #[error("--servers: {0}")]
 pub struct NamedTwice(Trouble);
 
-/// When a request about so many pairs with so many bytes must have been answered.
+/// The deadline of a request about so many pairs with so many bytes.
 fn deadline(pairs: usize, bytes: usize) -> Instant {
     let seconds = bytes as f64 / BYTES_A_SECOND as f64 + pairs as f64 / PAIRS_A_SECOND as f64;
     Instant::now() + PATIENCE + Duration::from_secs_f64(seconds)
@@ -145,7 +144,7 @@ impl Pairs for Proxy {
     }
 
     async fn servers(&self) -> Result<Servers, Trouble> {
-        // Another proxy may have changed it a moment ago.
+        // Another proxy may just have changed the list.
         Ok(match self.look_around().await {
             Ok(following) => following.list.to_client(),
             Err(trouble @ Trouble::NamedTwice { .. }) => return Err(trouble),

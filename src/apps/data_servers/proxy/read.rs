@@ -1,4 +1,4 @@
-//! Reading keys through a proxy: one answer that fits together, from all servers that are concerned.
+//! Reads keys through a proxy: one consistent answer from all servers concerned.
 
 use std::collections::BTreeMap;
 
@@ -19,7 +19,7 @@ struct Round<'a> {
     expected: &'a Expected,
     deadline: Instant,
     told: Told,
-    /// What was seen of each key; none as long as nobody knows of it.
+    /// What was seen of each key; none until a server knows of it.
     seen: Vec<Option<Seen>>,
 }
 
@@ -58,7 +58,7 @@ impl Proxy {
     }
 }
 
-/// The list has changed in the middle.
+/// The list changed during the round.
 struct Stale;
 
 impl Round<'_> {
@@ -73,14 +73,14 @@ impl Round<'_> {
         if list.is_settled() {
             return Ok(());
         }
-        // The new owner does not know it. The old one may; and between the two questions, the key may
-        // have moved.
+        // For keys that the new owner does not know: the old one may, and between the two questions a key
+        // may have moved.
         self.ask(|key| list.old_owner(key)).await?;
         self.ask(|key| list.owner(key).filter(|_| list.old_owner(key).is_some()))
             .await
     }
 
-    /// Asks for all keys of which nothing is known yet.
+    /// Asks for all keys that are still unknown.
     async fn ask<'s>(&mut self, whom: impl Fn(&Datum) -> Option<&'s String>) -> Result<(), Stale> {
         let mut shares: BTreeMap<&String, Vec<usize>> = BTreeMap::new();
         for (at, key) in self.keys.iter().enumerate() {
@@ -108,7 +108,7 @@ impl Round<'_> {
                 }
             }
         });
-        // The others are waited for no longer: one that hangs would leave no time to ask again.
+        // After a stale answer, stop waiting: a hanging server would leave no time to ask again.
         let answers = try_join_all(asked.collect::<Vec<_>>()).await?;
         for ((server, share), answer) in shares.iter().zip(answers) {
             match answer {
@@ -133,7 +133,7 @@ impl Round<'_> {
                 Known::Value(value) => Some(Seen::Value(value)),
                 Known::InDoubt => Some(Seen::Unavailable),
                 Known::Clash => Some(Seen::Missing),
-                // A deletion that any server but the owner reports is old.
+                // A deletion that a server other than the owner reports is old.
                 Known::Deleted if list.owner(&self.keys[*at]) == Some(server) => Some(Seen::Missing),
                 Known::Deleted | Known::Nothing => None,
             };

@@ -1,4 +1,4 @@
-//! What a read has been told of atomic sets, and whose answer is older than what another one showed.
+//! Which atomic sets the answers to a read show, and which servers answered too early to show them.
 //!
 //! Server A may answer after an atomic set was applied there, and server B may have answered before:
 //! together they show half of it. But then A's answer names the set and its participants, B is one of
@@ -18,7 +18,7 @@ pub(super) struct Told {
 }
 
 impl Told {
-    /// A server's answer named these transactions, and was given in the knowledge of the expected ones.
+    /// Records an answer: the transactions that it names, and those that the server was told to expect.
     pub(super) fn hear(&mut self, server: &str, applied: Vec<Transaction>, expected: &Expected) {
         let mut named = expected.get(server).cloned().unwrap_or_default();
         for transaction in applied {
@@ -28,7 +28,7 @@ impl Told {
         self.answers.push((server.to_owned(), named));
     }
 
-    /// The transactions that each server still has to show before the answers fit together; none if they do.
+    /// The transactions that each server must still show to make the answers fit; empty if they fit.
     pub(super) fn lacking(&self) -> Expected {
         let mut lacking = Expected::new();
         for (server, named) in &self.answers {

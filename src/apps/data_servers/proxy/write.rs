@@ -1,5 +1,5 @@
-//! Setting and deleting keys through a proxy: each server takes its share as one atomic change. What a
-//! server does not confirm counts as failed, and is placed nowhere else.
+//! Sets and deletes keys through a proxy: each server takes its share as one atomic change. A share that
+//! its server does not confirm counts as failed, and is placed on no other server.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use super::{Proxy, ROUNDS_MAX, bytes_of, deadline};
 use crate::apps::data_servers::messages::{Answer, Ask, Datum, Doomed, Fate, Pair};
 use crate::apps::data_servers::service::Seen;
 
-/// What is to become of keys; each is known by its place among them.
+/// A change of keys; each is identified by its index.
 enum Change {
     Set(Vec<Pair>),
     Delete(Vec<Datum>),
@@ -36,7 +36,7 @@ impl Change {
         }
     }
 
-    /// What the owner of a share is asked to do.
+    /// The request to the owner of a share.
     async fn ask(&self, proxy: &Proxy, following: &Following, share: &[usize]) -> Ask {
         let keys = match self {
             Self::Set(pairs) => {
@@ -82,8 +82,8 @@ impl Proxy {
         fates
     }
 
-    /// Asks every owner of these keys for its share. Keys whose list has changed are shared out anew, and do
-    /// not wait for the other servers: one that hangs would leave no time for it.
+    /// Sends every owner of these keys its share. Keys whose list has changed are shared out again
+    /// without waiting for the other servers: a hanging one would leave no time for it.
     fn share_out<'a>(
         &'a self,
         change: &'a Change,
@@ -117,7 +117,7 @@ impl Proxy {
     }
 }
 
-/// Keys by their owners, and those that cannot be changed now.
+/// Keys by their owners, and the keys that cannot be changed now.
 fn shares(following: &Following, change: &Change, keys: Vec<usize>) -> (BTreeMap<String, Vec<usize>>, Fates) {
     let (mut shares, mut refused) = (BTreeMap::<String, Vec<usize>>::new(), Vec::new());
     for at in keys {

@@ -1,7 +1,7 @@
-//! What a server does: holds the pairs of its shards, and passes on those that are to move.
+//! The decisions of a server: it holds the pairs of its shards, and passes on those that move.
 //!
-//! Pairs that arrive count only once the master says that the change which brought them is completed,
-//! so that an interrupted change leaves everything where it was.
+//! Pairs that arrive count only once the master says that their change is completed, so that an
+//! interrupted change leaves everything where it was.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,8 +10,8 @@ use bytes::Bytes;
 use super::layout::{Layout, Server, Version};
 use super::master::Beat;
 
-/// So few keys that were put again since they were sent are no reason to put off the seal, after which they
-/// go once more.
+/// With at most this many keys put again since they were sent, the seal need not wait: they are sent
+/// again under it.
 const NEARLY_DRAINED: usize = 64;
 
 /// A batch is sent when it has as many pairs, or as many bytes.
@@ -23,7 +23,7 @@ const BATCH_BYTES_MAX: usize = 256 * 1024;
 pub enum Refusal {
     /// Another server owns the key.
     Elsewhere,
-    /// Who owns it is decided within moments: the server has no layout yet, or the key is changing hands.
+    /// The owner is decided shortly: the server has no layout yet, or the key is changing owners.
     Unsettled,
 }
 
@@ -31,7 +31,7 @@ pub enum Refusal {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Batch {
     pub change: Version,
-    /// The run of the sender, and its count of batches: one that was overtaken must not undo a later one.
+    /// The sender's run and its count of batches: a batch that was overtaken must not undo a later one.
     pub from: u64,
     pub number: u64,
     pub pairs: Vec<(i64, Bytes)>,
@@ -54,17 +54,17 @@ pub struct Holder {
     /// The pairs of the keys that it owns, and no others.
     pairs: BTreeMap<i64, Bytes>,
     arrived: Arrived,
-    /// Keys that move and that their next owner has not confirmed.
+    /// Moving keys that their next owner has not confirmed.
     unsent: BTreeSet<(Server, i64)>,
-    /// Keys that move and were put since they were sent. They wait until all have been sent once: else keys that
-    /// are put all the time would hold up the others, and with them the seal.
+    /// Moving keys that were put since they were sent. They wait until all have been sent once: otherwise
+    /// keys that are put all the time would hold up the others, and with them the seal.
     unsent_again: BTreeSet<(Server, i64)>,
     is_sending: bool,
     batches: u64,
 }
 
 impl Holder {
-    /// A server without pairs that has not heard of a master.
+    /// A server without pairs that has not heard from a master.
     pub fn new(me: Server) -> Self {
         Self {
             me,
@@ -86,7 +86,7 @@ impl Holder {
         &self.layout
     }
 
-    /// What the master is told.
+    /// The next beat to the master.
     pub fn beat(&self, age_ms: u64) -> Beat {
         Beat {
             server: self.me,
@@ -123,13 +123,13 @@ impl Holder {
         Ok(())
     }
 
-    /// Takes note of what the master has decided; false if it is nothing new.
+    /// Adopts a layout that the master decided; false if it is not newer.
     pub fn adopt(&mut self, layout: Layout) -> bool {
         if layout.version <= self.layout.version {
             return false;
         }
         if self.layout.names(self.me) && !layout.names(self.me) {
-            // It was taken for dead, and others have answered in its place since: it starts over.
+            // It was expelled as dead, and others have answered in its place since: it starts over.
             let run = self.me.run.wrapping_add(1);
             *self = Self::new(Server { run, ..self.me });
         }
@@ -156,13 +156,13 @@ impl Holder {
         true
     }
 
-    /// Whether it has done its part for its layout.
+    /// True if it has done its part for its layout.
     pub fn is_drained(&self) -> bool {
         let is_nearly = self.unsent.is_empty() && self.unsent_again.len() <= NEARLY_DRAINED;
         is_nearly && (!self.layout.is_sealed() || self.unsent_again.is_empty() && !self.is_sending)
     }
 
-    /// The next pairs to send, and to whom; none if there are none, or if others are on their way.
+    /// The next pairs to send and their receiver; none if there are none, or if a batch is on its way.
     /// [`Self::was_sent`] must follow.
     pub fn next_batch(&mut self) -> Option<(Server, Batch)> {
         let queue = if self.unsent.is_empty() {
@@ -193,7 +193,7 @@ impl Holder {
         Some((to, batch))
     }
 
-    /// The batch was confirmed, or is not known to have arrived.
+    /// Notes that the batch was confirmed, or is not known to have arrived.
     pub fn was_sent(&mut self, to: Server, batch: &Batch, is_confirmed: bool) {
         if (batch.from, batch.number) != (self.me.run, self.batches) {
             return;
@@ -204,8 +204,8 @@ impl Holder {
         }
     }
 
-    /// Keeps pairs that are to be this server's. False if it does not: it knows nothing of that change (any
-    /// more), or a later batch has overtaken this one.
+    /// Keeps pairs that are to become this server's. False if it does not: it does not know that change
+    /// (any more), or a later batch has overtaken this one.
     pub fn take(&mut self, batch: Batch) -> bool {
         let has_part = self.layout.names(self.me) && self.layout.change.is_some();
         if !has_part || batch.change != self.arrived.change {

@@ -2,15 +2,15 @@
 //!
 //! A layout lists a server for each shard. In a settled layout these are the servers in the order in
 //! which they joined. When one dies, its shards go to the next living server at once, so that puts have
-//! somewhere to go, and a change follows that closes the gap; until it is completed, every other shard
-//! stays where its pairs are.
+//! an owner. Then a change closes the gap; until it is completed, every other shard stays where its pairs
+//! are.
 
-/// A server, from one start to its end. Another process on the same port is another server: what the
-/// first one held is gone.
+/// A server, from its start to its end. Another process on the same port is another server: the pairs of
+/// the first one are gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Server {
     pub port: u16,
-    /// Drawn at the start.
+    /// Drawn at random at the start.
     pub run: u64,
 }
 
@@ -21,7 +21,7 @@ pub struct Version {
     pub step: u64,
 }
 
-/// A decision of the master: who answers for which shard.
+/// A decision of the master: which server answers for which shard.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Layout {
     pub version: Version,
@@ -30,8 +30,8 @@ pub struct Layout {
     pub change: Option<Change>,
     /// The last change that was completed: what arrived for it counts.
     pub completed: Version,
-    /// Not everybody is known to have heard of that yet: nobody answers, so that no old owner can be left
-    /// with a pair that its next owner has replaced.
+    /// True until every server is known to have learned of that. Meanwhile no server answers, so that no
+    /// old owner can be left with a pair that its next owner has replaced.
     pub is_opening: bool,
 }
 
@@ -42,7 +42,7 @@ pub struct Change {
     pub id: Version,
     /// The servers of the shards when it is completed.
     pub to: Vec<Server>,
-    /// Keys that move are neither read nor written any more; the last of them are on their way.
+    /// True if moving keys are neither read nor written: the last of them are on their way.
     pub is_sealed: bool,
 }
 
@@ -59,23 +59,23 @@ fn owner_among(servers: &[Server], key: i64) -> Option<Server> {
 }
 
 impl Layout {
-    /// Who answers for a key; nobody, before a server has joined.
+    /// The server that answers for a key; none before a server has joined.
     pub fn owner(&self, key: i64) -> Option<Server> {
         owner_among(&self.shards, key)
     }
 
-    /// To whom the change that is under way takes a key, if that is somebody else than its owner.
+    /// The next owner of a key in the change under way, if that is not its owner already.
     pub fn moves_to(&self, key: i64) -> Option<Server> {
         let next = owner_among(&self.change.as_ref()?.to, key)?;
         (self.owner(key) != Some(next)).then_some(next)
     }
 
-    /// Whether a server has a part in this layout, or will have.
+    /// True if a server has a part in this layout, or will have.
     pub fn names(&self, server: Server) -> bool {
         self.parties().contains(&server)
     }
 
-    /// Everybody who has a part in this layout or will have, in the order of joining.
+    /// All servers that have a part in this layout or will have, in the order of joining.
     pub fn parties(&self) -> Vec<Server> {
         let next = self.change.as_ref().map_or(&[][..], |change| &change.to);
         distinct(self.shards.iter().chain(next))

@@ -1,35 +1,35 @@
-//! What the master decides: who is dead, who joins, and when a change goes on. It keeps nothing on disk:
-//! after a restart it listens first, and takes over the latest layout that a server knows.
+//! Decides which servers are dead, which join, and when a change goes on. The master keeps nothing on
+//! disk: after a restart it listens first, and takes over the latest layout that a server knows.
 
 use super::layout::{Change, Layout, Server, Version};
 
-/// How long a master that was started only listens, at the least. Servers call every 100 ms where nobody
-/// answers.
+/// The least time for which a master only listens after its start. Servers call every 100 ms while no
+/// master answers.
 const LISTEN_MS: u64 = 700;
 
-/// A server that was silent for so long is asked whether it is still there.
+/// A server that has been silent for this long is asked whether it is still there.
 const DOUBT_MS: u64 = 400;
 
-/// A server that was silent for so long is dead.
+/// A server that has been silent for this long is dead.
 const DEAD_MS: u64 = 1500;
 
-/// For so long after it has asked, a server can be sure that it was not put out. Later it answers nobody until
-/// it has asked again: it stood still, and others may have answered in its place.
+/// For this long after it has asked, a server can be sure that it was not expelled. Later it answers no
+/// request until it has asked again: it was frozen, and others may have answered in its place.
 pub const SURE_MS: u64 = 1400;
 
-/// Ticks come every 100 ms. When none came for so long, the master itself stood still, and silence
-/// says nothing about the servers.
+/// Ticks come every 100 ms. After a longer gap than this the master itself was frozen, and silence says
+/// nothing about the servers.
 const FROZEN_MS: u64 = 600;
 
 /// What a server tells the master, several times a second.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Beat {
     pub server: Server,
-    /// Since it was started.
+    /// Since its start.
     pub age_ms: u64,
     /// The latest layout that it knows.
     pub layout: Layout,
-    /// It has nothing more to send for that layout.
+    /// True if it has nothing more to send for that layout.
     pub is_drained: bool,
 }
 
@@ -40,17 +40,17 @@ struct Present {
 }
 
 impl Present {
-    /// Before the master, for some: below zero.
+    /// Below zero for servers that started before the master.
     fn started_ms(&self) -> i128 {
         i128::from(self.heard_ms) - i128::from(self.beat.age_ms)
     }
 }
 
-/// The master's state. Every `now_ms` is of one clock that never goes back.
+/// The master's state. Every `now_ms` is of one monotonic clock.
 #[derive(Debug)]
 pub struct Master {
     layout: Layout,
-    /// Everybody who is not known to be dead, in the order of the first beat.
+    /// All servers that are not known to be dead, in the order of their first beats.
     present: Vec<Present>,
     /// Since when it only listens; none once it leads.
     listens_since_ms: Option<u64>,
@@ -58,7 +58,7 @@ pub struct Master {
 }
 
 impl Master {
-    /// A master that has just been started and knows nobody. `term` is above those of all masters before it.
+    /// A master that was just started and knows no server. `term` is above that of every earlier master.
     pub fn new(term: u64, now_ms: u64) -> Self {
         let version = Version { term, step: 0 };
         Self {
@@ -72,16 +72,16 @@ impl Master {
         }
     }
 
-    /// The layout that holds; none while the master only listens.
+    /// The current layout; none while the master only listens.
     pub fn layout(&self) -> Option<&Layout> {
         self.listens_since_ms.is_none().then_some(&self.layout)
     }
 
-    /// A server has called.
+    /// Takes a server's beat.
     pub fn hear(&mut self, now_ms: u64, beat: Beat) {
         let is_outcast = beat.layout.names(beat.server) && !self.layout.names(beat.server);
         if self.listens_since_ms.is_none() && is_outcast {
-            // It was put out and does not know it; the layout that it is answered tells.
+            // The sender was expelled and does not know it; the layout in the answer tells it.
             return;
         }
         let heard = Present {
@@ -93,7 +93,7 @@ impl Master {
             Some(index) if self.present[index].beat.server == heard.beat.server => {
                 self.present[index] = heard;
             }
-            // The last word of a process that somebody else has followed on its port.
+            // A late beat of a process that another one has followed on its port.
             Some(index) if heard.started_ms() < self.present[index].started_ms() => return,
             Some(index) => {
                 let before = self.present[index].beat.server;
@@ -105,7 +105,7 @@ impl Master {
         self.advance();
     }
 
-    /// A server was found to be there, though it has not called.
+    /// Notes that a server was found alive, though it has not called.
     pub fn saw(&mut self, now_ms: u64, server: Server) {
         let found = self
             .present
@@ -116,18 +116,18 @@ impl Master {
         }
     }
 
-    /// A server is dead: nobody listens on its port.
+    /// Notes that a server is dead: no process listens on its port.
     pub fn lost(&mut self, server: Server) {
         self.bury(server);
         self.advance();
     }
 
-    /// Whose silence is long enough to ask whether they are there.
+    /// The servers whose silence is long enough to ask whether they are there.
     pub fn doubtful(&self, now_ms: u64) -> Vec<Server> {
         self.silent(now_ms, DOUBT_MS)
     }
 
-    /// Time has passed: to be called every 100 ms.
+    /// Lets time pass; to be called every 100 ms.
     pub fn tick(&mut self, now_ms: u64) {
         let stood_still_ms = now_ms.saturating_sub(self.ticked_ms);
         self.ticked_ms = now_ms;
@@ -156,8 +156,8 @@ impl Master {
             .collect()
     }
 
-    /// The latest layout that anybody knows holds, once all that it names have been heard or are dead: one
-    /// that is still silent may know a later one.
+    /// Leads by the latest layout that any server knows, once every server that it names has called or is
+    /// dead: a silent one may know a later layout.
     fn lead_if_all_is_heard(&mut self, listened_ms: u64) {
         let layouts = self.present.iter().map(|present| &present.beat.layout);
         let latest = layouts
@@ -167,14 +167,14 @@ impl Master {
         let parties = latest.parties();
         let is_missing = |server: &Server| self.beat_of(*server).is_none();
         let missing: Vec<Server> = parties.iter().copied().filter(is_missing).collect();
-        // Where nobody knows of anything, the only one who does may be slow.
+        // If no server knows a layout, the only one that does may be slow.
         let is_complete = !parties.is_empty() && missing.is_empty();
         if listened_ms < if is_complete { LISTEN_MS } else { DEAD_MS } {
             return;
         }
         self.listens_since_ms = None;
         let term = self.layout.version.term.max(latest.version.term + 1);
-        // A change that was under way is begun anew: who has sent what, the old master knew.
+        // A change that was under way starts again: only the old master knew which server had sent what.
         self.layout = Layout {
             version: Version { term, step: 0 },
             change: None,
@@ -182,7 +182,7 @@ impl Master {
         };
         let is_outcast = |beat: &Beat| beat.layout.names(beat.server) && !parties.contains(&beat.server);
         self.present.retain(|present| !is_outcast(&present.beat));
-        // Several who waited for a master join in the order in which they were started.
+        // Servers that waited for a master join in the order in which they were started.
         self.present.sort_by_key(Present::started_ms);
         missing.into_iter().for_each(|server| self.bury(server));
     }
@@ -200,7 +200,7 @@ impl Master {
         }
     }
 
-    /// Takes the next step, if everybody has done their part in the last one.
+    /// Takes the next step, if every server has done its part in the last one.
     fn advance(&mut self) {
         if self.listens_since_ms.is_some() {
             return;
@@ -230,7 +230,7 @@ impl Master {
         }
     }
 
-    /// Begins a change to the servers that are there: those of the layout, then whoever waits to join.
+    /// Begins a change to the servers that are there: those of the layout, then those that wait to join.
     fn begin(&mut self) {
         let mut to = self.layout.servers();
         let others = self.present.iter().map(|present| present.beat.server);
@@ -262,7 +262,7 @@ impl Master {
         })
     }
 
-    /// What is changed with this gets a version of its own.
+    /// Gives a changed layout a version of its own.
     fn publish(&mut self) {
         self.layout.version.step += 1;
     }

@@ -1,16 +1,16 @@
-//! Which servers hold which keys: where a new key goes, what is copied when a server dies, and what
-//! moves to make room. Pure: it is told what came about, and says what should come next.
+//! Which servers hold which keys: where a new key goes, what is copied when a server dies, and what moves
+//! to make room. Pure: it records events and says what should come next.
 //!
-//! The rule that all of it keeps: **after each repair, every key has its full level of copies, or no place
-//! is free.** A key's full level is `reliabilityLevel`, or the number of living servers where that is less.
-//! From the rule follows what is promised: with fewer than floor(live × capacity / level) keys, some place
-//! is free, so all keys have their level, so a whole level of places is free, and one more key fits.
+//! The rule throughout: **after each repair, every key has its full level of copies, or no place is
+//! free.** A key's full level is `reliabilityLevel`, or the number of living servers if that is less. The
+//! promise follows: with fewer than floor(live × capacity / level) keys, some place is free, so all keys
+//! have their level. Then a whole level of places is free, and one more key fits.
 //!
-//! Choosing the emptiest servers keeps the loads alike, but a repair cannot: what a dead server held has
-//! holders that must not get it twice. So free places may be all where the key is already, or on too few
-//! servers for a new key. Then one copy of another key moves from a full server to one with room, and a
-//! place is free where it is of use. Such a copy always exists: the full server holds more keys than the
-//! one with room, hence some that the other one lacks.
+//! Choosing the emptiest servers keeps the loads alike, but a repair cannot: no server may hold a key
+//! twice. So all free places may be on servers that hold the key already, or on too few servers for a new
+//! key. Then one copy of another key moves from a full server to one with room, and frees a place where
+//! it is needed. Such a copy always exists: the full server holds more keys than the one with room, hence
+//! some that the other one lacks.
 
 mod room;
 #[cfg(test)]
@@ -20,7 +20,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use room::Shelf;
 
-/// Copies of one batch, which are under way together.
+/// Copies in one batch, which are made at the same time.
 const TRANSFERS_MAX: usize = 512;
 
 /// Every living server, by its port, and every key.
@@ -68,7 +68,7 @@ pub(super) struct Transfer {
 }
 
 impl Layout {
-    /// Living, empty servers.
+    /// A layout of living, empty servers.
     pub(super) fn new(ports: impl Iterator<Item = u16>, capacity: u64, level: usize) -> Self {
         Self {
             level,
@@ -92,7 +92,7 @@ impl Layout {
         self.holders.get(&key).map_or(&[], Vec::as_slice)
     }
 
-    /// Whether the key was stored, and all its copies died.
+    /// True if the key was stored, and all its copies died.
     pub(super) fn is_lost(&self, key: i64) -> bool {
         self.lost.contains(&key)
     }
@@ -174,7 +174,7 @@ impl Layout {
         (!transfers.is_empty()).then_some(Repair::Copies(transfers))
     }
 
-    /// The key has a copy there.
+    /// Notes that the key has a copy there.
     pub(super) fn record(&mut self, key: i64, port: u16) {
         let Some(shelf) = self.shelves.get_mut(&port) else {
             return;
@@ -188,7 +188,7 @@ impl Layout {
         }
     }
 
-    /// The key has no copy there any more; if that was the last one, it is lost.
+    /// Notes that the key has no copy there any more; if that was the last one, it is lost.
     pub(super) fn forget(&mut self, key: i64, port: u16) {
         if let Some(shelf) = self.shelves.get_mut(&port)
             && shelf.keys.remove(&key)
@@ -197,7 +197,7 @@ impl Layout {
         }
     }
 
-    /// The server is dead. Returns how many keys are lost by that.
+    /// Notes that the server is dead. Returns how many keys are lost by that.
     pub(super) fn bury(&mut self, port: u16) -> usize {
         let lost_before = self.lost.len();
         let keys = self.shelves.remove(&port).map(|shelf| shelf.keys);

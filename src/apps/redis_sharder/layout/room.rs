@@ -1,5 +1,5 @@
-//! Room: how much of it each server has, which servers may be used now, and which copy moves to make room
-//! where it is needed.
+//! Room: how much of it each server has, which servers answer, and which copy moves to make room where it
+//! is needed.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,7 +10,7 @@ use super::{Layout, Transfer};
 pub(super) struct Shelf {
     pub(super) keys: BTreeSet<i64>,
     pub(super) is_silent: bool,
-    /// What the server can take of ours. Less than its capacity if a stranger has put keys into it.
+    /// How many of our keys the server can take; fewer if another client has put keys into it.
     places: u64,
 }
 
@@ -43,7 +43,7 @@ impl Layout {
         self.shelves.get(&port).is_some_and(|shelf| !shelf.is_silent)
     }
 
-    /// Whether a living server has stopped to answer, or answers again.
+    /// Notes whether a living server answers.
     pub(in crate::apps::redis_sharder) fn set_silent(&mut self, port: u16, is_silent: bool) {
         if let Some(shelf) = self.shelves.get_mut(&port) {
             shelf.is_silent = is_silent;
@@ -55,14 +55,14 @@ impl Layout {
         silent.map(|(port, _)| *port).collect()
     }
 
-    /// The server says that it is full.
+    /// Notes that the server has said that it is full.
     pub(in crate::apps::redis_sharder) fn found_full(&mut self, port: u16) {
         if let Some(shelf) = self.shelves.get_mut(&port) {
             shelf.places = shelf.taken();
         }
     }
 
-    /// Whether each key on this server has a copy on another one that answers.
+    /// True if each key on this server has a copy on another one that answers.
     pub(in crate::apps::redis_sharder) fn can_spare(&self, port: u16) -> bool {
         let elsewhere = |key: &i64| {
             let mut holders = self.holders(*key).iter();
@@ -77,7 +77,7 @@ impl Layout {
         self.open().map(|(_, shelf)| u128::from(shelf.room())).sum()
     }
 
-    /// The emptiest server with room that does not hold the key, where so many more are on their way.
+    /// The emptiest server with room that does not hold the key, counting the copies planned for each.
     pub(super) fn emptiest_without(&self, key: i64, planned: &BTreeMap<u16, u64>) -> Option<u16> {
         let planned = |port: u16| planned.get(&port).copied().unwrap_or(0);
         self.open()
@@ -86,15 +86,15 @@ impl Layout {
             .map(|(port, _)| port)
     }
 
-    /// A move that frees a place for a copy of `key`, where all servers with room hold it already.
+    /// A move that frees a place for a copy of `key`, if all servers with room hold it already.
     pub(super) fn make_room_for(&self, key: i64) -> Option<Transfer> {
         let full = |shelf: &Shelf| shelf.room() == 0 && !shelf.keys.contains(&key);
         self.relieve(full, |shelf| shelf.room() > 0)
     }
 
-    /// A move that makes one more server have room, where a whole level of places is free on too few.
+    /// A move that gives one more server room, if a whole level of places is free on too few servers.
     pub(super) fn make_room_for_fresh(&self) -> Option<Transfer> {
-        // A server with a single free place would be full after it, and nothing gained.
+        // A server with a single free place would be full after the move, and nothing gained.
         self.relieve(|shelf| shelf.room() == 0, |shelf| shelf.room() > 1)
     }
 

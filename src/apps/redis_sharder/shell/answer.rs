@@ -1,9 +1,9 @@
-//! From a command to its one line.
+//! Carries out a command and renders its answer of one line.
 
 use super::command::{Command, HELP};
 use crate::apps::redis_sharder::{Found, Repaired, Sharder, SharderError, Stored};
 
-/// What is printed, and whether the command did not do what it was told.
+/// The printed line, and whether the command failed.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Answer {
     pub(super) text: String,
@@ -30,7 +30,7 @@ impl Answer {
 impl From<SharderError> for Answer {
     fn from(error: SharderError) -> Self {
         match error {
-            // These two have a line of their own, without anything before it.
+            // These two are printed without a prefix.
             SharderError::CapacityExceeded | SharderError::Unavailable => Self {
                 text: error.to_string(),
                 is_error: true,
@@ -40,7 +40,6 @@ impl From<SharderError> for Answer {
     }
 }
 
-/// Does it.
 pub(super) async fn carry_out(sharder: &Sharder, command: Command) -> Answer {
     answer(sharder, command)
         .await
@@ -64,7 +63,7 @@ async fn answer(sharder: &Sharder, command: Command) -> Result<String, SharderEr
             let status = sharder.status().await?;
             Ok(serde_json::to_string(&status).expect("a status always becomes JSON"))
         }
-        // The shell ends without an answer.
+        // For `quit` the shell ends without an answer.
         Command::Help | Command::Quit => Ok(HELP.to_owned()),
     }
 }

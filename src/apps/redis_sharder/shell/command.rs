@@ -1,8 +1,8 @@
-//! From a line to the commands on it: pure, and held by tables.
+//! Parses the commands of a line. Pure, and tested with tables.
 
 use std::num::IntErrorKind;
 
-/// What the shell is told.
+/// A command to the shell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Command {
     BringUp { servers: i64, capacity: i64, level: i64 },
@@ -14,12 +14,11 @@ pub(super) enum Command {
     Quit,
 }
 
-/// One line, since every command is answered by one.
+/// One line, because every command is answered by one line.
 pub(super) const HELP: &str = "bringUp(N, capacity, reliabilityLevel); failNode(port); put(key, value); get(key); \
      status; help; quit";
 
-/// The commands of a line, or what is wrong with them. They stand apart by `;`; what follows a `#` is a
-/// comment.
+/// The commands of a line, or what is wrong with them. `;` separates commands, and `#` begins a comment.
 pub(super) fn parse(line: &str) -> Vec<Result<Command, String>> {
     let (said, _) = line.split_once('#').unwrap_or((line, ""));
     let commands = said.split(';').map(str::trim).filter(|text| !text.is_empty());
@@ -63,7 +62,7 @@ fn parse_one(text: &str) -> Result<Command, String> {
     }
 }
 
-/// What stands in brackets, apart by commas; or, without brackets, apart by blanks.
+/// The words in brackets, separated by commas; or, without brackets, separated by blanks.
 fn words(rest: &str) -> Option<Vec<&str>> {
     let Some(inside) = rest.strip_prefix('(') else {
         return Some(rest.split_whitespace().collect());

@@ -1,7 +1,7 @@
 //! The lines of a script or of standard input, one by one as they come.
 //!
-//! A thread reads them, since nothing else can wait for standard input and for a signal at once. It is
-//! never waited for: a process that ends does not wait for somebody to press Enter.
+//! A thread reads them, because nothing else can wait for standard input and for a signal at once. It is
+//! never joined: a process that ends does not wait until a person presses Enter.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, BufRead, BufReader, Read as _, stdin};
@@ -14,7 +14,7 @@ use crate::process::system;
 use crate::terminal::Failure;
 use crate::text;
 
-/// Commands are short; this keeps out what is no text at all.
+/// Commands are short; this keeps out input that is not text.
 const LINE_BYTES_MAX: u64 = 64 * 1024;
 pub(super) const TOO_LONG: &str = "the line has more than 64 KiB";
 
@@ -31,7 +31,7 @@ pub(super) enum Line {
 pub(super) struct Lines(mpsc::Receiver<io::Result<Line>>);
 
 impl Lines {
-    /// Those of a script, or of standard input.
+    /// Opens a script, or standard input.
     pub(super) fn open(script: Option<&Path>) -> Result<Self, Failure> {
         let (sender, receiver) = mpsc::channel(READ_AHEAD);
         let reader = thread::Builder::new().name("lines".into());
@@ -41,7 +41,7 @@ impl Lines {
                     |why: String| Failure::Usage(format!("cannot read {}: {why}", path.display()));
                 let script = OpenOptions::new().read(true).open(path);
                 let script = script.map_err(|error| cannot_read(system::explain(&error)))?;
-                // Commands that come through a pipe are carried out while they come.
+                // Commands from a pipe are carried out as they come.
                 if script.metadata().is_ok_and(|script| script.is_file()) {
                     let bytes = fs::read(path).map_err(|error| cannot_read(system::explain(&error)))?;
                     let script = text::decode(&bytes).map_err(|error| cannot_read(error.to_string()))?;
@@ -64,7 +64,7 @@ impl Lines {
         Ok(Self(receiver))
     }
 
-    /// The next line; nothing at the end.
+    /// The next line; none at the end.
     pub(super) async fn next(&mut self) -> Result<Option<Line>, Failure> {
         let line = self.0.recv().await.transpose();
         line.map_err(|error| cannot(&error))
@@ -88,8 +88,8 @@ fn send_all(mut input: impl BufRead, lines: &mpsc::Sender<io::Result<Line>>) {
     }
 }
 
-/// Editors may begin a file with a byte order mark. That of UTF-16 is named: lines of it are not cut at their
-/// ends.
+/// Skips a byte order mark, with which editors may begin a file. A UTF-16 mark is an error: its lines
+/// cannot be split as bytes.
 fn skip_mark(input: &mut impl BufRead) -> io::Result<()> {
     let begin = input.fill_buf()?;
     if begin.starts_with(b"\xFF\xFE") || begin.starts_with(b"\xFE\xFF") {
@@ -120,7 +120,7 @@ fn next_line(input: &mut impl BufRead) -> io::Result<Option<Line>> {
         input.skip_until(b'\n')?;
         return Ok(Some(Line::TooLong));
     }
-    // What is no text is no command either, which the answer says.
+    // Input that is not text is no command either; the answer says so.
     Ok(Some(Line::Text(String::from_utf8_lossy(&bytes).into_owned())))
 }
 

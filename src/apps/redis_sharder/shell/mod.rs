@@ -1,7 +1,7 @@
 //! `causeway redis`: the shell of a sharder over Redis, for a person at a terminal, a pipe, or a script.
 //!
-//! One line of standard output for each command, sent at once, so that a program can drive it answer by
-//! answer. What else there is to say goes to standard error.
+//! It prints one line on standard output for each command, at once, so that a program can drive it answer
+//! by answer. Everything else goes to standard error.
 
 mod answer;
 mod command;
@@ -25,7 +25,7 @@ use lines::{Line, Lines};
 
 const PROMPT: &[u8] = b"> ";
 
-/// The servers are told to end, and killed if they do not.
+/// Time to end the servers after a signal.
 const END_LIMIT: Duration = Duration::from_secs(5);
 
 /// Reads commands and has a sharder carry them out.
@@ -36,7 +36,7 @@ pub struct Shell {
     outcome: Outcome,
 }
 
-/// How the shell has fared so far, for who asks when it has ended or was interrupted.
+/// The outcome of the shell so far, for its caller when it has ended or was interrupted.
 #[derive(Debug, Clone, Default)]
 pub struct Outcome(Arc<Mutex<Option<Failure>>>);
 
@@ -45,13 +45,13 @@ impl Outcome {
         *self.0.lock() = failure;
     }
 
-    /// A failure if the last command was an error; what was wrong with it, its answer has said.
+    /// A failure if the last command was an error; its answer has said what was wrong.
     pub fn verdict(&self) -> Result<Verdict, Failure> {
         self.0.lock().take().map_or(Ok(Verdict::Done), Err)
     }
 }
 
-/// A sharder as the arguments want it.
+/// Starts the sharder that the arguments describe.
 pub fn sharder(arguments: &Arguments) -> Result<Arc<Sharder>, Failure> {
     let settings = Settings {
         base_port: arguments.base_port,
@@ -62,7 +62,7 @@ pub fn sharder(arguments: &Arguments) -> Result<Arc<Sharder>, Failure> {
     Ok(Arc::new(sharder))
 }
 
-/// Runs a shell until its input ends, or a signal ends it; the servers end with it.
+/// Runs a shell until its input ends or a signal comes. The servers end with it.
 pub async fn redis(arguments: Arguments) -> Result<Verdict, Failure> {
     let mut stop = Stop::within(END_LIMIT)?;
     let sharder = sharder(&arguments)?;
@@ -90,8 +90,7 @@ impl Shell {
         self.outcome.clone()
     }
 
-    /// Carries out commands until there are no more; whether that is because it was told to quit, or cannot
-    /// go on.
+    /// Carries out commands until there are no more. True if it was told to quit, or cannot go on.
     pub async fn run(self) -> bool {
         self.converse().await.unwrap_or_else(|failure| {
             self.outcome.set(Some(failure));
@@ -99,13 +98,13 @@ impl Shell {
         })
     }
 
-    /// The same beside a server, which goes on when the commands end. Returns when the server is to end too:
+    /// Runs next to a server, which goes on when the commands end. Returns when the server must end too:
     /// the shell was told to quit, or cannot go on, or its terminal is gone.
     pub async fn run_beside_server(self) {
         let hung_up = async {
             match stop::hangup() {
                 Ok(Some(mut hangup)) => drop(hangup.recv().await),
-                // A server that cannot hear of it still hears of the other signals.
+                // Without this signal the server still gets the other ones.
                 Ok(None) | Err(_) => pending().await,
             }
         };
@@ -146,7 +145,7 @@ impl Shell {
             }
         }
         if is_conversation {
-            // What the terminal shows next should not stand behind the prompt.
+            // The next output on the terminal should not follow the prompt.
             output::print(b"\n")?;
         }
         Ok(false)

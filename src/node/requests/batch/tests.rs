@@ -1,4 +1,4 @@
-//! Batches at node 0 whose owners are acted, or whose sibling is away.
+//! Batches at node 0 whose owners are actors, or whose sibling is unreachable.
 
 use std::collections::BTreeSet;
 
@@ -21,9 +21,9 @@ fn put(key: &Key) -> Operation {
     }
 }
 
-/// The ids under which a batch of two writes was given to owners, its results, and how long it took. Both keys
-/// are node 1's, which answers batches like this, until halfway the view gives the second one to node 2, which
-/// takes what it is given.
+/// The ids under which owners got a batch of two writes, its results, and how long it took. Node 1 owns
+/// both keys and answers `by_the_first`. Halfway, the view gives the second key to node 2, which takes
+/// every batch.
 async fn scattered(by_the_first: Option<Answer>) -> (BTreeSet<u128>, Vec<Result<Done, Refusal>>, Duration) {
     let before = first_view(2, 1);
     let view = next::add(before.view().expect("is active"), &life(2, 1)).expect("is new");
@@ -70,7 +70,7 @@ async fn scattered(by_the_first: Option<Answer>) -> (BTreeSet<u128>, Vec<Result<
     (ids.collect(), done.results, began.elapsed())
 }
 
-/// Nobody has taken it, so its parts are begun anew, and their client has waited for as long as it should.
+/// No owner took the batch, so its parts are retried; the client has waited for as long as it should.
 #[tokio::test(start_paused = true)]
 async fn a_batch_that_the_view_scatters_waits_no_longer_than_any_other() {
     let (_, results, took) = scattered(Some(Answer::Declined(Declined::NotOwner))).await;
@@ -91,7 +91,7 @@ async fn a_batch_of_unknown_outcome_is_not_done_again_when_the_view_scatters_it(
     assert!(results.iter().all(is_unknown), "{results:?}");
 }
 
-/// Whoever has read a record is not told that nothing is where a write that it depends on may still arrive.
+/// After a read of a record, no key is reported missing while a write that it depends on may arrive.
 #[tokio::test(start_paused = true)]
 async fn a_deletion_is_judged_by_what_a_read_before_it_has_shown() {
     let (node, _) = node_with(first_view(2, 2)).await;

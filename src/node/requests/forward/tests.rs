@@ -1,12 +1,12 @@
-//! Writes that node 0 hands to owners which are acted.
+//! Writes that node 0 forwards to owners that are actors.
 
 use std::collections::BTreeSet;
 
 use super::*;
 use crate::node::tests::rig::{Actor, first_view, idle, life, node_with};
 
-/// The ids under which a write was given to owners, and what became of it. The first of the two owners breaks
-/// the stream when it is given a write, or refuses it.
+/// The ids under which owners got a write, and its outcome. An owner that gets the write breaks the stream,
+/// or refuses it.
 async fn written(breaks: bool) -> (BTreeSet<u128>, Result<Written, Refusal>) {
     let (node, cast) = node_with(first_view(4, 2)).await;
     let owners = [life(2, 1), life(3, 1)];
@@ -31,10 +31,10 @@ async fn written(breaks: bool) -> (BTreeSet<u128>, Result<Written, Refusal>) {
     (ids.collect(), written)
 }
 
-/// It may have been taken: whoever asks another owner may have it taken twice, and whoever says that nobody
-/// took it is wrong.
+/// The write may have been taken: another owner may take it a second time, and a reply that no owner took
+/// it may be wrong.
 #[tokio::test(start_paused = true)]
-async fn a_write_whose_stream_breaks_is_given_to_nobody_else() {
+async fn a_write_whose_stream_breaks_is_forwarded_to_no_other_owner() {
     let (ids, outcome) = written(true).await;
     assert_eq!(ids.len(), 1, "the same one is asked again under the same id");
     assert!(

@@ -1,4 +1,4 @@
-//! A get at node 0, whose sibling is acted: what it depends on is what the sibling tells.
+//! A get at node 0, whose sibling is an actor: it depends on what the sibling says that it holds.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -23,8 +23,8 @@ fn gossip(node: &Node, epoch: Epoch, held: impl IntoIterator<Item = Dot>) -> Gos
     }
 }
 
-/// What a get answers where nothing is, when the sibling tells this; the streams on which it is asked break
-/// once while the get runs, if they do.
+/// What a get of a missing key answers, when the sibling tells `epoch` and `held`. If `breaks`, the stream
+/// on which the sibling is asked breaks once while the get runs.
 async fn got(epoch: Epoch, held: &[Dot], breaks: bool) -> Refusal {
     static BREAKS: AtomicBool = AtomicBool::new(false);
     let (node, cast) = node_with(first_view(2, 2)).await;
@@ -39,7 +39,7 @@ async fn got(epoch: Epoch, held: &[Dot], breaks: bool) -> Refusal {
         .hangs_up_after(move |question| is_asked(question) && BREAKS.swap(false, Ordering::Relaxed));
     let name = life(1, 1).node;
     cast.puts(sibling, &name);
-    // The link is up by then.
+    // The link must be up before it can break.
     let up = node.peers.call(&name, Question::Ping, SOON).await;
     up.expect("answers");
     BREAKS.store(breaks, Ordering::Relaxed);
@@ -53,7 +53,7 @@ async fn a_get_depends_on_the_epoch_and_the_writes_that_an_owner_tells_also_on_a
     let told = [
         (Epoch::FIRST, vec![], true),
         (Epoch::FIRST, vec![dot(&life(1, 1), 1)], false),
-        // It is active in a view that is not known here: what it took there is not here.
+        // The sibling is active in a view that is not known here: what it took there is not here.
         (Epoch(2), vec![], false),
     ];
     for (epoch, held, is_here) in told {

@@ -1,4 +1,4 @@
-//! From one epoch to the next: what is kept, gained and lost, and what the sealed logs become.
+//! Activation of a view: what is kept, gained and lost, and what the sealed logs become.
 
 use super::*;
 use crate::protocol::replication::Closed;
@@ -64,7 +64,7 @@ fn the_hand_over_brings_what_became_stable_while_the_slot_was_elsewhere() {
     zero.take_over(&five, 4).expect("is handed over");
     zero.activate(4);
     assert!(zero.holds(&written));
-    // Node 5 had not been handed over itself what was before view 3.
+    // Node 5 itself never got what was before view 3.
     let region = zero.state.region_of(key.slot());
     assert_eq!(region.map(|region| region.lacks.0), Some(3));
 }
@@ -140,12 +140,12 @@ fn a_node_in_no_view_begins_with_one_that_lists_it() {
     back.learn(&two);
     back.activate(Epoch(2));
     assert_eq!(back.active, Epoch(2));
-    // A member that was removed goes along, and knows then that it is none.
+    // A removed member activates the view, too, and so knows that it is not a member.
     let mut removed = state(&member(1), &[&one]);
     removed.learn(&minus(&one, 1));
     removed.activate(Epoch(2));
     assert!(removed.active == Epoch(2) && !removed.is_member() && removed.regions.is_empty());
-    // One that was replaced, because its disk seemed lost, has lived its life.
+    // A member that was replaced, because its disk seemed lost, ends its life.
     let mut replaced = state(&member(1), &[&one]);
     replaced.learn(&two);
     replaced.activate(Epoch(2));
@@ -170,13 +170,13 @@ fn a_node_that_is_removed_before_it_served_goes_along_to_say_that_it_took_nothin
     assert!(new.is_leaving());
     assert_eq!(new.kept_slots(), two.slots_of_node(&node(1)));
     assert!(new.kept.iter().all(|kept| kept.lacks == Epoch(2)));
-    // A stranger has nothing to say.
+    // A life that no view listed has nothing to say.
     let mut stranger = ReplicaState::new(reborn(1, 9));
     stranger.learn(&two);
     stranger.learn(&three);
     stranger.activate(Epoch(3));
     assert!(!stranger.is_passed_by() && stranger.active == Epoch::NONE);
-    // The line that added it is given up: those who are waited for are asked in which life they answer.
+    // The line that added it is given up: members that are waited for are asked in which life they answer.
     let mut added_there = ReplicaState::new(member(1));
     added_there.learn(&two);
     added_there.learn(&forked(&same(&one)));
@@ -202,7 +202,7 @@ fn a_closing_that_was_learned_is_not_counted_in_an_epoch_below_the_one_that_conc
     let two = with(&one, &[reborn(1, 9)]);
     let three = same(&two);
     let mut back = ReplicaState::new(reborn(1, 9));
-    // One who is behind told of view 2; one who is ahead of a closing that was concluded in epoch 3.
+    // A node that is behind told of view 2; one that is ahead, of a closing concluded in epoch 3.
     assert!(back.learn_past(&[one, Arc::clone(&two)], &Closed::default()));
     let closed = closing(Epoch(2), Epoch(3));
     assert!(back.learn_past(&[two, three], &closed));

@@ -1,4 +1,4 @@
-//! When a member is done with an epoch, when a closing counts, and when a tombstone may go (I4).
+//! When a member is done with an epoch, when a closing counts, and when a tombstone may be dropped (I4).
 
 use super::*;
 use crate::protocol::replication::runs::end_of;
@@ -45,10 +45,9 @@ fn a_log_that_was_given_up_does_not_keep_its_epoch_open() {
 }
 
 #[test]
-fn who_has_heard_everybody_is_done_with_what_nobody_speaks_of_any_more() {
-    // K = 1: slots went to node 1 and back. Node 1 counted the closing of epoch 1, and nobody else heard
-    // of it before node 1 was removed: its coverage does not speak of that epoch, and node 0 has dropped
-    // its own.
+fn a_member_that_heard_all_owners_is_done_with_an_epoch_that_no_coverage_names() {
+    // K = 1: slots went to node 1 and back. Node 1 counted the closing of epoch 1, and was removed before any
+    // other node learned of it. Its coverage has no entry for that epoch, and node 0 has dropped its own.
     let one = first(1, 1);
     let two = plus(&one, 1);
     let three = minus(&two, 1);
@@ -75,7 +74,7 @@ fn who_has_heard_everybody_is_done_with_what_nobody_speaks_of_any_more() {
 }
 
 #[test]
-fn who_keeps_something_is_done_with_nothing() {
+fn a_keeper_is_done_with_no_epoch() {
     let one = first(1, 1);
     let mut zero = state(&member(0), &[&one, &plus(&one, 1)]);
     assert_eq!(zero.done_below(), Epoch::NONE);
@@ -94,7 +93,7 @@ fn proxies_and_nodes_in_no_view_keep_nothing_open() {
 
 #[test]
 fn a_closing_counts_only_from_the_epoch_that_concluded_it() {
-    // A removed owner that was cut off must not call "covered" what it never got.
+    // A removed owner that was cut off must not count as covered what it never got.
     let mut behind = member_zero(2);
     let closed = |below, at| closing(Epoch(below), Epoch(at));
     let dot = dot(&member(1), 1, 5);
@@ -105,7 +104,7 @@ fn a_closing_counts_only_from_the_epoch_that_concluded_it() {
     assert!(read(&behind, Slot(0), &[dot]).is_ok());
 }
 
-/// A disk that went back in time writes to an epoch that is over, in a run that no member had heard of.
+/// A disk that went back in time writes to an epoch that is over, in a run that no member knew.
 #[test]
 fn an_entry_of_a_later_run_outlives_the_closing_and_the_end_of_the_log() {
     let mut zero = member_zero(3);
@@ -125,7 +124,7 @@ fn an_entry_of_a_later_run_outlives_the_closing_and_the_end_of_the_log() {
         let later = of_run(epoch, 3);
         assert_eq!(read(&zero, Slot(0), &[later]), missing(&[later]), "epoch {epoch}");
     }
-    // The writer's life has ended, and left nothing that is waited for.
+    // The writer's life has ended, and left nothing behind that is waited for.
     let admitted = with(zero.view().expect("is active"), &[reborn(1, 9)]);
     let epoch = admitted.epoch;
     zero.learn(&admitted);

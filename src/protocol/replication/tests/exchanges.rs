@@ -105,7 +105,8 @@ fn a_steady_exchange_speaks_of_siblings_logs_of_the_active_epoch_only() {
     let ask = b.state.ask_steady();
     let (mut given, _) = a.give(&ask).expect("is given");
     let of_sibling = dot(&member(0), 1, 3);
-    // Our own numbers are drawn here and nowhere else (I1); the others are not of this partition's logs.
+    // Only this member draws numbers of its own log (I1); the others are not logs of this partition and
+    // epoch.
     let others = [
         dot(&member(1), 1, 9),
         dot(&member(2), 1, 9),
@@ -145,7 +146,7 @@ fn what_is_handed_over_includes_the_vector_and_the_own_logs_as_complete() {
     giver.learn(&[&two, &four]);
     giver.seal(4);
     let mut taker = Replica::new(&reborn(1, 9), &[]);
-    // The giver is several views behind: its logs of those that it never served are complete as well.
+    // The giver is several views behind: its logs of the views that it never served are complete, too.
     taker.learn(&[&view, &two, &same(&two), &four]);
     taker.take_over(&giver, 4).expect("is handed over");
     taker.activate(4);
@@ -160,7 +161,7 @@ fn what_is_handed_over_includes_the_vector_and_the_own_logs_as_complete() {
 
 #[test]
 fn old_dots_are_not_taken_from_a_node_that_the_view_before_did_not_list() {
-    // Node 1 was removed in view 2, which node 0 alone went on with, and comes back with its data.
+    // Node 1 was removed in view 2, in which node 0 went on alone, and comes back with its data.
     let one = first(2, 3);
     let two = minus(&one, 1);
     let three = plus(&two, 1);
@@ -172,7 +173,7 @@ fn old_dots_are_not_taken_from_a_node_that_the_view_before_did_not_list() {
     let lost = back.put(&key("k"), 1);
     assert_eq!(taker.take_over(&back, 3), Err(NoExchange::NotListed));
     assert!(taker.state.incoming.is_none() && !taker.holds(&lost));
-    // Nor does it give them itself once it is active again: it gained its slots anew.
+    // Once it is active again it does not give them either: it gained its slots anew.
     back.activate(3);
     assert!(back.state.regions.iter().all(|region| region.lacks == Epoch(3)));
 }

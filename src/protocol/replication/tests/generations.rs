@@ -1,5 +1,5 @@
-//! Lines of views: a decision without a quorum begins one that outranks the line which it left, and whoever
-//! followed that line serves no more.
+//! Lines of views: a decision without a quorum begins one that outranks the line which it left, and
+//! members of that line stop serving.
 
 use super::*;
 use crate::protocol::replication::Ending;
@@ -31,7 +31,7 @@ fn a_line_takes_the_place_of_every_view_of_the_one_that_it_outranks() {
     let other = forked(&minus(&one, 1));
     assert!(state.learn(&other) && state.ended.is_none());
     assert_eq!(known(&state), [(1, 0), (2, 1)]);
-    // Of the other line is remembered that it is lost, whatever its number.
+    // The other line is remembered as lost, whatever its epochs' numbers.
     assert!(state.lost.keys().eq([&two.epoch, &three.epoch]));
     assert!(!state.learn(&two) && state.learn(&same(&three)) && !state.learn(&same(&three)));
     assert!(state.learn(&same(&other)));
@@ -49,7 +49,7 @@ fn an_earlier_view_of_a_lower_line_is_the_way_to_one_that_was_forked() {
 }
 
 #[test]
-fn who_followed_a_line_that_was_outranked_serves_no_more() {
+fn a_member_of_an_outranked_line_stops_serving() {
     let one = first(2, 3);
     let (two, won) = (minus(&one, 2), forked(&minus(&one, 1)));
     let [mut left, other] = [0, 1].map(|number| Replica::new(&member(number), &[&one, &two]));
@@ -64,7 +64,7 @@ fn who_followed_a_line_that_was_outranked_serves_no_more() {
     let (given, _) = other.give(&ask).expect("is given");
     assert_eq!(left.state.take_steady(&ask, &given), Err(NoExchange::NotListed));
     assert_eq!(left.give(&ask).err(), Some(NoExchange::NotListed));
-    // Nor does it take its place in the other line with what it has of this one.
+    // It does not join the other line with what it has of this one either.
     let after = same(&won);
     assert!(left.state.learn(&after));
     left.state.activate(after.epoch);

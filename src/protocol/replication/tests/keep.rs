@@ -1,5 +1,5 @@
-//! What is kept of slots that moved away: who confirms it, when it is dropped, and how long a removed
-//! node may bring it back (I12).
+//! What is kept of slots that moved away: which owners confirm it, when it is dropped, and how long a
+//! removed node may bring it back (I12).
 
 use super::*;
 use crate::protocol::replication::{Confirm, Ending, NoReturn};
@@ -53,7 +53,7 @@ fn an_owner_confirms_what_was_handed_over_to_it_and_nothing_before() {
 
 #[test]
 fn an_owner_that_lacks_what_one_of_two_keepers_has_confirms_the_other_only() {
-    // Node 4 took from node 0. What node 1 took as a coordinator never came to node 0.
+    // Node 4 took from node 0. A write that node 1 coordinated never came to node 0.
     let four = first(2, 4);
     let five = plus(&four, 4);
     let six = plus(&five, 5);
@@ -73,7 +73,7 @@ fn an_owner_that_lacks_what_one_of_two_keepers_has_confirms_the_other_only() {
     }
     let told = |new: &Replica| [&zero, &one].map(|keeper| confirmed(new, keeper));
     assert_eq!(told(&new), [slots.clone(), SlotSet::default()]);
-    // A member that is no sibling gives late what it kept.
+    // A member that is not a sibling gives late what it kept.
     new.exchange(&one).expect("is exchanged");
     assert!(new.holds(&late));
     assert_eq!(told(&new), [slots.clone(), slots]);
@@ -100,7 +100,7 @@ fn nobody_is_asked_for_what_closed_epochs_left() {
 
 #[test]
 fn a_keeper_that_is_not_listed_is_confirmed_when_it_handed_over_itself() {
-    // K = 2: node 2 takes the place of node 0, which had a write that node 1 has not.
+    // K = 2: node 2 replaces node 0, which has a write that node 1 lacks.
     let one = first(2, 3);
     let mut two = next::remove(&one, &node(0)).expect("is listed");
     two.note_removals(&[&one], 1000, false);
@@ -117,11 +117,11 @@ fn a_keeper_that_is_not_listed_is_confirmed_when_it_handed_over_itself() {
         replica.activate(2);
     }
     assert_eq!(confirmed(&new, &left), SlotSet::all());
-    // It confirms even when its epochs are closed, and nothing else tells any more that it handed over.
+    // It still confirms when the epochs are closed, and nothing but the source shows the hand-over.
     let closed = closing(Epoch(2), Epoch(2));
     new.state.close(closed.clone());
     assert_eq!(confirmed(&new, &left), SlotSet::all());
-    // From another who is ready, but never had the write, the owner has not everything.
+    // An owner that is ready but never had the write does not confirm.
     for region in Arc::make_mut(&mut without.state.regions) {
         region.lacks = Epoch::NONE;
     }
@@ -132,7 +132,7 @@ fn a_keeper_that_is_not_listed_is_confirmed_when_it_handed_over_itself() {
 
 #[test]
 fn a_removed_keeper_counts_no_closing() {
-    // It would ask for less than it keeps: the members were done with their epochs without it.
+    // Otherwise it would ask for less than it keeps: the members were done with their epochs without it.
     let one = first(2, 3);
     let mut left = Replica::new(&member(0), &[&one]);
     let written = left.put(&key_in(&SlotSet::all()), 1);
@@ -183,7 +183,7 @@ fn what_is_on_its_way_back_is_not_dropped_after_the_seal() {
     let (mut keeper, _) = keeper(&views);
     keeper.activate(2);
     keeper.learn(&[&minus(&views[1], 1)]);
-    // Until then it may be copied anew; a hand-over may begin from what is here.
+    // Until the seal it may be copied again; after it, a hand-over may begin from what is here.
     let dropped = keeper.clone().state.drop_kept(Epoch(2), &moved(&views));
     assert_eq!(dropped, moved(&views));
     keeper.seal(3);
@@ -203,7 +203,7 @@ fn a_removed_keeper_goes_by_the_newest_view_it_knows() {
 }
 
 #[test]
-fn who_followed_a_line_that_was_given_up_keeps_all_that_it_owned() {
+fn a_member_of_a_line_that_was_given_up_keeps_all_that_it_owned() {
     let one = first(2, 2);
     let mut left = Replica::new(&member(0), &[&one]);
     let written = left.put(&key_in(&SlotSet::all()), 1);
@@ -222,7 +222,7 @@ fn who_followed_a_line_that_was_given_up_keeps_all_that_it_owned() {
 
 /// A fellow member may write on after it has handed over. A life that ends does not learn when that member is sealed.
 #[test]
-fn who_ends_does_not_say_that_a_member_has_handed_over_for_good() {
+fn an_ended_life_does_not_list_present_members_as_sources() {
     let one = first(3, 3);
     let mut left = Replica::new(&member(0), &[&one, &minus(&one, 2)]);
     let with_sources = |state: &mut ReplicaState| {
@@ -251,7 +251,7 @@ fn what_a_removed_node_returns_is_taken_for_a_limited_time() {
     assert_eq!(may(&member(2), 1501), Err(NoReturn::TooLate));
     // A clock that is behind does not make it later.
     assert_eq!(may(&member(2), 0), Ok(()));
-    // Of these nobody knows when they left, so nobody knows which deletions they missed.
+    // No view says when these left, so the deletions that they missed are unknown.
     assert_eq!(may(&reborn(2, 7), 1000), Err(NoReturn::TooLate));
     assert_eq!(may(&member(1), 1000), Err(NoReturn::TooLate));
 }
@@ -259,8 +259,8 @@ fn what_a_removed_node_returns_is_taken_for_a_limited_time() {
 #[test]
 fn what_a_removed_node_returns_is_not_taken_once_tombstones_were_dropped() {
     let mut taker = after_a_removal();
-    assert!(taker.drops_tombstones() && !taker.drops_tombstones());
-    // The clock was set back: by what it shows, the removal was just now.
+    assert!(taker.note_dropped_tombstones() && !taker.note_dropped_tombstones());
+    // The clock was set back: it shows the time of the removal.
     assert_eq!(taker.may_adopt(member(2).id(), 1000, 500), Err(NoReturn::TooLate));
 }
 

@@ -1,5 +1,5 @@
-//! When a slot becomes ready (I6): by an owner that was there until the end, or when everybody who could
-//! have brought something has; and what then counts as gone.
+//! When a slot becomes ready (I6), by one owner that was there until the end or by all that could have
+//! brought something; and which slots then count as gone.
 
 use super::*;
 
@@ -54,7 +54,7 @@ fn one_ready_owner_that_was_there_until_the_end_makes_its_slots_ready_and_no_oth
     zero.stable.raise(written.dot());
     zero.seal(3);
     new.take_over(&zero, 3).expect("is handed over");
-    // Before it is active, nothing of it shows.
+    // Before the activation, the state shows nothing of it.
     assert!(new.state.regions.is_empty());
     new.activate(3);
     assert!(new.holds(&written) && read(&new.state, key.slot(), &[written.dot()]).is_ok());
@@ -67,7 +67,7 @@ fn a_copy_alone_makes_nothing_ready_and_covers_nothing() {
     let views = growing();
     let mut zero = Replica::new(&member(0), &[&views[0], &views[1]]);
     zero.put(&key_in(&views[2].slots_of_node(&node(4))), 1);
-    // The records came in a copy; its giver was passed over before it handed over.
+    // The records came in a copy; its giver was passed over before a hand-over.
     let mut new = newcomer(4, &views);
     zero.learn(&[&views[2]]);
     let copied = zero.state.offer_copy(&new.state.me, Epoch(3));
@@ -85,8 +85,8 @@ fn a_copy_alone_makes_nothing_ready_and_covers_nothing() {
 
 #[test]
 fn an_owner_that_lost_the_slot_earlier_does_not_make_it_ready() {
-    // Node 0 handed over late, and had owned the slots until epoch 1 only: what became stable in
-    // epoch 2 it never saw.
+    // Node 0 handed over late, and had owned the slots only until epoch 1: it never saw what became
+    // stable in epoch 2.
     let [one, two] = [first(2, 2), same(&first(2, 2))];
     let three = with(&two, &[reborn(1, 9)]);
     let lowered = |last_owned: u64, giver_lacks: u64| {
@@ -120,9 +120,9 @@ fn an_owner_that_lost_the_slot_earlier_does_not_make_it_ready() {
 }
 
 #[test]
-fn a_slot_is_ready_when_everybody_who_owned_it_has_handed_over_though_none_was_ready() {
-    // Both new owners lack; all four old ones lost their disks: nothing is left to take but from each
-    // other.
+fn a_slot_is_ready_when_all_its_owners_have_handed_over_though_none_was_ready() {
+    // Both new owners lack, and all four old ones lost their disks: the new ones can take from each
+    // other only.
     let views = growing();
     let lost = with(&views[2], &[0, 1, 2, 3].map(|number| reborn(number, 9)));
     let alone = [4, 5].map(|number| {
@@ -137,15 +137,15 @@ fn a_slot_is_ready_when_everybody_who_owned_it_has_handed_over_though_none_was_r
     four.exchange(&five).expect("is exchanged");
     assert!(four.state.is_ready());
     assert_eq!(four.state.gone, views[2].slots_of_node(&node(4)));
-    // The other becomes ready by the first, which says that it is.
+    // The other one becomes ready by the first, which is ready.
     five.exchange(&four).expect("is exchanged");
     assert!(five.state.is_ready());
 }
 
 #[test]
 fn what_a_sibling_handed_over_before_it_got_more_does_not_count_in_the_next_view() {
-    // Node 4 took from node 5, which had nothing yet. Then an old owner handed over to node 5 alone,
-    // and in view 4 the old owners are gone. Node 5 holds what node 4 has never seen.
+    // Node 4 took from node 5, which had nothing yet. Then an old owner handed over to node 5 alone, and
+    // in view 4 the old owners are gone. Node 5 holds what node 4 has never seen.
     let views = growing();
     let [mut four, mut five] = [4, 5].map(|number| {
         let mut new = newcomer(number, &views);
@@ -199,7 +199,7 @@ fn a_sibling_that_has_everything_leaves_nothing_gone() {
 
 #[test]
 fn an_owner_that_handed_over_before_it_was_removed_leaves_nothing_gone() {
-    // K = 1: slots of node 0 were with node 2 in view 2, and are back.
+    // K = 1: slots of node 0 moved to node 2 in view 2, and back in view 3.
     let one = first(1, 2);
     let two = plus(&one, 2);
     let three = minus(&two, 2);
@@ -225,7 +225,7 @@ fn an_owner_that_handed_over_before_it_was_removed_leaves_nothing_gone() {
 
 #[test]
 fn what_old_owners_handed_over_counts_after_the_activation() {
-    // Nobody is ready: nodes 0 and 1 lack as well, and node 5 has nothing.
+    // No owner is ready: nodes 0 and 1 lack as well, and node 5 has nothing.
     let views = growing();
     let (mut four, mut five) = (newcomer(4, &views), newcomer(5, &views));
     for number in [0, 1] {

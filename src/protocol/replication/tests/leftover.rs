@@ -1,5 +1,5 @@
-//! Lives that end while their node runs: what they may still do, what the next one knows, and since when
-//! deletions may have been missed.
+//! Lives that end while their node runs: what they may still do, what the next life knows, and since
+//! when deletions may have been missed.
 
 use super::*;
 use crate::names::MemberId;
@@ -17,14 +17,14 @@ fn left(epoch: Epoch, since_ms: Option<u64>) -> LeftBehind {
     }
 }
 
-/// The view after `before` without this node, with the removal noted then.
+/// The view after `before` without this node, which notes the removal at that time.
 fn removed_at(before: &View, number: u64, at_ms: u64) -> View {
     let mut view = next::remove(before, &node(number)).expect("is listed");
     view.note_removals(&[before], at_ms, false);
     view
 }
 
-/// Since when the life of node 1 may have missed deletions, when it learns of the line that won.
+/// Since when the life of node 1 may have missed deletions, when it learns of the winning line.
 fn missed_since(history: &[&Arc<View>], won: &Arc<View>, ending: Ending) -> Option<u64> {
     let mut state = state(&member(1), history);
     if ending == Ending::WentBack {
@@ -36,7 +36,7 @@ fn missed_since(history: &[&Arc<View>], won: &Arc<View>, ending: Ending) -> Opti
     next.leftovers[0].left.since_ms
 }
 
-/// The same change, decided without a quorum at some time; of two lines, that of the higher draw counts.
+/// The same change, decided without a quorum at some time. Of two lines, the one with the higher draw counts.
 fn forked_at(view: &View, drawn: u64, at_ms: u64) -> Arc<View> {
     let mut forked = view.clone();
     forked.fork(drawn, at_ms);
@@ -94,7 +94,7 @@ fn deletions_may_be_missed_since_the_first_view_of_either_line_or_the_own_remova
     }
 }
 
-/// A copy says nothing of the time at which it was made.
+/// A copy does not show when it was made.
 #[test]
 fn the_records_of_a_disk_that_went_back_are_judged_one_by_one() {
     let one = first(3, 4);
@@ -102,9 +102,9 @@ fn the_records_of_a_disk_that_went_back_are_judged_one_by_one() {
     assert_eq!(missed_since(&[&one, &same(&one)], &won, Ending::WentBack), None);
 }
 
-/// What was once handed over as complete is not, on the copy that was put back.
+/// A log that was once handed over as complete is not complete on the restored copy.
 #[test]
-fn who_may_have_gone_back_hands_nothing_over_and_takes_part_in_nothing() {
+fn an_unproven_life_hands_nothing_over_and_takes_part_in_nothing() {
     let one = first(3, 3);
     let two = same(&one);
     let slot = Slot(0);
@@ -143,7 +143,7 @@ fn who_may_have_gone_back_hands_nothing_over_and_takes_part_in_nothing() {
     }
 }
 
-/// The life ends first; the next one knows what there is, and nothing that is not so any more.
+/// The life ends first. The next one knows what is left, and nothing that is out of date.
 #[test]
 fn the_next_life_has_what_the_one_before_left_and_knows_the_history_that_counts() {
     let one = first(3, 3);
@@ -180,14 +180,15 @@ fn the_next_life_has_what_the_one_before_left_and_knows_the_history_that_counts(
         number: END,
     };
     assert!(leftover.kept.iter().all(|kept| kept.coverage.includes(complete)));
-    // A life that had nothing leaves nothing, and one that follows has both.
+    // A life that had nothing leaves nothing, and the next one still has the earlier leftovers.
     let mut again = next.clone();
     again.end(Ending::WentBack);
     let third = again.next_life(reborn(1, 6), MemberId(10));
     assert_eq!(third.leftovers, next.leftovers);
 }
 
-/// Somebody has seen this node further: by `VIEW`, its disk of before the first view would begin a second cluster.
+/// A peer has seen this node further. By `VIEW`, its disk from before the first view would begin a
+/// second cluster.
 #[test]
 fn the_next_life_does_not_go_by_view_though_the_disk_of_the_one_before_knew_no_view() {
     let mut blank = ReplicaState::new(member(1));
@@ -265,7 +266,7 @@ fn readers_of_what_was_left_on_a_lost_line_depend_on_all_of_it() {
     assert_eq!(depends_on(&owner, lost.epoch), Ok(Some(all)));
 }
 
-/// Only a view that notes the leftover has its owners wait for it.
+/// Owners wait for a leftover only once their view notes it.
 #[test]
 fn what_was_left_behind_is_awaited_once_the_active_view_notes_it() {
     let one = first(2, 4);
@@ -287,7 +288,7 @@ fn what_was_left_behind_is_awaited_once_the_active_view_notes_it() {
     assert!(read(&owner, slot, &[its]).is_ok());
 }
 
-/// Nobody else can have deleted what nobody else had.
+/// No other member can have deleted what no other member had.
 #[test]
 fn a_slot_is_held_elsewhere_if_it_is_ready_and_unknown_until_every_owner_was_asked() {
     let one = first(2, 3);

@@ -1,4 +1,5 @@
-//! Lines of views that were given up: what a payload names of them, and for whom a reader who saw one waits.
+//! Lines of views that were given up: what payloads name of them, and which members a reader of a lost
+//! line waits for.
 
 use super::*;
 use crate::names::MemberId;
@@ -23,14 +24,14 @@ fn lines() -> Lines {
     }
 }
 
-/// The same change, decided without a quorum; of two such lines, that of the higher draw counts.
+/// The same change, decided without a quorum. Of two such lines, the one with the higher draw counts.
 fn forked_by(view: &View, drawn: u64) -> Arc<View> {
     let mut forked = view.clone();
     forked.fork(drawn, 1000);
     Arc::new(forked)
 }
 
-/// Node 1, active on the line that counts, which has heard of the lost one.
+/// Node 1, active on the line that counts, and with the lost one noted.
 fn winner(lines: &Lines) -> ReplicaState {
     let mut state = state(&member(1), &[&lines.one, &lines.won]);
     state.learn(&lines.lost);
@@ -75,7 +76,7 @@ fn a_lower_epoch_of_a_lost_line_is_not_passed() {
         let read = may_read(&reader, &VersionVector::default(), Slot(0), &saw_it);
         assert_eq!(read, missing(&[all_of(&lost)]));
     }
-    // What both lines have is passed.
+    // An epoch that both lines have is passed.
     let before = of_epoch(one.epoch, &[]);
     assert!(may_read(&reader, &VersionVector::default(), Slot(0), &before).is_ok());
 }
@@ -100,7 +101,7 @@ fn every_line_that_the_view_came_from_is_passed() {
     assert!(!reader.has(same(&one).epoch) && !reader.has(same(&second).epoch));
 }
 
-/// One epoch for each line, the last one.
+/// Each lost line is named by one epoch, the last one.
 #[test]
 fn a_payload_names_each_lost_line_by_the_last_epoch_that_it_saw() {
     let lines = lines();
@@ -216,7 +217,7 @@ fn has_from(state: &ReplicaState, name: MemberId) -> ReplicaState {
     })
 }
 
-/// Node 1 has heard of the later view of the lost line only, as nodes do that are added to it.
+/// Node 1 knows only the later view of the lost line, like a node that is added to it.
 #[test]
 fn an_early_epoch_of_a_lost_line_is_known_by_the_history_of_a_later_one() {
     let lines = lines();
@@ -232,7 +233,7 @@ fn an_early_epoch_of_a_lost_line_is_known_by_the_history_of_a_later_one() {
     assert!(read(&state, slot(&lines), &[all_of(&lines.lost)]).is_ok());
 }
 
-/// The lost line has the epoch in its history, too, and that says nothing about the number of a write.
+/// The lost line has the epoch in its history, too, but that says nothing about the number of a write.
 #[test]
 fn a_forged_number_in_an_epoch_of_both_lines_is_denied_by_its_member() {
     let lines = lines();
@@ -240,7 +241,7 @@ fn a_forged_number_in_an_epoch_of_both_lines_is_denied_by_its_member() {
     let forged = dot(&member(1), 1, end_of(0) + 5);
     let nothing = VersionVector::default();
     assert_eq!(state.judge(&nothing, forged), Claim::Impossible);
-    // Of the epochs of the lost line alone, it stands for everything, whatever its number.
+    // In an epoch of the lost line alone, an entry stands for everything, whatever its number.
     let of_lost = Dot {
         log: Log {
             epoch: lines.lost.epoch,
@@ -251,7 +252,7 @@ fn a_forged_number_in_an_epoch_of_both_lines_is_denied_by_its_member() {
     assert_eq!(state.judge(&nothing, of_lost), Claim::Exists);
 }
 
-/// By what became of each life that owned the slot on the lost line: here 2 and 3.
+/// One case for each fate of the lives that owned the slot on the lost line, here 2 and 3.
 #[test]
 fn a_reader_of_a_lost_line_waits_until_each_owner_there_can_bring_nothing_more() {
     let lines = lines();
@@ -268,7 +269,7 @@ fn a_reader_of_a_lost_line_waits_until_each_owner_there_can_bring_nothing_more()
         state.views.insert(view.epoch, Arc::new(view));
         state
     };
-    // By the force that began our line, before the other one was heard of.
+    // Removed by the force that began our line, before the lost one was known.
     let forced_out = won_with(&lines, |view| {
         view.note_removals(&[&lines.one], 1000, true);
     });
@@ -292,7 +293,7 @@ fn a_reader_of_a_lost_line_waits_until_each_owner_there_can_bring_nothing_more()
     let back_empty = has_from(&back_empty, member(2).id());
     let others = back_empty.owners_then_and_now(&back_empty.owned_slots());
     let heard_all = with_region(&back_empty, |region| region.heard.extend(&others));
-    // A closing forgets who was heard, and nobody is asked again.
+    // A closing clears `heard`, and no member is asked again.
     let closed = {
         let mut state = has_from(&plain, member(3).id());
         state.closed.below = state.active;
@@ -389,7 +390,7 @@ fn owners_of_other_slots_and_of_later_epochs_are_not_waited_for() {
         read(&heard, own, &[all_of(&later)]).is_ok(),
         "2, 3 and 4 had none of it"
     );
-    // Node 2 reads what 3 had, and 4 later.
+    // Node 2 reads a slot that node 3 had, and node 4 later.
     let mut other = state(&member(2), &[&one, &won]);
     other.learn(&lost);
     other.learn(&later);
@@ -400,7 +401,7 @@ fn owners_of_other_slots_and_of_later_epochs_are_not_waited_for() {
         read(&other, theirs, &[all_of(&later)]),
         missing(&[all_of(&later)])
     );
-    // What 3 had before it went counts for the later epoch, too.
+    // What node 3 had before its removal counts for the later epoch, too.
     let of_four = with_region(&other, |region| {
         region.heard = [member(4).id()].into();
     });
@@ -423,7 +424,7 @@ fn lost_views_are_noted_once_and_dated_once() {
     assert_eq!(dates, [500, 700]);
 }
 
-/// Somebody forgot its vote, and two views of one epoch were chosen.
+/// A member forgot its vote, and two views of one epoch were chosen.
 #[test]
 fn of_two_views_of_one_epoch_every_node_follows_the_same_one() {
     let one = first(3, 4);

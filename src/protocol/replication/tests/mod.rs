@@ -1,5 +1,5 @@
-//! Written schedules: replicas in small clusters, moved by hand. The nodes and views that they speak of,
-//! and a replica that keeps its records in a map where a node keeps them in a store.
+//! Test helpers for written schedules in small clusters: nodes and views, and a replica that keeps its
+//! records in a map where a node keeps them in a store.
 
 mod activation;
 mod closing;
@@ -57,7 +57,7 @@ fn first(replicas: u32, count: u64) -> Arc<View> {
     Arc::new(View::first(ClusterId(1), replicas, &nodes, &up))
 }
 
-/// A closing that speaks of no runs.
+/// A closing that names no runs.
 fn closing(below: Epoch, at: Epoch) -> Closed {
     let runs = Arc::default();
     Closed { below, at, runs }
@@ -198,7 +198,7 @@ impl Replica {
         }
     }
 
-    /// What an exchange is made from: the current records less those that need not be sent.
+    /// The records that an exchange is made from: the current ones, except those that need not be sent.
     fn unstable(&self) -> Unstable {
         let mut unstable = Unstable::default();
         for record in self.records.values() {

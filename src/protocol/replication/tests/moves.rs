@@ -1,5 +1,4 @@
-//! Slots on the move between members: what is kept of them, offered, asked for and waited for, over
-//! several views.
+//! Slots that move between members over several views: what is kept, offered, asked for and waited for.
 
 use proptest::prelude::*;
 
@@ -30,13 +29,13 @@ fn what_moves_away_is_kept_with_all_that_was_held_of_it() {
     assert_eq!((kept.last_owned, kept.lacks), (Epoch(1), Epoch::NONE));
     assert_eq!(kept.slots, moved(&views));
     assert_eq!(kept.coverage, vector([dot(&member(0), 1, END)]));
-    // What it goes on taking is of other slots.
+    // Later writes are of other slots.
     zero.put(&key_in(&views[1].slots_of_node(&node(0))), 2);
     assert_eq!(zero.state.kept[0].coverage.len(), 1);
 }
 
 #[test]
-fn who_walks_through_several_views_keeps_what_it_lost_in_each() {
+fn a_member_several_views_behind_keeps_what_it_lost_in_each() {
     // K = 1: nodes 1 and 2 join, each takes a share of node 0.
     let one = first(1, 1);
     let two = plus(&one, 1);
@@ -116,7 +115,7 @@ fn what_comes_back_without_a_hand_over_lacks_what_happened_elsewhere() {
     assert_eq!(read(&zero.state, slot, &[]), Err(NotHere::NotReady));
     assert!(zero.state.kept.is_empty(), "it owns them again");
     assert!(zero.state.gone.is_empty());
-    // The rest never moved.
+    // The other slots never moved.
     let stayed = slot_in(&views[1].slots_of_node(&node(0)));
     assert!(read(&zero.state, stayed, &[]).is_ok());
 }
@@ -152,9 +151,9 @@ fn a_removed_owner_that_was_given_up_is_not_waited_for() {
         zero.activate(epoch);
         assert_eq!(zero.is_ready(), ready, "in epoch {epoch}");
     }
-    // People must hear of it: nobody knows what there was.
+    // The operator must be told: no owner knows what there was.
     assert_eq!(zero.gone, moved(&views));
-    // Nor is it lost any more when it comes back all the same.
+    // If it comes back all the same, it does not count as gone any more.
     let half: SlotSet = moved(&views).iter().take(100).collect();
     for news in [true, false] {
         assert_eq!(zero.note_returned(member(1).id(), &BTreeSet::new(), &half), news);
@@ -204,7 +203,7 @@ fn kept_slots_are_offered_with_the_epoch_in_which_they_were_owned_last() {
 }
 
 #[test]
-fn who_returned_something_of_kept_slots_is_told_and_known_when_they_come_back() {
+fn sources_of_kept_slots_are_offered_and_survive_their_return() {
     let views = there_and_back();
     let returned = member(7).id();
     let mut zero = Replica::new(&member(0), &[&views[0], &views[1]]);
@@ -221,7 +220,7 @@ fn who_returned_something_of_kept_slots_is_told_and_known_when_they_come_back() 
 }
 
 #[test]
-fn who_has_nothing_of_the_slots_says_so_and_is_not_waited_for() {
+fn an_owner_with_none_of_the_slots_offers_nothing_and_is_not_waited_for() {
     let views = there_and_back();
     let mut zero = Replica::new(&member(0), &[&views[0], &views[1]]);
     let mut one = Replica::new(&member(1), &[]);
@@ -238,9 +237,9 @@ fn who_has_nothing_of_the_slots_says_so_and_is_not_waited_for() {
     );
     assert!(given.offered[0].coverage.is_empty());
     one.state.take_steady(&ask, &given).expect("is taken");
-    // Everybody has said what there is.
+    // Every owner has said what it has.
     assert!(one.state.is_ready());
-    // In a hand-over nothing is offered of what is not here.
+    // In a hand-over, slots that are not here are not offered.
     zero.learn(&[&same(&views[1])]);
     zero.seal(3);
     one.learn(&[&same(&views[1])]);
@@ -296,7 +295,7 @@ fn a_copy_is_offered_by_shared_history_of_what_the_taker_gains() {
     assert!(zero.offer_copy(&member(1), Epoch(2)).is_empty(), "active already");
 }
 
-/// Adds or removes one of ten nodes, as it is possible.
+/// Adds a node that is not listed, or removes one that is; the same members again if neither is possible.
 fn changed(view: &Arc<View>, number: u64) -> Arc<View> {
     let changed = if view.lists(&node(number)) {
         next::remove(view, &node(number))

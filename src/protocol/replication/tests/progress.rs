@@ -1,4 +1,4 @@
-//! What counts as acknowledged and as stable, and whom writers wait for.
+//! What counts as acknowledged and as stable, and which siblings writers wait for.
 
 use crate::names::{Dot, Epoch, Log, MemberId};
 use crate::protocol::causality::VersionVector;
@@ -74,14 +74,14 @@ fn acknowledgements_of_another_epoch_do_not_count() {
 
 #[test]
 fn acknowledgements_after_the_seal_do_not_count() {
-    // What is called stable is with every old owner, and so in every hand-over.
+    // Every old owner holds what counts as stable, and so does every hand-over.
     let mut progress = progress();
     acknowledged(&mut progress, 2, A, 5);
     acknowledged(&mut progress, 2, B, 2);
     progress.seal();
     acknowledged(&mut progress, 2, B, 5);
     assert_eq!(stable(&progress), 2);
-    // Nobody waits for them either.
+    // Writers do not wait for them either.
     assert_eq!(progress.settled_number(), u64::MAX);
     progress.rejoins(A);
     assert_eq!(progress.pushed_to().count(), 0);
@@ -111,7 +111,7 @@ fn acknowledgements_begin_anew_with_each_epoch_and_stable_numbers_stay() {
 }
 
 #[test]
-fn writers_wait_for_who_is_in_step_and_for_nobody_who_is_joining() {
+fn writers_wait_for_siblings_in_step_and_not_for_joining_ones() {
     let mut progress = progress();
     assert_eq!(progress.settled_number(), 0);
     acknowledged(&mut progress, 2, A, 4);
@@ -121,7 +121,8 @@ fn writers_wait_for_who_is_in_step_and_for_nobody_who_is_joining() {
     assert_eq!((progress.settled_number(), progress.pushed_to().count()), (4, 1));
     progress.rejoins(B);
     assert_eq!((progress.settled_number(), progress.pushed_to().count()), (4, 2));
-    // An acknowledged push of all there is brings it into step; an exchange or a part does not.
+    // A push acknowledged up to the last write brings it into step; an exchange, or an earlier number,
+    // does not.
     progress.acknowledged(Epoch(2), B, &held(own(2), 5), false);
     acknowledged(&mut progress, 2, A, 5);
     progress.stored(6);

@@ -1,5 +1,5 @@
-//! Replicas that write, push and exchange in random order, with answers that come late, activations at
-//! different times and stable numbers that spread: what a vector says is there, and in the end all hold
+//! Replicas that write, push and exchange in random order, with late answers, activations at different
+//! times and stable numbers that spread. A replica holds what its vector says, and in the end all hold
 //! the same (I2, I9, stability).
 
 use proptest::prelude::*;
@@ -13,14 +13,14 @@ const EPOCHS: usize = 3;
 #[derive(Debug, Clone)]
 enum Event {
     Put(usize, usize, u64),
-    /// One takes a push of a write that another took.
+    /// A replica takes a push of a write that another one took.
     Push(usize, usize),
     /// Asks for an exchange; the answer is taken later, or never.
     Ask(usize, usize),
     Take(usize),
-    /// One says what it holds.
+    /// A replica says what it holds.
     Tell(usize, usize),
-    /// One says what it knows to be stable.
+    /// A replica says what it knows to be stable.
     Spread(usize, usize),
     Seal(usize),
     Activate(usize),
@@ -132,7 +132,7 @@ impl Cluster {
         }
     }
 
-    /// Whatever a replica says that it holds, it holds, or something newer; and nothing else (I9).
+    /// A replica holds each write that its vector includes, or a newer one; and nothing else (I9).
     fn check(&self) -> Result<(), TestCaseError> {
         for (replica, _) in &self.replicas {
             let holds = replica.state.holds(&replica.state.regions[0]);

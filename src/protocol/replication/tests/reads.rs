@@ -50,7 +50,7 @@ fn a_payload_of_a_newer_epoch_is_fenced() {
 
 #[test]
 fn an_owner_that_was_cut_off_does_not_answer_one_whose_entries_were_dropped_since() {
-    // Node 0 went on without node 1, and everything of epoch 1 is closed in epoch 2.
+    // Node 0 went on without node 1, and epoch 1 is closed in epoch 2.
     let (one, two) = (first(2, 4), minus(&first(2, 4), 1));
     let mut gone_on = super::state(&member(0), &[&one, &two]);
     assert!(gone_on.close(closing(Epoch(2), Epoch(2))));
@@ -70,7 +70,7 @@ fn an_owner_that_was_cut_off_does_not_answer_one_whose_entries_were_dropped_sinc
 }
 
 #[test]
-fn only_who_drops_an_entry_raises_the_epoch() {
+fn only_dropping_an_entry_raises_the_epoch() {
     let (mut state, _) = member_zero(3);
     state.closed.below = Epoch(2);
     let (closed, stable, open) = (
@@ -188,7 +188,7 @@ fn entries_that_are_stable_or_of_closed_epochs_hinder_nobody() {
 }
 
 #[test]
-fn a_lost_log_is_given_up_when_everybody_who_could_bring_it_handed_over_in_this_view() {
+fn a_lost_log_is_given_up_when_every_possible_giver_handed_over_in_this_view() {
     // Node 1 lost its disk after nodes 4 and 5 made a third partition, with slots of nodes 0 and 1.
     let four = first(2, 4);
     let (five, six) = (plus(&four, 4), plus(&plus(&four, 4), 5));
@@ -207,18 +207,18 @@ fn a_lost_log_is_given_up_when_everybody_who_could_bring_it_handed_over_in_this_
     };
     hear(&mut state, &member(5));
     assert_eq!(read(&state, slot, &[lost]), missing(&[lost]));
-    // Node 0 owned the slot in epoch 1, is listed still, and is the last who could bring it.
+    // Node 0 owned the slot in epoch 1, is still listed, and is the last member that could bring the write.
     let mut heard_all = state.clone();
     hear(&mut heard_all, &member(0));
     assert!(read(&heard_all, slot, &[lost]).is_ok());
     assert_eq!(read(&heard_all, slot, &[listed]), missing(&[listed]));
-    // Owners of closed epochs only do not count.
+    // Members that owned the slot only in closed epochs do not count.
     let slots = SlotSet::from_iter([slot]);
     let owners = |state: &ReplicaState| state.owners_then_and_now(&slots);
     assert_eq!(owners(&state), BTreeSet::from([member(0).id(), member(5).id()]));
     state.closed.below = Epoch(3);
     assert_eq!(owners(&state), BTreeSet::from([member(5).id()]));
-    // In the next view it begins anew.
+    // The next view starts with no member heard.
     let eight = same(&seven);
     heard_all.learn(&eight);
     heard_all.activate(eight.epoch);
@@ -254,7 +254,7 @@ fn a_reply_carries_what_was_depended_upon_and_what_was_shown() {
     assert_eq!(nothing.entries, vector([asked]));
 }
 
-/// The record of a view that this replica is just activating: it is in the map before the state says so.
+/// A record of a view that this replica is just activating is in the map before the new state is published.
 #[test]
 fn an_answer_is_of_the_epoch_of_the_record_it_shows_at_least() {
     let (state, _) = member_zero(1);
@@ -303,7 +303,7 @@ fn a_listing_is_judged_by_every_region_that_it_touches_and_by_no_other() {
     let both = rest.union(&lacking);
     assert!(rest.contains(slot) && list(&state, &rest, &[]).is_ok());
     assert_eq!(list(&state, &both, &[]), Err(NotHere::NotReady));
-    // One that is ready, but has not got what the reader depends on.
+    // A region that is ready, but lacks what the reader depends on.
     let early = dot(&member(1), 1, 4);
     Arc::make_mut(&mut state.regions)[1].lacks = Epoch::NONE;
     region(&mut state).coverage.raise(early);

@@ -1,5 +1,5 @@
-//! Members that are removed while they are cut off: who waits for a write that only such a member has,
-//! and what ends the wait.
+//! Members that are removed while they are cut off: which readers wait for a write that only such a
+//! member has, and what ends the wait.
 
 use super::*;
 use crate::protocol::replication::trimmed;
@@ -14,7 +14,7 @@ fn without(open: &[&Arc<View>], number: u64) -> Arc<View> {
 }
 
 /// The owners of all slots, nodes 2 and 3, after node 0 of {0, 1} and {2, 3} was removed while it was cut
-/// off. Node 1 has handed over what it has, its `held` first writes of node 0 included; all have exchanged.
+/// off. Node 1 has handed over everything, including the `held` first writes of node 0. All have exchanged.
 fn owners_after_the_removal(held: u64) -> [Replica; 2] {
     let one = first(2, 4);
     let two = without(&[&one], 0);
@@ -96,10 +96,10 @@ fn an_entry_of_a_closed_epoch_stays_in_payloads_while_a_removed_member_may_retur
     assert!(known_stable.entries.is_empty(), "everybody has it");
 }
 
-/// Node 0 of {0, 1} is removed while it is cut off, proxy 2 takes its place, and is removed as well: it may hold
-/// more of node 0's log than others, and was there when the epoch was closed.
+/// Node 0 of {0, 1} is removed while it is cut off. Proxy 2 takes its place and is removed as well. It
+/// may hold more of node 0's log than others, and took part in the closing of the epoch.
 #[test]
-fn the_removal_of_another_owner_does_not_end_the_wait_for_who_was_removed_before_it() {
+fn the_removal_of_another_owner_does_not_end_the_wait_for_an_earlier_removed_one() {
     let one = first(2, 3);
     let two = without(&[&one], 0);
     let mut stays = Replica::new(&member(1), &[&one]);
@@ -114,7 +114,7 @@ fn the_removal_of_another_owner_does_not_end_the_wait_for_who_was_removed_before
     }
     exchange_all(&mut stays, [&takes_its_place]);
     close_first_epoch(&mut stays);
-    // Proposed by somebody who has not heard of the closing.
+    // The proposer does not know of the closing.
     let three = without(&[&one, &two], 2);
     stays.learn(&[&three]);
     stays.seal(3);
@@ -126,8 +126,8 @@ fn the_removal_of_another_owner_does_not_end_the_wait_for_who_was_removed_before
 
 #[test]
 fn one_slot_of_a_log_is_complete_and_another_is_waited_for() {
-    // Slots of {0, 1} move to {4, 5} and are handed over as complete. Then node 1 is removed while cut off,
-    // and nodes 4 and 5 own some of the slots that had stayed with it.
+    // Slots of {0, 1} move to {4, 5} and are handed over as complete. Then node 1 is removed while it is
+    // cut off, and nodes 4 and 5 gain some of the slots that had stayed with it.
     let one = first(2, 4);
     let five = plus(&one, 4);
     let six = plus(&five, 5);
@@ -220,8 +220,8 @@ fn the_wait_ends_at_each_owner_when_it_has_what_was_returned() {
 
 #[test]
 fn a_log_of_an_epoch_that_was_closed_before_the_removal_is_complete() {
-    // Nodes 2 and 3 have counted the closing of epoch 1 in epoch 2, in which node 0 had its say. Whoever
-    // removes node 0 has not, and names its log of epoch 1.
+    // Nodes 2 and 3 have counted the closing of epoch 1 in epoch 2, of which node 0 was a member. The
+    // proposer of node 0's removal has not, and names its log of epoch 1.
     let one = first(2, 4);
     let two = same(&one);
     let three = without(&[&one, &two], 0);
@@ -233,7 +233,7 @@ fn a_log_of_an_epoch_that_was_closed_before_the_removal_is_complete() {
     let its = first(2, 4).slots_of_node(&node(0));
     let gained = owner.state.owned_slots().intersection(&its);
     assert!(read(&owner.state, slot, &[dot(&member(0), 1, 9)]).is_ok());
-    // What it gains is not ready, and asks for everything.
+    // The gained slots are not ready, and ask for everything.
     let region = owner.state.region_of(slot_in(&gained)).expect("is owned");
     let complete = dot(&member(0), 1, END);
     assert!(!region.is_ready() && !region.coverage.includes(complete));
@@ -243,7 +243,7 @@ fn a_log_of_an_epoch_that_was_closed_before_the_removal_is_complete() {
 
 #[test]
 fn nobody_waits_for_a_member_whose_hand_over_came_through_another() {
-    // Node 0 is removed alive and hands over to node 1, which passes it on and is removed in turn.
+    // Node 0 is removed while it runs and hands over to node 1, which passes it on and is removed in turn.
     let [mut owner, _] = owners_after_the_removal(0);
     let (its, _) = slots();
     let lost = dot(&member(0), 1, 7);
@@ -285,7 +285,7 @@ fn the_wait_ends_when_time_is_up_and_siblings_that_may_have_taken_it_were_heard_
     let [mut owner, mut sibling] = owners_after_the_removal(0);
     let (its, _) = slots();
     let entry = dot(&member(0), 1, 1);
-    // Just in time, the sibling takes what comes back.
+    // The sibling takes what comes back, just in time.
     let returned = record(
         &key_in(&first(2, 4).slots_of_node(&node(0))),
         dot(&member(3), 2, 1),

@@ -20,14 +20,14 @@ fn judged(state: &ReplicaState, dot: Dot) -> Claim {
     state.judge(&VersionVector::default(), dot)
 }
 
-/// A new owner hears of claims with the slots: the sessions that read them may come to it.
+/// A new owner learns of claims with the slots: sessions that read them may come to it.
 #[test]
 fn claims_are_handed_over_and_are_news_once() {
     let view = first(2, 2);
     let mut giver = state(&member(0), &[&view]);
     let claimed = vector([dot(&member(1), 1, 1_000)]);
-    assert!(giver.hears_claims(&claimed));
-    assert!(!giver.hears_claims(&vector([dot(&member(1), 1, 999)])));
+    assert!(giver.learn_claims(&claimed));
+    assert!(!giver.learn_claims(&vector([dot(&member(1), 1, 999)])));
     let ask = state(&member(1), &[&view]).ask_steady();
     let (given, _) = giver
         .give(&ask, &Unstable::default(), |_, _| Vec::new())
@@ -90,7 +90,7 @@ fn a_log_that_is_complete_here_exists_and_one_that_is_not_may_go_further() {
     assert_eq!(judged(&state, dot(&member(1), 1, 99)), Claim::Exists);
     assert_eq!(judged(&state, dot(&member(2), 1, 4)), Claim::Exists);
     assert_eq!(judged(&state, dot(&member(2), 1, 5)), Claim::Undecided);
-    // The own log of an earlier epoch is complete, and of its end only the run is remembered.
+    // A member's own log of an earlier epoch is complete, and only the run of its end is remembered.
     assert_eq!(judged(&state, dot(&member(0), 1, 99)), Claim::Exists);
     state.runs = state.runs.started_again(1, 1, 0);
     let later = |number: u64| dot(&member(0), 1, number + (1 << 38));

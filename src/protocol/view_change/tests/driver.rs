@@ -1,4 +1,4 @@
-//! The driver of a change: one step after the other, waiting for whoever answers and for nobody else.
+//! The driver of a change: one step after the other, waiting only for nodes that answer.
 
 use super::*;
 use crate::names::{Epoch, MemberId};
@@ -75,7 +75,7 @@ fn ids(numbers: &[u64]) -> BTreeSet<MemberId> {
     numbers.iter().map(|number| member(*number).id()).collect()
 }
 
-/// A change in which everybody has answered up to `phase`.
+/// A change in which every node has answered up to `phase`.
 fn change_at(phase: Phase) -> Change {
     let mut change = change();
     for (at, answer) in [
@@ -148,7 +148,7 @@ fn a_node_that_was_silent_before_the_change_is_not_waited_for() {
 #[test]
 fn a_dead_node_that_is_removed_is_not_waited_for_unless_it_comes_back() {
     let mut change = change();
-    // Node 2 stays, and may be starting again at this moment.
+    // Node 2 stays, and may be restarting.
     for dead in [1, 2] {
         change.refused(&node(dead));
     }
@@ -168,7 +168,7 @@ fn a_node_that_is_not_up_is_not_asked() {
     let after = next::admit(&before, &[]);
     let change = Change::new(Some(&before), &after, BEGIN_MS, |_| 0);
     assert_eq!(change.nodes().collect::<Vec<_>>(), [&node(0), &node(1)]);
-    // In the change to the first view there is nobody who gives.
+    // The change to the first view has no givers.
     let change = Change::new(None, &before, BEGIN_MS, |_| 0);
     assert_eq!((change.nodes().count(), givers(&change).len()), (2, 0));
 }
@@ -212,11 +212,11 @@ fn a_node_that_answers_and_gets_nowhere_is_passed_over_while_writes_wait() {
         !change.waits_for(BEGIN_MS + ms).contains(&node(3))
     };
     assert!(!stuck(&mut change, STUCK_MS - 1, sealed(3)));
-    // It moved: it has its time again.
+    // It reported something new: it has its time again.
     assert!(!stuck(&mut change, STUCK_MS, through(3, &[0])));
     assert!(!stuck(&mut change, 2 * STUCK_MS - 1, through(3, &[0])));
     assert!(stuck(&mut change, 2 * STUCK_MS, through(3, &[0])));
-    // A copy may take its time: the view before serves.
+    // A copy may take long: the old view serves.
     let mut change = change_at(Phase::Copy);
     assert!(!stuck(&mut change, 100 * STUCK_MS, report(3)));
 }
@@ -275,7 +275,7 @@ fn a_node_that_came_back_empty_is_neither_the_giver_nor_the_taker_that_it_was() 
 }
 
 #[test]
-fn who_is_active_in_the_new_view_is_through_and_hands_nothing_over() {
+fn a_member_that_is_active_in_the_new_view_is_done_and_hands_nothing_over() {
     let mut change = change_at(Phase::HandOver);
     hear(&mut change, [active(0)], BEGIN_MS);
     assert_eq!(givers(&change), ids(&[1, 2]));
@@ -289,7 +289,7 @@ fn who_is_active_in_the_new_view_is_through_and_hands_nothing_over() {
 
 #[test]
 fn a_member_that_never_served_has_nothing_to_give_and_is_not_waited_for() {
-    // Node 1 was added a moment ago and is removed before the view that added it was active there.
+    // Node 1 was just added, and is removed before it activated the view that added it.
     let mut change = change();
     let never_served = Report {
         active: Epoch::NONE,

@@ -1,5 +1,5 @@
-//! The register's rules one by one, the same against every schedule of a small model, and the driver's
-//! steps. The nodes and views that they speak of.
+//! Tests the register's rules one by one and against every schedule of a small model, and the driver's
+//! steps. Holds the nodes and views that these tests share.
 
 mod driver;
 mod model;
@@ -35,7 +35,7 @@ fn member(number: u64) -> Member {
     reborn(number, 0)
 }
 
-/// The first view of nodes 0 to `count`, of which the last `missing` are not up.
+/// The first view of `count` nodes, numbered from 0; the last `missing` of them are not up.
 fn first(count: u64, missing: u64) -> View {
     let up: BTreeMap<_, _> = (0..count - missing)
         .map(|number| (node(number), member(number).incarnation))
@@ -43,7 +43,7 @@ fn first(count: u64, missing: u64) -> View {
     View::first(ClusterId(1), 2, &nodes(0..count), &up)
 }
 
-/// What may follow `view`: the same without node `number`.
+/// A possible next view: `view` without node `number`.
 fn minus(view: &View, number: u64) -> Arc<View> {
     Arc::new(next::remove(view, &node(number)).expect("is listed"))
 }

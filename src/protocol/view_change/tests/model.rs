@@ -1,5 +1,5 @@
-//! The register and two rivals as a model: their messages are lost, repeated and overtaken, proposers
-//! start again and have forgotten what they proposed, acceptors start again with what is on their disks.
+//! A model of the register and two rival proposers. Messages are lost, repeated and overtaken; proposers
+//! restart and forget their proposals; acceptors restart with what is on their disks.
 
 use std::hash::{Hash, Hasher};
 
@@ -9,17 +9,17 @@ use super::*;
 use crate::names::Epoch;
 use crate::protocol::view_change::{Acceptor, Ballot, Electorate, Next, Proposal, Vote};
 
-/// What is switched off.
+/// The rule that is switched off.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Planted {
     Nothing,
-    /// An acceptor that starts again has not kept what it promised.
+    /// An acceptor that restarts has not kept what it promised.
     PromisesForgotten,
-    /// An acceptor that starts again has not kept what it accepted.
+    /// An acceptor that restarts has not kept what it accepted.
     AcceptancesForgotten,
     /// One rival believes that any half decides.
     HalfIsAQuorum,
-    /// A proposer that starts again draws the same attempt.
+    /// A proposer that restarts draws the same attempt.
     BallotsReused,
     /// A proposer insists on its own view.
     EarlierIgnored,
@@ -34,7 +34,7 @@ pub(super) struct Register {
     electorates: [Electorate; 2],
     views: BTreeMap<ViewKey, Arc<View>>,
     planted: Planted,
-    /// How often proposers may start again, all together.
+    /// How many restarts all proposers have together.
     restarts: u64,
 }
 
@@ -42,8 +42,8 @@ pub(super) struct Register {
 pub(super) struct State {
     acceptors: BTreeMap<NodeId, Acceptor>,
     attempts: [Attempt; 2],
-    /// What was ever asked, and every vote for it that was ever given. Nothing is taken away: what is
-    /// not delivered is lost, what is delivered later is overtaken, what is delivered twice is repeated.
+    /// Every question that was asked, and every vote that was given. Delivery removes nothing: an
+    /// undelivered message is lost, one delivered later is overtaken, one delivered twice is repeated.
     asked: BTreeSet<Question>,
     votes: BTreeSet<GivenVote>,
     chosen: BTreeSet<ViewKey>,
@@ -70,17 +70,17 @@ pub(super) struct GivenVote {
 pub(super) enum Action {
     /// A question reaches an acceptor.
     Ask(NodeId, Question),
-    /// Just these votes reach a proposer, and are enough for it to go on. (Whether one arrives sooner or
-    /// later before that makes no difference to anybody else.)
+    /// Exactly these votes reach a proposer, and are enough for it to go on. (When each of them arrives
+    /// before that makes no difference to the other nodes.)
     GoOn(usize, Vec<GivenVote>),
-    /// A proposer starts again and has forgotten its attempt.
+    /// A proposer restarts and forgets its attempt.
     Propose(usize),
-    /// An acceptor starts again and has forgotten something: with durable votes there is no such thing.
+    /// An acceptor restarts and forgets something: impossible with durable votes.
     Forget(NodeId),
 }
 
 impl Attempt {
-    /// What it waits for votes on.
+    /// The question whose votes it waits for.
     fn question(&self) -> Question {
         (self.proposal.ballot.clone(), self.accepting)
     }
@@ -91,7 +91,7 @@ impl Register {
         let view = first(count, 0);
         let mut electorates = [Electorate::of(&view), Electorate::of(&view)];
         if planted == Planted::HalfIsAQuorum {
-            // As if the smallest were another node than it is.
+            // As if another node were the smallest.
             electorates[1].nodes = nodes([2, 3, 8, 9]);
         }
         Self {
@@ -117,7 +117,7 @@ impl Register {
         }
     }
 
-    /// Each wants another view, and after it started again another one than before.
+    /// The rivals want different views, and each restart swaps them.
     fn wanted(rival: usize, restarts: u64) -> ViewKey {
         1 + (rival as u64 + restarts) % 2
     }
@@ -140,7 +140,7 @@ impl Register {
         });
     }
 
-    /// What a proposer does when just these votes reach it: nothing unless all of them are needed.
+    /// The proposer's step when exactly these votes reach it; none unless it needs all of them.
     fn heard(&self, attempt: &Attempt, votes: &[GivenVote]) -> Option<(Proposal, Next)> {
         let mut proposal = attempt.proposal.clone();
         let mut next = Next::Wait;
@@ -182,7 +182,7 @@ impl Register {
         }
     }
 
-    /// Every choice of one vote or none of each node, of those given to what this proposer asks.
+    /// Every choice of at most one vote of each node, among the votes on this proposer's question.
     fn choices(state: &State, attempt: &Attempt) -> Vec<Vec<GivenVote>> {
         let question = attempt.question();
         let mut choices: Vec<Vec<GivenVote>> = vec![Vec::new()];
@@ -260,7 +260,7 @@ impl Model for Register {
                 }
             }
         }
-        // Votes that nobody waits for any more are not read again.
+        // Votes that no proposer waits for are never read again.
         let [one, other] = state.attempts.each_ref().map(Attempt::question);
         state.votes.retain(|vote| vote.to == one || vote.to == other);
         Some(state)
@@ -275,7 +275,7 @@ impl Model for Register {
     }
 }
 
-/// What a proposal heard in phase one decides nothing any more once it is in phase two.
+/// Leaves out what a proposal heard in phase one: it decides nothing in phase two.
 impl Hash for State {
     fn hash<H: Hasher>(&self, hasher: &mut H) {
         for acceptor in self.acceptors.values() {

@@ -74,7 +74,7 @@ fn a_majority_of_the_nodes_decides_or_half_of_them_with_the_smallest() {
         (4, 0, &[1, 2, 3], true),
         (2, 0, &[0], true),
         (2, 0, &[1], false),
-        // A node that is listed and has not come up cannot vote, and counts.
+        // A listed node that has not come up cannot vote, but counts.
         (4, 1, &[1, 2], false),
     ];
     for (count, missing, agreeing, expected) in cases {
@@ -129,7 +129,7 @@ fn the_highest_of_the_views_accepted_earlier_is_proposed_again() {
         }
     );
     attempt.begin_accepting(Arc::clone(&high));
-    // Promises that come late are no acceptances.
+    // Late promises are not acceptances.
     assert_eq!(attempt.voted(node(3), promised(None)), Next::Wait);
     assert_eq!(attempt.voted(node(3), Vote::Accepted), Next::Wait);
     assert_eq!(attempt.voted(node(4), Vote::NotVoting), Next::Wait);
@@ -162,7 +162,7 @@ fn lost_disks_that_are_known_in_phase_one_raise_the_generation() {
 
 #[test]
 fn lost_disks_in_phase_two_do_not_choose_a_view_whose_generation_was_not_raised() {
-    // Nodes 0 and 1 may have had another view chosen; whoever knows of it must see it outranked.
+    // Nodes 0 and 1 may have chosen another view; a node that knows it must see it outranked.
     let view = first(3, 0);
     let mut attempt = proposal(&view);
     attempt.voted(node(0), promised(None));

@@ -1,11 +1,11 @@
-//! The register against every schedule of its model: never are two views chosen (I10). Planted faults show
-//! that the model can tell.
+//! Checks the register against every schedule of its model: two views are never chosen (I10). Planted
+//! faults show that the model notices.
 
 use stateright::{Checker, Model};
 
 use super::model::{Planted, Register};
 
-/// True if two views can be chosen, and how many states were looked at to know.
+/// True if two views can be chosen, and how many states were explored.
 fn two_views(register: Register) -> (bool, usize) {
     let checker = register.checker().threads(2).spawn_bfs().join();
     let found = checker.discovery("one view").is_some();

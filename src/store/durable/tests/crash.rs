@@ -1,4 +1,4 @@
-//! A process that is killed while it commits: whatever it had acknowledged is there.
+//! A process that is killed while it commits: every batch that it acknowledged is there.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
@@ -38,7 +38,7 @@ fn large(number: u64) -> Batch {
     batch
 }
 
-/// Lets a process commit so many batches, kills it, and returns the last it acknowledged.
+/// Lets a process commit `batches` batches, kills it, and returns the last one that it acknowledged.
 fn killed_after(dir: &Path, batches: usize) -> u64 {
     let mut victim = Command::new(std::env::current_exe().expect("runs"))
         .args(["--exact", "store::durable::tests::crash::victim", "--nocapture"])
@@ -52,7 +52,7 @@ fn killed_after(dir: &Path, batches: usize) -> u64 {
     let acknowledged = stored.nth(batches).expect("goes on until it is killed");
     victim.kill().expect("is running");
     victim.wait().expect("ends");
-    // It may have said more between our last look and its end.
+    // It may have acknowledged more between our last look and its end.
     stored.last().unwrap_or(acknowledged)
 }
 

@@ -144,7 +144,7 @@ fn files_that_are_restored_one_by_one_take_no_batch_that_is_lost() {
         .status();
     assert!(status.is_ok_and(|status| status.success()), "copied");
     store.refusal(4);
-    // The journal was another one: everything was written anew from memory.
+    // The journal was replaced, so everything was rewritten from memory.
     store.stores(4);
     assert_same("after all", store.found_after_a_kill(), &expected([1, 2, 3, 4]));
 }
@@ -267,7 +267,7 @@ fn the_journal_that_is_newest_after_a_change_of_journals_is_watched() {
     assert!(found.records.iter().any(|record| record.key() == "large"));
 }
 
-/// As a commit does, with something that happens between the sync of the batch and the answer.
+/// Commits a batch, and calls `displace` between its sync and the answer.
 fn commit_while(store: &Store, number: u64, displace: impl FnOnce()) -> Result<(), StoreError> {
     let state = &mut *store.engine.state.lock();
     store.engine.write(state, &numbered(number)).expect("is written");
@@ -343,7 +343,7 @@ fn a_table_that_was_deleted_takes_no_batch_until_it_is_put_back() {
     assert!(files.len() >= 2, "{files:?}");
     for file in files.iter().chain([&store.dir.join("version")]) {
         fs::rename(file, store.away()).expect("is moved");
-        // Tables are looked for once a second, and anew after opening.
+        // Tables are looked for once a second, and again after opening.
         store
             .engine
             .state

@@ -1,5 +1,5 @@
-//! Disks that are really full: small file systems in memory. Needs the right to mount; says loudly
-//! that it checked nothing where it has none.
+//! Tests disks that are really full: small in-memory file systems. Needs the right to mount; without it,
+//! says loudly that it checked nothing.
 
 use std::io::Write;
 use std::process::Command;
@@ -8,7 +8,7 @@ use super::*;
 
 const MIB: usize = 1024 * 1024;
 
-/// A file system of its own, unmounted when it goes.
+/// A separate file system, unmounted when it is dropped.
 struct SmallDisk(TempDir);
 
 impl SmallDisk {
@@ -30,7 +30,7 @@ impl SmallDisk {
         self.0.path()
     }
 
-    /// Takes all room but so many bytes.
+    /// Takes all room except `left` bytes.
     fn fill(&self, left: u64) {
         let available = Disk::of(self.path()).expect("answers").available;
         let taken = vec![1; usize::try_from(available.saturating_sub(left)).expect("fits")];
@@ -42,8 +42,7 @@ impl SmallDisk {
             .expect("there is room");
     }
 
-    /// Gives the room back, and waits for it: a process that another test is just forking off has the file
-    /// open for a moment longer.
+    /// Frees the room, and waits for it: a process that another test forks off may still hold the file.
     fn free(&self) {
         let ballast = self.path().join("ballast");
         let taken = fs::metadata(&ballast).expect("was filled").len();

@@ -1,8 +1,8 @@
-//! A file system in memory that knows what a power cut would leave: the bytes that files had when they
-//! were last synced, under the names that their directories had when they were last synced.
+//! An in-memory file system that knows what a power cut would leave: the bytes of each file at its last
+//! sync, under the names of each directory at its last sync.
 //!
 //! It speaks the kernel's FUSE protocol, so that the real database runs on it unchanged. Needs the right
-//! to mount; says loudly that it checked nothing where it has none.
+//! to mount; without it, says loudly that it checked nothing.
 //!
 //! ```text
 //! request = length 4 | operation 4 | id 8 | node 8 | user, group, process 16 | body
@@ -18,7 +18,7 @@ use parking_lot::MutexGuard;
 
 use super::*;
 
-/// A sync takes effect after this, so that an answer that did not wait for it comes before it.
+/// A sync takes effect after this, so that an answer that does not wait for the sync comes before it.
 const SYNC_TAKES: Duration = Duration::from_millis(2);
 
 const ROOT: u64 = 1;
@@ -27,13 +27,13 @@ const EEXIST: i32 = 17;
 const ENOTEMPTY: i32 = 39;
 const ENOSYS: i32 = 38;
 
-/// A synced file: its first bytes, and its length with the zeros behind them.
+/// A synced file: its first bytes, and its length with the zeros after them.
 type Synced = (Vec<u8>, u64);
 
 /// What a power cut leaves: files and (without content) directories by path.
 pub(super) type Remains = BTreeMap<PathBuf, Option<Synced>>;
 
-/// Whether changes of names that were not synced happened. A file system may keep any of them.
+/// Whether a power cut keeps the changes of names that were not synced. A file system may keep any of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Names {
     AsSynced,
@@ -46,7 +46,7 @@ struct Node {
     bytes: Vec<u8>,
     len: u64,
     synced: Synced,
-    /// Written since the last sync: from, to.
+    /// The ranges written since the last sync: from, to.
     dirty: Vec<(usize, usize)>,
     names: BTreeMap<String, u64>,
     synced_names: BTreeMap<String, u64>,
@@ -190,7 +190,7 @@ impl Disk {
     }
 }
 
-/// The disk, mounted. It is unmounted when it goes.
+/// The mounted disk, unmounted when it is dropped.
 pub(super) struct PowerCutDisk {
     dir: TempDir,
     disk: Arc<Mutex<Disk>>,
@@ -230,7 +230,7 @@ impl PowerCutDisk {
         self.dir.path()
     }
 
-    /// Holds every request up while it lives.
+    /// Blocks every request while the guard is held.
     pub(super) fn disk(&self) -> MutexGuard<'_, Disk> {
         self.disk.lock()
     }
@@ -264,7 +264,7 @@ pub(super) fn lay_out(remains: &Remains, into: &Path) {
 
 fn serve(mut device: File, disk: &Mutex<Disk>) {
     let mut request = vec![0; 1024 * 1024];
-    // Ends with the mount.
+    // Ends when the disk is unmounted.
     while let Ok(len) = device.read(&mut request) {
         let request = Request(&request[..len]);
         let replied = match answer(&request, disk) {
@@ -300,7 +300,7 @@ impl Request<'_> {
         u64::from_le_bytes(self.0[at..at + 8].try_into().expect("eight bytes"))
     }
 
-    /// Text that ends with a zero, so many bytes into the body.
+    /// The zero-terminated text at this offset in the body.
     fn name(&self, at: usize) -> &str {
         let bytes = self.0[BODY + at..].split(|byte| *byte == 0).next();
         std::str::from_utf8(bytes.unwrap_or_default()).expect("is text")
@@ -363,7 +363,7 @@ fn answer(request: &Request<'_>, disk: &Mutex<Disk>) -> Option<Result<Vec<u8>, i
     })
 }
 
-/// An hour: nobody else changes anything.
+/// An hour: the files change only through the kernel.
 const VALID: u64 = 3600;
 
 fn entry(disk: &mut Disk, number: u64) -> Vec<u8> {
@@ -419,7 +419,7 @@ fn initialised() -> Vec<u8> {
     reply
 }
 
-/// All names of a directory at once, whatever room was asked for: they are few.
+/// All names of a directory at once, whatever size was asked for: they are few.
 fn listing(disk: &mut Disk, number: u64, offset: u64) -> Vec<u8> {
     let mut listing = Vec::new();
     let names = disk.node(number).names.clone();

@@ -1,5 +1,5 @@
-//! A write that failed in the middle: the answer is what the disk says, and `Unknown` only as long as
-//! the disk says nothing.
+//! A write that failed in the middle: the answer is what the disk holds, and `Unknown` only while the disk
+//! cannot be read.
 
 use super::*;
 
@@ -31,7 +31,7 @@ fn a_batch_that_is_there_after_all_is_acknowledged_and_written_anew() {
     commit(&engine, &numbered(1)).expect("is stored");
     write_unnoticed(&engine, &numbered(2));
     settle(&engine).expect("is there");
-    // A sync of the journal failed, so it must not be what the answer rests upon.
+    // A sync of the journal failed, so the answer must not rest upon the journal.
     journal::empty(dir.path(), &dir.path().join("0.jnl")).expect("is emptied");
     drop(engine);
     assert_same("in tables", stored_in(dir.path()), &expected([1, 2]));

@@ -1,6 +1,6 @@
-//! What can happen to a disk: it is full, a power cut tears its last write or forgets what was not synced,
-//! it is damaged, the process is killed, the directory cannot be used, or its files are deleted while they
-//! are used. Each file is one of these.
+//! Tests what can happen to a disk: it is full, a power cut tears its last write or loses what was not
+//! synced, it is damaged, the process is killed, the directory cannot be used, or its files are deleted
+//! while they are in use. Each file tests one of these.
 
 mod crash;
 mod displaced;

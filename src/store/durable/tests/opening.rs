@@ -1,4 +1,4 @@
-//! Directories that cannot be used, each with the answer that helps.
+//! Directories that cannot be used, each with the error that helps.
 
 use super::*;
 

@@ -1,10 +1,9 @@
-//! A power cut at any moment: whatever was acknowledged before it is there, though the disk keeps only
-//! what was synced.
+//! A power cut at any moment: every acknowledged batch is there, though the disk keeps only synced data.
 
 use super::fuse::{Names, PowerCutDisk, Remains, lay_out};
 use super::*;
 
-/// Of so many batches at least the records must be there; the one under way may be.
+/// At least the records of the acknowledged batches must be there; the batch under way may be.
 fn assert_holds(remains: &Remains, acknowledged: u64, batch: fn(u64) -> Batch, what: &str) {
     let dir = TempDir::new().expect("a directory");
     lay_out(remains, dir.path());

@@ -6,7 +6,7 @@ use crate::store::durable::journal::{End, batches_len, end_behind};
 
 const BATCHES: u64 = 5;
 
-/// A store of some batches, as a kill leaves it, and where each batch begins in the journal.
+/// A store of some batches, as a kill leaves it, and where each batch ends in the journal.
 struct Journal {
     bytes: Vec<u8>,
     ends: Vec<usize>,
@@ -53,7 +53,7 @@ fn open_with(journal: &Journal, bytes: &[u8]) -> Result<Recovered, OpenError> {
     fs::write(dir.path().join("0.jnl"), bytes).expect("is written");
     let engine = DurableEngine::open(dir.path())?;
     let recovered = engine.recover().expect("can be read");
-    // What was torn must not stand in the way of what comes next.
+    // A torn batch must not affect the next one.
     commit(&engine, &batch(BATCHES + 1)).expect("is stored");
     drop(engine);
     let expected = apply(clone(&recovered), &batch(BATCHES + 1));
@@ -98,7 +98,7 @@ fn a_last_batch_that_is_damaged_anywhere_is_absent() {
             let mut bytes = journal.bytes.clone();
             let end = (at + zeros).min(bytes.len());
             bytes[at..end].fill(0);
-            // Zeros in the place of zeros are no damage.
+            // Zeros over zeros are no damage.
             let expected = if bytes == journal.bytes {
                 BATCHES
             } else {
@@ -106,7 +106,7 @@ fn a_last_batch_that_is_damaged_anywhere_is_absent() {
             };
             bytes.resize(bytes.len() + 10_000, 0);
             let found = open_with(&journal, &bytes).expect("opens");
-            // The number of a batch in its start is not under its checksum and decides nothing here.
+            // The sequence number of a batch is not covered by its checksum and decides nothing here.
             let is_number = (last + 5..last + 13).contains(&at) && end <= last + 13;
             let expected = if is_number { BATCHES } else { expected };
             assert_same(&format!("{zeros} zeros at {at}"), found, &after(expected));
@@ -129,7 +129,7 @@ fn damage_before_a_stored_batch_is_an_error_and_never_a_silent_loss() {
     assert!(open_with(&journal, &bytes).is_err(), "a hole");
 }
 
-/// An older journal was synced before the newer one began: what is torn in it was acknowledged.
+/// An older journal was synced before the newer one began: a torn batch in it was acknowledged.
 #[test]
 fn a_torn_end_is_cut_off_the_newest_journal_only() {
     let Journal { bytes, ends, .. } = journal();
@@ -146,8 +146,8 @@ fn a_torn_end_is_cut_off_the_newest_journal_only() {
     assert!(mend(&bytes[..ends[0]]).is_err());
 }
 
-/// What a client may store to be taken for a batch: a whole one without items, the store's own next batches but
-/// for the mark, starts without an end, ends without a start.
+/// Values that could be mistaken for a batch: a whole one without items, the store's own next batches
+/// except for the mark, starts without an end, ends without a start.
 fn values_that_look_like_batches(journal: &Journal) -> Vec<Vec<u8>> {
     let empty = [
         &[1][..],
@@ -189,7 +189,7 @@ fn mark_of(journal: &Journal) -> mark::Mark {
     mark::Mark::from_text(&text).expect("a new store has one")
 }
 
-/// Tears the last batch of `bytes`, which begins at `last`, at every byte in every way, and has each mended.
+/// Tears the last batch of `bytes`, from `last` on, at every byte in every way, and mends each result.
 fn tear_everywhere(bytes: &[u8], last: usize, mut mended: impl FnMut(&[u8], usize)) {
     for at in last..bytes.len() {
         mended(&bytes[..at], at);
@@ -223,17 +223,17 @@ fn a_value_that_looks_like_batches_is_data_wherever_the_batch_around_it_is_torn(
             assert!(whole == last || whole == bytes.len(), "torn at {at}: {whole}");
             assert_ne!(end_behind(torn, whole, mark), End::Damaged, "torn at {at}");
         });
-        // Without a mark, what a value holds lies in what the torn batch claims.
+        // Without a mark, the content of a value is within what the torn batch claims.
         for at in last + 1..bytes.len() {
             assert_eq!(end_behind(&bytes[..at], last, None), End::Torn, "cut at {at}");
         }
-        // The whole way, once.
+        // Once with a whole store.
         let torn = &bytes[..bytes.len() - 1];
         assert_same("torn", open_with(&journal, torn).expect("opens"), &after(BATCHES));
     }
 }
 
-/// In a time that grows with its length only: this is half an hour's work if each byte is looked at from each.
+/// The time must be linear: a quadratic search would take half an hour.
 #[test]
 fn a_large_torn_batch_is_looked_through_once() {
     let journal = journal();
@@ -245,7 +245,7 @@ fn a_large_torn_batch_is_looked_through_once() {
     assert_eq!(whole.expect("is mended"), journal.bytes.len() as u64);
 }
 
-/// A length that lies claims what follows; what follows was acknowledged all the same.
+/// A wrong length claims what follows, but what follows was acknowledged all the same.
 #[test]
 fn no_changed_byte_of_a_batch_hides_the_one_behind_it() {
     let journal = journal();
@@ -258,7 +258,7 @@ fn no_changed_byte_of_a_batch_hides_the_one_behind_it() {
             let mut bytes = journal.bytes.clone();
             bytes[at] ^= with;
             let end = end_behind(&bytes, batches_len(&bytes), Some(mark_of(&journal)));
-            // The sequence number in the start is not under the checksum.
+            // The sequence number in the start is not covered by the checksum.
             let is_number = (begin + 5..begin + 13).contains(&at);
             let expected = if is_number { End::Whole } else { End::Damaged };
             assert_eq!(end, expected, "{with:#x} at {}", at - begin);

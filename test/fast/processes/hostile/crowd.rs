@@ -1,4 +1,4 @@
-//! Ten thousand connections that are opened and left.
+//! Opens ten thousand connections and abandons them.
 
 use std::time::Instant;
 
@@ -10,15 +10,15 @@ use super::process::{PATIENCE, Process};
 
 const CONNECTIONS: usize = 10_000;
 
-/// For everything else that a process has open.
+/// For all other open files of a process.
 const OTHER_DESCRIPTORS: usize = 500;
 
-/// What an idle connection may cost: 16 KiB when they come for the first time. What crowds leave in pieces
-/// makes it more for those that follow, 24 KiB in the fourth round and no more than 27 in the fourteenth.
+/// An idle connection's memory limit. It costs 16 KiB in a first crowd. Fragments that crowds leave
+/// raise it for later ones: 24 KiB in the fourth round, at most 27 in the fourteenth.
 const BYTES_EACH: usize = 32 * 1024;
 const ROUNDS: usize = 4;
 
-/// Some say nothing, some have begun a head or a body, some wait between two requests.
+/// Some send nothing, some have begun a head or a body, some wait between two requests.
 const BEGINNINGS: [&str; 4] = [
     "",
     "GET /kv-store/kept HTTP/1.1\r\nHo",
@@ -26,7 +26,7 @@ const BEGINNINGS: [&str; 4] = [
     "GET /livez HTTP/1.1\r\nHost: x\r\n\r\n",
 ];
 
-/// As many connections as this process may have, and the one it starts too, up to the wanted number.
+/// As many connections as this process and its child may have, up to the wanted number.
 fn connections_possible() -> usize {
     let limit = getrlimit(Resource::Nofile);
     setrlimit(
@@ -72,7 +72,7 @@ async fn ten_thousand_connections_that_are_left_open_keep_nobody_waiting() {
             "{grown} bytes for {count} connections"
         );
         drop(crowd);
-        // Their memory is free again when the node has seen that they are gone.
+        // The node frees their memory when it has noticed that they are closed.
         let began = Instant::now();
         while process.descriptors() > alone + 10 {
             assert!(

@@ -1,4 +1,4 @@
-//! Peers that speak nonsense: each stream is closed, and the log says so once.
+//! Peers that send garbage: each stream is closed, and the log says so once.
 
 use bytes::Bytes;
 use causeway::names::{Epoch, Incarnation, Member};
@@ -16,7 +16,7 @@ use crate::support::waiting::until;
 const SOON: std::time::Duration = std::time::Duration::from_secs(10);
 const CALLS: usize = 40;
 
-/// What the log says of a stream that was closed.
+/// The log line of a stream that was closed.
 const CLOSED: &str = "closed the stream of a peer";
 
 async fn dial(process: &Process) -> Pipe {
@@ -46,7 +46,7 @@ fn greeting(clock: Timestamp) -> Bytes {
     })
 }
 
-/// The clock by which a node greets: strangers borrow it.
+/// The clock that a node sends in its greeting; the tests copy it.
 async fn its_clock(process: &Process) -> Timestamp {
     let mut pipe = dial(process).await;
     let stopped_clock = greeting(Timestamp(0));
@@ -57,10 +57,10 @@ async fn its_clock(process: &Process) -> Timestamp {
     answer.clock
 }
 
-/// Says all this and waits for the stream to end.
+/// Sends all frames and waits for the stream to end.
 async fn is_hung_up_on(pipe: Pipe, frames: &[Bytes]) {
     for frame in frames {
-        // It may be closed before the last.
+        // The stream may be closed before the last frame.
         let _ = pipe.sender.send(frame.clone()).await;
     }
     to_the_end(pipe).await;
@@ -106,7 +106,7 @@ async fn each_kind_of_nonsense_ends_its_stream_and_is_logged_once() {
         for _ in 0..CALLS {
             is_hung_up_on(dial(&process).await, frames).await;
         }
-        // The process has a thread for its log, which a busy machine may hold up.
+        // The process logs in a thread of its own, which a busy machine may delay.
         until("the log says why", || {
             times(&process.log(), CLOSED) > before + kind
         });
@@ -124,8 +124,8 @@ async fn a_stream_that_says_nothing_is_closed() {
     assert_eq!(times(&process.log(), CLOSED), 0);
 }
 
-/// Questions that parse, of numbers at their ends: whatever the answer is, there is one, or an end, and
-/// a node that goes on.
+/// Well-formed questions with extreme numbers: each gets an answer or the end of the stream, and the
+/// node goes on.
 #[tokio::test]
 async fn questions_about_the_end_of_the_numbers_are_answered() {
     let process = Process::start();

@@ -1,4 +1,4 @@
-//! A node of a cluster of its own, and one honest client of it.
+//! Runs a node as a cluster of its own, and one honest client of it.
 
 use std::net::SocketAddr;
 use std::process::Stdio;
@@ -12,11 +12,11 @@ use crate::support::ports::free_ports;
 use crate::support::request::{Request, until_ok};
 use crate::support::running::{CAUSEWAY, Running, command};
 
-/// Who waits longer waits for ever.
+/// A wait beyond this time would never end.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
-/// An honest client's answer comes within milliseconds; on a machine that does other things too, within
-/// this. A client that is kept out waits a minute for others to be hung up on.
+/// An honest client is answered within milliseconds; on a machine with other load, within this time. A
+/// client that is shut out waits a minute, until the server closes other connections.
 const PROMPT: Duration = Duration::from_secs(5);
 
 pub(crate) struct Process {
@@ -30,7 +30,7 @@ impl Process {
     pub(crate) fn start() -> Self {
         let folder = TempDir::new().expect("a folder");
         let address = SocketAddr::from(([127, 0, 0, 1], free_ports()));
-        // Few open files, as many systems have it for processes that do not ask for more.
+        // Few open files, the default of many systems.
         let start = "ulimit -S -n 256 && exec \"$0\" serve --exit-with-parent";
         let mut command = command("/bin/sh");
         command.args(["-c", start, CAUSEWAY]).stdin(Stdio::piped());
@@ -51,7 +51,7 @@ impl Process {
         std::fs::read_to_string(self.folder.path().join("log")).expect("is text")
     }
 
-    /// What the process has in memory.
+    /// The resident memory of the process.
     pub(crate) fn resident_bytes(&self) -> usize {
         let path = format!("/proc/{}/status", self.child.0.id());
         let status = std::fs::read_to_string(path).expect("the process runs");
@@ -64,13 +64,13 @@ impl Process {
             .expect("is a number")
     }
 
-    /// What it has open: connections, and a few more.
+    /// Its open files: connections, and a few more.
     pub(crate) fn descriptors(&self) -> usize {
         let path = format!("/proc/{}/fd", self.child.0.id());
         std::fs::read_dir(path).expect("the process runs").count()
     }
 
-    /// A connection from an address of the machine's own.
+    /// A connection from another loopback address.
     pub(crate) async fn connect_from(&self, last_byte: u8) -> TcpStream {
         let socket = TcpSocket::new_v4().expect("there are file descriptors left");
         socket
@@ -80,7 +80,7 @@ impl Process {
         connected.expect("is accepted").expect("is accepted")
     }
 
-    /// An honest client: its answer is there, and at once.
+    /// An honest client: it gets an answer, and at once.
     pub(crate) fn ask(&self, method: &str, path: &str, form: &str) -> Value {
         let request = Request::new(method, path).body("application/x-www-form-urlencoded", form);
         let reply = request.deadline(PATIENCE).send(self.address);
@@ -90,7 +90,7 @@ impl Process {
         reply.json()
     }
 
-    /// What must not change by what strangers do.
+    /// The state that attacks must not change.
     pub(crate) fn state(&self) -> Value {
         let mut status = self.ask("GET", "/status", "");
         let read = self.ask("GET", "/kv-store/kept", "");

@@ -1,4 +1,4 @@
-//! Requests that are wrong in one place, or in many, at a node that has something to lose.
+//! Sends requests with one mistake or many to a node that has data to lose.
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -8,7 +8,7 @@ use super::process::Process;
 
 const ROUNDS: usize = 800;
 
-/// Each would change something if it were right, or nearly does.
+/// Each would change something if it were correct, or nearly does.
 const REQUESTS: [&str; 8] = [
     "PUT /kv-store/kept HTTP/1.1\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 99\r\n\r\nval=stolen",
     "PUT /kv-store/kept HTTP/1.1\r\nContent-Type: application/json\r\nContent-Length: 18\r\n\r\n{\"val\":[\"stolen\"]}",
@@ -20,7 +20,7 @@ const REQUESTS: [&str; 8] = [
     "PUT /kv-store/a%FFb?val=stolen HTTP/1.1\r\n\r\n",
 ];
 
-/// Bytes exchanged for others, left out, or said twice.
+/// Replaces, removes or repeats bytes.
 fn spoiled(rng: &mut StdRng, request: &str) -> Vec<u8> {
     let mut bytes = request.as_bytes().to_vec();
     for _ in 0..rng.random_range(0..4) {
@@ -38,10 +38,10 @@ fn spoiled(rng: &mut StdRng, request: &str) -> Vec<u8> {
     bytes
 }
 
-/// Sends it all, and gives back what comes until the end.
+/// Sends the request, and returns all that comes until the connection ends.
 async fn told(process: &Process, request: &[u8]) -> String {
     let mut socket = process.connect_from(2).await;
-    // The server may have heard enough before the end.
+    // The server may stop reading before the end.
     let _ = socket.write_all(request).await;
     let _ = socket.shutdown().await;
     let mut reply = Vec::new();
@@ -65,7 +65,7 @@ async fn requests_that_are_refused_or_hung_up_on_change_nothing() {
             "{shown}\n{reply}"
         );
         if reply.contains("HTTP/1.1 2") {
-            // It was spoiled into a right one.
+            // The mistakes happened to make it correct.
             process.ask("PUT", "/kv-store/kept", "val=here");
             state = process.state();
             continue;

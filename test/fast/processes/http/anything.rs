@@ -1,5 +1,5 @@
-//! Anything that a socket can carry: for every stream of bytes there are answers and then an end, or an
-//! end alone, and the next client is served.
+//! Arbitrary bytes on a socket: every stream gets answers and then an end, or only an end, and the next
+//! client is served.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -9,7 +9,7 @@ use super::rig::{Rig, patiently};
 
 const GET: &str = "GET /x HTTP/1.1\r\nHost: x\r\n\r\n";
 
-/// Pieces of requests, right and wrong, so that their borders fall everywhere.
+/// Pieces of requests, valid and invalid, so that their borders fall everywhere.
 fn pieces() -> BoxedStrategy<Vec<u8>> {
     let lines = vec![
         "GET /x HTTP/1.1\r\n",
@@ -50,7 +50,7 @@ fn any_bytes_are_answered_or_hung_up_on_and_the_next_client_is_served() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.expect("a runtime starts");
     let rig = runtime.block_on(Rig::start());
-    // Where a failure is told is enough: the pieces are in it.
+    // The failure message suffices: it contains the pieces.
     let config = Config {
         cases: 400,
         failure_persistence: None,
@@ -59,7 +59,7 @@ fn any_bytes_are_answered_or_hung_up_on_and_the_next_client_is_served() {
     let mut runner = TestRunner::new(config);
     let tried = runner.run(&vec(pieces(), 0..12), |pieces| {
         let reply = runtime.block_on(rig.told(&pieces.concat()));
-        // A stream to a peer says nothing before it is greeted; everything else is HTTP, as old as asked for.
+        // A stream to a peer is silent before the greeting; all else is HTTP, of the requested version.
         prop_assert!(reply.is_empty() || reply.starts_with("HTTP/1."), "{}", reply);
         let next = runtime.block_on(patiently(rig.tell(GET)));
         prop_assert!(next.ends_with("GET /x "), "{}", next);

@@ -1,8 +1,8 @@
-//! Bodies: in every wrapping, of every size, and with every lie about their length.
+//! Bodies: in every encoding, of every size, and with every wrong length.
 
 use super::rig::Rig;
 
-/// Larger than any body that the rig's server reads: six times the value and what stands beside it.
+/// Larger than any body that the rig's server reads: six times the value and the fields around it.
 const TOO_MANY_BYTES: usize = 6 * 100_000 + 64 * 1024 + 1;
 
 fn put(headers: &str, body: &str) -> String {

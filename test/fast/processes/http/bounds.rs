@@ -1,4 +1,4 @@
-//! What one client may take from the others: nothing, beyond bounds.
+//! The bounds of what one client may take from the others.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ const GET: &str = "GET /x HTTP/1.1\r\nHost: x\r\n\r\n";
 const HELD: &str = "GET /held HTTP/1.1\r\nHost: x\r\n\r\n";
 const SOON: Duration = Duration::from_millis(30);
 
-/// As many as a process with 1,024 file descriptors has room for, both ends being here.
+/// As many as fit into 1,024 file descriptors, since this process has both ends.
 const IDLE_CONNECTIONS: usize = 450;
 
 #[tokio::test]
@@ -17,7 +17,7 @@ async fn idle_connections_keep_nobody_waiting() {
     let mut idle: Vec<Client> = Vec::new();
     for count in 0..IDLE_CONNECTIONS {
         let mut client = rig.client().await;
-        // Some say nothing, some have begun, some wait between two requests.
+        // Some send nothing, some have begun, some wait between two requests.
         client.send(["", "GET /x HT", GET][count % 3]).await;
         idle.push(client);
     }
@@ -61,7 +61,7 @@ async fn one_connection_too_many_waits_until_another_is_idle() {
     assert_eq!(first.rest().await, "");
 }
 
-/// Silent in every way, for ever, and others are served all the same.
+/// Connections that stay silent in every way, while others are served.
 #[tokio::test]
 async fn silent_connections_shut_nobody_out() {
     let rig = Rig::with(|bounds| bounds.connections_max = 4).await;
@@ -102,7 +102,7 @@ async fn a_request_that_takes_longer_than_quiet_connections_last_is_answered() {
     let mut client = rig.client().await;
     client.send(HELD).await;
     rig.begun(1).await;
-    // The connection has been looked at several times by then.
+    // By then the server has checked the connection several times.
     tokio::time::timeout(SOON, client.until("GET /held "))
         .await
         .expect_err("is held");
@@ -135,7 +135,7 @@ async fn a_request_that_does_not_end_does_not_keep_the_server_from_ending() {
     assert_eq!(client.rest().await, "");
 }
 
-/// Sends what `next` says, again and again, and reads nothing, until the server hangs up.
+/// Sends `next` repeatedly and reads nothing, until the server closes the connection.
 async fn until_hung_up(client: &mut Client, next: &str, pause: Duration) {
     let nagging = async {
         while tokio::io::AsyncWriteExt::write_all(&mut client.socket, next.as_bytes())
@@ -184,12 +184,12 @@ async fn a_client_that_asks_for_ever_and_reads_no_answer_is_hung_up_on() {
     let rig = Rig::with(|bounds| bounds.quiet_max = SOON).await;
     let mut client = rig.client().await;
     let many = GET.repeat(1000);
-    // Its own side of the connection is full sooner or later; then nothing moves until the end.
+    // The client's own side fills up sooner or later; then nothing moves until the end.
     until_hung_up(&mut client, &many, Duration::ZERO).await;
     assert!(rig.tell(GET).await.ends_with("GET /x "));
 }
 
-/// The room that a long reply takes is not held for ever by a client that reads nothing of it.
+/// A client that reads nothing of a long reply does not hold its memory for ever.
 #[tokio::test]
 async fn a_client_that_takes_nothing_of_a_long_reply_is_hung_up_on() {
     let rig = Rig::with(|bounds| bounds.reply_deadline = SOON).await;
@@ -223,6 +223,6 @@ async fn bodies_that_are_too_much_together_are_refused_and_small_requests_are_no
     rig.host.held.add_permits(3);
     first.until("400000 bytes").await;
     second.until("400000 bytes").await;
-    // What was taken is given back.
+    // The memory that was taken is returned.
     assert!(rig.tell(&whole).await.ends_with("400000 bytes"));
 }

@@ -1,4 +1,4 @@
-//! Requests that are well made, and heads that are not.
+//! Well-formed requests, and malformed heads.
 
 use super::rig::{Rig, patiently};
 
@@ -140,7 +140,7 @@ async fn what_is_no_request_is_answered_as_every_error_is() {
             (&"error".into(), &code.into()),
             "{replies}"
         );
-        // Behind a right one, on the same connection.
+        // Behind a valid request, on the same connection.
         let both = format!("GET /a HTTP/1.1\r\nHost: x\r\n\r\n{request}");
         let replies = rig.told(both.as_bytes()).await;
         assert!(
@@ -211,7 +211,7 @@ async fn a_client_that_vanishes_in_the_middle_leaves_the_server_serving() {
     ] {
         let mut client = rig.client().await;
         client.send(part).await;
-        // With unread bytes on both sides this is a reset, the rudest way to go.
+        // With unread bytes on both sides this is a reset, the most abrupt end.
         client.socket.set_zero_linger().expect("is a socket");
         drop(client);
     }

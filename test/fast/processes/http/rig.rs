@@ -15,13 +15,13 @@ use tokio::sync::{Mutex, Semaphore, mpsc};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-/// Everything here takes milliseconds; who waits longer waits for ever.
+/// Everything here takes milliseconds; a wait beyond this time would never end.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
-/// What `/long` answers: more than the buffers of a connection hold.
+/// The length of `/long`: more than the buffers of a connection hold.
 pub(crate) const LONG_BYTES: usize = 64 * 1024 * 1024;
 
-/// Answers with the method, the path and the body, a long one at `/whole` only. Requests to `/held` wait until they are let go.
+/// Echoes the method, the path and the body (a long one only at `/whole`). `/held` waits for a permit.
 #[derive(Debug)]
 pub(crate) struct Echo {
     pub(crate) held: Semaphore,
@@ -69,7 +69,7 @@ impl Rig {
         Self::with(|_| {}).await
     }
 
-    /// A server whose bounds are changed.
+    /// A server with changed bounds.
     pub(crate) async fn with(change: impl FnOnce(&mut Bounds)) -> Self {
         let mut bounds = Bounds::new(&Limits {
             value_bytes_max: 100_000,
@@ -104,7 +104,7 @@ impl Rig {
         }
     }
 
-    /// Sends bytes on a connection of their own, closes that direction, and reads all that comes back.
+    /// Sends bytes on a connection of their own, closes that direction, and reads the whole reply.
     pub(crate) async fn tell(&self, bytes: impl AsRef<[u8]>) -> String {
         let mut client = self.client().await;
         client.send(bytes).await;
@@ -112,7 +112,7 @@ impl Rig {
         client.rest().await
     }
 
-    /// The same with bytes of which the server need not read all. A stream that was opened is dropped.
+    /// The same for bytes that the server may not read completely. A stream that was opened is dropped.
     pub(crate) async fn told(&self, bytes: &[u8]) -> String {
         let mut client = self.client().await;
         let _ = patiently(client.socket.write_all(bytes)).await;
@@ -125,7 +125,7 @@ impl Rig {
         }
     }
 
-    /// Waits until `count` more requests have come to the host.
+    /// Waits until the host has received `count` more requests.
     pub(crate) async fn begun(&self, count: u32) {
         patiently(self.host.begun.acquire_many(count))
             .await
@@ -170,7 +170,7 @@ impl Client {
         }
     }
 
-    /// Everything that comes until the server ends the connection, in whatever way.
+    /// Everything until the server ends the connection, in any way.
     pub(crate) async fn rest(&mut self) -> String {
         let _ = patiently(self.socket.read_to_end(&mut self.read)).await;
         String::from_utf8_lossy(&std::mem::take(&mut self.read)).into_owned()

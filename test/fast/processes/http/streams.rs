@@ -1,4 +1,4 @@
-//! Peers' streams: opened by the dialer, taken by the server, frames both ways, and every way to end.
+//! Peers' streams: opened by the dialer, accepted by the server, frames both ways, all kinds of end.
 
 use bytes::{Bytes, BytesMut};
 use causeway::net::stream::HttpDialer;
@@ -17,13 +17,13 @@ async fn dial(address: impl std::fmt::Display) -> Result<Pipe, DialError> {
     patiently(HttpDialer::default().dial(node)).await
 }
 
-/// Both ends of a stream: the one that called, and the one that was called.
+/// Both ends of a stream: the caller's and the callee's.
 async fn stream(rig: &Rig) -> (Pipe, Pipe) {
     let calling = dial(rig.address).await.expect("is answered");
     (calling, rig.met().await)
 }
 
-/// A client that has opened a stream and now says what it likes.
+/// A client that has opened a stream and may send arbitrary bytes.
 async fn stranger(rig: &Rig) -> (Client, Pipe) {
     let mut client = rig.client().await;
     client.send(UPGRADE).await;
@@ -199,7 +199,7 @@ async fn nonsense_ends_the_stream_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn only_who_asks_for_the_protocol_gets_a_stream() {
+async fn only_a_peer_that_asks_for_the_protocol_gets_a_stream() {
     let rig = Rig::start().await;
     for request in [
         UPGRADE.replace("causeway-peer/1", "websocket"),

@@ -1,4 +1,4 @@
-//! A lab that runs, its nodes, and the client commands that ask them.
+//! Runs a lab, its nodes, and client commands.
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::support::ports::free_ports;
 use crate::support::running::{CAUSEWAY, Running, causeway, command, complaint, printed};
 
-/// A lab that runs, and what it said of itself when its nodes served.
+/// A running lab, and what it printed when its nodes served.
 pub(crate) struct Lab {
     pub(crate) process: Running,
     said: PathBuf,
@@ -27,13 +27,13 @@ pub(crate) struct Node {
 }
 
 impl Lab {
-    /// Three nodes, two of them the replicas of the only partition, in a folder that is not there yet.
+    /// Three nodes, two of them the replicas of the only partition, in a new folder.
     pub(crate) fn new(folder: &Path) -> Self {
         let base_port = free_ports().to_string();
         Self::start(folder, &["--nodes", "3", "--k", "2", "--base-port", &base_port])
     }
 
-    /// The lab that is in the folder, as it was left.
+    /// The lab of an existing folder, in the state in which it was left.
     pub(crate) fn again(folder: &Path) -> Self {
         Self::start(folder, &[])
     }
@@ -72,7 +72,7 @@ impl Lab {
         std::fs::read_to_string(&self.said).expect("is text")
     }
 
-    /// Stops it as a service manager does, and sees that all is well and nothing is left.
+    /// Stops it as a service manager does, and checks that it succeeded and left nothing running.
     pub(crate) fn stop(mut self) {
         self.process.signal(Signal::TERM);
         assert_eq!(self.process.ended().code(), Some(0), "{}", self.said());
@@ -107,7 +107,7 @@ impl Node {
     }
 }
 
-/// Whether a process is there; one that has ended and that nobody has asked about yet is not.
+/// True if a process runs; a zombie does not.
 pub(crate) fn lives(pid: i32) -> bool {
     let there = test_kill_process(Pid::from_raw(pid).expect("is not 0")).is_ok();
     let state = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
@@ -119,7 +119,7 @@ pub(crate) fn ask(node: &Node, arguments: &[&str]) -> Output {
     causeway(&[arguments, &["--node", &node.address]].concat())
 }
 
-/// What the command prints; it must have done what it was told.
+/// The output of a command that must succeed.
 #[track_caller]
 pub(crate) fn done(node: &Node, arguments: &[&str]) -> String {
     let output = ask(node, arguments);
@@ -133,8 +133,8 @@ pub(crate) fn done(node: &Node, arguments: &[&str]) -> String {
     out
 }
 
-/// What a read prints. A node may say that it cannot answer for now (a busy machine is silent for longer
-/// than nodes wait for each other), but never that there is no such key.
+/// What a read prints. A node may answer that it is unavailable (a busy machine is silent for longer
+/// than nodes wait for each other), but never that the key is absent.
 #[track_caller]
 pub(crate) fn read(node: &Node, arguments: &[&str]) -> Option<String> {
     let output = ask(node, arguments);

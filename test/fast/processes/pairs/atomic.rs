@@ -1,4 +1,4 @@
-//! Atomic sets over several servers: nobody ever sees half of one, whoever dies when.
+//! Atomic sets over several servers: no reader ever sees half of one, whichever process dies.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -13,7 +13,7 @@ const ROUNDS: usize = 12;
 
 const ATOMIC: &str = "/set?atomic=true";
 
-/// The number that all keys have, or none if it cannot be said now. Two numbers are half of a set.
+/// The number that all keys have; none if it is unknown now. Two numbers are half of a set.
 fn seen(address: &str, all: &[String], listing: bool) -> Option<usize> {
     let reply = match listing {
         true => ask(address, "GET", "/fetch", "")?,
@@ -35,7 +35,7 @@ fn seen(address: &str, all: &[String], listing: bool) -> Option<usize> {
     Some(numbers[0].parse().expect("is a number"))
 }
 
-/// Reads until it is told to stop; how often it saw something.
+/// Reads until told to stop; returns how often it saw a number.
 fn read_on(address: &str, all: &[String], stop: &AtomicBool, listing: bool) -> usize {
     let mut reads = 0;
     let mut newest = 0;
@@ -95,8 +95,8 @@ fn no_reader_sees_half_though_proxies_are_killed_in_the_middle() {
     assert!(reads > ROUNDS, "only {reads} reads");
 }
 
-/// Whoever wants the keys that it holds waits for them no longer than a request may take. On a machine that
-/// does other things too, now and then one does.
+/// A proxy that needs keys held by the dead one waits for them no longer than a request may take. On a
+/// machine with other load, now and then one does.
 #[test]
 fn a_proxy_killed_in_the_middle_fails_no_set_of_another() {
     let stage = Stage::new();

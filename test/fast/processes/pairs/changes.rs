@@ -1,4 +1,4 @@
-//! Servers that come and go while everything is up.
+//! Servers that are added and removed while everything is up.
 
 use std::collections::BTreeSet;
 
@@ -10,7 +10,7 @@ use crate::support::waiting::{until, wait_for};
 
 const KEYS: usize = 600;
 
-/// The keys that a server has itself.
+/// The keys that a server stores itself.
 fn share(server: &Process) -> BTreeSet<String> {
     let pairs = server.get("/fetch").list();
     let pairs = pairs.iter();
@@ -19,7 +19,7 @@ fn share(server: &Process) -> BTreeSet<String> {
         .collect()
 }
 
-/// Whether all these keys have this value.
+/// True if all these keys have this value.
 fn hold(proxy: &Process, keys: &[String], value: &str) -> bool {
     let values = proxy.values(keys);
     values.iter().all(|found| found.as_deref() == Some(value))
@@ -133,7 +133,7 @@ fn several_proxies_agree_at_once_on_a_change_that_one_of_them_made() {
     one.set(&pairs(&all, "3"));
     assert!(hold(&other, &all, "3"));
     assert_eq!(servers[0].len(), 0, "its keys moved off");
-    // A proxy that was started with servers of long ago finds those that took their place.
+    // A proxy that was started with a list of former servers finds their successors.
     let late = stage.proxy(8082, &[0]);
     assert_eq!(late.get("/servers").json(), one.get("/servers").json());
     assert_eq!(late.len(), 100);

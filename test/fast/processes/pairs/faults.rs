@@ -11,7 +11,7 @@ use crate::support::pairs::{asked, keys, pairs};
 use crate::support::stopping::StopOnDrop;
 use crate::support::waiting::{until, wait_for};
 
-/// What a request may take however many servers hang; on a machine that does other things too.
+/// The longest time of a request even with several frozen servers, on a machine with other load.
 const BOUND: Duration = Duration::from_secs(3);
 
 #[test]
@@ -77,7 +77,7 @@ fn a_frozen_server_costs_a_request_little() {
     proxy.set(&pairs(&all, "1"));
     let asked = asked(&all);
     second.signal(Signal::STOP);
-    // What the other one has is served, even if the list of servers is changing just now.
+    // The other server's keys are served, even if the list of servers is changing just now.
     for (method, path, body, status) in [
         ("PUT", "/set", pairs(&all, "2"), 206),
         ("PUT", "/set?atomic=true", pairs(&all, "3"), 400),
@@ -98,7 +98,7 @@ fn a_frozen_server_costs_a_request_little() {
     });
 }
 
-/// Kills a process in the middle of sets of these keys through a proxy; the last that was confirmed.
+/// Kills a process in the middle of sets of these keys through a proxy; returns the last confirmed set.
 fn kill_amid_sets(victim: &Process, proxy: &str, keys: &[String], next: &AtomicUsize) -> usize {
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
@@ -163,7 +163,7 @@ fn a_proxy_killed_in_the_middle_of_a_set_does_no_harm() {
     }
 }
 
-/// Stores enough under many keys that to move them takes several steps.
+/// Stores so much under many keys that moving them takes several steps.
 fn fill(proxy: &Process, all: &[String]) {
     for some in all.chunks(300) {
         proxy.set(&pairs(some, &"x".repeat(500)));

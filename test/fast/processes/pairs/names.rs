@@ -1,4 +1,4 @@
-//! Names that lead to one server, to another server than they did, or to one that is only starting.
+//! Names that lead to the same server, to another server than before, or to one that is still starting.
 
 use std::net::{TcpListener, TcpStream};
 use std::thread;
@@ -11,9 +11,9 @@ use crate::support::pairs::{asked, keys, pairs};
 use crate::support::ports::free_ports;
 use crate::support::waiting::wait_for;
 
-/// A data server that listens everywhere, and two names of it.
+/// A data server that listens on all addresses, and two names of it.
 fn server_with_two_names(stage: &Stage) -> (u16, [String; 2]) {
-    // Not one that the kernel gives to clients: it is to be free at every address until the server starts.
+    // Not a port that the kernel assigns to clients: it must be free everywhere until the start.
     let port = free_ports();
     (port, [stage.address(port), format!("127.0.0.1:{port}")])
 }
@@ -109,7 +109,7 @@ fn a_name_that_leads_to_another_server_makes_keys_unavailable_and_not_missing() 
     assert_eq!(proxy.values(&all), vec![Some("1".to_owned()); 40]);
 }
 
-/// Waits for so many connections to an address where no server is yet, and closes them and the address.
+/// Accepts this many connections at an address without a server yet, and closes them and the address.
 fn refuse(listener: TcpListener, connections: usize) {
     let accepted: Vec<TcpStream> = listener.incoming().take(connections).flatten().collect();
     assert_eq!(accepted.len(), connections);

@@ -1,4 +1,4 @@
-//! The two commands: their help, their mistakes, their end.
+//! Tests the two commands: their help, their errors, their end.
 
 use std::net::TcpListener;
 

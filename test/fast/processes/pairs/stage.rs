@@ -1,4 +1,4 @@
-//! Proxies and data servers as processes, and a client that speaks to them.
+//! Runs proxies and data servers as processes, and a client of them.
 
 use std::process::{ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
@@ -12,14 +12,14 @@ use crate::support::request::{Reply, Request, until_ok};
 use crate::support::running::{CAUSEWAY, Running, command};
 use crate::support::waiting::PATIENCE;
 
-/// The processes of one test have an address of the machine's own to themselves: whatever else runs
-/// beside them, a port that one of them had is free when it is started again.
+/// The processes of one test have a loopback address to themselves: a port that one of them had is free
+/// when it restarts, whatever else runs at the same time.
 pub(crate) struct Stage {
     folder: TempDir,
     ip: String,
 }
 
-/// A process and where it listens.
+/// A process and the address on which it listens.
 pub(crate) struct Process {
     child: Running,
     pub(crate) address: String,
@@ -40,17 +40,17 @@ impl Stage {
         format!("{}:{port}", self.ip)
     }
 
-    /// Starts a data server, or starts it again with what it kept.
+    /// Starts a data server, or restarts it with its data.
     pub(crate) fn data_server(&self, port: u16) -> Process {
         self.data_server_with(port, port)
     }
 
-    /// Starts a data server with what the one on another port kept.
+    /// Starts a data server with the data of the one on another port.
     pub(crate) fn data_server_with(&self, port: u16, kept: u16) -> Process {
         self.data_server_on(&self.address(port), port, kept)
     }
 
-    /// Starts a data server that is reached by every address of this machine.
+    /// Starts a data server that listens on every address of this machine.
     pub(crate) fn data_server_everywhere(&self, port: u16) -> Process {
         self.data_server_on(&format!("0.0.0.0:{port}"), port, port)
     }
@@ -63,7 +63,7 @@ impl Stage {
         process
     }
 
-    /// What a process said on standard error, over all its starts.
+    /// What a process wrote to standard error, over all its starts.
     pub(crate) fn said_on(&self, port: u16) -> String {
         let log = self.folder.path().join(format!("{port}.log"));
         std::fs::read_to_string(log).expect("is text")
@@ -81,7 +81,7 @@ impl Stage {
         process
     }
 
-    /// Starts a proxy of the servers with these names, which may refuse them.
+    /// Starts a proxy of the servers with these names, which it may reject.
     pub(crate) fn start_proxy(&self, port: u16, servers: &str) -> Process {
         self.start(&self.address(port), port, &["proxy", "--servers", servers])
     }
@@ -108,7 +108,7 @@ impl Process {
         until_ok(&*self.address, "/livez");
     }
 
-    /// One request on a connection of its own; nothing if there was no whole answer.
+    /// One request on a connection of its own; `None` if there was no complete answer.
     pub(crate) fn try_ask(&self, method: &str, path: &str, body: &str) -> Option<Reply> {
         ask(&self.address, method, path, body)
     }
@@ -123,7 +123,7 @@ impl Process {
         reply.unwrap_or_else(|| panic!("GET {path} at {}: no answer", self.address))
     }
 
-    /// Stores pairs, all of which must be taken.
+    /// Stores pairs, all of which must be accepted.
     #[track_caller]
     pub(crate) fn set(&self, pairs: &Value) {
         let reply = self.ask("PUT", "/set", pairs);
@@ -137,14 +137,14 @@ impl Process {
         found(&reply.json()).unwrap_or_else(|| panic!("some are not to be had: {reply}"))
     }
 
-    /// How many pairs there are.
+    /// The number of pairs.
     pub(crate) fn len(&self) -> usize {
         let reply = self.get("/fetch");
         assert_eq!(reply.status, 200, "{reply}");
         reply.list().len()
     }
 
-    /// It lists so many servers, and no key is on its way to one of them.
+    /// True if it lists this many servers, and no key is moving to one of them.
     pub(crate) fn has_settled(&self, servers: usize) -> bool {
         let reply = self.get("/servers");
         let listed = reply.json().as_array().map(Vec::len);
@@ -155,7 +155,7 @@ impl Process {
         self.child.signal(signal);
     }
 
-    /// The end of a power cut.
+    /// Ends it as a power cut would.
     pub(crate) fn kill(self) {
         self.child.kill();
     }
@@ -165,14 +165,14 @@ impl Process {
     }
 }
 
-/// One request, the way curl sends it: with the form type.
+/// One request, as curl sends it: with the form type.
 pub(crate) fn ask(address: &str, method: &str, path: &str, body: &str) -> Option<Reply> {
     let request = Request::new(method, path).body("application/x-www-form-urlencoded", body);
     request.deadline(PATIENCE).send(address).ok()
 }
 
-/// Sets the same keys to one number after the other until it is told to stop; the last that was confirmed.
-/// `way` is `/set`, as it is or atomic.
+/// Sets the same keys to increasing numbers until told to stop; returns the last confirmed one. `way` is
+/// `/set`, plain or atomic.
 pub(crate) fn set_on(
     address: &str,
     way: &str,

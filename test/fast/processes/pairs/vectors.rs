@@ -1,4 +1,4 @@
-//! Every call and status of the interface, the same at a proxy and at a data server alone.
+//! Tests every call and status of the interface, the same at a proxy and at a data server alone.
 
 use serde_json::{Value, json};
 

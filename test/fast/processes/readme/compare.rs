@@ -1,6 +1,6 @@
-//! Compares what a document shows with what was printed, apart from what differs from run to run.
+//! Compares what a document shows with the actual output, apart from what differs from run to run.
 
-/// Text that differs from run to run: characters of one kind, between two texts that stay.
+/// Text that differs from run to run: characters of one kind, between two fixed texts.
 struct Mask {
     before: &'static str,
     kind: fn(char) -> bool,
@@ -9,7 +9,7 @@ struct Mask {
     reason: &'static str,
 }
 
-/// The mask of payloads, which later commands hand in again.
+/// The mask of payloads, which later commands send again.
 const PAYLOAD: Mask = Mask {
     before: r#""causal_payload":""#,
     kind: is_payload,
@@ -138,7 +138,7 @@ pub(crate) fn payloads(text: &str) -> Vec<String> {
     PAYLOAD.apply(text).1
 }
 
-/// Whether a document that shows `shown` is right about a program that printed `printed`.
+/// True if a document that shows `shown` is right about a program that printed `printed`.
 pub(crate) fn is_shown(shown: &str, printed: &str) -> bool {
     let (shown, printed) = (masked(shown), masked(printed));
     let mut parts = shown.split(ANYTHING);

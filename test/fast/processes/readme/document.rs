@@ -1,4 +1,4 @@
-//! Reads a document: its fenced blocks, the commands in them with what each prints, and its links.
+//! Reads a document: its fenced blocks, their commands with the output of each, and its links.
 
 use std::path::{Path, PathBuf};
 
@@ -6,13 +6,13 @@ use percent_encoding::percent_decode_str;
 
 const FENCE: &str = "```";
 
-/// A fenced block, and the line of the document on which its text begins.
+/// A fenced block, and the line number of its first line in the document.
 pub(crate) struct Block {
     pub(crate) line: usize,
     lines: Vec<String>,
 }
 
-/// A command, and what the document shows that it prints.
+/// A command, and its output according to the document.
 #[derive(Debug)]
 pub(crate) struct Command {
     pub(crate) line: usize,
@@ -115,7 +115,7 @@ fn prose(text: &str) -> String {
     lines.map(|line| format!("{line}\n")).collect()
 }
 
-/// The names by which links call the headings of a text.
+/// The anchors of a text's headings, as links use them.
 fn anchors(text: &str) -> Vec<String> {
     let prose = prose(text);
     let headings = prose.lines().filter(|line| line.starts_with('#'));
@@ -128,7 +128,7 @@ fn anchors(text: &str) -> Vec<String> {
         .collect()
 }
 
-/// Links of a document, inside of the repository, that lead to no file or to no heading.
+/// Links of a document into the repository that lead to no file or to no heading.
 pub(crate) fn dead_links(path: &str, text: &str) -> Vec<String> {
     let prose = prose(text);
     let links = prose.split("](").skip(1).filter_map(|rest| rest.split_once(')'));

@@ -1,5 +1,5 @@
-//! Runs the commands of a document in a folder of its own, as a user who has this program in
-//! `target/release` does.
+//! Runs the commands of a document in a folder of its own, like a user who has this program in
+//! `target/release`.
 
 use std::fs::OpenOptions;
 use std::path::PathBuf;
@@ -14,15 +14,15 @@ use crate::support::ports::{BLOCK, free_ports};
 use crate::support::running::Running;
 use crate::support::waiting::wait_for;
 
-/// Where the documents have the program.
+/// The path of the program in the documents.
 const PROGRAM: &str = "target/release/causeway";
 const CARGO_RUN: &str = "cargo run --release --";
 
 /// Commands that serve until they are stopped. A user gives each a terminal.
 const SERVERS: [&str; 2] = ["causeway lab", "causeway serve"];
 
-/// What replies say while a node is silent, which on a busy machine happens to each of them. A pair that does not
-/// reach each other in time does not find each other's keys.
+/// Parts of replies while a node is silent, which on a busy machine happens to each of them. The
+/// processes of a pair that do not reach each other in time do not find each other's keys.
 const SIGNS_OF_A_FROZEN_NODE: [&str; 11] = [
     r#""code":"unavailable""#,
     r#""code":"behind""#,
@@ -41,9 +41,9 @@ pub(crate) struct Session {
     // Dropped from the top: servers end before their folder.
     servers: Vec<Server>,
     folder: TempDir,
-    /// Ports as the document has them, and those of this run.
+    /// Ports in the document, and those of this run.
     ports: Vec<(String, String)>,
-    /// Payloads as the document has them, and those of this run.
+    /// Payloads in the document, and those of this run.
     payloads: Vec<(String, String)>,
 }
 
@@ -60,11 +60,11 @@ struct Printed {
 
 impl Session {
     pub(crate) fn new(shown_ports: &[u16]) -> Self {
-        // Beside the program, so that a link reaches it.
+        // On the program's file system, so that a hard link reaches it.
         let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
         let program = folder.path().join(PROGRAM);
         std::fs::create_dir_all(program.parent().expect("has one")).expect("a folder");
-        // A symbolic link would show the program where it leads.
+        // A symbolic link would reveal the program's real path.
         std::fs::hard_link(env!("CARGO_BIN_EXE_causeway"), program).expect("is on the same disk");
         std::fs::write(folder.path().join(".curlrc"), "silent\nshow-error\n").expect("is written");
         assert!(shown_ports.len() <= usize::from(BLOCK));
@@ -79,7 +79,7 @@ impl Session {
         }
     }
 
-    /// Starts what a document takes for granted.
+    /// Starts what a document assumes to be running.
     pub(crate) fn start(&mut self, text: &str) {
         let command = Command {
             line: 0,
@@ -89,8 +89,8 @@ impl Session {
         self.run(&command).expect("it starts");
     }
 
-    /// Runs a command until it prints what is shown. It is run again only if it failed as a request may fail
-    /// while the machine is busy and a node is silent for too long: each command of the documents may be.
+    /// Runs a command until it prints what is shown. It retries only failures that a busy machine and a
+    /// silent node explain: each command of the documents may be repeated.
     pub(crate) fn run(&mut self, command: &Command) -> Result<(), String> {
         let text = command.text.replacen(CARGO_RUN, "causeway", 1);
         if SERVERS.iter().any(|server| text.starts_with(server)) {
@@ -112,7 +112,7 @@ impl Session {
             if !printed.may_pass(&command.shown) {
                 return Some(Err(problem));
             }
-            // Seen only if the test fails in the end.
+            // Shown only if the test fails in the end.
             if problem != before {
                 println!("{problem}\nonce more:");
                 before = problem;
@@ -121,7 +121,7 @@ impl Session {
         })
     }
 
-    /// A file that a document shows is there.
+    /// Creates a file that a document shows.
     fn write_file(&self, name: &str, shown: &str) {
         let text = swapped(shown, &self.ports);
         std::fs::write(self.folder.path().join(name), text).expect("is written");
@@ -168,7 +168,7 @@ impl Session {
         }
     }
 
-    /// Leaves a server running as soon as it has printed what is shown, on whichever of its two outputs.
+    /// Leaves a server running as soon as it has printed what is shown, on either of its two outputs.
     fn serve(&mut self, text: &str, shown: &str) -> Result<(), String> {
         let port = &self.ports.first().expect("the document has ports").1;
         let text = match text.starts_with("causeway lab") {
@@ -205,7 +205,7 @@ impl Session {
         outcome
     }
 
-    /// What the servers said.
+    /// The output of the servers.
     pub(crate) fn background(&self) -> String {
         let said = self
             .servers
@@ -214,7 +214,7 @@ impl Session {
         said.collect()
     }
 
-    /// Stops the servers as a user does. They end also without it.
+    /// Stops the servers as a user does. They would end without it, too.
     pub(crate) fn stop(mut self) {
         for server in &mut self.servers {
             server.process.signal(Signal::INT);
@@ -230,8 +230,8 @@ impl Server {
 }
 
 impl Printed {
-    /// Whether another try may end otherwise than in a mistake of the document: there was no answer yet, an
-    /// error that is not shown and that a frozen node explains, or a view of the cluster in which one is away.
+    /// True if a retry may succeed although the document is right: there was no answer yet, an error
+    /// that is not shown and that a frozen node explains, or a view of the cluster with a node missing.
     fn may_pass(&self, shown: &str) -> bool {
         let is_new = |sign: &str| self.text.contains(sign) && !shown.contains(sign);
         let is_error = SIGNS_OF_A_FROZEN_NODE.iter().any(|sign| is_new(sign));
@@ -254,7 +254,7 @@ fn difference(shown: &str, printed: &Printed) -> String {
     )
 }
 
-/// The text with each word of `words` replaced by its other, all at once: what comes in is not replaced again.
+/// Replaces each word of `words` by its counterpart, all at once: replacements are not replaced again.
 fn swapped(text: &str, words: &[(String, String)]) -> String {
     let is_word = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c);
     let mut swapped = String::new();

@@ -44,7 +44,7 @@ fn puts_go_on_while_servers_die_in_the_midst_of_them() {
     for victim in [3, 0, 1] {
         let pid = shell.pid_of(living[victim]);
         living.remove(victim);
-        // The commands are on their way when the server dies: new keys, and new values of old ones.
+        // The commands are in flight when the server dies: new keys, and new values of old ones.
         let round = i64::try_from(living.len()).expect("is small");
         let keys: Vec<i64> = (0..150).map(|number| number * 7 % 200 + round).collect();
         let puts: Vec<String> = keys
@@ -58,7 +58,7 @@ fn puts_go_on_while_servers_die_in_the_midst_of_them() {
             assert_eq!(shell.answer(), "ok replicas=2 target=2");
             pairs.insert(key, key * round);
         }
-        // A death at the end of the puts may not have been noticed by them.
+        // The puts may not have detected a death near their end.
         assert_eq!(shell.status()["live"], living.len());
         for (key, value) in &pairs {
             assert_eq!(copies(living.iter().copied(), *key), [*value; 2], "key {key}");
@@ -108,7 +108,7 @@ fn a_shell_that_is_killed_while_servers_start_leaves_none() {
     for count in 0..10 {
         let mut shell = Shell::start(&[]);
         shell.tell("bringUp(10,3,2)\n");
-        // At another moment each time: between fork, setpriv, shell, redis-server and its first answer.
+        // Each time at another point: between fork, setpriv, shell, redis-server and its first answer.
         until("some servers", || servers_on(shell.block()).len() >= count);
         shell.signal(Signal::KILL);
         assert_eq!(shell.ended().code(), None);
@@ -143,7 +143,7 @@ fn copies_that_a_stranger_removed_are_made_again() {
     shell.expect(&[("put(1,10)", "ok replicas=2 target=2")]);
     for port in shell.ports(2) {
         let _: () = redis::cmd("FLUSHALL").query(&mut inside(port)).expect("is done");
-        // Which of the two is read is the sharder's affair; either way it finds the value.
+        // The sharder may read either of the two; it finds the value in both cases.
         shell.expect(&[("get(1)", "10")]);
         shell.expect(&[("put(1,10)", "ok replicas=2 target=2")]);
         assert_eq!(copies(shell.ports(2), 1), [10, 10]);

@@ -1,4 +1,4 @@
-//! The same sharder over HTTP: its replies, its errors, many clients at once, and when it ends.
+//! The same sharder over HTTP: its replies, its errors, many concurrent clients, and its end.
 
 use std::net::TcpStream;
 
@@ -100,7 +100,7 @@ fn the_operations_and_their_errors_are_json() {
     ] {
         assert_reply(&served, (method, target, body), status, &expected);
     }
-    // Three keys, and room for two on each server: with the second one, the key that found no room is lost.
+    // Three keys, and room for two on each server: after the second failure, one key has no room.
     for (server, lost) in [(0, 0), (1, 1), (2, 2)] {
         let target = format!("/failNode?port={}", base_port + server);
         let (status, reply) = served.ask("POST", &target, "");
@@ -120,7 +120,7 @@ fn the_operations_and_their_errors_are_json() {
     );
 }
 
-/// The reply has at least what is expected.
+/// The reply contains at least what is expected.
 #[track_caller]
 fn assert_reply(served: &Served, (method, target, body): (&str, &str, &str), status: u16, expected: &Value) {
     let (got, reply) = served.ask(method, target, body);

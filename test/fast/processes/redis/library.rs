@@ -1,4 +1,4 @@
-//! The library: typed results, and what becomes of operations and servers whose caller goes away.
+//! The library: typed results, and the fate of operations and servers whose caller is dropped.
 
 use std::time::Duration;
 
@@ -65,7 +65,7 @@ async fn servers_end_with_the_sharder() {
     drop(dropped);
     assert_eq!(servers_on(ports.clone()), [""; 0]);
 
-    // Also while they are being started.
+    // Also while the servers are being started.
     let stopped = sharder(base_port);
     let bring_up = stopped.bring_up(3, 1, 1);
     let stop = async {
@@ -88,11 +88,11 @@ async fn a_put_whose_caller_goes_away_is_whole_or_not_there() {
     let sharder = sharder(base_port);
     sharder.bring_up(3, 100, 3).await.expect("comes up");
     for key in 0..60_i64 {
-        // Given up after a little longer each time.
+        // Each is cancelled a little later than the one before.
         let patience = Duration::from_micros(20 * key.unsigned_abs());
         let _ = tokio::time::timeout(patience, sharder.put(key, key)).await;
     }
-    // Orders are carried out in turn, so all those before have been.
+    // Orders are carried out in turn, so all earlier ones are done.
     let status = sharder.status().await.expect("is up");
     for key in 0..60_i64 {
         let copies = copies(ports.clone(), key);

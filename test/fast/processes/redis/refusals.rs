@@ -1,4 +1,4 @@
-//! What the shell refuses: each mistake has its own words, and nothing changes by it.
+//! What the shell refuses: each mistake has its own message, and changes nothing.
 
 use std::io::Write as _;
 use std::net::TcpListener;
@@ -79,10 +79,10 @@ fn a_port_that_is_taken_is_named_and_nothing_is_left_running() {
     assert_eq!(servers_on(shell.block()), [""; 0]);
     shell.assert_no_files();
     drop(stranger);
-    // A mistake before it was up does not count as the one time that it can be done.
+    // A failed attempt to bring it up does not count as the only one allowed.
     shell.bring_up(4, 3, 2);
 
-    // Another sharder's servers are strangers as well.
+    // Another sharder's servers count as foreign, too.
     shell.expect(&[("put(1,1)", "ok replicas=2 target=2")]);
     let mut other = Shell::on(base_port, &[]);
     let answer = other.ask("bringUp(1,3,1)");

@@ -1,4 +1,4 @@
-//! A shell that is driven through pipes, its servers as processes, and a look into them.
+//! Drives a shell through pipes, with its servers as processes, and reads the servers directly.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::ops::Range;
@@ -38,7 +38,7 @@ impl Shell {
         }
     }
 
-    /// A shell whose servers are up.
+    /// A shell with running servers.
     pub(crate) fn up(servers: u16, capacity: u64, level: u16, arguments: &[&str]) -> Self {
         let mut shell = Self::start(arguments);
         shell.bring_up(servers, capacity, level);
@@ -54,7 +54,7 @@ impl Shell {
         assert_eq!(answer, ports);
     }
 
-    /// The first so many ports.
+    /// The first ports, one for each server.
     pub(crate) fn ports(&self, servers: u16) -> Range<u16> {
         self.base_port..self.base_port + servers
     }
@@ -80,7 +80,7 @@ impl Shell {
         line.trim_end_matches('\n').to_owned()
     }
 
-    /// Asks, and expects these answers.
+    /// Sends commands, and expects these answers.
     #[track_caller]
     pub(crate) fn expect(&mut self, dialogue: &[(&str, &str)]) {
         for (command, answer) in dialogue {
@@ -115,12 +115,12 @@ impl Shell {
         self.commands = None;
     }
 
-    /// Waits for its end, however it comes.
+    /// Waits for its end, of any kind.
     pub(crate) fn ended(&mut self) -> ExitStatus {
         self.process.ended()
     }
 
-    /// It has ended with this code, and nothing of it is left: no answer, no server, no file.
+    /// It has ended with this code, and left nothing: no answer, no server, no file.
     #[track_caller]
     pub(crate) fn assert_ended(&mut self, code: i32) {
         assert_eq!(self.ended().code(), Some(code));
@@ -142,8 +142,8 @@ impl Shell {
     }
 }
 
-/// The program with these ports and arguments. It minds the end of its terminal, even if whoever runs the tests
-/// has that ignored.
+/// The program with these ports and arguments. It reacts to the end of its terminal, even if the
+/// environment of the tests ignores SIGHUP.
 pub(crate) fn command(base_port: u16, folder: &std::path::Path, arguments: &[&str]) -> Command {
     let mut command = Command::new("/usr/bin/env");
     command.args(["--default-signal=HUP", CAUSEWAY]);
@@ -157,11 +157,11 @@ pub(crate) fn command(base_port: u16, folder: &std::path::Path, arguments: &[&st
 /// The command lines of processes that are a server on one of these ports, or are about to become one.
 pub(crate) fn servers_on(ports: Range<u16>) -> Vec<String> {
     let processes = std::fs::read_dir("/proc").expect("can be listed").flatten();
-    // A process that has ended and that nobody has asked about yet has no command line.
+    // A zombie has no command line.
     let lines = processes.filter_map(|process| std::fs::read(process.path().join("cmdline")).ok());
     let lines = lines.map(|line| String::from_utf8_lossy(&line).replace('\0', " "));
     let is_on = |line: &str, port: u16| {
-        // As a server calls itself, or as it is started.
+        // As a server titles itself, or as it is started.
         line.contains(&format!("127.0.0.1:{port} ")) || line.contains(&format!("--port {port} "))
     };
     let is_server = |line: &String| {
@@ -170,7 +170,7 @@ pub(crate) fn servers_on(ports: Range<u16>) -> Vec<String> {
     lines.filter(is_server).collect()
 }
 
-/// A connection to a server, past the sharder.
+/// A direct connection to a server, without the sharder.
 pub(crate) fn inside(port: u16) -> redis::Connection {
     let client = redis::Client::open(("127.0.0.1", port)).expect("is an address");
     client.get_connection().expect("the server answers")

@@ -1,10 +1,10 @@
-//! Room and copies: what fits, what is copied when a server is failed, what is lost.
+//! Room and copies: which keys fit, which are copied when a server fails, which are lost.
 
 use std::collections::BTreeMap;
 
 use super::rig::{Shell, copies, inside, keys_in};
 
-/// Looks into every living server: none has more than its capacity, each key has so many equal copies.
+/// Reads every living server: none exceeds its capacity, and each key has `replicas` equal copies.
 #[track_caller]
 fn assert_copies(ports: &[u16], capacity: u64, pairs: &BTreeMap<i64, i64>, replicas: usize) {
     for port in ports {
@@ -19,7 +19,7 @@ fn assert_copies(ports: &[u16], capacity: u64, pairs: &BTreeMap<i64, i64>, repli
     }
 }
 
-/// Puts new keys until there is no room; returns how many keys there are then.
+/// Puts new keys until there is no room; returns the number of keys.
 fn fill(shell: &mut Shell, pairs: &mut BTreeMap<i64, i64>) -> usize {
     for key in i64::try_from(pairs.len()).expect("is small").. {
         match shell.ask(&format!("put({key},{})", key * 10)).as_str() {
@@ -55,7 +55,7 @@ fn floor_of_live_times_capacity_by_level_keys_fit_and_overwriting_needs_no_room(
 
 #[test]
 fn copies_are_made_before_a_failure_is_answered() {
-    // Four keys fit with both copies down to two servers, then exactly.
+    // Four keys fit with both copies on as few as two servers, which are then exactly full.
     let mut shell = Shell::up(6, 4, 2, &[]);
     let mut ports: Vec<u16> = shell.ports(6).collect();
     let pairs = store(&mut shell, 4, "ok replicas=2 target=2");
@@ -90,7 +90,7 @@ fn what_was_promised_fits_after_failures_too() {
     assert_copies(&ports, 4, &pairs, 2);
 }
 
-/// Stores keys from 0 on, as many as are asked for.
+/// Stores `keys` keys from 0 on.
 #[track_caller]
 fn store(shell: &mut Shell, keys: i64, answer: &str) -> BTreeMap<i64, i64> {
     let pairs: BTreeMap<i64, i64> = (0..keys).map(|key| (key, key * 10)).collect();
@@ -139,7 +139,7 @@ fn a_copy_moves_where_a_new_key_has_no_other_room() {
 
 #[test]
 fn what_has_no_room_stays_under_replicated_and_is_listed() {
-    // Whichever is failed.
+    // For each server as the failed one.
     let (servers, capacity) = (4_u16, 3);
     for failed in 0..servers {
         let mut shell = Shell::up(servers, capacity, 2, &[]);
@@ -234,7 +234,7 @@ fn with_fewer_servers_than_copies_puts_are_degraded_and_a_strict_sharder_refuses
 fn the_server_itself_refuses_a_key_for_which_it_has_no_room() {
     let mut shell = Shell::up(2, 2, 2, &[]);
     shell.expect(&[("put(1,10)", "ok replicas=2 target=2")]);
-    // A stranger's key that the sharder does not know of takes the last place of one of them.
+    // A foreign key that the sharder does not know takes the last place of one of them.
     let second = shell.base_port + 1;
     let _: () = redis::cmd("SET")
         .arg("stranger")

@@ -1,4 +1,4 @@
-//! The shell: its answers, its scripts, how it ends.
+//! The shell: its answers, its scripts, its end.
 
 use std::process::{Output, Stdio};
 
@@ -169,9 +169,9 @@ fn however_it_is_told_to_end_nothing_is_left() {
     shell.assert_ended(0);
 }
 
-/// `causeway redis | head -1`: the servers do not outlive the one who reads.
+/// `causeway redis | head -1`: the servers do not outlive the reader.
 #[test]
-fn who_is_read_no_more_ends() {
+fn a_shell_whose_reader_is_gone_ends() {
     let mut shell = Shell::up(2, 3, 2, &[]);
     shell.stop_reading();
     shell.tell("put(1,2)\n");

@@ -1,4 +1,4 @@
-//! Servers that live and do not answer: stopped, as a machine in trouble may stop them.
+//! Servers that live and do not answer: stopped, as an overloaded machine may stop them.
 
 use rustix::process::Signal;
 
@@ -39,7 +39,7 @@ fn what_only_a_silent_server_has_is_unavailable_until_it_answers() {
     shell.expect(&[
         ("get(1)", "unavailable"),
         ("put(1,11)", "unavailable"),
-        // The other one goes on.
+        // The other server goes on.
         ("get(2)", "20"),
         ("put(2,21)", "ok replicas=1 target=1"),
         ("put(3,30)", "ok replicas=1 target=1"),
@@ -63,7 +63,7 @@ fn copies_agree_after_a_put_that_was_taken_back() {
     // Two of three: one key is on both, each of the others on one of them.
     let pids = [0, 1].map(|server| shell.pid_of(ports[server]));
     pids.iter().for_each(|pid| signal_to(*pid, Signal::STOP));
-    // The first put finds out: the one server that answers has the new value already, and gives it back.
+    // The first put detects it: the server that answers has the new value already, and undoes it.
     for key in [1, 2, 0] {
         shell.expect(&[(&format!("put({key},{})", key + 100), "unavailable")]);
     }
@@ -75,7 +75,7 @@ fn copies_agree_after_a_put_that_was_taken_back() {
         assert_eq!(value, key);
         assert_eq!(copies(ports.iter().copied(), key), [key; 2], "key {key}");
     }
-    // A server of which some keys went away and came back holds no others.
+    // A server that lost some keys and got them back holds no others.
     assert_eq!(ports.iter().map(|port| keys_in(*port)).sum::<u64>(), 6);
 }
 

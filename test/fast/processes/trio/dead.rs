@@ -1,4 +1,4 @@
-//! Servers that are killed or stand still: puts go to the living soon, and nothing old comes back.
+//! Servers that are killed or frozen: puts soon go to the living, and no old value returns.
 
 use std::time::{Duration, Instant};
 
@@ -8,10 +8,10 @@ use super::processes::Trio;
 use crate::support::waiting::timed;
 use crate::support::waiting::wait_for;
 
-/// What is promised; a busy machine may let the test itself wait for its turn.
+/// The promised time; a busy machine may delay the test itself.
 const NOTICED: Duration = Duration::from_millis(2500);
 
-/// Waits until the numbers of the living have closed up.
+/// Waits until the shards of the living are numbered without gaps.
 fn await_owners(trio: &Trio, owners: &[u16]) -> Duration {
     let closed = || {
         let named = (0..)
@@ -31,7 +31,7 @@ fn puts_go_to_the_living_soon_after_a_server_was_killed() {
     assert!(took < NOTICED, "{took:?}");
     assert!(await_owners(&trio, &[ports[0], ports[2]]) < NOTICED);
 
-    // What the dead one held is gone, what was put since is there, and so is all that the living held.
+    // The dead server's keys are gone; later puts and all keys of the living are there.
     assert_eq!(trio.get(1).as_deref(), Some("after"));
     for key in 2..60 {
         let expected = (key % 3 != 1).then_some("before");
@@ -79,7 +79,7 @@ fn a_server_that_stood_still_brings_nothing_old_back() {
     trio.put(0, "after");
     assert!(since.elapsed() < NOTICED, "{:?}", since.elapsed());
     frozen.signal(Signal::CONT);
-    // Asked at once, it knows that it may have been put out.
+    // Asked at once, it knows that it may have been expelled.
     let straight = trio.straight(ports[0], &["-o", "GET", "-k", "0"]);
     assert_ne!(straight.stdout, b"before\n");
     await_owners(&trio, &[ports[1], ports[0]]);

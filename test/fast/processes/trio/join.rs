@@ -13,8 +13,8 @@ use crate::support::waiting::until;
 
 const CLIENTS: i64 = 3;
 
-/// A client that puts its own keys again and again and reads them back, until it is told to stop. Says what
-/// it put last under each.
+/// A client that repeatedly puts its own keys and reads them back, until told to stop. Returns its last
+/// put of each.
 fn keep_writing(trio: &Trio, keys: Range<i64>, stop: &AtomicBool) -> Vec<(i64, String)> {
     let mut last: Vec<(i64, String)> = keys.map(|key| (key, String::new())).collect();
     for round in 0.. {
@@ -30,7 +30,7 @@ fn keep_writing(trio: &Trio, keys: Range<i64>, stop: &AtomicBool) -> Vec<(i64, S
     unreachable!("rounds do not end by themselves")
 }
 
-/// Lets clients write all the while.
+/// Lets clients write during `happen`.
 fn under_load(trio: &mut Trio, mut happen: impl FnMut(&mut Trio)) {
     let stop = AtomicBool::new(false);
     let observer = trio.observer();
@@ -42,7 +42,7 @@ fn under_load(trio: &mut Trio, mut happen: impl FnMut(&mut Trio)) {
                 scope.spawn(move || keep_writing(observer, keys, stop))
             })
             .collect();
-        // Also when it fails: the clients would go on for ever.
+        // Also if it fails: otherwise the clients would go on for ever.
         let happened = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| happen(trio)));
         stop.store(true, Ordering::Relaxed);
         let written: Vec<_> = clients
@@ -100,14 +100,14 @@ fn a_server_that_is_killed_while_it_joins_takes_nothing_along() {
     let (mut trio, _) = Trio::with(2);
     fill(&trio, 0..120);
     under_load(&mut trio, |trio| {
-        // At another point of the join each time.
+        // At a different point of the join each time.
         for looks in [0, 2, 4, 8, 16] {
             let port = free_ports();
             trio.start(port);
             (0..looks).for_each(|_| assert_ne!(trio.owner(1), None));
             let joiner = trio.servers.remove(&port).expect("runs");
             joiner.signal(Signal::STOP);
-            // What it had said before may still be on its way.
+            // Its earlier messages may still be in flight.
             if (0..200).any(|look| trio.owner(look % 3) == Some(port)) {
                 joiner.signal(Signal::CONT);
                 trio.servers.insert(port, joiner);

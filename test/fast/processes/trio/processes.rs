@@ -1,4 +1,4 @@
-//! The processes of one test: a master and servers on ports of their own, and clients of them.
+//! The processes of one test: a master and servers on ports of their own, and their clients.
 
 use std::collections::BTreeMap;
 use std::process::{Output, Stdio};
@@ -12,7 +12,7 @@ use crate::support::request::Request;
 use crate::support::running::{CLT, MASTER, Running, SVR, command, complaint, run};
 use crate::support::waiting::until;
 
-/// A client gives up within 5 seconds; a busy machine may let it wait for its turn.
+/// A client gives up within 5 seconds; a busy machine may delay it.
 pub(crate) const GIVES_UP: Duration = Duration::from_secs(6);
 
 pub(crate) fn start(program: &str, arguments: &[&str], output: fn() -> Stdio) -> Running {
@@ -28,7 +28,7 @@ pub(crate) struct Trio {
 }
 
 impl Trio {
-    /// Nothing yet, on a port of its own.
+    /// No process yet; only a port for the master.
     pub(crate) fn nobody() -> Self {
         Self::of(free_ports())
     }
@@ -41,7 +41,7 @@ impl Trio {
         }
     }
 
-    /// The same master for another thread, which starts and ends nothing.
+    /// The same master for another thread, which starts and ends no process.
     pub(crate) fn observer(&self) -> Self {
         Self::of(self.master_port)
     }
@@ -53,7 +53,7 @@ impl Trio {
         trio
     }
 
-    /// A master and so many servers, which have joined in the order of the ports that come with it.
+    /// A master and `count` servers, which have joined in the order of the returned ports.
     pub(crate) fn with(count: usize) -> (Self, Vec<u16>) {
         let mut trio = Self::new();
         let ports: Vec<u16> = (0..count).map(|_| trio.join()).collect();
@@ -75,7 +75,7 @@ impl Trio {
         self.servers.insert(port, svr);
     }
 
-    /// One more server, which has joined.
+    /// Starts one more server and waits until it has joined.
     pub(crate) fn join(&mut self) -> u16 {
         let port = free_ports();
         self.start(port);
@@ -89,14 +89,14 @@ impl Trio {
         until("a server that joins", || self.owner(last) == Some(newest));
     }
 
-    /// The port of the owner of a key, as the master knows it.
+    /// The port of a key's owner according to the master.
     pub(crate) fn owner(&self, key: i64) -> Option<u16> {
         let request = Request::new("GET", &format!("/owner/{key}")).deadline(GIVES_UP);
         let reply = request.send(("127.0.0.1", self.master_port)).ok()?;
         reply.lossy().trim().parse().ok()
     }
 
-    /// Calls the master as a server that has just been started.
+    /// Calls the master like a newly started server.
     pub(crate) fn call_as(&self, server: Server) {
         let beat = encode(&Beat {
             server,
@@ -109,12 +109,12 @@ impl Trio {
         reply.expect("the master answers").expect(200);
     }
 
-    /// A client that goes by the master.
+    /// A client that asks the master for the owner.
     pub(crate) fn ask(&self, arguments: &[&str]) -> Output {
         clt(&[arguments, &["-m", &self.master_port.to_string(), "-d", "0"]].concat())
     }
 
-    /// A client that asks one server only.
+    /// A client that asks only one server.
     pub(crate) fn straight(&self, port: u16, arguments: &[&str]) -> Output {
         clt(&[arguments, &["-p", &port.to_string(), "-d", "1"]].concat())
     }

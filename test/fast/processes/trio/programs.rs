@@ -1,4 +1,4 @@
-//! Options, exit codes, values of every kind, signals, and pipes that nobody reads.
+//! Options, exit codes, values of every kind, signals, and unread pipes.
 
 use std::os::unix::process::ExitStatusExt;
 use std::process::Stdio;
@@ -27,7 +27,7 @@ fn exit_codes_say_what_became_of_it() {
         (Some(0), String::new())
     );
     assert_eq!(code(trio.ask(&["-o", "GET", "-k", "4"])), (Some(0), "x\n".into()));
-    // What is not needed is ignored, and need not be there.
+    // An option that is not needed is ignored, and may be left out.
     assert_eq!(
         code(trio.ask(&["-p", "1", "-o", "GET", "-k", "4", "-v", "y"])),
         (Some(0), "x\n".into())
@@ -35,7 +35,7 @@ fn exit_codes_say_what_became_of_it() {
     let with_master = ["-o", "GET", "-k", "4", "-v", "", "-m", "1"];
     assert_eq!(code(trio.straight(first, &with_master)), (Some(0), "x\n".into()));
 
-    // The server is not the owner, and does not forward: nothing is read there, and nothing stored.
+    // The server is not the owner, and does not forward: nothing is read or stored there.
     assert_eq!(
         code(trio.straight(second, &["-o", "GET", "-k", "4"])),
         (Some(2), String::new())
@@ -135,7 +135,7 @@ fn mistakes_end_with_one_and_a_message() {
     );
 }
 
-/// How a server ends that cannot start, and what it says.
+/// The exit code and the complaint of a server that cannot start.
 fn refused(program: &str, arguments: &[&str]) -> (Option<i32>, String) {
     let output = run(command(program).args(arguments));
     (output.status.code(), complaint(&output))
@@ -189,7 +189,7 @@ fn pipes_that_nobody_reads_hold_nobody_up() {
     let svr = start(SVR, &["-p", &port.to_string(), "-m", &master], Stdio::piped);
     trio.servers.insert(port, svr);
     (0..40).for_each(|key| trio.put(key, &"x".repeat(20_000)));
-    // Nobody has written anything: the pipe of who does is full sooner or later.
+    // Nothing has been written so far: the pipe of a process that writes fills up sooner or later.
     for mut process in [trio.master.take(), trio.servers.remove(&port)]
         .into_iter()
         .flatten()
@@ -207,7 +207,7 @@ fn pipes_that_nobody_reads_hold_nobody_up() {
 }
 
 #[test]
-fn a_client_gives_up_on_those_who_stand_still() {
+fn a_client_gives_up_on_frozen_servers() {
     let (trio, ports) = Trio::with(1);
     trio.put(1, "x");
     let (svr, master) = (&trio.servers[&ports[0]], trio.master.as_ref().expect("runs"));

@@ -1,4 +1,4 @@
-//! Master and servers are started, and started again, in any order.
+//! Master and servers are started and restarted in any order.
 
 use super::processes::Trio;
 use crate::support::ports::free_ports;
@@ -16,7 +16,7 @@ fn servers_wait_for_their_master() {
             std::net::TcpStream::connect(("127.0.0.1", port)).ok()
         });
     }
-    // Nobody knows yet who owns the key.
+    // No server knows the owner of the key yet.
     let early = trio.straight(ports[0], &["-o", "GET", "-k", "0"]);
     assert_eq!(early.status.code(), Some(2), "{}", complaint(&early));
     trio.start_master();
@@ -33,7 +33,7 @@ fn a_master_that_is_started_again_learns_everything_from_the_servers() {
     (0..30).for_each(|key| trio.put(key, &key.to_string()));
     for round in 0..2 {
         trio.kill_master();
-        // While it is away, servers answer those who know whom to ask.
+        // While the master is down, servers answer clients that know the owner.
         for (key, port) in [("0", ports[0]), ("4", ports[1]), ("5", ports[2])] {
             assert_eq!(
                 trio.straight(port, &["-o", "GET", "-k", key]).stdout,
@@ -47,7 +47,7 @@ fn a_master_that_is_started_again_learns_everything_from_the_servers() {
             );
         }
         trio.start_master();
-        // At once: the client waits until the master knows.
+        // At once: the client waits until the master knows the owners.
         for key in (0..30).filter(|key| key % 2 == round) {
             assert_eq!(trio.get(key), Some(key.to_string()));
         }
@@ -62,7 +62,7 @@ fn a_server_that_is_started_again_on_its_port_joins_again() {
     let (mut trio, ports) = Trio::with(2);
     for round in 0..3 {
         (0..10).for_each(|key| trio.put(key, &round.to_string()));
-        // It was the first and is the last now.
+        // It was the first and becomes the last.
         let port = trio.owner(0).expect("somebody owns it");
         assert!(ports.contains(&port));
         trio.servers.remove(&port).expect("runs").kill();

@@ -1,5 +1,5 @@
-//! Processes that are frozen with SIGSTOP for longer than the others wait for them, and go on: what was set
-//! meanwhile is seen at once, also by a client whose request lay in the frozen process's socket.
+//! Processes that are frozen with SIGSTOP for longer than the others wait for them, and thaw. Sets made
+//! meanwhile are visible at once, also to a client whose request waited in the frozen process's socket.
 
 use super::process::{Process, serving, three_serving};
 use crate::support::waiting::wait_for;
@@ -10,14 +10,14 @@ fn members_agree(processes: &[&Process]) {
     }
 }
 
-/// Sets at a process whose siblings are away. What is pushed to them first waits in their sockets, and shows
-/// that they are away: what comes after it is not even sent.
+/// Sets at a process whose siblings are frozen. The first push to them waits in their sockets and shows
+/// that they do not answer; later ones are not even sent.
 fn set_alone(process: &Process, value: &str) {
     process.set("k", b"old");
     process.set("k", value.as_bytes());
 }
 
-/// Sends a get to each frozen process, lets all of them go on, and each must have the value.
+/// Sends a get to each frozen process, thaws all of them, and expects the value from each.
 #[track_caller]
 fn assert_have_when_they_go_on(frozen: &[&Process], value: &str) {
     let sent = frozen.iter().map(|process| process.begin("GET", "/get/k", b""));
@@ -66,8 +66,8 @@ fn two_of_three_that_go_on_see_what_only_the_third_took() {
     }
 }
 
-/// Each takes the other for away when the get comes: the one that goes on last was awake while the other was
-/// frozen.
+/// Each considers the other frozen when the get comes: the process that thaws last was awake while the
+/// other was frozen.
 #[test]
 fn a_process_that_believes_the_other_away_asks_it_all_the_same() {
     let (_folder, one, other) = serving();
@@ -112,7 +112,7 @@ fn a_killed_process_sees_at_once_what_was_set_while_it_was_dead() {
     }
 }
 
-/// A process that waited for its sibling would let the client's time run out.
+/// If a process waited for its sibling, the client's time would run out.
 #[test]
 fn a_frozen_or_dead_sibling_holds_nobody_up() {
     let (_folder, one, mut other) = serving();

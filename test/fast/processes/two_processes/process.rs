@@ -1,4 +1,4 @@
-//! Two processes or three with a configuration file each, and a client that speaks to them.
+//! Two or three processes with a configuration file each, and a client of them.
 
 use std::path::{Path, PathBuf};
 
@@ -9,7 +9,7 @@ use crate::support::request::{Reply, Request, Sent, until_ok};
 use crate::support::running::{CAUSEWAY, Running, command};
 use crate::support::waiting::until;
 
-/// A process with its file; ended when the test ends.
+/// A process with its file; it ends with the test.
 pub(crate) struct Process {
     folder: PathBuf,
     pub(crate) port: u16,
@@ -17,7 +17,7 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// The file of one process whose peers are at other ports; it is not started.
+    /// The file of one process whose peers have other ports; it is not started.
     pub(crate) fn with_file(folder: &Path, port: u16, peers: &[u16]) -> Self {
         let process = Self {
             folder: folder.to_path_buf(),
@@ -28,7 +28,7 @@ impl Process {
         process
     }
 
-    /// Writes its file anew: by which address it goes, and by which its peers.
+    /// Rewrites its file with its own address and those of its peers.
     pub(crate) fn goes_by(&self, name: u16, peers: &[u16]) {
         let Self { folder, port, .. } = self;
         let data = folder.join(format!("n{port}"));
@@ -56,7 +56,7 @@ impl Process {
         self.folder.join(format!("{}.{kind}", self.port))
     }
 
-    /// Where it is asked, for whoever asks while it is killed and started.
+    /// A handle for requests, usable while another thread kills and starts the process.
     pub(crate) fn to_be_asked(&self) -> Self {
         Self {
             folder: self.folder.clone(),
@@ -78,7 +78,7 @@ impl Process {
         self.child.as_ref().expect("runs").signal(Signal::CONT);
     }
 
-    /// Waits until this process believes so many others away.
+    /// Waits until this process considers `count` others unreachable.
     #[track_caller]
     pub(crate) fn until_away(&self, count: usize) {
         let believes = || {
@@ -92,7 +92,7 @@ impl Process {
         self.begin(method, path, body)?.reply()
     }
 
-    /// Sends a request; a process that is frozen finds it when it goes on.
+    /// Sends a request. A frozen process finds it when it thaws.
     pub(crate) fn begin(&self, method: &str, path: &str, body: &[u8]) -> std::io::Result<Sent> {
         let request = Request::new(method, path).untyped(body);
         request.begin(("127.0.0.1", self.port))

@@ -1,5 +1,5 @@
-//! Batches that ask for more than an answer has room for, at owners and at a node that is none, and what others
-//! notice of them.
+//! Batches that ask for more than an answer can hold, at owners and at a node that owns nothing, and
+//! their effect on other clients.
 
 use std::time::Duration;
 
@@ -39,7 +39,7 @@ fn reads(count: usize) -> Vec<Operation> {
         .collect()
 }
 
-/// `v` for a value, `w` for a write, `0` for a key that is not there, `-` where there was no room.
+/// `v` for a value, `w` for a write, `0` for an absent key, `-` for a result that did not fit.
 fn told(results: &[Result<Done, Refusal>]) -> String {
     let told = results.iter().map(|result| match result {
         Ok(Done::Found(found)) => {
@@ -54,7 +54,7 @@ fn told(results: &[Result<Done, Refusal>]) -> String {
     told.collect()
 }
 
-/// The reader of the rest asks again and again, and gets everything.
+/// The client repeats the reads that were left out, until it has everything.
 #[test]
 fn reads_that_no_longer_fit_are_refused_and_the_rest_can_be_read() {
     for asked in 0..3 {
@@ -127,8 +127,8 @@ fn others_on_the_stream_notice_nothing_of_long_answers() {
     });
 }
 
-/// The stream breaks while the answer is under way: the writes are told as they were done, and the reads can
-/// be asked for again.
+/// The stream breaks while the answer is in flight: the writes are reported as they were done, and the
+/// reads can be repeated.
 #[test]
 fn a_batch_whose_answer_was_lost_is_answered_again_and_not_done_again() {
     simulate(async {
@@ -142,7 +142,7 @@ fn a_batch_whose_answer_was_lost_is_answered_again_and_not_done_again() {
         let asked = node(&cluster, 2).batch(operations, Payload::default());
         let is_stored = || (0..2).any(|owner| cluster.nodes[owner].disk.records().contains_key("once"));
         let break_off = async {
-            // The coordinator still waits for its sibling then.
+            // At that time the coordinator still waits for its sibling.
             while !is_stored() {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
@@ -153,20 +153,20 @@ fn a_batch_whose_answer_was_lost_is_answered_again_and_not_done_again() {
             for owner in owners {
                 cluster.network.break_streams(owner, proxy);
             }
-            // What the cut held is gone by then.
+            // By then the frames that the cut held are gone.
             tokio::time::sleep(Duration::from_millis(1)).await;
             for owner in owners {
                 cluster.network.heal_link(owner, proxy);
             }
         };
         let (done, ()) = tokio::join!(asked, break_off);
-        // Done again, it would find nothing to delete.
+        // A repeated deletion would find nothing to delete.
         let told = told(&done.results);
         assert_eq!(told, "--ww");
     });
 }
 
-/// Each partition shows its share of a page.
+/// Each partition contributes its share of a page.
 #[test]
 fn a_page_of_large_values_is_bounded_however_many_partitions_there_are() {
     simulate(async {
@@ -205,8 +205,8 @@ fn a_page_of_large_values_is_bounded_however_many_partitions_there_are() {
     });
 }
 
-/// A slot that is longer than any frame comes in pieces while the view before serves: nothing of it is left for
-/// the hand-over, for which writes wait.
+/// A slot that is longer than any frame is copied in pieces while the previous view serves: nothing is
+/// left for the hand-over, during which writes wait.
 #[test]
 fn a_slot_longer_than_a_frame_is_copied_in_pieces() {
     simulate(async {

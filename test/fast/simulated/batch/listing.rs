@@ -1,4 +1,4 @@
-//! Listings on a simulated cluster: complete and in order, whatever is deleted, lags or moves meanwhile.
+//! Listings on a simulated cluster: complete and in order despite deletions, lag and moves.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use super::{delete, put, told};
 use crate::simulated::cluster::{REMOVE, SimCluster};
 use crate::simulated::{key, simulate};
 
-/// Every key with a prefix, page by page, and the payload after the last.
+/// Every key with a prefix, page by page, and the payload after the last page.
 async fn list_all(node: &Node, prefix: &str, limit: u32, payload: &Payload) -> (Vec<String>, Payload) {
     let mut listing = Listing {
         prefix: prefix.into(),
@@ -34,7 +34,7 @@ async fn list_all(node: &Node, prefix: &str, limit: u32, payload: &Payload) -> (
     }
 }
 
-/// The sibling that is cut off lacks what the session wrote; it may not list as if that were not there.
+/// The sibling that is cut off lacks the session's writes; it may not omit them from a listing.
 #[test]
 fn a_listing_never_leaves_out_what_its_reader_depends_on() {
     simulate(async {
@@ -60,7 +60,7 @@ fn a_listing_never_leaves_out_what_its_reader_depends_on() {
         cluster.rejoin(1);
         let (keys, payload) = list_all(other, "", 1, &written.payload).await;
         assert_eq!(keys, ["a", "b"]);
-        // A listing that showed nothing of a deleted key is a read of the deletion.
+        // A listing that leaves out a deleted key is a read of the deletion.
         cluster.isolate(1);
         let deleted = writer.batch(vec![delete("a")], payload).await;
         let (keys, seen) = list_all(writer, "", 9, &Payload::default()).await;
@@ -105,7 +105,7 @@ fn pages_go_on_after_deleted_keys_and_within_a_prefix() {
     assert_eq!((all, some, none), (expected_all, expected_some, vec![]));
 }
 
-/// While nodes come and go, every walk over all pages shows every key once, whoever is asked.
+/// While nodes come and go, every walk over all pages shows every key once, at any node.
 #[test]
 fn a_listing_is_complete_whatever_the_view_does_meanwhile() {
     const KEYS: usize = 300;

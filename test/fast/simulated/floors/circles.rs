@@ -1,13 +1,13 @@
-//! Circles of imports between files, inside of folders too: where there is one, neither file can be read before the
-//! other.
+//! Finds circles of imports between files, also inside of folders: neither file of a circle can be read
+//! before the other.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::rules::module_of;
 use super::source::{paths, words};
 
-/// The files that name each other in a circle. A file and the `mod.rs` above it may name each other: the folder's
-/// own file is where its parts meet. Tests beside the code name what they test and do not count.
+/// The files that name each other in a circle. A file and the `mod.rs` above it may do so: the folder's
+/// own file is where its parts meet. Tests next to the code name what they test and do not count.
 pub(crate) fn circles(sources: &[(String, String)]) -> BTreeSet<String> {
     let files: BTreeMap<Vec<&str>, &str> = sources
         .iter()
@@ -32,7 +32,7 @@ pub(crate) fn circles(sources: &[(String, String)]) -> BTreeSet<String> {
         let from: BTreeSet<&str> = arrows.iter().map(|(from, _)| *from).collect();
         let to: BTreeSet<&str> = arrows.iter().map(|(_, to)| *to).collect();
         let before = arrows.len();
-        // Whoever names nobody, or is named by nobody, is in no circle.
+        // A file that names no other, or that no other names, is in no circle.
         arrows.retain(|(a, b)| to.contains(a) && from.contains(b));
         if arrows.len() == before {
             return from.intersection(&to).map(|path| (*path).to_owned()).collect();
@@ -40,7 +40,7 @@ pub(crate) fn circles(sources: &[(String, String)]) -> BTreeSet<String> {
     }
 }
 
-/// The file in which the item of a path stands, and its module.
+/// The file that contains the item of a path, and the file's module.
 fn file_of<'a>(
     files: &'a BTreeMap<Vec<&'a str>, &'a str>,
     named: &[&'a str],

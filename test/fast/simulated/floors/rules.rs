@@ -1,4 +1,4 @@
-//! What is asked of each source file, as a function of the drawings, its path and its text.
+//! The rules for a source file, as a function of the drawings, its path and its text.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,7 @@ const PURE: [&[&str]; 2] = [
     &["apps", "redis_sharder", "layout"],
 ];
 
-/// What below the line nobody may name. The last part is the beginning of a name.
+/// Names that are forbidden below the line. The last part is the beginning of a name.
 const OUTSIDE: [&[&str]; 8] = [
     &["tokio"],
     &["tracing"],
@@ -27,13 +27,13 @@ const OUTSIDE: [&[&str]; 8] = [
     &["std", "thread"],
 ];
 
-/// Modules of which below the line only single names may be imported, since the rest is outside.
+/// Modules of which only single names may be imported below the line, since the rest is outside.
 const HALF_OUTSIDE: [&[&str]; 2] = [&["std", "time"], &["std", "net"]];
 
-/// Names in which strangers collect.
+/// Names of modules in which unrelated things collect.
 const STRANGERS: [&str; 7] = ["util", "common", "helper", "misc", "manager", "types", "core"];
 
-/// The drawings of floors, by the folder that they are of: `src/lib.rs`, and each `mod.rs` that has one.
+/// The drawings of floors, by their folder: `src/lib.rs`, and each `mod.rs` that has one.
 pub(crate) struct Drawings(BTreeMap<String, Floors>);
 
 /// Top first: the paragraphs of `mod` lines under a line that says what the floor is.
@@ -61,7 +61,7 @@ impl Drawings {
         floor(floors, module) >= floor(floors, LINE)
     }
 
-    /// Why `module` may not use the path that it names: both stand in one folder that has a drawing.
+    /// Why `module` may not use the path that it names, if both are in one folder with a drawing.
     fn objection(&self, module: &[&str], named: &[&str]) -> Option<String> {
         let shared = module
             .iter()
@@ -73,12 +73,12 @@ impl Drawings {
         let own = module.get(shared).copied();
         let places = (own.map(|own| floor(floors, own)), floor(floors, other));
         let why = match places {
-            // What a `mod.rs` names of its own folder; what it keeps itself has no floor.
+            // A `mod.rs` names modules of its own folder; an item of its own has no floor.
             (None, _) if !folder.is_empty() => return None,
             (_, None) if !folder.is_empty() => return None,
             (_, None) => "which is not in the drawing",
             (None | Some(None), _) => "from a place that is not in the drawing",
-            // Only tests can name what tests share.
+            // Only tests can name the code that tests share.
             _ if other == "tests" => return None,
             (Some(Some(own)), Some(others)) if others > own => return None,
             (Some(Some(own)), Some(others)) if others == own => "a neighbour on its floor",
@@ -165,8 +165,8 @@ fn name_faults(module: &[&str], words: &[&str]) -> Vec<String> {
         .collect()
 }
 
-/// Derives of serde belong to `wire`, so that changing the core cannot change the protocol, to `cli` for its
-/// output, and to what the annexes say to others.
+/// Derives of serde belong to `wire`, so that changing the core cannot change the protocol, to `cli` for
+/// its output, and to the messages of the annexes.
 fn derive_faults(module: &[&str], words: &[&str]) -> Vec<String> {
     if matches!(module, ["wire" | "cli", ..] | ["apps", _, "messages" | "bodies"]) {
         return Vec::new();
@@ -213,7 +213,7 @@ fn begins_with(name: &str, part: &str) -> bool {
     rest.is_some_and(|rest| !rest.starts_with(|c: char| c.is_ascii_lowercase()))
 }
 
-/// The whole of a module of which only parts are allowed.
+/// True if this is the whole of a module of which only parts are allowed.
 fn is_half_outside(named: &[&str]) -> bool {
     let whole = match named {
         [module @ .., "self" | "*"] => module,

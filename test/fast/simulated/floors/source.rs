@@ -1,9 +1,9 @@
-//! Rust text as the floors test sees it: its words, and the paths that it names.
+//! Reads Rust text for the floors test: its words, and the paths that it names.
 //!
-//! Far less than a parser: comments and literals are dropped, groups of imports are taken apart, and
-//! `self` and `super` are resolved, so that every way to write a path comes out the same.
+//! Much less than a parser: it drops comments and literals, takes groups of imports apart, and resolves
+//! `self` and `super`, so that every way to write a path gives the same result.
 
-/// The characters that may stand before a path that begins with `::`.
+/// The words that may precede a path that begins with `::`.
 const KEYWORDS: [&str; 8] = ["use", "as", "in", "for", "impl", "dyn", "mut", "return"];
 
 /// The identifiers and signs of a text; comments, literals and lifetimes are left out.
@@ -31,7 +31,7 @@ fn word_len(text: &str) -> usize {
     }
 }
 
-/// The length of the space, comment, literal or lifetime that a text begins with.
+/// The length of the space, comment, literal or lifetime at the beginning of a text.
 fn silent_len(text: &str) -> Option<usize> {
     let first = text.chars().next()?;
     if first.is_whitespace() {
@@ -69,7 +69,7 @@ fn block_comment_len(text: &str) -> usize {
 fn quote_len(text: &str) -> usize {
     let mut chars = text.char_indices().skip(1);
     match chars.next() {
-        // The escaped sign itself may be a quote, so the closing one is looked for behind it.
+        // The escaped character may be a quote itself, so the closing one is searched behind it.
         Some((_, '\\')) => text[3..].find('\'').map_or(text.len(), |at| 3 + at + 1),
         Some((at, c)) if text[at + c.len_utf8()..].starts_with('\'') => at + c.len_utf8() + 1,
         _ => 1 + word_len(&text[1..]),
@@ -96,10 +96,10 @@ fn string_len(text: &str) -> Option<usize> {
 }
 
 /// Every path that a file names, with groups taken apart and `self` and `super` resolved to `crate`.
-/// `module` is where the file stands: `["placement", "view"]`.
+/// `module` is the module of the file: `["placement", "view"]`.
 pub(crate) fn paths<'a>(module: &[&'a str], words: &[&'a str]) -> Vec<Vec<&'a str>> {
     let mut found = Vec::new();
-    // The inline modules that are open, each with the depth of braces around it.
+    // The open inline modules, each with the depth of braces around it.
     let mut inline: Vec<(&str, usize)> = Vec::new();
     let (mut at, mut depth) = (0, 0);
     while at < words.len() {
@@ -140,7 +140,7 @@ fn begins_path(words: &[&str], at: usize) -> bool {
     is_name(words[at]) && !KEYWORDS.contains(&words[at]) && !behind_path
 }
 
-/// Reads one path, or a tree of imports, and answers where it ends.
+/// Reads one path, or a tree of imports, and returns where it ends.
 fn expand<'a>(words: &[&'a str], mut at: usize, prefix: &[&'a str], found: &mut Vec<Vec<&'a str>>) -> usize {
     let mut path = prefix.to_vec();
     while let Some(word) = words.get(at) {
@@ -169,7 +169,7 @@ fn expand_group<'a>(
 ) -> usize {
     while at < words.len() && words[at] != "}" {
         at = expand(words, at, prefix, found);
-        // Behind a name may stand `as other`.
+        // `as other` may follow a name.
         while at < words.len() && ![",", "}"].contains(&words[at]) {
             at += 1;
         }

@@ -160,7 +160,7 @@ fn a_deletion_that_was_overwritten_explains_nothing() {
          alice: put x 1
          bob <- alice: get x = none",
     );
-    // Concurrent, but it lost.
+    // The deletion is concurrent, but it lost.
     finds(
         Kind::Missing,
         &[3, 2],
@@ -182,7 +182,7 @@ fn a_deletion_that_had_not_begun_explains_nothing() {
 }
 
 #[test]
-fn a_concurrent_write_that_lost_is_shown_to_who_saw_the_winner() {
+fn a_concurrent_write_that_lost_is_shown_to_a_client_that_saw_the_winner() {
     finds(
         Kind::LoserRead,
         &[4, 1, 2],
@@ -194,8 +194,8 @@ fn a_concurrent_write_that_lost_is_shown_to_who_saw_the_winner() {
 }
 
 #[test]
-fn two_readers_who_see_concurrent_writes_in_opposite_orders() {
-    // Legal under plain causal consistency, not where replicas agree on who wins.
+fn two_readers_that_see_concurrent_writes_in_opposite_orders() {
+    // Legal under plain causal consistency, but not where replicas agree on the winner.
     let text = "alice: put x 1 @5
                 bob: put x 2 @6
                 carol: get x = 1

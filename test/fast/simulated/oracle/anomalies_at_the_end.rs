@@ -1,4 +1,4 @@
-//! What only the final reads show: loss, disagreement, no recovery.
+//! Anomalies that only the final reads show: loss, disagreement, no recovery.
 
 use super::anomalies::finds;
 use super::script::history;
@@ -14,7 +14,7 @@ fn a_causally_older_write_that_wins_in_the_end() {
          bob: put x 2 @6
          end carol at 1: get x = 1 @5",
     );
-    // The same where nobody tells timestamps.
+    // The same without timestamps.
     finds(
         Kind::LostWrite,
         &[3, 4],

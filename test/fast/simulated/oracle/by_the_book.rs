@@ -1,5 +1,5 @@
-//! The judge against the definitions, written down as they are: for every read, a search through its
-//! whole past. Too slow for long runs, and too plain to share a mistake with clocks, floors and chains.
+//! Compares the oracle with the literal definitions: for every read, a search through its whole past.
+//! Too slow for long runs, and too plain to share a mistake with clocks, floors and chains.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,7 +15,7 @@ struct Book<'h> {
     pasts: Vec<BTreeSet<usize>>,
     writer: BTreeMap<&'h str, usize>,
     stamps: BTreeMap<&'h str, Stamp>,
-    /// Reads that found nothing against a put in their past, and legally so.
+    /// Reads that legally found nothing although a put is in their past.
     saw_deletion: BTreeSet<usize>,
 }
 
@@ -49,7 +49,7 @@ impl<'h> Book<'h> {
     fn past_of(&self, index: usize, index_of: &BTreeMap<OpId, usize>) -> BTreeSet<usize> {
         let handed_in = |index: usize| self.events[index].after.iter().map(|id| index_of[id]);
         let mut past = BTreeSet::new();
-        // What a read returns joins the past of those who follow it, not the past that it is judged by.
+        // A read's source joins the past of its successors, not the past that judges the read itself.
         let mut open: Vec<_> = handed_in(index).collect();
         while let Some(cause) = open.pop() {
             if past.insert(cause) {
@@ -91,7 +91,7 @@ impl<'h> Book<'h> {
             .any(|other| overwrites(&other) || wins(&other))
     }
 
-    /// `None`: there is no put in its past that is not overwritten there.
+    /// `None` if every put in its past is overwritten there.
     fn is_legal_miss(&self, read: usize) -> Option<bool> {
         let before: Vec<_> = self.writes_before(read).collect();
         let is_put = |write: &usize| matches!(self.events[*write].operation.action, Action::Put(_));

@@ -1,4 +1,4 @@
-//! What a causal store may do, though it looks odd: each the counterpart of an anomaly.
+//! Odd histories that a causal store may leave: each the counterpart of an anomaly.
 
 use super::script::history;
 use crate::support::history::OpId;
@@ -192,7 +192,7 @@ fn a_write_that_one_replica_had_may_go_with_its_disk() {
     assert!(judge(&history(text), &Rules::default()).has(Kind::Stale));
 }
 
-/// It was with a node that was removed, and that gave it back. What lasts, and was seen deleted, stays so.
+/// A removed node had it and returned it. A lasting write that was seen deleted stays deleted.
 #[test]
 fn a_write_that_one_replica_had_may_come_back() {
     let rules = Rules {

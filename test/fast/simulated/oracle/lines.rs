@@ -1,4 +1,4 @@
-//! Histories are kept as text and read again without loss.
+//! Tests that histories survive being written as text and parsed.
 
 use super::script::history;
 use crate::support::history::text::ParseError;

@@ -1,5 +1,5 @@
-//! Histories that no run can leave behind: faults of a harness, which must not pass for faults of the
-//! store, nor for a clean run.
+//! Histories that no run can leave: faults of a harness, which must not pass for faults of the store or
+//! for a clean run.
 
 use super::script::history;
 use crate::support::history::{Answer, Event, OpId, Outcome};
@@ -11,7 +11,7 @@ const RUN: &str = "alice: put x 1
     dave: get x = 2
     end erin: get x = 2";
 
-/// The run after one slip; `None` if the oracle takes it for a history.
+/// The operation that the oracle blames after one slip; `None` if it accepts the history.
 fn blamed(slip: impl FnOnce(&mut [Event])) -> Option<OpId> {
     let mut history = history(RUN);
     slip(&mut history.events);

@@ -1,4 +1,4 @@
-//! The judge keeps up with long runs, also with those in which hardly a session lives long.
+//! Checks that the oracle keeps up with long runs, also with those of many short sessions.
 
 #![expect(clippy::disallowed_methods, reason = "measures real time")]
 

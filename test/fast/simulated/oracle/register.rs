@@ -1,10 +1,10 @@
-//! The judge of registers: what it must reject, and what it must let pass.
+//! Tests the judge of registers: what it must reject, and what it must accept.
 
 use std::collections::BTreeSet;
 
 use crate::support::oracle::register::{Act, Operation, Wrong, judge};
 
-/// An operation on the key `k` at a node, from one time to another, which reaches nodes 0, 1 and 2.
+/// An operation on the key `k` at a node, from one time to another; the node reaches 0, 1 and 2.
 fn at(node: usize, (start_us, end_us): (u64, u64), act: Act) -> Operation {
     Operation {
         key: "k".to_owned(),
@@ -57,7 +57,7 @@ fn wrong(history: &[Operation]) -> Wrong {
     wrongs.remove(0)
 }
 
-/// How many sets form the cycle that is found.
+/// The number of sets in the cycle found.
 #[track_caller]
 fn cycle(history: &[Operation]) -> usize {
     match wrong(history) {
@@ -117,7 +117,7 @@ fn either_of_two_sets_at_once_may_win_and_the_same_for_all_readers() {
 
 #[test]
 fn a_later_set_that_loses_against_an_earlier_one_is_rejected() {
-    // As with a clock that was not raised: no single get is behind what it saw before.
+    // As with a clock that was not raised: no single get misses what it must see.
     let history = [
         set(0, "a", (0, 10)),
         set(1, "b", (20, 30)),
@@ -140,7 +140,7 @@ fn a_cycle_of_three_sets_is_rejected() {
         set(0, "a", (0, 100)),
         set(1, "b", (0, 110)),
         set(2, "c", (0, 120)),
-        // a before b, b before c, c before a: each get reaches two of the writers only.
+        // a before b, b before c, c before a: each get reaches only two of the writers.
         Operation {
             reaches: BTreeSet::from([0, 1]),
             ..got(1, "b", (200, 210))
@@ -188,7 +188,7 @@ fn an_unknown_set_that_began_before_an_answered_one_may_still_win() {
         got(0, "a", (30, 40)),
         got(0, "b", (50, 60)),
     ]);
-    // It came after `a`, and stays there.
+    // `b` came after `a`, and keeps that place.
     let history = [
         unknown(1, "b", (0, 5)),
         set(0, "a", (10, 20)),

@@ -1,4 +1,4 @@
-//! How soon: freshness and availability, asked for calm spans of a run.
+//! Tests the checks of freshness and availability for calm spans of a run.
 
 use super::script::history;
 use crate::support::history::OpId;

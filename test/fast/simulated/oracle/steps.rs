@@ -1,4 +1,4 @@
-//! What the workload promises to the oracle.
+//! Tests the workload's promises to the oracle.
 
 use crate::support::history::{Action, Answer, OpId, Outcome, Phase, Reply};
 use crate::support::workload::{Shape, Workload, spread_keys};
@@ -50,7 +50,7 @@ fn a_refusal_changes_nothing_and_an_unknown_write_ends_the_session() {
     assert_ne!(third.session, session);
 }
 
-/// Each operation of a batch has the payload of the last before it that was done.
+/// Each operation of a batch has the payload of the last success before it.
 #[test]
 fn a_batch_threads_its_payload_and_so_does_its_session() {
     let shape = Shape {

@@ -1,6 +1,6 @@
-//! Two partitions of three replicas in one struct: a store that is causal by the book, slow to
-//! replicate, and able to be wrong in one chosen way. Much simpler than the real one: dependencies in
-//! full, pushes that arrive in order, no restarts, no view changes.
+//! A toy store of two partitions of three replicas in one struct: causal by the book, slow to replicate,
+//! and wrong in one chosen way on request. Much simpler than the real one: full dependencies, pushes
+//! that arrive in order, no restarts, no view changes.
 
 use std::cell::{Cell, RefCell};
 use std::time::Duration;
@@ -17,10 +17,10 @@ use crate::support::history::{Action, Answer, Operation, Outcome, Reply, Stamp};
 pub(super) const PARTITIONS: usize = 2;
 pub(super) const REPLICAS: usize = 3;
 
-/// The longest that a request lives whose client gave it up.
+/// The longest life of a request that its client gave up.
 const LATE_US: u64 = 200_000;
 
-/// How the store is wrong.
+/// The chosen fault of the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fault {
     None,
@@ -30,19 +30,19 @@ pub(super) enum Fault {
     ArrivalOrder,
     /// One acknowledged write in twenty is stored nowhere.
     LosesAcknowledged,
-    /// A read's payload names the write that it returned, and not what that depends on.
+    /// A read's payload names the write that it returned, but not that write's dependencies.
     DropsDependencies,
-    /// A write's timestamp is the wall clock's, whatever its client has seen.
+    /// A write's timestamp is the wall clock's, even if its client has seen later ones.
     ClockNotRaised,
-    /// A deletion removes what is there and leaves no trace.
+    /// A deletion removes the record and leaves no tombstone.
     ForgetsDeletions,
 }
 
 pub(super) struct Toy {
     fault: Fault,
-    /// Whose bits say which links are slow.
+    /// Its bits say which links are slow.
     seed: u64,
-    /// How long a push is under way on a slow link.
+    /// The delay of a push on a slow link.
     lag_us: u64,
     started: Instant,
     healed: Cell<bool>,
@@ -52,11 +52,11 @@ pub(super) struct Toy {
 struct State {
     rng: StdRng,
     replicas: Vec<Replica>,
-    /// Requests that their clients have given up and that arrive yet: when and where.
+    /// Requests that their clients gave up and that still arrive: when and where.
     late: Vec<(u64, usize, Operation, Depends)>,
 }
 
-/// What becomes of a request.
+/// The fate of a request.
 enum Fate {
     Answered,
     Refused,
@@ -83,7 +83,7 @@ impl Toy {
         }
     }
 
-    /// No more faults, and time for all that is under way, belated requests and their pushes.
+    /// Ends all faults, and gives pending pushes and belated requests their time.
     pub(super) async fn settle(&self) {
         self.healed.set(true);
         self.sleep_us(LATE_US).await;
@@ -95,15 +95,15 @@ impl Toy {
         self.state.borrow_mut().rng.random_range(0..below)
     }
 
-    /// The replica that is asked for a key through `node`: itself if it can, else any.
+    /// The replica that answers for a key through `node`: itself if it can, otherwise any.
     fn owner(&self, node: usize, key: &str) -> usize {
         let partition = usize::from(Slot::of(key).0) * PARTITIONS / usize::from(SLOTS);
         let any = partition * REPLICAS + self.draw(REPLICAS as u64) as usize;
         if node / REPLICAS == partition { node } else { any }
     }
 
-    /// Some links are slow and some are quick, so that effects overtake their causes; which ones
-    /// changes all the time.
+    /// Some links are slow and some are quick, so that effects overtake their causes. Which ones changes
+    /// all the time.
     fn link_lag_us(&self, from: usize, to: usize) -> u64 {
         let patterns = self.seed.rotate_left((self.now_us() / 50_000 % 64) as u32);
         let is_slow = (patterns >> (from * REPLICAS + to % REPLICAS)).is_multiple_of(2);
@@ -130,7 +130,7 @@ impl Toy {
         self.execute(owner, operation, depends)
     }
 
-    /// Until the replica has what the client depends on.
+    /// Waits until the replica has what the client depends on.
     async fn wait_for(&self, owner: usize, depends: &Depends) -> bool {
         for _ in 0..800 {
             self.catch_up(owner);
@@ -142,7 +142,7 @@ impl Toy {
         false
     }
 
-    /// Everything that has arrived by now, pushes and belated requests.
+    /// Applies everything that has arrived by now, pushes and belated requests.
     fn catch_up(&self, owner: usize) {
         let now_us = self.now_us();
         let due = |late: &mut (u64, usize, Operation, Depends)| late.0 <= now_us;

@@ -1,4 +1,4 @@
-//! One replica of the toy store, and what its records and payloads carry.
+//! One replica of the toy store, and the contents of its records and payloads.
 
 use std::collections::BTreeMap;
 
@@ -31,7 +31,7 @@ pub(super) struct Replica {
     skew_ms: u64,
     held: BTreeMap<usize, u64>,
     records: BTreeMap<String, Record>,
-    /// Pushes under way to here, by the moment at which they arrive.
+    /// Pushes in flight to this replica, by arrival time.
     arrivals: BTreeMap<(u64, usize, u64), Record>,
 }
 
@@ -58,7 +58,7 @@ impl Replica {
         numbers.all(|(node, number)| !ours(*node) || self.held.get(node) >= Some(number))
     }
 
-    /// A record of its own, named and stamped, not yet applied.
+    /// Creates a record of its own, named and stamped, not yet applied.
     pub(super) fn take(
         &mut self,
         key: &str,

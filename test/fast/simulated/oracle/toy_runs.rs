@@ -30,7 +30,7 @@ fn verdicts(fault: Fault, shape: &Shape) -> Vec<Verdict> {
     (0..SEEDS).map(verdict).collect()
 }
 
-/// Nearly all runs are flagged, and one of these kinds is what most of them show.
+/// Nearly all runs are flagged, most of them with one of these kinds.
 fn catches(fault: Fault, shape: &Shape, kinds: &[Kind]) {
     let verdicts = verdicts(fault, shape);
     let flagged = verdicts.iter().filter(|verdict| !verdict.is_clean()).count();
@@ -84,8 +84,8 @@ fn a_store_that_loses_acknowledged_writes_is_caught() {
 
 #[test]
 fn a_store_that_drops_dependencies_is_caught() {
-    // An effect must overtake its cause, and a reader who knows neither must follow it in time: rare
-    // enough to ask for a longer run.
+    // An effect must overtake its cause, and a reader that knows neither must follow it in time. That is
+    // rare enough to need a longer run.
     let shape = Shape {
         operations: 3_000,
         ..Shape::default()

@@ -1,4 +1,4 @@
-//! Clocks that are wrong and are set right: what clients, payloads and tombstones make of it.
+//! Wrong clocks and their correction: the effects on clients, payloads and tombstones.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ async fn put(cluster: &SimCluster, number: usize, payload: &str) -> String {
     reply.payload
 }
 
-/// A payload of this time, as somebody would forge it for a node.
+/// A payload of this time, as a client would forge it for a node.
 fn forged(cluster: &SimCluster, number: usize, wall_ms: u64) -> String {
     let payload = Payload {
         timestamp: Timestamp::from_wall_ms(wall_ms),
@@ -57,7 +57,7 @@ fn payloads_near_the_limit_do_not_drive_clocks_beyond_it() {
         for round in 0..12 {
             let number = round % 3;
             let near = forged(&cluster, number, wall_ms(&cluster, number) + HOUR_MS - 1);
-            // Written at one node, and carried on to the others by its payload and by its frames.
+            // Written at one node; its payload and its frames carry the timestamp to the others.
             let carried = put(&cluster, number, &near).await;
             put(&cluster, (number + 1) % 3, &carried).await;
             sleep(Duration::from_secs(1)).await;
@@ -78,7 +78,7 @@ fn payloads_near_the_limit_do_not_drive_clocks_beyond_it() {
 #[test]
 fn a_wrong_clock_does_not_open_the_door_to_forged_payloads() {
     simulate(async {
-        // By a majority it is known who is wrong: the one that is a year ahead, too.
+        // A majority shows which clock is wrong, also to the node that is a year ahead itself.
         let cluster = started_with(3, &[(0, YEAR_MS)]).await;
         sleep(Duration::from_secs(1)).await;
         for number in 0..3 {
@@ -93,7 +93,7 @@ fn a_wrong_clock_does_not_open_the_door_to_forged_payloads() {
 }
 
 #[test]
-fn a_payload_of_the_one_that_is_ahead_is_good_where_nobody_knows_who_is_wrong() {
+fn a_payload_of_the_node_ahead_is_good_where_no_node_knows_which_clock_is_wrong() {
     simulate(async {
         let cluster = started_with(2, &[(0, YEAR_MS)]).await;
         let mut payload = String::new();
@@ -141,7 +141,7 @@ fn a_tombstone_from_the_future_goes_when_it_is_old_by_the_monotonic_clock() {
         let is_there = || cluster.nodes[0].disk.records().contains_key("k");
         sleep(FORGET_AFTER / 2).await;
         assert!(is_there(), "kept for FORGET_AFTER");
-        // Tombstones are looked through every quarter of the time.
+        // Expired tombstones are looked for every quarter of the time.
         sleep(FORGET_AFTER * 2).await;
         assert!(!is_there(), "not kept for the year that the clock was ahead");
         put(&cluster, 0, &payload).await;

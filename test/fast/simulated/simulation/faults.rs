@@ -1,4 +1,4 @@
-//! That the simulator's faults do what they are called: a fault that nothing notices proves nothing.
+//! Tests that the simulator's faults do what they are called: a fault without an effect proves nothing.
 
 use std::time::Duration;
 
@@ -78,7 +78,7 @@ fn a_disk_in_doubt_leaves_a_write_open_and_settles_it() {
 }
 
 #[test]
-fn a_disk_in_doubt_leaves_a_write_open_for_who_handed_it_on() {
+fn a_disk_in_doubt_leaves_a_write_open_for_the_node_that_handed_it_on() {
     simulate(async {
         let mut cluster = SimCluster::serving(1, 3, 2).await;
         assert_eq!(cluster.node(2).expect("runs").status().role, Role::Proxy);
@@ -207,7 +207,7 @@ fn all_clocks_are_set_and_none_shows_a_time_before_1970() {
     });
 }
 
-/// Nothing is promised of what they hold then, but that the replicas agree.
+/// Their contents are not guaranteed then, but the replicas must agree.
 #[test]
 fn copies_of_disks_from_different_moments_are_put_back_together() {
     for seed in 1..=4 {
@@ -231,7 +231,7 @@ fn copies_of_disks_from_different_moments_are_put_back_together() {
     }
 }
 
-/// A disk is believed lost, its node comes back without it, and then the disk is found.
+/// A disk seems lost, its node restarts without it, and then the disk is found.
 #[test]
 fn the_disk_of_an_earlier_life_is_put_back() {
     for seed in 1..=4 {
@@ -251,7 +251,7 @@ fn the_disk_of_an_earlier_life_is_put_back() {
     }
 }
 
-/// A full disk refuses to store that its life is over, for as long as it is full.
+/// As long as a disk is full, it cannot store that its life is over.
 #[test]
 fn an_old_disk_that_is_full_ends_its_life_when_there_is_room() {
     simulate(async {
@@ -268,7 +268,7 @@ fn an_old_disk_that_is_full_ends_its_life_when_there_is_room() {
     });
 }
 
-/// The others formed the cluster without it, and it was started as a node is that waits to be added.
+/// The others formed the cluster without it, and it starts as a node that waits to be added.
 #[test]
 fn a_node_that_was_never_up_and_does_not_know_the_list_is_found() {
     simulate(async {
@@ -290,9 +290,9 @@ fn a_node_that_was_never_up_and_does_not_know_the_list_is_found() {
     });
 }
 
-/// A session that saw the other line brings no entry, if everybody there had what it wrote: its epoch says it all.
+/// A session that saw the other line has no entry if all there had its writes: only its epoch tells.
 #[test]
-fn a_write_of_who_saw_the_other_line_keeps_its_past() {
+fn a_write_by_a_client_that_saw_the_other_line_keeps_its_past() {
     simulate(async {
         let cluster = SimCluster::serving(1, 5, 2).await;
         cluster.isolate(0);

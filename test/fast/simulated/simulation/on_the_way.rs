@@ -1,4 +1,4 @@
-//! Requests wait for what is on its way: links after a restart, the next view, a node that is starting.
+//! Requests wait for what is coming: links after a restart, the next view, a node that is starting.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::support::history::{Action, Answer, Outcome, Reply};
 
 const LONG: Duration = Duration::from_secs(10);
 
-/// How long a client waits for the answer to a write, at the most.
+/// The longest wait of a client for the answer to a write.
 const WRITE_LIMIT: Duration = Duration::from_millis(1000);
 
 fn put(value: &str) -> Action {
@@ -47,7 +47,7 @@ fn a_request_waits_for_an_owner_that_is_being_restarted() {
             let mut cluster = SimCluster::serving(1, 2, 1).await;
             let key = key_of(&cluster, 1).await;
             cluster.kill(1);
-            // Of what is sent before the end of the link is noticed, nobody knows whether it was done.
+            // Until the end of the link is detected, the outcome of requests that are sent is unknown.
             sleep(Duration::from_millis(50)).await;
             let began = Instant::now();
             let asking = operate(&cluster, 0, &key, action.clone(), "");
@@ -65,7 +65,7 @@ fn a_request_waits_for_an_owner_that_is_being_restarted() {
     }
 }
 
-/// `CAUSAL_WAIT` bounds the wait for what a client depends on, not the way to an owner and back.
+/// `CAUSAL_WAIT` bounds the wait for a client's dependencies, not the way to an owner and back.
 #[test]
 fn a_read_that_may_wait_for_nothing_still_goes_to_an_owner() {
     simulate(async {

@@ -11,7 +11,7 @@ use crate::simulated::plain::{PlainSetting, run};
 /// Three quarters of an hour of a pair's or a trio's life.
 const SEEDS: u64 = 300;
 
-/// Every second seed from `first` on; those that failed.
+/// Runs every second seed from `first` on; returns those that failed.
 fn every_second(first: u64, end: u64) -> Vec<u64> {
     let fails = |seed: &u64| {
         let setting = PlainSetting::of_seed(*seed);

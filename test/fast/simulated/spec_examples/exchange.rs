@@ -8,8 +8,8 @@ use serde_json::Value;
 
 use super::script::numbered;
 
-/// `alice: n1 PUT /kv-store/x | form | val=a`: who asks (perhaps), whom, what, with which type of body or
-/// headers, and the body. `<too much>` is a value that is too large, `<ff00>` are bytes.
+/// `alice: n1 PUT /kv-store/x | form | val=a`: the client (optional), the node, the request, the type of
+/// body or the headers, and the body. `<too much>` is a value that is too large, `<ff00>` are bytes.
 #[derive(Debug)]
 pub(crate) struct ExchangeRequest {
     pub(crate) person: Option<String>,
@@ -45,7 +45,7 @@ impl ExchangeRequest {
         })
     }
 
-    /// The request, with the payloads that people carry.
+    /// The request, with the clients' payloads filled in.
     pub(crate) fn request(&self, payloads: &BTreeMap<String, String>) -> Request<Bytes> {
         let filled = |text: &str| {
             payloads.iter().fold(text.to_owned(), |text, (person, payload)| {
@@ -64,7 +64,7 @@ impl ExchangeRequest {
     }
 }
 
-/// A header, or the short name of a type of body.
+/// A header, or the short name of a content type.
 fn header(text: &str) -> (String, String) {
     let content_type = match text {
         "form" => "application/x-www-form-urlencoded",
@@ -97,8 +97,8 @@ fn byte(hex: &str) -> u8 {
     u8::from_str_radix(hex, 16).expect("two hexadecimal digits")
 }
 
-/// `404 [retry-after] {"code":"…"}`: a status, headers that must be there (or absent: `[-allow]`), and a
-/// body: fields that must be there, or all of it if it is no JSON object.
+/// `404 [retry-after] {"code":"…"}`: a status, required headers (or absent ones: `[-allow]`), and a
+/// body: the required fields, or all of it if it is not a JSON object.
 #[derive(Debug)]
 pub(crate) struct Expected {
     status: u16,
@@ -122,7 +122,7 @@ impl Expected {
         }
     }
 
-    /// What is otherwise than expected.
+    /// Says how the reply differs from what is expected.
     pub(crate) fn holds_for(&self, reply: &Response<Bytes>) -> Result<(), String> {
         if reply.status().as_u16() != self.status {
             return Err(format!("{} is not {}", reply.status(), self.status));
@@ -155,7 +155,7 @@ fn has_header(reply: &Response<Bytes>, expected: &str) -> Result<(), String> {
     }
 }
 
-/// Every field that is expected is there; more are welcome.
+/// Every expected field is present; others may be.
 fn holds(expected: &Value, got: &Value) -> Result<(), String> {
     match (expected, got) {
         (Value::Object(expected), Value::Object(got)) => expected.iter().try_for_each(|(name, value)| {
@@ -168,7 +168,7 @@ fn holds(expected: &Value, got: &Value) -> Result<(), String> {
     }
 }
 
-/// The text, where `…` stands for something or, beside other text, for anything.
+/// True if the text matches: `…` stands for any text, but a lone `…` not for an empty one.
 fn is_like(pattern: &str, text: &str) -> bool {
     let pieces: Vec<&str> = pattern.split('…').collect();
     let [first, middle @ .., last] = pieces.as_slice() else {

@@ -1,4 +1,4 @@
-//! Plays a transcript: what happens to the cluster, what is asked, what must come back.
+//! Plays a transcript: events of the cluster, requests, and the replies that must come back.
 //!
 //! ```text
 //! cluster of 5, K=2                          all of them serve; "5 nodes, K=2" starts none
@@ -24,11 +24,11 @@ const SEED: u64 = 1;
 
 struct Player {
     cluster: SimCluster,
-    /// The payload that each person carries.
+    /// The payload of each client.
     payloads: BTreeMap<String, String>,
 }
 
-/// Plays all of it; panics at the first reply that is not as written.
+/// Plays all of it; panics at the first reply that differs.
 pub(crate) async fn play(script: &str) {
     let mut player = Player {
         cluster: SimCluster::new(SEED, 0, 1),
@@ -66,7 +66,7 @@ impl Player {
         }
     }
 
-    /// Something that happens to the cluster.
+    /// Runs one event of the cluster.
     async fn happen(&mut self, line: &str) {
         let words: Vec<&str> = line.split([' ', ',']).filter(|word| !word.is_empty()).collect();
         match words.as_slice() {

@@ -1,6 +1,6 @@
-//! A world for master and servers: messages are late, lost, repeated and overtaken, servers are killed, stand
-//! still, are taken for dead and started again, and so is the master. `schedules` lets chance decide what
-//! happens, `scenes` decides it.
+//! A simulated world for master and servers. Messages are late, lost, repeated and overtaken. Servers are
+//! killed, frozen, taken for dead and started again, and so is the master. In `schedules` chance decides
+//! what happens, in `scenes` the test does.
 
 mod scenes;
 mod schedules;
@@ -19,7 +19,7 @@ const KEYS: std::ops::Range<i64> = -6..7;
 struct Svr {
     holder: Holder,
     is_frozen: bool,
-    /// When the last question was asked that the master answered.
+    /// When the last question that the master answered was asked.
     asked_ms: u64,
 }
 
@@ -43,7 +43,7 @@ struct World {
     now_ms: u64,
     master: Option<Master>,
     term: u64,
-    /// Since when the master is there.
+    /// When the master was started.
     begun_ms: u64,
     runs: u64,
     killed: Vec<Server>,
@@ -51,7 +51,7 @@ struct World {
     letters: Vec<Letter>,
     /// The last acknowledged value of each key.
     put: BTreeMap<i64, Bytes>,
-    /// Keys that may be gone, because a server died that answered for them.
+    /// Keys that may be gone, because a server that answered for them died.
     doubtful: BTreeSet<i64>,
     answers: usize,
 }
@@ -95,7 +95,7 @@ impl World {
         self.servers.insert(port, svr);
     }
 
-    /// Of those that stand still, were put out, or were killed and are not yet missed, all may be gone.
+    /// All keys of servers that are frozen, expelled, or killed and not yet detected may be gone.
     fn doubt_the_gone(&mut self) {
         let decided = self.master.as_ref().and_then(Master::layout);
         let is_gone = |svr: &&Svr| {
@@ -110,7 +110,7 @@ impl World {
         }
     }
 
-    /// Whatever `server` answered for, by any layout that anybody holds, may be gone.
+    /// All keys that `server` answered for, by any layout that is known or on its way, may be gone.
     fn doubt(&mut self, server: Server) {
         let known = self.servers.values().map(|svr| svr.holder.layout());
         let layouts: Vec<Layout> = known
@@ -146,7 +146,7 @@ impl World {
         }
     }
 
-    /// It stands still until it is taken for dead, or for less.
+    /// Freezes a server, for long enough to be taken for dead or for less.
     fn freeze(&mut self, port: u16) {
         let Some(svr) = self.servers.get_mut(&port) else {
             return;
@@ -156,7 +156,7 @@ impl World {
         (0..ticks).for_each(|_| self.tick());
     }
 
-    /// Time passes, and whoever lives is heard in it.
+    /// Lets time pass; the master sees every server that is not frozen.
     fn tick(&mut self) {
         self.now_ms += 100;
         self.doubt_the_gone();
@@ -198,7 +198,7 @@ impl World {
                 }
             }
             Letter::Batch(from, to, batch) => {
-                // One that is never answered is given up for lost by its sender, and may still arrive.
+                // A batch that is never answered counts as lost for its sender, and may still arrive.
                 let is_silent = self.dice.random_bool(0.1);
                 if is_silent {
                     self.letters.push(Letter::Batch(from, to, batch.clone()));
@@ -210,7 +210,7 @@ impl World {
                 self.letters.push(Letter::Confirmed(from, to, batch, taken));
             }
             Letter::Confirmed(from, to, batch, is_taken) => {
-                // A server that stands still will find it when it goes on.
+                // A frozen server finds it when it goes on.
                 let svr = self.servers.get_mut(&from.port);
                 if let Some(svr) = svr.filter(|svr| svr.holder.me() == from) {
                     svr.holder.was_sent(to, &batch, is_taken);
@@ -226,7 +226,7 @@ impl World {
     fn hear(&mut self, asked_ms: u64, beat: Beat) {
         let port = beat.server.port;
         let sender = self.servers.get(&port).map(|svr| svr.holder.me());
-        // A beat is heard while its sender waits for the answer.
+        // A beat is heard only while its sender waits for the answer.
         if sender != Some(beat.server) {
             return;
         }
@@ -265,7 +265,7 @@ impl World {
         }
     }
 
-    /// Everything is mended; each key has an owner then, who answers.
+    /// Heals everything; then each key must have an owner that answers.
     fn settle(&mut self, seed: u64) {
         if self.master.is_none() {
             self.start_master();

@@ -34,7 +34,7 @@ fn silence_is_death_and_the_numbers_close_up() {
         assert!(waited_ms <= 2000);
     }
     assert!(waited_ms > SURE_MS, "{waited_ms}");
-    // The next one stands in at once.
+    // The next server stands in at once.
     assert_eq!(ports(&layout(&world).shards), [1, 3, 3]);
     world.servers.remove(&2);
     world.settle(0);
@@ -53,7 +53,7 @@ fn a_master_that_stood_still_takes_nobody_for_dead() {
 }
 
 #[test]
-fn those_who_waited_for_a_master_join_in_the_order_of_their_start() {
+fn servers_that_waited_for_a_master_join_in_the_order_of_their_start() {
     let mut master = Master::new(1, 0);
     for (port, age_ms) in [(3, 100), (1, 300), (2, 200)] {
         let server = Server { port, run: 1 };
@@ -98,7 +98,7 @@ fn a_batch_that_was_overtaken_undoes_nothing() {
     assert_eq!(world.servers[&2].holder.get(key), Ok(Some(Bytes::from("2"))));
 }
 
-/// What a server says now.
+/// The beat that a server would send.
 fn beat(world: &World, port: u16) -> Beat {
     world.servers[&port].holder.beat(1000)
 }
@@ -202,7 +202,7 @@ fn leads_at_ms(master: &mut Master, late: Option<Beat>) -> u64 {
 }
 
 #[test]
-fn a_restarted_master_waits_for_whoever_may_know_more() {
+fn a_restarted_master_waits_for_servers_that_may_know_more() {
     let mut world = settled(2);
     let before = beat(&world, 1);
     world.start(3);
@@ -221,7 +221,7 @@ fn a_restarted_master_waits_for_whoever_may_know_more() {
     assert_eq!(leads_at_ms(&mut master, None), 1500);
     assert_eq!(ports(&master.layout().expect("it leads").servers()), [1, 3]);
 
-    // Somebody who has never joined knows of nobody.
+    // A server that has never joined knows of no other.
     world.start(4);
     let mut master = restarted(&world, &[beat(&world, 4)]);
     assert_eq!(leads_at_ms(&mut master, Some(third)), 1500);

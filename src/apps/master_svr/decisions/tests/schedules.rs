@@ -1,5 +1,5 @@
-//! Random schedules of everything that can happen. Whatever does, nobody answers with an old value, and what
-//! was acknowledged is there, unless a server died that answered for it.
+//! Random schedules of everything that can happen. In all of them no server answers with an old value,
+//! and acknowledged values are there, unless a server that answered for them died.
 
 use super::*;
 
@@ -21,7 +21,7 @@ fn run(seed: u64, has_deaths: bool) -> World {
                 world.put(key, step);
             }
             85..94 => world.tick(),
-            // With a master that is gone, who was put out cannot learn of it.
+            // Without a master, an expelled server cannot learn of it.
             94 if world.servers.values().all(|svr| svr.is_sure(world.now_ms)) => world.master = None,
             95..97 if world.master.is_none() => world.start_master(),
             97 if !world.servers.contains_key(&port) => world.start(port),

@@ -24,13 +24,13 @@ fn the_most_endangered_key_is_copied_first_and_to_the_emptiest() {
         panic!("there are copies to make");
     };
     let first: Vec<(i64, u16, u16)> = transfers.iter().map(|t| (t.key, t.from, t.to)).collect();
-    // Each takes the place that was the emptiest: counted with those that are on their way.
+    // Each goes to the emptiest server, counting the copies that are on their way.
     assert_eq!(first, [(2, 1, 4), (4, 3, 2), (5, 3, 4), (1, 1, 3)]);
 }
 
 #[test]
 fn a_copy_moves_where_all_free_places_are_with_holders_of_the_key() {
-    // Key 1 has one copy; the only free place is beside it.
+    // Key 1 has one copy; the only free place is on the server that has it.
     let layout = holding(2, 2, &[&[1], &[2, 3], &[2, 3]]);
     let transfer = Transfer {
         key: 2,

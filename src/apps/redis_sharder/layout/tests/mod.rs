@@ -1,5 +1,5 @@
-//! The promise about room, over every order of puts and failures of small sharders and over random ones
-//! of larger sharders.
+//! The promise about room, over every order of puts and failures in small sharders and over random orders
+//! in larger ones.
 
 mod choices;
 
@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// A layout, and the servers as they would be if all that it asks for is done.
+/// A layout, and the contents of the servers if every step that it asks for is done.
 #[derive(Debug, Clone)]
 struct Bench {
     layout: Layout,
@@ -52,7 +52,7 @@ impl Bench {
         self.layout.forget(transfer.key, transfer.from);
     }
 
-    /// One step of a repair, or only the first transfers of it; whether there was one.
+    /// Does one step of a repair, or only its first transfers. True if there was one.
     fn repair_step(&mut self, transfers_max: usize) -> bool {
         match self.layout.next_repair() {
             Some(Repair::Copies(transfers)) => {
@@ -84,7 +84,7 @@ impl Bench {
         assert_eq!(self.layout.bury(port), lost, "{self:?}");
     }
 
-    /// Whether the key was stored; with as many moves before as there are copies, at the most.
+    /// True if the key was stored, after at most as many moves as it has copies.
     fn put(&mut self, key: i64) -> bool {
         for _ in 0..=self.level {
             match self.layout.place(key) {
@@ -111,7 +111,7 @@ impl Bench {
         self.servers.values().flatten().copied().collect()
     }
 
-    /// What the specification promises room for.
+    /// How many keys the specification promises room for.
     fn promised(&self) -> usize {
         let places = self.servers.len() as u64 * self.capacity;
         usize::try_from(places / self.level as u64).expect("is small")
@@ -140,7 +140,7 @@ impl Bench {
         assert!(self.layout.lost().is_disjoint(&self.keys()));
     }
 
-    /// A put of a key that is new, which must succeed where the specification promises it.
+    /// Puts a new key, which must succeed where the specification promises it.
     fn put_new(&mut self, key: i64) -> bool {
         let before = self.keys().len();
         let lost_before = self.layout.lost().clone();
@@ -158,7 +158,7 @@ impl Bench {
     }
 }
 
-/// Every order of puts and failures from here on; counts the states.
+/// Explores every order of puts and failures from here on; counts the states.
 fn explore(bench: &Bench, next_key: i64) -> usize {
     let mut states = 1;
     let mut with_key = bench.clone();
@@ -190,10 +190,10 @@ fn floor_of_live_times_capacity_by_level_keys_fit_in_every_order_of_puts_and_fai
 
 #[derive(Debug, Clone)]
 enum Event {
-    /// Of a key among a few, so that old, lost and new ones are put.
+    /// Puts one of a few keys, so that old, lost and new ones are put.
     Put(i64),
-    /// A server dies, chosen by this number; others die while its copies are made again, after so many steps
-    /// and in the last one after so many transfers.
+    /// Kills the server that the number chooses. Another one may die while its copies are made again,
+    /// after so many steps and in the last one after so many transfers.
     Fail(usize, Option<(usize, usize)>),
 }
 

@@ -30,6 +30,24 @@ where
         .spawn(move || runtime.get().block_on(async { work().await }))
 }
 
+/// How much a thread of low priority yields to others, as `nice` counts it: with both running, it gets about a tenth.
+pub const LOW_PRIORITY: i32 = 10;
+
+/// Does work in a thread of low priority, and waits for it. Threads that the work starts inherit the priority.
+pub fn at_low_priority<T: Send>(work: impl FnOnce() -> T + Send) -> io::Result<T> {
+    thread::scope(|scope| {
+        let lowered = || {
+            // Linux has a priority for each thread. Where there is none, the work is done all the same.
+            let _ = rustix::process::nice(LOW_PRIORITY);
+            work()
+        };
+        let thread = thread::Builder::new()
+            .name("low-priority".into())
+            .spawn_scoped(scope, lowered)?;
+        Ok(thread.join().expect("the work does not panic"))
+    })
+}
+
 /// A runtime for one thread, on which names can be looked up.
 pub fn runtime() -> io::Result<Runtime> {
     // A look-up needs a thread. The library panics if it cannot start one, and waits if it already has

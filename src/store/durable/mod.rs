@@ -260,7 +260,7 @@ impl DurableEngine {
     fn make_room(&self, state: &mut State, batch: &Batch) -> Result<(), StoreError> {
         let bytes = tables::bytes_of(batch);
         let tables = state.tables.as_mut().expect("opened before writing");
-        let is_due = tables.journal_bytes() + bytes > self.limits.journal_bytes;
+        let is_due = tables.journal_bytes() + bytes > self.limits.write_out_bytes();
         let is_short = self.refusal(tables, bytes).is_some();
         if self.limits.is_small() && (is_due || is_short) && self.may_shrink(tables) {
             self.shrink(state)?;

@@ -14,6 +14,10 @@ const MIB: u64 = 1024 * 1024;
 /// The database changes journals at 64 MB and never earlier, so a higher limit is of no use.
 const JOURNAL_BYTES_MAX: u64 = 65 * MIB;
 
+/// Memory is written out to tables in parts of this size, and tables are merged into parts of this size. Each part is
+/// synced as a whole, several times while the database lets no batch in; so large parts would make batches wait.
+pub(super) const PART_BYTES: u64 = 16 * MIB;
+
 /// Merging may need as much room again as the tables that it merges. Above this size only parts are merged.
 const MERGE_BYTES_MAX: u64 = 512 * MIB;
 
@@ -37,7 +41,7 @@ impl Disk {
 /// How much of a disk the store may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Limits {
-    /// How many bytes of batches the journal keeps before they are written out to tables.
+    /// How many bytes of batches the journal keeps.
     pub(super) journal_bytes: u64,
     /// True if batches are refused before the disk is full. False only in tests of a full disk.
     pub(super) keeps_reserve: bool,
@@ -49,6 +53,15 @@ impl Limits {
         Self {
             journal_bytes: (total / 8).clamp(MIB, JOURNAL_BYTES_MAX),
             keeps_reserve: true,
+        }
+    }
+
+    /// How many bytes of batches stay in memory before they are written out to tables.
+    pub(super) fn write_out_bytes(&self) -> u64 {
+        if self.is_small() {
+            self.journal_bytes
+        } else {
+            PART_BYTES
         }
     }
 

@@ -7,9 +7,11 @@
 use std::collections::BTreeMap;
 use std::iter::once;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use fjall::compaction::Leveled;
 use fjall::config::{BlockSizePolicy, FilterPolicy};
 use fjall::{AbstractTree as _, Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 use tokio::time::Instant;
@@ -17,7 +19,9 @@ use tokio::time::Instant;
 use super::in_place::OpenJournal;
 use super::mark::{self, Mark};
 use super::open_error::OpenError;
+use super::room::PART_BYTES;
 use super::row;
+use crate::process::threads;
 use crate::protocol::causality::Record;
 use crate::store::{Batch, Recovered};
 
@@ -36,6 +40,9 @@ pub(super) const KEYSPACES: usize = 3;
 /// Small, because the database is read only at the start.
 const CACHE_BYTES: u64 = 1024 * 1024;
 const BLOCK_BYTES: u32 = 64 * 1024;
+/// The number of fresh tables at which they are merged: two journals of them, since each merge also rewrites older
+/// tables.
+const MERGED_TABLES: u8 = 8;
 /// Above this number of fresh tables merging lags behind, and no more may be added: from 30 on the
 /// database stops its writers.
 const FRESH_TABLES_MAX: usize = 16;
@@ -61,17 +68,24 @@ impl Tables {
     /// Opens or creates the database in an existing directory whose journals hold `journal_bytes`. Its
     /// batches begin with the mark.
     pub(super) fn open(dir: &Path, journal_bytes: u64, mark: Option<Mark>) -> fjall::Result<Self> {
-        let database = Database::builder(dir)
-            .worker_threads(1)
-            .cache_size(CACHE_BYTES)
-            .manual_journal_persist(true)
-            .open()?;
+        // Writing out and merging must not take the cores from clients' writes.
+        let database = threads::at_low_priority(|| {
+            Database::builder(dir)
+                .worker_threads(1)
+                .cache_size(CACHE_BYTES)
+                .manual_journal_persist(true)
+                .open()
+        })??;
         // Rows are read once, all of them and in order: large blocks, and no filters for look-ups.
+        let merging = Leveled::default()
+            .with_l0_threshold(MERGED_TABLES)
+            .with_table_target_size(PART_BYTES);
         let options = || {
             KeyspaceCreateOptions::default()
                 .max_memtable_size(u64::MAX)
                 .data_block_size_policy(BlockSizePolicy::all(BLOCK_BYTES))
                 .filter_policy(FilterPolicy::disabled())
+                .compaction_strategy(Arc::new(merging.clone()))
         };
         let mut tables = Self {
             records: database.keyspace("records", options)?,

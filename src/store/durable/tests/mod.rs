@@ -1,7 +1,8 @@
 //! Tests what can happen to a disk: it is full, a power cut tears its last write or loses what was not
 //! synced, it is damaged, the process is killed, the directory cannot be used, or its files are deleted
-//! while they are in use. Each file tests one of these.
+//! while they are in use. Each file tests one of these; `background` tests the database's own thread.
 
+mod background;
 mod crash;
 mod displaced;
 mod full_disk;

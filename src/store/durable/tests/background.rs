@@ -1,0 +1,41 @@
+//! The database's background thread: it must not take the cores from clients' writes.
+
+use std::fs;
+
+use super::*;
+use crate::process::threads::LOW_PRIORITY;
+
+/// The niceness of this process's threads that write out and merge, from `/proc/self/task/…/stat`.
+fn niceness() -> Vec<i32> {
+    let tasks = fs::read_dir("/proc/self/task").expect("is there");
+    // A thread of another test may end meanwhile.
+    let stats = tasks.filter_map(|task| fs::read_to_string(task.ok()?.path().join("stat")).ok());
+    let of_database = stats.filter(|stat| stat.contains("(fjall:worker)"));
+    let nice = |stat: String| {
+        let (_, behind_name) = stat.rsplit_once(')').expect("has a name");
+        let field = behind_name.split_whitespace().nth(16).expect("has a niceness");
+        field.parse().expect("is a number")
+    };
+    of_database.map(nice).collect()
+}
+
+#[test]
+fn writing_out_and_merging_yield_to_everything_else() {
+    let dir = TempDir::new().expect("a directory");
+    let _engine = DurableEngine::open(dir.path()).expect("opens");
+    let found = niceness();
+    assert!(
+        !found.is_empty() && found.iter().all(|nice| *nice == LOW_PRIORITY),
+        "{found:?}"
+    );
+}
+
+/// A part is synced as a whole while no batch gets in. The journal of a large disk has room for several.
+#[test]
+fn memory_is_written_out_in_small_parts() {
+    const GIB: u64 = 1024 * 1024 * 1024;
+    let large = Limits::for_disk(1024 * GIB);
+    assert!(!large.is_small() && large.write_out_bytes() * 4 <= large.journal_bytes);
+    let small = Limits::for_disk(GIB / 16);
+    assert_eq!(small.write_out_bytes(), small.journal_bytes);
+}

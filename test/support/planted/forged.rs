@@ -157,7 +157,7 @@ pub(crate) fn a_payload_of_an_epoch_that_nobody_knows() -> Seen {
             for action in [Action::Get, Action::Put("w".to_owned()), Action::Delete] {
                 let reply = operate(&cluster, node, "k", action.clone(), &claim).await;
                 match &reply.outcome {
-                    Outcome::Refused(reason) if reason.contains("no node of the view has heard") => {}
+                    Outcome::Refused(reason) if reason.contains("no node of the view knows") => {}
                     other => return Err(format!("{action:?} at node {node}: {other:?}")),
                 }
             }

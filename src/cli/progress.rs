@@ -17,7 +17,7 @@ const POLL: Duration = Duration::from_millis(200);
 /// Nodes that are named in the line, which should fit a terminal.
 const NAMED_MAX: usize = 2;
 
-/// What was shown so far.
+/// The lines that were printed so far.
 #[derive(Debug)]
 pub(super) struct Progress {
     is_terminal: bool,

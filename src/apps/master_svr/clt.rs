@@ -27,7 +27,7 @@ const MASTER_LIMIT: Duration = Duration::from_secs(1);
 /// How often the master is asked again while a server does not answer.
 const SECOND_THOUGHT: Duration = Duration::from_millis(200);
 
-/// What to do with a key.
+/// The operation on a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Operation {
     Get,

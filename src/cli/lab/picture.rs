@@ -1,4 +1,4 @@
-//! What a lab shows: which node runs where, and what to try first.
+//! Renders a lab: which node runs where, and which commands to try first.
 
 use std::path::Path;
 

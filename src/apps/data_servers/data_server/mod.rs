@@ -272,7 +272,7 @@ impl Pairs for Arc<DataServer> {
     }
 }
 
-/// What a client sees of a server's knowledge.
+/// The part of a server's knowledge that clients see.
 pub(super) fn seen(known: Known) -> Seen {
     match known {
         Known::Value(value) => Seen::Value(value),

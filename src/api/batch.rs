@@ -147,7 +147,7 @@ pub(super) async fn batch(
         results,
         payload,
         mut room,
-    } = node.batch(operations, payload).await;
+    } = node.requests.batch(operations, payload).await;
     let mut body = Body::new();
     for (result, deletes) in results.into_iter().zip(deletes) {
         let is_read = matches!(result, Ok(Done::Found(_)) | Err(Refusal::KeyNotFound { .. })) && !deletes;
@@ -157,7 +157,7 @@ pub(super) async fn batch(
             None => body.push(&reply),
         }
     }
-    let reply = body.finish(&node.payload_text(&payload));
+    let reply = body.finish(&node.requests.payload_text(&payload));
     Ok(reply.map(|body| room.hold(body)))
 }
 

@@ -26,6 +26,7 @@ pub(super) async fn get(
 ) -> Result<Response<Bytes>, ApiError> {
     let payload = read_payload(node, payload)?;
     let found = node
+        .requests
         .get(key, payload)
         .await
         .map_err(|refusal| refused(node, refusal))?;
@@ -35,7 +36,7 @@ pub(super) async fn get(
         Form::Bytes => with_payload(
             Bytes::copy_from_slice(value),
             "application/octet-stream",
-            &node.payload_text(&found.payload),
+            &node.requests.payload_text(&found.payload),
         ),
     })
 }
@@ -48,7 +49,7 @@ pub(super) fn with_room(
     value_bytes: usize,
     write: impl FnOnce() -> Response<Bytes>,
 ) -> Result<Response<Bytes>, ApiError> {
-    let mut room = node.room();
+    let mut room = node.requests.room();
     let overloaded = || ApiError::Refused(Refusal::Overloaded);
     if value_bytes >= LONG_BYTES && !room.resize(value_bytes) {
         return Err(overloaded());
@@ -72,6 +73,7 @@ pub(super) async fn put(
 ) -> Result<Response<Bytes>, ApiError> {
     let payload = read_payload(node, payload)?;
     let written = node
+        .requests
         .put(key, value, payload)
         .await
         .map_err(|refusal| refused(node, refusal))?;
@@ -81,6 +83,7 @@ pub(super) async fn put(
 pub(super) async fn delete(node: &Node, key: &Key, payload: &str) -> Result<Response<Bytes>, ApiError> {
     let payload = read_payload(node, payload)?;
     let written = node
+        .requests
         .delete(key, payload)
         .await
         .map_err(|refusal| refused(node, refusal))?;
@@ -89,7 +92,7 @@ pub(super) async fn delete(node: &Node, key: &Key, payload: &str) -> Result<Resp
 
 pub(super) fn found_reply(node: &Node, found: &Found) -> Response<Bytes> {
     let value = found.record.value().expect("a found record has a value");
-    let payload = node.payload_text(&found.payload);
+    let payload = node.requests.payload_text(&found.payload);
     read_reply(value, found.partition, &payload, found.record.timestamp())
 }
 
@@ -100,21 +103,23 @@ pub(super) fn put_reply(node: &Node, written: &Written) -> Response<Bytes> {
 }
 
 pub(super) fn deleted_reply(node: &Node, written: &Written) -> Response<Bytes> {
-    written_reply(written, &node.payload_text(&written.payload))
+    written_reply(written, &node.requests.payload_text(&written.payload))
 }
 
 pub(super) fn read_payload(node: &Node, text: &str) -> Result<Payload, ApiError> {
     if text.is_empty() {
         return Ok(Payload::default());
     }
-    node.payload(text).map_err(|refusal| refused(node, refusal))
+    node.requests
+        .payload(text)
+        .map_err(|refusal| refused(node, refusal))
 }
 
 pub(super) fn refused(node: &Node, refusal: Refusal) -> ApiError {
     match refusal {
         Refusal::KeyNotFound { partition, payload } => ApiError::KeyNotFound {
             partition,
-            payload: node.payload_text(&payload),
+            payload: node.requests.payload_text(&payload),
         },
         other => ApiError::Refused(other),
     }

@@ -73,9 +73,9 @@ fn limit(parameters: &Parameters<'_>) -> Result<u32, ApiError> {
 
 pub(super) async fn list(node: &Node, listing: &Listing, payload: &str) -> Result<Response<Bytes>, ApiError> {
     let payload = read_payload(node, payload)?;
-    let listed = node.list(listing, &payload).await;
+    let listed = node.requests.list(listing, &payload).await;
     let listed = listed.map_err(|refusal| refused(node, refusal))?;
-    let payload = node.payload_text(&listed.payload);
+    let payload = node.requests.payload_text(&listed.payload);
     let Listed {
         items,
         next,

@@ -29,13 +29,13 @@ pub(super) fn key(rest: &str, path: &str) -> Result<Key, ApiError> {
 }
 
 pub(super) async fn set(node: &Node, key: &Key, value: Bytes) -> Result<Response<Bytes>, ApiError> {
-    let stored = node.put_recent(key, value).await;
+    let stored = node.requests.put_recent(key, value).await;
     stored.map_err(|refusal| refused(node, refusal))?;
     Ok(reply(Bytes::from_static(OK), "text/plain; charset=utf-8"))
 }
 
 pub(super) async fn get(node: &Node, key: &Key) -> Result<Response<Bytes>, ApiError> {
-    let found = node.get_recent(key).await;
+    let found = node.requests.get_recent(key).await;
     let found = found.map_err(|refusal| refused(node, refusal))?;
     let value = found.record.value().unwrap_or_default();
     with_room(node, value.len(), || {

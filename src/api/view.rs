@@ -72,7 +72,7 @@ fn required<'a>(parameters: &'a Parameters<'_>, name: &str, advice: &str) -> Res
 
 /// Asks the node for the change, and renders its outcome.
 pub(super) async fn update(node: &Arc<Node>, request: ViewRequest) -> Result<Response<Bytes>, ApiError> {
-    match node.change_view(request.clone()).await {
+    match node.view_changes.change_view(request.clone()).await {
         Ok(outcome) => Ok(reply(&request, &outcome)),
         Err(ViewRefusal::NotHere(refusal)) => Err(ApiError::Refused(refusal)),
         Err(refusal) => Err(ApiError::View(refusal)),

@@ -31,10 +31,10 @@ impl Node {
     /// Serves a peer that opened a stream to this node, until it closes.
     pub fn serve_peer(self: &Arc<Self>, mut pipe: Pipe) {
         let node = Arc::clone(self);
-        self.tasks.spawn(async move {
+        self.shared.tasks.spawn(async move {
             // The reason is logged before the stream closes, at the end of this task.
             if let Err(reason) = node.converse(&mut pipe).await
-                && node.complaints.note_if_new(&reason)
+                && node.shared.complaints.note_if_new(&reason)
             {
                 tracing::warn!(reason, "closed the stream of a peer");
             }
@@ -47,29 +47,30 @@ impl Node {
         };
         let greeting = decode_greeting(&greeting).map_err(|error| error.to_string())?;
         // Taken before the greeting, so that the stream ends with the life that greets.
-        let closed = self.life_stop.lock().clone();
+        let closed = self.epochs.life_stop();
         // Greet before judging: the peer must learn who we are to say why it cannot talk to us.
-        let ours = encode_greeting(&self.me.greeting(&greeting.member.node));
+        let ours = encode_greeting(&self.shared.me.greeting(&greeting.member.node));
         if pipe.sender.send(ours).await.is_err() {
             return Ok(());
         }
         let peer = greeting.member.clone();
-        if let Err(unfit) = self.me.check(&greeting) {
+        if let Err(unfit) = self.shared.me.check(&greeting) {
             // Keep nothing of strangers: they may come under any number of names.
-            let state = self.me.state();
+            let state = self.shared.me.state();
             let is_listed = state.newest().is_some_and(|view| view.lists(&peer.node));
-            if is_listed && peer.node != self.me.node {
-                self.peers.found_unfit(&peer, &unfit);
+            if is_listed && peer.node != self.shared.me.node {
+                self.shared.peers.found_unfit(&peer, &unfit);
             }
             return Err(format!("{}: {unfit}", peer.node));
         }
-        let state = self.me.state();
+        let state = self.shared.me.state();
         let listed = state.newest().and_then(|view| view.member(&peer.node));
-        self.peers
+        self.shared
+            .peers
             .greeted_by(&peer.node, listed.is_some_and(|listed| listed != peer));
         let (outbox, mut joiner) = (Arc::new(Outbox::new(pipe.sender.clone())), Joiner::default());
         while let Some(Some(bytes)) = closed.run_until_cancelled(pipe.receiver.recv()).await {
-            let heard = hear(&mut joiner, bytes, &greeting, self.me.as_ref());
+            let heard = hear(&mut joiner, bytes, &greeting, self.shared.me.as_ref());
             let Some(frame) = heard.map_err(|reason| format!("{}: {reason}", peer.node))? else {
                 continue;
             };
@@ -91,14 +92,14 @@ impl Node {
         let peer = peer.clone();
         match question {
             // Pushes enter the queue in the order in which they came.
-            Question::Push(push) if push.epoch <= self.me.state().active => {
+            Question::Push(push) if push.epoch <= self.shared.me.state().active => {
                 let answer = self.enqueue_push(&peer, push).await;
-                self.tasks.spawn(async move {
+                self.shared.tasks.spawn(async move {
                     let answer = answer.await.unwrap_or(Answer::NotTaken);
                     node.reply(id, answer, &outbox).await;
                 });
             }
-            question => self.tasks.spawn(async move {
+            question => self.shared.tasks.spawn(async move {
                 if let Some(answer) = node.answer(&peer, question).await {
                     node.reply(id, answer, &outbox).await;
                 }
@@ -108,19 +109,19 @@ impl Node {
 
     async fn reply(&self, id: u64, answer: Answer, outbox: &Outbox) {
         let about_bytes = answer.about_bytes();
-        let encode = || encode_frame(&self.me.frame(id, Body::Answer(answer)));
+        let encode = || encode_frame(&self.shared.me.frame(id, Body::Answer(answer)));
         // The peer may have closed the stream; it asks again if it still wants to know.
         let _ = outbox.send(about_bytes, encode).await;
     }
 
     async fn enqueue_push(&self, peer: &Member, push: Push) -> oneshot::Receiver<Answer> {
-        let state = self.me.state();
+        let state = self.shared.me.state();
         if push.epoch == state.active && state.is_sibling(peer.id()) {
             let log = Log {
                 epoch: push.epoch,
                 member: peer.id(),
             };
-            self.acks.learn_stable(
+            self.shared.acks.learn_stable(
                 &[Dot {
                     log,
                     number: push.stable,
@@ -136,7 +137,7 @@ impl Node {
             arrived: Instant::now(),
             reply,
         };
-        self.commit.enqueue(Job::Push(job)).await;
+        self.shared.commit.enqueue(Job::Push(job)).await;
         answer
     }
 
@@ -144,19 +145,19 @@ impl Node {
     async fn answer(self: &Arc<Self>, peer: &Member, question: Question) -> Option<Answer> {
         let answer = match question {
             Question::Ping => Answer::Pong,
-            Question::Meet => self.meet_answer(),
+            Question::Meet => self.view_changes.meet_answer(),
             Question::Gossip(gossip) => {
-                self.hear_gossip(peer, &gossip, false).await;
-                Answer::Gossip(self.gossip().into())
+                self.replication.hear_gossip(peer, &gossip, false).await;
+                Answer::Gossip(self.replication.gossip().into())
             }
             Question::Push(push) => self.push_of_next_epoch(peer, push).await,
             // A member asks for itself only: the answer counts for the life that the question names.
             Question::Exchange(ask) if ask.taker != *peer => Answer::Declined(Declined::Gone),
             Question::Confirm(confirm) if confirm.keeper != *peer => Answer::Declined(Declined::Gone),
-            Question::Exchange(ask) => self.give(ask).await,
-            Question::Page { ticket, page } => self.page(ticket, page),
-            Question::Copy { target, slots, from } => self.copy_page(peer, target, &slots, &from),
-            Question::Confirm(confirm) => self.answer_confirm(confirm).await,
+            Question::Exchange(ask) => self.replication.give(ask).await,
+            Question::Page { ticket, page } => self.replication.page(ticket, page),
+            Question::Copy { target, slots, from } => self.replication.copy_page(peer, target, &slots, &from),
+            Question::Confirm(confirm) => self.view_changes.answer_confirm(confirm).await,
             Question::Return {
                 left,
                 records,
@@ -165,17 +166,18 @@ impl Node {
                 claimed,
             } => {
                 let from = peer.clone();
-                self.answer_return(Return {
-                    from,
-                    left,
-                    records,
-                    slots,
-                    kept,
-                    claimed,
-                })
-                .await
+                self.view_changes
+                    .answer_return(Return {
+                        from,
+                        left,
+                        records,
+                        slots,
+                        kept,
+                        claimed,
+                    })
+                    .await
             }
-            Question::Holdings(slots) => self.holdings(&slots),
+            Question::Holdings(slots) => self.replication.holdings(&slots),
             Question::Get {
                 key,
                 payload,
@@ -204,22 +206,29 @@ impl Node {
                 listing,
                 payload,
                 value_bytes,
-            } => self.answer_list(&slots, &listing, &payload, value_bytes),
+            } => self.requests.answer_list(&slots, &listing, &payload, value_bytes),
             Question::Promise { epoch, .. } | Question::Accept { epoch, .. }
-                if self.takes_proposers_word(epoch) && !self.is_reached_by_its_name(peer).await =>
+                if self.view_changes.takes_proposers_word(epoch)
+                    && !self.view_changes.is_reached_by_its_name(peer).await =>
             {
-                self.voted(Vote::NotVoting)
+                self.view_changes.voted(Vote::NotVoting)
             }
-            Question::Promise { epoch, ballot, start } => self.answer_promise(epoch, ballot, start).await,
+            Question::Promise { epoch, ballot, start } => {
+                self.view_changes.answer_promise(epoch, ballot, start).await
+            }
             Question::Accept {
                 epoch,
                 ballot,
                 view,
                 start,
-            } => self.answer_accept(epoch, ballot, view.0, start).await,
-            Question::Admit { left } => self.answer_admit(peer, left),
-            Question::Vouch { epochs, logs } => Answer::Vouched(self.vouch(&epochs, &logs)),
-            Question::Order { order, known } => Answer::Report(self.follow(order, known).await),
+            } => {
+                self.view_changes
+                    .answer_accept(epoch, ballot, view.0, start)
+                    .await
+            }
+            Question::Admit { left } => self.view_changes.answer_admit(peer, left),
+            Question::Vouch { epochs, logs } => Answer::Vouched(self.claims.vouch(&epochs, &logs)),
+            Question::Order { order, known } => Answer::Report(self.view_changes.follow(order, known).await),
         };
         Some(answer)
     }
@@ -227,9 +236,9 @@ impl Node {
     /// The sender has activated the next epoch: its push waits until this node has, too.
     async fn push_of_next_epoch(&self, peer: &Member, push: Push) -> Answer {
         let arrival = async {
-            let mut published = self.me.published.count();
-            while self.me.state().active < push.epoch {
-                published = self.me.published.beyond(published).await;
+            let mut published = self.shared.me.published.count();
+            while self.shared.me.state().active < push.epoch {
+                published = self.shared.me.published.beyond(published).await;
             }
         };
         if timeout(EPOCH_LIMIT, arrival).await.is_err() {
@@ -243,7 +252,7 @@ impl Node {
 
     async fn answer_get(&self, key: &Key, payload: &Payload, patience_ms: u32) -> Answer {
         let patience = Duration::from_millis(patience_ms.into());
-        match self.read_here_patiently(key, payload, patience).await {
+        match self.requests.read_here_patiently(key, payload, patience).await {
             Ok(Ok(found)) => Answer::Found {
                 record: found.record,
                 payload: found.payload,
@@ -276,7 +285,10 @@ impl Node {
         room: u32,
     ) -> Option<Answer> {
         let room = usize::try_from(room).unwrap_or(usize::MAX);
-        let done = self.batch_here(&operations, &payload, room, Instant::now()).await;
+        let done = self
+            .requests
+            .batch_here(&operations, &payload, room, Instant::now())
+            .await;
         match done {
             Ok(outcomes) => Some(Answer::Done(outcomes)),
             Err(not_taken) => not_taken_answer(not_taken),
@@ -286,9 +298,14 @@ impl Node {
     async fn take_forwarded(&self, key: &Key, value: Option<Vec<u8>>, payload: &Payload) -> Option<Answer> {
         let began = Instant::now();
         let taken = match value {
-            Some(value) => self.write_here(key, Some(value.into()), payload, began).await,
+            Some(value) => {
+                self.requests
+                    .write_here(key, Some(value.into()), payload, began)
+                    .await
+            }
             None => {
-                self.delete_here(key, payload, crate::node::limits::PATIENCE, began)
+                self.requests
+                    .delete_here(key, payload, crate::node::limits::PATIENCE, began)
                     .await
             }
         };

@@ -3,17 +3,25 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
 use super::Node;
 use super::claims::Claims;
+use super::claims::ledger::Ledger;
+use super::commit::pace::Pace;
 use super::commit::waiters::Acks;
 use super::commit::{Committer, QUEUE_JOBS};
+use super::epochs::Epochs;
 use super::identity::Me;
 use super::peers::Peers;
+use super::peers::log_once::Complaints;
+use super::replication::Replication;
+use super::requests::Requests;
+use super::requests::dedup::Remembered;
 use super::runtime::tasks::Tasks;
 use super::runtime::world::World;
+use super::shared::Shared;
+use super::view_change::ViewChanges;
 use super::view_change::left_behind::Pages;
 use crate::config::Config;
 use crate::names::{Epoch, Incarnation, Member, NodeId, Slot};
@@ -62,14 +70,12 @@ impl Node {
         let pages = Pages::new(notes::read_pages(&recovered.notes)?);
         let me = Arc::new(Me::new(state.clone(), world, &config.limits));
         me.marks.recall(notes::read_marks(&recovered.notes)?);
-        let claims = Claims::default();
-        let (resident, unstable) = fill(&me, &state, recovered, &claims);
+        let ledger = Ledger::default();
+        let (resident, unstable) = fill(&me, &state, recovered, &ledger);
         let (queue, jobs) = mpsc::channel(QUEUE_JOBS);
-        let node = Arc::new(Self {
+        let shared = Arc::new(Shared {
             peers: Peers::new(Arc::clone(&me) as _, dialer, tasks.clone()),
             acks: Acks::new(state.own_log()),
-            epoch_stop: Mutex::new(tasks.child()),
-            life_stop: Mutex::new(tasks.child()),
             me,
             start: Start {
                 replicas: config.replicas,
@@ -79,29 +85,48 @@ impl Node {
             resident,
             tasks,
             commit: Commit::new(queue),
-            storage: Default::default(),
-            pace: Default::default(),
-            tickets: Default::default(),
-            remembered: Default::default(),
-            rooms: Default::default(),
-            collecting: Default::default(),
-            complaints: Default::default(),
-            reports: Default::default(),
-            formation: Default::default(),
-            following: Default::default(),
-            changes: Default::default(),
-            admissions: Default::default(),
-            claims,
-            pages,
+            storage: Arc::default(),
+            pace: Pace::default(),
+            complaints: Complaints::default(),
         });
+        let node = Arc::new(Self::of_services(shared, ledger, pages));
         for acceptor in acceptors.values() {
             if let Some((_, view)) = &acceptor.accepted {
-                node.changes.accepted(Arc::clone(view));
+                node.shared.me.accepted.note(Arc::clone(view));
             }
         }
         node.begin(config, &state);
-        let committer = Committer::new(Arc::clone(&node), engine, jobs, acceptors, unstable);
+        let committer = Committer::new(Arc::clone(&node.epochs), engine, jobs, acceptors, unstable);
         Ok((node, committer))
+    }
+
+    fn of_services(shared: Arc<Shared>, ledger: Ledger, pages: Pages) -> Self {
+        let claims = Arc::new(Claims::new(Arc::clone(&shared), ledger));
+        let replication = Arc::new(Replication::new(Arc::clone(&shared), Arc::clone(&claims)));
+        let view_changes = ViewChanges::new(Arc::clone(&shared), Arc::clone(&replication), pages);
+        let view_changes = Arc::new(view_changes);
+        let (claimed, replicated) = (Arc::clone(&claims), Arc::clone(&replication));
+        let requests = Requests::new(
+            Arc::clone(&shared),
+            claimed,
+            replicated,
+            Arc::clone(&view_changes),
+        );
+        let epochs = Epochs::new(
+            Arc::clone(&claims),
+            Arc::clone(&replication),
+            Arc::clone(&view_changes),
+            Arc::clone(&shared),
+        );
+        Self {
+            shared,
+            claims,
+            replication,
+            view_changes,
+            requests: Arc::new(requests),
+            epochs: Arc::new(epochs),
+            remembered: Remembered::default(),
+        }
     }
 
     /// Logs that `VIEW` differs from the view on disk, as it does after every view change. But a node that
@@ -124,9 +149,11 @@ impl Node {
 
     fn begin(self: &Arc<Self>, config: &Config, state: &ReplicaState) {
         if state.ended.is_some() {
-            self.begin_epoch(state);
+            self.epochs.begin_epoch(state);
         } else if state.active == Epoch::NONE {
-            self.tasks.spawn(Arc::clone(self).find_place());
+            self.shared
+                .tasks
+                .spawn(Arc::clone(&self.view_changes).find_place());
         } else {
             let listed = state
                 .view()
@@ -144,32 +171,38 @@ impl Node {
                     "K differs from that of the view on disk; going on with the one on disk"
                 );
             }
-            self.begin_epoch(state);
+            self.epochs.begin_epoch(state);
         }
-        self.tasks.spawn(Arc::clone(self).fill_index());
-        self.tasks.spawn(Arc::clone(self).watch_changes());
-        self.tasks.spawn(Arc::clone(self).forget_tombstones());
-        self.tasks.spawn(Arc::clone(self).expire_removals());
-        self.tasks.spawn(Arc::clone(self).watch_wall());
-        self.tasks.spawn(Arc::clone(self).watch_storage());
-        self.tasks.spawn(Arc::clone(self).clear_claims());
-        self.tasks.spawn(Arc::clone(self).hand_over_left_behind());
-        self.tasks.spawn(Arc::clone(self).prove_disk());
-        self.tasks.spawn(Arc::clone(self).remember_others());
+        let Self {
+            shared,
+            claims,
+            replication,
+            view_changes,
+            ..
+        } = &**self;
+        let tasks = &shared.tasks;
+        tasks.spawn(fill_index(Arc::clone(shared)));
+        tasks.spawn(Arc::clone(&shared.me).watch_wall());
+        tasks.spawn(Arc::clone(&shared.storage).watched());
+        tasks.spawn(Arc::clone(claims).clear_claims());
+        tasks.spawn(Arc::clone(replication).forget_tombstones());
+        tasks.spawn(Arc::clone(replication).expire_removals());
+        tasks.spawn(Arc::clone(replication).prove_disk());
+        tasks.spawn(Arc::clone(replication).remember_others());
+        tasks.spawn(Arc::clone(view_changes).watch_changes());
+        tasks.spawn(Arc::clone(view_changes).hand_over_left_behind());
     }
 }
 
 /// How many slots are indexed before other tasks get their turn on this thread.
 const SLOTS_AT_ONCE: usize = 64;
 
-impl Node {
-    /// Indexes the keys from the disk for listings; keys are served meanwhile.
-    async fn fill_index(self: Arc<Self>) {
-        for slots in Slot::all().collect::<Vec<_>>().chunks(SLOTS_AT_ONCE) {
-            slots.iter().for_each(|slot| self.resident.index(*slot));
-            if !self.resident.is_empty() {
-                tokio::task::yield_now().await;
-            }
+/// Indexes the keys from the disk for listings; keys are served meanwhile.
+async fn fill_index(shared: Arc<Shared>) {
+    for slots in Slot::all().collect::<Vec<_>>().chunks(SLOTS_AT_ONCE) {
+        slots.iter().for_each(|slot| shared.resident.index(*slot));
+        if !shared.resident.is_empty() {
+            tokio::task::yield_now().await;
         }
     }
 }
@@ -262,12 +295,12 @@ async fn begin_run(
     Ok(())
 }
 
-fn fill(me: &Me, state: &ReplicaState, recovered: Recovered, claims: &Claims) -> (Resident, Unstable) {
+fn fill(me: &Me, state: &ReplicaState, recovered: Recovered, ledger: &Ledger) -> (Resident, Unstable) {
     let resident = Resident::new();
     let mut unstable = Unstable::default();
     for record in recovered.records {
         me.clock.observe(record.timestamp());
-        claims.note(&record);
+        ledger.note(&record);
         if record.dot().log.epoch >= state.closed.below {
             unstable.insert(record.clone());
         }
@@ -323,10 +356,10 @@ mod tests {
             ..Recovered::default()
         };
         let me = Me::new(state.clone(), Arc::new(Machine), &Limits::default());
-        let (resident, unstable) = fill(&me, &state, recovered(), &Claims::default());
+        let (resident, unstable) = fill(&me, &state, recovered(), &Ledger::default());
         assert_eq!((resident.len(), unstable.len()), (2, 2));
         assert!(me.draw() > latest);
         state.closed.below = Epoch(2);
-        assert_eq!(fill(&me, &state, recovered(), &Claims::default()).1.len(), 1);
+        assert_eq!(fill(&me, &state, recovered(), &Ledger::default()).1.len(), 1);
     }
 }

@@ -87,7 +87,7 @@ impl NodeStatus {
 impl Node {
     /// What this node knows of itself and its cluster; before the first view, as `VIEW` would have it.
     pub fn status(&self) -> NodeStatus {
-        let state = self.me.state();
+        let state = self.shared.me.state();
         let view = state.routing().cloned().or_else(|| self.view_to_be());
         let is_known = state.routing().is_some();
         let partitions = view
@@ -95,40 +95,46 @@ impl Node {
             .flat_map(|view| view.partitions().map(|(_, nodes)| nodes.to_vec()))
             .collect();
         // No node waits for removed nodes, and they wait for none.
-        let mut away = self.peers.away();
-        let lists_both = |view: &Arc<View>, node: &NodeId| view.lists(&self.me.node) && view.lists(node);
+        let mut away = self.shared.peers.away();
+        let lists_both =
+            |view: &Arc<View>, node: &NodeId| view.lists(&self.shared.me.node) && view.lists(node);
         // Nor does a node wait for itself, if its own address does not lead back to it.
-        away.retain(|node| *node != self.me.node && view.as_ref().is_some_and(|view| lists_both(view, node)));
-        let (doubt, clocks_apart) = self.me.disagreement();
+        away.retain(|node| {
+            *node != self.shared.me.node && view.as_ref().is_some_and(|view| lists_both(view, node))
+        });
+        let (doubt, clocks_apart) = self.shared.me.disagreement();
         let out_of_reach = state.view().map_or_else(Vec::new, |view| self.out_of_reach(view));
         NodeStatus {
-            node: self.me.node.clone(),
-            incarnation: self.me.member().incarnation,
+            node: self.shared.me.node.clone(),
+            incarnation: self.shared.me.member().incarnation,
             role: self.role(view.as_deref()),
             cluster: view.as_ref().filter(|_| is_known).map(|view| view.cluster),
             epoch: state.active,
-            replicas: view.as_ref().map(|view| view.replicas).or(self.start.replicas),
+            replicas: view
+                .as_ref()
+                .map(|view| view.replicas)
+                .or(self.shared.start.replicas),
             partitions,
             proxies: view.iter().flat_map(|view| view.proxies()).cloned().collect(),
             ready: state.is_member() && state.is_ready(),
-            waiting_for: self.waiting_for(&state),
+            waiting_for: self.view_changes.waiting_for(),
             away,
             is_cut_off: self.is_cut_off(&state, &out_of_reach),
             out_of_reach,
-            sealed_for: self.me.sealed_for(),
-            keys: u64::try_from(self.resident.live_len()).unwrap_or(u64::MAX),
-            left_behind: u64::try_from(self.pages.len()).unwrap_or(u64::MAX),
-            is_too_late: self.formation.came_too_late(),
+            sealed_for: self.shared.me.sealed_for(),
+            keys: u64::try_from(self.shared.resident.live_len()).unwrap_or(u64::MAX),
+            left_behind: u64::try_from(self.view_changes.pages.len()).unwrap_or(u64::MAX),
+            is_too_late: self.view_changes.formation.came_too_late(),
             slots_lost: u32::try_from(state.gone.len()).unwrap_or(u32::MAX),
-            storage_failure: self.storage.failure(),
+            storage_failure: self.shared.storage.failure(),
             clock_doubt: doubt.map(|doubt| doubt.to_string()),
             clocks_apart,
-            change: self.change_progress(),
+            change: self.view_changes.change_progress(),
         }
     }
 
     fn out_of_reach(&self, view: &View) -> Vec<PartitionId> {
-        let reaches = |owner: &NodeId| *owner == self.me.node || self.peers.is_up(owner);
+        let reaches = |owner: &NodeId| *owner == self.shared.me.node || self.shared.peers.is_up(owner);
         let partitions = view.partitions();
         let lost = partitions.filter(|(_, owners)| !owners.iter().any(reaches));
         lost.map(|(partition, _)| partition).collect()
@@ -137,36 +143,28 @@ impl Node {
     /// True until links had time to open after the start, and for a proxy without links: it could answer
     /// for no key, even if other nodes can.
     fn is_cut_off(&self, state: &ReplicaState, out_of_reach: &[PartitionId]) -> bool {
-        let is_young = self.me.born.elapsed() < ON_ITS_WAY_FOR;
+        let is_young = self.shared.me.born.elapsed() < ON_ITS_WAY_FOR;
         let partitions = state.view().map_or(0, |view| view.partitions().count());
         !out_of_reach.is_empty() && (is_young || out_of_reach.len() == partitions)
     }
 
     fn role(&self, view: Option<&View>) -> Role {
-        let node = &self.me.node;
+        let node = &self.shared.me.node;
         match view.filter(|view| view.lists(node)) {
             None => Role::Waiting,
             Some(view) => view.partition_of_node(node).map_or(Role::Proxy, Role::Replica),
         }
     }
 
-    fn waiting_for(&self, state: &ReplicaState) -> Option<Refusal> {
-        match state.routing() {
-            Some(view) if view.lists(&self.me.node) => None,
-            Some(_) => Some(self.formation.refusal(&self.me.node, false)),
-            None => Some(self.formation.refusal(&self.me.node, self.start.view.is_some())),
-        }
-    }
-
     /// The first view as `VIEW` would have it.
     fn view_to_be(&self) -> Option<Arc<View>> {
-        if self.me.state().has_left {
+        if self.shared.me.state().has_left {
             return None;
         }
-        let nodes: BTreeSet<NodeId> = self.start.view.as_ref()?.iter().cloned().collect();
+        let nodes: BTreeSet<NodeId> = self.shared.start.view.as_ref()?.iter().cloned().collect();
         Some(Arc::new(View::first(
             ClusterId(0),
-            self.start.replicas?,
+            self.shared.start.replicas?,
             &nodes,
             &BTreeMap::new(),
         )))

@@ -8,8 +8,8 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use crate::names::{Dot, Slot};
-use crate::node::Node;
-use crate::node::claims::{Doubts, Told};
+use crate::node::claims::Claims;
+use crate::node::claims::ledger::{Doubts, Told};
 use crate::node::commit::job::Cleared;
 use crate::node::limits::VOUCH_LIMIT;
 use crate::planted::{self, Fault};
@@ -19,12 +19,12 @@ use crate::protocol::replication::ReplicaState;
 /// How often members are asked about claims in stored records.
 const CLEAR_PAUSE: Duration = Duration::from_secs(1);
 
-impl Node {
+impl Claims {
     /// Asks about claims in stored records until each is confirmed or cleared, for as long as the node runs.
     pub(crate) async fn clear_claims(self: Arc<Self>) {
         loop {
-            self.claims.arrived.notified().await;
-            while self.claims.has_open() {
+            self.ledger.arrived.notified().await;
+            while self.ledger.has_open() {
                 self.settle_claims().await;
                 sleep(CLEAR_PAUSE).await;
             }
@@ -32,13 +32,13 @@ impl Node {
     }
 
     async fn settle_claims(&self) {
-        let state = self.me.state();
-        let (open, noted) = self.claims.open(&state, &self.acks.stable());
+        let state = self.shared.me.state();
+        let (open, noted) = self.ledger.open(&state, &self.shared.acks.stable());
         if open.is_empty() {
             return;
         }
         let told = self.ask_about(&state, &open).await;
-        self.claims.confirm(&told.exist);
+        self.ledger.confirm(&told.exist);
         let denied: VersionVector = open.iter().filter(|dot| is_false(&state, &told, *dot)).collect();
         let is_kept = planted::is(Fault::ClaimsNotCleared) || planted::is(Fault::ForgedShown);
         if denied.is_empty() || is_kept {
@@ -47,14 +47,14 @@ impl Node {
         let suspects = self.records_that_claim(|dot| is_false(&state, &told, dot));
         // Ask again: the log may have grown, or the view changed, before the last of these was taken.
         let told = self.ask_about(&state, &denied).await;
-        let state = self.me.state();
+        let state = self.shared.me.state();
         let clear = |found: Record| {
             let cleared = found.with_dependencies(|dot| true_part(&state, &told, dot));
             Cleared { found, cleared }
         };
         let records: Vec<Cleared> = suspects.into_iter().map(clear).collect();
         let (count, noted) = (records.len(), noted + unvouched(&records));
-        if self.commit.clear(records).await.is_ok() {
+        if self.shared.commit.clear(records).await.is_ok() {
             if count > 0 {
                 tracing::warn!(count, "cleared records of dependencies that no node has written");
             }
@@ -62,14 +62,14 @@ impl Node {
                 .iter()
                 .filter(|dot| is_false(&state, &told, *dot))
                 .collect();
-            self.claims.cleared(&cleared, noted);
+            self.ledger.cleared(&cleared, noted);
         }
     }
 
     /// The stored records with an unvouched dependency that is false.
     fn records_that_claim(&self, is_false: impl Fn(Dot) -> bool) -> Vec<Record> {
         let mut records = Vec::new();
-        self.resident.for_each_in(Slot::all(), |record| {
+        self.shared.resident.for_each_in(Slot::all(), |record| {
             if !record.is_vouched() && record.dependencies().any(&is_false) {
                 records.push(record.clone());
             }

@@ -1,176 +1,26 @@
-//! Tracks the writes that clients claim to depend on, as far as the node's state does not show them.
+//! Keeps dependencies that one client makes up from hurting other clients.
+//!
+//! `vouch` asks whether the writes exist that a payload names, before a write stores them. `clear` takes false
+//! dependencies out of stored records. Both note in `ledger` what the node's state does not show.
 
-pub(super) mod clear;
+mod clear;
+pub(super) mod ledger;
 pub(super) mod vouch;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use parking_lot::Mutex;
-use tokio::sync::Notify;
+use self::ledger::Ledger;
+use crate::node::shared::Shared;
 
-use crate::names::{Dot, Epoch, Log, Member, MemberId};
-use crate::protocol::causality::{Record, VersionVector};
-use crate::protocol::replication::{Claim, ReplicaState, last_write};
-use crate::wire::peer::Vouched;
-
-/// The claims that this node knows of beyond its state.
-#[derive(Debug, Default)]
+/// The service that judges what clients claim to depend on.
+#[derive(Debug)]
 pub(crate) struct Claims {
-    ledger: Mutex<Ledger>,
-    /// Notified when a claim is noted that no member has confirmed.
-    pub(crate) arrived: Notify,
-}
-
-#[derive(Debug, Default)]
-struct Ledger {
-    /// Writes up to these numbers are known to exist.
-    heard: VersionVector,
-    /// How far stored records claim to depend on logs, as far as that is neither confirmed nor cleared.
-    open: VersionVector,
-    /// How often a claim was noted.
-    noted: u64,
+    shared: Arc<Shared>,
+    pub ledger: Ledger,
 }
 
 impl Claims {
-    /// Takes note that members hold writes up to these numbers.
-    pub(crate) fn hear(&self, exist: &VersionVector) {
-        let mut ledger = self.ledger.lock();
-        if !ledger.heard.covers(exist) {
-            ledger.heard.merge(exist);
-        }
-    }
-
-    /// Takes note of the dependencies of a record that is stored here.
-    pub(crate) fn note(&self, record: &Record) {
-        if !record.has_dependencies() {
-            return;
-        }
-        let mut ledger = self.ledger.lock();
-        for dot in record.dependencies() {
-            if record.is_vouched() {
-                ledger.heard.raise(dot);
-            } else {
-                ledger.open.raise(dot);
-            }
-        }
-        if !record.is_vouched() {
-            ledger.noted += 1;
-            self.arrived.notify_one();
-        }
-    }
-
-    /// The open claims, except those of closed epochs and stable writes, and how many were noted.
-    pub(crate) fn open(&self, state: &ReplicaState, stable: &VersionVector) -> (VersionVector, u64) {
-        let mut ledger = self.ledger.lock();
-        let Ledger { heard, open, noted } = &mut *ledger;
-        for vector in [heard, &mut *open] {
-            vector.retain(|dot| state.is_still_named(dot));
-        }
-        open.retain(|dot| !stable.includes(dot));
-        (open.clone(), *noted)
-    }
-
-    /// Takes note that claims up to these numbers are confirmed.
-    pub(crate) fn confirm(&self, exist: &VersionVector) {
-        self.ledger.lock().open.retain(|dot| !exist.includes(dot));
-    }
-
-    /// Closes claims that were cleared from all records, unless further claims were noted meanwhile.
-    pub(crate) fn cleared(&self, cleared: &VersionVector, noted: u64) {
-        let mut ledger = self.ledger.lock();
-        if ledger.noted == noted {
-            ledger.open.retain(|dot| !cleared.includes(dot));
-        }
-    }
-
-    pub(crate) fn has_open(&self) -> bool {
-        !self.ledger.lock().open.is_empty()
-    }
-
-    /// The entries that this node cannot confirm, and the epochs whose views it does not know.
-    pub(crate) fn doubts(&self, state: &ReplicaState, entries: &VersionVector) -> Doubts {
-        let mut doubts = Doubts::default();
-        if entries.is_empty() {
-            return doubts;
-        }
-        let ledger = self.ledger.lock();
-        for dot in entries.iter() {
-            match state.judge(&ledger.heard, dot) {
-                Claim::Exists => {}
-                Claim::UnknownEpoch => drop(doubts.epochs.insert(dot.log.epoch)),
-                Claim::Impossible | Claim::Undecided => doubts.entries.raise(dot),
-            }
-        }
-        doubts
-    }
-
-    /// The answer to a member that asks about these logs.
-    pub(crate) fn vouch(&self, state: &ReplicaState, logs: &[Log]) -> Vouched {
-        let ledger = self.ledger.lock();
-        let mut vouched = Vouched::default();
-        for log in logs.iter().copied() {
-            let extent = state.extent(&ledger.heard, log);
-            let dot = |number| Dot { log, number };
-            vouched.exist.raise(dot(extent.exist));
-            vouched.claimed.raise(dot(state.claimed.number(log)));
-            vouched.ends.extend(extent.end.map(dot));
-        }
-        vouched
-    }
-}
-
-/// The claims about which members have to be asked.
-#[derive(Debug, Default)]
-pub(crate) struct Doubts {
-    pub entries: VersionVector,
-    pub epochs: BTreeSet<Epoch>,
-}
-
-/// The answers of the members.
-#[derive(Debug, Default)]
-pub(crate) struct Told {
-    pub exist: VersionVector,
-    pub ends: BTreeMap<Log, u64>,
-    pub claimed: VersionVector,
-    /// By epoch, the members that do not know it.
-    pub unknown: BTreeMap<Epoch, BTreeSet<MemberId>>,
-    pub answered: BTreeSet<MemberId>,
-    /// True if a member that is not known to be away has not answered in time.
-    pub waits: bool,
-}
-
-impl Told {
-    pub(crate) fn hear(&mut self, by: &Member, vouched: Vouched) {
-        self.exist.merge(&vouched.exist);
-        self.claimed.merge(&vouched.claimed);
-        let own = vouched.ends.into_iter().filter(|end| end.log.member == by.id());
-        self.ends.extend(own.map(|end| (end.log, end.number)));
-        for epoch in vouched.unknown {
-            self.unknown.entry(epoch).or_default().insert(by.id());
-        }
-        self.answered.insert(by.id());
-    }
-
-    /// True if no further answer can change anything: all entries exist, and each epoch is known.
-    pub(crate) fn settles(&self, doubts: &Doubts) -> bool {
-        let is_known = |epoch: &Epoch| {
-            let unknown_to = self.unknown.get(epoch).map_or(0, BTreeSet::len);
-            unknown_to < self.answered.len()
-        };
-        doubts.entries.iter().all(|dot| self.exist.includes(dot)) && doubts.epochs.iter().all(is_known)
-    }
-
-    /// The part of an entry that nodes have written. A vector keeps only the highest number of a log, so a
-    /// false number may hide honest ones: the last write of the log stands for them.
-    pub(crate) fn true_part_of(&self, dot: Dot) -> Option<Dot> {
-        if !self.denies(dot) {
-            return Some(dot);
-        }
-        let number = last_write(*self.ends.get(&dot.log)?);
-        (number > 0).then_some(Dot { number, ..dot })
-    }
-
-    pub(crate) fn denies(&self, dot: Dot) -> bool {
-        !self.exist.includes(dot) && self.ends.get(&dot.log).is_some_and(|end| dot.number > *end)
+    pub(crate) fn new(shared: Arc<Shared>, ledger: Ledger) -> Self {
+        Self { shared, ledger }
     }
 }

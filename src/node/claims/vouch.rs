@@ -13,8 +13,8 @@ use futures_util::stream::FuturesUnordered;
 use tokio::time::{Instant, timeout_at};
 
 use crate::names::{Dot, Epoch, Log, Member};
-use crate::node::Node;
-use crate::node::claims::{Doubts, Told};
+use crate::node::claims::Claims;
+use crate::node::claims::ledger::{Doubts, Told};
 use crate::node::limits::{GOSSIP_LIMIT, VOUCH_LIMIT};
 use crate::node::outcome::{NotTaken, Refusal};
 use crate::planted::{self, Fault};
@@ -32,19 +32,19 @@ pub(crate) struct Vetted {
     pub shorter: bool,
 }
 
-impl Node {
+impl Claims {
     /// Judges all claims of a payload, as far as they matter here and members answer within `VOUCH_LIMIT`.
     /// Refuses a payload with a false entry, unless a stored record claims the same or a member that may
     /// store such a record has not answered: an honest reader of that record carries the entry, too, and
     /// goes on without it.
     pub(crate) async fn vetted(&self, payload: &Payload) -> Result<Vetted, Refusal> {
         let deadline = Instant::now() + VOUCH_LIMIT;
-        let (mut payload, mut doubts) = self.doubts(&self.me.state(), payload);
+        let (mut payload, mut doubts) = self.doubts(&self.shared.me.state(), payload);
         if !doubts.entries.is_empty() {
             // Mostly the writers' answers settle everything.
-            let writers = writers_of(&self.me.state(), &doubts.entries);
+            let writers = writers_of(&self.shared.me.state(), &doubts.entries);
             self.ask_each(writers, &doubts, deadline - VOUCH_LIMIT / 2).await;
-            (payload, doubts) = self.doubts(&self.me.state(), &payload);
+            (payload, doubts) = self.doubts(&self.shared.me.state(), &payload);
         }
         if doubts.entries.is_empty() && doubts.epochs.is_empty() {
             return Ok(Vetted {
@@ -53,7 +53,7 @@ impl Node {
                 shorter: false,
             });
         }
-        let state = self.me.state();
+        let state = self.shared.me.state();
         let told = self.ask_members(&state, &doubts, deadline).await;
         if let Some(epoch) = self.unheard_of(&state, &doubts, &told) {
             return Err(Refusal::unheard_of(epoch));
@@ -62,7 +62,7 @@ impl Node {
     }
 
     fn judged(&self, mut payload: Payload, doubts: &Doubts, told: &Told) -> Result<Vetted, Refusal> {
-        let state = self.me.state();
+        let state = self.shared.me.state();
         let is_claimed = |dot: Dot| {
             let is_claimed = state.claimed.includes(dot) || told.claimed.includes(dot);
             is_claimed && !planted::is(Fault::ClaimsNotCleared)
@@ -88,13 +88,13 @@ impl Node {
     pub(crate) async fn vetted_entries(&self, payload: &Payload) -> Result<Vetted, Refusal> {
         if planted::is(Fault::ForgedStored) {
             return Ok(Vetted {
-                payload: trimmed(&self.me.state(), &self.acks.stable(), payload),
+                payload: trimmed(&self.shared.me.state(), &self.shared.acks.stable(), payload),
                 vouched: true,
                 shorter: false,
             });
         }
         // The epoch of another line stands for everything of it.
-        if payload.entries.is_empty() && self.me.state().is_of_our_line(payload.epoch) {
+        if payload.entries.is_empty() && self.shared.me.state().is_of_our_line(payload.epoch) {
             let payload = payload.clone();
             return Ok(Vetted {
                 payload,
@@ -107,7 +107,7 @@ impl Node {
 
     /// Refuses a payload of an epoch that no member knows.
     pub(crate) async fn vet_epoch(&self, payload: &Payload) -> Result<(), Refusal> {
-        if self.me.state().knows_epoch(payload.epoch) {
+        if self.shared.me.state().knows_epoch(payload.epoch) {
             return Ok(());
         }
         self.vetted(payload).await.map(drop)
@@ -116,7 +116,7 @@ impl Node {
     /// The part of a payload that a write may store. Fails for entries of an epoch that is not known here.
     pub(crate) async fn vetted_for_storing(&self, payload: &Payload) -> Result<Vetted, NotTaken> {
         let vetted = self.vetted_entries(payload).await.map_err(NotTaken::Refused)?;
-        let state = self.me.state();
+        let state = self.shared.me.state();
         let unknown = {
             let mut epochs = vetted.payload.entries.iter().map(|dot| dot.log.epoch);
             epochs.find(|epoch| !state.knows_epoch(*epoch))
@@ -129,8 +129,8 @@ impl Node {
 
     /// The payload without what all replicas hold, and its claims that this node cannot confirm by itself.
     fn doubts(&self, state: &ReplicaState, payload: &Payload) -> (Payload, Doubts) {
-        let payload = trimmed(state, &self.acks.stable(), payload);
-        let mut doubts = self.claims.doubts(state, &payload.entries);
+        let payload = trimmed(state, &self.shared.acks.stable(), payload);
+        let mut doubts = self.ledger.doubts(state, &payload.entries);
         if !state.knows_epoch(payload.epoch) {
             doubts.epochs.insert(payload.epoch);
         }
@@ -163,7 +163,7 @@ impl Node {
         epochs: impl IntoIterator<Item = &'a Epoch>,
     ) -> impl Iterator<Item = Epoch> {
         let newest = state.newest().map_or(Epoch::NONE, |view| view.epoch);
-        let has_voted = self.changes.may_be_chosen_after(newest);
+        let has_voted = self.shared.me.accepted.may_be_chosen_after(newest);
         let unknown = epochs.into_iter().filter(|epoch| !state.knows_epoch(**epoch));
         let unknown: Vec<Epoch> = unknown.copied().filter(|_| !has_voted).collect();
         unknown.into_iter()
@@ -171,14 +171,14 @@ impl Node {
 
     /// The answer of this node to a member that asks.
     pub(crate) fn vouch(&self, epochs: &[Epoch], logs: &[Log]) -> Vouched {
-        let state = self.me.state();
-        let mut stable = (*self.acks.stable()).clone();
+        let state = self.shared.me.state();
+        let mut stable = (*self.shared.acks.stable()).clone();
         stable.retain(|dot| logs.contains(&dot.log));
         Vouched {
             unknown: self.unknown(&state, epochs).collect(),
             stable,
             epoch: state.active,
-            ..self.claims.vouch(&state, logs)
+            ..self.ledger.vouch(&state, logs)
         }
     }
 
@@ -191,7 +191,7 @@ impl Node {
     }
 
     async fn ask_each(&self, members: BTreeSet<Member>, doubts: &Doubts, deadline: Instant) -> Told {
-        let state = self.me.state();
+        let state = self.shared.me.state();
         let logs: Vec<Log> = doubts.entries.iter().map(|dot| dot.log).collect();
         let mut told = Told::default();
         told.hear(&state.me, self.vouch(&[], &logs));
@@ -201,7 +201,7 @@ impl Node {
         }
         let others = members
             .into_iter()
-            .filter(|member| member.node != self.me.node && !self.peers.is_away(&member.node));
+            .filter(|member| member.node != self.shared.me.node && !self.shared.peers.is_away(&member.node));
         let ask = |member: Member| {
             let question = Question::Vouch {
                 epochs: doubts.epochs.iter().copied().collect(),
@@ -209,7 +209,11 @@ impl Node {
             };
             async move {
                 // The deadline below drops the call: a peer that takes longer is not away.
-                let answer = self.peers.call_known(&member.node, question, GOSSIP_LIMIT).await;
+                let answer = self
+                    .shared
+                    .peers
+                    .call_known(&member.node, question, GOSSIP_LIMIT)
+                    .await;
                 (member, answer)
             }
         };
@@ -219,9 +223,12 @@ impl Node {
                 && by == member
             {
                 if vouched.unknown.len() < doubts.epochs.len() {
-                    self.me.may_know_newer(&by.node);
+                    self.shared.me.may_know_newer(&by.node);
                 }
-                self.hear_stable(&by, vouched.epoch, &vouched.stable);
+                let state = self.shared.me.state();
+                self.shared
+                    .acks
+                    .hear_stable(&state, &by, vouched.epoch, &vouched.stable);
                 told.hear(&by, vouched);
             }
             if told.settles(doubts) {
@@ -229,7 +236,7 @@ impl Node {
             }
         }
         told.waits = !asked.is_empty();
-        self.claims.hear(&told.exist);
+        self.ledger.hear(&told.exist);
         told
     }
 }

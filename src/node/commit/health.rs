@@ -6,7 +6,6 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::time::{Instant, sleep};
 
-use crate::node::Node;
 use crate::store::Batch;
 
 /// Clients notice when storing takes as long as this.
@@ -116,14 +115,12 @@ impl Storage {
             Health::Refused(reason) | Health::Stuck(reason) => Some(reason.clone()),
         }
     }
-}
 
-impl Node {
     /// Watches the disk for as long as the node runs.
-    pub(crate) async fn watch_storage(self: Arc<Self>) {
+    pub(crate) async fn watched(self: Arc<Self>) {
         loop {
             sleep(WATCH_PAUSE).await;
-            self.storage.watch();
+            self.watch();
         }
     }
 }

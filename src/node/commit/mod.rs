@@ -23,12 +23,16 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep};
 
 use crate::names::{Epoch, MemberId, SLOTS};
-use crate::node::Node;
+use crate::node::claims::Claims;
 use crate::node::commit::decide::{Decision, decide};
 use crate::node::commit::draft::Draft;
 use crate::node::commit::job::{After, Job, NotStored, OperationsStored, PushJob, batches};
 use crate::node::commit::pace::rest_after;
+use crate::node::epochs::Epochs;
 use crate::node::limits::{HELD_LIMIT, LATE_PUSH_LIMIT, PARKED_LIMIT, PUSH_LIMIT, WRITE_LIMIT};
+use crate::node::replication::Replication;
+use crate::node::shared::Shared;
+use crate::node::view_change::ViewChanges;
 use crate::planted::{self, Fault};
 use crate::protocol::causality::Record;
 use crate::protocol::replication::{NotHere, ReplicaState, Unstable};
@@ -51,7 +55,11 @@ const RETRY_PAUSE: Duration = Duration::from_millis(200);
 /// Owns the state; runs until the node stops.
 #[derive(Debug)]
 pub struct Committer {
-    node: Arc<Node>,
+    shared: Arc<Shared>,
+    claims: Arc<Claims>,
+    replication: Arc<Replication>,
+    view_changes: Arc<ViewChanges>,
+    epochs: Arc<Epochs>,
     engine: Arc<dyn Engine>,
     queue: mpsc::Receiver<Job>,
     acceptors: Acceptors,
@@ -68,14 +76,18 @@ pub struct Committer {
 
 impl Committer {
     pub(crate) fn new(
-        node: Arc<Node>,
+        epochs: Arc<Epochs>,
         engine: Arc<dyn Engine>,
         queue: mpsc::Receiver<Job>,
         acceptors: Acceptors,
         unstable: Unstable,
     ) -> Self {
         Self {
-            node,
+            shared: Arc::clone(&epochs.shared),
+            claims: Arc::clone(&epochs.claims),
+            replication: Arc::clone(&epochs.replication),
+            view_changes: Arc::clone(&epochs.view_changes),
+            epochs,
             engine,
             queue,
             acceptors,
@@ -108,12 +120,12 @@ impl Committer {
 
     /// Waits for work. False when the node stops.
     async fn next_jobs(&mut self, jobs: &mut Vec<Job>) -> bool {
-        let node = Arc::clone(&self.node);
+        let shared = Arc::clone(&self.shared);
         let waiting = self.parked.iter().chain(&self.held);
         let until = waiting.filter_map(waits_until).min();
         tokio::select! {
             biased;
-            () = node.tasks.stopping() => false,
+            () = shared.tasks.stopping() => false,
             received = self.queue.recv_many(jobs, BATCH_JOBS) => received > 0,
             () = sleep_until(Some(self.bulky_after)), if !self.bulky.is_empty() => true,
             () = sleep_until(until) => true,
@@ -140,17 +152,18 @@ impl Committer {
 
     /// Answers exchanges between two batches: then the published state is exactly the stored one.
     fn give(&mut self, jobs: &mut Vec<Job>) {
-        let state = self.node.me.state();
+        let state = self.shared.me.state();
         // Until a view change is complete, the hand-over brings what became stable behind a copy.
         if !state.is_between_views() {
-            self.unstable.settle(&self.node.acks.stable(), state.closed.below);
+            self.unstable
+                .settle(&self.shared.acks.stable(), state.closed.below);
         }
         for job in std::mem::take(jobs) {
             let Job::Give { ask, reply } = job else {
                 jobs.push(job);
                 continue;
             };
-            let resident = &self.node.resident;
+            let resident = &self.shared.resident;
             let given = state.give(&ask, &self.unstable, |slots, is_wanted| {
                 let mut records = Vec::new();
                 resident.for_each_in(slots.iter(), |record| {
@@ -161,22 +174,22 @@ impl Committer {
                 records
             });
             if given.is_ok() && ask.is_steady() {
-                self.node.acks.rejoins(ask.taker.id());
+                self.shared.acks.rejoins(ask.taker.id());
             }
             let _ = reply.send(given);
         }
     }
 
     async fn commit(&mut self, jobs: Vec<Job>) {
-        let node = Arc::clone(&self.node);
-        let before = node.me.state();
+        let shared = Arc::clone(&self.shared);
+        let before = shared.me.state();
         let mut draft = Draft::new(
-            &node.me,
-            &node.resident,
-            &node.limits,
+            &shared.me,
+            &shared.resident,
+            &shared.limits,
             (*before).clone(),
             self.acceptors.clone(),
-            node.following.attempt(),
+            self.view_changes.followed_attempt(),
         );
         let mut afters = Vec::with_capacity(jobs.len());
         let mut parked = std::mem::take(&mut self.parked);
@@ -189,7 +202,8 @@ impl Committer {
         if let Some(first) = draft.own.first().filter(|_| planted::is(Fault::SentBeforeStored)) {
             let deadline = push_deadline(draft.oldest);
             let (first, after) = (first.dot().number, before.vector.number(before.own_log()));
-            node.push(&draft.state, after, first, draft.own.clone(), deadline);
+            self.replication
+                .push(&draft.state, after, first, draft.own.clone(), deadline);
         }
         if let Err(reason) = self.store(&batch, &mut afters).await {
             for after in afters {
@@ -209,14 +223,14 @@ impl Committer {
             handed_over,
             ..
         } = draft;
-        node.pages.change(pages, handed_over);
+        self.view_changes.pages.change(pages, handed_over);
         self.publish(&before, state, batch.records, forgotten);
-        self.node.acks.learn_stable(&stable);
-        let after = before.vector.number(node.me.state().own_log());
+        self.shared.acks.learn_stable(&stable);
+        let after = before.vector.number(shared.me.state().own_log());
         self.answer(own, after, push_deadline(oldest), afters);
         self.settle_epoch(&before);
         if begins_anew {
-            self.node.begin_life();
+            self.epochs.begin_life();
         }
     }
 
@@ -251,9 +265,9 @@ impl Committer {
             let _ = push.reply.send(Answer::NotTaken);
             return;
         }
-        let state = self.node.me.state();
+        let state = self.shared.me.state();
         if let Some(member) = state.view().and_then(|view| view.member_by_id(push.from)) {
-            self.node.me.ring(&member.node);
+            self.shared.me.ring(&member.node);
         }
         self.parked.push(Job::Push(push));
     }
@@ -266,28 +280,28 @@ impl Committer {
         }
         loop {
             let began = Instant::now();
-            self.node.storage.begins();
+            self.shared.storage.begins();
             let stored = self.engine.commit(batch).await;
-            self.node.storage.took(began.elapsed(), batch);
-            self.node.pace.took(began.elapsed());
+            self.shared.storage.took(began.elapsed(), batch);
+            self.shared.pace.took(began.elapsed());
             match stored {
                 Ok(()) => {
-                    self.node.storage.well();
+                    self.shared.storage.well();
                     return Ok(());
                 }
                 Err(StoreError::Refused(reason) | StoreError::Unreadable(reason)) => {
-                    self.node.storage.refused(&reason);
+                    self.shared.storage.refused(&reason);
                     return Err(NotStored::Failed(reason));
                 }
                 Err(StoreError::Unknown(reason)) => {
-                    self.node.storage.stuck(&reason);
+                    self.shared.storage.stuck(&reason);
                     for after in afters.drain(..) {
                         after.refuse(&NotStored::InDoubt);
                     }
-                    let node = Arc::clone(&self.node);
+                    let shared = Arc::clone(&self.shared);
                     tokio::select! {
                         biased;
-                        () = node.tasks.stopping() => return Err(NotStored::Stopped),
+                        () = shared.tasks.stopping() => return Err(NotStored::Stopped),
                         () = sleep(RETRY_PAUSE) => {}
                     }
                 }
@@ -306,8 +320,8 @@ impl Committer {
     ) {
         for record in records {
             forgotten.remove(record.key());
-            self.node.claims.note(&record);
-            if let Some(superseded) = self.node.resident.put(record.clone()) {
+            self.claims.ledger.note(&record);
+            if let Some(superseded) = self.shared.resident.put(record.clone()) {
                 self.unstable.remove(superseded.dot());
             }
             if record.dot().log.epoch >= state.closed.below {
@@ -322,9 +336,9 @@ impl Committer {
                 "keys may be lost: the only holder of some slots lost its disk"
             );
         }
-        self.node.me.publish(state);
+        self.shared.me.publish(state);
         for key in forgotten {
-            if let Some(record) = self.node.resident.remove(&key) {
+            if let Some(record) = self.shared.resident.remove(&key) {
                 self.unstable.remove(record.dot());
             }
         }
@@ -332,37 +346,37 @@ impl Committer {
 
     /// Begins a new epoch, if one became active: restarts acknowledgements, and resumes the writes that waited.
     fn settle_epoch(&mut self, before: &ReplicaState) {
-        let state = self.node.me.state();
+        let state = self.shared.me.state();
         if state.closed != before.closed {
-            self.node.acks.forget_below(state.closed.below);
+            self.shared.acks.forget_below(state.closed.below);
         }
         if before.is_run_new && !state.is_run_new {
-            self.node.greet_anew();
+            self.epochs.greet_anew();
         }
         if state.lost.len() > before.lost.len() {
-            self.node.hear_owners_of_lost(before, &state);
+            self.epochs.hear_owners_of_lost(before, &state);
         }
         let place = |state: &ReplicaState| (state.active, state.is_leaving(), state.ended, state.is_unproven);
         if place(&state) == place(before) {
             if state.is_sealed() && !before.is_sealed() {
-                self.node.acks.seal();
+                self.shared.acks.seal();
             }
             return;
         }
-        self.node.begin_epoch(&state);
+        self.epochs.begin_epoch(&state);
         // A disk in doubt may have held them up for longer than they may wait.
         self.refuse_held();
         let held = std::mem::take(&mut self.held);
-        let node = Arc::clone(&self.node);
-        self.node.tasks.spawn(async move {
+        let shared = Arc::clone(&self.shared);
+        self.shared.tasks.spawn(async move {
             for job in held {
-                node.commit.enqueue(job).await;
+                shared.commit.enqueue(job).await;
             }
         });
     }
 
     fn answer(&mut self, own: Vec<Record>, after: u64, push_deadline: Instant, afters: Vec<After>) {
-        let state = self.node.me.state();
+        let state = self.shared.me.state();
         let number = state.vector.number(state.own_log());
         let mut writers = Vec::new();
         let mut others = Vec::new();
@@ -381,9 +395,9 @@ impl Committer {
             }
         }
         let first = own.first().map(|record| record.dot().number);
-        self.node.acks.stored(number, writers);
+        self.shared.acks.stored(number, writers);
         if let Some(first) = first {
-            self.node.push(&state, after, first, own, push_deadline);
+            self.replication.push(&state, after, first, own, push_deadline);
         }
         for other in others {
             match other {

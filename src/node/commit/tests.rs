@@ -39,7 +39,7 @@ async fn what_becomes_stable_between_two_views_stays_unstable_until_the_next_one
         let dependencies = VersionVector::default();
         let record = Record::new(&key(), Some(b"v"), stable, Timestamp(1), &dependencies);
         committer.unstable.insert(record);
-        node.acks.learn_stable(&[stable].into_iter().collect());
+        node.shared.acks.learn_stable(&[stable].into_iter().collect());
         committer.give(&mut Vec::new());
         assert_eq!(committer.unstable.len() == 1, is_between_views);
     }
@@ -53,7 +53,7 @@ async fn siblings_get_less_time_for_a_batch_of_which_a_write_has_waited() {
         let sibling = life(1, 1);
         cast.puts(Actor::new(&sibling, idle), &sibling.node);
         // The link is up before the push.
-        let up = node.peers.call(&sibling.node, Question::Ping, SOON).await;
+        let up = node.shared.peers.call(&sibling.node, Question::Ping, SOON).await;
         up.expect("answers");
         let arrived = Instant::now();
         sleep(waited).await;
@@ -61,7 +61,10 @@ async fn siblings_get_less_time_for_a_batch_of_which_a_write_has_waited() {
         let sent = Instant::now();
         // The oldest of them decides, whichever is first.
         for (reply, arrived) in replies.into_iter().zip([sent, arrived]) {
-            node.commit.enqueue(Job::Write(write(arrived), reply)).await;
+            node.shared
+                .commit
+                .enqueue(Job::Write(write(arrived), reply))
+                .await;
         }
         for stored in stored {
             let stored = stored.await.expect("is answered").expect("is stored");
@@ -84,19 +87,20 @@ async fn what_siblings_acknowledged_in_one_epoch_does_not_count_for_writes_behin
     state.learn(&view.into());
     let (node, _, committer) = node_without_committer(state).await;
     let own = Dot {
-        log: node.me.state().own_log(),
+        log: node.shared.me.state().own_log(),
         number: u64::MAX,
     };
     let held = [own].into_iter().collect();
-    node.acks
+    node.shared
+        .acks
         .acknowledged(Epoch::FIRST, life(1, 1).id(), &held, false);
     let target = Epoch::FIRST.next();
     let (reply, activated) = oneshot::channel();
-    node.commit.enqueue(Job::Activate { target, reply }).await;
+    node.shared.commit.enqueue(Job::Activate { target, reply }).await;
     let (reply, stored) = oneshot::channel();
     let write = write(Instant::now());
-    node.commit.enqueue(Job::Write(write, reply)).await;
-    node.tasks.spawn(committer.run());
+    node.shared.commit.enqueue(Job::Write(write, reply)).await;
+    node.shared.tasks.spawn(committer.run());
     activated.await.expect("is answered").expect("is stored");
     let stored = stored.await.expect("is answered").expect("is stored");
     assert_eq!((stored.dot.log.epoch, stored.replicas), (target, 1));

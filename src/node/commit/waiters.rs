@@ -9,10 +9,10 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use crate::names::{Epoch, Log, MemberId};
+use crate::names::{Epoch, Log, Member, MemberId};
 use crate::node::commit::job::{Reply, Stored};
 use crate::protocol::causality::VersionVector;
-use crate::protocol::replication::{Progress, Step};
+use crate::protocol::replication::{Progress, ReplicaState, Step};
 
 type Waiter = (Reply<Stored>, Stored);
 
@@ -100,6 +100,23 @@ impl Acks {
                 state.progress.learn_stable(stable);
             });
         }
+    }
+
+    /// Takes note of what a member reports as stable in `epoch`, unless that is an epoch of another line.
+    pub(crate) fn hear_stable(
+        &self,
+        replica: &ReplicaState,
+        from: &Member,
+        epoch: Epoch,
+        stable: &VersionVector,
+    ) {
+        let is_member = replica.view().is_some_and(|view| view.is_member(from));
+        let Some(newest) = replica.newest().filter(|newest| is_member && newest.has(epoch)) else {
+            return;
+        };
+        let mut stable = stable.clone();
+        stable.retain(|dot| dot.log.epoch >= replica.closed.below && newest.has(dot.log.epoch));
+        self.learn_stable(&stable);
     }
 
     pub(crate) fn forget_below(&self, closed_below: Epoch) {

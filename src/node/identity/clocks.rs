@@ -13,7 +13,6 @@ use tokio::time::sleep;
 use super::Me;
 use crate::config::millis;
 use crate::names::{Member, NodeId};
-use crate::node::Node;
 use crate::node::time::clock_difference;
 use crate::node::time::walls::{Doubt, Reading, Time};
 use crate::planted::{self, Fault};
@@ -171,13 +170,11 @@ impl Me {
             tell_doubt(doubt);
         }
     }
-}
 
-impl Node {
     /// Has the wall clock judged for as long as the node runs.
     pub(crate) async fn watch_wall(self: Arc<Self>) {
         loop {
-            self.me.judge_wall();
+            self.judge_wall();
             sleep(JUDGE_PAUSE).await;
         }
     }

@@ -1,6 +1,7 @@
 //! A node as its peers see it: its greeting, its clocks and its published state. Also takes note of the
 //! clock, epoch and position that peers stamp on their frames.
 
+mod accepted;
 mod clocks;
 mod marks;
 
@@ -14,6 +15,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use self::accepted::Accepted;
 use self::marks::PeerMarks;
 use crate::config::{Limits, millis};
 use crate::names::{ClusterId, Epoch, Member, MemberId, NodeId};
@@ -52,6 +54,7 @@ pub(crate) struct Me {
     /// A peer that may know a view that this node does not.
     newer: Mutex<Option<NodeId>>,
     pub heard_newer: Notify,
+    pub(crate) accepted: Accepted,
     /// The ages of removals.
     pub(crate) ages: Mutex<Ages>,
     /// How far other members have come.
@@ -86,6 +89,7 @@ impl Me {
             published: Signal::default(),
             newer: Mutex::default(),
             heard_newer: Notify::new(),
+            accepted: Accepted::default(),
             ages: Mutex::default(),
             marks: PeerMarks::default(),
             disk_is_old: Notify::new(),

@@ -21,7 +21,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use crate::config::millis;
 use crate::names::{Member, NodeId};
 use crate::net::Dialer;
-use crate::node::limits::CONNECT_LIMIT;
+use crate::node::limits::{CONNECT_LIMIT, FRESH};
 use crate::node::peers::callee::Unfit;
 use crate::node::peers::link::{CallError, Connection, Identity, PeerLink, Pending, State, dial, meet, open};
 use crate::node::peers::outbox::Closed;
@@ -322,6 +322,13 @@ impl Peers {
 
     pub(crate) fn outstanding(&self, node: &NodeId) -> usize {
         self.link(node).outstanding.load(Ordering::Relaxed)
+    }
+
+    /// True if a peer was heard a moment ago, or answers within `limit`.
+    pub(crate) async fn is_alive(&self, node: &NodeId, limit: Duration) -> bool {
+        // A peer that connected to us may not have been called yet.
+        let is_fresh = self.is_up(node) && self.silence(node) < FRESH;
+        is_fresh || self.call(node, Question::Ping, limit).await.is_ok()
     }
 
     /// How long the peer has been silent.

@@ -9,10 +9,10 @@ use parking_lot::Mutex;
 use tokio::time::{Instant, sleep};
 
 use crate::names::{Epoch, Member, SLOTS, Slot};
-use crate::node::Node;
 use crate::node::commit::job::ChangeAttempt;
 use crate::node::paging::{PAGE_BYTES, Page, pages};
 use crate::node::peers::link::CallError;
+use crate::node::replication::Replication;
 use crate::protocol::causality::Record;
 use crate::protocol::placement::SlotSet;
 use crate::protocol::replication::ExchangeRequest;
@@ -69,24 +69,24 @@ impl Tickets {
     }
 }
 
-impl Node {
+impl Replication {
     /// Exchanges with one sibling for as long as the epoch lasts: every second, and whenever its bell
     /// rings because it answers again or has something that is missing here. With a past owner of our
     /// slots that is no sibling, exchanges until it has given what it kept of them.
     pub(crate) async fn exchange_with(self: Arc<Self>, sibling: Member, is_sibling: bool) {
-        let bell = self.me.bell(&sibling.node);
+        let bell = self.shared.me.bell(&sibling.node);
         loop {
             tokio::select! {
                 biased;
                 () = bell.notified() => {}
                 () = sleep(EXCHANGE_PAUSE) => {}
             }
-            let ask = self.me.state().ask_steady();
+            let ask = self.shared.me.state().ask_steady();
             if let Err(reason) = self.exchange(&sibling, ask, None).await {
                 tracing::debug!(sibling = %sibling.node, %reason, "exchange failed");
                 sleep(crate::node::limits::ASK_LIMIT / 5).await;
             }
-            if !is_sibling && !self.me.state().has_not_heard(sibling.id()) {
+            if !is_sibling && !self.shared.me.state().has_not_heard(sibling.id()) {
                 return;
             }
         }
@@ -102,7 +102,11 @@ impl Node {
         attempt: Option<ChangeAttempt>,
     ) -> Result<(), ExchangeError> {
         let question = Question::Exchange(ask.clone());
-        let (answer, boot) = self.peers.call_process_of(giver, question, PAGE_LIMIT).await?;
+        let (answer, boot) = self
+            .shared
+            .peers
+            .call_process_of(giver, question, PAGE_LIMIT)
+            .await?;
         let Answer::Exchanged {
             given,
             mut records,
@@ -118,6 +122,7 @@ impl Node {
         for page in 1..pages {
             let question = Question::Page { ticket, page };
             match self
+                .shared
                 .peers
                 .call_same_boot(&giver.node, boot, question, PAGE_LIMIT)
                 .await?
@@ -128,14 +133,14 @@ impl Node {
         }
         let member = given.giver.id();
         let (epoch, held) = (given.active, given.vector.clone());
-        let taken = self.commit.take(ask, given, records, attempt).await;
+        let taken = self.shared.commit.take(ask, given, records, attempt).await;
         taken.map_err(|_| ExchangeError::NotStored)?;
-        self.acks.acknowledged(epoch, member, &held, false);
+        self.shared.acks.acknowledged(epoch, member, &held, false);
         Ok(())
     }
 
     pub(crate) async fn give(&self, ask: ExchangeRequest) -> Answer {
-        let Some((given, records)) = self.commit.give(ask).await else {
+        let Some((given, records)) = self.shared.commit.give(ask).await else {
             return Answer::Declined(Declined::Gone);
         };
         let mut pages = pages(records);
@@ -167,8 +172,8 @@ impl Node {
         slots: &SlotSet,
         from: &CopyPlace,
     ) -> Answer {
-        let activations = self.me.activations();
-        let copied = self.me.state().offer_copy(taker, target);
+        let activations = self.shared.me.activations();
+        let copied = self.shared.me.state().offer_copy(taker, target);
         if copied.is_empty() {
             return Answer::Declined(Declined::Gone);
         }
@@ -178,13 +183,13 @@ impl Node {
         #[cfg(test)]
         crate::node::runtime::interleaved::happen_now();
         let asked = slots.intersection(&ours);
-        let (records, next) = copied_page(&asked, from, |slot| self.resident.records_in(slot));
+        let (records, next) = copied_page(&asked, from, |slot| self.shared.resident.records_in(slot));
         // Slots that were dropped meanwhile look empty, but were not.
-        if self.me.activations() != activations {
+        if self.shared.me.activations() != activations {
             return Answer::Declined(Declined::Gone);
         }
         let rest = asked.from(next.as_ref().map_or(SLOTS, |next| next.slot));
-        let to_go: usize = rest.iter().map(|slot| self.resident.len_of(slot)).sum();
+        let to_go: usize = rest.iter().map(|slot| self.shared.resident.len_of(slot)).sum();
         Answer::Copied {
             records,
             copied,
@@ -195,10 +200,11 @@ impl Node {
 
     /// The part of these slots for which this node needs no other node, and how many keys it has.
     pub(crate) fn holdings(&self, slots: &SlotSet) -> Answer {
-        let state = self.me.state();
+        let state = self.shared.me.state();
         let ready = state.slots_held_alone().intersection(slots);
         let mut keys = 0;
-        self.resident
+        self.shared
+            .resident
             .for_each_in(ready.iter(), |record| keys += u64::from(!record.is_tombstone()));
         Answer::Holdings { ready, keys }
     }

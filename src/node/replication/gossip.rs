@@ -10,11 +10,10 @@ use parking_lot::Mutex;
 use tokio::time::{Instant, sleep};
 
 use crate::names::{Epoch, Member, MemberId, NodeId};
-use crate::node::Node;
 use crate::node::commit::job::Job;
 use crate::node::limits::{GOSSIP_LIMIT, PUSH_LIMIT};
+use crate::node::replication::Replication;
 use crate::planted::{self, Fault};
-use crate::protocol::causality::VersionVector;
 use crate::protocol::placement::LeftBehind;
 use crate::protocol::replication::{Closed, ReplicaState};
 use crate::wire::peer::{Answer, Gossip, Question};
@@ -151,7 +150,7 @@ fn lost_lines(state: &ReplicaState) -> BTreeMap<Epoch, bool> {
     known.map(|epoch| (*epoch, done.contains(epoch))).collect()
 }
 
-impl Node {
+impl Replication {
     /// Gossips with one peer for as long as the epoch lasts.
     pub(crate) async fn gossip_with(self: Arc<Self>, peer: Member, is_sibling: bool) {
         let pause = if is_sibling { SIBLING_PAUSE } else { OTHER_PAUSE };
@@ -164,10 +163,10 @@ impl Node {
     pub(crate) async fn gossip_once(&self, peer: &Member, limit: Duration) {
         let question = Question::Gossip(self.gossip().into());
         if let Ok((Answer::Gossip(theirs), answered)) =
-            self.peers.call_known(&peer.node, question, limit).await
+            self.shared.peers.call_known(&peer.node, question, limit).await
         {
             if answered != *peer {
-                self.me.may_know_newer(&peer.node);
+                self.shared.me.may_know_newer(&peer.node);
             }
             self.hear_gossip(&answered, &theirs, true).await;
         }
@@ -184,7 +183,7 @@ impl Node {
     pub(crate) async fn look_for_the_absent(self: Arc<Self>) {
         loop {
             sleep(ABSENT_PAUSE).await;
-            let absent = absent(&self.me.state()).into_iter();
+            let absent = absent(&self.shared.me.state()).into_iter();
             join_all(absent.map(async |(node, lives)| self.look_for(&node, lives).await)).await;
         }
     }
@@ -194,7 +193,7 @@ impl Node {
         let Some((by, left)) = self.present_life_of(node).await else {
             return;
         };
-        let state = self.me.state();
+        let state = self.shared.me.state();
         let is_lost = |id: &MemberId| {
             let is_kept = left.iter().any(|left| left.by.id() == *id || left.name == *id);
             *id != by.id() && !is_kept && !state.expired.contains(id)
@@ -202,16 +201,21 @@ impl Node {
         let removed: BTreeSet<MemberId> = lives.into_iter().filter(is_lost).collect();
         if !removed.is_empty() {
             let lost = BTreeSet::new();
-            self.commit.enqueue(Job::Expire { removed, lost }).await;
+            self.shared.commit.enqueue(Job::Expire { removed, lost }).await;
         }
     }
 
     /// The life in which a node answers, and what it still keeps of earlier lives.
     async fn present_life_of(&self, node: &NodeId) -> Option<(Member, Vec<LeftBehind>)> {
-        if *node == self.me.node {
-            return Some((self.me.member(), self.left_behind()));
+        if *node == self.shared.me.node {
+            return Some((self.shared.me.member(), self.shared.me.state().left_behind()));
         }
-        match self.peers.call_known(node, Question::Meet, GOSSIP_LIMIT).await {
+        match self
+            .shared
+            .peers
+            .call_known(node, Question::Meet, GOSSIP_LIMIT)
+            .await
+        {
             Ok((Answer::Met { by, left, .. }, answered)) if by == answered => Some((by, left)),
             _ => None,
         }
@@ -221,22 +225,28 @@ impl Node {
     /// conclude it themselves. Readers of fresh writes then carry no entries, and payloads stay short.
     pub(crate) async fn spread_stable(self: Arc<Self>) {
         loop {
-            self.acks.moved.notified().await;
-            self.push(&self.me.state(), 0, 1, Vec::new(), Instant::now() + PUSH_LIMIT);
+            self.shared.acks.moved.notified().await;
+            self.push(
+                &self.shared.me.state(),
+                0,
+                1,
+                Vec::new(),
+                Instant::now() + PUSH_LIMIT,
+            );
             sleep(SPREAD_PAUSE).await;
         }
     }
 
     /// The gossip of this node.
     pub(crate) fn gossip(&self) -> Gossip {
-        let state = self.me.state();
-        let mut stable = (*self.acks.stable()).clone();
+        let state = self.shared.me.state();
+        let mut stable = (*self.shared.acks.stable()).clone();
         stable.retain(|dot| {
             dot.log.epoch != state.active || dot.log.member == state.id || state.is_sibling(dot.log.member)
         });
         Gossip {
             epoch: state.active,
-            time: self.me.shown(),
+            time: self.shared.me.shown(),
             held: state.vector.clone(),
             stable,
             done_below: state.done_below(),
@@ -244,47 +254,42 @@ impl Node {
             closed: state.closed.clone(),
             does_not_await: state.does_not_await(),
             lost: lost_lines(&state),
-            counted: self.me.ages.lock().tell(),
+            counted: self.shared.me.ages.lock().tell(),
         }
     }
 
-    /// Takes note of what a member reports as stable in `epoch`, unless that is an epoch of another line.
-    pub(crate) fn hear_stable(&self, from: &Member, epoch: Epoch, stable: &VersionVector) {
-        let state = self.me.state();
-        let is_member = state.view().is_some_and(|view| view.is_member(from));
-        let Some(newest) = state.newest().filter(|newest| is_member && newest.has(epoch)) else {
-            return;
-        };
-        let mut stable = stable.clone();
-        stable.retain(|dot| dot.log.epoch >= state.closed.below && newest.has(dot.log.epoch));
-        self.acks.learn_stable(&stable);
-    }
-
     pub(crate) async fn hear_gossip(&self, from: &Member, gossip: &Gossip, answers_us: bool) {
-        self.me.hear_time(&from.node, gossip.time);
-        let state = self.me.state();
+        self.shared.me.hear_time(&from.node, gossip.time);
+        let state = self.shared.me.state();
         if state.active == Epoch::NONE {
             return;
         }
         self.reports.note(from.id(), gossip);
-        self.claims.hear(&gossip.held);
+        self.claims.ledger.hear(&gossip.held);
         let is_member = state.view().is_some_and(|view| view.is_member(from));
         let knows_more = |epoch: &Epoch| !state.has(*epoch) && !state.lost.contains_key(epoch);
         if gossip.lost.keys().any(knows_more) {
-            self.me.may_know_newer(&from.node);
+            self.shared.me.may_know_newer(&from.node);
         }
         if gossip.epoch == state.active && is_member {
-            self.me.ages.lock().hear(from.id(), &gossip.counted, &state);
+            self.shared
+                .me
+                .ages
+                .lock()
+                .hear(from.id(), &gossip.counted, &state);
         }
-        self.hear_stable(from, gossip.epoch, &gossip.stable);
+        self.shared
+            .acks
+            .hear_stable(&state, from, gossip.epoch, &gossip.stable);
         if gossip.epoch == state.active && state.has_not_heard(from.id()) {
-            self.me.ring(&from.node);
+            self.shared.me.ring(&from.node);
         }
         if gossip.epoch == state.active && !state.is_sealed() && state.is_sibling(from.id()) {
-            self.acks
+            self.shared
+                .acks
                 .acknowledged(gossip.epoch, from.id(), &gossip.held, answers_us);
             if !state.vector.covers(&gossip.held) || state.waits_for(from.id()) {
-                self.me.ring(&from.node);
+                self.shared.me.ring(&from.node);
             }
         }
         // A closing that was concluded in a later view does not count before that view is active here.
@@ -293,10 +298,10 @@ impl Node {
         let announced =
             announced.filter(|closed| state.active >= closed.at || planted::is(Fault::ClosedByNodeBehind));
         if let Some(closed) = announced.or_else(|| self.reports.conclude(&state)) {
-            self.commit.enqueue(Job::Close(closed)).await;
+            self.shared.commit.enqueue(Job::Close(closed)).await;
         }
         if let Some((removed, lost)) = self.reports.conclude_removals(&state) {
-            self.commit.enqueue(Job::Settle { removed, lost }).await;
+            self.shared.commit.enqueue(Job::Settle { removed, lost }).await;
         }
     }
 }
@@ -305,6 +310,7 @@ impl Node {
 mod tests {
     use super::*;
     use crate::names::{ClusterId, Incarnation, NodeId};
+    use crate::protocol::causality::VersionVector;
     use crate::protocol::placement::{View, next};
     use crate::wire::peer::{Counted, Shown};
 

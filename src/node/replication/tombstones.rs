@@ -9,8 +9,8 @@ use tokio::time::{Instant, sleep};
 
 use crate::config::millis;
 use crate::names::{Epoch, MemberId, Slot};
-use crate::node::Node;
 use crate::node::commit::job::Job;
+use crate::node::replication::Replication;
 use crate::node::time::walls::Time;
 use crate::planted::{self, Fault};
 use crate::protocol::causality::{Record, Timestamp};
@@ -40,20 +40,24 @@ impl Ages {
     }
 }
 
-impl Node {
+impl Replication {
     /// Drops old tombstones for as long as the node runs (I4).
     pub(crate) async fn forget_tombstones(self: Arc<Self>) {
         let pause = UPKEEP_PAUSE
-            .min(self.limits.forget_after / 4)
+            .min(self.shared.limits.forget_after / 4)
             .max(Duration::from_millis(100));
         let mut ages = Ages::default();
         loop {
             sleep(pause).await;
-            let old_clock = ages.pass(Instant::now(), self.me.now(), self.limits.forget_after);
+            let old_clock = ages.pass(
+                Instant::now(),
+                self.shared.me.now(),
+                self.shared.limits.forget_after,
+            );
             let old = self.old_tombstones(old_clock);
             if !old.is_empty() {
                 tracing::debug!(count = old.len(), "dropping tombstones");
-                self.commit.enqueue(Job::Forget(old)).await;
+                self.shared.commit.enqueue(Job::Forget(old)).await;
             }
         }
     }
@@ -62,24 +66,25 @@ impl Node {
     pub(crate) async fn expire_removals(self: Arc<Self>) {
         loop {
             sleep(EXPIRE_PAUSE).await;
-            let state = self.me.state();
-            self.me
+            let state = self.shared.me.state();
+            self.shared
+                .me
                 .ages
                 .lock()
-                .settle(&state, |member| self.peers.is_away(&member.node));
+                .settle(&state, |member| self.shared.peers.is_away(&member.node));
             let (mut removed, mut lost) = self.over(&state);
             removed.retain(|id| !state.expired.contains(id));
             lost.retain(|epoch| !state.lost[epoch].is_over);
             if !removed.is_empty() || !lost.is_empty() {
-                self.commit.enqueue(Job::Expire { removed, lost }).await;
+                self.shared.commit.enqueue(Job::Expire { removed, lost }).await;
             }
         }
     }
 
     /// The removed members and the lost epochs whose time is over.
     fn over(&self, state: &ReplicaState) -> (BTreeSet<MemberId>, BTreeSet<Epoch>) {
-        let (time, limit) = (self.me.time(), self.limits.forget_after);
-        let ages = self.me.ages.lock();
+        let (time, limit) = (self.shared.me.time(), self.shared.limits.forget_after);
+        let ages = self.shared.me.ages.lock();
         let removed = state.view().into_iter().flat_map(|view| &view.removed);
         let removed = removed.filter(|(id, removal)| ages.is_removal_over(**id, removal.at_ms, time, limit));
         let lost = state.lost.iter();
@@ -99,20 +104,20 @@ impl Node {
 
     /// `old_clock` is the hybrid clock of `forget_after` ago: tombstones of that time need not be kept.
     fn old_tombstones(&self, old_clock: Timestamp) -> Vec<Record> {
-        let state = self.me.state();
-        let stable = self.acks.stable();
-        let (mut time, mut awaits_returns) = (self.me.time(), self.awaits_returns(&state));
+        let state = self.shared.me.state();
+        let stable = self.shared.acks.stable();
+        let (mut time, mut awaits_returns) = (self.shared.me.time(), self.awaits_returns(&state));
         if planted::is(Fault::DoubtedClockForgets) {
-            (time, awaits_returns) = (Time::certain(self.me.wall_ms()), false);
+            (time, awaits_returns) = (Time::certain(self.shared.me.wall_ms()), false);
         }
-        let forget_ms = millis(self.limits.forget_after);
+        let forget_ms = millis(self.shared.limits.forget_after);
         let oldest_kept_ms = time.low_ms.saturating_sub(forget_ms);
         let mut old = Vec::new();
         let has_just_lost = |view: &View| view.last_left_ms() >= oldest_kept_ms;
         if time.is_doubted || state.view().is_none_or(|view| has_just_lost(view)) || awaits_returns {
             return old;
         }
-        self.resident.for_each_in(Slot::all(), |record| {
+        self.shared.resident.for_each_in(Slot::all(), |record| {
             let (timestamp, drawn_ms) = (record.timestamp(), record.timestamp().wall_ms());
             let is_ahead = drawn_ms > time.high_ms && timestamp <= old_clock;
             let is_old = record.is_tombstone() && (drawn_ms < oldest_kept_ms || is_ahead);

@@ -18,12 +18,12 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::names::PartitionId;
-use crate::node::Node;
 use crate::node::claims::vouch::Vetted;
 use crate::node::commit::draft::operations::may_do;
 use crate::node::commit::job::{Job, NotStored, Operations};
 use crate::node::limits::{PATIENCE, STORE_LIMIT};
 use crate::node::outcome::{Done, Found, NotTaken, Refusal, Written};
+use crate::node::requests::Requests;
 use crate::node::requests::forward::Forwarded;
 use crate::node::requests::room::{Budget, Room};
 use crate::protocol::causality::Payload;
@@ -49,10 +49,10 @@ enum Undone {
     Scattered,
 }
 
-impl Node {
+impl Requests {
     /// Carries out operations on any keys for a client that depends on `payload`.
     pub async fn batch(&self, operations: Vec<Operation>, payload: Payload) -> AllDone {
-        self.proven().await;
+        self.replication.proven().await;
         let (mut payload, mut budget) = (payload, Budget::new(self.room()));
         let mut results: Vec<Option<Result<Done, Refusal>>> = operations.iter().map(|_| None).collect();
         let mut began = Instant::now();
@@ -76,7 +76,7 @@ impl Node {
                 results[index] = Some(result);
             }
         }
-        let payload = trimmed(&self.me.state(), &self.acks.stable(), &payload);
+        let payload = trimmed(&self.shared.me.state(), &self.shared.acks.stable(), &payload);
         let results = results.into_iter().flatten().collect();
         AllDone {
             results,
@@ -94,7 +94,7 @@ impl Node {
         began: Instant,
     ) -> Result<Vec<Result<Done, Refusal>>, Undone> {
         let only_reads = operations.iter().all(Operation::is_read);
-        let (asked, wait) = (Instant::now(), self.limits.causal_wait);
+        let (asked, wait) = (Instant::now(), self.shared.limits.causal_wait);
         if only_reads && self.owns(operations[0].key()) {
             return Ok(self.reads(operations, payload.clone(), budget, wait).await);
         }
@@ -155,14 +155,15 @@ impl Node {
         room: usize,
         began: Instant,
     ) -> Result<Vec<Outcome>, Undone> {
-        self.route().map_err(Undone::Refused)?;
+        self.view_changes.route().map_err(Undone::Refused)?;
         let key = operations[0].key();
         let payload = &self
+            .claims
             .vetted_entries(payload)
             .await
             .map_err(Undone::Refused)?
             .payload;
-        self.vet_epoch(payload).await.map_err(Undone::Refused)?;
+        self.claims.vet_epoch(payload).await.map_err(Undone::Refused)?;
         loop {
             let done_here = self.batch_here_patiently(operations, payload, room, began);
             let is_behind = match done_here.await {
@@ -216,8 +217,13 @@ impl Node {
     ) -> Result<Vec<Outcome>, NotTaken> {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            let published = self.me.published.count();
-            let not_here = match may_do(&self.me.state(), &self.acks.stable(), operations, payload) {
+            let published = self.shared.me.published.count();
+            let not_here = match may_do(
+                &self.shared.me.state(),
+                &self.shared.acks.stable(),
+                operations,
+                payload,
+            ) {
                 Ok(()) | Err(NotHere::NotOwner | NotHere::Sealed) => {
                     match self.batch_here(operations, payload, room, began).await {
                         // A record that an earlier operation shows may depend on a write that is not here.
@@ -232,7 +238,7 @@ impl Node {
                 Err(not_here) => not_here,
             };
             self.fetch_what_is_missing(&not_here);
-            let news = self.me.published.beyond(published);
+            let news = self.shared.me.published.beyond(published);
             if timeout_at(deadline, news).await.is_err() {
                 return Err(NotTaken::NotHere(not_here));
             }
@@ -248,14 +254,14 @@ impl Node {
         room: usize,
         began: Instant,
     ) -> Result<Vec<Outcome>, NotTaken> {
-        let state = self.me.state();
+        let state = self.shared.me.state();
         let partition = state.partition().ok_or(NotTaken::NotHere(NotHere::NotOwner))?;
         let has_writes = operations.iter().any(|operation| !operation.is_read());
-        if let Some(reason) = self.storage.stuck_reason().filter(|_| has_writes) {
+        if let Some(reason) = self.shared.storage.stuck_reason().filter(|_| has_writes) {
             return Err(NotTaken::Refused(Refusal::StorageFailed(reason)));
         }
-        let known_stable = self.acks.stable();
-        let Vetted { payload, vouched, .. } = self.vetted_for_storing(payload).await?;
+        let known_stable = self.shared.acks.stable();
+        let Vetted { payload, vouched, .. } = self.claims.vetted_for_storing(payload).await?;
         let (reply, stored) = oneshot::channel();
         let asked = Operations {
             operations: operations.to_vec(),
@@ -266,7 +272,7 @@ impl Node {
             arrived: began,
         };
         let all_stored = async {
-            self.commit.enqueue(Job::Operations(asked, reply)).await;
+            self.shared.commit.enqueue(Job::Operations(asked, reply)).await;
             let stored = stored.await.unwrap_or(Err(NotStored::Stopped))?;
             let replicas = match stored.settled {
                 Some(settled) => settled.await.unwrap_or(Err(NotStored::Stopped))?.replicas,
@@ -283,7 +289,7 @@ impl Node {
 
     /// Notes how many replicas hold the writes, and trims what every sibling holds from the payloads.
     fn settled(&self, mut outcomes: Vec<Outcome>, held_by: u32) -> Vec<Outcome> {
-        let (state, stable) = (self.me.state(), self.acks.stable());
+        let (state, stable) = (self.shared.me.state(), self.shared.acks.stable());
         for outcome in &mut outcomes {
             let payload = match outcome {
                 Outcome::Found { payload, .. } | Outcome::Missing { payload } => payload,

@@ -7,18 +7,16 @@
 #[cfg(test)]
 mod tests;
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::names::{Key, NodeId, PartitionId};
-use crate::node::Node;
-use crate::node::limits::{ANSWER_TIME, ASK_LIMIT, FRESH, PATIENCE, WRITE_LIMIT};
+use crate::node::limits::{ANSWER_TIME, ASK_LIMIT, PATIENCE, WRITE_LIMIT};
 use crate::node::outcome::{Found, Refusal, Written};
 use crate::node::peers::link::CallError;
+use crate::node::requests::Requests;
 use crate::protocol::causality::Payload;
 use crate::wire::peer::{Answer, Declined, Question};
 
@@ -42,29 +40,34 @@ pub(crate) enum Forwarded<T> {
     OursNow,
 }
 
-impl Node {
+impl Requests {
     /// The other owners of the key: those that answer first, and of them the least busy first.
     pub(crate) fn other_owners(&self, key: &Key) -> Vec<NodeId> {
-        let state = self.me.state();
+        let state = self.shared.me.state();
         let Some(view) = state.routing() else {
             return Vec::new();
         };
         let owners = view.owners(key.slot()).iter();
         let mut owners: Vec<NodeId> = owners
-            .filter(|node| **node != self.me.node && view.member(node).is_some())
+            .filter(|node| **node != self.shared.me.node && view.member(node).is_some())
             .cloned()
             .collect();
-        owners.sort_by_key(|node| (self.peers.is_away(node), self.peers.outstanding(node)));
+        owners.sort_by_key(|node| {
+            (
+                self.shared.peers.is_away(node),
+                self.shared.peers.outstanding(node),
+            )
+        });
         owners
     }
 
     /// True if this node is an owner of the key, ready or not.
     pub(crate) fn owns(&self, key: &Key) -> bool {
-        self.me.state().region_of(key.slot()).is_some()
+        self.shared.me.state().region_of(key.slot()).is_some()
     }
 
     pub(crate) fn partition_of(&self, key: &Key) -> PartitionId {
-        let state = self.me.state();
+        let state = self.shared.me.state();
         state
             .routing()
             .map_or(PartitionId(0), |view| view.partition_of_slot(key.slot()))
@@ -91,7 +94,7 @@ impl Node {
                 payload: payload.clone(),
                 patience_ms,
             };
-            self.peers.call(&node, question, ASK_LIMIT).await
+            self.shared.peers.call(&node, question, ASK_LIMIT).await
         };
         let mut next_at = Instant::now();
         loop {
@@ -143,14 +146,14 @@ impl Node {
     /// on its way to the next view and asked the owners of the one before.
     fn may_pass(&self, declined: &[Declined]) -> bool {
         let passes = |reason: &Declined| matches!(reason, Declined::Behind | Declined::NotOwner);
-        declined.iter().any(passes) || self.me.state().is_between_views()
+        declined.iter().any(passes) || self.shared.me.state().is_between_views()
     }
 
     /// True if a silent owner may soon answer: after a restart of many nodes, or on a busy machine, links
     /// take a while.
     fn is_owner_on_its_way(&self, key: &Key) -> bool {
         let mut owners = self.other_owners(key).into_iter();
-        owners.any(|owner| self.peers.is_on_its_way(&owner))
+        owners.any(|owner| self.shared.peers.is_on_its_way(&owner))
     }
 
     /// The refusal for a client whose request no node took.
@@ -209,7 +212,7 @@ impl Node {
                 ASK_LIMIT.min(WRITE_LIMIT / (2 * u32::try_from(owners.len().max(1)).expect("few owners")));
             for owner in &owners {
                 let rest = (deadline - ANSWER_TIME).saturating_duration_since(Instant::now());
-                if !self.is_alive(owner, confirm_limit.min(rest)).await {
+                if !self.shared.peers.is_alive(owner, confirm_limit.min(rest)).await {
                     continue;
                 }
                 let partition = self.partition_of(key);
@@ -247,13 +250,7 @@ impl Node {
 
     /// The idempotency key by which a coordinator recognizes a repeated request.
     fn request_id(&self) -> u128 {
-        u128::from(self.me.world.random()) << 64 | u128::from(self.me.world.random())
-    }
-
-    pub(crate) async fn is_alive(&self, node: &NodeId, limit: Duration) -> bool {
-        // A peer that connected to us may not have been called yet.
-        let fresh = self.peers.is_up(node) && self.peers.silence(node) < FRESH;
-        fresh || self.peers.call(node, Question::Ping, limit).await.is_ok()
+        u128::from(self.shared.me.world.random()) << 64 | u128::from(self.shared.me.world.random())
     }
 
     /// Sends a write to one node, and again with the same id if the link breaks: the coordinator remembers
@@ -265,11 +262,12 @@ impl Node {
         question: Question,
         deadline: Instant,
     ) -> Result<Answer, CallError> {
-        let boot = self.peers.boot(node).ok_or(CallError::Unreachable)?;
+        let boot = self.shared.peers.boot(node).ok_or(CallError::Unreachable)?;
         let mut sent = false;
         loop {
             let limit = deadline.saturating_duration_since(Instant::now());
             match self
+                .shared
                 .peers
                 .call_same_boot(node, boot, question.clone(), limit)
                 .await

@@ -25,9 +25,9 @@ use futures_util::future::join_all;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::names::{Epoch, Key, Member, NodeId};
-use crate::node::Node;
 use crate::node::outcome::{Found, Refusal, Written};
 use crate::node::peers::Knocked;
+use crate::node::requests::Requests;
 use crate::planted::{self, Fault};
 use crate::protocol::causality::Payload;
 use crate::protocol::replication::ReplicaState;
@@ -54,13 +54,13 @@ struct Recent {
     told: Vec<(Member, Epoch)>,
 }
 
-impl Node {
+impl Requests {
     /// Reads a key, with every write to it that was answered before at any node that this one reaches.
     pub async fn get_recent(&self, key: &Key) -> Result<Found, Refusal> {
         let began = Instant::now();
         let recent = self.recent(key).await?;
         // A client is answered within a second, however long the owners took.
-        let wait = self.limits.causal_wait;
+        let wait = self.shared.limits.causal_wait;
         let wait = wait.saturating_sub(began.elapsed()).max(wait / 2);
         let deadline = Instant::now() + wait;
         self.until_handed_over(key, &recent, deadline).await?;
@@ -71,7 +71,7 @@ impl Node {
 
     /// Adds what is held here: an owner that answers in our place must have both.
     fn with_our_own(&self, mut payload: Payload) -> Payload {
-        let state = self.me.state();
+        let state = self.shared.me.state();
         if !planted::is(Fault::OwnLeftOut) {
             payload.epoch = payload.epoch.max(state.active);
             payload.entries.merge(&state.vector);
@@ -96,12 +96,12 @@ impl Node {
         let answers = join_all(owners.iter().map(|owner| self.held_by(owner))).await;
         let mut payload = Payload {
             // Every answer has raised it.
-            timestamp: self.me.now(),
+            timestamp: self.shared.me.now(),
             ..Payload::default()
         };
         let mut told = Vec::new();
         for (owner, gossip) in answers.into_iter().flatten() {
-            self.claims.hear(&gossip.held);
+            self.claims.ledger.hear(&gossip.held);
             if gossip.epoch != Epoch::NONE && !planted::is(Fault::HeldNotAwaited) {
                 payload.epoch = payload.epoch.max(gossip.epoch);
                 payload.entries.merge(&gossip.held);
@@ -117,7 +117,7 @@ impl Node {
             owners.truncate(1);
         }
         if planted::is(Fault::AwayNotAsked) {
-            owners.retain(|owner| !self.peers.is_away(owner));
+            owners.retain(|owner| !self.shared.peers.is_away(owner));
         }
         owners
     }
@@ -143,7 +143,7 @@ impl Node {
             if told.is_some() {
                 return told;
             }
-            if self.peers.is_away(owner) && self.knock_when_away(owner).await == Knocked::Refused {
+            if self.shared.peers.is_away(owner) && self.knock_when_away(owner).await == Knocked::Refused {
                 return None;
             }
             sleep(SLICE).await;
@@ -151,8 +151,8 @@ impl Node {
     }
 
     async fn ask(&self, owner: &NodeId) -> Option<Told> {
-        let question = Question::Gossip(self.gossip().into());
-        match self.peers.call_known(owner, question, ANSWER_LIMIT).await {
+        let question = Question::Gossip(self.replication.gossip().into());
+        match self.shared.peers.call_known(owner, question, ANSWER_LIMIT).await {
             Ok((Answer::Gossip(gossip), owner)) => Some((owner, *gossip)),
             _ => None,
         }
@@ -163,11 +163,11 @@ impl Node {
             return std::future::pending().await;
         }
         loop {
-            if !self.peers.is_away(owner) {
+            if !self.shared.peers.is_away(owner) {
                 sleep(SLICE).await;
                 continue;
             }
-            match self.peers.knock(owner).await {
+            match self.shared.peers.knock(owner).await {
                 Knocked::Silent => {}
                 heard => return heard,
             }
@@ -177,7 +177,7 @@ impl Node {
     /// Resolves when this process has run for long enough to hear an owner: for `AWAY_SLICES` with the
     /// owner believed away, or for both limits in all. A pause of this process counts as one slice.
     async fn patience_with(&self, owner: &NodeId) {
-        let is_away = || u32::from(self.peers.is_away(owner));
+        let is_away = || u32::from(self.shared.peers.is_away(owner));
         let (mut slices, mut slices_away) = (0, 0);
         if planted::is(Fault::PauseIsSilence) {
             let limit = if is_away() > 0 { AWAY_SLICES } else { ANSWER_SLICES };
@@ -194,8 +194,8 @@ impl Node {
     /// which its answer does not name. After a view change this takes one exchange.
     async fn until_handed_over(&self, key: &Key, recent: &Recent, deadline: Instant) -> Result<(), Refusal> {
         loop {
-            let published = self.me.published.count();
-            let state = self.me.state();
+            let published = self.shared.me.published.count();
+            let state = self.shared.me.state();
             let unheard: Vec<_> = recent
                 .told
                 .iter()
@@ -206,12 +206,12 @@ impl Node {
                 return Ok(());
             }
             if is_behind {
-                self.me.heard_newer.notify_one();
+                self.shared.me.heard_newer.notify_one();
             }
             for (owner, _) in &unheard {
-                self.me.ring(&owner.node);
+                self.shared.me.ring(&owner.node);
             }
-            let news = self.me.published.beyond(published);
+            let news = self.shared.me.published.beyond(published);
             if timeout_at(deadline, news).await.is_err() {
                 // A replica that is only behind does not answer by itself: the predicate prevents it.
                 return match unheard.is_empty() {
@@ -224,9 +224,9 @@ impl Node {
 
     /// A node of the view that serves another cluster.
     fn estranged(&self) -> Option<NodeId> {
-        let state = self.me.state();
+        let state = self.shared.me.state();
         let mut nodes = state.newest()?.nodes();
-        nodes.find(|node| self.peers.is_estranged(node)).cloned()
+        nodes.find(|node| self.shared.peers.is_estranged(node)).cloned()
     }
 }
 

@@ -14,9 +14,9 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
 
 use crate::names::{Key, NodeId, PartitionId};
-use crate::node::Node;
 use crate::node::limits::{LIST_LIMIT, PATIENCE};
 use crate::node::outcome::{Refusal, declined};
+use crate::node::requests::Requests;
 use crate::node::requests::room::Room;
 use crate::protocol::causality::{Payload, Record};
 use crate::protocol::placement::SlotSet;
@@ -84,12 +84,12 @@ impl Part {
     }
 }
 
-impl Node {
+impl Requests {
     /// The next page of keys for a client that depends on `payload`.
     pub async fn list(&self, listing: &Listing, payload: &Payload) -> Result<Listed, Refusal> {
-        self.proven().await;
-        self.route()?;
-        let deadline = Instant::now() + self.limits.causal_wait;
+        self.replication.proven().await;
+        self.view_changes.route()?;
+        let deadline = Instant::now() + self.shared.limits.causal_wait;
         let mut payload = Cow::Borrowed(payload);
         let (mut parts, mut room) = (Vec::new(), self.room());
         // Before any owner is asked: a page for which there is no room costs nothing.
@@ -98,7 +98,7 @@ impl Node {
         }
         let mut open = SlotSet::all();
         loop {
-            let published = self.me.published.count();
+            let published = self.shared.me.published.count();
             let asked = self.slots_by_partition(&open);
             let value_bytes = value_bytes_of_a_part(asked.len());
             let asking = asked.iter().map(|(_, owners, slots)| {
@@ -139,22 +139,22 @@ impl Node {
                 });
             }
             if let Cow::Borrowed(asked) = payload {
-                payload = Cow::Owned(self.vetted(asked).await?.payload);
+                payload = Cow::Owned(self.claims.vetted(asked).await?.payload);
             }
-            let news = self.me.published.beyond(published);
+            let news = self.shared.me.published.beyond(published);
             let _ = timeout_at(Instant::now() + PATIENCE, news).await;
         }
     }
 
     /// The owners to ask for these slots, by partition: this node first, then those that answer.
     fn slots_by_partition(&self, open: &SlotSet) -> Vec<(PartitionId, Vec<NodeId>, SlotSet)> {
-        let state = self.me.state();
+        let state = self.shared.me.state();
         let Some(view) = state.routing() else {
             return Vec::new();
         };
         let partitions = view.partitions().map(|(partition, nodes)| {
             let mut owners: Vec<NodeId> = nodes.to_vec();
-            owners.sort_by_key(|node| (*node != self.me.node, self.peers.is_away(node)));
+            owners.sort_by_key(|node| (*node != self.shared.me.node, self.shared.peers.is_away(node)));
             let slots = view.slots_of_partition(partition).intersection(open);
             (partition, owners, slots)
         });
@@ -175,7 +175,7 @@ impl Node {
         } = asked;
         let mut reasons = Vec::new();
         for owner in owners {
-            if *owner == self.me.node {
+            if *owner == self.shared.me.node {
                 match self.list_here(slots, listing, payload, value_bytes) {
                     Ok(part) => return Ok(part),
                     Err(not_here) => {
@@ -192,7 +192,12 @@ impl Node {
                 value_bytes,
             };
             let rest = deadline.saturating_duration_since(Instant::now());
-            match self.peers.call(owner, question, LIST_LIMIT.min(rest)).await {
+            match self
+                .shared
+                .peers
+                .call(owner, question, LIST_LIMIT.min(rest))
+                .await
+            {
                 Ok(Answer::Listed { items, upto, payload }) => return Ok(Part { items, upto, payload }),
                 Ok(Answer::Declined(reason)) => reasons.push(reason),
                 _ => {}
@@ -225,17 +230,21 @@ impl Node {
         value_bytes: u32,
     ) -> Result<Part, NotHere> {
         let value_bytes = usize::try_from(value_bytes).unwrap_or(usize::MAX).min(PAGE_BYTES);
-        let index = self.resident.index_if_complete().ok_or(NotHere::NotReady)?;
+        let index = self
+            .shared
+            .resident
+            .index_if_complete()
+            .ok_or(NotHere::NotReady)?;
         loop {
-            let activations = self.me.activations();
-            let (state, stable) = (self.me.state(), self.acks.stable());
+            let activations = self.shared.me.activations();
+            let (state, stable) = (self.shared.me.state(), self.shared.acks.stable());
             let trimmed = may_list(&state, &stable, slots, payload)?;
             #[cfg(test)]
             crate::node::runtime::interleaved::happen_now();
             let mut look = Look::new(slots, listing, value_bytes);
             index.visit_from(look.begin(), |record| look.at(record));
             // Slots may have moved away, and been dropped, before their keys were looked at.
-            if self.me.activations() == activations {
+            if self.shared.me.activations() == activations {
                 return Ok(Part {
                     payload: answer(&state, &stable, &trimmed, &look.seen),
                     items: look.items(),
@@ -392,13 +401,19 @@ mod tests {
             keys_only: false,
         };
         let turns = u32::try_from(COLLECTED_MAX).expect("is small");
-        let all = node.collecting.0.acquire_many(turns).await.expect("is open");
+        let all = node
+            .requests
+            .collecting
+            .0
+            .acquire_many(turns)
+            .await
+            .expect("is open");
         let began = Instant::now();
-        let refused = node.list(&listing, &Payload::default()).await;
+        let refused = node.requests.list(&listing, &Payload::default()).await;
         assert_eq!(refused.err(), Some(Refusal::Overloaded));
-        assert!(began.elapsed() >= node.limits.causal_wait);
+        assert!(began.elapsed() >= node.limits().causal_wait);
         drop(all);
-        assert!(node.list(&listing, &Payload::default()).await.is_ok());
+        assert!(node.requests.list(&listing, &Payload::default()).await.is_ok());
     }
 
     fn page(parts: Vec<Part>, limit: u32) -> (Vec<String>, Option<String>) {

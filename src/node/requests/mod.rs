@@ -5,10 +5,54 @@
 
 pub(super) mod batch;
 pub(super) mod dedup;
-pub(super) mod forward;
-pub(super) mod latest;
+mod forward;
+mod latest;
 pub(super) mod list;
-pub(super) mod read;
+mod payload;
+mod read;
 pub(super) mod room;
-pub(super) mod trim;
-pub(super) mod write;
+mod trim;
+mod write;
+
+use std::sync::Arc;
+
+use self::list::Collecting;
+use self::room::{Room, Rooms};
+use crate::node::claims::Claims;
+use crate::node::replication::Replication;
+use crate::node::shared::Shared;
+use crate::node::view_change::ViewChanges;
+
+/// The service that answers clients.
+#[derive(Debug)]
+pub struct Requests {
+    shared: Arc<Shared>,
+    claims: Arc<Claims>,
+    replication: Arc<Replication>,
+    view_changes: Arc<ViewChanges>,
+    rooms: Rooms,
+    collecting: Collecting,
+}
+
+impl Requests {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        claims: Arc<Claims>,
+        replication: Arc<Replication>,
+        view_changes: Arc<ViewChanges>,
+    ) -> Self {
+        Self {
+            shared,
+            claims,
+            replication,
+            view_changes,
+            rooms: Rooms::default(),
+            collecting: Collecting::default(),
+        }
+    }
+
+    /// Opens the room for an answer to a client.
+    pub fn room(&self) -> Room {
+        self.rooms.open()
+    }
+}

@@ -8,9 +8,9 @@ use futures_util::future::join_all;
 use tokio::time::timeout;
 
 use crate::names::Member;
-use crate::node::Node;
 use crate::node::limits::{GOSSIP_LIMIT, SHORTEN_LIMIT};
 use crate::node::outcome::{Found, Refusal, Written};
+use crate::node::requests::Requests;
 use crate::protocol::causality::Payload;
 use crate::protocol::replication::trimmed;
 
@@ -18,7 +18,7 @@ use crate::protocol::replication::trimmed;
 /// add, it stays under 100 characters.
 const ENTRIES_UNASKED: usize = 3;
 
-impl Node {
+impl Requests {
     pub(crate) async fn shorten_found(&self, found: Result<Found, Refusal>) -> Result<Found, Refusal> {
         match found {
             Ok(Found {
@@ -58,7 +58,7 @@ impl Node {
     }
 
     async fn shortened(&self, payload: Payload) -> Payload {
-        let state = self.me.state();
+        let state = self.shared.me.state();
         let Some(view) = state.view().filter(|_| payload.entries.len() > ENTRIES_UNASKED) else {
             return payload;
         };
@@ -66,11 +66,13 @@ impl Node {
             .entries
             .iter()
             .filter_map(|dot| view.member_by_id(dot.log.member))
-            .filter(|member| *member != self.me.member() && !self.peers.is_away(&member.node))
+            .filter(|member| *member != self.shared.me.member() && !self.shared.peers.is_away(&member.node))
             .collect();
-        let asked = takers.iter().map(|taker| self.gossip_once(taker, GOSSIP_LIMIT));
+        let asked = takers
+            .iter()
+            .map(|taker| self.replication.gossip_once(taker, GOSSIP_LIMIT));
         // Dropped, not timed out: a peer is not away because it takes longer than this.
         let _ = timeout(SHORTEN_LIMIT, join_all(asked)).await;
-        trimmed(&state, &self.acks.stable(), &payload)
+        trimmed(&state, &self.shared.acks.stable(), &payload)
     }
 }

@@ -7,22 +7,22 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::names::{Key, PartitionId};
-use crate::node::Node;
 use crate::node::claims::vouch::Vetted;
 use crate::node::commit::job::{Job, NotStored, Stored, Write};
 use crate::node::limits::{NEWS_PAUSE, PATIENCE, STORE_LIMIT, WRITE_LIMIT};
 use crate::node::outcome::{NotTaken, Refusal, Written};
+use crate::node::requests::Requests;
 use crate::node::requests::forward::Forwarded;
 use crate::protocol::causality::Payload;
 use crate::protocol::replication::{NotHere, trimmed};
 use crate::wire::peer::Declined;
 
-impl Node {
+impl Requests {
     /// Stores a value for a client that depends on `payload`.
     pub async fn put(&self, key: &Key, value: Bytes, payload: Payload) -> Result<Written, Refusal> {
         let began = Instant::now();
-        self.proven().await;
-        self.route()?;
+        self.replication.proven().await;
+        self.view_changes.route()?;
         loop {
             let answered = match self.write_here(key, Some(value.clone()), &payload, began).await {
                 Ok(written) => Ok(written),
@@ -30,7 +30,7 @@ impl Node {
                 // The write has waited for the next view for as long as a client should.
                 Err(NotTaken::NotHere(NotHere::Sealed)) => Err(self.refusal(key, &[])),
                 Err(NotTaken::NotHere(not_here)) => {
-                    self.vet_epoch(&payload).await?;
+                    self.claims.vet_epoch(&payload).await?;
                     let forwarded = self
                         .forward_write(key, Some(value.clone()), &payload, began)
                         .await;
@@ -65,15 +65,15 @@ impl Node {
     /// Deletes a key that exists, as far as the client may know.
     pub async fn delete(&self, key: &Key, payload: Payload) -> Result<Written, Refusal> {
         let began = Instant::now();
-        self.proven().await;
-        self.route()?;
+        self.replication.proven().await;
+        self.view_changes.route()?;
         loop {
             let answered = match self.delete_here(key, &payload, PATIENCE, began).await {
                 Ok(written) => Ok(written),
                 Err(NotTaken::Refused(refusal)) => Err(refusal),
                 Err(NotTaken::NotHere(NotHere::Sealed)) => Err(self.refusal(key, &[])),
                 Err(NotTaken::NotHere(NotHere::NotOwner)) => {
-                    self.vet_epoch(&payload).await?;
+                    self.claims.vet_epoch(&payload).await?;
                     match self.forward_write(key, None, &payload, began).await {
                         Forwarded::Answered(answered) => answered,
                         Forwarded::OursNow => continue,
@@ -93,7 +93,7 @@ impl Node {
         not_here: NotHere,
         began: Instant,
     ) -> Result<Written, Refusal> {
-        self.vet_epoch(payload).await?;
+        self.claims.vet_epoch(payload).await?;
         let refusal = match self.forward_write(key, None, payload, began).await {
             Forwarded::Answered(Err(refusal @ (Refusal::Behind { .. } | Refusal::Unavailable { .. }))) => {
                 refusal
@@ -122,15 +122,15 @@ impl Node {
         payload: &Payload,
         began: Instant,
     ) -> Result<Written, NotTaken> {
-        let state = self.me.state();
+        let state = self.shared.me.state();
         let partition = state
             .partition()
             .filter(|_| state.region_of(key.slot()).is_some());
         let partition = partition.ok_or(NotTaken::NotHere(NotHere::NotOwner))?;
-        if let Some(reason) = self.storage.stuck_reason() {
+        if let Some(reason) = self.shared.storage.stuck_reason() {
             return Err(NotTaken::Refused(Refusal::StorageFailed(reason)));
         }
-        let Vetted { payload, vouched, .. } = self.vetted_for_storing(payload).await?;
+        let Vetted { payload, vouched, .. } = self.claims.vetted_for_storing(payload).await?;
         let (reply, stored) = oneshot::channel();
         let write = Write {
             key: key.clone(),
@@ -140,7 +140,7 @@ impl Node {
             arrived: began,
         };
         let stored = async {
-            self.commit.enqueue(Job::Write(write, reply)).await;
+            self.shared.commit.enqueue(Job::Write(write, reply)).await;
             stored.await
         };
         let Ok(stored) = timeout(STORE_LIMIT, stored).await else {
@@ -158,7 +158,7 @@ impl Node {
         match reason {
             NotStored::NotHere(not_here) => {
                 if matches!(not_here, NotHere::EpochAhead(_)) {
-                    self.me.heard_newer.notify_one();
+                    self.shared.me.heard_newer.notify_one();
                 }
                 NotTaken::NotHere(not_here)
             }
@@ -171,10 +171,10 @@ impl Node {
     }
 
     fn written(&self, partition: PartitionId, payload: Payload, stored: Stored) -> Written {
-        let state = self.me.state();
+        let state = self.shared.me.state();
         let mut payload = payload;
         payload.depend_on(stored.dot, stored.timestamp);
-        let payload = trimmed(&state, &self.acks.stable(), &payload);
+        let payload = trimmed(&state, &self.shared.acks.stable(), &payload);
         Written {
             created: stored.created,
             partition,
@@ -192,7 +192,11 @@ impl Node {
         patience: Duration,
         began: Instant,
     ) -> Result<Written, NotTaken> {
-        let vetted = self.vetted_entries(payload).await.map_err(NotTaken::Refused)?;
+        let vetted = self
+            .claims
+            .vetted_entries(payload)
+            .await
+            .map_err(NotTaken::Refused)?;
         match self.read_here_patiently(key, &vetted.payload, patience).await {
             Ok(Ok(found)) => self.write_here(key, None, &found.payload, began).await,
             Ok(Err(refusal)) => Err(NotTaken::Refused(refusal)),

@@ -9,16 +9,16 @@ use std::thread;
 
 use futures_util::future::BoxFuture;
 
-use crate::config::{Config, StoreKind};
+use crate::config::{Config, Limits, StoreKind};
 use crate::names::{ClusterId, Dot, Epoch, Incarnation, Key, Log, Member, NodeId, Slot};
 use crate::net::{DialError, Dialer, Pipe};
 use crate::node::outcome::{Found, Refusal};
-use crate::node::*;
-use crate::protocol::causality::VersionVector;
+use crate::node::{Committer, Machine, Node, PAGE_KEYS_MAX, Parts, Tasks};
+use crate::protocol::causality::{Payload, Record, Timestamp, VersionVector};
 use crate::protocol::placement::{SlotSet, View, next};
-use crate::protocol::replication::NotHere;
+use crate::protocol::replication::{NotHere, ReplicaState};
 use crate::store::MemoryEngine;
-use crate::wire::peer::{CopyPlace, Declined, Listing};
+use crate::wire::peer::{Answer, CopyPlace, Declined, Listing};
 
 thread_local! {
     static MEANWHILE: Cell<Option<Box<dyn FnOnce()>>> = const { Cell::new(None) };
@@ -127,14 +127,14 @@ impl Stage {
             tasks: Tasks::on_this_runtime(),
         };
         let (node, committer) = Node::start(&config, parts).await.expect("starts");
-        Slot::all().for_each(|slot| node.resident.index(slot));
+        Slot::all().for_each(|slot| node.shared.resident.index(slot));
         let mut stage = Self { node, committer };
         stage.publish(state, records, &[]);
         stage
     }
 
     fn publish(&mut self, state: ReplicaState, records: &[Record], forgotten: &[Record]) {
-        let before = self.node.me.state();
+        let before = self.node.shared.me.state();
         let forgotten = forgotten.iter().map(|record| record.key().into()).collect();
         self.committer
             .publish(&before, state, records.to_vec(), forgotten);
@@ -182,7 +182,7 @@ async fn a_read_whose_slot_moves_while_the_thread_is_preempted_is_judged_anew() 
         let mut stage = stage().await;
         let node = Arc::clone(&stage.node);
         meanwhile(move || happens(&mut stage));
-        let read = node.read_here(&key("k"), &Payload::default());
+        let read = node.requests.read_here(&key("k"), &Payload::default());
         if read_elsewhere {
             assert!(matches!(read, Err(NotHere::NotOwner)), "{read:?}");
         } else {
@@ -198,7 +198,10 @@ async fn a_listing_whose_slots_move_while_the_thread_is_preempted_is_judged_anew
         let mut stage = stage().await;
         let node = Arc::clone(&stage.node);
         meanwhile(move || happens(&mut stage));
-        match node.answer_list(&SlotSet::all(), &all_keys(), &Payload::default(), u32::MAX) {
+        match node
+            .requests
+            .answer_list(&SlotSet::all(), &all_keys(), &Payload::default(), u32::MAX)
+        {
             Answer::Declined(Declined::NotOwner) => assert!(listed_elsewhere),
             Answer::Listed { items, payload, .. } => {
                 assert!(!listed_elsewhere);
@@ -220,13 +223,16 @@ async fn a_page_of_a_copy_whose_slots_are_dropped_meanwhile_is_declined() {
     let page = |stage: &Stage| {
         stage
             .node
+            .replication
             .copy_page(&member(1), Epoch(2), &SlotSet::all(), &CopyPlace::default())
     };
     let mut stage = Stage::new(kept(), &[record("k", 9)]).await;
     assert!(matches!(page(&stage), Answer::Copied { .. }));
     let node = Arc::clone(&stage.node);
     meanwhile(move || DROPPED(&mut stage));
-    let page = node.copy_page(&member(1), Epoch(2), &SlotSet::all(), &CopyPlace::default());
+    let page = node
+        .replication
+        .copy_page(&member(1), Epoch(2), &SlotSet::all(), &CopyPlace::default());
     assert!(matches!(page, Answer::Declined(Declined::Gone)), "{page:?}");
 }
 
@@ -234,7 +240,7 @@ async fn a_page_of_a_copy_whose_slots_are_dropped_meanwhile_is_declined() {
 async fn a_key_that_is_dropped_and_stored_again_in_one_batch_is_there() {
     let mut stage = stage().await;
     stage.publish(owning(), &[record("k", 10)], &[record("k", 9)]);
-    let found = stage.node.read_here(&key("k"), &Payload::default());
+    let found = stage.node.requests.read_here(&key("k"), &Payload::default());
     assert_eq!(number_of(&found.expect("is owned")), Some(10));
 }
 
@@ -253,7 +259,7 @@ async fn no_moment_of_publishing_shows_a_slot_half_dropped() {
         let read = || {
             while !is_over.load(Ordering::Relaxed) {
                 for name in ["k1", "k150"] {
-                    let read = node.read_here(&key(name), &Payload::default());
+                    let read = node.requests.read_here(&key(name), &Payload::default());
                     let is_lost = matches!(read, Ok(Err(Refusal::KeyNotFound { .. })));
                     assert!(!is_lost, "{read:?}");
                 }
@@ -261,7 +267,9 @@ async fn no_moment_of_publishing_shows_a_slot_half_dropped() {
         };
         let list = || {
             while !is_over.load(Ordering::Relaxed) {
-                let listed = node.answer_list(&SlotSet::all(), &all_keys(), &Payload::default(), u32::MAX);
+                let listed =
+                    node.requests
+                        .answer_list(&SlotSet::all(), &all_keys(), &Payload::default(), u32::MAX);
                 if let Answer::Listed { items, .. } = listed {
                     assert_eq!(items.len(), records.len());
                 }

@@ -44,18 +44,18 @@ async fn another_name_is_not_talked_to_and_both_names_are_told() {
     let (node, cast) = node_with(first_view(3, 2)).await;
     cast.puts(Actor::new(&life(2, 1), idle), &life(1, 1).node);
     let n1 = life(1, 1).node;
-    assert!(node.peers.call(&n1, Question::Ping, SOON).await.is_err());
-    let why = node.peers.misled(&n1).expect("it is told");
+    assert!(node.shared.peers.call(&n1, Question::Ping, SOON).await.is_err());
+    let why = node.shared.peers.misled(&n1).expect("it is told");
     assert!(
         why.contains("calls itself n2:80") && why.contains("IPPORT to n1:80"),
         "{why}"
     );
-    assert!(node.peers.is_away(&n1) && cast.asked.lock().is_empty());
+    assert!(node.shared.peers.is_away(&n1) && cast.asked.lock().is_empty());
     // With the right node at the address, the call succeeds and nothing is reported.
     cast.puts(Actor::new(&life(1, 1), idle), &n1);
     sleep(SOON).await;
-    assert!(node.peers.call(&n1, Question::Ping, SOON).await.is_ok());
-    assert_eq!(node.peers.misled(&n1), None);
+    assert!(node.shared.peers.call(&n1, Question::Ping, SOON).await.is_ok());
+    assert_eq!(node.shared.peers.misled(&n1), None);
 }
 
 #[tokio::test(start_paused = true)]
@@ -71,11 +71,12 @@ async fn a_push_is_acknowledged_by_the_life_that_the_view_lists() {
         };
         cast.puts(Actor::new(&peer, holds_all), &peer.node);
         // The link is up before the push.
-        node.peers
+        node.shared
+            .peers
             .call(&peer.node, Question::Ping, SOON)
             .await
             .expect("answers");
-        let written = node.put(&key("k"), "v".into(), Payload::default()).await;
+        let written = node.requests.put(&key("k"), "v".into(), Payload::default()).await;
         assert_eq!(written.expect("is stored").replicas, replicas, "by {peer:?}");
     }
 }
@@ -94,9 +95,9 @@ async fn exchanged(peer: &Member, giver: &Member) -> Vec<bool> {
         other => idle(other),
     };
     cast.puts(Actor::new(peer, gives), &peer.node);
-    let ask = node.me.state().ask_steady();
-    let taken = node.exchange(&life(1, 1), ask, None).await.is_ok();
-    vec![taken, node.resident.get("a").is_some()]
+    let ask = node.shared.me.state().ask_steady();
+    let taken = node.replication.exchange(&life(1, 1), ask, None).await.is_ok();
+    vec![taken, node.shared.resident.get("a").is_some()]
 }
 
 #[tokio::test(start_paused = true)]
@@ -145,8 +146,16 @@ async fn pages_come_from_the_process_that_answered_the_exchange() {
         sleep(SOON).await;
         let is_exchange = |asked: &Question| matches!(asked, Question::Exchange(_));
         assert!(cast.asked.lock().iter().any(is_exchange));
-        assert_eq!(node.resident.get("a").is_some(), is_taken, "boot {second_boot}");
-        assert_eq!(node.resident.get("b").is_some(), is_taken, "boot {second_boot}");
+        assert_eq!(
+            node.shared.resident.get("a").is_some(),
+            is_taken,
+            "boot {second_boot}"
+        );
+        assert_eq!(
+            node.shared.resident.get("b").is_some(),
+            is_taken,
+            "boot {second_boot}"
+        );
     }
 }
 
@@ -171,7 +180,7 @@ async fn a_confirmation_counts_from_the_owner_that_the_view_lists() {
         };
         cast.puts(Actor::new(&peer, confirms_all), &peer.node);
         sleep(SOON).await;
-        let is_dropped = node.me.state().kept.is_empty();
+        let is_dropped = node.shared.me.state().kept.is_empty();
         assert_eq!(is_dropped, confirms, "by {peer:?}");
     }
 }
@@ -202,7 +211,11 @@ async fn what_is_kept_is_dropped_when_every_owner_has_confirmed_it() {
             cast.puts(Actor::new(&owner, confirms_all), &owner.node);
         }
         sleep(SOON).await;
-        assert_eq!(node.me.state().kept.is_empty(), is_dropped, "by {confirming:?}");
+        assert_eq!(
+            node.shared.me.state().kept.is_empty(),
+            is_dropped,
+            "by {confirming:?}"
+        );
     }
 }
 
@@ -230,9 +243,9 @@ async fn what_is_kept_is_returned_causes_first_and_its_end_is_told_with_the_last
             Timestamp(number),
             &none,
         );
-        node.resident.put(record);
+        node.shared.resident.put(record);
     }
-    let returned = node.return_to(&life(1, 1), &slots).await;
+    let returned = node.view_changes.return_to(&life(1, 1), &slots).await;
     assert_eq!(returned, Some(Returned::Settled));
     let asked = cast.asked.lock();
     let pages: Vec<(Vec<u64>, bool)> = asked
@@ -257,7 +270,7 @@ async fn what_is_kept_is_returned_to_the_owner_that_the_view_lists() {
             other => idle(other),
         };
         cast.puts(Actor::new(&peer, settles), &peer.node);
-        let returned = node.return_to(&life(1, 1), &SlotSet::all()).await;
+        let returned = node.view_changes.return_to(&life(1, 1), &SlotSet::all()).await;
         assert_eq!(returned == Some(Returned::Settled), settled, "by {peer:?}");
     }
 }
@@ -301,11 +314,12 @@ async fn what_was_returned_is_settled_when_the_siblings_hold_it_too() {
             other => idle(other),
         };
         cast.puts(Actor::new(&sibling, acknowledges), &sibling.node);
-        node.peers
+        node.shared
+            .peers
             .call(&sibling.node, Question::Ping, SOON)
             .await
             .expect("answers");
-        let answer = node.answer_return(returned).await;
+        let answer = node.view_changes.answer_return(returned).await;
         assert!(
             matches!(answer, Answer::Returned(answer) if answer == said),
             "{answer:?} where {said:?} is right"
@@ -326,14 +340,14 @@ async fn members_tell_an_owner_for_how_long_a_removal_has_counted() {
         let others: Vec<Member> = state.view().expect("is active").members().collect();
         let (node, cast) = node_with(state).await;
         // Another member may know better.
-        let before = node.answer_return(returned.clone()).await;
+        let before = node.view_changes.answer_return(returned.clone()).await;
         assert!(matches!(before, Answer::NotTaken), "{before:?}");
         let mut words = gossip(&node, Epoch(2), VersionVector::default());
         words.counted.removals_ms = told
             .map(|age_ms| (returned.from.id(), age_ms))
             .into_iter()
             .collect();
-        for other in others.iter().filter(|other| other.node != node.me.node) {
+        for other in others.iter().filter(|other| other.node != node.shared.me.node) {
             let words = words.clone();
             let tells = move |question: &Question| match question {
                 Question::Gossip(_) => Some(Answer::Gossip(words.clone().into())),
@@ -342,7 +356,7 @@ async fn members_tell_an_owner_for_how_long_a_removal_has_counted() {
             cast.puts(Actor::new(other, tells), &other.node);
         }
         sleep(SOON).await;
-        let answer = node.answer_return(returned).await;
+        let answer = node.view_changes.answer_return(returned).await;
         assert!(
             matches!(answer, Answer::Returned(answer) if answer == said),
             "{answer:?} where {said:?} is right, told {told:?}"
@@ -354,7 +368,7 @@ async fn members_tell_an_owner_for_how_long_a_removal_has_counted() {
 fn gossip(to: &Node, epoch: Epoch, held: VersionVector) -> Gossip {
     Gossip {
         epoch,
-        time: to.me.shown(),
+        time: to.shared.me.shown(),
         stable: held.clone(),
         held,
         done_below: epoch,
@@ -397,10 +411,18 @@ async fn gossip_counts_from_the_life_that_the_view_lists() {
                 .any(|asked| matches!(asked, Question::Gossip(_)))
         );
         let held = [stable].into_iter().collect();
-        assert_eq!(node.acks.is_held_by_all(&held), counts, "held, by {peer:?}");
-        assert_eq!(node.acks.stable().includes(stable), counts, "stable, by {peer:?}");
         assert_eq!(
-            node.me.state().closed.below == Epoch(2),
+            node.shared.acks.is_held_by_all(&held),
+            counts,
+            "held, by {peer:?}"
+        );
+        assert_eq!(
+            node.shared.acks.stable().includes(stable),
+            counts,
+            "stable, by {peer:?}"
+        );
+        assert_eq!(
+            node.shared.me.state().closed.below == Epoch(2),
             counts,
             "closed, by {peer:?}"
         );
@@ -418,9 +440,12 @@ async fn a_record_that_is_cleared_of_a_false_dependency_keeps_the_honest_one_bel
         entries: [dot(&other, 1_000_000)].into_iter().collect(),
         ..Payload::default()
     };
-    node.put(&key("k"), "v".into(), seen).await.expect("is stored");
+    node.requests
+        .put(&key("k"), "v".into(), seen)
+        .await
+        .expect("is stored");
     let depends_on = || -> Vec<_> {
-        let stored = node.resident.get("k").expect("is stored");
+        let stored = node.shared.resident.get("k").expect("is stored");
         stored.dependencies().collect()
     };
     assert_eq!(depends_on(), [dot(&other, 1_000_000)]);

@@ -18,13 +18,13 @@ use crate::wire::peer::{Answer, Declined, Greeting, Question};
 #[tokio::test(start_paused = true)]
 async fn a_member_asks_for_itself_only() {
     let (node, _) = node_with(first_view(2, 2)).await;
-    let mut asked = node.me.state().ask_steady();
+    let mut asked = node.shared.me.state().ask_steady();
     asked.taker = life(1, 1);
     let confirm = Confirm {
         keeper: life(1, 1),
         epoch: Epoch::FIRST,
         closed_below: Epoch::NONE,
-        kept: node.me.state().kept.to_vec(),
+        kept: node.shared.me.state().kept.to_vec(),
     };
     let gone = |answer: Option<Answer>| matches!(answer, Some(Answer::Declined(Declined::Gone)));
     for (peer, may_ask) in listed_and_stranger().into_iter().zip([true, false]) {
@@ -114,10 +114,10 @@ async fn a_greeting_by_a_members_name_does_not_bring_the_member_back() {
     for (peer, is_back) in [(&listed, true), (&stranger, false)] {
         let (node, _) = node_with(first_view(2, 2)).await;
         // No process listens at its address.
-        let call = node.peers.call(&listed.node, Question::Ping, SOON).await;
-        assert!(call.is_err() && node.peers.is_away(&listed.node));
+        let call = node.shared.peers.call(&listed.node, Question::Ping, SOON).await;
+        assert!(call.is_err() && node.shared.peers.is_away(&listed.node));
         ask(&node, peer, Question::Ping).await.expect("is answered");
-        assert_eq!(node.peers.is_away(&listed.node), !is_back, "{peer:?}");
+        assert_eq!(node.shared.peers.is_away(&listed.node), !is_back, "{peer:?}");
     }
 }
 
@@ -159,7 +159,7 @@ async fn a_stranger_of_another_cluster_says_nothing_about_the_member_of_its_name
         let answer = ask_from(&node, &stranger, ClusterId(2), Question::Ping).await;
         assert!(answer.is_none(), "another cluster is not answered");
         assert_eq!(
-            node.peers.is_estranged(&listed.node),
+            node.shared.peers.is_estranged(&listed.node),
             is_believed,
             "{at_its_address:?}"
         );

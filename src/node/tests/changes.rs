@@ -43,7 +43,7 @@ async fn a_report_counts_for_the_member_that_made_it() {
             other => idle(other),
         };
         cast.puts(Actor::new(peer, reports), &peer.node);
-        node.drive(view.into()).await;
+        node.view_changes.drive(view.into()).await;
         let is_giver = cast.asked.lock().iter().any(|asked| match asked {
             Question::Order { order, .. } => {
                 order.phase == Phase::HandOver && order.givers.contains(&listed.id())
@@ -83,7 +83,10 @@ async fn a_vote_counts_for_the_member_that_cast_it() {
         cast.puts(Actor::new(peer, votes), &peer.node);
         let wanted = next::admit(&before, &[]);
         let electorate = Electorate::of(&before);
-        let chosen = node.propose(Epoch(2), Some(&before), &electorate, &wanted).await;
+        let chosen = node
+            .view_changes
+            .propose(Epoch(2), Some(&before), &electorate, &wanted)
+            .await;
         assert_eq!(chosen.is_ok(), counts, "{peer:?}");
     }
 }
@@ -124,7 +127,7 @@ async fn added(peer: &Member, said: &[&Member]) -> Result<(), ViewRefusal> {
         kind: RequestKind::Add,
         dry_run: true,
     };
-    node.change_view(request).await.map(drop)
+    node.view_changes.change_view(request).await.map(drop)
 }
 
 #[tokio::test(start_paused = true)]
@@ -154,7 +157,7 @@ async fn a_member_that_lost_its_disk_is_not_counted_on_for_what_it_held() {
             kind: RequestKind::Remove { force: false },
             dry_run: false,
         };
-        let removed = node.change_view(request).await;
+        let removed = node.view_changes.change_view(request).await;
         let is_refused = matches!(removed, Err(ViewRefusal::WouldLoseData { .. }));
         assert_eq!(is_refused, !is_there, "{peer:?}: {removed:?}");
     }

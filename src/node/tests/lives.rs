@@ -37,10 +37,10 @@ fn is_seen_further(node: &Node, by: &Member) {
     };
     let greeting = Greeting {
         member: by.clone(),
-        remembers: vec![(node.me.state().id, seen)],
-        ..node.me.greeting(&by.node)
+        remembers: vec![(node.shared.me.state().id, seen)],
+        ..node.shared.me.greeting(&by.node)
     };
-    assert!(node.me.check(&greeting).is_err(), "its disk is old");
+    assert!(node.shared.me.check(&greeting).is_err(), "its disk is old");
 }
 
 /// Two owners have all slots. The one that answers has no room for what is returned. The other one came
@@ -56,7 +56,7 @@ async fn an_owner_that_seems_away_is_asked_all_the_same_to_take_what_is_kept() {
     assert!(!state.kept.is_empty() && !state.is_member());
     let (node, cast) = node_with(state).await;
     let [full, back] = [1, 2].map(|number| life(number, 1));
-    let meets = met(&full, node.start.clone(), &[(*before).clone(), after]);
+    let meets = met(&full, node.shared.start.clone(), &[(*before).clone(), after]);
     let takes_nothing = move |question: &Question| match question {
         Question::Meet => Some(meets.clone()),
         Question::Confirm(_) => Some(Answer::Confirmed(SlotSet::default())),
@@ -64,10 +64,10 @@ async fn an_owner_that_seems_away_is_asked_all_the_same_to_take_what_is_kept() {
         other => idle(other),
     };
     cast.puts(Actor::new(&full, takes_nothing), &full.node);
-    let call = node.peers.call(&back.node, Question::Ping, SOON).await;
-    assert!(call.is_err() && node.peers.is_away(&back.node));
+    let call = node.shared.peers.call(&back.node, Question::Ping, SOON).await;
+    assert!(call.is_err() && node.shared.peers.is_away(&back.node));
     assert_eq!(
-        node.owners_to_ask(vec![back.clone(), full.clone()]),
+        node.view_changes.owners_to_ask(vec![back.clone(), full.clone()]),
         [full.clone(), back.clone()],
         "it is asked last"
     );
@@ -77,7 +77,7 @@ async fn an_owner_that_seems_away_is_asked_all_the_same_to_take_what_is_kept() {
     };
     cast.puts(Actor::new(&back, takes_all), &back.node);
     sleep(2 * SOON).await;
-    assert!(node.me.state().kept.is_empty());
+    assert!(node.shared.me.state().kept.is_empty());
 }
 
 /// The view on disk lists no other node, but a later view with another member has been decided.
@@ -88,7 +88,7 @@ async fn a_witness_of_a_newer_disk_is_asked_for_its_views_before_one_is_decided_
     let (node, cast) = node_with(state).await;
     let witness = life(1, 1);
     let later = next::add(&one, &witness).expect("is new");
-    let meets = met(&witness, node.start.clone(), &[one, later.clone()]);
+    let meets = met(&witness, node.shared.start.clone(), &[one, later.clone()]);
     let knows = move |question: &Question| match question {
         Question::Meet => Some(meets.clone()),
         other => idle(other),
@@ -96,14 +96,14 @@ async fn a_witness_of_a_newer_disk_is_asked_for_its_views_before_one_is_decided_
     cast.puts(Actor::new(&witness, knows), &witness.node);
     is_seen_further(&node, &witness);
     sleep(SOON).await;
-    let again = node.me.member();
+    let again = node.shared.me.member();
     assert_ne!(again, life(0, 1), "another life began");
     // By now this node could see that it is alone at its address, and decide.
     let mut own = Actor::new(&again, idle);
-    own.boot = node.me.greeting(&witness.node).boot;
+    own.boot = node.shared.me.greeting(&witness.node).boot;
     cast.puts(own, &again.node);
     sleep(SOON).await;
-    assert_eq!(node.me.state().newest().map(|view| &**view), Some(&later));
+    assert_eq!(node.shared.me.state().newest().map(|view| &**view), Some(&later));
 }
 
 /// The node knows no view: without the member that knows better, it would wait to be added.
@@ -113,17 +113,17 @@ async fn a_disk_of_before_the_first_view_takes_the_views_of_its_witness() {
     let witness = life(1, 1);
     is_seen_further(&node, &witness);
     sleep(SOON).await;
-    assert!(node.me.state().newest().is_none(), "the member is away");
+    assert!(node.shared.me.state().newest().is_none(), "the member is away");
     let serves = first_view(2, 1);
     let serves = (**serves.view().expect("is active")).clone();
-    let meets = met(&witness, node.start.clone(), std::slice::from_ref(&serves));
+    let meets = met(&witness, node.shared.start.clone(), std::slice::from_ref(&serves));
     let knows = move |question: &Question| match question {
         Question::Meet => Some(meets.clone()),
         other => idle(other),
     };
     cast.puts(Actor::new(&witness, knows), &witness.node);
     sleep(SOON).await;
-    assert_eq!(node.me.state().newest().map(|view| &**view), Some(&serves));
+    assert_eq!(node.shared.me.state().newest().map(|view| &**view), Some(&serves));
 }
 
 /// The disk is older than the first view, and `VIEW` is out of date. The other node in `VIEW` is empty,
@@ -138,13 +138,13 @@ async fn a_node_that_was_seen_further_than_its_disk_forms_no_cluster_by_view() {
             ..config(&life(0, 1).node)
         };
         let (node, cast, committer) = node_of(&config, ReplicaState::new(life(0, 1))).await;
-        node.tasks.spawn(committer.run());
+        node.shared.tasks.spawn(committer.run());
         if is_seen {
             is_seen_further(&node, &witness);
             sleep(SOON).await;
-            assert_ne!(node.me.member(), life(0, 1), "another life began");
+            assert_ne!(node.shared.me.member(), life(0, 1), "another life began");
         }
-        let (meets, by) = (met(&other, node.start.clone(), &[]), other.clone());
+        let (meets, by) = (met(&other, node.shared.start.clone(), &[]), other.clone());
         let votes = move |question: &Question| {
             let by = by.clone();
             match question {
@@ -162,7 +162,7 @@ async fn a_node_that_was_seen_further_than_its_disk_forms_no_cluster_by_view() {
         };
         cast.puts(Actor::new(&other, votes), &other.node);
         sleep(SOON).await;
-        assert_eq!(node.me.state().newest().is_some(), forms);
+        assert_eq!(node.shared.me.state().newest().is_some(), forms);
     }
 }
 
@@ -199,6 +199,6 @@ async fn a_life_that_ended_before_it_was_in_a_view_is_followed_by_another_after_
     ended.end(Ending::WentBack);
     let (node, _) = node_with(ended).await;
     sleep(SOON).await;
-    let state = node.me.state();
+    let state = node.shared.me.state();
     assert!(state.me != life(0, 1) && state.ended.is_none() && state.has_left);
 }

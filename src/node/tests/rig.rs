@@ -258,7 +258,7 @@ pub(super) fn config(node: &NodeId) -> Config {
 /// Starts node 0 with this state. The test adds its peers later.
 pub(crate) async fn node_with(state: ReplicaState) -> (Arc<Node>, Arc<Cast>) {
     let (node, cast, committer) = node_without_committer(state).await;
-    node.tasks.spawn(committer.run());
+    node.shared.tasks.spawn(committer.run());
     (node, cast)
 }
 
@@ -283,11 +283,11 @@ pub(super) async fn node_of(config: &Config, state: ReplicaState) -> (Arc<Node>,
     // Its peers are added later: no member can be asked whether the disk is old.
     let proven = ReplicaState {
         is_unproven: false,
-        ..(*node.me.state()).clone()
+        ..(*node.shared.me.state()).clone()
     };
-    node.me.publish(proven.clone());
+    node.shared.me.publish(proven.clone());
     if proven.active != Epoch::NONE {
-        node.begin_epoch(&proven);
+        node.epochs.begin_epoch(&proven);
     }
     (node, cast, committer)
 }
@@ -322,7 +322,7 @@ pub(super) async fn greet(
         boot: 7,
         cluster: Some(cluster),
         clock: node.clock_now(),
-        time: node.me.shown(),
+        time: node.shared.me.shown(),
         mark,
         remembers: Vec::new(),
         holds: None,

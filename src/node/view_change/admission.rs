@@ -6,27 +6,18 @@ use std::sync::Arc;
 use futures_util::future::join_all;
 
 use crate::names::Member;
-use crate::node::Node;
 use crate::node::limits::ASK_LIMIT;
+use crate::node::view_change::ViewChanges;
 use crate::protocol::placement::{LeftBehind, View, next};
 use crate::protocol::view_change::Electorate;
 use crate::wire::peer::{Answer, Question};
 
-impl Node {
-    /// The leftovers of this node's earlier lives, in the form sent to other nodes.
-    pub(crate) fn left_behind(&self) -> Vec<LeftBehind> {
-        let state = self.me.state();
-        state
-            .leftovers
-            .iter()
-            .map(|leftover| leftover.left.clone())
-            .collect()
-    }
-
+impl ViewChanges {
     /// Asks a member to have this life listed, and to note what earlier ones left behind. True if it will.
     pub(crate) async fn ask_to_admit(&self, member: &Member) -> bool {
-        let left = self.left_behind();
+        let left = self.shared.me.state().left_behind();
         let admitted = self
+            .shared
             .peers
             .call(&member.node, Question::Admit { left }, ASK_LIMIT)
             .await;
@@ -35,7 +26,7 @@ impl Node {
 
     /// Has the next view decided by later lives, if every life that this view lists has ended.
     pub(crate) async fn decide_after_all_ended(self: &Arc<Self>, view: &Arc<View>) {
-        if !self.me.state().votes_after_all_ended(view.epoch.next()) {
+        if !self.shared.me.state().votes_after_all_ended(view.epoch.next()) {
             return;
         }
         // Another process may have this node's name, and no other node is there to see it.
@@ -49,7 +40,7 @@ impl Node {
         let lives: Vec<Member> = later.iter().map(|(life, _)| life.clone()).collect();
         let left: Vec<LeftBehind> = later.into_iter().flat_map(|(_, left)| left).collect();
         let mut wanted = next::admit(view, &lives);
-        wanted.note_left_behind(&left, &[view], self.me.time().likely_ms);
+        wanted.note_left_behind(&left, &[view], self.shared.me.time().likely_ms);
         tracing::warn!(
             "every life that the view lists has ended; their nodes decide on the next one together"
         );
@@ -66,10 +57,11 @@ impl Node {
     /// The life in which a node answers and what it left behind, if the listed life has ended and the node
     /// knows no later view.
     async fn later_life_of(&self, listed: Member, view: &View) -> Option<(Member, Vec<LeftBehind>)> {
-        if listed.node == self.me.node {
-            return Some((self.me.member(), self.left_behind()));
+        if listed.node == self.shared.me.node {
+            return Some((self.shared.me.member(), self.shared.me.state().left_behind()));
         }
         let met = self
+            .shared
             .peers
             .call_known(&listed.node, Question::Meet, ASK_LIMIT)
             .await;

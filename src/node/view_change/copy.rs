@@ -6,8 +6,8 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use crate::names::{Epoch, Member, MemberId, SLOTS};
-use crate::node::Node;
 use crate::node::commit::job::ChangeAttempt;
+use crate::node::view_change::ViewChanges;
 use crate::planted::{self, Fault};
 use crate::protocol::causality::Record;
 use crate::protocol::placement::SlotSet;
@@ -38,7 +38,7 @@ enum NoPage {
     Silent,
 }
 
-impl Node {
+impl ViewChanges {
     /// Copies slots of one partition from one owner, and what that owner does not give from the next. The
     /// hand-over brings what no owner gives.
     pub(crate) async fn copy_partition(
@@ -47,7 +47,7 @@ impl Node {
         mut givers: Vec<Member>,
         slots: SlotSet,
     ) {
-        givers.sort_by_key(|giver| self.peers.is_away(&giver.node));
+        givers.sort_by_key(|giver| self.shared.peers.is_away(&giver.node));
         let mut rest = slots;
         for giver in givers {
             let copied = self.copy_from(&giver, attempt, &rest).await;
@@ -98,7 +98,7 @@ impl Node {
         // giver would vouch for records that only this owner had.
         if done.after.is_some() {
             let broken_off = slots.from(done.slot).difference(&slots.from(done.slot + 1));
-            if self.commit.unstage(attempt, broken_off).await.is_err() {
+            if self.shared.commit.unstage(attempt, broken_off).await.is_err() {
                 return Vec::new();
             }
         }
@@ -138,7 +138,12 @@ impl Node {
             slots: slots.clone(),
             from: from.clone(),
         };
-        match self.peers.call_known(&giver.node, question, COPY_LIMIT).await {
+        match self
+            .shared
+            .peers
+            .call_known(&giver.node, question, COPY_LIMIT)
+            .await
+        {
             Ok((
                 Answer::Copied {
                     records,
@@ -162,14 +167,14 @@ impl Node {
     async fn stage(&self, attempt: ChangeAttempt, records: Vec<Record>) -> bool {
         let mut records = records.into_iter().peekable();
         while records.peek().is_some() {
-            let mut room = self.pace.budget();
+            let mut room = self.shared.pace.budget();
             let piece = std::iter::from_fn(|| {
                 let fits = room > 0;
                 let record = records.next_if(|_| fits)?;
                 room = room.saturating_sub(record.as_block().len());
                 Some(record)
             });
-            if self.commit.stage(attempt, piece.collect()).await.is_err() {
+            if self.shared.commit.stage(attempt, piece.collect()).await.is_err() {
                 return false;
             }
         }

@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::config::millis;
 use crate::names::{Epoch, NodeId};
-use crate::node::Node;
+use crate::node::view_change::ViewChanges;
 use crate::node::view_change::view_request::ChangeProgress;
 use crate::protocol::placement::View;
 use crate::protocol::view_change::{Change, Phase};
@@ -27,48 +27,20 @@ const ORDER_LIMIT: Duration = Duration::from_millis(350);
 /// How often a waiting change logs the nodes that it waits for.
 const WAIT_PAUSE: Duration = Duration::from_secs(2);
 
-/// The change that this node drives, and the view that it has accepted.
-#[derive(Debug, Default)]
-pub(crate) struct Changes {
-    driven: Mutex<Option<ChangeProgress>>,
-    /// The view that this member accepted last, and when. It may be chosen without any node knowing.
-    accepted: Mutex<Option<(Instant, Arc<View>)>>,
-}
-
-impl Changes {
-    pub(crate) fn accepted(&self, view: Arc<View>) {
-        *self.accepted.lock() = Some((Instant::now(), view));
-    }
-
-    /// True if this member accepted a view of an epoch after this one: it may be chosen.
-    pub(crate) fn may_be_chosen_after(&self, epoch: Epoch) -> bool {
-        let accepted = self.accepted.lock();
-        accepted.as_ref().is_some_and(|(_, view)| view.epoch > epoch)
-    }
-
-    /// The view accepted for `epoch`, if that was at least `patience` ago.
-    pub(crate) fn undecided(&self, epoch: Epoch, patience: Duration) -> Option<Arc<View>> {
-        let accepted = self.accepted.lock();
-        let (since, view) = accepted.as_ref()?;
-        let is_next = view.epoch.number() == epoch.number();
-        (is_next && since.elapsed() >= patience).then(|| Arc::clone(view))
-    }
-}
-
-impl Node {
+impl ViewChanges {
     /// Drives the change to a chosen view, until every node that answers serves it.
     pub(crate) async fn drive(self: &Arc<Self>, view: Arc<View>) {
         self.learn_driven(&view).await;
-        let state = self.me.state();
+        let state = self.shared.me.state();
         let before = state
             .views
             .range(..view.epoch)
             .next_back()
             .map(|(_, before)| Arc::clone(before));
         let silence_ms = |node: &NodeId| {
-            let is_me = *node == self.me.node;
-            let silence = self.peers.silence(node).as_millis();
-            if is_me || !self.peers.is_away(node) {
+            let is_me = *node == self.shared.me.node;
+            let silence = self.shared.peers.silence(node).as_millis();
+            if is_me || !self.shared.peers.is_away(node) {
                 0
             } else {
                 u64::try_from(silence).unwrap_or(u64::MAX)
@@ -106,19 +78,19 @@ impl Node {
                 } = &progress;
                 tracing::info!(epoch = %view.epoch, ?waits_for, keys_moved, keys_to_go, "view change waits: {phase}");
             }
-            *self.changes.driven.lock() = Some(progress);
+            *self.driven.lock() = Some(progress);
         }
         // No node waits for a removed driver, and it may be the last to activate.
-        if self.me.state().active < view.epoch && !self.is_overtaken(view.epoch) {
+        if self.shared.me.state().active < view.epoch && !self.is_overtaken(view.epoch) {
             self.activate(view.epoch).await;
         }
-        self.changes.driven.lock().take();
+        self.driven.lock().take();
         tracing::info!(epoch = %view.epoch, "view change: done, after {} ms", began.elapsed().as_millis());
     }
 
     /// Learns the driven view again, if the disk had refused it.
     async fn learn_driven(&self, view: &Arc<View>) {
-        let state = self.me.state();
+        let state = self.shared.me.state();
         if state.active < view.epoch && !state.views.contains_key(&view.epoch) {
             self.learn(Known {
                 views: vec![SharedView(Arc::clone(view))],
@@ -137,14 +109,14 @@ impl Node {
             if order.phase == Phase::Done {
                 return;
             }
-            let report = if node == self.me.node {
+            let report = if node == self.shared.me.node {
                 Some(self.follow(order, None).await)
             } else {
                 let question = Question::Order {
                     order,
                     known: (!knows).then(|| self.known()),
                 };
-                match self.peers.call_known(&node, question, ORDER_LIMIT).await {
+                match self.shared.peers.call_known(&node, question, ORDER_LIMIT).await {
                     Ok((Answer::Report(report), by)) if report.by == by.id() => Some(report),
                     _ => None,
                 }
@@ -154,7 +126,7 @@ impl Node {
                     knows = report.knows;
                     change.lock().heard(&node, report, elapsed_ms(began));
                 }
-                None if self.peers.is_dead(&node) => change.lock().refused(&node),
+                None if self.shared.peers.is_dead(&node) => change.lock().refused(&node),
                 None => {}
             }
             sleep(ORDER_PAUSE).await;
@@ -164,10 +136,10 @@ impl Node {
     /// The progress of the change that is under way, if there is one: as its driver sees it, or from this
     /// node's own part in it.
     pub(crate) fn change_progress(&self) -> Option<ChangeProgress> {
-        if let Some(driven) = self.changes.driven.lock().clone() {
+        if let Some(driven) = self.driven.lock().clone() {
             return Some(driven);
         }
-        let state = self.me.state();
+        let state = self.shared.me.state();
         let concerns_us = |view: &&Arc<View>| view.is_member(&state.me) || state.is_member();
         let newest = state.newest().filter(|view| view.epoch > state.active);
         let newest = newest.filter(concerns_us)?;

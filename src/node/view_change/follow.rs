@@ -13,9 +13,9 @@ use parking_lot::Mutex;
 use tokio::time::{Instant, sleep};
 
 use crate::names::{Epoch, Member, MemberId, PartitionId};
-use crate::node::Node;
 use crate::node::commit::handle::log_unstored;
 use crate::node::commit::job::{ChangeAttempt, NotStored};
+use crate::node::view_change::ViewChanges;
 use crate::protocol::placement::{SlotSet, View};
 use crate::protocol::replication::Copied;
 use crate::protocol::view_change::{Order, Phase, Report};
@@ -114,14 +114,14 @@ impl Following {
     }
 }
 
-impl Node {
+impl ViewChanges {
     /// Does what a driver asks, and reports how far this node is.
     pub(crate) async fn follow(self: &Arc<Self>, order: Order, known: Option<Known>) -> Report {
-        let state = self.me.state();
+        let state = self.shared.me.state();
         if let Some(known) = known.filter(|_| !state.views.contains_key(&order.target)) {
             self.learn(known).await;
         }
-        let state = self.me.state();
+        let state = self.shared.me.state();
         let listed = state
             .views
             .get(&order.target)
@@ -147,11 +147,11 @@ impl Node {
     /// ever: the driver to the later view is right.
     pub(crate) fn is_overtaken(&self, target: Epoch) -> bool {
         let followed = self.following.attempt().target;
-        followed > target && self.me.state().views.contains_key(&followed)
+        followed > target && self.shared.me.state().views.contains_key(&followed)
     }
 
     fn report(&self, target: Epoch) -> Report {
-        let state = self.me.state();
+        let state = self.shared.me.state();
         let progress = self.following.progress.lock();
         let mut report = Report {
             by: state.id,
@@ -173,19 +173,19 @@ impl Node {
     }
 
     pub(crate) async fn seal(&self, target: Epoch) {
-        if self.me.state().sealed < target {
-            log_unstored("the seal", self.commit.seal(target).await);
+        if self.shared.me.state().sealed < target {
+            log_unstored("the seal", self.shared.commit.seal(target).await);
         }
     }
 
     pub(crate) async fn activate(&self, target: Epoch) {
-        log_unstored("the activation", self.commit.activate(target).await);
+        log_unstored("the activation", self.shared.commit.activate(target).await);
     }
 
     /// Takes the hand-over of every sealed giver that this node is not through with: the owners of one
     /// partition in turn, different partitions in parallel.
     fn begin_taking(self: &Arc<Self>, target: Epoch, givers: &BTreeSet<MemberId>) {
-        let state = self.me.state();
+        let state = self.shared.me.state();
         let Some(before) = state.views.range(..target).next_back().map(|(_, view)| view) else {
             return;
         };
@@ -213,7 +213,7 @@ impl Node {
         for (partition, group) in groups {
             let (node, before) = (Arc::clone(self), Arc::clone(before));
             let turn = Arc::clone(self.following.progress.lock().turns.entry(partition).or_default());
-            self.tasks.spawn(async move {
+            self.shared.tasks.spawn(async move {
                 let _turn = turn.lock().await;
                 node.take_from_partition(attempt, &before, partition, group).await;
             });
@@ -285,23 +285,28 @@ impl Node {
         copied: &[Copied],
         slots: &SlotSet,
     ) -> bool {
-        if giver.node == self.me.node {
+        if giver.node == self.shared.me.node {
             return true;
         }
         for _ in 0..ATTEMPTS {
             // Writes wait: an unreachable giver must not cost the time of a page.
-            if !self.is_alive(&giver.node, crate::node::limits::ASK_LIMIT).await {
+            if !self
+                .shared
+                .peers
+                .is_alive(&giver.node, crate::node::limits::ASK_LIMIT)
+                .await
+            {
                 tracing::info!(giver = %giver.node, "does not answer; its records will come late");
                 continue;
             }
-            let Some(mut ask) = self.me.state().ask_hand_over(attempt.target, copied) else {
+            let Some(mut ask) = self.shared.me.state().ask_hand_over(attempt.target, copied) else {
                 return false;
             };
             ask.restrict(slots);
             if ask.wanted.is_empty() {
                 return true;
             }
-            match self.exchange(giver, ask, Some(attempt)).await {
+            match self.replication.exchange(giver, ask, Some(attempt)).await {
                 Ok(()) => return true,
                 Err(reason) => tracing::info!(giver = %giver.node, %reason, "hand-over failed"),
             }
@@ -314,7 +319,7 @@ impl Node {
     /// progress. False if another change is followed meanwhile, or the node stops.
     async fn unstage(&self, attempt: ChangeAttempt, slots: SlotSet) -> bool {
         loop {
-            match self.commit.unstage(attempt, slots.clone()).await {
+            match self.shared.commit.unstage(attempt, slots.clone()).await {
                 Ok(()) => return true,
                 Err(NotStored::Stopped) => return false,
                 Err(_) if self.following.attempt() != attempt => return false,
@@ -334,7 +339,7 @@ impl Node {
             progress.attempt
         };
         let node = Arc::clone(self);
-        self.tasks.spawn(async move {
+        self.shared.tasks.spawn(async move {
             node.copy_gained(attempt).await;
             node.following
                 .note(attempt, |progress| progress.copy = Copy::Done);
@@ -343,7 +348,7 @@ impl Node {
 
     async fn copy_gained(&self, attempt: ChangeAttempt) {
         let target = attempt.target;
-        let state = self.me.state();
+        let state = self.shared.me.state();
         let (Some(view), Some((_, before))) =
             (state.views.get(&target), state.views.range(..target).next_back())
         else {
@@ -355,7 +360,7 @@ impl Node {
         if let Some(active) = state.view().filter(|_| !comes_back.is_empty()) {
             self.drop_confirmed(active, &comes_back).await;
         }
-        let state = self.me.state();
+        let state = self.shared.me.state();
         // Slots that are still kept are brought up to date by the hand-over alone.
         let here = state.owned_slots().union(&state.kept_slots());
         let gained = view
@@ -366,7 +371,7 @@ impl Node {
             return;
         }
         // No giver would vouch for the pages of an earlier attempt.
-        if self.commit.unstage(attempt, gained.clone()).await.is_err() {
+        if self.shared.commit.unstage(attempt, gained.clone()).await.is_err() {
             // Nothing is copied, and the hand-over brings it all: no change waits for a full disk.
             return;
         }
@@ -377,7 +382,7 @@ impl Node {
             .filter(|(_, slots)| !slots.is_empty())
             .map(|(partition, slots)| {
                 let owners = before.members_of(partition);
-                let givers = owners.filter(|giver| giver.node != self.me.node);
+                let givers = owners.filter(|giver| giver.node != self.shared.me.node);
                 self.copy_partition(attempt, givers.collect(), slots)
             });
         join_all(copies).await;

@@ -10,9 +10,9 @@ use parking_lot::Mutex;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::names::{ClusterId, Epoch, Incarnation, NodeId};
-use crate::node::Node;
 use crate::node::limits::ASK_LIMIT;
 use crate::node::outcome::{Refusal, how_to_add};
+use crate::node::view_change::ViewChanges;
 use crate::planted::{self, Fault};
 use crate::protocol::placement::{View, is_quorum_of};
 use crate::protocol::view_change::Electorate;
@@ -104,28 +104,43 @@ struct Round {
     misled: Vec<String>,
 }
 
-impl Node {
+impl ViewChanges {
+    /// Why requests for keys cannot be routed, if they cannot.
+    pub(crate) fn waiting_for(&self) -> Option<Refusal> {
+        let (state, node) = (self.shared.me.state(), &self.shared.me.node);
+        match state.routing() {
+            Some(view) if view.lists(node) => None,
+            Some(_) => Some(self.formation.refusal(node, false)),
+            None => Some(self.formation.refusal(node, self.shared.start.view.is_some())),
+        }
+    }
+
+    /// Checks that requests for keys can be routed; otherwise says why not.
+    pub(crate) fn route(&self) -> Result<(), Refusal> {
+        self.waiting_for().map_or(Ok(()), Err)
+    }
+
     /// Runs until a view is active here, or this life ends. The next life looks for a place by itself.
     pub(crate) async fn find_place(self: Arc<Self>) {
-        let life = self.me.member();
-        let mut nodes: BTreeSet<NodeId> = self.start.view.iter().flatten().cloned().collect();
-        if self.me.state().has_left {
+        let life = self.shared.me.member();
+        let mut nodes: BTreeSet<NodeId> = self.shared.start.view.iter().flatten().cloned().collect();
+        if self.shared.me.state().has_left {
             // `VIEW` is out of date: forming a cluster from it would start a second one.
             self.formation.note_left();
             nodes.clear();
         }
         self.formation.0.lock().missing = nodes
             .iter()
-            .filter(|node| **node != self.me.node)
+            .filter(|node| **node != self.shared.me.node)
             .cloned()
             .collect();
         if nodes.is_empty() {
-            tracing::info!("{}", how_to_add(&self.me.node));
+            tracing::info!("{}", how_to_add(&self.shared.me.node));
         }
         let mut quorum_since = None;
         loop {
-            let published = self.me.published.count();
-            let state = self.me.state();
+            let published = self.shared.me.published.count();
+            let state = self.shared.me.state();
             if state.active != Epoch::NONE || state.ended.is_some() || state.me != life {
                 return;
             }
@@ -137,14 +152,14 @@ impl Node {
                 // A driver will add this node, unless its disk is from before the first view: then the
                 // witness of that knows where the node belongs.
                 self.hear_witness().await;
-                let _ = timeout(STRANGER_PAUSE, self.me.published.beyond(published)).await;
+                let _ = timeout(STRANGER_PAUSE, self.shared.me.published.beyond(published)).await;
                 continue;
             }
             let round = self.meet(&nodes).await;
             let alike: BTreeSet<NodeId> = round.alike.keys().cloned().collect();
             let may_be_alone = nodes.len() == 1 || self.formation.is_reached();
             let is_quorum = is_quorum_of(&alike, &nodes) && (alike.len() > 1 || may_be_alone);
-            if !is_quorum || !alike.contains(&self.me.node) {
+            if !is_quorum || !alike.contains(&self.shared.me.node) {
                 quorum_since = None;
             } else if self.may_propose(&nodes, &alike, *quorum_since.get_or_insert_with(Instant::now)) {
                 self.propose_first(&nodes, &round.alike).await;
@@ -154,7 +169,10 @@ impl Node {
     }
 
     fn may_propose(&self, nodes: &BTreeSet<NodeId>, alike: &BTreeSet<NodeId>, quorum_since: Instant) -> bool {
-        let rank = alike.iter().position(|node| *node == self.me.node).unwrap_or(0);
+        let rank = alike
+            .iter()
+            .position(|node| *node == self.shared.me.node)
+            .unwrap_or(0);
         let patience = if alike == nodes {
             Duration::ZERO
         } else {
@@ -165,10 +183,13 @@ impl Node {
     }
 
     async fn meet(&self, nodes: &BTreeSet<NodeId>) -> Round {
-        let others: Vec<&NodeId> = nodes.iter().filter(|node| **node != self.me.node).collect();
+        let others: Vec<&NodeId> = nodes
+            .iter()
+            .filter(|node| **node != self.shared.me.node)
+            .collect();
         let asked = others
             .iter()
-            .map(|node| self.peers.call_known(node, Question::Meet, MEET_LIMIT));
+            .map(|node| self.shared.peers.call_known(node, Question::Meet, MEET_LIMIT));
         let (answers, other) = tokio::join!(join_all(asked), self.other_at_own_address());
         let mut round = Round::default();
         round.quarrel.extend(other);
@@ -176,7 +197,7 @@ impl Node {
         if round.quarrel.is_empty() {
             round
                 .alike
-                .insert(self.me.node.clone(), self.me.member().incarnation);
+                .insert(self.shared.me.node.clone(), self.shared.me.member().incarnation);
         }
         for (node, answer) in others.into_iter().zip(answers) {
             match answer {
@@ -184,14 +205,14 @@ impl Node {
                     round.quarrel.extend(self.quarrel_with(node, &known));
                     self.learn(known).await;
                 }
-                Ok((Answer::Met { start, .. }, member)) if start == self.start => {
+                Ok((Answer::Met { start, .. }, member)) if start == self.shared.start => {
                     round.alike.insert(node.clone(), member.incarnation);
                 }
                 Ok((Answer::Met { start, .. }, _)) => {
-                    round.quarrel.push(difference(node, &self.start, &start))
+                    round.quarrel.push(difference(node, &self.shared.start, &start))
                 }
                 _ => {
-                    let misled = self.peers.misled(node);
+                    let misled = self.shared.peers.misled(node);
                     round.misled.extend(misled.map(|why| format!("{node}: {why}")));
                     round.missing.push(node.clone());
                 }
@@ -207,20 +228,20 @@ impl Node {
         if self.formation.is_reached() {
             return None;
         }
-        let there = self.peers.who_answers_at(&self.me.node).await?;
-        if self.me.is_me(&there) || planted::is(Fault::OtherNamesBelieved) {
+        let there = self.shared.peers.who_answers_at(&self.shared.me.node).await?;
+        if self.shared.me.is_me(&there) || planted::is(Fault::OtherNamesBelieved) {
             self.formation.0.lock().is_reached = true;
             return None;
         }
         Some(format!(
             "another process answers at {}, this node's IPPORT; give this node its own address",
-            self.me.node
+            self.shared.me.node
         ))
     }
 
     /// Why this node takes no part in a cluster that is served: its K differs.
     fn quarrel_with(&self, node: &NodeId, known: &Known) -> Option<String> {
-        let ours = self.start.replicas?;
+        let ours = self.shared.start.replicas?;
         let theirs = known.views.last()?.0.replicas;
         (ours != theirs).then(|| format!("{node} serves a cluster whose K is {theirs}, ours is {ours}"))
     }
@@ -228,8 +249,9 @@ impl Node {
     /// True unless this node was given another K than these views have. A node with data goes on with
     /// what is on its disk.
     pub(crate) fn may_follow(&self, known: &Known) -> bool {
-        let is_ours = |replicas: u32| self.start.replicas.is_none_or(|ours| ours == replicas);
-        self.me.state().active != Epoch::NONE || known.views.iter().all(|view| is_ours(view.0.replicas))
+        let is_ours = |replicas: u32| self.shared.start.replicas.is_none_or(|ours| ours == replicas);
+        self.shared.me.state().active != Epoch::NONE
+            || known.views.iter().all(|view| is_ours(view.0.replicas))
     }
 
     /// Keeps what the round found for clients that ask for keys, and logs what changed.
@@ -255,10 +277,10 @@ impl Node {
         nodes: &BTreeSet<NodeId>,
         alike: &BTreeMap<NodeId, Incarnation>,
     ) {
-        let Some(replicas) = self.start.replicas else {
+        let Some(replicas) = self.shared.start.replicas else {
             return;
         };
-        let cluster = ClusterId(self.me.world.random());
+        let cluster = ClusterId(self.shared.me.world.random());
         let first = View::first(cluster, replicas, nodes, alike);
         let electorate = Electorate::of_first_view(nodes);
         match self.propose(Epoch::FIRST, None, &electorate, &first).await {
@@ -272,31 +294,33 @@ impl Node {
 
     /// The newest view does not list this incarnation: asks the view's members in turn to have it listed.
     async fn ask_for_admission(self: &Arc<Self>) {
-        let state = self.me.state();
+        let state = self.shared.me.state();
         let Some(view) = state.newest().cloned() else {
             return;
         };
-        if view.is_member(&self.me.member()) {
+        if view.is_member(&self.shared.me.member()) {
             // Listed: the driver's orders will come.
             return sleep(MEET_PAUSE).await;
         }
-        let was_stranger =
-            std::mem::replace(&mut self.formation.0.lock().stranger, !view.lists(&self.me.node));
-        if !was_stranger && !view.lists(&self.me.node) {
-            tracing::info!("{}", how_to_add(&self.me.node));
+        let was_stranger = std::mem::replace(
+            &mut self.formation.0.lock().stranger,
+            !view.lists(&self.shared.me.node),
+        );
+        if !was_stranger && !view.lists(&self.shared.me.node) {
+            tracing::info!("{}", how_to_add(&self.shared.me.node));
         }
-        if !view.lists(&self.me.node) {
+        if !view.lists(&self.shared.me.node) {
             self.look_for_newer_views().await;
             return sleep(STRANGER_PAUSE).await;
         }
         if let Some(other) = self.other_at_own_address().await {
-            if self.complaints.note_if_new(&other) {
+            if self.shared.complaints.note_if_new(&other) {
                 tracing::error!("{other}");
             }
             self.look_for_newer_views().await;
             return sleep(STRANGER_PAUSE).await;
         }
-        for member in view.members().filter(|member| member.node != self.me.node) {
+        for member in view.members().filter(|member| member.node != self.shared.me.node) {
             if self.ask_to_admit(&member).await {
                 break;
             }
@@ -311,16 +335,16 @@ impl Node {
     /// Learns the views of the member that has seen this disk further: the views on the disk may list no
     /// other node, while later ones do. False as long as there may be later ones.
     async fn hear_witness(&self) -> bool {
-        let Some(witness) = self.me.witness.lock().clone() else {
+        let Some(witness) = self.shared.me.witness.lock().clone() else {
             return true;
         };
-        match self.peers.call(&witness, Question::Meet, ASK_LIMIT).await {
+        match self.shared.peers.call(&witness, Question::Meet, ASK_LIMIT).await {
             Ok(Answer::Met { known, .. }) => {
-                *self.me.witness.lock() = None;
+                *self.shared.me.witness.lock() = None;
                 self.learn(known).await;
                 false
             }
-            _ => self.peers.is_away(&witness),
+            _ => self.shared.peers.is_away(&witness),
         }
     }
 }

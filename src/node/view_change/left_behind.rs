@@ -12,8 +12,8 @@ use tokio::sync::Notify;
 use tokio::time::sleep;
 
 use crate::names::{Member, MemberId, Slot};
-use crate::node::Node;
 use crate::node::commit::handle::log_unstored;
+use crate::node::view_change::ViewChanges;
 use crate::node::view_change::retire::{DROP_RECORDS_AT_THE_END, KEEP_PAUSE, KEEP_PAUSE_MAX, part_of};
 use crate::protocol::causality::Record;
 use crate::protocol::placement::{SlotSet, View};
@@ -73,10 +73,10 @@ struct Handed {
     too_late: bool,
 }
 
-impl Node {
+impl ViewChanges {
     /// This life has ended: lays aside what it has, piece by piece, and begins another.
     pub(crate) async fn lay_aside(self: Arc<Self>) {
-        match self.me.state().ended {
+        match self.shared.me.state().ended {
             Some(Ending::WentBack) => tracing::error!(
                 "this disk went back in time: it is an older copy, or its end is missing; \
                  the node begins another life, and hands over what only this disk has"
@@ -89,7 +89,7 @@ impl Node {
         let mut pause = KEEP_PAUSE;
         loop {
             for slots in self.occupied_pieces() {
-                log_unstored("records laid aside", self.commit.lay_aside(slots).await);
+                log_unstored("records laid aside", self.shared.commit.lay_aside(slots).await);
             }
             // Also ends this task, unless the disk refuses.
             self.leave().await;
@@ -103,7 +103,7 @@ impl Node {
         let mut pieces = vec![SlotSet::default()];
         let (mut records, mut bytes) = (0, 0);
         for slot in Slot::all() {
-            if self.resident.len_of(slot) == 0 {
+            if self.shared.resident.len_of(slot) == 0 {
                 continue;
             }
             if records >= DROP_RECORDS_AT_THE_END || bytes >= LAID_ASIDE_BYTES {
@@ -111,7 +111,7 @@ impl Node {
                 (records, bytes) = (0, 0);
             }
             pieces.last_mut().expect("begins with one piece").insert(slot);
-            self.resident.for_each_in([slot], |record| {
+            self.shared.resident.for_each_in([slot], |record| {
                 records += 1;
                 bytes += record.as_block().len();
             });
@@ -125,7 +125,7 @@ impl Node {
         let mut handed: BTreeMap<MemberId, Handed> = BTreeMap::new();
         let mut pause = KEEP_PAUSE;
         loop {
-            let state = self.me.state();
+            let state = self.shared.me.state();
             let is_through = |leftover: &Leftover| {
                 handed
                     .get(&leftover.left.name)
@@ -150,7 +150,7 @@ impl Node {
     /// Hands a leftover to one owner of each partition, this node included. That owner has it before its
     /// siblings do.
     async fn hand_over(&self, leftover: &Leftover, handed: &mut Handed) {
-        let Some(view) = self.me.state().newest().cloned() else {
+        let Some(view) = self.shared.me.state().newest().cloned() else {
             return;
         };
         let name = leftover.left.name;
@@ -189,25 +189,25 @@ impl Node {
         }
         if handed.slots == SlotSet::all() && !handed.too_late {
             tracing::info!("what an earlier life left behind is handed over");
-            log_unstored("what is handed over", self.commit.handed_over(name).await);
+            log_unstored("what is handed over", self.shared.commit.handed_over(name).await);
         }
     }
 
     /// The owners in the order to ask: this node first, unreachable ones last. Those are asked too: where
     /// no view lists this node, only a call shows that they are back.
     pub(crate) fn owners_to_ask(&self, mut owners: Vec<Member>) -> Vec<Member> {
-        let me = self.me.member();
+        let me = self.shared.me.member();
         owners.retain(|owner| *owner == me || owner.node != me.node);
-        owners.sort_by_key(|owner| (*owner != me, self.peers.is_away(&owner.node)));
+        owners.sort_by_key(|owner| (*owner != me, self.shared.peers.is_away(&owner.node)));
         owners
     }
 
     /// Has a view note that leftovers are to come back.
     async fn announce(&self, view: &View) {
-        let me = self.me.member();
+        let me = self.shared.me.member();
         for member in view.members() {
             let is_noted = if member == me {
-                self.answer_admit(&me, self.left_behind());
+                self.answer_admit(&me, self.shared.me.state().left_behind());
                 true
             } else {
                 member.node != me.node && self.ask_to_admit(&member).await

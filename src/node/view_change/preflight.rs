@@ -9,8 +9,8 @@ use futures_util::future::join_all;
 use tokio::time::{Instant, sleep};
 
 use crate::names::{Epoch, Member, NodeId};
-use crate::node::Node;
 use crate::node::limits::ASK_LIMIT;
+use crate::node::view_change::ViewChanges;
 use crate::node::view_change::request::LOOK_PAUSE;
 use crate::node::view_change::view_request::{Preview, RequestKind, ViewRefusal, ViewRequest};
 use crate::protocol::placement::next::ChangeError;
@@ -23,7 +23,7 @@ const PROBE_LIMIT: Duration = Duration::from_millis(500);
 /// How long the check waits for earlier removals to settle, before it calls a removal a loss.
 const SETTLE_LIMIT: Duration = Duration::from_secs(3);
 
-impl Node {
+impl ViewChanges {
     /// The wanted view, and how many slots it would give up; or why the change is refused.
     pub(crate) async fn check(
         &self,
@@ -44,7 +44,7 @@ impl Node {
             }
             RequestKind::Remove { force: true } if !before.lists(node) => {
                 let mut wanted = next::admit(before, &[]);
-                let state = self.me.state();
+                let state = self.shared.me.state();
                 let served_a_lost_line = state.owners_of_lost().any(|owner| owner.node == *node);
                 if wanted.give_up(node, served_a_lost_line) {
                     return Ok((wanted, 0));
@@ -67,34 +67,34 @@ impl Node {
     /// Notes the removed members, and forgets removals older than `FORGET_AFTER`, for which no node waits.
     fn note_removals(&self, wanted: &mut View, before: &View, force: bool) {
         self.correct_removals(wanted);
-        let (time, limit) = (self.me.time(), self.limits.forget_after);
-        let ages = self.me.ages.lock();
+        let (time, limit) = (self.shared.me.time(), self.shared.limits.forget_after);
+        let ages = self.shared.me.ages.lock();
         wanted
             .removed
             .retain(|id, removal| !ages.is_removal_over(*id, removal.at_ms, time, limit));
-        let state = self.me.state();
+        let state = self.shared.me.state();
         let open: Vec<&View> = state.views_until(before.epoch).collect();
         wanted.note_removals(&open, time.likely_ms, force);
     }
 
     /// Notes what ended lives left behind. True if any of it is news and may still be taken.
     pub(crate) fn note_left_behind(&self, wanted: &mut View, before: &View, left: &[LeftBehind]) -> bool {
-        let (time, limit) = (self.me.time(), self.limits.forget_after);
+        let (time, limit) = (self.shared.me.time(), self.shared.limits.forget_after);
         let in_time = {
-            let ages = self.me.ages.lock();
+            let ages = self.shared.me.ages.lock();
             let in_time = left
                 .iter()
                 .filter(|left| !ages.missed_too_much(left, time, limit));
             in_time.cloned().collect::<Vec<LeftBehind>>()
         };
-        let state = self.me.state();
+        let state = self.shared.me.state();
         let open: Vec<&View> = state.views_until(before.epoch).collect();
         wanted.note_left_behind(&in_time, &open, time.likely_ms)
     }
 
     /// Corrects removals noted by a clock that was ahead, once the time is certain again.
     fn correct_removals(&self, wanted: &mut View) {
-        let (time, limit_ms) = (self.me.time(), self.me.clock_limit_ms());
+        let (time, limit_ms) = (self.shared.me.time(), self.shared.me.clock_limit_ms());
         if !time.is_doubted && time.high_ms - time.low_ms <= limit_ms {
             wanted.correct_removals(time.likely_ms, limit_ms);
         }
@@ -105,11 +105,17 @@ impl Node {
     async fn probe(&self, node: &NodeId, before: &View, deadline: Instant) -> Result<Member, ViewRefusal> {
         let mut heard = Instant::now();
         loop {
-            let answer = self.peers.call_known(node, Question::Meet, PROBE_LIMIT).await;
+            let answer = self
+                .shared
+                .peers
+                .call_known(node, Question::Meet, PROBE_LIMIT)
+                .await;
             let (known, start, member) = match answer {
                 Ok((Answer::Met { by, known, start, .. }, answered)) if by == answered => (known, start, by),
                 // A new life of the node begins: it answers in that life, or has closed its links.
-                Ok(_) | Err(_) if self.peers.refusal(node).is_none() && heard.elapsed() < PROBE_LIMIT => {
+                Ok(_) | Err(_)
+                    if self.shared.peers.refusal(node).is_none() && heard.elapsed() < PROBE_LIMIT =>
+                {
                     sleep(LOOK_PAUSE).await;
                     continue;
                 }
@@ -131,7 +137,7 @@ impl Node {
 
     fn unreachable(&self, node: &NodeId) -> ViewRefusal {
         let node = node.clone();
-        match self.peers.refusal(&node) {
+        match self.shared.peers.refusal(&node) {
             Some(why) if why.is_other_cluster => ViewRefusal::OtherCluster { node, why: why.text },
             Some(why) => ViewRefusal::Unreachable { node, why: why.text },
             None => ViewRefusal::Unreachable {
@@ -159,7 +165,7 @@ impl Node {
     /// Counts the slots that would have no reachable holder if the node were removed: no other node has
     /// them, and either the node cannot hand them over or no taker is reachable.
     async fn slots_lost_with(&self, node: &NodeId, before: &View, after: &View) -> u32 {
-        let state = self.me.state();
+        let state = self.shared.me.state();
         let known = state.views.values().filter(|view| view.epoch <= before.epoch);
         let mut at_risk = known.fold(SlotSet::default(), |all, view| {
             all.union(&view.slots_of_node(node))
@@ -180,12 +186,16 @@ impl Node {
 
     /// True if a node answers as the member that the view lists.
     async fn is_there(&self, node: &NodeId, view: &View) -> bool {
-        if *node == self.me.node {
-            return view.is_member(&self.me.member());
+        if *node == self.shared.me.node {
+            return view.is_member(&self.shared.me.member());
         }
         match view.member(node) {
             Some(member) => {
-                let answer = self.peers.call_member(&member, Question::Ping, PROBE_LIMIT).await;
+                let answer = self
+                    .shared
+                    .peers
+                    .call_member(&member, Question::Ping, PROBE_LIMIT)
+                    .await;
                 answer.is_ok()
             }
             None => false,
@@ -208,11 +218,16 @@ impl Node {
             if mine.is_empty() {
                 return (SlotSet::default(), 0);
             }
-            let answer = if member.node == self.me.node {
-                self.holdings(&mine)
+            let answer = if member.node == self.shared.me.node {
+                self.replication.holdings(&mine)
             } else {
                 let question = Question::Holdings(mine);
-                match self.peers.call_member(member, question, 2 * ASK_LIMIT).await {
+                match self
+                    .shared
+                    .peers
+                    .call_member(member, question, 2 * ASK_LIMIT)
+                    .await
+                {
                     Ok(answer) => answer,
                     Err(_) => return (SlotSet::default(), 0),
                 }

@@ -9,9 +9,9 @@ use futures_util::stream::FuturesUnordered;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::names::{Epoch, Member, NodeId};
-use crate::node::Node;
 use crate::node::commit::handle::log_unstored;
 use crate::node::limits::ASK_LIMIT;
+use crate::node::view_change::ViewChanges;
 use crate::protocol::placement::View;
 use crate::protocol::view_change::{Ballot, Electorate, Next, Proposal, Vote};
 use crate::wire::SharedView;
@@ -36,7 +36,7 @@ pub(crate) enum ProposeError {
 /// A voter and its answer; none if it was silent.
 type Said = (NodeId, Option<(Answer, Option<Member>)>);
 
-impl Node {
+impl ViewChanges {
     /// Has a view chosen for `epoch`, the next on the line of the view before: `wanted`, or one that an
     /// earlier attempt may have had chosen. A view decided without a quorum begins a line of its own.
     pub(crate) async fn propose(
@@ -64,11 +64,11 @@ impl Node {
         let deadline = Instant::now() + PROPOSE_LIMIT;
         let mut round = 1;
         loop {
-            let node = self.me.node.clone();
+            let node = self.shared.me.node.clone();
             let ballot = Ballot {
                 round,
                 proposer: node,
-                attempt: self.me.world.random(),
+                attempt: self.shared.me.world.random(),
             };
             let mut attempt = Proposal::new(epoch, ballot, electorate.clone());
             for node in given_up {
@@ -87,7 +87,7 @@ impl Node {
                 .map_or(round, |outbid| outbid + 1)
                 .max(round + 1);
             // Rivals draw different pauses, so one of them gets through.
-            sleep(Duration::from_millis(20 + self.me.world.random() % 150)).await;
+            sleep(Duration::from_millis(20 + self.shared.me.world.random() % 150)).await;
         }
     }
 
@@ -125,7 +125,7 @@ impl Node {
         // An earlier attempt may have forked already.
         let line = before.map_or(Epoch::NONE, |before| before.epoch).line();
         if raise_generation && view.epoch.line() == line {
-            view.fork(self.me.world.random(), self.me.time().likely_ms);
+            view.fork(self.shared.me.world.random(), self.shared.me.time().likely_ms);
         }
         let view = Arc::new(view);
         attempt.begin_accepting(Arc::clone(&view));
@@ -150,7 +150,7 @@ impl Node {
         before: Option<&View>,
         question: impl Fn(Option<Start>) -> Question,
     ) -> Result<Result<Next, BTreeSet<NodeId>>, ProposeError> {
-        let start = before.is_none().then(|| self.start.clone());
+        let start = before.is_none().then(|| self.shared.start.clone());
         let voters = attempt.electorate().voters.clone();
         let mut silent = voters.clone();
         let deadline = Instant::now() + PHASE_LIMIT;
@@ -187,8 +187,8 @@ impl Node {
     }
 
     async fn ask_voter(&self, node: NodeId, question: Question) -> Said {
-        if node == self.me.node {
-            let me = self.me.member();
+        if node == self.shared.me.node {
+            let me = self.shared.me.member();
             let answer = match question {
                 Question::Promise { epoch, ballot, start } => self.answer_promise(epoch, ballot, start).await,
                 Question::Accept {
@@ -201,26 +201,35 @@ impl Node {
             };
             return (node, Some((answer, Some(me))));
         }
-        let said = self.peers.call_known(&node, question, PHASE_LIMIT).await.ok();
+        let said = self
+            .shared
+            .peers
+            .call_known(&node, question, PHASE_LIMIT)
+            .await
+            .ok();
         (node, said.map(|(answer, member)| (answer, Some(member))))
     }
 
     /// True if the view of this epoch lists the proposer on its word: no view lists its life yet.
     pub(crate) fn takes_proposers_word(&self, epoch: Epoch) -> bool {
-        let state = self.me.state();
+        let state = self.shared.me.state();
         state.newest().is_none() || state.votes_after_all_ended(epoch)
     }
 
     /// True if a call to the proposer's name reaches the proposer: another process may have that name.
     pub(crate) async fn is_reached_by_its_name(&self, proposer: &Member) -> bool {
-        let answer = self.peers.call_member(proposer, Question::Ping, ASK_LIMIT).await;
+        let answer = self
+            .shared
+            .peers
+            .call_member(proposer, Question::Ping, ASK_LIMIT)
+            .await;
         answer.is_ok()
     }
 
     pub(crate) async fn answer_promise(&self, epoch: Epoch, ballot: Ballot, start: Option<Start>) -> Answer {
         match self.instead_of_vote(epoch, start) {
             Some(answer) => answer,
-            None => self.voted(self.commit.promise(epoch, ballot).await),
+            None => self.voted(self.shared.commit.promise(epoch, ballot).await),
         }
     }
 
@@ -234,10 +243,10 @@ impl Node {
         if view.epoch.number() != epoch.number() {
             return self.voted(Vote::NotVoting);
         }
-        self.changes.accepted(Arc::clone(&view));
+        self.shared.me.accepted.note(Arc::clone(&view));
         match self.instead_of_vote(epoch, start) {
             Some(answer) => answer,
-            None => self.voted(self.commit.accept(epoch, ballot, view).await),
+            None => self.voted(self.shared.commit.accept(epoch, ballot, view).await),
         }
     }
 
@@ -245,33 +254,38 @@ impl Node {
     /// settings, or lacks a view that this node knows.
     fn instead_of_vote(&self, epoch: Epoch, start: Option<Start>) -> Option<Answer> {
         // Nodes that were started with another K or VIEW take no part in each other's first view.
-        if start.is_some_and(|start| start != self.start) {
+        if start.is_some_and(|start| start != self.shared.start) {
             return Some(self.voted(Vote::NotVoting));
         }
-        let knows_more = self.me.state().newest().is_some_and(|view| view.epoch >= epoch);
+        let knows_more = self
+            .shared
+            .me
+            .state()
+            .newest()
+            .is_some_and(|view| view.epoch >= epoch);
         knows_more.then(|| self.meet_answer())
     }
 
     /// Who this node is, and what it knows.
     pub(crate) fn meet_answer(&self) -> Answer {
         Answer::Met {
-            by: self.me.member(),
-            start: self.start.clone(),
+            by: self.shared.me.member(),
+            start: self.shared.start.clone(),
             known: self.known(),
-            left: self.left_behind(),
+            left: self.shared.me.state().left_behind(),
         }
     }
 
     pub(crate) fn voted(&self, vote: Vote) -> Answer {
         Answer::Voted {
-            by: self.me.member(),
+            by: self.shared.me.member(),
             vote,
         }
     }
 
     /// The views of epochs that are not closed, in the form sent to peers.
     pub(crate) fn known(&self) -> Known {
-        let state = self.me.state();
+        let state = self.shared.me.state();
         let views = state
             .views
             .values()
@@ -294,6 +308,6 @@ impl Node {
         if !self.may_follow(&known) {
             return;
         }
-        log_unstored("what views there are", self.commit.learn(known).await);
+        log_unstored("what views there are", self.shared.commit.learn(known).await);
     }
 }

@@ -15,8 +15,8 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep};
 
 use crate::names::NodeId;
-use crate::node::Node;
 use crate::node::limits::ASK_LIMIT;
+use crate::node::view_change::ViewChanges;
 use crate::node::view_change::propose::ProposeError;
 use crate::node::view_change::view_request::{Changed, RequestKind, ViewOutcome, ViewRefusal, ViewRequest};
 use crate::protocol::placement::View;
@@ -29,7 +29,7 @@ pub(crate) const LOOK_PAUSE: Duration = Duration::from_millis(10);
 /// How long the other nodes wait for a silent node that is being removed.
 const GONE_AFTER: Duration = Duration::from_secs(2);
 
-impl Node {
+impl ViewChanges {
     /// Adds or removes a node, or says what that would do. Answers when the new view serves on every
     /// reachable node, or with the reason why nothing was changed. A chosen change goes on, whether or not
     /// a client waits for the answer.
@@ -37,7 +37,7 @@ impl Node {
         let (reply, outcome) = oneshot::channel();
         let node = Arc::clone(self);
         // A task of its own: a client that hangs up must not leave a change half driven.
-        self.tasks.spawn(async move {
+        self.shared.tasks.spawn(async move {
             // The client that asked may be gone.
             let _ = reply.send(node.carry_out(request).await);
         });
@@ -48,9 +48,9 @@ impl Node {
     }
 
     async fn carry_out(self: &Arc<Self>, request: ViewRequest) -> Result<ViewOutcome, ViewRefusal> {
-        let deadline = Instant::now() + self.limits.view_change_timeout;
+        let deadline = Instant::now() + self.shared.limits.view_change_timeout;
         // A node that has just started votes for nothing before its disk is proven.
-        self.proven().await;
+        self.replication.proven().await;
         loop {
             self.route()?;
             let before = self.settled_view(deadline).await?;
@@ -87,7 +87,7 @@ impl Node {
     /// Waits until no change is under way, and returns the active view.
     async fn settled_view(self: &Arc<Self>, deadline: Instant) -> Result<Arc<View>, ViewRefusal> {
         loop {
-            let state = self.me.state();
+            let state = self.shared.me.state();
             match (state.view(), state.newest()) {
                 (Some(view), Some(newest)) if newest.epoch == view.epoch && !state.is_sealed() => {
                     return Ok(Arc::clone(view));
@@ -146,7 +146,7 @@ impl Node {
     }
 
     fn made_by_others(&self, wanted: &View) -> Option<Arc<View>> {
-        let state = self.me.state();
+        let state = self.shared.me.state();
         let mut later = state
             .views
             .values()
@@ -158,7 +158,7 @@ impl Node {
     async fn drive_until(self: &Arc<Self>, view: Arc<View>, deadline: Instant) -> Result<(), ViewRefusal> {
         let epoch = view.epoch;
         let (node, (done, driven)) = (Arc::clone(self), oneshot::channel());
-        self.tasks.spawn(async move {
+        self.shared.tasks.spawn(async move {
             node.drive(view).await;
             // The caller may have given up.
             let _ = done.send(());
@@ -182,10 +182,11 @@ impl Node {
             let began = Instant::now();
             let (mut heard, mut has_left) = (began, false);
             while Instant::now() < deadline && heard.elapsed() < GONE_AFTER {
-                let lives = if member.node == self.me.node {
-                    Some(self.me.member())
+                let lives = if member.node == self.shared.me.node {
+                    Some(self.shared.me.member())
                 } else {
                     match self
+                        .shared
                         .peers
                         .call_known(&member.node, Question::Meet, ASK_LIMIT)
                         .await
@@ -203,7 +204,7 @@ impl Node {
                     None if self.is_gone(&member.node) => break,
                     None => {}
                 }
-                let is_hindered = after.nodes().any(|node| self.peers.is_away(node));
+                let is_hindered = after.nodes().any(|node| self.shared.peers.is_away(node));
                 if is_hindered && began.elapsed() >= GONE_AFTER {
                     break;
                 }
@@ -216,8 +217,8 @@ impl Node {
 
     /// True if a node being removed is not waited for: it is dead, or was silent for long enough.
     pub(crate) fn is_gone(&self, node: &NodeId) -> bool {
-        let is_silent = self.peers.is_away(node) && self.peers.silence(node) >= GONE_AFTER;
-        is_silent || self.peers.is_dead(node)
+        let is_silent = self.shared.peers.is_away(node) && self.shared.peers.silence(node) >= GONE_AFTER;
+        is_silent || self.shared.peers.is_dead(node)
     }
 }
 

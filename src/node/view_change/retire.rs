@@ -7,11 +7,11 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use crate::names::{Incarnation, Member, MemberId, NodeId};
-use crate::node::Node;
 use crate::node::commit::handle::log_unstored;
 use crate::node::commit::job::Return;
 use crate::node::limits::{ASK_LIMIT, PUSH_LIMIT};
 use crate::node::paging::pages;
+use crate::node::view_change::ViewChanges;
 use crate::protocol::causality::Record;
 use crate::protocol::placement::{LeftBehind, SlotSet, View};
 use crate::protocol::replication::{Confirm, Kept, NoReturn};
@@ -33,12 +33,12 @@ const DROP_RECORDS: usize = 1024;
 /// The same at a node that is no member any more, where no write waits.
 pub(crate) const DROP_RECORDS_AT_THE_END: usize = 16 * 1024;
 
-impl Node {
+impl ViewChanges {
     /// Drops slots that moved away as their owners confirm them, for as long as the epoch lasts (I12).
     pub(crate) async fn clean_up(self: Arc<Self>) {
         let mut pause = KEEP_PAUSE;
         loop {
-            let state = self.me.state();
+            let state = self.shared.me.state();
             let Some(view) = state.view().filter(|_| !state.kept.is_empty()).cloned() else {
                 return;
             };
@@ -59,7 +59,7 @@ impl Node {
         tracing::info!("no member any more; handing over what is kept");
         loop {
             self.look_for_newer_views().await;
-            let state = self.me.state();
+            let state = self.shared.me.state();
             let Some(view) = state.newest().cloned() else {
                 return;
             };
@@ -79,23 +79,26 @@ impl Node {
     /// Ends this life, if nothing of it is left here.
     pub(crate) async fn leave(&self) {
         let life = Member {
-            node: self.me.node.clone(),
+            node: self.shared.me.node.clone(),
             incarnation: Incarnation {
-                started_ms: self.me.wall_ms(),
-                random: self.me.world.random(),
+                started_ms: self.shared.me.wall_ms(),
+                random: self.shared.me.world.random(),
             },
         };
-        let name = MemberId(self.me.world.random());
-        log_unstored("another life", self.commit.leave(life, name).await);
+        let name = MemberId(self.shared.me.world.random());
+        log_unstored("another life", self.shared.commit.leave(life, name).await);
     }
 
     /// Learns newer views from a member of the newest view that is known here.
     pub(crate) async fn look_for_newer_views(&self) {
-        let state = self.me.state();
+        let state = self.shared.me.state();
         let Some(view) = state.newest() else { return };
-        for member in view.members().filter(|member| member.node != self.me.node) {
-            if let Ok(Answer::Met { known, .. }) =
-                self.peers.call(&member.node, Question::Meet, ASK_LIMIT).await
+        for member in view.members().filter(|member| member.node != self.shared.me.node) {
+            if let Ok(Answer::Met { known, .. }) = self
+                .shared
+                .peers
+                .call(&member.node, Question::Meet, ASK_LIMIT)
+                .await
             {
                 self.learn(known).await;
                 return;
@@ -105,13 +108,13 @@ impl Node {
 
     /// Goes through what is kept of some slots piece by piece: asks, and drops at once what is confirmed.
     pub(crate) async fn drop_confirmed(&self, view: &View, slots: &SlotSet) {
-        let serves = !self.me.state().is_leaving();
+        let serves = !self.shared.me.state().is_leaving();
         let records = if serves {
             DROP_RECORDS
         } else {
             DROP_RECORDS_AT_THE_END
         };
-        let kept = self.me.state().kept_slots().intersection(slots);
+        let kept = self.shared.me.state().kept_slots().intersection(slots);
         for slots in self.pieces_of(&kept, records) {
             let confirmed = self.confirmed_by_all(view, &slots).await;
             if confirmed.is_empty() {
@@ -127,7 +130,10 @@ impl Node {
     }
 
     async fn drop_kept(&self, view: &View, slots: SlotSet) {
-        log_unstored("what is dropped", self.commit.drop_kept(view.epoch, slots).await);
+        log_unstored(
+            "what is dropped",
+            self.shared.commit.drop_kept(view.epoch, slots).await,
+        );
     }
 
     /// Splits slots into pieces of about `records` records.
@@ -136,7 +142,7 @@ impl Node {
         let (mut piece, mut in_piece) = (SlotSet::default(), 0);
         for slot in slots.iter() {
             piece.insert(slot);
-            in_piece += self.resident.len_of(slot);
+            in_piece += self.shared.resident.len_of(slot);
             if in_piece >= records {
                 pieces.push(std::mem::take(&mut piece));
                 in_piece = 0;
@@ -154,7 +160,10 @@ impl Node {
         let mut all = SlotSet::default();
         for (partition, nodes) in view.partitions() {
             let mut confirmed = view.slots_of_partition(partition).intersection(slots);
-            let others: Vec<&NodeId> = nodes.iter().filter(|node| **node != self.me.node).collect();
+            let others: Vec<&NodeId> = nodes
+                .iter()
+                .filter(|node| **node != self.shared.me.node)
+                .collect();
             if others.is_empty() {
                 continue;
             }
@@ -170,10 +179,10 @@ impl Node {
     }
 
     pub(crate) async fn confirmed_by(&self, owner: &Member, view: &View, slots: &SlotSet) -> SlotSet {
-        let mut confirm: Confirm = self.me.state().ask_to_confirm(view.epoch);
+        let mut confirm: Confirm = self.shared.me.state().ask_to_confirm(view.epoch);
         confirm.kept = part_of(&confirm.kept, slots);
         let question = Question::Confirm(confirm);
-        match self.peers.call_member(owner, question, ASK_LIMIT).await {
+        match self.shared.peers.call_member(owner, question, ASK_LIMIT).await {
             Ok(Answer::Confirmed(confirmed)) => confirmed,
             _ => SlotSet::default(),
         }
@@ -184,7 +193,7 @@ impl Node {
         for (partition, _) in view.partitions() {
             let slots = view
                 .slots_of_partition(partition)
-                .intersection(&self.me.state().kept_slots());
+                .intersection(&self.shared.me.state().kept_slots());
             if slots.is_empty() {
                 continue;
             }
@@ -208,9 +217,10 @@ impl Node {
     /// Returns all records of some slots to an owner. None if the owner does not take them.
     pub(crate) async fn return_to(&self, owner: &Member, slots: &SlotSet) -> Option<Returned> {
         let mut records = Vec::new();
-        self.resident
+        self.shared
+            .resident
             .for_each_in(slots.iter(), |record| records.push(record.clone()));
-        let kept = part_of(&self.me.state().kept, slots);
+        let kept = part_of(&self.shared.me.state().kept, slots);
         self.return_records(owner, None, records, slots, kept).await
     }
 
@@ -231,8 +241,8 @@ impl Node {
         let last = pages.len() - 1;
         let ask = async |records, kept| {
             let (left, slots) = (left.cloned(), slots.clone());
-            let claimed = self.me.state().claimed.clone();
-            if *owner == self.me.member() {
+            let claimed = self.shared.me.state().claimed.clone();
+            if *owner == self.shared.me.member() {
                 let from = owner.clone();
                 let returned = Return {
                     from,
@@ -254,7 +264,7 @@ impl Node {
                 kept,
                 claimed,
             };
-            match self.peers.call_member(owner, question, RETURN_LIMIT).await {
+            match self.shared.peers.call_member(owner, question, RETURN_LIMIT).await {
                 Ok(Answer::Returned(returned)) => Some(returned),
                 _ => None,
             }
@@ -273,14 +283,14 @@ impl Node {
     }
 
     pub(crate) async fn answer_confirm(&self, confirm: Confirm) -> Answer {
-        let state = self.me.state();
+        let state = self.shared.me.state();
         let confirmed = state.confirms(&confirm);
         let is_member = state.view().is_some_and(|view| view.is_member(&confirm.keeper));
         if is_member || confirmed.is_empty() {
             return Answer::Confirmed(confirmed);
         }
         // A removed keeper drops what is confirmed and tells no other node: note it before the keeper does.
-        self.commit.confirm(confirm).await
+        self.shared.commit.confirm(confirm).await
     }
 
     /// Takes returned records, and waits up to `PUSH_LIMIT` for the siblings to have them too.
@@ -289,21 +299,21 @@ impl Node {
             returned.from.node.clone(),
             returned.left.as_ref().map(|left| left.epoch),
         );
-        match self.commit.adopt(returned).await {
+        match self.shared.commit.adopt(returned).await {
             Ok(()) => {}
             Err(NoReturn::TooLate) => return Answer::Returned(Returned::TooLate),
             Err(NoReturn::NotNow) => {
                 // The disk may have been full when the two lines of views met.
-                let state = self.me.state();
+                let state = self.shared.me.state();
                 if line.is_some_and(|epoch| !state.has(epoch) && !state.lost.contains_key(&epoch)) {
-                    self.me.may_know_newer(&from);
+                    self.shared.me.may_know_newer(&from);
                 }
                 return Answer::NotTaken;
             }
         }
         let deadline = Instant::now() + PUSH_LIMIT;
-        let held = self.me.state().vector.clone();
-        while !self.acks.is_held_by_all(&held) {
+        let held = self.shared.me.state().vector.clone();
+        while !self.shared.acks.is_held_by_all(&held) {
             if Instant::now() >= deadline {
                 return Answer::Returned(Returned::NotYet);
             }

@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
 
 use crate::names::{Epoch, Member};
-use crate::node::Node;
+use crate::node::view_change::ViewChanges;
 use crate::planted::{self, Fault};
 use crate::protocol::placement::{LeftBehind, View, next};
 use crate::protocol::view_change::Electorate;
@@ -33,7 +33,7 @@ pub(crate) struct Admissions {
     arrived: Notify,
 }
 
-impl Node {
+impl ViewChanges {
     /// Watches over changes: admits nodes that ask, takes over from silent drivers, and follows nodes that
     /// are further.
     pub(crate) async fn watch_changes(self: Arc<Self>) {
@@ -47,11 +47,11 @@ impl Node {
                 Some(_) => RESUME_AFTER,
                 None => DRIVER_SILENCE,
             };
-            let patience = silence + silence.mul_f64((self.me.world.random() % 1000) as f64 / 1000.0);
+            let patience = silence + silence.mul_f64((self.shared.me.world.random() % 1000) as f64 / 1000.0);
             tokio::select! {
                 biased;
                 () = self.admissions.arrived.notified() => self.admit_waiting().await,
-                () = self.me.heard_newer.notified() => self.catch_up().await,
+                () = self.shared.me.heard_newer.notified() => self.catch_up().await,
                 () = sleep(silence / 4) => {}
             }
             let pending = self.pending_change();
@@ -61,11 +61,11 @@ impl Node {
                 noticed = (epoch, Instant::now());
             }
             let undriven = self.following.driver_silence().min(noticed.1.elapsed());
-            let is_due = undriven >= patience && !self.me.is_unproven();
+            let is_due = undriven >= patience && !self.shared.me.is_unproven();
             if let Some(view) = pending.filter(|_| is_due) {
                 tracing::info!(epoch = %view.epoch, "no node drives the view change; taking over");
                 self.drive(view).await;
-            } else if epoch.is_none() && self.me.state().is_member() {
+            } else if epoch.is_none() && self.shared.me.state().is_member() {
                 self.finish_undecided(patience).await;
             }
         }
@@ -73,7 +73,7 @@ impl Node {
 
     /// The view that this node is on its way to, or will be when its disk is proven.
     fn pending_change(&self) -> Option<Arc<View>> {
-        let state = self.me.state();
+        let state = self.shared.me.state();
         let newest = state.newest().filter(|view| view.epoch > state.active)?;
         let concerns_us = newest.is_member(&state.me) || state.is_listed();
         (concerns_us && state.ended.is_none()).then(|| Arc::clone(newest))
@@ -82,8 +82,8 @@ impl Node {
     /// Finishes a view that was accepted here and may be chosen, its proposer gone before it could say so.
     /// Without this it waits for the next proposer, and there is none until another change is wanted.
     async fn finish_undecided(self: &Arc<Self>, patience: Duration) {
-        let state = self.me.state();
-        let undecided = self.changes.undecided(state.active.next(), patience);
+        let state = self.shared.me.state();
+        let undecided = self.shared.me.accepted.undecided(state.active.next(), patience);
         // It may have been accepted for a line that this node has left since.
         let undecided = undecided.filter(|view| view.has(state.active));
         let (Some(view), Some(before)) = (undecided, state.view()) else {
@@ -103,7 +103,7 @@ impl Node {
     /// A new incarnation of a listed node asks to be listed, or a node announces what its earlier lives
     /// left behind. Only a node's own word counts.
     pub(crate) fn answer_admit(&self, from: &Member, left: Vec<LeftBehind>) -> Answer {
-        let state = self.me.state();
+        let state = self.shared.me.state();
         let is_own = left.iter().all(|left| left.by.node == from.node);
         let may_admit = |view: &Arc<View>| view.lists(&from.node) || !left.is_empty();
         if !(is_own && state.is_member() && state.view().is_some_and(may_admit)) {
@@ -117,7 +117,7 @@ impl Node {
     /// True if this very life answers at its node's address. Two processes may be started with one IPPORT,
     /// but only one of them is the node. For the other, the log says what to mend.
     pub(crate) async fn is_at_its_address(&self, member: &Member) -> bool {
-        let there = self.peers.who_answers_at(&member.node).await;
+        let there = self.shared.peers.who_answers_at(&member.node).await;
         if there.as_ref().is_some_and(|there| there.member == *member)
             || planted::is(Fault::OtherNamesBelieved)
         {
@@ -133,7 +133,7 @@ impl Node {
             "a process calls itself {node} and asks to be admitted, but at that address {found}; \
              set its IPPORT to the address at which the other nodes reach it"
         );
-        if self.complaints.note_if_new(&complaint) {
+        if self.shared.complaints.note_if_new(&complaint) {
             tracing::warn!("{complaint}");
         }
         false
@@ -141,7 +141,7 @@ impl Node {
 
     async fn admit_waiting(self: &Arc<Self>) {
         let waiting = std::mem::take(&mut *self.admissions.waiting.lock());
-        let state = self.me.state();
+        let state = self.shared.me.state();
         let Some(view) = state.view() else { return };
         if state.newest().is_some_and(|newest| newest.epoch > state.active) {
             // A change is under way; the nodes ask again.
@@ -178,11 +178,12 @@ impl Node {
     /// Learns the views of a peer that named a newer epoch. The view that is active there has passed this
     /// member over: it seals itself, activates that view, and hands over late.
     async fn catch_up(&self) {
-        let state = self.me.state();
-        let ahead = self.me.take_newer().into_iter();
+        let state = self.shared.me.state();
+        let ahead = self.shared.me.take_newer().into_iter();
         let siblings = state.siblings().into_iter().map(|member| member.node);
         for node in ahead.chain(siblings) {
             let Ok(Answer::Met { known, .. }) = self
+                .shared
                 .peers
                 .call(&node, Question::Meet, crate::node::limits::ASK_LIMIT)
                 .await
@@ -191,7 +192,7 @@ impl Node {
             };
             let target = known.active;
             self.learn(known).await;
-            let state = self.me.state();
+            let state = self.shared.me.state();
             let takes_part = state
                 .views
                 .get(&target)
@@ -199,7 +200,7 @@ impl Node {
             if target > state.active && takes_part && state.may_act() {
                 self.seal(target).await;
                 self.activate(target).await;
-                if self.me.state().active >= target {
+                if self.shared.me.state().active >= target {
                     tracing::info!(epoch = %target, "caught up with a newer view");
                     return;
                 }

@@ -53,6 +53,12 @@ impl Leftover {
 }
 
 impl ReplicaState {
+    /// What earlier lives of this node left behind, in the form sent to other nodes.
+    pub fn left_behind(&self) -> Vec<LeftBehind> {
+        let left = self.leftovers.iter().map(|leftover| &leftover.left);
+        left.cloned().collect()
+    }
+
     /// Ends this life. It keeps what it owned, for the next one to hand over.
     pub fn end(&mut self, ending: Ending) {
         if self.ended.is_some() {

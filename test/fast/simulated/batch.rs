@@ -65,8 +65,8 @@ fn each_operation_sees_those_before_it_on_its_partition() {
                 put("a", "3"),
                 get("a"),
             ];
-            let done = node.batch(operations, Payload::default()).await;
-            let after = node.get(&key("a"), done.payload).await;
+            let done = node.requests.batch(operations, Payload::default()).await;
+            let after = node.requests.get(&key("a"), done.payload).await;
             let mut told: Vec<String> = done.results.iter().map(told).collect();
             told.push(self::told(&after.map(Done::Found)));
             told
@@ -86,7 +86,7 @@ fn results_come_in_order_over_all_partitions_and_each_server_syncs_once() {
         let node = cluster.node(0).expect("runs");
         let before = syncs(&cluster);
         let writes = (0..60).map(|number| put(&format!("k{number}"), &number.to_string()));
-        let written = node.batch(writes.collect(), Payload::default()).await;
+        let written = node.requests.batch(writes.collect(), Payload::default()).await;
         let grown: Vec<u64> = syncs(&cluster)
             .iter()
             .zip(before)
@@ -102,7 +102,7 @@ fn results_come_in_order_over_all_partitions_and_each_server_syncs_once() {
             .collect();
         let reads = (0..60).rev().map(|number| get(&format!("k{number}")));
         let other = cluster.node(5).expect("runs");
-        let read = other.batch(reads.collect(), written.payload).await;
+        let read = other.requests.batch(reads.collect(), written.payload).await;
         (
             read.results.iter().map(told).collect::<Vec<_>>(),
             grown,
@@ -123,7 +123,11 @@ fn what_cannot_be_reached_is_refused_and_the_rest_is_done() {
         cluster.kill(1);
         let node = cluster.node(0).expect("runs");
         let writes = (0..20).map(|number| put(&format!("k{number}"), "v"));
-        let results = node.batch(writes.collect(), Payload::default()).await.results;
+        let results = node
+            .requests
+            .batch(writes.collect(), Payload::default())
+            .await
+            .results;
         let (done, refused): (Vec<_>, Vec<_>) = results.into_iter().partition(Result::is_ok);
         (refused, done.len())
     });
@@ -143,14 +147,14 @@ fn a_client_without_payload_reads_and_overwrites_what_was_answered_before() {
         for round in 0..20 {
             let (key, value) = (key("k"), |who: &str| format!("{who} {round}").into_bytes());
             cluster.nodes[1].gate.freeze();
-            let written = one.put_recent(&key, value("one").into()).await;
+            let written = one.requests.put_recent(&key, value("one").into()).await;
             assert_eq!(written.expect("is taken").replicas, 1, "round {round}");
             cluster.nodes[1].gate.thaw();
-            let found = other.get_recent(&key).await.expect("is found");
+            let found = other.requests.get_recent(&key).await.expect("is found");
             assert_eq!(found.record.value(), Some(value("one").as_slice()));
-            let written = other.put_recent(&key, value("other").into()).await;
+            let written = other.requests.put_recent(&key, value("other").into()).await;
             written.expect("is taken");
-            let found = one.get_recent(&key).await.expect("is found");
+            let found = one.requests.get_recent(&key).await.expect("is found");
             assert_eq!(found.record.value(), Some(value("other").as_slice()));
         }
     });
@@ -162,13 +166,16 @@ fn a_deletion_that_a_batch_shows_goes_with_its_reader() {
     simulate(async {
         let cluster = SimCluster::serving(8, 2, 2).await;
         let (writer, other) = (cluster.node(0).expect("runs"), cluster.node(1).expect("runs"));
-        writer.batch(vec![put("a", "1")], Payload::default()).await;
+        writer
+            .requests
+            .batch(vec![put("a", "1")], Payload::default())
+            .await;
         cluster.isolate(1);
-        let deleted = writer.batch(vec![delete("a")], Payload::default()).await;
+        let deleted = writer.requests.batch(vec![delete("a")], Payload::default()).await;
         assert_eq!(told(&deleted.results[0]), "written on 1");
-        let seen = writer.batch(vec![get("a")], Payload::default()).await;
+        let seen = writer.requests.batch(vec![get("a")], Payload::default()).await;
         assert_eq!(told(&seen.results[0]), "missing");
-        let stale = other.get(&key("a"), seen.payload).await;
+        let stale = other.requests.get(&key("a"), seen.payload).await;
         assert!(matches!(stale, Err(Refusal::Behind { .. })), "{stale:?}");
     });
 }
@@ -179,15 +186,27 @@ fn a_read_among_writes_is_not_answered_by_a_node_that_lacks_its_dependencies() {
     simulate(async {
         let cluster = SimCluster::serving(10, 2, 2).await;
         let (writer, other) = (cluster.node(0).expect("runs"), cluster.node(1).expect("runs"));
-        writer.batch(vec![put("a", "old")], Payload::default()).await;
+        writer
+            .requests
+            .batch(vec![put("a", "old")], Payload::default())
+            .await;
         cluster.isolate(1);
-        let written = writer.batch(vec![put("a", "new")], Payload::default()).await;
+        let written = writer
+            .requests
+            .batch(vec![put("a", "new")], Payload::default())
+            .await;
         assert_eq!(told(&written.results[0]), "written on 1");
-        let mixed = other.batch(vec![put("b", "1"), get("a")], written.payload).await;
+        let mixed = other
+            .requests
+            .batch(vec![put("b", "1"), get("a")], written.payload)
+            .await;
         for result in &mixed.results {
             assert!(matches!(result, Err(Refusal::Behind { .. })), "{}", told(result));
         }
-        let alone = other.batch(vec![put("b", "1")], Payload::default()).await;
+        let alone = other
+            .requests
+            .batch(vec![put("b", "1")], Payload::default())
+            .await;
         let created = matches!(&alone.results[0], Ok(Done::Written(written)) if written.created);
         assert!(created, "none of it was done");
     });
@@ -204,14 +223,14 @@ fn a_node_that_owns_none_of_the_keys_has_them_read_together() {
         let proxy = by_id(&cluster, &proxy.id);
         let keys = 0..200;
         let writes = keys.clone().map(|number| put(&format!("k{number}"), "v"));
-        proxy.batch(writes.collect(), Payload::default()).await;
+        proxy.requests.batch(writes.collect(), Payload::default()).await;
         let began = Instant::now();
-        let alone = proxy.get(&key("k0"), Payload::default()).await;
+        let alone = proxy.requests.get(&key("k0"), Payload::default()).await;
         alone.expect("is there");
         let alone = began.elapsed();
         let began = Instant::now();
         let reads = keys.map(|number| get(&format!("k{number}")));
-        let read = proxy.batch(reads.collect(), Payload::default()).await;
+        let read = proxy.requests.batch(reads.collect(), Payload::default()).await;
         assert!(read.results.iter().all(|result| told(result) == "v"));
         (began.elapsed(), alone)
     });
@@ -230,15 +249,21 @@ fn reads_in_a_batch_show_no_effect_without_its_cause() {
         let is_proxy = |node: &&SimNode| !partitions[0].contains(&node.id);
         let proxy = cluster.nodes.iter().find(is_proxy).expect("one of three");
         let (writer, proxy) = (by_id(&cluster, writer), by_id(&cluster, &proxy.id));
-        let cause = writer.put(&key("cause"), "c".into(), Payload::default()).await;
+        let cause = writer
+            .requests
+            .put(&key("cause"), "c".into(), Payload::default())
+            .await;
         let payload = cause.expect("is taken").payload;
         writer
+            .requests
             .put(&key("effect"), "e".into(), payload)
             .await
             .expect("is taken");
         let mut shown = 0;
         for _ in 0..20 {
-            let read = proxy.batch(vec![get("effect"), get("cause")], Payload::default());
+            let read = proxy
+                .requests
+                .batch(vec![get("effect"), get("cause")], Payload::default());
             let told: Vec<String> = read.await.results.iter().map(told).collect();
             if told[0] == "e" {
                 shown += 1;
@@ -267,18 +292,18 @@ fn an_operation_depends_on_those_on_the_partitions_before_it() {
             panic!("{partitions:?}");
         };
         cluster.network.cut(&partitions[0][0], &partitions[0][1]);
-        let writes = writer.batch(
+        let writes = writer.requests.batch(
             vec![put(&first, "cause"), put(&second, "effect")],
             Payload::default(),
         );
         assert!(writes.await.results.iter().all(Result::is_ok));
-        let effect = elsewhere.get(&key(&second), Payload::default()).await;
+        let effect = elsewhere.requests.get(&key(&second), Payload::default()).await;
         let seen = effect.expect("is there").payload;
         // Only the replica that lacks it can be asked.
         for id in &partitions[1] {
             cluster.network.cut(id, &partitions[0][0]);
         }
-        let cause = behind.get(&key(&first), seen).await;
+        let cause = behind.requests.get(&key(&first), seen).await;
         assert!(matches!(cause, Err(Refusal::Behind { .. })), "{cause:?}");
     });
 }
@@ -286,7 +311,7 @@ fn an_operation_depends_on_those_on_the_partitions_before_it() {
 async fn one_key_of(node: &Node, partition: u32) -> String {
     for name in (0..100).map(|number| format!("k{number}")) {
         if let Err(Refusal::KeyNotFound { partition: of, .. }) =
-            node.get(&key(&name), Payload::default()).await
+            node.requests.get(&key(&name), Payload::default()).await
             && of == PartitionId(partition)
         {
             return name;
@@ -313,11 +338,11 @@ fn a_deletion_outlives_a_removal_however_old_it_was() {
         cluster.limits.clock_limit = Duration::from_millis(100);
         cluster.start_all().await;
         let node = cluster.node(1).expect("runs").clone();
-        node.batch(vec![put("k", "v")], Payload::default()).await;
+        node.requests.batch(vec![put("k", "v")], Payload::default()).await;
         tokio::time::sleep(Duration::from_secs(1)).await;
         // It never learns of the deletion, which is old when the node is removed.
         cluster.isolate(0);
-        let deleted = node.batch(vec![delete("k")], Payload::default()).await;
+        let deleted = node.requests.batch(vec![delete("k")], Payload::default()).await;
         assert_eq!(told(&deleted.results[0]), "written on 2");
         tokio::time::sleep(Duration::from_secs(21)).await;
         cluster.change_view(1, 0, REMOVE).await.expect("is removed");

@@ -21,7 +21,7 @@ const LARGE: usize = 100_000;
 const LARGE_KEYS: usize = 20;
 
 async fn value(node: &Node, key: &Key, payload: &Payload) -> Result<Vec<u8>, Refusal> {
-    let found = node.get(key, payload.clone()).await?;
+    let found = node.requests.get(key, payload.clone()).await?;
     Ok(found.record.value().expect("is found").to_vec())
 }
 
@@ -31,7 +31,7 @@ async fn fill(node: &Node) -> (Vec<Key>, Payload) {
     let mut payload = Payload::default();
     for key in &keys {
         let large = Bytes::from(vec![b'v'; LARGE]);
-        let written = node.put(key, large, payload).await;
+        let written = node.requests.put(key, large, payload).await;
         payload = written.expect("is taken").payload;
     }
     (keys, payload)
@@ -100,7 +100,7 @@ fn returned_within(reached: Duration) -> usize {
         let owner = cluster.node(1).expect("runs");
         let mut returned = 0;
         for (at, key) in keys.iter().enumerate() {
-            let Ok(found) = owner.get(key, Payload::default()).await else {
+            let Ok(found) = owner.requests.get(key, Payload::default()).await else {
                 continue;
             };
             returned += 1;
@@ -138,7 +138,10 @@ fn what_one_owner_alone_has_taken_back_is_still_kept() {
         let mut cluster = SimCluster::serving(3, 4, 3).await;
         cluster.isolate(0);
         let removed = cluster.node(0).expect("runs");
-        let written = removed.put(&key("k"), "v".into(), Payload::default()).await;
+        let written = removed
+            .requests
+            .put(&key("k"), "v".into(), Payload::default())
+            .await;
         assert_eq!(written.expect("any replica takes it").replicas, 1);
         remove_first(&cluster).await;
         // The others close the epochs that it knows: it returns its writes as new ones.
@@ -193,19 +196,20 @@ fn overwritten_after_restart(silent_after: Duration) -> Option<(bool, Vec<u8>)> 
             let began = Instant::now();
             let found = loop {
                 assert!(began.elapsed() < RECOVERED, "a restarted owner does not serve");
-                match owner.get(&key, Payload::default()).await {
+                match owner.requests.get(&key, Payload::default()).await {
                     Ok(found) => break found,
                     Err(Refusal::KeyNotFound { .. }) => return None,
                     Err(_) => sleep(Duration::from_millis(1)).await,
                 }
             };
             owner
+                .requests
                 .put(&key, "later".into(), found.payload)
                 .await
                 .expect("is taken");
             Some(owner)
         };
-        let writing = forwarder.put(&key, "earlier".into(), Payload::default());
+        let writing = forwarder.requests.put(&key, "earlier".into(), Payload::default());
         let (written, owner) = tokio::join!(writing, restart);
         let stored = value(&*owner?, &key, &Payload::default()).await;
         Some((written.is_ok(), stored.expect("is found")))
@@ -222,7 +226,7 @@ async fn key_of_the_first(cluster: &SimCluster) -> Key {
         1
     });
     for key in (0..100).map(|number| key(&format!("k{number}"))) {
-        if let Err(Refusal::KeyNotFound { partition, .. }) = node.get(&key, Payload::default()).await
+        if let Err(Refusal::KeyNotFound { partition, .. }) = node.requests.get(&key, Payload::default()).await
             && partition == own
         {
             return key;

@@ -254,7 +254,9 @@ fn large_values_that_are_written_at_once_come_to_every_replica() {
         let node = cluster.node(0).expect("runs");
         let writes = (0..20).map(|number| async move {
             let key = key(&format!("large-{number}"));
-            let written = node.put(&key, vec![b'v'; VALUE_BYTES].into(), Payload::default());
+            let written = node
+                .requests
+                .put(&key, vec![b'v'; VALUE_BYTES].into(), Payload::default());
             written.await.expect("is taken").replicas
         });
         join_all(writes).await

@@ -20,7 +20,7 @@ async fn store(cluster: &SimCluster, name: &str) {
         value: value(name, 1, MIB),
     };
     let node = cluster.node(0).expect("runs");
-    let done = node.batch(vec![put], Payload::default()).await;
+    let done = node.requests.batch(vec![put], Payload::default()).await;
     assert!(done.results[0].is_ok(), "{:?}", done.results);
 }
 
@@ -39,7 +39,7 @@ pub(crate) fn a_batch_with_a_long_answer() -> Seen {
         let mut operations = vec![get("big"); 20];
         let (key, value) = (key("k"), b"v".to_vec());
         operations.push(Operation::Put { key, value });
-        let done = proxy.batch(operations, Payload::default()).await;
+        let done = proxy.requests.batch(operations, Payload::default()).await;
         match done.results.last() {
             Some(Ok(Done::Written(_))) => {}
             other => return Err(format!("a write beside long reads came to {other:?}")),

@@ -285,7 +285,11 @@ impl SimCluster {
         let via = Arc::clone(self.node(via).expect("runs"));
         let node = self.nodes[node].id.clone();
         let dry_run = false;
-        async move { via.change_view(ViewRequest { node, kind, dry_run }).await }
+        async move {
+            via.view_changes
+                .change_view(ViewRequest { node, kind, dry_run })
+                .await
+        }
     }
 
     pub fn now_us(&self) -> u64 {

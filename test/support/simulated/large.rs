@@ -79,7 +79,7 @@ pub async fn load(stage: &Stage, setting: &Setting) -> Vec<String> {
         let node = rng.random_range(0..stage.nodes());
         let asked = operations.clone();
         let sent = seen.clone();
-        let done = stage.request(node, async |node| node.batch(asked, sent).await);
+        let done = stage.request(node, async |node| node.requests.batch(asked, sent).await);
         // The faults decide whether an answer comes at all.
         let Ok(done) = done.await else { continue };
         wrong.extend(judged(&operations, &done));

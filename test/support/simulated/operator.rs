@@ -49,7 +49,7 @@ impl Stage {
         let outcome = tokio::select! {
             biased;
             () = asked.stopped() => return,
-            outcome = gate.hold(asked.change_view(request)) => outcome,
+            outcome = gate.hold(asked.view_changes.change_view(request)) => outcome,
         };
         self.changes.set(self.changes.get() + u64::from(outcome.is_ok()));
         if let Ok(ViewOutcome::Changed(changed)) = &outcome {

@@ -87,33 +87,41 @@ pub fn operate(
 /// Asks a node, as a client would.
 pub async fn ask(node: &Node, operation: &Operation, payload: &str) -> Reply {
     let key = Key::new(&operation.key).expect("the workload names keys");
-    let payload = match node.payload(payload) {
+    let payload = match node.requests.payload(payload) {
         Ok(payload) => payload,
         Err(refusal) => return Reply::refused(refusal.to_string()),
     };
     // All kinds of requests make the same promises: one in four lists the key, or is one of several.
-    let by_another_way = Slot::of(format!("{} {}", operation.key, node.payload_text(&payload)))
-        .0
-        .is_multiple_of(4);
+    let by_another_way = Slot::of(format!(
+        "{} {}",
+        operation.key,
+        node.requests.payload_text(&payload)
+    ))
+    .0
+    .is_multiple_of(4);
     let answered = match &operation.action {
         Action::Get if by_another_way => list(node, &key, &payload).await,
-        Action::Get => node.get(&key, payload).await.map(found),
+        Action::Get => node.requests.get(&key, payload).await.map(found),
         Action::Put(value) if by_another_way => {
             let value = value.clone().into_bytes();
             one_in_a_batch(node, wire::Operation::Put { key, value }, payload).await
         }
-        Action::Put(value) => node.put(&key, value.clone().into(), payload).await.map(written),
+        Action::Put(value) => node
+            .requests
+            .put(&key, value.clone().into(), payload)
+            .await
+            .map(written),
         Action::Delete if by_another_way => {
             one_in_a_batch(node, wire::Operation::Delete { key }, payload).await
         }
-        Action::Delete => node.delete(&key, payload).await.map(written),
+        Action::Delete => node.requests.delete(&key, payload).await.map(written),
     };
     reply(node, answered)
 }
 
 /// Asks a node for several operations in one request.
 async fn ask_all(node: &Node, operations: &[Operation], payload: &str) -> Vec<Reply> {
-    let payload = match node.payload(payload) {
+    let payload = match node.requests.payload(payload) {
         Ok(payload) => payload,
         Err(refusal) => return vec![Reply::refused(refusal.to_string()); operations.len()],
     };
@@ -128,7 +136,7 @@ async fn ask_all(node: &Node, operations: &[Operation], payload: &str) -> Vec<Re
             Action::Delete => wire::Operation::Delete { key },
         }
     });
-    let all = node.batch(asked.collect(), payload).await;
+    let all = node.requests.batch(asked.collect(), payload).await;
     let results = all.results.into_iter();
     results.map(|result| reply(node, result.map(done))).collect()
 }
@@ -137,11 +145,11 @@ fn reply(node: &Node, answered: Result<(Answer, Payload), Refusal>) -> Reply {
     match answered {
         Ok((answer, payload)) => Reply {
             outcome: Outcome::Ok(answer),
-            payload: node.payload_text(&payload),
+            payload: node.requests.payload_text(&payload),
         },
         Err(Refusal::KeyNotFound { payload, .. }) => Reply {
             outcome: Outcome::Ok(Answer::NotFound),
-            payload: node.payload_text(&payload),
+            payload: node.requests.payload_text(&payload),
         },
         Err(refusal @ Refusal::UnknownOutcome { .. }) => Reply::unknown(refusal.to_string()),
         Err(refusal) => Reply::refused(refusal.to_string()),
@@ -155,7 +163,7 @@ async fn list(node: &Node, key: &Key, payload: &Payload) -> Result<(Answer, Payl
         limit: 100,
         keys_only: false,
     };
-    let page = node.list(&listing, payload).await?;
+    let page = node.requests.list(&listing, payload).await?;
     let item = page.items.into_iter().find(|item| item.key == *key);
     let answer = item.map_or(Answer::NotFound, |item| {
         let value = item.value.expect("values were asked for");
@@ -169,7 +177,7 @@ async fn one_in_a_batch(
     operation: wire::Operation,
     payload: Payload,
 ) -> Result<(Answer, Payload), Refusal> {
-    let mut all = node.batch(vec![operation], payload).await;
+    let mut all = node.requests.batch(vec![operation], payload).await;
     all.results.pop().expect("one result for one operation").map(done)
 }
 

@@ -48,7 +48,7 @@ impl Shelf {
 
     /// Stores all changes or none.
     pub(super) async fn store(&self, changes: Changes) -> Result<(), ShelfError> {
-        let done = self.node.batch(changes.0, Payload::default()).await;
+        let done = self.node.requests.batch(changes.0, Payload::default()).await;
         for result in done.results {
             match result {
                 Ok(_) | Err(Refusal::KeyNotFound { .. }) => {}
@@ -60,7 +60,7 @@ impl Shelf {
     }
 
     pub(super) async fn read<T: DeserializeOwned>(&self, key: &Key) -> Result<Option<T>, ShelfError> {
-        match self.node.get(key, Payload::default()).await {
+        match self.node.requests.get(key, Payload::default()).await {
             Ok(found) => {
                 let value = found.record.value().expect("what is found has a value");
                 parsed(key, value).map(Some)
@@ -86,7 +86,7 @@ impl Shelf {
         };
         let (mut taken, mut taken_bytes) = (Vec::new(), 0);
         loop {
-            let page = self.node.list(&listing, &Payload::default()).await?;
+            let page = self.node.requests.list(&listing, &Payload::default()).await?;
             for item in page.items {
                 let value = item.value.unwrap_or_default();
                 taken_bytes += value.len();

@@ -56,10 +56,12 @@ async fn scattered(by_the_first: Option<Answer>) -> (BTreeSet<u128>, Vec<Result<
         cast.puts(Actor::new(&life(number, 1), words), &life(number, 1).node);
     }
     let began = Instant::now();
-    let batch = node.batch(vec![put(&stays), put(&moves)], Payload::default());
+    let batch = node
+        .requests
+        .batch(vec![put(&stays), put(&moves)], Payload::default());
     let change = async {
         tokio::time::sleep(WRITE_LIMIT / 2).await;
-        node.me.publish(after);
+        node.shared.me.publish(after);
     };
     let (done, ()) = tokio::join!(batch, change);
     let asked = cast.asked.lock();
@@ -103,7 +105,7 @@ async fn a_deletion_is_judged_by_what_a_read_before_it_has_shown() {
         Timestamp(1),
         &not_here,
     );
-    node.resident.put(shown.vouched());
+    node.shared.resident.put(shown.vouched());
     let read = || Operation::Get { key: key("read") };
     let delete = || Operation::Delete { key: key("deleted") };
     for (operations, is_answered) in [
@@ -111,7 +113,7 @@ async fn a_deletion_is_judged_by_what_a_read_before_it_has_shown() {
         (vec![delete(), read()], true),
         (vec![read(), delete()], false),
     ] {
-        let done = node.batch(operations.clone(), Payload::default()).await;
+        let done = node.requests.batch(operations.clone(), Payload::default()).await;
         let is_missing = |result: &Result<Done, Refusal>| matches!(result, Err(Refusal::KeyNotFound { .. }));
         let told = done.results.iter().any(is_missing);
         assert_eq!(told, is_answered, "{operations:?}: {:?}", done.results);

@@ -20,9 +20,9 @@ async fn written(breaks: bool) -> (BTreeSet<u128>, Result<Written, Refusal>) {
     }
     let mut keys = (0..).map(|number| Key::new(&format!("k{number}")).expect("is a key"));
     let theirs = keys
-        .find(|key| node.me.state().region_of(key.slot()).is_none())
+        .find(|key| node.shared.me.state().region_of(key.slot()).is_none())
         .expect("some");
-    let written = node.put(&theirs, "v".into(), Payload::default()).await;
+    let written = node.requests.put(&theirs, "v".into(), Payload::default()).await;
     let asked = cast.asked.lock();
     let ids = asked.iter().filter_map(|question| match question {
         Question::Write { id, .. } => Some(*id),

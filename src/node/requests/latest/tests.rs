@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::*;
 use crate::names::Dot;
+use crate::node::Node;
 use crate::node::tests::rig::{Actor, SOON, dot, first_view, idle, life, node_with};
 use crate::protocol::causality::VersionVector;
 use crate::protocol::replication::Closed;
@@ -11,7 +12,7 @@ use crate::protocol::replication::Closed;
 fn gossip(node: &Node, epoch: Epoch, held: impl IntoIterator<Item = Dot>) -> Gossip {
     Gossip {
         epoch,
-        time: node.me.shown(),
+        time: node.shared.me.shown(),
         held: held.into_iter().collect(),
         stable: VersionVector::default(),
         done_below: Epoch::NONE,
@@ -40,10 +41,10 @@ async fn got(epoch: Epoch, held: &[Dot], breaks: bool) -> Refusal {
     let name = life(1, 1).node;
     cast.puts(sibling, &name);
     // The link must be up before it can break.
-    let up = node.peers.call(&name, Question::Ping, SOON).await;
+    let up = node.shared.peers.call(&name, Question::Ping, SOON).await;
     up.expect("answers");
     BREAKS.store(breaks, Ordering::Relaxed);
-    let got = node.get_recent(&Key::new("k").expect("is a key")).await;
+    let got = node.requests.get_recent(&Key::new("k").expect("is a key")).await;
     assert!(!BREAKS.load(Ordering::Relaxed), "it has been asked");
     got.expect_err("nothing is here")
 }

@@ -23,7 +23,10 @@ async fn cluster() -> SimCluster {
             key: key(&format!("big-{number}")),
             value: value("big", number, MIB),
         };
-        let done = node(&cluster, 0).batch(vec![big], Payload::default()).await;
+        let done = node(&cluster, 0)
+            .requests
+            .batch(vec![big], Payload::default())
+            .await;
         assert!(done.results[0].is_ok());
     }
     cluster
@@ -62,7 +65,10 @@ fn reads_that_no_longer_fit_are_refused_and_the_rest_can_be_read() {
             let cluster = cluster().await;
             let mut left = 30;
             while left > 0 {
-                let done = node(&cluster, asked).batch(reads(left), Payload::default()).await;
+                let done = node(&cluster, asked)
+                    .requests
+                    .batch(reads(left), Payload::default())
+                    .await;
                 let told = told(&done.results);
                 let shown = told.chars().take_while(|one| *one == 'v').count();
                 assert_eq!(told, "v".repeat(shown) + &"-".repeat(left - shown));
@@ -83,13 +89,19 @@ fn writes_keep_their_results_however_large_the_reads_among_them_are() {
             let mut operations = vec![put("a", "1")];
             operations.extend(reads(30));
             operations.extend([put("b", "2"), delete("never"), delete("a"), get("b")]);
-            let done = node(&cluster, asked).batch(operations, Payload::default()).await;
+            let done = node(&cluster, asked)
+                .requests
+                .batch(operations, Payload::default())
+                .await;
             let told = told(&done.results);
             let shown = told.matches('v').count();
             let expected = format!("w{}{}w0w-", "v".repeat(shown), "-".repeat(30 - shown));
             assert_eq!(told, expected, "at {asked}");
             assert!(shown > 0 && shown * MIB <= ANSWER_BYTES_MAX + MIB);
-            let after = node(&cluster, asked).batch(vec![get("a")], done.payload).await;
+            let after = node(&cluster, asked)
+                .requests
+                .batch(vec![get("a")], done.payload)
+                .await;
             assert_eq!(super::told(&after.results[0]), "missing");
             assert_eq!(cluster.network.overlong(), 0);
         });
@@ -107,16 +119,16 @@ fn others_on_the_stream_notice_nothing_of_long_answers() {
             if number % 2 == 0 {
                 operations.push(put(&format!("greedy-{number}"), "x"));
             }
-            let done = proxy.batch(operations, Payload::default()).await;
+            let done = proxy.requests.batch(operations, Payload::default()).await;
             told(&done.results)
         });
         let modest = (0..200).map(|number| async move {
             tokio::time::sleep(Duration::from_millis(number)).await;
             let began = tokio::time::Instant::now();
             let key = key(&format!("modest-{number}"));
-            let written = proxy.put(&key, "v".into(), Payload::default()).await;
+            let written = proxy.requests.put(&key, "v".into(), Payload::default()).await;
             let written = written.expect("is taken");
-            proxy.get(&key, written.payload).await.expect("is read");
+            proxy.requests.get(&key, written.payload).await.expect("is read");
             began.elapsed()
         });
         let (greedy, modest) = tokio::join!(join_all(greedy), join_all(modest));
@@ -139,7 +151,7 @@ fn a_batch_whose_answer_was_lost_is_answered_again_and_not_done_again() {
         for (from, to) in [(owners[0], owners[1]), (owners[1], owners[0])] {
             cluster.network.slow_down(from, to, 100);
         }
-        let asked = node(&cluster, 2).batch(operations, Payload::default());
+        let asked = node(&cluster, 2).requests.batch(operations, Payload::default());
         let is_stored = || (0..2).any(|owner| cluster.nodes[owner].disk.records().contains_key("once"));
         let break_off = async {
             // At that time the coordinator still waits for its sibling.
@@ -176,7 +188,10 @@ fn a_page_of_large_values_is_bounded_however_many_partitions_there_are() {
                 key: key(&format!("p{number:02}")),
                 value: value("p", number, MIB / 8),
             };
-            node(&cluster, 0).batch(vec![large], Payload::default()).await;
+            node(&cluster, 0)
+                .requests
+                .batch(vec![large], Payload::default())
+                .await;
         }
         let (mut after, mut listed) = (None, Vec::new());
         loop {
@@ -186,7 +201,10 @@ fn a_page_of_large_values_is_bounded_however_many_partitions_there_are() {
                 limit: 100,
                 keys_only: false,
             };
-            let page = node(&cluster, 5).list(&listing, &Payload::default()).await;
+            let page = node(&cluster, 5)
+                .requests
+                .list(&listing, &Payload::default())
+                .await;
             let page = page.expect("is answered");
             let bytes: usize = page
                 .items
@@ -227,7 +245,10 @@ fn a_slot_longer_than_a_frame_is_copied_in_pieces() {
                 key: key(name),
                 value: value(name, number, MIB),
             };
-            let done = node(&cluster, 0).batch(vec![large], Payload::default()).await;
+            let done = node(&cluster, 0)
+                .requests
+                .batch(vec![large], Payload::default())
+                .await;
             assert!(done.results[0].is_ok(), "{:?}", done.results);
         }
         for giver in [0, 1] {

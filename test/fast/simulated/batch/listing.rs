@@ -20,7 +20,7 @@ async fn list_all(node: &Node, prefix: &str, limit: u32, payload: &Payload) -> (
     };
     let (mut keys, mut payload) = (Vec::new(), payload.clone());
     loop {
-        let page = node.list(&listing, &payload).await.expect("is listed");
+        let page = node.requests.list(&listing, &payload).await.expect("is listed");
         assert!(page.items.len() <= limit as usize);
         keys.extend(page.items.iter().map(|item| item.key.as_str().to_owned()));
         payload = page.payload;
@@ -42,6 +42,7 @@ fn a_listing_never_leaves_out_what_its_reader_depends_on() {
         let (writer, other) = (cluster.node(0).expect("runs"), cluster.node(1).expect("runs"));
         cluster.isolate(1);
         let written = writer
+            .requests
             .batch(vec![put("a", "1"), put("b", "2")], Payload::default())
             .await;
         let listing = Listing {
@@ -50,9 +51,10 @@ fn a_listing_never_leaves_out_what_its_reader_depends_on() {
             limit: 10,
             keys_only: true,
         };
-        let refused = other.list(&listing, &written.payload).await;
+        let refused = other.requests.list(&listing, &written.payload).await;
         assert!(matches!(refused, Err(Refusal::Behind { .. })), "{refused:?}");
         let unbound = other
+            .requests
             .list(&listing, &Payload::default())
             .await
             .expect("is listed");
@@ -62,13 +64,13 @@ fn a_listing_never_leaves_out_what_its_reader_depends_on() {
         assert_eq!(keys, ["a", "b"]);
         // A listing that leaves out a deleted key is a read of the deletion.
         cluster.isolate(1);
-        let deleted = writer.batch(vec![delete("a")], payload).await;
+        let deleted = writer.requests.batch(vec![delete("a")], payload).await;
         let (keys, seen) = list_all(writer, "", 9, &Payload::default()).await;
         assert_eq!(
             (keys, told(&deleted.results[0])),
             (vec!["b".to_owned()], "written on 1".into())
         );
-        let stale = other.get(&key("a"), seen).await;
+        let stale = other.requests.get(&key("a"), seen).await;
         assert!(matches!(stale, Err(Refusal::Behind { .. })), "{stale:?}");
     });
 }
@@ -84,9 +86,13 @@ fn pages_go_on_after_deleted_keys_and_within_a_prefix() {
                 put(&format!("b{number:02}"), "v"),
             ]
         });
-        node.batch(writes.collect(), Payload::default()).await;
+        node.requests.batch(writes.collect(), Payload::default()).await;
         let deletes = (10..40).map(|number| delete(&format!("a{number:02}")));
-        let payload = node.batch(deletes.collect(), Payload::default()).await.payload;
+        let payload = node
+            .requests
+            .batch(deletes.collect(), Payload::default())
+            .await
+            .payload;
         (
             list_all(node, "", 7, &payload).await.0,
             list_all(node, "a", 3, &payload).await.0,
@@ -127,7 +133,7 @@ fn a_listing_is_complete_whatever_the_view_does_meanwhile() {
                 .collect();
             let names: Vec<String> = (0..KEYS).map(|number| format!("k{number:03}")).collect();
             let writes = names.iter().map(|name| put(name, "v")).collect();
-            let payload = nodes[0].batch(writes, Payload::default()).await.payload;
+            let payload = nodes[0].requests.batch(writes, Payload::default()).await.payload;
             let is_changing = std::cell::Cell::new(true);
             let change = async {
                 for (kind, node, via) in changes {
@@ -161,6 +167,7 @@ fn a_restarted_node_lists_what_is_on_its_disk() {
         let written = cluster
             .node(0)
             .expect("runs")
+            .requests
             .batch(writes.collect(), Payload::default())
             .await;
         cluster.kill(0);

@@ -29,7 +29,11 @@ fn forged(cluster: &SimCluster, number: usize, wall_ms: u64) -> String {
         timestamp: Timestamp::from_wall_ms(wall_ms),
         ..Payload::default()
     };
-    cluster.node(number).expect("runs").payload_text(&payload)
+    cluster
+        .node(number)
+        .expect("runs")
+        .requests
+        .payload_text(&payload)
 }
 
 fn wall_ms(cluster: &SimCluster, number: usize) -> u64 {
@@ -68,7 +72,7 @@ fn payloads_near_the_limit_do_not_drive_clocks_beyond_it() {
                     "n{other} is {ahead_ms} ms ahead in round {round}"
                 );
                 let beyond = forged(&cluster, other, hybrid_ms(&cluster, other) + HOUR_MS);
-                let refused = cluster.node(other).expect("runs").payload(&beyond);
+                let refused = cluster.node(other).expect("runs").requests.payload(&beyond);
                 assert!(matches!(refused, Err(Refusal::BadPayload(_))), "{refused:?}");
             }
         }
@@ -83,7 +87,7 @@ fn a_wrong_clock_does_not_open_the_door_to_forged_payloads() {
         sleep(Duration::from_secs(1)).await;
         for number in 0..3 {
             let forgery = forged(&cluster, number, wall_ms(&cluster, 1) + 2 * HOUR_MS);
-            let refused = cluster.node(number).expect("runs").payload(&forgery);
+            let refused = cluster.node(number).expect("runs").requests.payload(&forgery);
             assert!(
                 matches!(refused, Err(Refusal::BadPayload(_))),
                 "n{number}: {refused:?}"
@@ -101,7 +105,7 @@ fn a_payload_of_the_node_ahead_is_good_where_no_node_knows_which_clock_is_wrong(
             payload = put(&cluster, round % 2, &payload).await;
         }
         let forgery = forged(&cluster, 1, wall_ms(&cluster, 0) + 2 * HOUR_MS);
-        assert!(cluster.node(1).expect("runs").payload(&forgery).is_err());
+        assert!(cluster.node(1).expect("runs").requests.payload(&forgery).is_err());
     });
 }
 

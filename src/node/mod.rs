@@ -4,7 +4,7 @@
 //! share (`shared`) and the services below it:
 //!
 //! - `requests`: connections read the sharded map and the published state directly, and ask a pure predicate.
-//! - `commit`: all writes pass through it. It stores a batch with one sync and wakes each waiter.
+//! - `committer`: all writes pass through it. It stores a batch with one sync and wakes each waiter.
 //! - `replication`: siblings learn of writes by pushes, and of everything else by exchanges and gossip.
 //! - `view_change` changes the view.
 //! - `peers` counts an answer only for the member that gave it.
@@ -21,6 +21,9 @@ mod tests;
 mod inbound;
 mod start;
 mod status;
+
+// committer: the one place where state changes
+mod committer;
 
 // epochs: the loops that begin and end with an epoch or a life
 mod epochs;
@@ -40,7 +43,7 @@ mod claims;
 // shared: what all services hold
 mod shared;
 
-// commit: the one place where state changes
+// commit: the way to the committer
 mod commit;
 
 // identity: how a node appears to its peers, its clocks and published state
@@ -60,7 +63,7 @@ mod time;
 
 use std::sync::Arc;
 
-pub use self::commit::Committer;
+pub use self::committer::Committer;
 pub use self::outcome::{Done, Found, Refusal, Written};
 pub use self::requests::Requests;
 pub use self::requests::batch::AllDone;

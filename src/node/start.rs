@@ -10,7 +10,7 @@ use super::claims::Claims;
 use super::claims::ledger::Ledger;
 use super::commit::pace::Pace;
 use super::commit::waiters::Acks;
-use super::commit::{Committer, QUEUE_JOBS};
+use super::committer::{Committer, QUEUE_JOBS};
 use super::epochs::Epochs;
 use super::identity::Me;
 use super::peers::Peers;

@@ -181,7 +181,7 @@ impl Replication {
             .iter()
             .fold(SlotSet::default(), |all, one| all.union(&one.slots));
         #[cfg(test)]
-        crate::node::runtime::interleaved::happen_now();
+        crate::node::tests::interleaved::happen_now();
         let asked = slots.intersection(&ours);
         let (records, next) = copied_page(&asked, from, |slot| self.shared.resident.records_in(slot));
         // Slots that were dropped meanwhile look empty, but were not.

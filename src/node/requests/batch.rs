@@ -19,8 +19,8 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::names::PartitionId;
 use crate::node::claims::vouch::Vetted;
-use crate::node::commit::draft::operations::may_do;
 use crate::node::commit::job::{Job, NotStored, Operations};
+use crate::node::committer::draft::operations::may_do;
 use crate::node::limits::{PATIENCE, STORE_LIMIT};
 use crate::node::outcome::{Done, Found, NotTaken, Refusal, Written};
 use crate::node::requests::Requests;

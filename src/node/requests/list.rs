@@ -240,7 +240,7 @@ impl Requests {
             let (state, stable) = (self.shared.me.state(), self.shared.acks.stable());
             let trimmed = may_list(&state, &stable, slots, payload)?;
             #[cfg(test)]
-            crate::node::runtime::interleaved::happen_now();
+            crate::node::tests::interleaved::happen_now();
             let mut look = Look::new(slots, listing, value_bytes);
             index.visit_from(look.begin(), |record| look.at(record));
             // Slots may have moved away, and been dropped, before their keys were looked at.

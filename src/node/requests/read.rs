@@ -53,7 +53,7 @@ impl Requests {
             let view = state.view().ok_or(NotHere::NotOwner)?;
             let partition = view.partition_of_slot(slot);
             #[cfg(test)]
-            crate::node::runtime::interleaved::happen_now();
+            crate::node::tests::interleaved::happen_now();
             let record = self.shared.resident.get(key.as_str());
             // This thread may have been preempted in between, for long enough to move the slot away: what it
             // found may be a dropped slot, or a part of an unfinished copy.

@@ -1,7 +1,5 @@
 //! What a node runs on: its tasks and its world, which are passed in, and the signal that tasks wait for.
 
-#[cfg(test)]
-pub(super) mod interleaved;
 pub(super) mod signal;
 pub(super) mod tasks;
 pub(super) mod world;

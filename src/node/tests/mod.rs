@@ -3,5 +3,6 @@
 mod callee;
 mod callers;
 mod changes;
+pub(super) mod interleaved;
 mod lives;
 pub(super) mod rig;

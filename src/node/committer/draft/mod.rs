@@ -16,9 +16,9 @@ use std::ops::Range;
 
 use tokio::time::Instant;
 
-use super::job::{ChangeAttempt, Cleared, NotStored, Stored, Write};
 use crate::config::Limits;
 use crate::names::{Dot, Key, Log, MemberId};
+use crate::node::commit::job::{ChangeAttempt, Cleared, NotStored, Stored, Write};
 use crate::node::identity::Me;
 use crate::planted::{self, Fault};
 use crate::protocol::causality::{Payload, Record, Supersedes, VersionVector};

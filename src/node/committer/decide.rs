@@ -4,7 +4,7 @@
 //! kind of job.
 
 use super::draft::{Draft, Pushed};
-use super::job::{After, Job, NotStored, PushJob, Reply};
+use crate::node::commit::job::{After, Job, NotStored, PushJob, Reply};
 use crate::planted::{self, Fault};
 use crate::protocol::replication::NotHere;
 use crate::wire::peer::Answer;

@@ -1,16 +1,20 @@
 //! Replication: pushes, exchanges and gossip, and what a node concludes from them: old disks, expired removals,
 //! and tombstones that may be dropped.
 
+mod absent;
+#[cfg(test)]
+mod examples;
 pub(super) mod exchange;
 mod gossip;
 mod proof;
 mod push;
+mod reports;
 mod tombstones;
 
 use std::sync::Arc;
 
 use self::exchange::Tickets;
-use self::gossip::Reports;
+use self::reports::Reports;
 use crate::node::claims::Claims;
 use crate::node::shared::Shared;
 

@@ -1,13 +1,13 @@
-//! The nodes and views that the placement tests use.
+//! The nodes and views that tests use.
 
 use super::View;
 use crate::names::{ClusterId, Incarnation, Member, NodeId};
 
-pub(super) fn node(number: u64) -> NodeId {
+pub(crate) fn node(number: u64) -> NodeId {
     format!("n{number}:80").parse().expect("is a node")
 }
 
-pub(super) fn incarnation(random: u64) -> Incarnation {
+pub(crate) fn incarnation(random: u64) -> Incarnation {
     Incarnation {
         started_ms: 1,
         random,
@@ -15,11 +15,11 @@ pub(super) fn incarnation(random: u64) -> Incarnation {
 }
 
 /// Node `number` in its first life.
-pub(super) fn member(number: u64) -> Member {
+pub(crate) fn member(number: u64) -> Member {
     reborn(number, 0)
 }
 
-pub(super) fn reborn(number: u64, life: u64) -> Member {
+pub(crate) fn reborn(number: u64, life: u64) -> Member {
     Member {
         node: node(number),
         incarnation: incarnation(life),
@@ -27,7 +27,7 @@ pub(super) fn reborn(number: u64, life: u64) -> Member {
 }
 
 /// The first view of `count` nodes, numbered from 0; the last `missing` of them are not up.
-pub(super) fn first(replicas: u32, count: u64, missing: u64) -> View {
+pub(crate) fn first(replicas: u32, count: u64, missing: u64) -> View {
     let up = (0..count - missing).map(|number| (node(number), incarnation(0)));
     let nodes = (0..count).map(node).collect();
     View::first(ClusterId(1), replicas, &nodes, &up.collect())

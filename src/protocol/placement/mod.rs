@@ -7,7 +7,7 @@
 pub mod next;
 
 #[cfg(test)]
-mod examples;
+pub(crate) mod examples;
 mod moves;
 mod parts;
 mod quorum;

@@ -22,7 +22,7 @@ pub use view::{AddNode, RemoveNode, View, ViewCommand};
 const ABOUT: &str = "A partitioned, replicated, causally consistent key-value store";
 
 const AFTER: &str = "\
-Without a command, causeway serves. Flags go over environment variables, these over the configuration file.
+Without a command, causeway runs a node. Flags override environment variables; both override the configuration file.
 
 Exit codes: 0 done, 1 failed, 2 no such key, 64 a mistake in arguments or settings.";
 
@@ -48,7 +48,7 @@ impl Arguments {
 pub enum Command {
     /// Run a node of a cluster
     Serve(Box<Serve>),
-    /// Start a small cluster of processes on this machine, to try and to break
+    /// Start a small cluster of processes on this machine, for experiments
     Lab(Lab),
     /// Print the value of a key
     Get(OneKey),
@@ -58,49 +58,49 @@ pub enum Command {
     Delete(OneKey),
     /// List keys, in order
     Ls(Ls),
-    /// Do several operations from a file at once
+    /// Carry out the operations in a file
     Batch(Batch),
-    /// Show partitions, members, proxies, and who is away
+    /// Show partitions, members, proxies and unreachable nodes
     Status(Status),
-    /// Show the view, add nodes to it, remove them
+    /// Show the view, or add and remove nodes
     View(View),
-    /// Measure a cluster: clients in a closed loop, and how long they waited
+    /// Measure the response times of a cluster, with clients in a closed loop
     Bench(Bench),
-    /// Spread pairs of integers over Redis servers on this machine: a shell, a script, or HTTP
+    /// Distribute pairs of integers over Redis servers on this machine, from a shell, a script or HTTP
     Redis(Redis),
-    /// Run a proxy of data servers: pairs over HTTP, each key on one server
+    /// Run a proxy for data servers: pairs over HTTP, each key on one server
     Proxy(Proxy),
     /// Run a data server: pairs over HTTP, alone or behind proxies
     DataServer(DataServer),
-    /// Ask the program of this container whether it is alive; for Docker's HEALTHCHECK
+    /// Check that the program in this container answers; for Docker's HEALTHCHECK
     Health(Health),
 }
 
 /// A cluster on this machine.
 #[derive(Debug, Args)]
 pub struct Lab {
-    /// How many nodes [default: 5]
+    /// Number of nodes in the first view [default: 5]
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u16).range(1..=64))]
     pub nodes: Option<u16>,
-    /// How many more nodes wait to be added to the view [default: 1]
+    /// Number of spare nodes, which wait to be added to the view [default: 1]
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u16).range(0..=16))]
     pub spare: Option<u16>,
     /// Replicas in a partition [default: 2]
     #[arg(short, long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..))]
     pub k: Option<u32>,
-    /// Where data and logs are kept; a lab that was there before goes on
+    /// Folder for data and logs; if it holds a lab, that lab continues
     #[arg(long, default_value = "lab", value_name = "FOLDER")]
     pub dir: PathBuf,
-    /// The port of the first node; those that are taken are skipped [default: 8081]
+    /// Port of the first node; ports in use are skipped [default: 8081]
     #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
     pub base_port: Option<u16>,
     /// Keep data in memory only
     #[arg(long)]
     pub memory: bool,
-    /// Wipe the folder, if it is a lab's, and start anew
+    /// Delete the lab in the folder, and start a new one
     #[arg(long)]
     pub fresh: bool,
-    /// Print one line of JSON when all nodes serve, for programs
+    /// When all nodes serve, print one line of JSON, for programs
     #[arg(long)]
     pub json: bool,
 }
@@ -111,7 +111,7 @@ pub struct Status {
     pub asking: Asking,
 }
 
-/// A load, and how it is told.
+/// A load, and the form of its report.
 #[derive(Debug, Args)]
 pub struct Bench {
     #[command(flatten)]
@@ -119,43 +119,43 @@ pub struct Bench {
     /// Clients at each node that --node names
     #[arg(long, value_name = "NUMBER", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub clients: u16,
-    /// How long they go on; 0 for --fill alone
+    /// Seconds to run; 0 to only --fill
     #[arg(long, value_name = "NUMBER", default_value_t = 10, value_parser = clap::value_parser!(u64).range(..=86_400))]
     pub seconds: u64,
-    /// Among how many keys they choose; the keys are called bench0000000 and so on
+    /// Number of keys that the clients choose from: bench0000000, bench0000001 and so on
     #[arg(long, value_name = "NUMBER", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..))]
     pub keys: u64,
-    /// The size of each value
+    /// Size of each value
     #[arg(long, value_name = "BYTES", default_value_t = 100)]
     pub value_bytes: usize,
-    /// How many of a hundred requests write
+    /// Percentage of requests that write
     #[arg(long, value_name = "PERCENT", default_value_t = 50, value_parser = clap::value_parser!(u8).range(..=100))]
     pub writes: u8,
-    /// Write every key once before
+    /// Write every key once before the run
     #[arg(long)]
     pub fill: bool,
-    /// Every key was written before: one that is missing counts as a failure
+    /// Expect every key to exist: a missing key counts as a failure
     #[arg(long)]
     pub filled: bool,
-    /// Which requests are made: the same for the same number
+    /// Seed of the random requests: the same seed makes the same requests
     #[arg(long, value_name = "NUMBER", default_value_t = 1)]
     pub seed: u64,
-    /// Tell every second apart
+    /// Report every second separately
     #[arg(long)]
     pub each_second: bool,
-    /// Write down every operation, for who judges whether the store was causal; it must have none of the
-    /// keys before
+    /// Write every operation to a file, so that a checker can judge whether the store was causal; the keys
+    /// must not exist before
     #[arg(long, value_name = "FILE")]
     pub history: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
 pub struct Health {
-    /// Where the program accepts connections [default: where the program of this container listens; if there is
-    /// none, what LISTEN or the configuration file says, or 0.0.0.0:8080]
+    /// Address of the program [default: the address on which this container's program listens; without such a
+    /// program, the address in LISTEN or in the configuration file, or 0.0.0.0:8080]
     #[arg(long, value_name = "IP:PORT")]
     pub listen: Option<String>,
-    /// What the variable says, which a program that got a flag does not follow
+    /// The value of the variable. A program that was started with a flag ignores it
     #[arg(long, hide = true, env = "LISTEN")]
     pub listen_variable: Option<String>,
     /// The configuration file of the node

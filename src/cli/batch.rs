@@ -4,7 +4,7 @@ use std::fs;
 
 use super::arguments::{Batch, Ls};
 use super::client;
-use super::keys::{Sitting, failure, sentence, standard_input};
+use super::keys::{SessionUse, failure, sentence, standard_input};
 use crate::client::{Client, OperationDone, PageAsked, Session};
 use crate::names::Key;
 use crate::process::system;
@@ -20,7 +20,7 @@ const OPERATIONS_AT_ONCE: usize = 1000;
 
 /// Lists keys until there are no more, or as many as were asked for.
 pub async fn ls(arguments: Ls) -> Result<Verdict, Failure> {
-    let mut sitting = Sitting::open(&arguments.causal)?;
+    let mut session_use = SessionUse::open(&arguments.causal)?;
     let client = client(&arguments.asking.node);
     let mut asked = PageAsked {
         prefix: arguments.prefix.clone(),
@@ -30,7 +30,7 @@ pub async fn ls(arguments: Ls) -> Result<Verdict, Failure> {
     let mut left = arguments.limit.unwrap_or(u64::MAX);
     loop {
         asked.limit = u32::try_from(left).unwrap_or(PAGE_KEYS).min(PAGE_KEYS);
-        let page = client.list(&asked, &mut sitting.session).await;
+        let page = client.list(&asked, &mut session_use.session).await;
         let page = page.map_err(|error| failure(error, &arguments.causal))?;
         if arguments.asking.json {
             output::print_json(&page.reply.body)?;
@@ -41,7 +41,7 @@ pub async fn ls(arguments: Ls) -> Result<Verdict, Failure> {
         left = left.saturating_sub(page.items.len() as u64);
         asked.after = page.next;
         if asked.after.is_none() || left == 0 {
-            sitting.close(&Ok(()), "the keys were listed")?;
+            session_use.close(&Ok(()), "the keys were listed")?;
             return Ok(Verdict::Done);
         }
     }
@@ -84,14 +84,14 @@ pub async fn batch(arguments: Batch) -> Result<Verdict, Failure> {
         operations,
         causal_payload,
     } = read(&text).map_err(Failure::Usage)?;
-    let mut sitting = Sitting::open(&arguments.causal)?;
+    let mut session_use = SessionUse::open(&arguments.causal)?;
     let given = Session::from_payload(&causal_payload);
     let given = given.map_err(|error| Failure::Usage(format!("causal_payload: {error}")))?;
-    sitting.session.join(&given);
+    session_use.session.join(&given);
     let client = client(&arguments.asking.node);
-    let undone = carry_out(&client, &operations, &mut sitting, arguments.asking.json).await;
+    let undone = carry_out(&client, &operations, &mut session_use, arguments.asking.json).await;
     // Operations that were done before a failure count as seen, too.
-    let kept = sitting.close(&Ok(()), "the operations were sent");
+    let kept = session_use.close(&Ok(()), "the operations were sent");
     let done = undone.and_then(|undone| match undone {
         0 => Ok(()),
         undone => Err(Failure::Failed(format!(
@@ -106,14 +106,15 @@ pub async fn batch(arguments: Batch) -> Result<Verdict, Failure> {
 async fn carry_out(
     client: &Client,
     operations: &[OperationAsked],
-    sitting: &mut Sitting<'_>,
+    session_use: &mut SessionUse<'_>,
     json: bool,
 ) -> Result<usize, Failure> {
     let (mut undone, mut sent) = (0, 0);
     let all = operations.len();
     for operations in operations.chunks(OPERATIONS_AT_ONCE) {
-        let asked = client.batch(operations, &mut sitting.session).await;
-        let (outcomes, reply) = asked.map_err(|error| so_far(sent, all, failure(error, sitting.causal)))?;
+        let asked = client.batch(operations, &mut session_use.session).await;
+        let (outcomes, reply) =
+            asked.map_err(|error| so_far(sent, all, failure(error, session_use.causal)))?;
         sent += operations.len();
         undone += outcomes
             .iter()
@@ -122,10 +123,11 @@ async fn carry_out(
         let printed = if json {
             output::print_json(&reply.body)
         } else {
-            let told = operations.iter().zip(&outcomes);
-            let told = told
-                .map(|(asked, outcome)| format!("{}: {}\n", printable(&asked.key), told_of(asked, outcome)));
-            output::print(told.collect::<String>().as_bytes())
+            let lines = operations.iter().zip(&outcomes);
+            let lines = lines.map(|(asked, outcome)| {
+                format!("{}: {}\n", printable(&asked.key), outcome_text(asked, outcome))
+            });
+            output::print(lines.collect::<String>().as_bytes())
         };
         printed.map_err(|failure| so_far(sent, all, failure))?;
     }
@@ -140,7 +142,7 @@ fn so_far(sent: usize, all: usize, failure: Failure) -> Failure {
     }
 }
 
-fn told_of(asked: &OperationAsked, outcome: &OperationDone) -> String {
+fn outcome_text(asked: &OperationAsked, outcome: &OperationDone) -> String {
     match outcome {
         OperationDone::Found(found) => printable(&String::from_utf8_lossy(&found.value)),
         OperationDone::NoSuchKey => "no such key".into(),
@@ -160,7 +162,7 @@ fn told_of(asked: &OperationAsked, outcome: &OperationDone) -> String {
 fn read(text: &str) -> Result<OperationsAsked, String> {
     if text.trim_start().starts_with(['[', '{']) {
         let asked = OperationsAsked::from_json(text.as_bytes());
-        let mut asked = asked.map_err(|error| format!("this is no JSON array of operations: {error}"))?;
+        let mut asked = asked.map_err(|error| format!("this is not a JSON array of operations: {error}"))?;
         for (asked, number) in asked.operations.iter_mut().zip(0..) {
             asked.op.make_ascii_lowercase();
             check_op(&asked.op).map_err(|reason| format!("operation {number}: {reason}"))?;
@@ -195,7 +197,7 @@ fn operation(line: &str) -> Result<OperationAsked, String> {
     };
     if key.is_empty() || key.contains(BLANKS) {
         return Err(format!(
-            "{op} takes one key, and no blanks in it; a JSON array takes any key"
+            "{op} takes one key without blanks; for other keys, write a JSON array"
         ));
     }
     check(key)?;
@@ -210,7 +212,7 @@ fn operation(line: &str) -> Result<OperationAsked, String> {
 fn check_op(op: &str) -> Result<(), String> {
     match op {
         "put" | "get" | "delete" => Ok(()),
-        other => Err(format!("{other:?} is no operation; write put, get or delete")),
+        other => Err(format!("{other:?} is not an operation; write put, get or delete")),
     }
 }
 
@@ -294,7 +296,7 @@ mod tests {
     #[test]
     fn a_mistake_is_named_with_its_line() {
         for (text, reason) in [
-            ("get a\nincr b", "line 2: \"incr\" is no operation"),
+            ("get a\nincr b", "line 2: \"incr\" is not an operation"),
             ("put a", "line 1: put takes a key and a value"),
             ("get", "line 1: get takes one key"),
             ("get a b", "line 1: get takes one key"),
@@ -309,7 +311,7 @@ mod tests {
             ),
             (
                 r#"[{"op":"get","key":"a"},{"op":"cas","key":"a"}]"#,
-                "operation 1: \"cas\" is no operation",
+                "operation 1: \"cas\" is not an operation",
             ),
         ] {
             let error = read(text).expect_err(text);

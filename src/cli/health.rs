@@ -64,7 +64,7 @@ async fn ask(listen: SocketAddr) -> Result<(), Failure> {
     match client.alive(&node).await {
         Ok(true) => Ok(()),
         Ok(false) => Err(Failure::Failed(format!(
-            "{node} answers, but not that it is alive"
+            "{node} answers, but does not report that it is alive"
         ))),
         Err(error) => Err(Failure::Failed(error.to_string())),
     }

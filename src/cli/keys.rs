@@ -11,9 +11,9 @@ use crate::terminal::{Failure, Verdict, both, output};
 
 pub async fn get(arguments: OneKey) -> Result<Verdict, Failure> {
     let OneKey { key, asking, causal } = arguments;
-    let mut sitting = Sitting::open(&causal)?;
-    let outcome = client(&asking.node).get(&key, &mut sitting.session).await;
-    let kept = sitting.close(&outcome, "the value was read");
+    let mut session_use = SessionUse::open(&causal)?;
+    let outcome = client(&asking.node).get(&key, &mut session_use.session).await;
+    let kept = session_use.close(&outcome, "the value was read");
     finish(
         outcome,
         kept,
@@ -43,11 +43,11 @@ pub async fn put(arguments: Put) -> Result<Verdict, Failure> {
         "-" => standard_input()?,
         _ => value.into_bytes(),
     };
-    let mut sitting = Sitting::open(&causal)?;
+    let mut session_use = SessionUse::open(&causal)?;
     let outcome = client(&asking.node)
-        .put(&key, value.into(), &mut sitting.session)
+        .put(&key, value.into(), &mut session_use.session)
         .await;
-    let kept = sitting.close(&outcome, "the value was stored");
+    let kept = session_use.close(&outcome, "the value was stored");
     finish(
         outcome,
         kept,
@@ -63,9 +63,9 @@ pub async fn put(arguments: Put) -> Result<Verdict, Failure> {
 
 pub async fn delete(arguments: OneKey) -> Result<Verdict, Failure> {
     let OneKey { key, asking, causal } = arguments;
-    let mut sitting = Sitting::open(&causal)?;
-    let outcome = client(&asking.node).delete(&key, &mut sitting.session).await;
-    let kept = sitting.close(&outcome, "the key was deleted");
+    let mut session_use = SessionUse::open(&causal)?;
+    let outcome = client(&asking.node).delete(&key, &mut session_use.session).await;
+    let kept = session_use.close(&outcome, "the key was deleted");
     finish(
         outcome,
         kept,
@@ -87,14 +87,14 @@ pub(super) fn sentence(verb: &str, written: &Written) -> String {
 }
 
 /// A session while one command uses it.
-pub(super) struct Sitting<'a> {
+pub(super) struct SessionUse<'a> {
     pub(super) causal: &'a Causal,
     /// The file's session when the command began.
     before: Session,
     pub(super) session: Session,
 }
 
-impl<'a> Sitting<'a> {
+impl<'a> SessionUse<'a> {
     pub(super) fn open(causal: &'a Causal) -> Result<Self, Failure> {
         let before = match &causal.session {
             Some(path) => session_file::open(path)?,
@@ -112,8 +112,8 @@ impl<'a> Sitting<'a> {
         })
     }
 
-    /// Saves what was seen, including that a key does not exist: later reads depend on that too. `done`
-    /// says what the command did, in case saving fails.
+    /// Saves the payload after the command, also if the key does not exist: later reads depend on that
+    /// too. `done` says what the command did, in case saving fails.
     pub(super) fn close<T>(self, outcome: &Result<T, ClientError>, done: &str) -> Result<(), Failure> {
         match (outcome, &self.causal.session) {
             (Ok(_), Some(path)) => self.write(path).map_err(|failure| failure.after(done)),
@@ -128,7 +128,7 @@ impl<'a> Sitting<'a> {
         session_file::add(path, &self.before, &self.session).map_err(|failure| {
             let payload = self.session.payload();
             Failure::Failed(format!(
-                "{failure}; to go on with what was seen, use --payload {payload}"
+                "{failure}; to continue this session, use --payload {payload}"
             ))
         })
     }
@@ -182,7 +182,7 @@ pub(super) fn failure(error: ClientError, causal: &Causal) -> Failure {
         return error.into();
     }
     Failure::Failed(format!(
-        "{error}; {source} says this payload: begin a new session without it"
+        "{error}; this payload comes from {source}: begin a new session without it"
     ))
 }
 

@@ -1,8 +1,9 @@
 //! The commands of the terminal: the arguments, and each command's output.
 //!
-//! A command ends in a [`Verdict`] or a [`Failure`]; [`program`] turns these into exit codes and is the
-//! only place that does. Standard output carries only the requested data, so that it can be piped; all
-//! messages to the person go to standard error.
+//! A command ends in a [`Verdict`](crate::terminal::Verdict) or a [`Failure`];
+//! [`program`](crate::terminal::program) turns these into exit codes and is the only place that does.
+//! Standard output carries only the requested data, so that it can be piped; all messages to the person go
+//! to standard error.
 
 pub mod arguments;
 pub mod batch;

@@ -1,7 +1,7 @@
 //! The file that carries a shell session's causal payload from one command to the next.
 //!
 //! Several commands may share one at a time (`causeway put … & causeway put …`): under a lock, each adds
-//! what it has learnt to what the file says by then, so that no dependency is lost. `user_file` does the
+//! its new dependencies to the current content of the file, so that no dependency is lost. `user_file` does the
 //! writing.
 #![expect(
     clippy::disallowed_types,
@@ -67,7 +67,7 @@ fn read(path: &Path) -> Result<Session, String> {
         Err(error) => return Err(format!("cannot be read: {}", system::explain(&error))),
     };
     let text = text::decode(&bytes).map_err(|error| format!("cannot be read: {error}"))?;
-    Session::from_payload(&text).map_err(|error| format!("is none: {error}; use another file"))
+    Session::from_payload(&text).map_err(|error| format!("holds no session: {error}; use another file"))
 }
 
 /// Reads no more than a session can have: a device may never end.

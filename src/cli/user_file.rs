@@ -300,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_written_is_told_before() {
+    fn a_file_that_cannot_be_written_is_reported_before_the_work() {
         let dir = made();
         check(&dir.path().join("new")).expect("may be made");
         check(Path::new("/dev/null")).expect("may be written");

@@ -1,4 +1,4 @@
-//! What one client has seen, as the text that it sends with its next request.
+//! A client session: the causal payload that the client sends with its next request.
 
 /// The header in which a payload travels, both ways.
 pub(super) const PAYLOAD_HEADER: &str = "causal-payload";
@@ -11,14 +11,14 @@ pub const PAYLOAD_CHARS_MAX: usize = 64 * 1024;
 #[error("this is not a causal payload; it has only letters, digits and . _ - (several are joined by commas)")]
 pub struct SessionError;
 
-/// What a client depends on. It starts depending on nothing, and each operation adds to it.
+/// The dependencies of a client. A new session has none, and each operation adds to them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Session {
     payload: String,
 }
 
 impl Session {
-    /// A session that goes on where another one stopped.
+    /// A session that continues an earlier one from its payload.
     pub fn from_payload(text: &str) -> Result<Self, SessionError> {
         let text = text.trim();
         let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-,".contains(&byte);

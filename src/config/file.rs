@@ -27,7 +27,7 @@ pub fn settings_from_toml(text: &str) -> (Settings, Vec<ConfigError>) {
             ))),
             (Some(slot), Some(text)) => *slot = Some(text),
             (Some(_), None) => mistakes.push(mistake(format!(
-                "{name} must be a text, a number or a list of texts"
+                "{name} must be a string, a number or a list of strings"
             ))),
             (None, _) => mistakes.push(mistake(unknown(&name))),
         }
@@ -56,10 +56,10 @@ fn unknown(name: &str) -> String {
         .map(|(name, _)| name.to_ascii_lowercase());
     let all: Vec<&str> = names.iter().map(String::as_str).chain(pair_file::NAMES).collect();
     match text::nearest(name, &all) {
-        Some(meant) => format!("{name} is no setting; did you mean {meant}?"),
+        Some(meant) => format!("there is no setting {name}; did you mean {meant}?"),
         None => {
             let (names, of_a_pair) = (names.join(", "), pair_file::NAMES.join(", "));
-            format!("{name} is no setting; there are {names}; or {of_a_pair}")
+            format!("there is no setting {name}; there are {names}; or {of_a_pair}")
         }
     }
 }
@@ -105,7 +105,7 @@ mod tests {
         let texts: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
         assert_eq!(texts.len(), 4, "{texts:?}");
         assert!(
-            texts[0].contains("keys is no setting; there are ipport, view, k, listen"),
+            texts[0].contains("there is no setting keys; there are ipport, view, k, listen"),
             "{}",
             texts[0]
         );

@@ -205,7 +205,7 @@ fn odd_port_text(members: &[NodeId], odd: &NodeId) -> String {
         .find(|port| *port != odd.port())
         .unwrap_or_default();
     format!(
-        "{odd} has another port than all the others: did you mean {}:{usual}?",
+        "{odd} has a different port from all others: did you mean {}:{usual}?",
         odd.host()
     )
 }
@@ -225,19 +225,19 @@ pub fn warnings(config: &Config, is_own: &dyn Fn(IpAddr) -> bool) -> Vec<String>
         && nodes < replicas as usize
     {
         warnings.push(format!(
-            "VIEW has fewer nodes ({nodes}) than K ({replicas}): degraded, one partition of them all"
+            "VIEW has fewer nodes ({nodes}) than K ({replicas}): all of them form one degraded partition"
         ));
     }
     let node = &config.node;
     match ip(node) {
         Some(ip) if is_own(ip) && node.port() != config.listen.port() => warnings.push(format!(
-            "LISTEN is {}, but the others will look for this node at IPPORT {node}: did you mean LISTEN=0.0.0.0:{}?",
+            "LISTEN is {}, but the other nodes connect to this node at IPPORT {node}: did you mean LISTEN=0.0.0.0:{}?",
             config.listen,
             node.port()
         )),
         Some(ip) if !is_own(ip) => warnings.push(format!(
-            "IPPORT: {node} is not an address of this machine; that is right behind published ports or a translated \
-             network, and another node's address otherwise"
+            "IPPORT: {node} is not an address of this machine; that is right behind published ports or \
+             address translation; otherwise it is another node's address"
         )),
         _ => {}
     }

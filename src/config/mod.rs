@@ -96,7 +96,7 @@ pub struct Settings {
     pub forget_after: Option<String>,
     pub view_change_timeout: Option<String>,
     pub max_requests: Option<String>,
-    /// What is logged, and the form of the lines; `telemetry` understands both.
+    /// The filter of the log and the format of its lines; `telemetry` parses both.
     pub log: Option<String>,
     pub log_format: Option<String>,
 }
@@ -181,7 +181,7 @@ impl ConfigError {
 
 /// Understands the settings, or returns every mistake in them.
 ///
-/// `is_own` tells whether an address belongs to this machine; it may say no when it does not know.
+/// `is_own` is true for an address of this machine; it may be false if that is not known.
 pub fn understand(settings: &Settings, is_own: &dyn Fn(IpAddr) -> bool) -> Result<Config, Vec<ConfigError>> {
     let mut settings = settings.clone().over(Settings::default());
     let quoted = settings.unquoted();
@@ -242,7 +242,7 @@ fn store(kind: Option<&str>, data_dir: Option<&str>) -> Result<StoreKind, Config
         "memory" => Ok(StoreKind::Memory),
         other => Err(ConfigError::new(
             "STORE",
-            format!("{other:?} is no kind of store; write durable or memory"),
+            format!("{other:?} is not a kind of store; write durable or memory"),
         )),
     }
 }

@@ -27,7 +27,7 @@ pub(super) fn settings_from(table: &mut Table) -> (Settings, Vec<ConfigError>) {
         .filter(|other| table.keys().any(|name| name.eq_ignore_ascii_case(other)))
     {
         let text = format!(
-            "{other} says what port, peers, replication_factor and address say; leave one or the other out"
+            "{other} means the same as port, peers, replication_factor and address; use only one of the two forms"
         );
         mistakes.push(mistake(text));
     }
@@ -126,7 +126,7 @@ fn address_of(
     }
     if let Some(far) = peers.iter().find(|peer| !peer.starts_with("localhost:")) {
         let text = format!(
-            "address is missing, and {far} is on another machine; say how it reaches this process, such as address = \"host-a:4455\""
+            "address is missing, and {far} is on another machine; set the address at which that machine reaches this process, such as address = \"host-a:4455\""
         );
         return Err(mistake(text));
     }
@@ -246,7 +246,7 @@ mod tests {
             ),
             (
                 "port = 1\nview = \"a:1\"\nK = 2",
-                vec!["view says what", "k says what"],
+                vec!["view means the same", "k means the same"],
             ),
         ] {
             let (_, mistakes) = read(text);

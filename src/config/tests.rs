@@ -80,7 +80,7 @@ fn both_slips_of_the_fourth_command_are_named_whichever_ipport_it_carries() {
         &[
             &[
                 "VIEW",
-                "10.0.0.23:80 has another port",
+                "10.0.0.23:80 has a different port",
                 "did you mean 10.0.0.23:8080?",
             ],
             &[

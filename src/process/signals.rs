@@ -115,7 +115,7 @@ impl Shared {
             () = sleep_until(begin + patience) => {}
         }
         telemetry::say(&format!(
-            "causeway: {name} came {} s ago and something does not come to its end (a disk or a pipe \
+            "causeway: {name} came {} s ago and the process is still stopping (a disk or a pipe \
              that does not answer?); ended without waiting for it",
             patience.as_secs()
         ));

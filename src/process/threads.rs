@@ -95,7 +95,7 @@ mod tests {
     type Work = fn() -> std::future::Ready<()>;
 
     #[tokio::test]
-    async fn what_fails_before_the_thread_runs_is_told_inside_of_another_runtime_too() {
+    async fn a_failure_before_the_thread_runs_is_reported_inside_another_runtime_too() {
         let cannot = || -> io::Result<Work> { Err(io::ErrorKind::OutOfMemory.into()) };
         let error = start("never", cannot).expect_err("cannot be prepared");
         assert_eq!(error.kind(), io::ErrorKind::OutOfMemory);

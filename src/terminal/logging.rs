@@ -1,20 +1,20 @@
-//! Settings that every serving command has besides its own: how it logs, and if it ends with its parent.
+//! Settings that every server has in addition to its own: how it logs, and whether it ends with its parent.
 
 use clap::Args;
 
 use super::Failure;
 use crate::process::telemetry::{self, LogFormat, TelemetryError};
 
-/// What is logged, and how.
+/// The filter and the format of the log.
 #[derive(Debug, Args)]
 pub struct Logging {
-    /// What is logged: a level, or levels by module [default: info]
+    /// What to log: a level, or levels for modules [default: info]
     #[arg(long, env = "LOG", value_name = "FILTER")]
     pub log: Option<String>,
-    /// How log lines look: human, plain (without colours, as with NO_COLOR) or json [default: human]
+    /// Format of log lines: human, plain (without colours, as with NO_COLOR) or json [default: human]
     #[arg(long, env = "LOG_FORMAT", value_name = "FORMAT")]
     pub log_format: Option<String>,
-    /// Stop when standard input ends: for a parent that must leave nothing behind
+    /// Stop when standard input ends, so that this process does not outlive its parent
     #[arg(long, hide = true)]
     pub exit_with_parent: bool,
 }
@@ -27,7 +27,7 @@ pub struct Lines {
 }
 
 impl Lines {
-    /// What the two settings mean, or every mistake in them.
+    /// Parses the two settings, or returns every mistake in them.
     pub fn understand(log: Option<&str>, log_format: Option<&str>) -> Result<Self, Vec<String>> {
         let filter = log.unwrap_or_default();
         let format = LogFormat::parse(log_format);

@@ -35,10 +35,10 @@ impl FromStr for Nodes {
 /// The node that is asked if none is named.
 pub(in crate::cli) const NODE_DEFAULT: &str = "127.0.0.1:8080";
 
-/// Whom to ask, and how to print what it says.
+/// The nodes to ask, and the form of the output.
 #[derive(Debug, Args)]
 pub struct Asking {
-    /// The node to ask; of several, the next one when one does not answer
+    /// The node to ask, or several: if one does not answer, the next is asked
     #[arg(
         long,
         env = "CAUSEWAY_NODE",
@@ -47,7 +47,7 @@ pub struct Asking {
         global = true
     )]
     pub node: Nodes,
-    /// Print the node's JSON
+    /// Print JSON instead of text
     #[arg(long, global = true)]
     pub json: bool,
 }

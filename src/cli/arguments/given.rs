@@ -33,7 +33,7 @@ fn node(variables: &[(&str, &str)], words: &[&str]) -> String {
 }
 
 #[test]
-fn an_empty_setting_is_none_and_what_stands_around_another_does_no_harm() {
+fn an_empty_setting_counts_as_absent_and_blanks_around_others_do_no_harm() {
     for (variable, words, expected) in [
         ("", &["status"][..], "127.0.0.1:8080"),
         (" \r\n", &["status"], "127.0.0.1:8080"),
@@ -89,7 +89,7 @@ fn keys_and_values_are_left_as_they_are() {
 }
 
 #[test]
-fn help_shows_each_variable_and_what_it_says() {
+fn help_shows_each_variable_with_its_value() {
     let help = parsed(&[("CAUSEWAY_NODE", "a:1")], &["get", "--help"]).expect_err("is help");
     assert!(help.contains("[env: CAUSEWAY_NODE=a:1]"), "{help}");
     assert!(help.contains("[env: CAUSEWAY_SESSION=]"), "{help}");

@@ -8,21 +8,21 @@ use super::Asking;
 use crate::names::Key;
 use crate::terminal::given::unquoted;
 
-/// What an operation on a key depends on.
+/// The dependencies of an operation on a key.
 #[derive(Debug, Args)]
 pub struct Causal {
-    /// A file that carries what this session has seen from one command to the next
+    /// File that carries this session's causal payload from one command to the next
     #[arg(long, env = "CAUSEWAY_SESSION", value_name = "FILE", value_parser = file)]
     pub session: Option<PathBuf>,
-    /// A causal payload to depend on; --json prints the one to go on with
+    /// Causal payload to depend on; --json prints the payload for the next command
     #[arg(long, value_name = "PAYLOAD")]
     pub payload: Option<String>,
 }
 
-/// To read a key, or to delete it.
+/// The arguments of `get` and `delete`.
 #[derive(Debug, Args)]
 pub struct OneKey {
-    /// 1 to 200 characters, whatever they are
+    /// The key: 1 to 200 characters of any kind
     #[arg(value_parser = key)]
     pub key: Key,
     #[command(flatten)]
@@ -33,10 +33,10 @@ pub struct OneKey {
 
 #[derive(Debug, Args)]
 pub struct Put {
-    /// 1 to 200 characters, whatever they are
+    /// The key: 1 to 200 characters of any kind
     #[arg(value_parser = key)]
     pub key: Key,
-    /// The value; - reads it from standard input, and one that begins with - goes behind --
+    /// The value; - reads it from standard input. Write -- before a value that begins with -
     #[arg(allow_negative_numbers = true)]
     pub value: String,
     #[command(flatten)]
@@ -48,13 +48,13 @@ pub struct Put {
 /// A listing.
 #[derive(Debug, Args)]
 pub struct Ls {
-    /// Keys that begin with this
+    /// List only keys that begin with this
     #[arg(default_value = "")]
     pub prefix: String,
-    /// Values too: key, tab, value
+    /// Print values too: key, tab, value
     #[arg(short, long)]
     pub long: bool,
-    /// At most so many; all if it is left out
+    /// Largest number of keys to list [default: all]
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u64).range(1..))]
     pub limit: Option<u64>,
     #[command(flatten)]
@@ -76,14 +76,14 @@ pub struct Batch {
 }
 
 const BATCH_HELP: &str = "\
-The file has a line for each operation, or is a JSON array as POST /kv-store takes it:
+The file has one operation per line, or is a JSON array as in POST /kv-store:
 
-  # what the key is called may not hold blanks here; the value is the rest of the line
+  # a key has no blanks here; the value is the rest of the line
   put greeting hello there
   get greeting
   delete greeting
 
-Exit codes: 0 all done (a key that does not exist is an answer), 1 some were not.";
+Exit codes: 0 all operations done (also if a key does not exist), 1 some not done.";
 
 fn file(text: &str) -> Result<PathBuf, String> {
     unquoted(text).map(PathBuf::from)

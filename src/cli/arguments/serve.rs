@@ -1,4 +1,4 @@
-//! The settings of a node: each with its flag and its variable.
+//! The arguments of `causeway serve`: each setting of a node, with its flag and its variable.
 
 use clap::Args;
 
@@ -29,16 +29,16 @@ pub struct Serve {
     /// The largest value [default: 1MiB]
     #[arg(long, env = "MAX_VALUE", value_name = "SIZE")]
     pub max_value: Option<String>,
-    /// How long a read waits for what it depends on [default: 800ms]
+    /// How long a read waits for the writes it depends on [default: 800ms]
     #[arg(long, env = "CAUSAL_WAIT", value_name = "DURATION")]
     pub causal_wait: Option<String>,
-    /// How far wall clocks may differ before nodes say so [default: 1h]
+    /// How far wall clocks may differ before nodes report it [default: 1h]
     #[arg(long, env = "CLOCK_LIMIT", value_name = "DURATION")]
     pub clock_limit: Option<String>,
-    /// How long a deletion is remembered at the least [default: 24h]
+    /// The least time for which a deletion is remembered [default: 24h]
     #[arg(long, env = "FORGET_AFTER", value_name = "DURATION")]
     pub forget_after: Option<String>,
-    /// How long a request to change the view waits for its end [default: 60s]
+    /// How long a request to change the view waits for the change to end [default: 60s]
     #[arg(long, env = "VIEW_CHANGE_TIMEOUT", value_name = "DURATION")]
     pub view_change_timeout: Option<String>,
     /// Requests in flight before new ones are refused [default: 4096]
@@ -46,13 +46,13 @@ pub struct Serve {
     pub max_requests: Option<String>,
     #[command(flatten)]
     pub logging: Logging,
-    /// A file with settings: TOML, the names of the variables in lower case
+    /// A file with settings: TOML, with the variables' names in lower case
     #[arg(long, env = "CAUSEWAY_CONFIG", value_name = "FILE")]
     pub config: Option<String>,
 }
 
 impl Serve {
-    /// The settings as flags and environment give them.
+    /// The settings in the flags and the environment.
     pub fn settings(&self) -> Settings {
         Settings {
             ipport: self.ipport.clone(),

@@ -1,4 +1,4 @@
-//! `causeway view`: the view, and its changes.
+//! The arguments of `causeway view`, `view add` and `view remove`.
 
 use clap::{Args, Subcommand};
 
@@ -27,7 +27,7 @@ pub struct AddNode {
     /// The node's own address, its IPPORT
     #[arg(value_name = "IP:PORT")]
     pub address: NodeId,
-    /// Only say what would happen
+    /// Show the effect of the change without making it
     #[arg(long)]
     pub dry_run: bool,
 }
@@ -37,10 +37,10 @@ pub struct RemoveNode {
     /// The node's address, as the view lists it
     #[arg(value_name = "IP:PORT")]
     pub address: NodeId,
-    /// Even if no majority is left to agree, or keys are given up; says how much
+    /// Remove it even if no majority agrees or keys get lost; the output says how many slots lost their keys
     #[arg(long)]
     pub force: bool,
-    /// Only say what would happen
+    /// Show the effect of the change without making it
     #[arg(long)]
     pub dry_run: bool,
 }

@@ -1,8 +1,8 @@
-//! The folder of a lab: keeps its layout and data, so that the next start goes on with them.
+//! The folder of a lab: keeps its layout and data, so that the next start continues with them.
 //!
-//! A marker file says that the folder is a lab's and how it is laid out. In a folder without it nothing
-//! is ever deleted, and in one with it only files that labs make. A running lab holds a lock on the
-//! marker, so that two labs never share data.
+//! A marker file identifies the folder of a lab and stores the lab's layout. In a folder without a marker
+//! nothing is ever deleted; in a folder with a marker only files that labs make. A running lab holds a
+//! lock on the marker, so that two labs never share data.
 #![expect(
     clippy::disallowed_types,
     reason = "the marker stays open and locked as long as the lab runs"
@@ -37,7 +37,7 @@ impl Folder {
     /// Makes the folder or takes it over, and locks out other labs from then on.
     pub(super) fn open(arguments: &Arguments) -> Result<Self, Failure> {
         let shown = arguments.dir.clone();
-        let path = std::path::absolute(&shown).map_err(|error| failed(&shown, "is no folder", &error))?;
+        let path = std::path::absolute(&shown).map_err(|error| failed(&shown, "is not a folder", &error))?;
         let marker_path = path.join(MARKER);
         refuse_foreign(&path, &marker_path)?;
         fs::create_dir_all(&path).map_err(|error| failed(&path, "cannot be made", &error))?;
@@ -48,7 +48,7 @@ impl Folder {
             .map_err(|error| failed(&marker_path, "cannot be opened", &error))?;
         if marker.try_lock().is_err() {
             let text = format!(
-                "a lab is running in {} already; use --dir for another one",
+                "a lab is already running in {}; use --dir for another one",
                 path.display()
             );
             return Err(Failure::Failed(text));
@@ -106,7 +106,7 @@ fn refuse_foreign(path: &Path, marker: &Path) -> Result<(), Failure> {
         return Ok(());
     }
     let text = format!(
-        "{} is not empty and not a lab's; use --dir for another folder",
+        "{} is not empty and holds no lab; use --dir for another folder",
         path.display()
     );
     Err(Failure::Usage(text))
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lab_goes_on_where_it_stopped_and_nobody_shares_it() {
+    fn a_lab_continues_where_it_stopped_and_no_other_lab_shares_its_folder() {
         let dir = made();
         let mut asked = arguments(&dir.path().join("lab"));
         asked.nodes = Some(3);

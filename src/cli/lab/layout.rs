@@ -1,4 +1,4 @@
-//! What a lab consists of: how many nodes, where they listen, how their data is kept.
+//! The layout of a lab: the number of nodes, their ports, the place of their data.
 
 use std::net::TcpListener;
 
@@ -13,10 +13,10 @@ const SPARES_DEFAULT: u16 = 1;
 const REPLICAS_DEFAULT: u32 = 2;
 const BASE_PORT_DEFAULT: u16 = 8081;
 
-/// How many ports, from the base on, are tried for free ones.
+/// Ports that are tried, from the base on, to find free ones.
 const PORTS_TRIED: u16 = 1000;
 
-/// What a lab consists of. It never changes; `--fresh` makes another one.
+/// The layout of a lab. It never changes; `--fresh` makes another one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Layout {
     pub(super) replicas: u32,
@@ -73,7 +73,7 @@ impl Layout {
         let other_base = arguments.base_port.is_some_and(|port| port != self.base_port);
         if other_nodes || other_replicas || other_base || (arguments.memory && !self.memory) {
             return Err(Failure::Usage(format!(
-                "the lab in {} has {} from port {} on, K={}, {}; leave these arguments out to go on with it, \
+                "the lab in {} has {} from port {} on, K={}, {}; leave these arguments out to continue it, \
                  or use --fresh to wipe it, or --dir for another one",
                 arguments.dir.display(),
                 self.size(),
@@ -93,7 +93,7 @@ impl Layout {
             return Ok(self);
         }
         Err(Failure::Failed(format!(
-            "the lab in {} needs its ports again, and something else listens on {}; stop that, or use --fresh",
+            "the lab in {} needs its ports, but another process listens on {}; stop that process, or use --fresh",
             arguments.dir.display(),
             busy.join(", ")
         )))

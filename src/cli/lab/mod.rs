@@ -1,4 +1,4 @@
-//! `causeway lab`: a small cluster of real processes on this machine, to try and to break.
+//! `causeway lab`: a small cluster of real processes on this machine, for experiments.
 //!
 //! Each node is this program, started with `serve` on an address of its own; spares are started without a
 //! view and wait to be added. The lab waits until all other nodes serve keys, shows what runs where, and

@@ -1,6 +1,6 @@
-//! What a lab says while it runs: each change of a node's condition, once.
+//! Reports each change of a node's condition once, while a lab runs.
 
-/// How a node is doing, seen from outside.
+/// The condition of a node, seen from outside.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Condition {
     Answers,

@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn a_writer_that_never_returns_holds_nobody_up_and_what_was_dropped_is_said() {
+    fn a_writer_that_never_returns_delays_no_caller_and_dropped_lines_are_counted() {
         let (lines, say, written) = lines();
         let text = "x".repeat(1023);
         for _ in 0..2_000 {

@@ -27,7 +27,7 @@ pub enum Claim {
 /// How far a log goes, as far as one node can tell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Extent {
-    /// Writes up to this number exist; [`COMPLETE`] if the number does not matter any more.
+    /// Writes up to this number exist; `COMPLETE` if the number does not matter any more.
     pub exist: u64,
     /// No write above this number exists at this moment.
     pub end: Option<u64>,

@@ -280,7 +280,7 @@ fn a_mistaken_file_is_refused_with_every_mistake() {
         "port must be",
         "peers must be",
         "replication_factor must be",
-        "prot is no setting",
+        "there is no setting prot",
     ];
     assert_ends(&output, 64, &mistakes);
 }

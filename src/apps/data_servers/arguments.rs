@@ -18,10 +18,10 @@ const DATA_DIR: &str = "causeway-pairs";
 /// A proxy of pairs.
 #[derive(Debug, Args)]
 pub struct Proxy {
-    /// Where to accept connections; 0.0.0.0:8080 takes them from other machines too [default: 127.0.0.1:8080]
+    /// Where to accept connections; 0.0.0.0:8080 accepts them from other machines too [default: 127.0.0.1:8080]
     #[arg(long, env = "LISTEN", value_name = "IP:PORT")]
     pub listen: Option<String>,
-    /// The data servers to begin with, in any order; a list that they have already goes over it
+    /// Data servers to contact first, in any order; if they already follow a list, the proxy follows that one
     #[arg(long, env = "SERVERS", value_name = "HOST:PORT,…")]
     pub servers: Option<String>,
     #[command(flatten)]
@@ -34,14 +34,14 @@ pub struct DataServer {
     /// Where to accept connections [default: 127.0.0.1:9001]
     #[arg(long, env = "LISTEN", value_name = "IP:PORT")]
     pub listen: Option<String>,
-    /// The folder where pairs are kept [default: causeway-pairs]
+    /// The folder for the pairs [default: causeway-pairs]
     #[arg(long, env = "DATA_DIR", value_name = "FOLDER")]
     pub data_dir: Option<String>,
     #[command(flatten)]
     pub logging: Logging,
 }
 
-/// Where a proxy listens, which servers it begins with, and how it logs.
+/// The listening address of a proxy, its first servers, and its log settings.
 pub fn proxy(arguments: &Proxy) -> Result<(SocketAddr, Vec<String>, Lines), Failure> {
     let listen = listen(arguments.listen.as_deref(), PROXY_LISTEN);
     let servers = servers(arguments.servers.as_deref());
@@ -56,7 +56,7 @@ pub fn proxy(arguments: &Proxy) -> Result<(SocketAddr, Vec<String>, Lines), Fail
     }
 }
 
-/// Where a data server listens, where it keeps its pairs, and how it logs.
+/// The listening address of a data server, the folder of its pairs, and its log settings.
 pub fn data_server(arguments: &DataServer) -> Result<(SocketAddr, PathBuf, Lines), Failure> {
     let listen = listen(arguments.listen.as_deref(), DATA_SERVER_LISTEN);
     let data_dir = unquoted(arguments.data_dir.as_deref().unwrap_or(DATA_DIR));
@@ -97,7 +97,7 @@ fn servers(text: Option<&str>) -> Result<Vec<String>, Vec<String>> {
     }
 }
 
-/// The text of a mistake that only the data servers' answers reveal.
+/// The text of a mistake that shows only in the data servers' answers.
 pub fn mistaken(mistake: &dyn Error) -> String {
     list("proxy", &[mistake.to_string()])
 }

@@ -101,7 +101,7 @@ pub(super) fn server(body: &[u8]) -> Result<String, String> {
     let mut names = body.as_object().into_iter().flat_map(|fields| fields.keys());
     if let Some(other) = names.find(|name| *name != "server") {
         return Err(format!(
-            "{other} is no field here; write {{\"server\":\"host:port\"}}"
+            "there is no field {other} here; write {{\"server\":\"host:port\"}}"
         ));
     }
     let server = body.get("server").and_then(Value::as_str);

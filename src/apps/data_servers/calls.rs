@@ -59,7 +59,7 @@ impl Link {
             SendError::NoReply { .. } => NoAnswer::NoReply(error.to_string()),
         })?;
         let answer = serde_json::from_slice(reply.body())
-            .map_err(|_| not_asked(format!("{node} is no data server, or it is overloaded")))?;
+            .map_err(|_| not_asked(format!("{node} is not a data server, or is overloaded")))?;
         let life = reply.headers().get(LIFE_HEADER);
         let life = life.and_then(|life| life.to_str().ok()).map(str::to_owned);
         Ok((answer, life))

@@ -1,10 +1,10 @@
-//! Pairs as JSON: in public bodies, in the calls between proxies and data servers, and in what a data
-//! server stores. Unknown fields are ignored.
+//! Pairs as JSON: in public bodies, in calls between proxies and data servers, and in the records that a
+//! data server stores. Unknown fields are ignored.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// How the data of a key or a value is to be read; the store only keeps the two apart.
+/// The encoding of a key or a value. The store does not decode it; it only tells the two encodings apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Encoding {
@@ -56,7 +56,7 @@ pub struct KeysDeleted<'a> {
     pub keys_failed: Vec<Given<'a>>,
 }
 
-/// What a data server stores under a key. No value is a deletion that must be remembered for a while.
+/// The record of a key at a data server. Without a value it is a tombstone, kept while keys move.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoredPair {
     pub key: Datum,
@@ -87,21 +87,21 @@ pub struct Transaction {
     pub participants: Vec<String>,
 }
 
-/// What is kept of an applied transaction; its keys tell which reads it concerns.
+/// The record of an applied transaction. Its keys show which reads it concerns.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Applied {
     pub transaction: Transaction,
     pub keys: Vec<Datum>,
 }
 
-/// Which list a data server follows, and its own name in it.
+/// The list that a data server follows, and its own name in that list.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Membership {
     pub name: String,
     pub list: ServerList,
 }
 
-/// What a participant keeps of a transaction that is undecided as far as it knows.
+/// The record of a staged transaction at a participant that knows no decision yet.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Staged {
     pub transaction: Transaction,
@@ -115,7 +115,7 @@ pub struct Stamp {
     pub version: u64,
 }
 
-/// A call to a data server. Without a stamp it is answered whichever list the server follows.
+/// A call to a data server. A call without a stamp is answered under any list.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Call {
     /// The name of the called server in the list.
@@ -124,7 +124,7 @@ pub struct Call {
     pub ask: Ask,
 }
 
-/// What a data server can be asked.
+/// The requests to a data server.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Ask {
@@ -146,14 +146,14 @@ pub enum Ask {
         is_whole: bool,
     },
     Delete {
-        keys: Vec<Doomed>,
+        keys: Vec<KeyToDelete>,
     },
     Stage(Staged),
     /// To the first participant: commit the transaction.
     Commit {
         id: String,
     },
-    /// To the first participant: what is decided; with `abort`, an undecided transaction is aborted.
+    /// To the first participant: report the decision; with `abort`, an undecided transaction is aborted.
     Outcome {
         id: String,
         abort: bool,
@@ -178,7 +178,7 @@ pub enum Ask {
 
 /// A key that is to be deleted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Doomed {
+pub struct KeyToDelete {
     pub key: Datum,
     /// True if it exists at the server that had it before the move.
     pub is_elsewhere: bool,
@@ -209,11 +209,11 @@ pub enum Answer {
         applied: Vec<Transaction>,
     },
     /// For each key in order, whether it was done.
-    Each(Vec<Fate>),
+    Each(Vec<KeyOutcome>),
     Outcome(Outcome),
 }
 
-/// What a server knows of a key.
+/// The state of a key at one server.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Known {
@@ -221,7 +221,7 @@ pub enum Known {
     /// The key was deleted here, whatever other servers still have.
     Deleted,
     Nothing,
-    /// Another key has its place.
+    /// Another key has the same hash.
     Clash,
     /// It is part of a transaction whose deciding server does not answer.
     InDoubt,
@@ -230,11 +230,11 @@ pub enum Known {
 /// The outcome for one key of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Fate {
+pub enum KeyOutcome {
     Done,
     Missing,
     Refused,
-    /// Not confirmed; it may be done all the same.
+    /// Not confirmed; it may have been done.
     Unknown,
 }
 

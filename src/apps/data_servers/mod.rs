@@ -1,13 +1,13 @@
 //! Pairs: a proxy and its data servers.
 //!
 //! ```text
-//! client ─▶ proxy ── calls ──▶ data server ─▶ shelf ─▶ a node alone ─▶ disk
+//! client ─▶ proxy ── calls ──▶ data server ─▶ local store ─▶ single node ─▶ disk
 //!             └ rendezvous: key -> server     └ asks the first participant of an atomic set
 //! ```
 //!
 //! A proxy keeps nothing. A data server runs on a single-node cluster, so storage, syncing and crash
-//! recovery are the node's business. Both show the same face (`face`, `body`, `reply`); a data server
-//! also serves without a proxy.
+//! recovery are the node's business. Both have the same HTTP interface (`endpoints`, `body`, `reply`); a
+//! data server also serves without a proxy.
 //!
 //! # One key
 //!
@@ -19,15 +19,15 @@
 //! # The list
 //!
 //! The servers hold the authoritative list, with a version. Every call names the version that it is based
-//! on. A server with a newer list refuses, and the proxy learns it. A server with an older one is told
-//! and follows, before it answers anything.
+//! on. A server with a newer list refuses, and the proxy learns it. A server with an older one adopts
+//! the newer one before it answers anything.
 //!
 //! * P3. Two proxies never diverge: the next version first goes to the first server of the previous list,
 //!   which accepts only one.
 //! * P4. A change is two versions: `previous -> servers`, under way; then `servers` alone. Both are on
 //!   the disks of the servers, and each step between them may be repeated, so any proxy can finish it.
-//!   Each step waits for a server that is starting or paused, and each name must lead to a server of its
-//!   own: a server that has one name of the list answers to no other, whatever a resolver says later.
+//!   Each step waits for a server that is starting or paused. Each name must lead to a server of its own:
+//!   a server that has one name of the list answers to no other, even if that name leads to it later.
 //! * P5. No key is used at its new owner before its old owner follows the version under way (`fence`).
 //!   Otherwise a proxy that does not know of the change could write it at the old owner, be confirmed,
 //!   and be overwritten by what the new one has. This is why every change needs every server.
@@ -52,7 +52,7 @@
 //!   asked, which was after the read began. No request waits for a proxy that is gone: after 0.6 seconds
 //!   a server that needs the keys aborts for it.
 //! * P12. Two answers may come from different sides of a commit point. Each names the transactions that
-//!   it shows. If a server should have shown one and did not, the proxy asks it again (`proxy::told`).
+//!   it shows. If a server should have shown one and did not, the proxy asks it again (`proxy::fractures`).
 //! * P13. No transaction spans a change of the list: a server aborts undecided ones before it follows the
 //!   next version.
 //! * P14. All proxies stage in the same order, so two sets never wait for each other.
@@ -69,7 +69,7 @@ pub mod arguments;
 mod body;
 mod calls;
 mod data_server;
-mod face;
+mod endpoints;
 pub mod messages;
 mod place;
 mod proxy;

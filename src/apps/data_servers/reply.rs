@@ -1,4 +1,4 @@
-//! All status codes and bodies of the pairs' public face; no other file has a status code.
+//! All status codes and bodies of the public HTTP interface of pairs; no other file has a status code.
 
 use bytes::Bytes;
 use http::header::{ALLOW, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
@@ -7,8 +7,8 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::body::{AskedKey, AskedPair};
-use super::service::{Everything, Seen, Servers, Trouble};
-use crate::apps::data_servers::messages::{Answered, Fate, Given, KeysAdded, KeysDeleted};
+use super::service::{Everything, ReadResult, Servers, Trouble};
+use crate::apps::data_servers::messages::{Answered, Given, KeyOutcome, KeysAdded, KeysDeleted};
 
 /// Names the servers whose pairs are not in a listing.
 const UNREACHABLE: HeaderName = HeaderName::from_static("causeway-unreachable");
@@ -16,27 +16,27 @@ const UNREACHABLE: HeaderName = HeaderName::from_static("causeway-unreachable");
 /// Accompanies the list of servers while a change of it is not finished.
 const MOVING: HeaderName = HeaderName::from_static("causeway-moving");
 
-/// Why a request is not understood.
+/// Why a request is malformed.
 #[derive(Debug)]
-pub(super) enum Misunderstood {
+pub(super) enum BadRequest {
     Body(String),
     Parameter(String),
     Method(&'static str),
     Path(String),
 }
 
-pub(super) fn misunderstood(why: Misunderstood) -> Response<Bytes> {
+pub(super) fn bad_request(why: BadRequest) -> Response<Bytes> {
     match why {
-        Misunderstood::Body(text) | Misunderstood::Parameter(text) => {
+        BadRequest::Body(text) | BadRequest::Parameter(text) => {
             error(StatusCode::BAD_REQUEST, "bad_request", &text)
         }
-        Misunderstood::Method(allow) => {
-            let text = format!("this path takes {allow}");
+        BadRequest::Method(allow) => {
+            let text = format!("this path accepts {allow}");
             let mut reply = error(StatusCode::METHOD_NOT_ALLOWED, "bad_method", &text);
             reply.headers_mut().insert(ALLOW, HeaderValue::from_static(allow));
             reply
         }
-        Misunderstood::Path(path) => {
+        BadRequest::Path(path) => {
             let text =
                 format!("there is nothing at {path}; there are /set, /fetch, /query, /delete and /servers");
             error(StatusCode::NOT_FOUND, "not_found", &text)
@@ -45,76 +45,81 @@ pub(super) fn misunderstood(why: Misunderstood) -> Response<Bytes> {
 }
 
 /// The reply to a set.
-pub(super) fn set(asked: &[AskedPair], fates: &[Fate]) -> Response<Bytes> {
+pub(super) fn set(asked: &[AskedPair], outcomes: &[KeyOutcome]) -> Response<Bytes> {
     let body = KeysAdded {
-        keys_added: done(fates),
-        keys_failed: failed(asked.iter().map(|pair| &pair.asked), fates),
+        keys_added: done(outcomes),
+        keys_failed: failed(asked.iter().map(|pair| &pair.asked), outcomes),
     };
-    reply(share_status(fates), &body)
+    reply(share_status(outcomes), &body)
 }
 
 /// The reply to a deletion. A key that was not there is gone, as requested: it has not failed.
-pub(super) fn deleted(asked: &[AskedKey], fates: &[Fate]) -> Response<Bytes> {
+pub(super) fn deleted(asked: &[AskedKey], outcomes: &[KeyOutcome]) -> Response<Bytes> {
     let body = KeysDeleted {
-        keys_deleted: done(fates),
-        keys_failed: failed(asked.iter(), fates),
+        keys_deleted: done(outcomes),
+        keys_failed: failed(asked.iter(), outcomes),
     };
-    reply(share_status(fates), &body)
+    reply(share_status(outcomes), &body)
 }
 
-fn failed<'a>(keys: impl Iterator<Item = &'a AskedKey>, fates: &[Fate]) -> Vec<Given<'a>> {
-    let failed = keys.zip(fates).filter(|(_, fate)| has_failed(**fate));
+fn failed<'a>(keys: impl Iterator<Item = &'a AskedKey>, outcomes: &[KeyOutcome]) -> Vec<Given<'a>> {
+    let failed = keys.zip(outcomes).filter(|(_, outcome)| has_failed(**outcome));
     failed.map(|(key, _)| key.as_given()).collect()
 }
 
-fn has_failed(fate: Fate) -> bool {
-    matches!(fate, Fate::Refused | Fate::Unknown)
+fn has_failed(outcome: KeyOutcome) -> bool {
+    matches!(outcome, KeyOutcome::Refused | KeyOutcome::Unknown)
 }
 
-fn done(fates: &[Fate]) -> usize {
-    fates.iter().filter(|fate| **fate == Fate::Done).count()
+fn done(outcomes: &[KeyOutcome]) -> usize {
+    outcomes
+        .iter()
+        .filter(|outcome| **outcome == KeyOutcome::Done)
+        .count()
 }
 
-fn share_status(fates: &[Fate]) -> StatusCode {
-    let failed = fates.iter().filter(|fate| has_failed(**fate)).count();
+fn share_status(outcomes: &[KeyOutcome]) -> StatusCode {
+    let failed = outcomes.iter().filter(|outcome| has_failed(**outcome)).count();
     match failed {
         0 => StatusCode::OK,
-        _ if failed < fates.len() => StatusCode::PARTIAL_CONTENT,
+        _ if failed < outcomes.len() => StatusCode::PARTIAL_CONTENT,
         // 400 would say that none is stored, and that is not known.
-        _ if fates.contains(&Fate::Unknown) => StatusCode::GATEWAY_TIMEOUT,
+        _ if outcomes.contains(&KeyOutcome::Unknown) => StatusCode::GATEWAY_TIMEOUT,
         _ => StatusCode::BAD_REQUEST,
     }
 }
 
 /// The pairs asked for, in the order asked.
-pub(super) fn fetched(asked: &[AskedKey], seen: &[Seen]) -> Response<Bytes> {
-    let has_all = seen.iter().all(|seen| matches!(seen, Seen::Value(_)));
-    answers(asked, seen, has_all, |seen| match seen {
-        Seen::Value(value) => Some(value),
-        Seen::Missing | Seen::Unavailable => None,
+pub(super) fn fetched(asked: &[AskedKey], results: &[ReadResult]) -> Response<Bytes> {
+    let has_all = results
+        .iter()
+        .all(|result| matches!(result, ReadResult::Value(_)));
+    answers(asked, results, has_all, |result| match result {
+        ReadResult::Value(value) => Some(value),
+        ReadResult::Missing | ReadResult::Unavailable => None,
     })
 }
 
 /// The reply to a query: whether each key exists.
-pub(super) fn queried(asked: &[AskedKey], seen: &[Seen]) -> Response<Bytes> {
-    let knows_all = !seen.contains(&Seen::Unavailable);
-    answers(asked, seen, knows_all, |seen| match seen {
-        Seen::Value(_) => Some(true),
-        Seen::Missing => Some(false),
-        Seen::Unavailable => None,
+pub(super) fn queried(asked: &[AskedKey], results: &[ReadResult]) -> Response<Bytes> {
+    let knows_all = !results.contains(&ReadResult::Unavailable);
+    answers(asked, results, knows_all, |result| match result {
+        ReadResult::Value(_) => Some(true),
+        ReadResult::Missing => Some(false),
+        ReadResult::Unavailable => None,
     })
 }
 
 fn answers<'a, V: Serialize>(
     asked: &'a [AskedKey],
-    seen: &'a [Seen],
+    results: &'a [ReadResult],
     is_whole: bool,
-    value: impl Fn(&'a Seen) -> Option<V>,
+    value: impl Fn(&'a ReadResult) -> Option<V>,
 ) -> Response<Bytes> {
-    let answers = asked.iter().zip(seen).map(|(asked, seen)| Answered {
+    let answers = asked.iter().zip(results).map(|(asked, result)| Answered {
         key: asked.as_given(),
-        value: value(seen),
-        error: (*seen == Seen::Unavailable).then_some("unavailable"),
+        value: value(result),
+        error: (*result == ReadResult::Unavailable).then_some("unavailable"),
     });
     let answers: Vec<Answered<'_, V>> = answers.collect();
     match (is_whole, answers.iter().all(|answer| answer.error.is_some())) {
@@ -165,7 +170,7 @@ pub(super) fn trouble(trouble: &Trouble) -> Response<Bytes> {
         Trouble::UnknownOutcome => (S::GATEWAY_TIMEOUT, "unknown_outcome"),
         Trouble::AlreadyThere(_) | Trouble::SameServer { .. } => (S::CONFLICT, "already_there"),
         Trouble::NamedTwice { .. } => (S::CONFLICT, "named_twice"),
-        Trouble::Misled { .. } => (S::CONFLICT, "misled"),
+        Trouble::NameLeadsElsewhere { .. } => (S::CONFLICT, "misled"),
         Trouble::OtherStore(_) => (S::CONFLICT, "other_store"),
         Trouble::LastServer(_) => (S::CONFLICT, "last_server"),
         Trouble::WouldLoseKeys { .. } => (S::CONFLICT, "would_lose_keys"),
@@ -215,16 +220,16 @@ mod tests {
     #[test]
     fn what_cannot_be_asked_does_not_look_like_what_is_missing() {
         let asked = &asked()[..1];
-        let missing = fetched(asked, &[Seen::Missing]);
+        let missing = fetched(asked, &[ReadResult::Missing]);
         let key = r#"{"encoding":"string","data":"a"}"#;
         assert_eq!(
             text(&missing),
             (206, format!(r#"[{{"key":{key},"value":null}}]"#).as_str())
         );
-        assert_eq!(text(&fetched(asked, &[Seen::Unavailable])).0, 503);
-        assert_eq!(text(&queried(asked, &[Seen::Unavailable])).0, 503);
+        assert_eq!(text(&fetched(asked, &[ReadResult::Unavailable])).0, 503);
+        assert_eq!(text(&queried(asked, &[ReadResult::Unavailable])).0, 503);
         let partly = [asked, asked].concat();
-        let partly = queried(&partly, &[Seen::Unavailable, Seen::Missing]);
+        let partly = queried(&partly, &[ReadResult::Unavailable, ReadResult::Missing]);
         let unavailable = format!(r#"[{{"key":{key},"value":null,"error":"unavailable"}},"#);
         assert!(text(&partly).1.starts_with(&unavailable), "{partly:?}");
         assert_eq!(text(&partly).0, 206);
@@ -232,16 +237,19 @@ mod tests {
 
     #[test]
     fn failed_keys_are_shown_as_they_were_given() {
-        let reply = deleted(&asked(), &[Fate::Refused, Fate::Refused]);
+        let reply = deleted(&asked(), &[KeyOutcome::Refused, KeyOutcome::Refused]);
         let keys = r#"[{"encoding":"string","data":"a"},{"data":"b","encoding":"x","more":1}]"#;
         let body = format!(r#"{{"keys_deleted":0,"keys_failed":{keys}}}"#);
         assert_eq!(text(&reply), (400, body.as_str()));
-        let reply = deleted(&asked(), &[Fate::Unknown, Fate::Refused]);
+        let reply = deleted(&asked(), &[KeyOutcome::Unknown, KeyOutcome::Refused]);
         assert_eq!(
             text(&reply),
             (504, body.as_str()),
             "nobody knows that none is deleted"
         );
-        assert_eq!(text(&deleted(&asked(), &[Fate::Unknown, Fate::Done])).0, 206);
+        assert_eq!(
+            text(&deleted(&asked(), &[KeyOutcome::Unknown, KeyOutcome::Done])).0,
+            206
+        );
     }
 }

@@ -12,9 +12,9 @@ use crate::names::NodeId;
 /// Why a list cannot be changed as requested.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum NoChange {
-    #[error("{0} is a server already")]
+    #[error("{0} is already a server")]
     AlreadyThere(String),
-    #[error("{0} is no server of this list")]
+    #[error("{0} is not in the list of servers")]
     NotThere(String),
     #[error("{0} is the last server; its keys have nowhere to go")]
     Last(String),

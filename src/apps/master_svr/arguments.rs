@@ -1,4 +1,4 @@
-//! The arguments of `master-svr`, `svr` and `clt`, and what `clt` prints.
+//! The arguments of `master-svr`, `svr` and `clt`, and the output of `clt`.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt as _;
@@ -6,16 +6,16 @@ use std::os::unix::ffi::OsStringExt as _;
 use bytes::Bytes;
 use clap::{Parser, ValueEnum};
 
-use crate::apps::master_svr::{Answer, Ask, Operation, Whom, ask};
+use crate::apps::master_svr::{Answer, Ask, Operation, Target, ask};
 use crate::terminal::logging::Lines;
 use crate::terminal::{Failure, Verdict, output};
 
-/// `master-svr`: knows the servers, and which of them owns a key.
+/// `master-svr`: tracks the servers and the owner of each key.
 #[derive(Debug, Parser)]
 #[command(
     name = "master-svr",
     version,
-    about = "Knows the servers of a small store, and which of them owns a key"
+    about = "Tracks the servers of a small store and the owner of each key"
 )]
 pub struct MasterSvr {
     /// The port to listen on, on 127.0.0.1
@@ -30,7 +30,7 @@ pub struct MasterSvr {
 #[command(
     name = "svr",
     version,
-    about = "Keeps the pairs of its shard in memory; joins when its master is there"
+    about = "Stores the pairs of its shard in memory, and joins as soon as its master answers"
 )]
 pub struct Svr {
     /// The port to listen on, on 127.0.0.1
@@ -44,7 +44,7 @@ pub struct Svr {
 }
 
 impl Svr {
-    /// Its own port and its master's.
+    /// The ports of the server and of its master.
     pub fn ports(&self) -> Result<(u16, u16), Failure> {
         if self.port == self.master {
             let text = "-p and -m name the same port; give the server one of its own";
@@ -54,7 +54,7 @@ impl Svr {
     }
 }
 
-/// What is said while it runs: nothing, unless somebody wants it, since nobody may be reading.
+/// The log filter. Without one nothing is logged, because nobody may be reading standard error.
 #[derive(Debug, clap::Args)]
 pub struct Log {
     #[arg(long = "log", env = "LOG", hide = true)]
@@ -72,11 +72,12 @@ impl Log {
     }
 }
 
-const CLT_AFTER: &str = "Exit codes: 0 done, 1 failed, 2 no such key, or with -d 1: another server owns it.";
+const CLT_AFTER: &str =
+    "Exit codes: 0 done; 1 failed; 2 no such key, or with -d 1 the server does not own the key.";
 
-/// `clt`: one request. What the request does not need is ignored, whatever it is.
+/// `clt`: one request. Arguments that the request does not need are ignored, valid or not.
 #[derive(Debug, Parser)]
-#[command(name = "clt", version, about = "Reads or writes one key, and ends", after_help = CLT_AFTER)]
+#[command(name = "clt", version, about = "Reads or writes one key", after_help = CLT_AFTER)]
 pub struct Clt {
     /// What to do
     #[arg(short, value_name = "OPERATION", ignore_case = true)]
@@ -93,7 +94,7 @@ pub struct Clt {
     /// The port of the master; only for -d 0
     #[arg(short, value_name = "MASTER_PORT", allow_hyphen_values = true)]
     master: Option<String>,
-    /// Whom to ask: 0 the owner of the key, whom the master names; 1 the server at -p, which does not forward
+    /// Server to ask: 0 the owner of the key, which the master names; 1 the server at -p, which does not forward
     #[arg(short, value_name = "DIRECT")]
     direct: Direct,
 }
@@ -108,9 +109,9 @@ enum Verb {
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum Direct {
     #[value(name = "0")]
-    ByMaster,
+    ViaMaster,
     #[value(name = "1")]
-    Straight,
+    Direct,
 }
 
 impl Clt {
@@ -133,14 +134,14 @@ impl Clt {
             (Verb::Put, Some(value)) => Operation::Put(Bytes::from(value.into_vec())),
             (Verb::Put, None) => return Err(Failure::Usage("PUT needs a value; give it with -v".into())),
         };
-        let whom = match self.direct {
-            Direct::ByMaster => Whom::OwnerBy(port(self.master, "-m, the port of the master,")?),
-            Direct::Straight => Whom::Server(port(self.port, "-p, the port of the server,")?),
+        let target = match self.direct {
+            Direct::ViaMaster => Target::OwnerVia(port(self.master, "-m, the port of the master,")?),
+            Direct::Direct => Target::Server(port(self.port, "-p, the port of the server,")?),
         };
         Ok(Ask {
             key: self.key,
             operation,
-            whom,
+            target,
         })
     }
 }
@@ -167,8 +168,8 @@ mod tests {
 
     #[test]
     fn what_is_not_needed_is_ignored() {
-        let (get, owner, server) = (Operation::Get, Whom::OwnerBy(9000), Whom::Server(4000));
-        for (line, key, operation, whom) in [
+        let (get, owner, server) = (Operation::Get, Target::OwnerVia(9000), Target::Server(4000));
+        for (line, key, operation, target) in [
             ("-p 4000 -o GET -k 7 -v x -m 9000 -d 0", 7, get.clone(), owner),
             ("-p nowhere -o GET -k 7 -m 9000 -d 0", 7, get.clone(), owner),
             ("-o GET -k 7 -m 9000 -d 0", 7, get.clone(), owner),
@@ -182,7 +183,15 @@ mod tests {
                 server,
             ),
         ] {
-            assert_eq!(request(line), Ok(Ask { key, operation, whom }), "{line}");
+            assert_eq!(
+                request(line),
+                Ok(Ask {
+                    key,
+                    operation,
+                    target
+                }),
+                "{line}"
+            );
         }
     }
 

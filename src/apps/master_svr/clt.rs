@@ -36,11 +36,11 @@ pub enum Operation {
 
 /// The server that is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Whom {
+pub enum Target {
     /// The server on this port, whether or not it owns the key.
     Server(u16),
     /// The owner that the master on this port names.
-    OwnerBy(u16),
+    OwnerVia(u16),
 }
 
 /// A request.
@@ -48,7 +48,7 @@ pub enum Whom {
 pub struct Ask {
     pub key: i64,
     pub operation: Operation,
-    pub whom: Whom,
+    pub target: Target,
 }
 
 /// How a request was answered.
@@ -64,14 +64,14 @@ pub enum Answer {
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum AskError {
-    #[error("given up after {PATIENCE:?}{}", .0.as_ref().map(|last| format!(": {last}")).unwrap_or_default())]
+    #[error("gave up after {PATIENCE:?}{}", .0.as_ref().map(|last| format!(": {last}")).unwrap_or_default())]
     TimeIsUp(Option<String>),
     #[error("{0}")]
     Unreachable(SendError),
 }
 
 /// Why an attempt failed; another one may succeed.
-enum Setback {
+enum AttemptError {
     Sending(SendError),
     Refused(Response<Bytes>),
     /// Another server owns the key by now.
@@ -90,10 +90,10 @@ pub async fn ask(ask: &Ask) -> Result<Answer, AskError> {
             match client.attempt().await {
                 Ok(answer) => return Ok(answer),
                 // There is no other server to ask, and waiting helps only while keys move.
-                Err(Setback::Sending(error)) if matches!(ask.whom, Whom::Server(_)) => {
+                Err(AttemptError::Sending(error)) if matches!(ask.target, Target::Server(_)) => {
                     return Err(AskError::Unreachable(error));
                 }
-                Err(setback) => last = setback.told().or(last.take()),
+                Err(error) => last = error.text().or(last.take()),
             }
             sleep(PAUSE).await;
         }
@@ -104,8 +104,8 @@ pub async fn ask(ask: &Ask) -> Result<Answer, AskError> {
     }
 }
 
-impl Setback {
-    fn told(&self) -> Option<String> {
+impl AttemptError {
+    fn text(&self) -> Option<String> {
         match self {
             Self::Sending(error) => Some(error.to_string()),
             Self::Refused(reply) => Some(String::from_utf8_lossy(reply.body()).trim().to_owned()),
@@ -120,18 +120,18 @@ struct Client<'a> {
 }
 
 impl Client<'_> {
-    async fn attempt(&self) -> Result<Answer, Setback> {
-        match self.ask.whom {
-            Whom::Server(port) => self.ask_server(port).await,
-            Whom::OwnerBy(master) => {
+    async fn attempt(&self) -> Result<Answer, AttemptError> {
+        match self.ask.target {
+            Target::Server(port) => self.ask_server(port).await,
+            Target::OwnerVia(master) => {
                 let owner = self.owner(master).await?;
                 let answer = tokio::select! {
                     answer = self.ask_server(owner) => answer?,
-                    () = self.moved(master, owner) => return Err(Setback::Moved),
+                    () = self.moved(master, owner) => return Err(AttemptError::Moved),
                 };
                 // The server's answer is newer than the master's.
                 if answer == Answer::Elsewhere {
-                    Err(Setback::Moved)
+                    Err(AttemptError::Moved)
                 } else {
                     Ok(answer)
                 }
@@ -139,7 +139,7 @@ impl Client<'_> {
         }
     }
 
-    async fn ask_server(&self, port: u16) -> Result<Answer, Setback> {
+    async fn ask_server(&self, port: u16) -> Result<Answer, AttemptError> {
         let path = format!("/key/{}", self.ask.key);
         let request = match &self.ask.operation {
             Operation::Get => Request::get(path).body(Bytes::new()),
@@ -150,30 +150,30 @@ impl Client<'_> {
             .http
             .send(&here(port), request, PATIENCE)
             .await
-            .map_err(Setback::Sending)?;
+            .map_err(AttemptError::Sending)?;
         match (reply.status(), &self.ask.operation) {
             (DONE, Operation::Get) => Ok(Answer::Value(reply.into_body())),
             (DONE, Operation::Put(_)) => Ok(Answer::Stored),
             (NO_SUCH_KEY, _) => Ok(Answer::NoSuchKey),
             (ELSEWHERE, _) => Ok(Answer::Elsewhere),
-            _ => Err(Setback::Refused(reply)),
+            _ => Err(AttemptError::Refused(reply)),
         }
     }
 
     /// The port of the server that owns the key, as the master knows it.
-    async fn owner(&self, master: u16) -> Result<u16, Setback> {
+    async fn owner(&self, master: u16) -> Result<u16, AttemptError> {
         let path = format!("/owner/{}", self.ask.key);
         let request = Request::get(path).body(Bytes::new()).expect("is a request");
         let reply = self
             .http
             .send(&here(master), request, MASTER_LIMIT)
             .await
-            .map_err(Setback::Sending)?;
+            .map_err(AttemptError::Sending)?;
         let port = std::str::from_utf8(reply.body())
             .ok()
             .and_then(|port| port.parse().ok());
         port.filter(|port| *port != 0 && reply.status() == DONE)
-            .ok_or(Setback::Refused(reply))
+            .ok_or(AttemptError::Refused(reply))
     }
 
     /// Resolves when the master names another owner.

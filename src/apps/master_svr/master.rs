@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior};
 
-use super::reply::{DONE, NOT_YET, nonsense, reply};
+use super::reply::{DONE, NOT_YET, bad_request, reply};
 use super::{BEAT_HELD, here};
 use crate::apps::master_svr::decisions::{self, Beat, Layout, Server, Version};
 use crate::apps::master_svr::messages::{decode, encode};
@@ -25,12 +25,12 @@ const PROBE_LIMIT: Duration = Duration::from_millis(500);
 /// The master behind its port.
 #[derive(Debug)]
 pub struct Master {
-    desk: Arc<Desk>,
+    state: Arc<MasterState>,
     tasks: Mutex<JoinSet<()>>,
 }
 
 #[derive(Debug)]
-struct Desk {
+struct MasterState {
     began: Instant,
     decisions: Mutex<decisions::Master>,
     /// The version of the current layout; beats wait for the next.
@@ -41,16 +41,16 @@ struct Desk {
 impl Master {
     /// Starts a master, which only listens at first. `term` is larger at every start.
     pub fn start(term: u64) -> Self {
-        let desk = Arc::new(Desk {
+        let state = Arc::new(MasterState {
             began: Instant::now(),
             decisions: Mutex::new(decisions::Master::new(term, 0)),
             version: watch::Sender::new(Version::default()),
             http: HttpClient::default(),
         });
         let mut tasks = JoinSet::new();
-        tasks.spawn(Arc::clone(&desk).watch());
+        tasks.spawn(Arc::clone(&state).watch());
         Self {
-            desk,
+            state,
             tasks: Mutex::new(tasks),
         }
     }
@@ -62,12 +62,12 @@ impl Master {
             (&Method::GET, None) if path == "/livez" => reply(DONE, "alive\n"),
             (&Method::GET, Some(key)) => key
                 .parse()
-                .map_or_else(|_| nonsense(), |key| self.desk.owner(key)),
+                .map_or_else(|_| bad_request(), |key| self.state.owner(key)),
             (&Method::POST, _) if path == "/beat" => match decode(request.body()) {
-                Ok(beat) => self.desk.hear(beat).await,
-                Err(_) => nonsense(),
+                Ok(beat) => self.state.hear(beat).await,
+                Err(_) => bad_request(),
             },
-            _ => nonsense(),
+            _ => bad_request(),
         }
     }
 
@@ -76,7 +76,7 @@ impl Master {
     }
 }
 
-impl Desk {
+impl MasterState {
     /// Milliseconds of a monotonic clock.
     fn now_ms(&self) -> u64 {
         millis(self.began.elapsed())
@@ -93,7 +93,7 @@ impl Desk {
             .unwrap_or_default();
         // Under the lock, so that versions are sent in order.
         self.version
-            .send_if_modified(|told| std::mem::replace(told, version) != version);
+            .send_if_modified(|sent| std::mem::replace(sent, version) != version);
         outcome
     }
 
@@ -103,7 +103,7 @@ impl Desk {
             Some(None) => reply(NOT_YET, "no server has joined\n"),
             None => reply(
                 NOT_YET,
-                "the master has just been started and listens to the servers\n",
+                "the master has just started and is waiting for the servers\n",
             ),
         }
     }
@@ -112,10 +112,10 @@ impl Desk {
         let known = beat.layout.version;
         let mut version = self.version.subscribe();
         self.decide(|master, now_ms| master.hear(now_ms, beat));
-        let is_news = |version: &Version| ![Version::default(), known].contains(version);
-        let news = tokio::time::timeout(BEAT_HELD, version.wait_for(is_news)).await;
+        let is_new = |version: &Version| ![Version::default(), known].contains(version);
+        let changed = tokio::time::timeout(BEAT_HELD, version.wait_for(is_new)).await;
         // The lock on the version must not be held while the layout is read.
-        drop(news);
+        drop(changed);
         match self.decisions.lock().layout() {
             Some(layout) => reply(DONE, encode::<Layout>(layout)),
             None => reply(NOT_YET, "listening\n"),

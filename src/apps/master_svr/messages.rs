@@ -12,8 +12,8 @@ use crate::wire::{by_fields, by_form};
 
 /// Bytes that are not such a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("is no message of master-svr and svr of this build")]
-pub struct Garbled;
+#[error("not a message of this build of master-svr and svr")]
+pub struct BadMessage;
 
 /// Encodes a message.
 pub fn encode<T: Serialize>(message: &T) -> Bytes {
@@ -22,8 +22,8 @@ pub fn encode<T: Serialize>(message: &T) -> Bytes {
 }
 
 /// Decodes a message.
-pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Garbled> {
-    postcard::from_bytes(bytes).map_err(|_| Garbled)
+pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, BadMessage> {
+    postcard::from_bytes(bytes).map_err(|_| BadMessage)
 }
 
 by_fields! {
@@ -83,6 +83,6 @@ mod tests {
         };
         let bytes = encode(&batch);
         assert_eq!(decode(&bytes), Ok(batch));
-        assert_eq!(decode::<Batch>(&bytes[..bytes.len() - 1]), Err(Garbled));
+        assert_eq!(decode::<Batch>(&bytes[..bytes.len() - 1]), Err(BadMessage));
     }
 }

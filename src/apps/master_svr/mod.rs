@@ -26,7 +26,7 @@ use std::time::Duration;
 
 use crate::names::NodeId;
 
-pub use clt::{Answer, Ask, AskError, Operation, Whom, ask};
+pub use clt::{Answer, Ask, AskError, Operation, Target, ask};
 pub use master::Master;
 pub use serve::{serve_master, serve_svr};
 pub use svr::Svr;

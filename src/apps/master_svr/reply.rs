@@ -24,13 +24,13 @@ pub(super) fn reply(status: StatusCode, body: impl Into<Bytes>) -> Response<Byte
 pub(super) fn refuse(refusal: Refusal) -> Response<Bytes> {
     match refusal {
         Refusal::Elsewhere => reply(ELSEWHERE, "another server owns this key\n"),
-        Refusal::Unsettled => reply(NOT_YET, "who owns this key is being decided; ask again\n"),
+        Refusal::Unsettled => reply(NOT_YET, "the owner of this key is changing; try again\n"),
     }
 }
 
-pub(super) fn nonsense() -> Response<Bytes> {
+pub(super) fn bad_request() -> Response<Bytes> {
     reply(
         NONSENSE,
-        "no such request: servers and their master take different ones, and keys are integers of 64 bits\n",
+        "no such request: servers and master take different requests, and keys are 64-bit integers\n",
     )
 }

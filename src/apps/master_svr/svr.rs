@@ -10,7 +10,7 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::reply::{DONE, ELSEWHERE, NO_SUCH_KEY, NOT_YET, TOO_LARGE, nonsense, refuse, reply};
+use super::reply::{DONE, ELSEWHERE, NO_SUCH_KEY, NOT_YET, TOO_LARGE, bad_request, refuse, reply};
 use super::{BEAT_HELD, here};
 use crate::apps::master_svr::decisions::{Batch, Holder, Layout, Refusal, SURE_MS, Server};
 use crate::apps::master_svr::messages::{decode, encode};
@@ -31,18 +31,18 @@ const BATCH_PAUSE: Duration = Duration::from_millis(20);
 /// More than an argument of `clt` can hold. With the rest of the message it must fit into a batch.
 const VALUE_BYTES_MAX: usize = 1024 * 1024;
 
-/// How long a request waits for its key to be settled, before its client is told to ask again.
+/// How long a request waits for its key to be settled, before its client gets the reply to try again.
 const SETTLE_LIMIT: Duration = Duration::from_millis(1800);
 
 /// A server behind its port.
 #[derive(Debug)]
 pub struct Svr {
-    shelf: Arc<Shelf>,
+    state: Arc<SvrState>,
     tasks: Mutex<JoinSet<()>>,
 }
 
 #[derive(Debug)]
-struct Shelf {
+struct SvrState {
     began: Instant,
     master: NodeId,
     holder: Mutex<Holder>,
@@ -59,7 +59,7 @@ impl Svr {
     /// Starts a server, which joins once a master answers on `master_port`. `run` differs at each start.
     pub fn start(port: u16, run: u64, master_port: u16) -> Self {
         let began = Instant::now();
-        let shelf = Arc::new(Shelf {
+        let state = Arc::new(SvrState {
             began,
             master: here(master_port),
             holder: Mutex::new(Holder::new(Server { port, run })),
@@ -69,10 +69,10 @@ impl Svr {
             drained: Notify::new(),
         });
         let mut tasks = JoinSet::new();
-        tasks.spawn(Arc::clone(&shelf).keep_asking());
-        tasks.spawn(Arc::clone(&shelf).keep_sending());
+        tasks.spawn(Arc::clone(&state).keep_asking());
+        tasks.spawn(Arc::clone(&state).keep_sending());
         Self {
-            shelf,
+            state,
             tasks: Mutex::new(tasks),
         }
     }
@@ -83,14 +83,14 @@ impl Svr {
         let path = parts.uri.path();
         let key = path.strip_prefix("/key/").map(str::parse::<i64>);
         match (parts.method, key) {
-            (Method::GET, Some(Ok(key))) => self.shelf.get(key).await,
-            (Method::PUT, Some(Ok(key))) => self.shelf.put(key, body).await,
-            (Method::POST, None) if path == "/pairs" => self.shelf.take(&body),
+            (Method::GET, Some(Ok(key))) => self.state.get(key).await,
+            (Method::PUT, Some(Ok(key))) => self.state.put(key, body).await,
+            (Method::POST, None) if path == "/pairs" => self.state.take(&body),
             (Method::GET, None) if path == "/livez" => reply(DONE, "alive\n"),
             (Method::GET, None) if path == "/run" => {
-                reply(DONE, self.shelf.holder.lock().me().run.to_string())
+                reply(DONE, self.state.holder.lock().me().run.to_string())
             }
-            _ => nonsense(),
+            _ => bad_request(),
         }
     }
 
@@ -99,7 +99,7 @@ impl Svr {
     }
 }
 
-impl Shelf {
+impl SvrState {
     async fn get(&self, key: i64) -> Response<Bytes> {
         match self.settled(|holder| holder.get(key)).await {
             Ok(Some(value)) => reply(DONE, value),
@@ -156,7 +156,7 @@ impl Shelf {
 
     fn take(&self, body: &Bytes) -> Response<Bytes> {
         match decode::<Batch>(body) {
-            Err(_) => nonsense(),
+            Err(_) => bad_request(),
             Ok(batch) => {
                 let is_kept = self.holder.lock().take(batch);
                 reply(if is_kept { DONE } else { ELSEWHERE }, Bytes::new())
@@ -203,7 +203,7 @@ impl Shelf {
 
     fn adopt(&self, layout: &[u8]) {
         let Ok(layout) = decode::<Layout>(layout) else {
-            tracing::warn!("the answer of the master is no layout");
+            tracing::warn!("the master did not answer with a layout");
             return;
         };
         if self.holder.lock().adopt(layout) {
@@ -222,7 +222,7 @@ impl Shelf {
             let is_confirmed = self.send(to, &batch).await;
             let is_drained = {
                 let mut holder = self.holder.lock();
-                holder.was_sent(to, &batch, is_confirmed);
+                holder.note_sent(to, &batch, is_confirmed);
                 holder.is_drained()
             };
             if is_drained {
@@ -239,7 +239,7 @@ impl Shelf {
         match self.http.send(&here(to.port), request, BATCH_LIMIT).await {
             Ok(reply) => reply.status() == DONE,
             Err(error) => {
-                tracing::debug!(%error, "pairs could not be sent");
+                tracing::debug!(%error, "cannot send pairs");
                 false
             }
         }

@@ -13,10 +13,10 @@ pub struct Redis {
     /// The port of the first server; the others follow
     #[arg(long, default_value_t = 9000, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
     pub base_port: u16,
-    /// Refuse to store a pair with fewer copies than it should have because too few servers live
+    /// Refuse to store pairs while fewer servers live than a pair has copies
     #[arg(long)]
     pub strict: bool,
-    /// Serve the same operations over HTTP; goes on when the commands end
+    /// Serve the same operations over HTTP, also after the commands have ended
     #[arg(long, value_name = "IP:PORT", value_parser = http_address)]
     pub http: Option<SocketAddr>,
     /// A file with commands, instead of standard input

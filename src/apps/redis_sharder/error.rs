@@ -7,10 +7,10 @@ pub enum SharderError {
     #[error("{0}")]
     BadArgument(String),
     /// The servers have not been brought up.
-    #[error("bringUp comes first")]
+    #[error("call bringUp first")]
     NotUp,
     /// The servers have been brought up, and it can be done once.
-    #[error("bringUp was done before, and is done once")]
+    #[error("bringUp was already called, and can be called only once")]
     AlreadyUp,
     /// Another process listens on a port that a server would need.
     #[error("port {0} is in use; end the process that listens there, or choose other ports with --base-port")]
@@ -22,13 +22,15 @@ pub enum SharderError {
         package: &'static str,
     },
     /// A program is there, but cannot be run.
-    #[error("{path} cannot be run: {reason}; mend or remove it, or set PATH so that another one comes first")]
+    #[error(
+        "{path} cannot be run: {reason}; repair or remove it, or set PATH so that another one comes first"
+    )]
     CannotRun { path: String, reason: &'static str },
     /// A server does not start for another reason.
     #[error("the redis-server for port {port} does not start: {reason}")]
     CannotStart { port: u16, reason: String },
     /// A strict sharder takes no put when fewer servers live than a key has copies.
-    #[error("only {live} of the {level} servers that a put needs are alive, and --strict asks for all")]
+    #[error("only {live} of the {level} servers that a put needs are alive, and --strict needs all of them")]
     TooFewServers { live: usize, level: usize },
     /// There is no room for all copies of a new key.
     #[error("capacity exceeded")]

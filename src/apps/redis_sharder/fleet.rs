@@ -75,7 +75,7 @@ impl Fleet {
         let Some(port) = known.filter(|port| self.servers.contains_key(port)) else {
             let is_dead = known.is_some_and(|port| self.dead.contains_key(&port));
             return Err(SharderError::BadArgument(if is_dead {
-                format!("the server of port {port} is dead already")
+                format!("the server on port {port} is already dead")
             } else {
                 format!("there is no server on port {port}")
             }));

@@ -40,7 +40,7 @@ enum Refused {
     Sharder(#[from] SharderError),
     #[error("Key does not exist")]
     NoSuchKey,
-    #[error("the key was stored, and every server that had a copy of it has died")]
+    #[error("every server that had a copy of this key has died")]
     Lost,
 }
 

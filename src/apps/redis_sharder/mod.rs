@@ -233,10 +233,7 @@ impl Size {
                 capacity: capacity.unsigned_abs(),
                 level: usize::try_from(level).expect("is at most the number of servers"),
             }),
-            _ => bad(format!(
-                "N is {servers}; it may be {} at the most",
-                Self::SERVERS_MAX
-            )),
+            _ => bad(format!("N is {servers}; it may be at most {}", Self::SERVERS_MAX)),
         }
     }
 }
@@ -254,8 +251,8 @@ mod tests {
             (1, i64::MIN, 1, "capacity is -9223372036854775808"),
             (1, 1, 0, "reliabilityLevel is 0"),
             (2, 1, 3, "reliabilityLevel 3 is more than the 2 servers"),
-            (1001, 1, 1, "1000 at the most"),
-            (i64::MAX, 1, i64::MAX, "1000 at the most"),
+            (1001, 1, 1, "at most 1000"),
+            (i64::MAX, 1, i64::MAX, "at most 1000"),
         ] {
             match Size::new(servers, capacity, level) {
                 Err(SharderError::BadArgument(text)) => assert!(text.contains(part), "{text}"),

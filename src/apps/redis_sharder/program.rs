@@ -61,7 +61,7 @@ fn hindrance(place: &Path) -> Result<Option<&'static str>, Absent> {
     Ok(match fs::metadata(place) {
         Err(_) => Some("it is a link that leads to nothing"),
         Ok(there) if there.is_dir() => Some("it is a folder"),
-        Ok(there) if !there.is_file() => Some("it is no file"),
+        Ok(there) if !there.is_file() => Some("it is not a file"),
         Ok(_) if access(place, Access::EXEC_OK).is_err() => Some("it is not executable"),
         Ok(_) => None,
     })

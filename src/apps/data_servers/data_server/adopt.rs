@@ -3,7 +3,7 @@
 
 use tokio::time::Instant;
 
-use super::shelf::{Changes, ShelfError};
+use super::local_store::{Changes, LocalStoreError};
 use super::{DataServer, HELD_LIMIT, State, is_member};
 use crate::apps::data_servers::messages::{Answer, Membership, Outcome, ServerList, StoredPair};
 use crate::apps::data_servers::place;
@@ -11,7 +11,7 @@ use crate::apps::data_servers::place;
 impl DataServer {
     /// Follows `list` under `name`, which is this server's name in it. No transaction spans the change:
     /// undecided ones are aborted first.
-    pub(super) async fn adopt(&self, name: String, list: ServerList) -> Result<Answer, ShelfError> {
+    pub(super) async fn adopt(&self, name: String, list: ServerList) -> Result<Answer, LocalStoreError> {
         let began = Instant::now();
         loop {
             let mut state = self.state.write().await;
@@ -21,8 +21,8 @@ impl DataServer {
             let Some(id) = state.transactions.all_staged().into_iter().next() else {
                 let membership = Membership { name, list };
                 let changes = self.changes_for(&state, &membership).await?;
-                self.shelf.store(changes).await?;
-                tracing::info!(version = membership.list.version, servers = ?membership.list.servers, "following a list of servers");
+                self.local.store(changes).await?;
+                tracing::info!(version = membership.list.version, servers = ?membership.list.servers, "following a new list of servers");
                 state.membership = Some(membership);
                 return Ok(Answer::Done);
             };
@@ -33,14 +33,14 @@ impl DataServer {
                 Answer::Done | Answer::Outcome(Outcome::Committed | Outcome::Aborted)
             );
             if !is_over || began.elapsed() > HELD_LIMIT {
-                return Ok(Answer::Failed("an atomic set cannot be ended yet".to_owned()));
+                return Ok(Answer::Failed("an atomic set has not ended yet".to_owned()));
             }
         }
     }
 
     /// The changes to store with a new membership. A server that was given up and comes back loses its
     /// pairs. When a change is over, remembered deletions are dropped.
-    async fn changes_for(&self, state: &State, membership: &Membership) -> Result<Changes, ShelfError> {
+    async fn changes_for(&self, state: &State, membership: &Membership) -> Result<Changes, LocalStoreError> {
         let mut changes = Changes::default();
         changes.put(place::of_server_list(), membership);
         let comes_back = comes_back(state, membership);
@@ -50,7 +50,7 @@ impl DataServer {
         let mut after = None;
         loop {
             let (page, next): (Vec<StoredPair>, _) = self
-                .shelf
+                .local
                 .list(place::PAIRS, after.as_deref(), usize::MAX)
                 .await?;
             for pair in page.into_iter().filter(|pair| comes_back || pair.value.is_none()) {
@@ -81,8 +81,8 @@ fn settled_already(state: &State, name: &str, list: &ServerList) -> Option<Answe
             return Some(Answer::Failed(format!("{name} leads to {}", own.name)));
         }
     }
-    let is_news = own.list.store == list.store && own.list.version < list.version;
-    (!is_news).then(|| Answer::OtherServerList(own.list.clone()))
+    let is_newer = own.list.store == list.store && own.list.version < list.version;
+    (!is_newer).then(|| Answer::OtherServerList(own.list.clone()))
 }
 
 /// True if this server's membership is older than its joining: it was given up in between.
@@ -120,12 +120,12 @@ mod tests {
     fn only_a_newer_list_of_the_same_store_is_news() {
         let one = server_list::first(&names(&["a:1", "b:1"]));
         let two = one.settled();
-        let stranger = server_list::first(&names(&["c:1"])).settled().settled();
+        let other_store = server_list::first(&names(&["c:1"])).settled().settled();
         let state = following("a:1", &two);
         assert_eq!(settled_already(&state, "a:1", &two), Some(Answer::Done));
-        for other in [&one, &stranger] {
-            let told = settled_already(&state, "a:1", other);
-            assert_eq!(told, Some(Answer::OtherServerList(two.clone())));
+        for other in [&one, &other_store] {
+            let answer = settled_already(&state, "a:1", other);
+            assert_eq!(answer, Some(Answer::OtherServerList(two.clone())));
         }
         let three = two.with("c:1").expect("is new");
         assert_eq!(settled_already(&state, "a:1", &three), None);
@@ -141,8 +141,8 @@ mod tests {
         let first = server_list::first(&names(&["a:1", "b:1"]));
         let state = following("a:1", &first);
         let led_to_a = |name: &str, list: &ServerList| {
-            let told = settled_already(&state, name, list);
-            told == Some(Answer::Failed(format!("{name} leads to a:1")))
+            let answer = settled_already(&state, name, list);
+            answer == Some(Answer::Failed(format!("{name} leads to a:1")))
         };
         assert!(led_to_a("b:1", &first) && led_to_a("b:1", &first.settled()));
         // The folder of a:1 was put in the place of b:1's.

@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use tokio::sync::{RwLockReadGuard, RwLockWriteGuard};
 use tokio::time::{Instant, sleep};
 
-use super::shelf::{Changes, ShelfError};
+use super::local_store::{Changes, LocalStoreError};
 use super::{DataServer, HELD_LIMIT, HELD_PAUSE, State};
 use crate::apps::data_servers::messages::{
-    Answer, Datum, Doomed, Fate, Known, Outcome, Pair, Staged, Stamp, StoredPair,
+    Answer, Datum, KeyOutcome, KeyToDelete, Known, Outcome, Pair, Staged, Stamp, StoredPair,
 };
 use crate::apps::data_servers::place;
 
@@ -25,7 +25,7 @@ impl DataServer {
         stamp: Option<&Stamp>,
         keys: &[Datum],
         expected: &[String],
-    ) -> Result<Answer, ShelfError> {
+    ) -> Result<Answer, LocalStoreError> {
         let (state, in_doubt) = self.settled_for(Some(keys), expected).await?;
         if let Some(answer) = state.objection(stamp) {
             return Ok(answer);
@@ -36,7 +36,7 @@ impl DataServer {
             values.push(if doubtful(key) {
                 Known::InDoubt
             } else {
-                known(key, self.shelf.read(&place::of_pair(key)).await?)
+                known(key, self.local.read(&place::of_pair(key)).await?)
             });
         }
         let applied = state.transactions.applied_to(Some(keys), Instant::now());
@@ -48,7 +48,7 @@ impl DataServer {
         stamp: Option<&Stamp>,
         after: Option<&str>,
         expected: &[String],
-    ) -> Result<Answer, ShelfError> {
+    ) -> Result<Answer, LocalStoreError> {
         let (state, in_doubt) = self.settled_for(None, expected).await?;
         if let Some(answer) = state.objection(stamp) {
             return Ok(answer);
@@ -58,19 +58,19 @@ impl DataServer {
                 "an atomic set is in doubt: the server that decides for it does not answer".into(),
             ));
         }
-        let (pairs, next) = self.shelf.list(place::PAIRS, after, PAGE_BYTES).await?;
+        let (pairs, next) = self.local.list(place::PAIRS, after, PAGE_BYTES).await?;
         let applied = state.transactions.applied_to(None, Instant::now());
         Ok(Answer::Page { pairs, next, applied })
     }
 
-    /// The state, once every transaction that could change what is read is ended, or was still undecided
-    /// after the read began: then the old values still hold. Also the transactions whose outcome cannot
+    /// The state for a read, once every transaction on its keys has ended or was still undecided after the
+    /// read began, when the old values were still valid. Also returns the transactions whose outcome cannot
     /// be learned now.
     async fn settled_for(
         &self,
         keys: Option<&[Datum]>,
         expected: &[String],
-    ) -> Result<(RwLockReadGuard<'_, State>, BTreeSet<String>), ShelfError> {
+    ) -> Result<(RwLockReadGuard<'_, State>, BTreeSet<String>), LocalStoreError> {
         let (mut asked, mut in_doubt) = (BTreeSet::new(), BTreeSet::new());
         loop {
             let state = self.state.read().await;
@@ -105,45 +105,47 @@ impl DataServer {
         stamp: Option<&Stamp>,
         pairs: Vec<Pair>,
         is_whole: bool,
-    ) -> Result<Answer, ShelfError> {
+    ) -> Result<Answer, LocalStoreError> {
         let keys: Vec<Datum> = pairs.iter().map(|pair| pair.key.clone()).collect();
-        let (state, fates) = match self.writable(stamp, &keys).await? {
+        let (state, outcomes) = match self.writable(stamp, &keys).await? {
             Ok(writable) => writable,
             Err(answer) => return Ok(answer),
         };
-        if is_whole && fates.contains(&Fate::Refused) {
-            return Ok(Answer::Each(fates));
+        if is_whole && outcomes.contains(&KeyOutcome::Refused) {
+            return Ok(Answer::Each(outcomes));
         }
         let mut changes = Changes::default();
-        for (pair, fate) in pairs.into_iter().zip(&fates) {
-            if *fate == Fate::Done {
+        for (pair, outcome) in pairs.into_iter().zip(&outcomes) {
+            if *outcome == KeyOutcome::Done {
                 put(&mut changes, pair);
             }
         }
-        self.shelf.store(changes).await?;
+        self.local.store(changes).await?;
         drop(state);
-        Ok(Answer::Each(fates))
+        Ok(Answer::Each(outcomes))
     }
 
     pub(super) async fn delete(
         &self,
         stamp: Option<&Stamp>,
-        doomed: Vec<Doomed>,
-    ) -> Result<Answer, ShelfError> {
-        let keys: Vec<Datum> = doomed.iter().map(|doomed| doomed.key.clone()).collect();
-        let (state, mut fates) = match self.writable(stamp, &keys).await? {
+        to_delete: Vec<KeyToDelete>,
+    ) -> Result<Answer, LocalStoreError> {
+        let keys: Vec<Datum> = to_delete.iter().map(|one| one.key.clone()).collect();
+        let (state, mut outcomes) = match self.writable(stamp, &keys).await? {
             Ok(writable) => writable,
             Err(answer) => return Ok(answer),
         };
         let mut changes = Changes::default();
-        let writable = doomed.into_iter().zip(&mut fates);
+        let writable = to_delete.into_iter().zip(&mut outcomes);
         let mut seen = BTreeSet::new();
-        for (Doomed { key, is_elsewhere }, fate) in writable.filter(|(_, fate)| **fate == Fate::Done) {
+        for (KeyToDelete { key, is_elsewhere }, outcome) in
+            writable.filter(|(_, outcome)| **outcome == KeyOutcome::Done)
+        {
             let name = place::of_pair(&key);
-            let known = known(&key, self.shelf.read(&name).await?);
+            let known = known(&key, self.local.read(&name).await?);
             let is_there = matches!(known, Known::Value(_)) || (known == Known::Nothing && is_elsewhere);
             if !seen.insert(key.clone()) || !is_there {
-                *fate = Fate::Missing;
+                *outcome = KeyOutcome::Missing;
             }
             if state.remembers_deletions() {
                 changes.put(name, &StoredPair { key, value: None });
@@ -151,37 +153,41 @@ impl DataServer {
                 changes.forget(name);
             }
         }
-        self.shelf.store(changes).await?;
+        self.local.store(changes).await?;
         drop(state);
-        Ok(Answer::Each(fates))
+        Ok(Answer::Each(outcomes))
     }
 
-    pub(super) async fn stage(&self, stamp: Option<&Stamp>, staged: Staged) -> Result<Answer, ShelfError> {
+    pub(super) async fn stage(
+        &self,
+        stamp: Option<&Stamp>,
+        staged: Staged,
+    ) -> Result<Answer, LocalStoreError> {
         if !place::is_id(&staged.transaction.id) || staged.transaction.participants.is_empty() {
-            return Ok(Answer::Failed("this is no transaction".to_owned()));
+            return Ok(Answer::Failed("this is not a transaction".to_owned()));
         }
         let keys: Vec<Datum> = staged.pairs.iter().map(|pair| pair.key.clone()).collect();
-        let (mut state, fates) = match self.writable(stamp, &keys).await? {
+        let (mut state, outcomes) = match self.writable(stamp, &keys).await? {
             Ok(writable) => writable,
             Err(answer) => return Ok(answer),
         };
-        if fates.contains(&Fate::Refused) {
-            return Ok(Answer::Each(fates));
+        if outcomes.contains(&KeyOutcome::Refused) {
+            return Ok(Answer::Each(outcomes));
         }
         let mut changes = Changes::default();
         changes.put(place::of_staged(&staged.transaction.id), &staged);
-        self.shelf.store(changes).await?;
+        self.local.store(changes).await?;
         state.transactions.stage(staged, Instant::now());
         Ok(Answer::Done)
     }
 
-    /// The state for a change of keys, and which of them may be changed: a key must belong here, have its
-    /// place to itself, and not be held by a transaction for longer than a client can wait.
+    /// The state for a change of keys, and for each key whether it may change: it must belong here, share its
+    /// hash with no other key, and not be held by a transaction for longer than a client can wait.
     async fn writable(
         &self,
         stamp: Option<&Stamp>,
         keys: &[Datum],
-    ) -> Result<Result<(RwLockWriteGuard<'_, State>, Vec<Fate>), Answer>, ShelfError> {
+    ) -> Result<Result<(RwLockWriteGuard<'_, State>, Vec<KeyOutcome>), Answer>, LocalStoreError> {
         let began = Instant::now();
         let state = loop {
             let state = self.state.write().await;
@@ -202,14 +208,18 @@ impl DataServer {
                 sleep(HELD_PAUSE).await;
             }
         };
-        let mut fates = Vec::with_capacity(keys.len());
+        let mut outcomes = Vec::with_capacity(keys.len());
         for key in keys {
             let is_free = state.takes(key) && state.transactions.holders([key]).is_empty();
-            let stored = self.shelf.read(&place::of_pair(key)).await?;
+            let stored = self.local.read(&place::of_pair(key)).await?;
             let is_free = is_free && known(key, stored) != Known::Clash;
-            fates.push(if is_free { Fate::Done } else { Fate::Refused });
+            outcomes.push(if is_free {
+                KeyOutcome::Done
+            } else {
+                KeyOutcome::Refused
+            });
         }
-        Ok(Ok((state, fates)))
+        Ok(Ok((state, outcomes)))
     }
 }
 
@@ -221,7 +231,7 @@ pub(super) fn put(changes: &mut Changes, pair: Pair) {
     changes.put(place::of_pair(&stored.key), &stored);
 }
 
-/// What a stored pair says of a key.
+/// Derives the state of a key from its stored pair.
 pub(super) fn known(key: &Datum, stored: Option<StoredPair>) -> Known {
     match stored {
         Some(stored) if stored.key != *key => Known::Clash,

@@ -7,10 +7,10 @@
 
 mod adopt;
 mod keys;
+mod local_store;
 mod moves;
 mod open;
 mod outcome;
-mod shelf;
 mod transactions;
 
 use std::sync::Arc;
@@ -20,18 +20,18 @@ use bytes::Bytes;
 use http::{HeaderValue, Request, Response};
 use tokio::sync::{RwLock, oneshot};
 
+use self::local_store::{LocalStore, LocalStoreError};
 pub use self::open::{OpenError, config, limits};
-use self::shelf::{Shelf, ShelfError};
 use self::transactions::Transactions;
 use super::calls::{CALL_PATH, LIFE_HEADER, Link};
-use super::face;
-use super::service::{Everything, Pairs, Seen, Servers, Trouble};
+use super::endpoints;
+use super::service::{Everything, Pairs, ReadResult, Servers, Trouble};
 use crate::apps::data_servers::messages::{
-    Answer, Ask, Call, Datum, Doomed, Fate, Known, Membership, Pair, Stamp,
+    Answer, Ask, Call, Datum, KeyOutcome, KeyToDelete, Known, Membership, Pair, Stamp,
 };
 use crate::node::{Refusal, Tasks};
 
-/// How long another server may take to say what it decided.
+/// How long the deciding server may take to report its decision.
 const DECIDER_LIMIT: Duration = Duration::from_millis(400);
 
 /// How long a change waits for keys that a transaction holds.
@@ -47,13 +47,13 @@ pub struct DataServer {
     address: String,
     /// The life of its store: two names that lead to one life lead to one server.
     life: HeaderValue,
-    shelf: Shelf,
+    local: LocalStore,
     state: RwLock<State>,
     link: Link,
     tasks: Tasks,
 }
 
-/// The part of the shelf that is kept in memory.
+/// The part of the local store that is also kept in memory.
 #[derive(Debug, Default)]
 struct State {
     membership: Option<Membership>,
@@ -77,9 +77,9 @@ impl State {
         }
     }
 
-    /// The reply to a caller that means another server: its name leads here by mistake, and this server
-    /// knows nothing of that server's keys and decisions.
-    fn misled(&self, call: &Call) -> Option<Answer> {
+    /// The reply to a call for another server, whose name leads here by mistake: this server does not have
+    /// that server's keys and decisions.
+    fn wrong_addressee(&self, call: &Call) -> Option<Answer> {
         let own = self.membership.as_ref().filter(|own| is_member(own))?;
         let is_meant = own.name == call.to || matches!(call.ask, Ask::ServerList | Ask::Adopt(_));
         (!is_meant).then(|| Answer::Failed(format!("{} leads to {}", call.to, own.name)))
@@ -108,17 +108,17 @@ impl DataServer {
     /// Answers a client or a proxy.
     pub async fn respond(self: &Arc<Self>, request: Request<Bytes>) -> Response<Bytes> {
         if request.uri().path() != CALL_PATH {
-            return face::respond(self, request).await;
+            return endpoints::respond(self, request).await;
         }
         let answer = match serde_json::from_slice::<Call>(request.body()) {
             Ok(call) => {
-                let misled = self.state.read().await.misled(&call);
-                match misled {
+                let wrong_addressee = self.state.read().await.wrong_addressee(&call);
+                match wrong_addressee {
                     Some(answer) => answer,
                     None => self.answer(call).await,
                 }
             }
-            Err(error) => Answer::Failed(format!("this is no call to a data server: {error}")),
+            Err(error) => Answer::Failed(format!("this is not a call to a data server: {error}")),
         };
         let text = serde_json::to_vec(&answer).expect("these types have names and texts only");
         let mut response = Response::new(Bytes::from(text));
@@ -133,15 +133,15 @@ impl DataServer {
         self.tasks.spawn(async move {
             let answer = server.carry_out(call).await;
             let _ = reply.send(answer.unwrap_or_else(|error| match error {
-                ShelfError::Refused(Refusal::UnknownOutcome { .. }) => Answer::Unconfirmed,
+                LocalStoreError::Refused(Refusal::UnknownOutcome { .. }) => Answer::Unconfirmed,
                 error => Answer::Failed(error.to_string()),
             }));
         });
-        let stopped = |_| Answer::Failed("the server stops".to_owned());
+        let stopped = |_| Answer::Failed("the server is stopping".to_owned());
         answer.await.unwrap_or_else(stopped)
     }
 
-    async fn carry_out(&self, call: Call) -> Result<Answer, ShelfError> {
+    async fn carry_out(&self, call: Call) -> Result<Answer, LocalStoreError> {
         let stamp = call.stamp.as_ref();
         match call.ask {
             Ask::ServerList => Ok(Answer::Membership(self.state.read().await.membership.clone())),
@@ -169,12 +169,12 @@ impl DataServer {
 
     /// Ends abandoned transactions, and forgets applied ones that no server will ask about. Runs as long
     /// as the server.
-    pub async fn keep_tidy(self: Arc<Self>) {
+    pub async fn keep_cleaning_up(self: Arc<Self>) {
         let mut pause = tokio::time::interval(Duration::from_millis(500));
         loop {
             pause.tick().await;
-            if let Err(error) = self.tidy().await {
-                tracing::warn!(%error, "cannot tidy up after atomic sets");
+            if let Err(error) = self.clean_up().await {
+                tracing::warn!(%error, "cannot clean up after atomic sets");
             }
         }
     }
@@ -182,7 +182,7 @@ impl DataServer {
 
 /// The service for clients that call this server directly.
 impl Pairs for Arc<DataServer> {
-    async fn write(&self, pairs: Vec<Pair>) -> Vec<Fate> {
+    async fn write(&self, pairs: Vec<Pair>) -> Vec<KeyOutcome> {
         let count = pairs.len();
         match self
             .call(Ask::Write {
@@ -191,9 +191,9 @@ impl Pairs for Arc<DataServer> {
             })
             .await
         {
-            Answer::Each(fates) => fates,
-            Answer::Unconfirmed => vec![Fate::Unknown; count],
-            _ => vec![Fate::Refused; count],
+            Answer::Each(outcomes) => outcomes,
+            Answer::Unconfirmed => vec![KeyOutcome::Unknown; count],
+            _ => vec![KeyOutcome::Refused; count],
         }
     }
 
@@ -205,18 +205,18 @@ impl Pairs for Arc<DataServer> {
             })
             .await
         {
-            Answer::Each(fates) if fates.iter().all(|fate| *fate == Fate::Done) => Ok(()),
+            Answer::Each(outcomes) if outcomes.iter().all(|outcome| *outcome == KeyOutcome::Done) => Ok(()),
             Answer::Unconfirmed => Err(Trouble::UnknownOutcome),
             _ => Err(Trouble::NotStored),
         }
     }
 
-    async fn read(&self, keys: Vec<Datum>) -> Vec<Seen> {
+    async fn read(&self, keys: Vec<Datum>) -> Vec<ReadResult> {
         let count = keys.len();
         let expected = Vec::new();
         match self.call(Ask::Read { keys, expected }).await {
-            Answer::Values { values, .. } => values.into_iter().map(seen).collect(),
-            _ => vec![Seen::Unavailable; count],
+            Answer::Values { values, .. } => values.into_iter().map(read_result).collect(),
+            _ => vec![ReadResult::Unavailable; count],
         }
     }
 
@@ -226,7 +226,7 @@ impl Pairs for Arc<DataServer> {
         loop {
             let expected = Vec::new();
             let Answer::Page { pairs, next, .. } = self.call(Ask::List { after, expected }).await else {
-                let text = "not everything can be read now; try again";
+                let text = "some pairs cannot be read now; try again";
                 return Err(Trouble::Unavailable(text.to_owned()));
             };
             let pairs = pairs.into_iter().filter_map(|pair| {
@@ -241,14 +241,14 @@ impl Pairs for Arc<DataServer> {
         }
     }
 
-    async fn delete(&self, keys: Vec<Datum>) -> Vec<Fate> {
+    async fn delete(&self, keys: Vec<Datum>) -> Vec<KeyOutcome> {
         let count = keys.len();
         let is_elsewhere = false;
-        let keys = keys.into_iter().map(|key| Doomed { key, is_elsewhere });
+        let keys = keys.into_iter().map(|key| KeyToDelete { key, is_elsewhere });
         match self.call(Ask::Delete { keys: keys.collect() }).await {
-            Answer::Each(fates) => fates,
-            Answer::Unconfirmed => vec![Fate::Unknown; count],
-            _ => vec![Fate::Refused; count],
+            Answer::Each(outcomes) => outcomes,
+            Answer::Unconfirmed => vec![KeyOutcome::Unknown; count],
+            _ => vec![KeyOutcome::Refused; count],
         }
     }
 
@@ -272,11 +272,11 @@ impl Pairs for Arc<DataServer> {
     }
 }
 
-/// The part of a server's knowledge that clients see.
-pub(super) fn seen(known: Known) -> Seen {
+/// The result for a client, from the state of a key.
+pub(super) fn read_result(known: Known) -> ReadResult {
     match known {
-        Known::Value(value) => Seen::Value(value),
-        Known::Deleted | Known::Nothing | Known::Clash => Seen::Missing,
-        Known::InDoubt => Seen::Unavailable,
+        Known::Value(value) => ReadResult::Value(value),
+        Known::Deleted | Known::Nothing | Known::Clash => ReadResult::Missing,
+        Known::InDoubt => ReadResult::Unavailable,
     }
 }

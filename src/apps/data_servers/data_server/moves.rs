@@ -1,10 +1,10 @@
 //! A data server's part in moving keys: it lists pairs that belong elsewhere, takes in copies, and drops
 //! pairs that have arrived. Any proxy may repeat any step.
 
-use super::shelf::{Changes, ShelfError};
+use super::local_store::{Changes, LocalStoreError};
 use super::{DataServer, State};
 use crate::apps::data_servers::data_server::keys::{known, put};
-use crate::apps::data_servers::messages::{Answer, Datum, Fate, Known, Pair, Stamp, StoredPair};
+use crate::apps::data_servers::messages::{Answer, Datum, KeyOutcome, Known, Pair, Stamp, StoredPair};
 use crate::apps::data_servers::place;
 
 /// Bytes that move at a time: few enough that requests in between hardly wait.
@@ -16,13 +16,13 @@ impl DataServer {
         &self,
         stamp: Option<&Stamp>,
         after: Option<&str>,
-    ) -> Result<Answer, ShelfError> {
+    ) -> Result<Answer, LocalStoreError> {
         let state = self.state.read().await;
         if let Some(answer) = state.objection(stamp) {
             return Ok(answer);
         }
         let (mut pairs, next): (Vec<StoredPair>, _) =
-            self.shelf.list(place::PAIRS, after, PAGE_BYTES).await?;
+            self.local.list(place::PAIRS, after, PAGE_BYTES).await?;
         pairs.retain(|pair| is_elsewhere(&state, &pair.key));
         let applied = Vec::new();
         Ok(Answer::Page { pairs, next, applied })
@@ -33,27 +33,27 @@ impl DataServer {
         &self,
         stamp: Option<&Stamp>,
         pairs: Vec<Pair>,
-    ) -> Result<Answer, ShelfError> {
+    ) -> Result<Answer, LocalStoreError> {
         let state = self.state.write().await;
         if let Some(answer) = state.objection(stamp) {
             return Ok(answer);
         }
-        let (mut changes, mut fates) = (Changes::default(), Vec::with_capacity(pairs.len()));
+        let (mut changes, mut outcomes) = (Changes::default(), Vec::with_capacity(pairs.len()));
         for pair in pairs {
-            let stored = self.shelf.read(&place::of_pair(&pair.key)).await?;
-            let fate = match known(&pair.key, stored) {
-                _ if is_elsewhere(&state, &pair.key) => Fate::Refused,
-                Known::Nothing => Fate::Done,
-                Known::Clash => Fate::Refused,
-                _ => Fate::Missing,
+            let stored = self.local.read(&place::of_pair(&pair.key)).await?;
+            let outcome = match known(&pair.key, stored) {
+                _ if is_elsewhere(&state, &pair.key) => KeyOutcome::Refused,
+                Known::Nothing => KeyOutcome::Done,
+                Known::Clash => KeyOutcome::Refused,
+                _ => KeyOutcome::Missing,
             };
-            if fate == Fate::Done {
+            if outcome == KeyOutcome::Done {
                 put(&mut changes, pair);
             }
-            fates.push(fate);
+            outcomes.push(outcome);
         }
-        self.shelf.store(changes).await?;
-        Ok(Answer::Each(fates))
+        self.local.store(changes).await?;
+        Ok(Answer::Each(outcomes))
     }
 
     /// Drops copies that their owner has.
@@ -61,7 +61,7 @@ impl DataServer {
         &self,
         stamp: Option<&Stamp>,
         keys: &[Datum],
-    ) -> Result<Answer, ShelfError> {
+    ) -> Result<Answer, LocalStoreError> {
         let state = self.state.write().await;
         if let Some(answer) = state.objection(stamp) {
             return Ok(answer);
@@ -70,7 +70,7 @@ impl DataServer {
         for key in keys.iter().filter(|key| is_elsewhere(&state, key)) {
             changes.forget(place::of_pair(key));
         }
-        self.shelf.store(changes).await?;
+        self.local.store(changes).await?;
         Ok(Answer::Done)
     }
 }

@@ -1,4 +1,4 @@
-//! Starts a data server: configures its single-node cluster and recovers what it kept.
+//! Starts a data server: configures its single-node cluster and recovers its state.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -9,7 +9,7 @@ use http::HeaderValue;
 use tokio::sync::RwLock;
 use tokio::time::{Instant, sleep};
 
-use super::shelf::{Shelf, ShelfError};
+use super::local_store::{LocalStore, LocalStoreError};
 use super::{DataServer, State};
 use crate::apps::data_servers::body::PAIR_BYTES_MAX;
 use crate::apps::data_servers::messages::{Applied, Staged};
@@ -31,7 +31,7 @@ const READY_PAUSE: Duration = Duration::from_millis(2);
 pub enum OpenError {
     #[error("the store is not ready: {0}")]
     NotReady(Refusal),
-    #[error("what was kept cannot be read: {0}")]
+    #[error("the stored data cannot be read: {0}")]
     Unreadable(String),
 }
 
@@ -60,28 +60,28 @@ pub fn limits() -> Limits {
 }
 
 impl DataServer {
-    /// Recovers what the node kept, once the node serves.
+    /// Recovers the state from the node, once the node serves.
     pub async fn open(address: String, node: Arc<Node>, tasks: Tasks) -> Result<Arc<Self>, OpenError> {
         let life = node.status().incarnation;
-        let shelf = Shelf::new(node);
+        let local = LocalStore::new(node);
         let began = Instant::now();
         let state = loop {
-            match recall(&shelf).await {
+            match recover(&local).await {
                 Ok(state) => break state,
-                Err(ShelfError::Refused(_)) if began.elapsed() < READY_LIMIT => sleep(READY_PAUSE).await,
-                Err(ShelfError::Refused(refusal)) => return Err(OpenError::NotReady(refusal)),
+                Err(LocalStoreError::Refused(_)) if began.elapsed() < READY_LIMIT => sleep(READY_PAUSE).await,
+                Err(LocalStoreError::Refused(refusal)) => return Err(OpenError::NotReady(refusal)),
                 Err(error) => return Err(OpenError::Unreadable(error.to_string())),
             }
         };
         let server = Arc::new(Self {
             address,
             life: life_header(life),
-            shelf,
+            local,
             state: RwLock::new(state),
             link: Default::default(),
             tasks,
         });
-        server.tasks.spawn(Arc::clone(&server).keep_tidy());
+        server.tasks.spawn(Arc::clone(&server).keep_cleaning_up());
         Ok(server)
     }
 }
@@ -91,17 +91,17 @@ fn life_header(life: Incarnation) -> HeaderValue {
     HeaderValue::from_str(&format!("{started_ms:016x}{random:016x}")).expect("digits are a header value")
 }
 
-async fn recall(shelf: &Shelf) -> Result<State, ShelfError> {
+async fn recover(local: &LocalStore) -> Result<State, LocalStoreError> {
     let now = Instant::now();
     let mut state = State {
-        membership: shelf.read(&place::of_server_list()).await?,
+        membership: local.read(&place::of_server_list()).await?,
         ..State::default()
     };
-    let (staged, _) = shelf.list::<Staged>(place::STAGED, None, usize::MAX).await?;
+    let (staged, _) = local.list::<Staged>(place::STAGED, None, usize::MAX).await?;
     for staged in staged {
         state.transactions.stage(staged, now);
     }
-    let (applied, _) = shelf.list::<Applied>(place::APPLIED, None, usize::MAX).await?;
+    let (applied, _) = local.list::<Applied>(place::APPLIED, None, usize::MAX).await?;
     for applied in applied {
         state.transactions.applied(applied, now);
     }

@@ -1,18 +1,18 @@
-//! How a transaction ends: the first participant decides, and the others ask it. It staged before all
-//! others did. So if it does not know a transaction, it has aborted it or will never commit it, and
+//! Ends transactions: the first participant decides, and the others ask it. The first participant stages
+//! before all others. So if it does not know a transaction, it has aborted it or will never commit it, and
 //! aborts need no record.
 
 use tokio::time::Instant;
 
 use super::keys::put;
-use super::shelf::{Changes, ShelfError};
+use super::local_store::{Changes, LocalStoreError};
 use super::{DECIDER_LIMIT, DataServer};
 use crate::apps::data_servers::messages::{Answer, Applied, Ask, Call, Outcome, Staged, Transaction};
 use crate::apps::data_servers::place;
 
 impl DataServer {
     /// Commits a transaction: the decision and this server's share are stored in one change.
-    pub(super) async fn commit(&self, id: &str) -> Result<Outcome, ShelfError> {
+    pub(super) async fn commit(&self, id: &str) -> Result<Outcome, LocalStoreError> {
         self.apply(id).await?;
         let state = self.state.read().await;
         Ok(match state.transactions.is_applied(id) {
@@ -21,8 +21,8 @@ impl DataServer {
         })
     }
 
-    /// What this server decided; with `abort`, it aborts a transaction that is undecided.
-    pub(super) async fn outcome(&self, id: &str, abort: bool) -> Result<Outcome, ShelfError> {
+    /// The decision of this server about a transaction; with `abort`, it aborts an undecided one.
+    pub(super) async fn outcome(&self, id: &str, abort: bool) -> Result<Outcome, LocalStoreError> {
         let state = self.state.read().await;
         let (is_staged, is_applied) = (
             state.transactions.staged(id).is_some(),
@@ -41,7 +41,7 @@ impl DataServer {
     }
 
     /// The outcome of an abort that may have raced with a commit.
-    async fn commit_of_another(&self, id: &str) -> Result<Outcome, ShelfError> {
+    async fn commit_of_another(&self, id: &str) -> Result<Outcome, LocalStoreError> {
         let state = self.state.read().await;
         let is_applied = state.transactions.is_applied(id);
         Ok(if is_applied {
@@ -51,9 +51,9 @@ impl DataServer {
         })
     }
 
-    /// Ends this server's part as the first participant decided. An undecided transaction is aborted if
-    /// it is stale or `abort` is set. `Done` if there is nothing left to end.
-    pub(super) async fn resolve(&self, id: &str, abort: bool) -> Result<Answer, ShelfError> {
+    /// Ends this server's part of a transaction by the decision of the first participant. An undecided
+    /// transaction is aborted if it is stale or `abort` is set. `Done` if there is nothing left to end.
+    pub(super) async fn resolve(&self, id: &str, abort: bool) -> Result<Answer, LocalStoreError> {
         let state = self.state.read().await;
         let Some(staged) = state.transactions.staged(id) else {
             return Ok(Answer::Done);
@@ -67,7 +67,7 @@ impl DataServer {
         let outcome = if is_own {
             self.outcome(id, abort).await?
         } else if is_lost {
-            // The decider was given up with all that it decided.
+            // The decider was given up, together with its decisions.
             Outcome::Aborted
         } else {
             match self.ask_decider(decider, id, abort).await {
@@ -98,7 +98,7 @@ impl DataServer {
     }
 
     /// Applies the staged pairs, at most once.
-    async fn apply(&self, id: &str) -> Result<(), ShelfError> {
+    async fn apply(&self, id: &str) -> Result<(), LocalStoreError> {
         let mut state = self.state.write().await;
         let Some(Staged { transaction, pairs }) = state.transactions.staged(id).cloned() else {
             return Ok(());
@@ -109,25 +109,25 @@ impl DataServer {
         pairs.into_iter().for_each(|pair| put(&mut changes, pair));
         changes.forget(place::of_staged(id));
         changes.put(place::of_applied(id), &applied);
-        self.shelf.store(changes).await?;
+        self.local.store(changes).await?;
         state.transactions.applied(applied, Instant::now());
         Ok(())
     }
 
-    async fn discard(&self, id: &str) -> Result<(), ShelfError> {
+    async fn discard(&self, id: &str) -> Result<(), LocalStoreError> {
         let mut state = self.state.write().await;
         if state.transactions.staged(id).is_none() {
             return Ok(());
         }
         let mut changes = Changes::default();
         changes.forget(place::of_staged(id));
-        self.shelf.store(changes).await?;
+        self.local.store(changes).await?;
         state.transactions.unstage(id);
         Ok(())
     }
 
     /// Ends stale transactions, and forgets applied ones that no server will ask about.
-    pub(super) async fn tidy(&self) -> Result<(), ShelfError> {
+    pub(super) async fn clean_up(&self) -> Result<(), LocalStoreError> {
         let now = Instant::now();
         let state = self.state.read().await;
         let transactions = &state.transactions;
@@ -150,7 +150,7 @@ impl DataServer {
             return Ok(());
         }
         let mut state = self.state.write().await;
-        self.shelf.store(changes).await?;
+        self.local.store(changes).await?;
         forgotten.iter().for_each(|id| state.transactions.forget(id));
         Ok(())
     }

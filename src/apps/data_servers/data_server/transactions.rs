@@ -8,14 +8,15 @@ use tokio::time::Instant;
 
 use crate::apps::data_servers::messages::{Applied, Datum, Staged, Transaction};
 
-/// How long readers are told of an applied transaction: longer than any read takes.
+/// How long answers to readers name an applied transaction: longer than any read takes.
 const APPLIED_SHOWN: Duration = Duration::from_secs(3);
 
-/// After this, a request that waits for the keys may abort the transaction. It is shorter than any
+/// After this time, a request that waits for the keys may abort the transaction. It is shorter than any
 /// request waits, so a killed proxy fails no request of others. A proxy that is merely slow starts over.
 const HELD_MAX: Duration = Duration::from_millis(600);
 
-/// After this its proxy counts as gone, even if no request waits: longer than the largest set may take.
+/// After this time a staged transaction counts as abandoned by its proxy, even if no request waits: longer
+/// than the largest set may take.
 const STAGED_MAX: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Default)]
@@ -42,7 +43,7 @@ impl Transactions {
         self.staged.keys().cloned().collect()
     }
 
-    /// True if its proxy counts as gone.
+    /// True if its proxy has probably abandoned it.
     pub(super) fn is_stale(&self, id: &str, now: Instant) -> bool {
         self.is_staged_for(id, STAGED_MAX, now)
     }
@@ -76,7 +77,7 @@ impl Transactions {
         self.applied.contains_key(id)
     }
 
-    /// Transactions applied so long ago that no reader needs to be told.
+    /// Transactions applied so long ago that no answer needs to name them.
     pub(super) fn shown_long_enough(&self, now: Instant) -> Vec<Transaction> {
         let old = self.applied.values();
         let old = old.filter(|(_, since)| now.duration_since(*since) > APPLIED_SHOWN);
@@ -93,7 +94,7 @@ impl Transactions {
         holders.cloned().collect()
     }
 
-    /// The applied transactions that a reader of these keys, or of everything, is told of.
+    /// The applied transactions to name in an answer about these keys, or about all keys.
     pub(super) fn applied_to(&self, keys: Option<&[Datum]>, now: Instant) -> Vec<Transaction> {
         let shown = self.applied.values();
         let shown = shown.filter(|(_, since)| now.duration_since(*since) <= APPLIED_SHOWN);
@@ -157,24 +158,24 @@ mod tests {
     }
 
     #[test]
-    fn readers_are_told_of_what_touched_their_keys_and_only_for_a_while() {
+    fn an_answer_names_recent_transactions_that_touched_its_keys() {
         let now = Instant::now();
         let mut transactions = Transactions::default();
         transactions.applied(applied(&staged("1", &["a", "b"])), now);
-        let told = |keys: &[&str], after: Duration| {
+        let named = |keys: &[&str], after: Duration| {
             let keys: Vec<Datum> = keys.iter().map(|key| datum(key)).collect();
             transactions.applied_to(Some(&keys), now + after).len()
         };
-        assert_eq!(told(&["b", "x"], Duration::ZERO), 1);
-        assert_eq!(told(&["x"], Duration::ZERO), 0);
-        assert_eq!(told(&["b"], APPLIED_SHOWN * 2), 0);
+        assert_eq!(named(&["b", "x"], Duration::ZERO), 1);
+        assert_eq!(named(&["x"], Duration::ZERO), 0);
+        assert_eq!(named(&["b"], APPLIED_SHOWN * 2), 0);
         assert_eq!(transactions.applied_to(None, now).len(), 1);
         assert!(transactions.shown_long_enough(now).is_empty());
         assert_eq!(transactions.shown_long_enough(now + APPLIED_SHOWN * 2).len(), 1);
     }
 
     #[test]
-    fn a_transaction_that_nobody_ends_grows_stale() {
+    fn an_abandoned_transaction_becomes_stale() {
         let now = Instant::now();
         let mut transactions = Transactions::default();
         transactions.stage(staged("1", &["a"]), now);

@@ -7,9 +7,9 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use tokio::time::Instant;
 
-use super::following::{Following, Unanswered};
+use super::following::{CallError, Following};
 use super::{Proxy, ROUNDS_MAX, bytes_of, deadline};
-use crate::apps::data_servers::messages::{Answer, Ask, Fate, Outcome, Pair, Staged, Transaction};
+use crate::apps::data_servers::messages::{Answer, Ask, KeyOutcome, Outcome, Pair, Staged, Transaction};
 use crate::apps::data_servers::service::Trouble;
 
 /// The part of a set's time that is reserved for the decision after all have staged.
@@ -61,10 +61,12 @@ impl Proxy {
             is_whole: true,
         };
         match self.ask(following, &server, ask, deadline).await {
-            Ok(Answer::Each(fates)) if fates.iter().all(|fate| *fate == Fate::Done) => Ok(()),
-            Err(Unanswered::Stale) => Err(Undone::Again),
-            Err(Unanswered::Unconfirmed(_)) => Err(Undone::Trouble(Trouble::UnknownOutcome)),
-            Ok(_) | Err(Unanswered::Silent(_)) => Err(Undone::Trouble(Trouble::NotStored)),
+            Ok(Answer::Each(outcomes)) if outcomes.iter().all(|outcome| *outcome == KeyOutcome::Done) => {
+                Ok(())
+            }
+            Err(CallError::Stale) => Err(Undone::Again),
+            Err(CallError::Unconfirmed(_)) => Err(Undone::Trouble(Trouble::UnknownOutcome)),
+            Ok(_) | Err(CallError::NotDone(_)) => Err(Undone::Trouble(Trouble::NotStored)),
         }
     }
 
@@ -84,12 +86,12 @@ impl Proxy {
         {
             self.abort(following, &transaction, deadline).await;
             return Err(match reason {
-                Unanswered::Stale => Undone::Again,
-                Unanswered::Silent(_) | Unanswered::Unconfirmed(_) => Undone::Trouble(Trouble::NotStored),
+                CallError::Stale => Undone::Again,
+                CallError::NotDone(_) | CallError::Unconfirmed(_) => Undone::Trouble(Trouble::NotStored),
             });
         }
         let decided = self.decide(following, &transaction, deadline).await;
-        self.tell_outcome(following, &transaction, deadline).await;
+        self.announce_outcome(following, &transaction, deadline).await;
         match decided {
             Some(Outcome::Committed) => Ok(()),
             // A server aborted it, most likely to follow a newer list.
@@ -106,19 +108,19 @@ impl Proxy {
         transaction: &Transaction,
         shares: BTreeMap<String, Vec<Pair>>,
         deadline: Instant,
-    ) -> Result<(), Unanswered> {
+    ) -> Result<(), CallError> {
         for (server, pairs) in shares {
             let transaction = transaction.clone();
             let ask = Ask::Stage(Staged { transaction, pairs });
             match self.ask(following, &server, ask, deadline).await? {
                 Answer::Done => {}
-                _ => return Err(Unanswered::Silent(format!("{server} cannot take its share"))),
+                _ => return Err(CallError::NotDone(format!("{server} cannot take its share"))),
             }
         }
         Ok(())
     }
 
-    /// The commit point. If the answer is lost, the first participant is asked what it did.
+    /// The commit point. If the answer is lost, the first participant is asked for its decision.
     async fn decide(
         &self,
         following: &Following,
@@ -148,16 +150,16 @@ impl Proxy {
         };
         let decider = &transaction.participants[0];
         self.ask_of(following, decider, ask, deadline).await;
-        self.tell_outcome(following, transaction, deadline).await;
+        self.announce_outcome(following, transaction, deadline).await;
     }
 
     /// A participant that is not reached finds out when it is asked for the keys, or by itself.
-    async fn tell_outcome(&self, following: &Following, transaction: &Transaction, deadline: Instant) {
-        let told = transaction.participants[1..].iter().map(|server| {
+    async fn announce_outcome(&self, following: &Following, transaction: &Transaction, deadline: Instant) {
+        let announced = transaction.participants[1..].iter().map(|server| {
             let id = transaction.id.clone();
             self.ask_of(following, server, Ask::Resolve { id }, deadline)
         });
-        join_all(told).await;
+        join_all(announced).await;
     }
 
     /// Asks about a transaction. Servers ignore the list of such a call: no list changes the outcome.

@@ -8,10 +8,10 @@ use futures_util::future::join_all;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::Proxy;
-use super::following::{Following, Unanswered, named_once};
-use super::met::Met;
+use super::following::{CallError, Following, named_once};
+use super::identity::Identity;
 use crate::apps::data_servers::calls::NoAnswer;
-use crate::apps::data_servers::messages::{Answer, Ask, Datum, Fate, Pair, ServerList, StoredPair};
+use crate::apps::data_servers::messages::{Answer, Ask, Datum, KeyOutcome, Pair, ServerList, StoredPair};
 use crate::apps::data_servers::server_list::NoChange;
 use crate::apps::data_servers::service::Trouble;
 
@@ -34,11 +34,11 @@ impl From<NoChange> for Trouble {
     }
 }
 
-impl From<Unanswered> for Trouble {
-    fn from(reason: Unanswered) -> Self {
+impl From<CallError> for Trouble {
+    fn from(reason: CallError) -> Self {
         Self::Unfinished(match reason {
-            Unanswered::Silent(text) | Unanswered::Unconfirmed(text) => text,
-            Unanswered::Stale => "another proxy has carried it on".to_owned(),
+            CallError::NotDone(text) | CallError::Unconfirmed(text) => text,
+            CallError::Stale => "another proxy is carrying it out".to_owned(),
         })
     }
 }
@@ -51,7 +51,7 @@ impl Proxy {
         if let Some(name) = list.name_of(server) {
             return Err(Trouble::AlreadyThere(name.clone()));
         }
-        let joining = self.meet_patiently(server).await;
+        let joining = self.identify_patiently(server).await;
         let joining = joining.map_err(|error| Trouble::Unavailable(error.to_string()))?;
         if let Some(own) = joining.own_name() {
             let is_of_this_store = joining.membership.iter().all(|own| own.list.store == list.store);
@@ -73,8 +73,8 @@ impl Proxy {
         let list = self.newest_list().await?;
         let server = list.name_of(server).map_or(server, String::as_str);
         list.without(server, false)?;
-        let met = self.meet_patiently(server).await;
-        let why = match met.as_ref().map(|met| met.instead_of(server)) {
+        let identity = self.identify_patiently(server).await;
+        let why = match identity.as_ref().map(|identity| identity.other_than(server)) {
             Ok(None) => None,
             Ok(Some(other)) => Some(format!(
                 "leads to {other}, and its keys would be lost; make it lead to its own server again"
@@ -106,7 +106,7 @@ impl Proxy {
         if list.is_settled() {
             return Ok(list);
         }
-        self.meet_all(&list).await?;
+        self.identify_all(&list).await?;
         let following = self.look_around().await?;
         if !following.list.is_settled() {
             self.carry_on(&following).await?;
@@ -115,51 +115,55 @@ impl Proxy {
     }
 
     /// Asks a server for its identity. One that is starting or paused gets the time of one step of a move.
-    async fn meet_patiently(&self, server: &str) -> Result<Met, NoAnswer> {
+    async fn identify_patiently(&self, server: &str) -> Result<Identity, NoAnswer> {
         let deadline = Instant::now() + STEP_LIMIT;
         loop {
             let rest = deadline.saturating_duration_since(Instant::now());
-            match self.meet(server, rest).await {
+            match self.identify(server, rest).await {
                 Err(_) if Instant::now() + MEET_PAUSE < deadline => sleep(MEET_PAUSE).await,
-                met => return met,
+                identity => return identity,
             }
         }
     }
 
     /// Waits until every server that a list needs answers, each under its own name.
-    async fn meet_all(&self, list: &ServerList) -> Result<(), Trouble> {
+    async fn identify_all(&self, list: &ServerList) -> Result<(), Trouble> {
         let concerned = list.concerned();
-        let answers = join_all(concerned.iter().map(|server| self.meet_patiently(server))).await;
-        let mut met = Vec::new();
+        let answers = join_all(concerned.iter().map(|server| self.identify_patiently(server))).await;
+        let mut identities = Vec::new();
         for (server, answer) in concerned.iter().zip(answers) {
             let answer = answer.map_err(|error| {
                 Trouble::Unavailable(format!(
                     "a change needs every server, and {server} does not answer: {error}"
                 ))
             })?;
-            met.push((server.as_str(), answer));
+            identities.push((server.as_str(), answer));
         }
-        for (name, met) in &met {
+        for (name, identity) in &identities {
             let joins = list.joining.iter().any(|(joining, _)| joining == name);
-            if let Some(server) = met.instead_of(name).filter(|_| !joins) {
+            if let Some(server) = identity.other_than(name).filter(|_| !joins) {
                 let (name, server) = ((*name).to_owned(), server.to_owned());
-                return Err(Trouble::Misled { name, server });
+                return Err(Trouble::NameLeadsElsewhere { name, server });
             }
         }
-        named_once(&met.iter().map(|(name, met)| (*name, met)).collect::<Vec<_>>())
+        let identities: Vec<_> = identities
+            .iter()
+            .map(|(name, identity)| (*name, identity))
+            .collect();
+        named_once(&identities)
     }
 
     /// Begins a change, once every server that it needs answers. The first server of the previous list
     /// accepts only one list as the next, so two proxies never diverge.
     async fn begin(&self, before: &ServerList, next: ServerList) -> Result<u64, Trouble> {
-        self.meet_all(&next).await?;
+        self.identify_all(&next).await?;
         let arbiter = before
             .arbiter(&next.lost)
             .expect("a list never becomes empty")
             .clone();
         let following = Following::new(next);
         let deadline = Instant::now() + STEP_LIMIT;
-        self.tell(&following, &arbiter, deadline).await?;
+        self.announce(&following, &arbiter, deadline).await?;
         self.learn(following.list.clone());
         self.carry_on(&following).await
     }
@@ -179,18 +183,19 @@ impl Proxy {
             Ok(moved) => return Ok(moved),
             Err(trouble) => trouble,
         };
-        // Another proxy may have been faster; what it moved is not counted here.
+        // Another proxy may have been faster; the keys that it moved are not counted here.
         match self.look_around().await {
             Ok(now) if now.list.is_settled() && now.list.version > following.list.version => Ok(0),
             _ => Err(trouble),
         }
     }
 
-    /// Tells all servers the list, moves every misplaced key, and tells them that this is done.
+    /// Announces the list to all servers, moves every misplaced key, and announces that the move is done.
     async fn move_keys(&self, following: &Following) -> Result<u64, Trouble> {
         let concerned = following.list.concerned();
         for server in &concerned {
-            self.tell(following, server, Instant::now() + STEP_LIMIT).await?;
+            self.announce(following, server, Instant::now() + STEP_LIMIT)
+                .await?;
         }
         let mut moved = 0;
         for server in &concerned {
@@ -198,13 +203,14 @@ impl Proxy {
         }
         let settled = Following::new(following.list.settled());
         let arbiter = settled.list.servers[0].clone();
-        self.tell(&settled, &arbiter, Instant::now() + STEP_LIMIT).await?;
+        self.announce(&settled, &arbiter, Instant::now() + STEP_LIMIT)
+            .await?;
         self.learn(settled.list.clone());
         let others = concerned.iter().filter(|server| **server != arbiter);
-        let told = others.map(|server| self.tell(&settled, server, Instant::now() + STEP_LIMIT));
-        // A server that is not reached is told by the next proxy that asks it for something.
-        join_all(told).await;
-        tracing::info!(moved, servers = ?settled.list.servers, "the servers have changed");
+        let announced = others.map(|server| self.announce(&settled, server, Instant::now() + STEP_LIMIT));
+        // An unreachable server learns the list from the next proxy that calls it.
+        join_all(announced).await;
+        tracing::info!(moved, servers = ?settled.list.servers, "the list of servers has changed");
         Ok(moved)
     }
 
@@ -255,14 +261,17 @@ impl Proxy {
             let received = self
                 .ask(following, &owner, ask, Instant::now() + STEP_LIMIT)
                 .await?;
-            let Answer::Each(fates) = received else {
+            let Answer::Each(outcomes) = received else {
                 return Err(Trouble::Unfinished(format!("{owner} answered {received:?}")));
             };
-            taken += fates.iter().filter(|fate| **fate == Fate::Done).count() as u64;
+            taken += outcomes
+                .iter()
+                .filter(|outcome| **outcome == KeyOutcome::Done)
+                .count() as u64;
             let arrived = keys
                 .into_iter()
-                .zip(fates)
-                .filter(|(_, fate)| *fate != Fate::Refused);
+                .zip(outcomes)
+                .filter(|(_, outcome)| *outcome != KeyOutcome::Refused);
             dropped.extend(arrived.map(|(key, _)| key));
         }
         Ok((taken, dropped))

@@ -9,13 +9,13 @@ use std::collections::BTreeMap;
 use futures_util::future::join_all;
 use tokio::time::Instant;
 
-use super::following::{Following, Unanswered};
-use super::told::{Expected, Told};
+use super::following::{CallError, Following};
+use super::fractures::{Expected, FractureCheck};
 use super::{Proxy, ROUNDS_MAX, deadline};
 use crate::apps::data_servers::messages::{Answer, Ask, Datum, Pair, ServerList, StoredPair, Transaction};
 use crate::apps::data_servers::service::{Everything, Trouble};
 
-/// What a server listed, page by page.
+/// The listing of one server, page by page.
 #[derive(Default)]
 struct Listed {
     pairs: Vec<StoredPair>,
@@ -29,18 +29,18 @@ impl Proxy {
             let following = self.following(deadline(0, 0)).await?;
             self.fence(&following, deadline(0, 0)).await;
             let mut merged = Merged::default();
-            let mut told = Told::default();
-            let is_stale = self.pass(&following, &expected, &mut merged, &mut told).await
+            let mut check = FractureCheck::default();
+            let is_stale = self.pass(&following, &expected, &mut merged, &mut check).await
                 || (!following.list.is_settled()
-                    && self.pass(&following, &expected, &mut merged, &mut told).await);
+                    && self.pass(&following, &expected, &mut merged, &mut check).await);
             if is_stale {
                 continue;
             }
-            let lacking = told.lacking();
-            if lacking.is_empty() {
+            let missing = check.missing();
+            if missing.is_empty() {
                 return merged.everything();
             }
-            for (server, ids) in lacking {
+            for (server, ids) in missing {
                 expected.entry(server).or_default().extend(ids);
             }
         }
@@ -55,7 +55,7 @@ impl Proxy {
         following: &Following,
         expected: &Expected,
         merged: &mut Merged,
-        told: &mut Told,
+        check: &mut FractureCheck,
     ) -> bool {
         let mut servers = following.list.concerned();
         // A server that did not answer in the first pass would only cost its timeout once more.
@@ -68,12 +68,12 @@ impl Proxy {
             match listed {
                 Ok(listed) => {
                     for applied in listed.pages {
-                        told.hear(server, applied, expected);
+                        check.record(server, applied, expected);
                     }
                     merged.add(&following.list, server, listed.pairs);
                 }
-                Err(Unanswered::Stale) => is_stale = true,
-                Err(Unanswered::Silent(_) | Unanswered::Unconfirmed(_)) => {
+                Err(CallError::Stale) => is_stale = true,
+                Err(CallError::NotDone(_) | CallError::Unconfirmed(_)) => {
                     merged.unreachable.push(server.clone())
                 }
             }
@@ -86,7 +86,7 @@ impl Proxy {
         following: &Following,
         server: &str,
         expected: &Expected,
-    ) -> Result<Listed, Unanswered> {
+    ) -> Result<Listed, CallError> {
         let mut listed = Listed::default();
         let mut after = None;
         loop {
@@ -104,7 +104,7 @@ impl Proxy {
                     }
                     after = next;
                 }
-                other => return Err(Unanswered::Silent(format!("{server} answered {other:?}"))),
+                other => return Err(CallError::NotDone(format!("{server} answered {other:?}"))),
             }
         }
     }
@@ -113,7 +113,7 @@ impl Proxy {
 /// Bytes of a page that its deadline allows time for.
 const PAGE_BYTES: usize = 2 * 1024 * 1024;
 
-/// All listings merged: for each key what its owner lists, or else what another server still has.
+/// All listings merged: for each key the pair of its owner, or else the pair that another server still has.
 #[derive(Default)]
 struct Merged {
     pairs: BTreeMap<Datum, (bool, Option<Datum>)>,

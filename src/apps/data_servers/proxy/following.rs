@@ -1,4 +1,4 @@
-//! The list that a proxy follows: finds a first one, learns newer ones, and tells the servers of them.
+//! The list that a proxy follows: finds a first one, learns newer ones, and announces them to the servers.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -9,30 +9,30 @@ use parking_lot::Mutex;
 use tokio::time::{Instant, sleep};
 
 use super::Proxy;
-use super::met::{Met, two_of_one};
+use super::identity::{Identity, two_names_of_one};
 use crate::apps::data_servers::calls::NoAnswer;
 use crate::apps::data_servers::messages::{Answer, Ask, Call, Datum, ServerList};
 use crate::apps::data_servers::server_list;
 use crate::apps::data_servers::service::Trouble;
 
-/// How long a server may take to say which list it follows.
+/// How long a server may take to report the list that it follows.
 pub(super) const LOOK_LIMIT: Duration = Duration::from_millis(400);
 
 /// Pause between two looks for a first list, while a request waits for one.
 const FIRST_LIST_PAUSE: Duration = Duration::from_millis(20);
 
-/// A list, and which servers are known to follow it.
+/// A list, and the servers that are known to follow it.
 #[derive(Debug)]
 pub(super) struct Following {
     pub(super) list: ServerList,
-    told: Mutex<BTreeSet<String>>,
+    followers: Mutex<BTreeSet<String>>,
 }
 
 impl Following {
     pub(super) fn new(list: ServerList) -> Self {
         Self {
             list,
-            told: Mutex::default(),
+            followers: Mutex::default(),
         }
     }
 
@@ -40,36 +40,37 @@ impl Following {
     /// the key there.
     pub(super) fn is_usable(&self, key: &Datum) -> bool {
         let old = self.list.old_owner(key);
-        old.is_none_or(|old| self.told.lock().contains(old))
+        old.is_none_or(|old| self.followers.lock().contains(old))
     }
 
-    pub(super) fn note_told(&self, server: &str) {
-        self.told.lock().insert(server.to_owned());
+    pub(super) fn note_follower(&self, server: &str) {
+        self.followers.lock().insert(server.to_owned());
     }
 
-    fn untold(&self) -> Vec<String> {
-        let told = self.told.lock();
+    fn not_following(&self) -> Vec<String> {
+        let followers = self.followers.lock();
         let previous = self.list.previous.iter().flatten();
-        let untold = previous.filter(|server| !self.list.lost.contains(server) && !told.contains(*server));
-        untold.cloned().collect()
+        let missing =
+            previous.filter(|server| !self.list.lost.contains(server) && !followers.contains(*server));
+        missing.cloned().collect()
     }
 }
 
 /// Why a call failed.
 #[derive(Debug)]
-pub(super) enum Unanswered {
-    /// The server cannot be asked, or says why it refuses.
-    Silent(String),
+pub(super) enum CallError {
+    /// Nothing was done: the server cannot be reached, or refuses with this reason.
+    NotDone(String),
     /// The server was asked and has not confirmed; it may have done it.
     Unconfirmed(String),
     /// There is a newer list, which this proxy has learned.
     Stale,
 }
 
-impl From<NoAnswer> for Unanswered {
+impl From<NoAnswer> for CallError {
     fn from(reason: NoAnswer) -> Self {
         match reason {
-            NoAnswer::NotAsked(reason) => Self::Silent(reason),
+            NoAnswer::NotAsked(reason) => Self::NotDone(reason),
             NoAnswer::NoReply(reason) => Self::Unconfirmed(reason),
         }
     }
@@ -99,23 +100,25 @@ impl Proxy {
         servers.extend(known.iter().flat_map(|following| following.list.concerned()));
         servers.sort();
         servers.dedup();
-        let asked = servers.iter().map(|server| self.meet(server, LOOK_LIMIT));
+        let asked = servers.iter().map(|server| self.identify(server, LOOK_LIMIT));
         let answers = join_all(asked).await;
         if known.is_none() && answers.iter().all(Result::is_err) {
-            return Err(nobody_answers(answers.into_iter().filter_map(Result::err)));
+            return Err(no_server_answers(answers.into_iter().filter_map(Result::err)));
         }
-        let met = servers.iter().map(String::as_str).zip(&answers);
-        let met: Vec<(&str, &Met)> = met
-            .filter_map(|(name, met)| Some((name, met.as_ref().ok()?)))
+        let identities = servers.iter().map(String::as_str).zip(&answers);
+        let identities: Vec<(&str, &Identity)> = identities
+            .filter_map(|(name, identity)| Some((name, identity.as_ref().ok()?)))
             .collect();
-        let memberships = met.iter().filter_map(|(_, met)| met.membership.as_ref());
+        let memberships = identities
+            .iter()
+            .filter_map(|(_, identity)| identity.membership.as_ref());
         let lists: Vec<ServerList> = memberships.map(|own| own.list.clone()).collect();
         if known.is_none() && lists.iter().any(|list| list.store != lists[0].store) {
-            let text = "the data servers belong to different lists; name those of one list in --servers";
+            let text = "the data servers follow different lists; name servers of one list in --servers";
             return Err(Trouble::Unavailable(text.to_owned()));
         }
         if known.is_none() && lists.is_empty() {
-            named_once(&met)?;
+            named_once(&identities)?;
             self.learn(server_list::first(&self.seeds));
         }
         for list in lists {
@@ -126,7 +129,7 @@ impl Proxy {
     }
 
     /// Asks a server for its identity, and for the list that it follows.
-    pub(super) async fn meet(&self, server: &str, limit: Duration) -> Result<Met, NoAnswer> {
+    pub(super) async fn identify(&self, server: &str, limit: Duration) -> Result<Identity, NoAnswer> {
         let call = Call {
             to: server.to_owned(),
             stamp: None,
@@ -137,30 +140,30 @@ impl Proxy {
             Answer::Membership(membership) => membership,
             _ => None,
         };
-        Ok(Met { life, membership })
+        Ok(Identity { life, membership })
     }
 
     /// Follows a list if it is newer. True if it is.
     pub(super) fn learn(&self, list: ServerList) -> bool {
         let mut following = self.following.write();
-        let is_news = following
+        let is_newer = following
             .as_ref()
             .is_none_or(|known| known.list.store == list.store && known.list.version < list.version);
-        if is_news {
-            tracing::info!(version = list.version, servers = ?list.servers, settled = list.is_settled(), "following a list of servers");
+        if is_newer {
+            tracing::info!(version = list.version, servers = ?list.servers, settled = list.is_settled(), "following a new list of servers");
             *following = Some(Arc::new(Following::new(list)));
         }
-        is_news
+        is_newer
     }
 
-    /// Calls a server with the stamp of the list, and tells it the list if it is behind.
+    /// Calls a server with the stamp of the list, and announces the list if the server is behind.
     pub(super) async fn ask(
         &self,
         following: &Following,
         server: &str,
         ask: Ask,
         deadline: Instant,
-    ) -> Result<Answer, Unanswered> {
+    ) -> Result<Answer, CallError> {
         let call = Call {
             to: server.to_owned(),
             stamp: Some(following.list.stamp()),
@@ -169,19 +172,19 @@ impl Proxy {
         let rest = || deadline.saturating_duration_since(Instant::now());
         let mut answer = self.link.call(&call, rest()).await?;
         if answer == Answer::Behind {
-            self.tell(following, server, deadline).await?;
+            self.announce(following, server, deadline).await?;
             answer = self.link.call(&call, rest()).await?;
         }
         self.understood(server, answer)
     }
 
-    /// Tells a server the list. Succeeds once the server follows it.
-    pub(super) async fn tell(
+    /// Announces the list to a server. Succeeds once the server follows it.
+    pub(super) async fn announce(
         &self,
         following: &Following,
         server: &str,
         deadline: Instant,
-    ) -> Result<(), Unanswered> {
+    ) -> Result<(), CallError> {
         let call = Call {
             to: server.to_owned(),
             stamp: None,
@@ -191,26 +194,26 @@ impl Proxy {
         let answer = self.link.call(&call, rest).await?;
         match self.understood(server, answer)? {
             Answer::Done => {
-                following.note_told(server);
+                following.note_follower(server);
                 Ok(())
             }
-            other => Err(Unanswered::Silent(format!("{server} answered {other:?}"))),
+            other => Err(CallError::NotDone(format!("{server} answered {other:?}"))),
         }
     }
 
-    fn understood(&self, server: &str, answer: Answer) -> Result<Answer, Unanswered> {
+    fn understood(&self, server: &str, answer: Answer) -> Result<Answer, CallError> {
         match answer {
-            Answer::OtherServerList(list) if self.learn(list.clone()) => Err(Unanswered::Stale),
+            Answer::OtherServerList(list) if self.learn(list.clone()) => Err(CallError::Stale),
             // The list was learned from another answer in the meantime.
-            Answer::OtherServerList(list) if self.is_followed(&list) => Err(Unanswered::Stale),
-            Answer::OtherServerList(_) => Err(Unanswered::Silent(format!(
+            Answer::OtherServerList(list) if self.is_followed(&list) => Err(CallError::Stale),
+            Answer::OtherServerList(_) => Err(CallError::NotDone(format!(
                 "{server} serves another list of servers"
             ))),
-            Answer::Failed(reason) => Err(Unanswered::Silent(reason)),
-            Answer::Unconfirmed => Err(Unanswered::Unconfirmed(format!(
-                "{server} does not know yet whether it has stored it"
+            Answer::Failed(reason) => Err(CallError::NotDone(reason)),
+            Answer::Unconfirmed => Err(CallError::Unconfirmed(format!(
+                "{server} does not know yet whether it has stored the pairs"
             ))),
-            Answer::Behind => Err(Unanswered::Silent(format!("{server} does not follow the list"))),
+            Answer::Behind => Err(CallError::NotDone(format!("{server} does not follow the list"))),
             answer => Ok(answer),
         }
     }
@@ -224,16 +227,18 @@ impl Proxy {
     /// While keys move, makes old owners follow the new list before keys are used at their new owners.
     pub(super) async fn fence(&self, following: &Following, deadline: Instant) {
         let limit = deadline.min(Instant::now() + LOOK_LIMIT);
-        let untold = following.untold();
-        let told = untold.iter().map(|server| self.tell(following, server, limit));
-        // Keys of servers that do not answer are not usable; `is_usable` tells.
-        join_all(told).await;
+        let servers = following.not_following();
+        let announced = servers
+            .iter()
+            .map(|server| self.announce(following, server, limit));
+        // Keys of servers that do not answer are not usable: see `is_usable`.
+        join_all(announced).await;
     }
 }
 
 /// Fails if two of the names lead to one server.
-pub(super) fn named_once(met: &[(&str, &Met)]) -> Result<(), Trouble> {
-    match two_of_one(met) {
+pub(super) fn named_once(identities: &[(&str, &Identity)]) -> Result<(), Trouble> {
+    match two_names_of_one(identities) {
         None => Ok(()),
         Some((one, other)) => Err(Trouble::NamedTwice {
             one: one.to_owned(),
@@ -242,7 +247,7 @@ pub(super) fn named_once(met: &[(&str, &Met)]) -> Result<(), Trouble> {
     }
 }
 
-fn nobody_answers(reasons: impl Iterator<Item = NoAnswer>) -> Trouble {
+fn no_server_answers(reasons: impl Iterator<Item = NoAnswer>) -> Trouble {
     let reasons: Vec<String> = reasons.map(|reason| reason.to_string()).collect();
     Trouble::Unavailable(format!("no data server answers: {}", reasons.join("; ")))
 }

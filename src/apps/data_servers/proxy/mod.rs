@@ -1,13 +1,13 @@
-//! A proxy: knows the servers, asks each for its share, and keeps nothing that outlives it. The first
-//! server with a newer list corrects a stale one.
+//! A proxy: asks each server for its share of a request, and stores nothing. A proxy with a stale list is
+//! corrected by the first server with a newer one.
 
 mod atomic;
 mod change;
 mod everything;
 mod following;
-mod met;
+mod fractures;
+mod identity;
 mod read;
-mod told;
 mod write;
 
 use std::mem::discriminant;
@@ -23,10 +23,10 @@ use tokio::time::Instant;
 
 use self::following::{Following, LOOK_LIMIT, named_once};
 use super::calls::Link;
-use super::face;
+use super::endpoints;
 use super::server_list;
-use super::service::{Everything, Pairs, Seen, Servers, Trouble};
-use crate::apps::data_servers::messages::{Datum, Fate, Pair};
+use super::service::{Everything, Pairs, ReadResult, Servers, Trouble};
+use crate::apps::data_servers::messages::{Datum, KeyOutcome, Pair};
 
 /// Time for a request however many servers hang, in addition to the time for its bytes and pairs.
 const PATIENCE: Duration = Duration::from_millis(1300);
@@ -67,19 +67,19 @@ impl Proxy {
 
     /// Answers a client.
     pub async fn respond(&self, request: Request<Bytes>) -> Response<Bytes> {
-        face::respond(self, request).await
+        endpoints::respond(self, request).await
     }
 
     /// Looks for newer lists, and carries on changes that are unfinished. Runs as long as the proxy.
     pub async fn keep_going(self: Arc<Self>) {
         let mut pause = tokio::time::interval(LOOK_PAUSE);
         pause.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut lamented = None;
+        let mut last_logged = None;
         loop {
             pause.tick().await;
             let (what, trouble) = match self.look_around().await {
                 Ok(following) if following.list.is_settled() => {
-                    lamented = None;
+                    last_logged = None;
                     continue;
                 }
                 Ok(following) => match self.finish_change(&following).await {
@@ -90,7 +90,7 @@ impl Proxy {
                 Err(trouble) => ("no list of servers yet", trouble),
             };
             // Log each kind of trouble once in a row.
-            if lamented.replace(discriminant(&trouble)) != Some(discriminant(&trouble)) {
+            if last_logged.replace(discriminant(&trouble)) != Some(discriminant(&trouble)) {
                 tracing::warn!(%trouble, "{what}");
             }
         }
@@ -98,11 +98,11 @@ impl Proxy {
 
     /// Fails if two of the given names lead to one server, as far as the servers answer by now.
     pub async fn check_servers(&self) -> Result<(), NamedTwice> {
-        let asked = self.seeds.iter().map(|server| self.meet(server, LOOK_LIMIT));
+        let asked = self.seeds.iter().map(|server| self.identify(server, LOOK_LIMIT));
         let answers = join_all(asked).await;
-        let met = self.seeds.iter().map(String::as_str).zip(&answers);
-        let met = met.filter_map(|(name, met)| Some((name, met.as_ref().ok()?)));
-        named_once(&met.collect::<Vec<_>>()).map_err(NamedTwice)
+        let identities = self.seeds.iter().map(String::as_str).zip(&answers);
+        let identities = identities.filter_map(|(name, identity)| Some((name, identity.as_ref().ok()?)));
+        named_once(&identities.collect::<Vec<_>>()).map_err(NamedTwice)
     }
 }
 
@@ -111,7 +111,7 @@ impl Proxy {
 #[error("--servers: {0}")]
 pub struct NamedTwice(Trouble);
 
-/// The deadline of a request about so many pairs with so many bytes.
+/// The deadline of a request, from its number of pairs and bytes.
 fn deadline(pairs: usize, bytes: usize) -> Instant {
     let seconds = bytes as f64 / BYTES_A_SECOND as f64 + pairs as f64 / PAIRS_A_SECOND as f64;
     Instant::now() + PATIENCE + Duration::from_secs_f64(seconds)
@@ -123,7 +123,7 @@ fn bytes_of(pairs: &[Pair]) -> usize {
 }
 
 impl Pairs for Proxy {
-    async fn write(&self, pairs: Vec<Pair>) -> Vec<Fate> {
+    async fn write(&self, pairs: Vec<Pair>) -> Vec<KeyOutcome> {
         self.set(pairs).await
     }
 
@@ -131,7 +131,7 @@ impl Pairs for Proxy {
         self.set_whole(pairs).await
     }
 
-    async fn read(&self, keys: Vec<Datum>) -> Vec<Seen> {
+    async fn read(&self, keys: Vec<Datum>) -> Vec<ReadResult> {
         self.fetch(&keys).await
     }
 
@@ -139,7 +139,7 @@ impl Pairs for Proxy {
         self.fetch_everything().await
     }
 
-    async fn delete(&self, keys: Vec<Datum>) -> Vec<Fate> {
+    async fn delete(&self, keys: Vec<Datum>) -> Vec<KeyOutcome> {
         self.remove_keys(keys).await
     }
 

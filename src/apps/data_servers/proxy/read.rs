@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use futures_util::future::try_join_all;
 use tokio::time::Instant;
 
-use super::following::{Following, Unanswered};
-use super::told::{Expected, Told};
+use super::following::{CallError, Following};
+use super::fractures::{Expected, FractureCheck};
 use super::{Proxy, ROUNDS_MAX, deadline};
 use crate::apps::data_servers::messages::{Answer, Ask, Datum, Known};
-use crate::apps::data_servers::service::Seen;
+use crate::apps::data_servers::service::ReadResult;
 
 /// One attempt to read all keys.
 struct Round<'a> {
@@ -18,15 +18,15 @@ struct Round<'a> {
     keys: &'a [Datum],
     expected: &'a Expected,
     deadline: Instant,
-    told: Told,
-    /// What was seen of each key; none until a server knows of it.
-    seen: Vec<Option<Seen>>,
+    check: FractureCheck,
+    /// The result for each key; none until a server knows the key.
+    results: Vec<Option<ReadResult>>,
 }
 
 impl Proxy {
-    pub(super) async fn fetch(&self, keys: &[Datum]) -> Vec<Seen> {
+    pub(super) async fn fetch(&self, keys: &[Datum]) -> Vec<ReadResult> {
         let deadline = deadline(keys.len(), 0);
-        let unavailable = || vec![Seen::Unavailable; keys.len()];
+        let unavailable = || vec![ReadResult::Unavailable; keys.len()];
         let mut expected = Expected::new();
         for _ in 0..ROUNDS_MAX {
             let Ok(following) = self.following(deadline).await else {
@@ -39,18 +39,20 @@ impl Proxy {
                 keys,
                 expected: &expected,
                 deadline,
-                told: Told::default(),
-                seen: vec![None; keys.len()],
+                check: FractureCheck::default(),
+                results: vec![None; keys.len()],
             };
             if round.go().await.is_err() {
                 continue;
             }
-            let lacking = round.told.lacking();
-            if lacking.is_empty() {
-                let seen = round.seen.into_iter();
-                return seen.map(|seen| seen.unwrap_or(Seen::Missing)).collect();
+            let missing = round.check.missing();
+            if missing.is_empty() {
+                let results = round.results.into_iter();
+                return results
+                    .map(|result| result.unwrap_or(ReadResult::Missing))
+                    .collect();
             }
-            for (server, ids) in lacking {
+            for (server, ids) in missing {
                 expected.entry(server).or_default().extend(ids);
             }
         }
@@ -65,7 +67,7 @@ impl Round<'_> {
     async fn go(&mut self) -> Result<(), Stale> {
         for (at, key) in self.keys.iter().enumerate() {
             if !self.following.is_usable(key) {
-                self.seen[at] = Some(Seen::Unavailable);
+                self.results[at] = Some(ReadResult::Unavailable);
             }
         }
         let list = &self.following.list;
@@ -81,10 +83,10 @@ impl Round<'_> {
     }
 
     /// Asks for all keys that are still unknown.
-    async fn ask<'s>(&mut self, whom: impl Fn(&Datum) -> Option<&'s String>) -> Result<(), Stale> {
+    async fn ask<'s>(&mut self, server_of: impl Fn(&Datum) -> Option<&'s String>) -> Result<(), Stale> {
         let mut shares: BTreeMap<&String, Vec<usize>> = BTreeMap::new();
         for (at, key) in self.keys.iter().enumerate() {
-            if let (None, Some(server)) = (&self.seen[at], whom(key)) {
+            if let (None, Some(server)) = (&self.results[at], server_of(key)) {
                 shares.entry(server).or_default().push(at);
             }
         }
@@ -103,7 +105,7 @@ impl Round<'_> {
                     .ask(following, server, Ask::Read { keys, expected }, deadline)
                     .await
                 {
-                    Err(Unanswered::Stale) => Err(Stale),
+                    Err(CallError::Stale) => Err(Stale),
                     answer => Ok(answer),
                 }
             }
@@ -113,28 +115,28 @@ impl Round<'_> {
         for ((server, share), answer) in shares.iter().zip(answers) {
             match answer {
                 Ok(Answer::Values { values, applied }) => {
-                    self.told.hear(server, applied, self.expected);
-                    self.see(server, share, values);
+                    self.check.record(server, applied, self.expected);
+                    self.note_values(server, share, values);
                 }
                 Ok(_) | Err(_) => {
                     share
                         .iter()
-                        .for_each(|at| self.seen[*at] = Some(Seen::Unavailable));
+                        .for_each(|at| self.results[*at] = Some(ReadResult::Unavailable));
                 }
             }
         }
         Ok(())
     }
 
-    fn see(&mut self, server: &String, share: &[usize], values: Vec<Known>) {
+    fn note_values(&mut self, server: &String, share: &[usize], values: Vec<Known>) {
         let list = &self.following.list;
         for (at, known) in share.iter().zip(values) {
-            self.seen[*at] = match known {
-                Known::Value(value) => Some(Seen::Value(value)),
-                Known::InDoubt => Some(Seen::Unavailable),
-                Known::Clash => Some(Seen::Missing),
+            self.results[*at] = match known {
+                Known::Value(value) => Some(ReadResult::Value(value)),
+                Known::InDoubt => Some(ReadResult::Unavailable),
+                Known::Clash => Some(ReadResult::Missing),
                 // A deletion that a server other than the owner reports is old.
-                Known::Deleted if list.owner(&self.keys[*at]) == Some(server) => Some(Seen::Missing),
+                Known::Deleted if list.owner(&self.keys[*at]) == Some(server) => Some(ReadResult::Missing),
                 Known::Deleted | Known::Nothing => None,
             };
         }

@@ -7,10 +7,10 @@ use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, join_all};
 use tokio::time::Instant;
 
-use super::following::{Following, Unanswered};
+use super::following::{CallError, Following};
 use super::{Proxy, ROUNDS_MAX, bytes_of, deadline};
-use crate::apps::data_servers::messages::{Answer, Ask, Datum, Doomed, Fate, Pair};
-use crate::apps::data_servers::service::Seen;
+use crate::apps::data_servers::messages::{Answer, Ask, Datum, KeyOutcome, KeyToDelete, Pair};
+use crate::apps::data_servers::service::ReadResult;
 
 /// A change of keys; each is identified by its index.
 enum Change {
@@ -19,7 +19,7 @@ enum Change {
 }
 
 /// The outcome for some of the keys.
-type Fates = Vec<(usize, Fate)>;
+type KeyOutcomes = Vec<(usize, KeyOutcome)>;
 
 impl Change {
     fn len(&self) -> usize {
@@ -48,38 +48,38 @@ impl Change {
             Self::Delete(keys) => share.iter().map(|at| keys[*at].clone()).collect::<Vec<_>>(),
         };
         // While keys move, a key that its owner does not know yet may exist all the same.
-        let seen = match following.list.is_settled() {
-            true => vec![Seen::Missing; keys.len()],
+        let results = match following.list.is_settled() {
+            true => vec![ReadResult::Missing; keys.len()],
             false => proxy.fetch(&keys).await,
         };
-        let doomed = keys.into_iter().zip(seen).map(|(key, seen)| Doomed {
+        let to_delete = keys.into_iter().zip(results).map(|(key, result)| KeyToDelete {
             key,
-            is_elsewhere: matches!(seen, Seen::Value(_)),
+            is_elsewhere: matches!(result, ReadResult::Value(_)),
         });
         Ask::Delete {
-            keys: doomed.collect(),
+            keys: to_delete.collect(),
         }
     }
 }
 
 impl Proxy {
-    pub(super) async fn set(&self, pairs: Vec<Pair>) -> Vec<Fate> {
+    pub(super) async fn set(&self, pairs: Vec<Pair>) -> Vec<KeyOutcome> {
         let deadline = deadline(pairs.len(), bytes_of(&pairs));
         self.carry_out(&Change::Set(pairs), deadline).await
     }
 
-    pub(super) async fn remove_keys(&self, keys: Vec<Datum>) -> Vec<Fate> {
+    pub(super) async fn remove_keys(&self, keys: Vec<Datum>) -> Vec<KeyOutcome> {
         let deadline = deadline(keys.len(), 0);
         self.carry_out(&Change::Delete(keys), deadline).await
     }
 
-    async fn carry_out(&self, change: &Change, deadline: Instant) -> Vec<Fate> {
+    async fn carry_out(&self, change: &Change, deadline: Instant) -> Vec<KeyOutcome> {
         let all = (0..change.len()).collect();
-        let mut fates = vec![Fate::Refused; change.len()];
-        for (at, fate) in self.share_out(change, all, deadline, ROUNDS_MAX).await {
-            fates[at] = fate;
+        let mut outcomes = vec![KeyOutcome::Refused; change.len()];
+        for (at, outcome) in self.share_out(change, all, deadline, ROUNDS_MAX).await {
+            outcomes[at] = outcome;
         }
-        fates
+        outcomes
     }
 
     /// Sends every owner of these keys its share. Keys whose list has changed are shared out again
@@ -90,35 +90,39 @@ impl Proxy {
         keys: Vec<usize>,
         deadline: Instant,
         rounds: usize,
-    ) -> BoxFuture<'a, Fates> {
+    ) -> BoxFuture<'a, KeyOutcomes> {
         async move {
             let Ok(following) = self.following(deadline).await else {
-                return all(keys, Fate::Refused);
+                return all(keys, KeyOutcome::Refused);
             };
             if rounds == 0 {
-                return all(keys, Fate::Refused);
+                return all(keys, KeyOutcome::Refused);
             }
             self.fence(&following, deadline).await;
-            let (shares, mut fates) = shares(&following, change, keys);
+            let (shares, mut outcomes) = shares(&following, change, keys);
             let asked = shares.into_iter().map(async |(server, share)| {
                 let ask = change.ask(self, &following, &share).await;
                 match self.ask(&following, &server, ask, deadline).await {
                     Ok(Answer::Each(each)) => share.into_iter().zip(each).collect(),
-                    Err(Unanswered::Stale) => self.share_out(change, share, deadline, rounds - 1).await,
-                    Err(Unanswered::Unconfirmed(_)) => all(share, Fate::Unknown),
-                    Ok(_) | Err(Unanswered::Silent(_)) => all(share, Fate::Refused),
+                    Err(CallError::Stale) => self.share_out(change, share, deadline, rounds - 1).await,
+                    Err(CallError::Unconfirmed(_)) => all(share, KeyOutcome::Unknown),
+                    Ok(_) | Err(CallError::NotDone(_)) => all(share, KeyOutcome::Refused),
                 }
             });
             let answered = join_all(asked.collect::<Vec<_>>()).await;
-            fates.extend(answered.into_iter().flatten());
-            fates
+            outcomes.extend(answered.into_iter().flatten());
+            outcomes
         }
         .boxed()
     }
 }
 
 /// Keys by their owners, and the keys that cannot be changed now.
-fn shares(following: &Following, change: &Change, keys: Vec<usize>) -> (BTreeMap<String, Vec<usize>>, Fates) {
+fn shares(
+    following: &Following,
+    change: &Change,
+    keys: Vec<usize>,
+) -> (BTreeMap<String, Vec<usize>>, KeyOutcomes) {
     let (mut shares, mut refused) = (BTreeMap::<String, Vec<usize>>::new(), Vec::new());
     for at in keys {
         let key = change.key(at);
@@ -127,9 +131,9 @@ fn shares(following: &Following, change: &Change, keys: Vec<usize>) -> (BTreeMap
             None => refused.push(at),
         }
     }
-    (shares, all(refused, Fate::Refused))
+    (shares, all(refused, KeyOutcome::Refused))
 }
 
-fn all(keys: Vec<usize>, fate: Fate) -> Fates {
-    keys.into_iter().map(|at| (at, fate)).collect()
+fn all(keys: Vec<usize>, outcome: KeyOutcome) -> KeyOutcomes {
+    keys.into_iter().map(|at| (at, outcome)).collect()
 }

@@ -163,7 +163,7 @@ impl Holder {
     }
 
     /// The next pairs to send and their receiver; none if there are none, or if a batch is on its way.
-    /// [`Self::was_sent`] must follow.
+    /// [`Self::note_sent`] must follow.
     pub fn next_batch(&mut self) -> Option<(Server, Batch)> {
         let queue = if self.unsent.is_empty() {
             &mut self.unsent_again
@@ -194,7 +194,7 @@ impl Holder {
     }
 
     /// Notes that the batch was confirmed, or is not known to have arrived.
-    pub fn was_sent(&mut self, to: Server, batch: &Batch, is_confirmed: bool) {
+    pub fn note_sent(&mut self, to: Server, batch: &Batch, is_confirmed: bool) {
         if (batch.from, batch.number) != (self.me.run, self.batches) {
             return;
         }

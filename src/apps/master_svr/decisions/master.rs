@@ -1,4 +1,4 @@
-//! Decides which servers are dead, which join, and when a change goes on. The master keeps nothing on
+//! Decides which servers are dead, which join, and when a change continues. The master keeps nothing on
 //! disk: after a restart it listens first, and takes over the latest layout that a server knows.
 
 use super::layout::{Change, Layout, Server, Version};

@@ -18,7 +18,7 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use room::Shelf;
+use room::ServerRoom;
 
 /// Copies in one batch, which are made at the same time.
 const TRANSFERS_MAX: usize = 512;
@@ -27,7 +27,7 @@ const TRANSFERS_MAX: usize = 512;
 #[derive(Debug, Clone)]
 pub(super) struct Layout {
     level: usize,
-    shelves: BTreeMap<u16, Shelf>,
+    servers: BTreeMap<u16, ServerRoom>,
     /// The servers of each key that has a copy.
     holders: BTreeMap<i64, Vec<u16>>,
     /// Keys with fewer copies than the level, those with the fewest first.
@@ -72,7 +72,7 @@ impl Layout {
     pub(super) fn new(ports: impl Iterator<Item = u16>, capacity: u64, level: usize) -> Self {
         Self {
             level,
-            shelves: ports.map(|port| (port, Shelf::new(capacity))).collect(),
+            servers: ports.map(|port| (port, ServerRoom::new(capacity))).collect(),
             holders: BTreeMap::new(),
             short: BTreeSet::new(),
             lost: BTreeSet::new(),
@@ -80,7 +80,7 @@ impl Layout {
     }
 
     pub(super) fn live(&self) -> usize {
-        self.shelves.len()
+        self.servers.len()
     }
 
     /// How many copies a key can have by now.
@@ -104,7 +104,7 @@ impl Layout {
 
     /// How many copies a living server has.
     pub(super) fn keys_on(&self, port: u16) -> usize {
-        self.shelves.get(&port).map_or(0, |shelf| shelf.keys.len())
+        self.servers.get(&port).map_or(0, |server| server.keys.len())
     }
 
     pub(super) fn lost(&self) -> &BTreeSet<i64> {
@@ -131,9 +131,9 @@ impl Layout {
 
     fn place_fresh(&self) -> Placement {
         let needed = self.full_level();
-        let mut open: Vec<(u64, u16)> = self.open().map(|(port, shelf)| (shelf.taken(), port)).collect();
+        let mut open: Vec<(u64, u16)> = self.open().map(|(port, server)| (server.taken(), port)).collect();
         open.sort_unstable();
-        let with_room = open.iter().filter(|(_, port)| self.shelves[port].room() > 0);
+        let with_room = open.iter().filter(|(_, port)| self.servers[port].room() > 0);
         let chosen: Vec<u16> = with_room.map(|(_, port)| *port).take(needed).collect();
         if needed > 0 && chosen.len() == needed {
             return Placement::Fresh(chosen);
@@ -141,7 +141,7 @@ impl Layout {
         let fits = needed > 0 && open.len() >= needed && self.room() >= needed as u128;
         match self.make_room_for_fresh().filter(|_| fits) {
             Some(transfer) => Placement::MakeRoom(transfer),
-            None if needed == 0 || self.shelves.values().any(|shelf| shelf.is_silent) => {
+            None if needed == 0 || self.servers.values().any(|server| server.is_silent) => {
                 Placement::Unavailable
             }
             None => Placement::NoRoom,
@@ -176,10 +176,10 @@ impl Layout {
 
     /// Notes that the key has a copy there.
     pub(super) fn record(&mut self, key: i64, port: u16) {
-        let Some(shelf) = self.shelves.get_mut(&port) else {
+        let Some(server) = self.servers.get_mut(&port) else {
             return;
         };
-        if shelf.keys.insert(key) {
+        if server.keys.insert(key) {
             let mut holders = self.holders.remove(&key).unwrap_or_default();
             self.short.remove(&(holders.len(), key));
             holders.push(port);
@@ -190,8 +190,8 @@ impl Layout {
 
     /// Notes that the key has no copy there any more; if that was the last one, it is lost.
     pub(super) fn forget(&mut self, key: i64, port: u16) {
-        if let Some(shelf) = self.shelves.get_mut(&port)
-            && shelf.keys.remove(&key)
+        if let Some(server) = self.servers.get_mut(&port)
+            && server.keys.remove(&key)
         {
             self.drop_holder(key, port);
         }
@@ -200,7 +200,7 @@ impl Layout {
     /// Notes that the server is dead. Returns how many keys are lost by that.
     pub(super) fn bury(&mut self, port: u16) -> usize {
         let lost_before = self.lost.len();
-        let keys = self.shelves.remove(&port).map(|shelf| shelf.keys);
+        let keys = self.servers.remove(&port).map(|server| server.keys);
         for key in keys.into_iter().flatten() {
             self.drop_holder(key, port);
         }
@@ -208,7 +208,7 @@ impl Layout {
     }
 
     fn drop_holder(&mut self, key: i64, port: u16) {
-        let mut holders = self.holders.remove(&key).expect("a key on a shelf has holders");
+        let mut holders = self.holders.remove(&key).expect("a stored key has holders");
         self.short.remove(&(holders.len(), key));
         holders.retain(|holder| *holder != port);
         if holders.is_empty() {

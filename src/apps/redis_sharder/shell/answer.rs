@@ -114,7 +114,7 @@ mod tests {
             (found_line(Found::Lost), "lost"),
             (error(SharderError::Unavailable), "unavailable"),
             (error(SharderError::CapacityExceeded), "capacity exceeded"),
-            (error(SharderError::NotUp), "error: bringUp comes first"),
+            (error(SharderError::NotUp), "error: call bringUp first"),
         ] {
             assert_eq!(line, expected);
         }

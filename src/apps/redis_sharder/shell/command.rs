@@ -57,7 +57,7 @@ fn parse_one(text: &str) -> Result<Command, String> {
         ("status", 0) => Ok(Command::Status),
         ("help", 0) => Ok(Command::Help),
         ("quit" | "exit", 0) => Ok(Command::Quit),
-        ("status" | "help" | "quit" | "exit", _) => Err(format!("{name} takes nothing")),
+        ("status" | "help" | "quit" | "exit", _) => Err(format!("{name} takes no arguments")),
         _ => Err(format!("there is no command {name:?}; write {HELP}")),
     }
 }
@@ -155,7 +155,7 @@ mod tests {
             ("bringup(5,3,2)", "no command \"bringup\""),
             ("bringUp(5,3)", "reliabilityLevel"),
             ("failNode(x)", "\"x\""),
-            ("status(1)", "takes nothing"),
+            ("status(1)", "takes no arguments"),
             ("put-1", "no command \"put-1\""),
             (")", "no command"),
             ("\u{fffd}\0", "no command"),

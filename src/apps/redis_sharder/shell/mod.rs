@@ -98,7 +98,7 @@ impl Shell {
         })
     }
 
-    /// Runs next to a server, which goes on when the commands end. Returns when the server must end too:
+    /// Runs next to a server, which continues when the commands end. Returns when the server must end too:
     /// the shell was told to quit, or cannot go on, or its terminal is gone.
     pub async fn run_beside_server(self) {
         let hung_up = async {

@@ -32,7 +32,7 @@ fn a_death_that_nobody_announced_is_noticed_and_repaired_without_a_command() {
     let answer = shell.ask(&format!("failNode({dead})"));
     assert_eq!(
         answer,
-        format!("error: the server of port {dead} is dead already")
+        format!("error: the server on port {dead} is already dead")
     );
 }
 

@@ -181,7 +181,7 @@ fn lost_is_not_absent_and_a_lost_key_can_be_put_again() {
         ),
         (
             &format!("failNode({first})"),
-            &format!("error: the server of port {first} is dead already"),
+            &format!("error: the server on port {first} is already dead"),
         ),
         ("get(1)", "lost"),
         ("get(2)", "20"),

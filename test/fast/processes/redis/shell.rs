@@ -97,7 +97,7 @@ fn a_script_does_the_same_and_its_last_command_decides_the_exit_code() {
     assert_eq!(rest.lines().collect::<Vec<_>>(), lines);
     assert_eq!(output.status.code(), Some(0));
 
-    let not_up = "error: bringUp comes first";
+    let not_up = "error: call bringUp first";
     for (script, code, lines) in [
         ("", 0, &[][..]),
         ("# nothing\n", 0, &[]),

@@ -227,7 +227,7 @@ fn a_client_gives_up_on_frozen_servers() {
         "{took:?}"
     );
     assert!(
-        complaint(&output).contains("given up after 4.5s"),
+        complaint(&output).contains("gave up after 4.5s"),
         "{}",
         complaint(&output)
     );

@@ -213,7 +213,7 @@ impl World {
                 // A frozen server finds it when it goes on.
                 let svr = self.servers.get_mut(&from.port);
                 if let Some(svr) = svr.filter(|svr| svr.holder.me() == from) {
-                    svr.holder.was_sent(to, &batch, is_taken);
+                    svr.holder.note_sent(to, &batch, is_taken);
                 }
             }
         }

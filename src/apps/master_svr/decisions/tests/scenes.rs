@@ -45,7 +45,7 @@ fn silence_is_death_and_the_numbers_close_up() {
 }
 
 #[test]
-fn a_master_that_stood_still_takes_nobody_for_dead() {
+fn a_master_that_was_frozen_declares_no_server_dead() {
     let mut world = settled(2);
     let master = world.master.as_mut().expect("runs");
     master.tick(world.now_ms + 60_000);
@@ -84,13 +84,13 @@ fn a_batch_that_was_overtaken_undoes_nothing() {
         .for_each(|svr| assert!(svr.holder.adopt(layout.clone())));
     let first = svrs.get_mut(&1).expect("runs");
     let (to, old) = first.holder.next_batch().expect("a key moves");
-    first.holder.was_sent(to, &old, false);
+    first.holder.note_sent(to, &old, false);
     first
         .holder
         .put(key, Bytes::from("2"))
         .expect("is still the owner");
     let (_, new) = first.holder.next_batch().expect("is sent again");
-    first.holder.was_sent(to, &new, true);
+    first.holder.note_sent(to, &new, true);
     let second = svrs.get_mut(&2).expect("runs");
     assert!(second.holder.take(new.clone()) && !second.holder.take(old) && second.holder.take(new));
     world.put.insert(key, Bytes::from("2"));
@@ -118,7 +118,7 @@ fn send_all(world: &mut World, port: u16) {
         let receiver = &mut world.servers.get_mut(&to.port).expect("runs").holder;
         let is_taken = receiver.take(batch.clone());
         let sender = &mut world.servers.get_mut(&port).expect("runs").holder;
-        sender.was_sent(to, &batch, is_taken);
+        sender.note_sent(to, &batch, is_taken);
     }
 }
 

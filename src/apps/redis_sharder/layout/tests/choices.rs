@@ -2,10 +2,10 @@
 
 use super::*;
 
-fn holding(level: usize, capacity: u64, shelves: &[&[i64]]) -> Layout {
-    let ports = 1..=u16::try_from(shelves.len()).expect("is small");
+fn holding(level: usize, capacity: u64, servers: &[&[i64]]) -> Layout {
+    let ports = 1..=u16::try_from(servers.len()).expect("is small");
     let mut layout = Layout::new(ports.clone(), capacity, level);
-    for (port, keys) in ports.zip(shelves) {
+    for (port, keys) in ports.zip(servers) {
         keys.iter().for_each(|key| layout.record(*key, port));
     }
     layout

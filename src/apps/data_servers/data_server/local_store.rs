@@ -13,10 +13,10 @@ use crate::wire::peer::{Listing, Operation};
 
 /// Why something was not kept or cannot be read.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum ShelfError {
+pub(super) enum LocalStoreError {
     #[error(transparent)]
     Refused(#[from] Refusal),
-    #[error("what is kept under {0:?} cannot be read")]
+    #[error("the stored value of {0:?} cannot be read")]
     Unreadable(Key),
 }
 
@@ -37,17 +37,17 @@ impl Changes {
 
 /// A node, as a data server uses it.
 #[derive(Debug)]
-pub(super) struct Shelf {
+pub(super) struct LocalStore {
     node: Arc<Node>,
 }
 
-impl Shelf {
+impl LocalStore {
     pub(super) fn new(node: Arc<Node>) -> Self {
         Self { node }
     }
 
     /// Stores all changes or none.
-    pub(super) async fn store(&self, changes: Changes) -> Result<(), ShelfError> {
+    pub(super) async fn store(&self, changes: Changes) -> Result<(), LocalStoreError> {
         let done = self.node.requests.batch(changes.0, Payload::default()).await;
         for result in done.results {
             match result {
@@ -59,7 +59,7 @@ impl Shelf {
         Ok(())
     }
 
-    pub(super) async fn read<T: DeserializeOwned>(&self, key: &Key) -> Result<Option<T>, ShelfError> {
+    pub(super) async fn read<T: DeserializeOwned>(&self, key: &Key) -> Result<Option<T>, LocalStoreError> {
         match self.node.requests.get(key, Payload::default()).await {
             Ok(found) => {
                 let value = found.record.value().expect("what is found has a value");
@@ -77,7 +77,7 @@ impl Shelf {
         prefix: &str,
         after: Option<&str>,
         bytes: usize,
-    ) -> Result<(Vec<T>, Option<String>), ShelfError> {
+    ) -> Result<(Vec<T>, Option<String>), LocalStoreError> {
         let mut listing = Listing {
             prefix: prefix.to_owned(),
             after: after.map(str::to_owned),
@@ -100,6 +100,6 @@ impl Shelf {
     }
 }
 
-fn parsed<T: DeserializeOwned>(key: &Key, text: &[u8]) -> Result<T, ShelfError> {
-    serde_json::from_slice(text).map_err(|_| ShelfError::Unreadable(key.clone()))
+fn parsed<T: DeserializeOwned>(key: &Key, text: &[u8]) -> Result<T, LocalStoreError> {
+    serde_json::from_slice(text).map_err(|_| LocalStoreError::Unreadable(key.clone()))
 }

@@ -6,9 +6,9 @@ use http::{Method, Request, Response};
 use percent_encoding::percent_decode_str;
 
 use super::body::{self, AskedKey};
-use super::reply::{self, Misunderstood};
-use super::service::{Pairs, Seen, Trouble};
-use crate::apps::data_servers::messages::{Datum, Fate, Pair};
+use super::reply::{self, BadRequest};
+use super::service::{Pairs, ReadResult, Trouble};
+use crate::apps::data_servers::messages::{Datum, KeyOutcome, Pair};
 use crate::names::NodeId;
 use crate::text;
 
@@ -22,7 +22,7 @@ pub(super) async fn respond(pairs: &impl Pairs, request: Request<Bytes>) -> Resp
         &body,
     ) {
         Ok(operation) => act(pairs, operation).await,
-        Err(why) => reply::misunderstood(why),
+        Err(why) => reply::bad_request(why),
     }
 }
 
@@ -46,8 +46,8 @@ enum Operation {
     Alive,
 }
 
-fn parse(method: &Method, path: &str, query: &str, body: &[u8]) -> Result<Operation, Misunderstood> {
-    let bad_body = Misunderstood::Body;
+fn parse(method: &Method, path: &str, query: &str, body: &[u8]) -> Result<Operation, BadRequest> {
+    let bad_body = BadRequest::Body;
     let path = match path.strip_suffix('/') {
         Some(shorter) if !shorter.is_empty() => shorter,
         _ => path,
@@ -80,37 +80,36 @@ fn parse(method: &Method, path: &str, query: &str, body: &[u8]) -> Result<Operat
             address(&server).map(Operation::AddServer)
         }
         ("/livez", "GET") => Ok(Operation::Alive),
-        ("/set", _) => Err(Misunderstood::Method("PUT, POST")),
-        ("/fetch" | "/servers", _) => Err(Misunderstood::Method("GET, POST")),
-        ("/query" | "/delete", _) => Err(Misunderstood::Method("POST")),
-        ("/livez", _) => Err(Misunderstood::Method("GET")),
+        ("/set", _) => Err(BadRequest::Method("PUT, POST")),
+        ("/fetch" | "/servers", _) => Err(BadRequest::Method("GET, POST")),
+        ("/query" | "/delete", _) => Err(BadRequest::Method("POST")),
+        ("/livez", _) => Err(BadRequest::Method("GET")),
         (other, method) => match (other.strip_prefix("/servers/"), method) {
-            (Some(_), "DELETE") if !body::says_nothing(body) => Err(Misunderstood::Body(
-                "the body of this request would not be read; write what you want behind the path: ?force=true"
-                    .to_owned(),
+            (Some(_), "DELETE") if !body::says_nothing(body) => Err(BadRequest::Body(
+                "this request takes no body; write the parameter after the path: ?force=true".to_owned(),
             )),
             (Some(server), "DELETE") => {
                 let server = percent_decode_str(server).decode_utf8_lossy();
                 let (server, force) = (address(&server)?, flag(query, "force")?);
                 Ok(Operation::RemoveServer { server, force })
             }
-            (Some(_), _) => Err(Misunderstood::Method("DELETE")),
-            (None, _) => Err(Misunderstood::Path(other.to_owned())),
+            (Some(_), _) => Err(BadRequest::Method("DELETE")),
+            (None, _) => Err(BadRequest::Path(other.to_owned())),
         },
     }
 }
 
 /// The address of a server, in the spelling that all proxies use.
-fn address(text: &str) -> Result<String, Misunderstood> {
+fn address(text: &str) -> Result<String, BadRequest> {
     let node: Result<NodeId, _> = text.trim().parse();
     node.map(|node| node.as_str().to_owned())
-        .map_err(|error| Misunderstood::Body(error.to_string()))
+        .map_err(|error| BadRequest::Body(error.to_string()))
 }
 
 /// A switch that is on, off or absent. It is the only parameter: a misspelled name must not be ignored.
-fn flag(query: &str, name: &str) -> Result<bool, Misunderstood> {
+fn flag(query: &str, name: &str) -> Result<bool, BadRequest> {
     let values = only(query, &[name])?;
-    let bad = |text: String| Err(Misunderstood::Parameter(text));
+    let bad = |text: String| Err(BadRequest::Parameter(text));
     let mut meanings = values.iter().map(|value| meaning(value));
     let first = meanings.next().unwrap_or(Some(false));
     match first {
@@ -131,20 +130,20 @@ fn meaning(value: &str) -> Option<bool> {
 }
 
 /// The values of the parameters; names other than these are refused.
-fn only(query: &str, known: &[&str]) -> Result<Vec<String>, Misunderstood> {
+fn only(query: &str, known: &[&str]) -> Result<Vec<String>, BadRequest> {
     let parameters: Vec<(String, String)> = serde_urlencoded::from_str(query)
-        .map_err(|error| Misunderstood::Parameter(format!("the query cannot be read: {error}")))?;
-    let stranger = parameters
+        .map_err(|error| BadRequest::Parameter(format!("the query cannot be read: {error}")))?;
+    let unknown = parameters
         .iter()
         .find(|(name, _)| !known.contains(&name.as_str()));
-    if let Some((name, _)) = stranger {
+    if let Some((name, _)) = unknown {
         let advice = match text::nearest(name, known) {
             Some(meant) => format!("did you mean {meant}?"),
             None if known.is_empty() => "this path takes none".to_owned(),
             None => format!("there is {}", known.join(", ")),
         };
         let text = format!("{name} is no parameter here; {advice}");
-        return Err(Misunderstood::Parameter(text));
+        return Err(BadRequest::Parameter(text));
     }
     Ok(parameters.into_iter().map(|(_, value)| value).collect())
 }
@@ -154,24 +153,24 @@ async fn act(pairs: &impl Pairs, operation: Operation) -> Response<Bytes> {
         Operation::Set { pairs: asked, atomic } if atomic => set_all(pairs, &asked).await,
         Operation::Set { pairs: asked, .. } => {
             let wanted = asked.iter().map(body::AskedPair::pair);
-            let fates = for_those(wanted, Fate::Refused, |wanted| pairs.write(wanted)).await;
-            reply::set(&asked, &fates)
+            let outcomes = for_those(wanted, KeyOutcome::Refused, |wanted| pairs.write(wanted)).await;
+            reply::set(&asked, &outcomes)
         }
         Operation::FetchAll => match pairs.read_everything().await {
             Ok(everything) => reply::everything(&everything),
             Err(trouble) => reply::trouble(&trouble),
         },
         Operation::Fetch(asked) => {
-            let seen = for_those(keys(&asked), Seen::Missing, |keys| pairs.read(keys)).await;
-            reply::fetched(&asked, &seen)
+            let results = for_those(keys(&asked), ReadResult::Missing, |keys| pairs.read(keys)).await;
+            reply::fetched(&asked, &results)
         }
         Operation::Query(asked) => {
-            let seen = for_those(keys(&asked), Seen::Missing, |keys| pairs.read(keys)).await;
-            reply::queried(&asked, &seen)
+            let results = for_those(keys(&asked), ReadResult::Missing, |keys| pairs.read(keys)).await;
+            reply::queried(&asked, &results)
         }
         Operation::Delete(asked) => {
-            let fates = for_those(keys(&asked), Fate::Refused, |keys| pairs.delete(keys)).await;
-            reply::deleted(&asked, &fates)
+            let outcomes = for_those(keys(&asked), KeyOutcome::Refused, |keys| pairs.delete(keys)).await;
+            reply::deleted(&asked, &outcomes)
         }
         Operation::Servers => match pairs.servers().await {
             Ok(servers) => reply::servers(&servers),
@@ -192,10 +191,10 @@ async fn set_all(pairs: &impl Pairs, asked: &[body::AskedPair]) -> Response<Byte
         Some(_) => Ok(()),
         None => Err(Trouble::NotStored),
     };
-    let all = |fate| vec![fate; asked.len()];
+    let all = |outcome| vec![outcome; asked.len()];
     match stored {
-        Ok(()) => reply::set(asked, &all(Fate::Done)),
-        Err(Trouble::NotStored) => reply::set(asked, &all(Fate::Refused)),
+        Ok(()) => reply::set(asked, &all(KeyOutcome::Done)),
+        Err(Trouble::NotStored) => reply::set(asked, &all(KeyOutcome::Refused)),
         Err(trouble) => reply::trouble(&trouble),
     }
 }
@@ -241,7 +240,7 @@ async fn changed(pairs: &impl Pairs, outcome: Result<u64, Trouble>) -> Response<
 mod tests {
     use super::*;
 
-    fn told(method: &str, target: &str) -> Result<Operation, String> {
+    fn refusal(method: &str, target: &str) -> Result<Operation, String> {
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
         let method = method.parse().expect("is a method");
         let body: &[u8] = if method == Method::DELETE { b"" } else { b"[]" };
@@ -255,7 +254,7 @@ mod tests {
             assert!(asked.is_ok(), "{nothing}");
         }
         let asked = parse(&Method::DELETE, "/servers/a:1", "", br#"{"dry_run":true}"#);
-        assert!(matches!(asked, Err(Misunderstood::Body(why)) if why.contains("behind the path")));
+        assert!(matches!(asked, Err(BadRequest::Body(why)) if why.contains("behind the path")));
     }
 
     #[test]
@@ -276,7 +275,7 @@ mod tests {
             ("GET", "/fetch?prefix=a", "this path takes none"),
             ("DELETE", "/servers/a:1?forced=true", "did you mean force?"),
         ] {
-            let why = told(method, target).expect_err(target);
+            let why = refusal(method, target).expect_err(target);
             assert!(why.contains(part), "{target}: {why}");
         }
         let atomic = Ok(Operation::Set {
@@ -284,7 +283,7 @@ mod tests {
             atomic: true,
         });
         for query in ["atomic", "atomic=true", "atomic=TRUE", "atomic=1&atomic=true"] {
-            assert_eq!(told("PUT", &format!("/set?{query}")), atomic, "{query}");
+            assert_eq!(refusal("PUT", &format!("/set?{query}")), atomic, "{query}");
         }
     }
 }

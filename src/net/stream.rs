@@ -45,10 +45,10 @@ pub const PEER_VERSION: &str = "causeway-version";
 /// The version of this program.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// The longest head of an answer to the upgrade that is read before the peer is given up.
+/// The longest head of an answer to the upgrade. A longer one ends the attempt.
 const ANSWER_BYTES_MAX: usize = 4096;
 
-/// A stream is given up if the peer's machine acknowledges nothing for this long. By itself TCP backs off:
+/// A stream ends if the peer's machine acknowledges nothing for this long. By itself TCP backs off:
 /// after a partition of ten seconds it may be silent for ten more, and so is everything that waits for the
 /// stream. A new stream connects as soon as the network heals. The machine of a frozen or slow peer still
 /// acknowledges, so that peer keeps its stream.
@@ -61,15 +61,16 @@ const LINGER: Duration = Duration::from_millis(500);
 #[derive(Debug, Default)]
 pub struct HttpDialer {
     carriers: TaskTracker,
-    told: Arc<Told>,
+    logged: Arc<LoggedVersions>,
 }
 
-/// What was last logged about each peer's version, since peers are dialled again and again.
+/// The last logged text about each peer's version: peers are dialled again and again, and each version is
+/// logged once.
 #[derive(Debug, Default)]
-struct Told(Mutex<BTreeMap<NodeId, String>>);
+struct LoggedVersions(Mutex<BTreeMap<NodeId, String>>);
 
-impl Told {
-    fn is_news(&self, node: &NodeId, text: &str) -> bool {
+impl LoggedVersions {
+    fn is_new(&self, node: &NodeId, text: &str) -> bool {
         self.0.lock().insert(node.clone(), text.to_owned()).as_deref() != Some(text)
     }
 }
@@ -78,16 +79,16 @@ impl HttpDialer {
     pub fn new(carriers: TaskTracker) -> Self {
         Self {
             carriers,
-            told: Arc::default(),
+            logged: Arc::default(),
         }
     }
 }
 
 impl Dialer for HttpDialer {
     fn dial(&self, node: NodeId) -> BoxFuture<'static, Result<Pipe, DialError>> {
-        let (carriers, told) = (self.carriers.clone(), Arc::clone(&self.told));
+        let (carriers, logged) = (self.carriers.clone(), Arc::clone(&self.logged));
         Box::pin(async move {
-            let (socket, read) = call(&node, &told)
+            let (socket, read) = call(&node, &logged)
                 .await
                 .map_err(|error| not_reached(&node, &error))?;
             let (pipe, carrier) = carry(socket, read);
@@ -106,7 +107,7 @@ fn not_reached(node: &NodeId, error: &io::Error) -> DialError {
 }
 
 /// Connects and upgrades; returns the socket and the bytes that arrived after the answer.
-async fn call(node: &NodeId, told: &Told) -> io::Result<(TcpStream, BytesMut)> {
+async fn call(node: &NodeId, logged: &LoggedVersions) -> io::Result<(TcpStream, BytesMut)> {
     let mut socket = TcpStream::connect(node.as_str()).await?;
     socket.set_nodelay(true)?;
     let request = format!(
@@ -128,8 +129,8 @@ async fn call(node: &NodeId, told: &Told) -> io::Result<(TcpStream, BytesMut)> {
     let version = header(&answer, PEER_VERSION);
     if !answer.starts_with("HTTP/1.1 101 ") {
         if let Some(why) = other_protocol(&answer, version) {
-            if told.is_news(node, &why) {
-                tracing::warn!(%node, "no stream to this peer: {why}");
+            if logged.is_new(node, &why) {
+                tracing::warn!(%node, "cannot open a stream to this peer: {why}");
             }
             return Err(io::Error::other(why));
         }
@@ -139,7 +140,7 @@ async fn call(node: &NodeId, told: &Told) -> io::Result<(TcpStream, BytesMut)> {
         )));
     }
     if let Some(version) = version.filter(|version| *version != VERSION)
-        && told.is_news(node, version)
+        && logged.is_new(node, version)
     {
         tracing::info!(%node, version, own_version = VERSION, "this peer runs another version");
     }
@@ -255,7 +256,7 @@ impl Writer {
     fn push(&mut self, frame: Bytes) -> io::Result<()> {
         if frame.len() > FRAME_BYTES_MAX {
             return Err(io::Error::other(format!(
-                "a frame of {} bytes was to be sent",
+                "a frame of {} bytes is too long to send",
                 frame.len()
             )));
         }
@@ -272,18 +273,18 @@ mod tests {
     fn a_peer_of_another_version_is_named_with_both_versions() {
         let answer =
             "HTTP/1.1 426 Upgrade Required\r\nUpgrade: causeway-peer/2\r\nCauseway-Version: 9.9\r\n\r\n";
-        let told = other_protocol(answer, header(answer, PEER_VERSION)).expect("speaks another one");
+        let text = other_protocol(answer, header(answer, PEER_VERSION)).expect("speaks another one");
         for part in ["version 9.9", "causeway-peer/2", VERSION, PEER_PROTOCOL] {
-            assert!(told.contains(part), "{part} in {told}");
+            assert!(text.contains(part), "{part} in {text}");
         }
-        let stranger = "HTTP/1.1 404 Not Found\r\n\r\n";
-        assert_eq!(other_protocol(stranger, None), None);
+        let not_a_node = "HTTP/1.1 404 Not Found\r\n\r\n";
+        assert_eq!(other_protocol(not_a_node, None), None);
     }
 
     #[test]
-    fn a_peer_is_told_of_once_until_it_changes() {
-        let (told, node) = (Told::default(), "a:1".parse().expect("is a node"));
-        let news = ["2", "2", "3"].map(|version| told.is_news(&node, version));
-        assert_eq!(news, [true, false, true]);
+    fn the_version_of_a_peer_is_logged_once_until_it_changes() {
+        let (logged, node) = (LoggedVersions::default(), "a:1".parse().expect("is a node"));
+        let new = ["2", "2", "3"].map(|version| logged.is_new(&node, version));
+        assert_eq!(new, [true, false, true]);
     }
 }

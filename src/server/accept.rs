@@ -29,7 +29,7 @@ const ROOM_PAUSE: Duration = Duration::from_millis(20);
 /// How long a client may take to send its first request before its connection is closed for another one.
 const FIRST_REQUEST_LIMIT: Duration = Duration::from_secs(1);
 
-/// How often the log says that all connections are taken.
+/// How often the log reports that all connections are in use.
 const FULL_LOG_PAUSE: Duration = Duration::from_secs(60);
 
 /// Serves `listener` until `stop`, then until all requests are answered or the drain deadline has passed.
@@ -46,7 +46,7 @@ pub async fn accept<H: Host>(
         tokio::select! {
             () = stop.cancelled() => break,
             Some(ended) = connections.join_next() => drop(open.stops.remove(&number_of(ended))),
-            () = tokio::time::sleep(ROOM_PAUSE), if is_full => open.make_room(&"all connections are taken"),
+            () = tokio::time::sleep(ROOM_PAUSE), if is_full => open.make_room(&"all connections are in use"),
             accepted = listener.accept(), if !is_full => match accepted {
                 Ok((socket, _)) => {
                     let connection = Connection::new(Arc::clone(&host), Arc::clone(&bounds));
@@ -94,7 +94,7 @@ impl Open {
             self.logged = Some(Instant::now());
             tracing::warn!(
                 reason = %why,
-                "no more connections can be accepted; the oldest ones are closed for others: raise the limit of open \
+                "all connections are in use, so the oldest ones are closed for new clients: raise the limit of open \
                  files (ulimit -n, docker run --ulimit nofile=65536), or let clients open fewer"
             );
         }

@@ -38,8 +38,8 @@ use crate::net::stream::{PEER_PATH, PEER_PROTOCOL, PEER_PROTOCOLS, PEER_VERSION,
 /// The longest spelling of a byte: a JSON escape, such as `\u0000`.
 const SPELLING_BYTES_MAX: usize = 6;
 
-/// Room in a body for everything besides the value.
-const BESIDE_VALUE_BYTES: usize = 64 * 1024;
+/// Room in a body for everything except the value.
+const BODY_OVERHEAD_BYTES_MAX: usize = 64 * 1024;
 
 /// The rest of an oversized body is read and discarded, up to this much and for this long: most clients
 /// read no answer before they have sent everything.
@@ -118,7 +118,7 @@ impl<H: Host> Connection<H> {
                     }
                     let taken_before = std::mem::replace(&mut taken, self.sending.taken());
                     if taken.is_some() && taken == taken_before {
-                        tracing::debug!("a client takes nothing of its reply");
+                        tracing::debug!("a client does not read its reply");
                         return;
                     }
                     look.as_mut().reset(Instant::now() + pause);
@@ -183,7 +183,7 @@ impl<H: Host> Connection<H> {
 
 fn log_end(ended: hyper::Result<()>) {
     if let Err(error) = ended {
-        tracing::debug!(%error, "a connection ended badly");
+        tracing::debug!(%error, "a connection ended with an error");
     }
 }
 
@@ -222,7 +222,7 @@ async fn read_body(
     if body.is_end_stream() {
         return Ok(Bytes::new());
     }
-    let bytes_max = bounds.value_bytes_max.saturating_mul(SPELLING_BYTES_MAX) + BESIDE_VALUE_BYTES;
+    let bytes_max = bounds.value_bytes_max.saturating_mul(SPELLING_BYTES_MAX) + BODY_OVERHEAD_BYTES_MAX;
     let announced_bytes = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
     // A client that waits for `100 Continue` gets the refusal at once.
     if announced_bytes > bytes_max && waits_for_continue {

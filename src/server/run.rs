@@ -32,7 +32,7 @@ use crate::process::signals::{self, Ending};
 use crate::process::{system, threads};
 
 /// How long the last frames to peers may take to leave.
-const FAREWELL: Duration = Duration::from_millis(200);
+const LAST_FRAMES_LIMIT: Duration = Duration::from_millis(200);
 
 /// When a process that was asked to stop is ended, whatever it still waits for: well above an orderly end
 /// on a busy machine, well below the ten seconds after which Docker kills it.
@@ -106,7 +106,10 @@ where
     let own = listeners.pop().expect("there is at least one thread");
     let address = own.local_addr().unwrap_or(plan.address);
     let own = registered(own, runtime)?;
-    let desks: Vec<Desk> = listeners.into_iter().map(Desk::new).collect::<Result<_, _>>()?;
+    let worker_threads: Vec<WorkerThread> = listeners
+        .into_iter()
+        .map(WorkerThread::new)
+        .collect::<Result<_, _>>()?;
     let carriers = plan.bounds.carriers.clone();
     let host = runtime.block_on(async { start(HttpDialer::new(carriers)).await });
     let workers = Arc::new(Workers::new(
@@ -115,7 +118,7 @@ where
         plan.threads,
     ));
     ending.allow(END_LIMIT);
-    let others = desks.into_iter().map(|desk| workers.open(desk));
+    let others = worker_threads.into_iter().map(|worker| workers.open(worker));
     let others: Vec<_> = others.collect::<Result<_, _>>()?;
     tracing::info!(%address, threads = plan.threads, "listening");
     runtime.block_on(async {
@@ -139,13 +142,13 @@ fn join(thread: JoinHandle<()>) {
         .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
 }
 
-/// The runtime and the listener of one thread.
-struct Desk {
+/// The runtime and the listener of a thread that is still to be started.
+struct WorkerThread {
     runtime: Runtime,
     listener: TcpListener,
 }
 
-impl Desk {
+impl WorkerThread {
     fn new<E>(listener: std::net::TcpListener) -> Result<Self, RunError<E>> {
         let runtime = runtime()?;
         let listener = registered(listener, &runtime)?;
@@ -161,7 +164,7 @@ fn registered<E>(listener: std::net::TcpListener, runtime: &Runtime) -> Result<T
     })
 }
 
-/// What the threads share.
+/// The state that the threads share.
 struct Workers<H> {
     host: Arc<H>,
     bounds: Arc<Bounds>,
@@ -185,9 +188,9 @@ impl<H: Host> Workers<H> {
     }
 
     /// Serves on a thread of its own.
-    fn open<E>(self: &Arc<Self>, desk: Desk) -> Result<JoinHandle<()>, RunError<E>> {
+    fn open<E>(self: &Arc<Self>, worker: WorkerThread) -> Result<JoinHandle<()>, RunError<E>> {
         let workers = Arc::clone(self);
-        let Desk { runtime, listener } = desk;
+        let WorkerThread { runtime, listener } = worker;
         let thread = thread::Builder::new().name("http".into()).spawn(move || {
             runtime.block_on(async {
                 workers.serve(listener).await;
@@ -219,7 +222,7 @@ impl<H: Host> Workers<H> {
     async fn close(&self) {
         self.host.stop().await;
         self.bounds.carriers.close();
-        let _ = tokio::time::timeout(FAREWELL, self.bounds.carriers.wait()).await;
+        let _ = tokio::time::timeout(LAST_FRAMES_LIMIT, self.bounds.carriers.wait()).await;
         self.gone.cancel();
     }
 }

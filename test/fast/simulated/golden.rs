@@ -94,9 +94,9 @@ scripts! {
     partitions_and_proxies
     payload_survives_a_restart
     payloads_of_two_clients
-    quarrel_about_k
-    quarrel_about_k_of_two
-    quarrel_about_view
+    different_k
+    different_k_of_two
+    different_view
     read_is_handed_to_a_replica_that_may_answer
     read_your_writes
     relayed_writes

@@ -26,7 +26,7 @@ impl World {
     }
 
     /// True if a reader may get too old a record: it depends on a later write, or a later one is stable.
-    pub(crate) fn is_misled(&self, steps: &Steps) -> bool {
+    pub(crate) fn may_read_stale(&self, steps: &Steps) -> bool {
         self.replicas.iter().any(|replica| {
             let told = replica.record().map_or(Timestamp::ZERO, Record::timestamp);
             let may_answer = |payload: &Payload| {

@@ -132,8 +132,8 @@ impl Model for Steps {
     fn properties(&self) -> Vec<Property<Self>> {
         let mut properties = vec![
             Property::always("no write is lost", |_, world: &World| !world.is_lost()),
-            Property::always("no reader is misled", |steps: &Self, world: &World| {
-                !world.is_misled(steps)
+            Property::always("no reader gets a stale value", |steps: &Self, world: &World| {
+                !world.may_read_stale(steps)
             }),
             Property::sometimes(REACHED, |steps: &Self, world: &World| {
                 let last = steps.views.last().expect("there are views");

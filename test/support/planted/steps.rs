@@ -17,7 +17,7 @@ fn safe(steps: &Steps, actions: &[Action]) -> Seen {
     if world.is_lost() {
         return Err("a write is nowhere any more".to_owned());
     }
-    if world.is_misled(steps) {
+    if world.may_read_stale(steps) {
         return Err("a reader was told what came before".to_owned());
     }
     heal(steps, &world)

@@ -31,7 +31,7 @@ pub(super) struct Links {
     /// Frames of a hundred that are lost.
     lossy: BTreeMap<Link, u64>,
     /// Addresses that lead to another node than the one that they name.
-    misled: BTreeMap<NodeId, NodeId>,
+    redirected: BTreeMap<NodeId, NodeId>,
     /// The streams that are open now end when this is cancelled.
     open: BTreeMap<Link, CancellationToken>,
 }
@@ -82,10 +82,10 @@ impl Links {
 
     /// Redirects dials of `address` to another node from now on, or to the right one. Open streams to
     /// either end.
-    pub(super) fn mislead(&mut self, address: &NodeId, other: Option<NodeId>) {
+    pub(super) fn redirect(&mut self, address: &NodeId, other: Option<NodeId>) {
         let reached = match other {
-            Some(other) => self.misled.insert(address.clone(), other),
-            None => self.misled.remove(address),
+            Some(other) => self.redirected.insert(address.clone(), other),
+            None => self.redirected.remove(address),
         };
         let wired_anew = [Some(address), reached.as_ref()];
         for (link, open) in &self.open {
@@ -98,7 +98,7 @@ impl Links {
 
     /// The node that an address leads to.
     pub(super) fn reached_at(&self, address: &NodeId) -> NodeId {
-        self.misled.get(address).unwrap_or(address).clone()
+        self.redirected.get(address).unwrap_or(address).clone()
     }
 
     /// Lets frames pass again. A slow link stays slow.
@@ -114,8 +114,8 @@ impl Links {
         self.flapping.clear();
         self.slow.clear();
         self.lossy.clear();
-        for address in self.misled.keys().cloned().collect::<Vec<_>>() {
-            self.mislead(&address, None);
+        for address in self.redirected.keys().cloned().collect::<Vec<_>>() {
+            self.redirect(&address, None);
         }
     }
 

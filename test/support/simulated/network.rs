@@ -121,8 +121,8 @@ impl SimNetwork {
 
     /// Redirects dials of one node's address to another, as with a port that leads to the wrong machine;
     /// `None` corrects it.
-    pub fn mislead(&self, address: &NodeId, other: Option<&NodeId>) {
-        self.change(|links| links.mislead(address, other.cloned()));
+    pub fn redirect(&self, address: &NodeId, other: Option<&NodeId>) {
+        self.change(|links| links.redirect(address, other.cloned()));
     }
 
     /// Ends every stream between two nodes.

@@ -54,7 +54,7 @@ pub fn draw_wrong_names(dice: &Dice, nodes: usize, spares: usize, severity: Seve
         draft.misname();
     } else {
         for _ in 0..dice.between(1, 3) {
-            draft.mislead();
+            draft.redirect();
         }
     }
     draft.events
@@ -251,7 +251,7 @@ impl<'a> Draft<'a> {
     }
 
     /// A port leads to the wrong node, or two ports are swapped.
-    fn mislead(&mut self) {
+    fn redirect(&mut self) {
         let at_ms = self.dice.between(0, self.severity.span_ms);
         let mended_ms = at_ms + self.dice.between(50, self.severity.span_ms / 2);
         let (a, b) = (self.node(), self.node());

@@ -275,7 +275,7 @@ impl Stage {
                 let (address, node) = (&cluster.nodes[address].id, &cluster.nodes[node].id);
                 cluster
                     .network
-                    .mislead(address, Some(node).filter(|node| *node != address));
+                    .redirect(address, Some(node).filter(|node| *node != address));
             }
             Command::Heal => self.cluster()?.network.heal(),
             Command::HealLink(a, b) => {

@@ -2,6 +2,10 @@
 //!
 //! A read takes no room in advance, because the length of its value is unknown. It takes room when its
 //! value is there, and is refused if there is none. It never waits, so answers cannot wait for each other.
+//!
+//! An answer takes at most half of the room that the others leave (the dynamic threshold of Choudhury and
+//! Hahne for shared buffers). So a client that asks for many long answers leaves room for a shorter answer to
+//! another client, however many it asks for.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -73,11 +77,12 @@ impl Default for Room {
 }
 
 impl Room {
-    /// Takes `bytes` in all. False if the node has no room for that; then nothing changes.
+    /// Takes `bytes` in all. False if that is more than this answer's share; then nothing changes.
     pub fn resize(&mut self, bytes: usize) -> bool {
         let added = bytes.saturating_sub(self.bytes);
         let before = self.all.taken.fetch_add(added, Ordering::Relaxed);
-        if added > 0 && before + added > self.all.bytes_max {
+        let others = before.saturating_sub(self.bytes);
+        if added > 0 && bytes > self.all.bytes_max.saturating_sub(others) / 2 {
             self.all.taken.fetch_sub(added, Ordering::Relaxed);
             return false;
         }
@@ -201,11 +206,11 @@ mod tests {
 
     #[test]
     fn an_answer_keeps_its_room_until_its_last_byte_is_dropped() {
-        let rooms = Rooms::of(10);
+        let rooms = Rooms::of(20);
         let mut room = rooms.open();
         assert!(room.resize(7) && !room.resize(11));
-        assert!(!rooms.open().resize(4));
-        assert!(room.resize(5) && rooms.open().resize(5));
+        assert!(!rooms.open().resize(7));
+        assert!(room.resize(5) && rooms.open().resize(7));
         let mut answer = room.hold(Bytes::from_static(b"too long for it"));
         assert_eq!((taken(&rooms), &answer[..]), (15, &b"too long for it"[..]));
         let end = answer.split_off(12);
@@ -213,6 +218,21 @@ mod tests {
         assert_eq!(taken(&rooms), 15);
         drop(end);
         assert_eq!(taken(&rooms), 0);
+    }
+
+    /// One client asks for long answers, as many as it gets, and takes nothing of them.
+    #[test]
+    fn many_long_answers_leave_room_for_a_shorter_one() {
+        let rooms = Rooms::of(1000);
+        for (long, shorter) in [(100, 50), (50, 25), (1, 0)] {
+            let one_more = || {
+                let mut room = rooms.open();
+                room.resize(long).then_some(room)
+            };
+            let held: Vec<Room> = std::iter::from_fn(one_more).collect();
+            assert!(!held.is_empty() && !rooms.open().resize(long));
+            assert!(rooms.open().resize(shorter), "{shorter} beside many of {long}");
+        }
     }
 
     #[test]
@@ -240,7 +260,7 @@ mod tests {
     /// A reader that got something asks for the rest at once; for one that got nothing, that is useless.
     #[test]
     fn a_node_without_room_says_whether_the_reader_got_anything() {
-        let rooms = Rooms::of(10);
+        let rooms = Rooms::of(20);
         let mut first = Budget::new(rooms.open());
         assert_eq!(
             (first.take(8), first.take(8)),

@@ -94,20 +94,23 @@ impl Requests {
                 payload: payload.clone(),
                 patience_ms,
             };
-            self.shared.peers.call(&node, question, ASK_LIMIT).await
+            let answer = self.shared.peers.call(&node, question, ASK_LIMIT).await;
+            (node, answer)
         };
+        let mut is_busy = false;
         let mut next_at = Instant::now();
         loop {
             tokio::select! {
                 biased;
-                Some(answer) = asked.next(), if !asked.is_empty() => match self.found(key, answer) {
-                    Some(Ok(answered)) => return AskRound::Answered(answered),
-                    Some(Err(reason)) => {
-                        declined.push(reason);
-                        next_at = Instant::now();
+                Some((node, answer)) = asked.next(), if !asked.is_empty() => {
+                    // An owner that is silent and not away is busy sending long answers.
+                    is_busy |= matches!(answer, Err(CallError::Silent)) && !self.shared.peers.is_away(&node);
+                    match self.found(key, answer) {
+                        Some(Ok(answered)) => return AskRound::Answered(answered),
+                        reason => declined.extend(reason.and_then(Result::err)),
                     }
-                    None => next_at = Instant::now(),
-                },
+                    next_at = Instant::now();
+                }
                 () = sleep_until(next_at), if waiting.len() > 0 => {
                     asked.extend(waiting.next().cloned().map(&ask));
                     next_at = Instant::now() + hedge;
@@ -116,8 +119,12 @@ impl Requests {
                 else => break,
             }
         }
+        let refusal = match self.refusal(key, &declined) {
+            Refusal::Unavailable { .. } if is_busy => Refusal::Overloaded,
+            refusal => refusal,
+        };
         AskRound::Refused {
-            refusal: self.refusal(key, &declined),
+            refusal,
             may_pass: self.may_pass(&declined) || self.is_owner_on_its_way(key),
         }
     }

@@ -24,7 +24,7 @@ use crate::wire::peer::{
     Answer, Body, Frame, Greeting, Question, Start, decode_frame, decode_greeting, encode_frame,
     encode_greeting,
 };
-use crate::wire::pieces::Joiner;
+use crate::wire::pieces::{Joiner, PIECE_BYTES, cut};
 
 pub(super) const CLUSTER: ClusterId = ClusterId(1);
 
@@ -107,6 +107,8 @@ pub(crate) struct Actor {
     /// True for a question after which the stream breaks, answered or not.
     hangs_up_after: Box<dyn Fn(&Question) -> bool + Send + Sync>,
     words: Words,
+    /// Instead of silence, the actor sends a piece of an answer to another question.
+    pub(crate) sends_long_answers: bool,
 }
 
 impl Actor {
@@ -119,6 +121,7 @@ impl Actor {
             boot: 7,
             hangs_up_after: Box::new(|_| false),
             words: Box::new(words),
+            sends_long_answers: false,
         }
     }
 
@@ -208,6 +211,9 @@ async fn play(cast: &Cast, actor: &Actor, mut pipe: Pipe) -> Option<()> {
                 .send(encode_frame(&Frame { body, ..frame }))
                 .await
                 .ok()?;
+        } else if actor.sends_long_answers {
+            let piece = cut(vec![0; 2 * PIECE_BYTES].into(), frame.id).next()?;
+            pipe.sender.send(piece).await.ok()?;
         }
         if (actor.hangs_up_after)(&question) {
             return None;

@@ -34,7 +34,7 @@ pub enum ApiError {
     /// Something that only other stores do.
     #[error("{0}")]
     NotOffered(String),
-    #[error("the body is coded as {0:?}, which is not supported; send it as it is, without Content-Encoding")]
+    #[error("the body is coded as {0:?}, which is not supported; send it as it is, not compressed")]
     BadEncoding(String),
     /// The HTTP library does not accept the head.
     #[error("{0}")]
@@ -43,7 +43,7 @@ pub enum ApiError {
     BadPartitionId(String),
     #[error("there is no partition {asked}; {}", ids_text(.partitions))]
     NoPartition { asked: i64, partitions: usize },
-    #[error("there is nothing at {0}; GET / lists the endpoints")]
+    #[error("{}", not_found_text(.0))]
     NotFound(String),
     #[error("{path} does not take {method}; it takes {allow}")]
     BadMethod {
@@ -67,7 +67,8 @@ pub enum ApiError {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum HeadFault {
     #[error(
-        "this is no request of HTTP/1.1; speak HTTP without TLS, and check the request line and the headers"
+        "this is no request of HTTP/1.1; speak HTTP/1.1 (not HTTP/2) without TLS, and check the request line and \
+         the headers"
     )]
     NoRequest,
     #[error(
@@ -77,6 +78,16 @@ pub enum HeadFault {
     HeadersTooLarge,
     #[error("the path and query of the request are too long; send parameters in the body")]
     PathTooLong,
+}
+
+fn not_found_text(path: &str) -> String {
+    // The request names no path, as `CONNECT host:port` and `GET host` do.
+    let what = if path.is_empty() {
+        "a request without a path, such as /livez"
+    } else {
+        path
+    };
+    format!("there is nothing at {what}; GET / lists the endpoints")
 }
 
 fn ids_text(partitions: &usize) -> String {

@@ -4,6 +4,9 @@
 //! is written: such an answer has a head of known form and no body, and hyper closes the connection after
 //! it. Our own replies that could be mistaken for one are recognized by their ends: see
 //! [`Guard::note_reply`].
+//!
+//! hyper closes a connection that begins as HTTP/2 does without a word. Such a beginning is altered on its
+//! way in, so that hyper refuses it as any other head that is not HTTP/1.1.
 #![expect(
     clippy::disallowed_types,
     reason = "the door to the clients: sockets are written here"
@@ -28,6 +31,9 @@ const HEAD_BEGIN: &[u8] = b"HTTP/1.1 ";
 
 /// The end of a head; no JSON text ends like this.
 const HEAD_END: &[u8] = b"\r\n\r\n";
+
+/// How a connection of HTTP/2 begins; no method of HTTP/1.1 has this name.
+const HTTP2_BEGIN: &[u8] = b"PRI ";
 
 /// hyper's refusals have a status, a length of zero, a date.
 const HEAD_BYTES_MAX: usize = 256;
@@ -69,6 +75,8 @@ pub(super) struct Socket {
     guard: Guard,
     /// The reply that is written in place of a refusal.
     instead: Bytes,
+    /// Nothing has been read yet.
+    is_fresh: bool,
 }
 
 impl Socket {
@@ -77,6 +85,7 @@ impl Socket {
             inner,
             guard,
             instead: Bytes::new(),
+            is_fresh: true,
         }
     }
 
@@ -132,7 +141,15 @@ impl AsyncRead for Socket {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_read(context, buffer)
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut self.inner).poll_read(context, buffer))?;
+        if std::mem::take(&mut self.is_fresh) {
+            let first = &mut buffer.filled_mut()[before..];
+            if first.starts_with(HTTP2_BEGIN) {
+                first[0] = b'p';
+            }
+        }
+        Poll::Ready(Ok(()))
     }
 }
 

@@ -19,6 +19,12 @@ fn not_in_view() -> Refusal {
 }
 
 #[test]
+fn a_request_without_a_path_is_told_so() {
+    let (_, body, _) = failure(ApiError::NotFound(String::new()));
+    assert!(body.error.contains("without a path"), "{}", body.error);
+}
+
+#[test]
 fn every_row_of_the_contract_has_its_status_and_word() {
     let partition = PartitionId(2);
     let retry = |error| (error, true);

@@ -82,7 +82,7 @@ async fn what_is_no_request_is_refused_or_hung_up_on_and_the_next_one_served() {
             b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 a TLS greeting",
             "400",
         ),
-        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", ""),
+        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "(not HTTP/2)"),
         (b"\0\0\0\0\0\0\0\0\r\n\r\n", "400"),
         (b"GET / HTTP/1.1\r\nHost", ""),
         (b"", ""),

@@ -29,6 +29,11 @@ impl Complaints {
         said.insert(complaint.to_owned(), Instant::now());
         true
     }
+
+    #[cfg(test)]
+    pub(crate) fn is_made(&self, part: &str) -> bool {
+        self.0.lock().keys().any(|complaint| complaint.contains(part))
+    }
 }
 
 #[cfg(test)]

@@ -58,6 +58,20 @@ async fn a_life_that_does_not_answer_at_its_address_is_not_admitted() {
     }
 }
 
+/// A node that has just begun another life, or was restarted, asked once in the life before. Another
+/// process of its name goes on asking.
+#[tokio::test(start_paused = true)]
+async fn a_life_that_has_just_ended_is_not_called_another_process() {
+    let [listed, stranger] = listed_and_stranger();
+    let (node, cast) = node_with(first_view(3, 3)).await;
+    cast.puts(Actor::new(&listed, idle), &stranger.node);
+    for is_told in [false, true] {
+        ask(&node, &stranger, Question::Admit { left: Vec::new() }).await;
+        sleep(SOON).await;
+        assert_eq!(node.complaints.is_made("another process answers"), is_told);
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_first_view_is_voted_for_if_its_proposer_answers_at_its_address() {
     let [one, other] = listed_and_stranger();

@@ -10,12 +10,12 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
 
-use crate::names::{Epoch, Member};
+use crate::names::{Epoch, Member, NodeId};
 use crate::node::view_change::ViewChanges;
 use crate::planted::{self, Fault};
 use crate::protocol::placement::{LeftBehind, View, next};
 use crate::protocol::view_change::Electorate;
-use crate::wire::peer::{Answer, Declined, Question};
+use crate::wire::peer::{Answer, Declined, Greeting, Question};
 
 /// How long a driver may be silent, plus up to as much again at random, before another node takes over.
 const DRIVER_SILENCE: Duration = Duration::from_secs(1);
@@ -115,7 +115,8 @@ impl ViewChanges {
     }
 
     /// True if this very life answers at its node's address. Two processes may be started with one IPPORT,
-    /// but only one of them is the node. For the other, the log says what to mend.
+    /// but only one of them is the node. For the other, the log says what to mend once it asks again: a life
+    /// that has just ended does not ask again.
     pub(crate) async fn is_at_its_address(&self, member: &Member) -> bool {
         let there = self.shared.peers.who_answers_at(&member.node).await;
         if there.as_ref().is_some_and(|there| there.member == *member)
@@ -123,7 +124,16 @@ impl ViewChanges {
         {
             return true;
         }
-        let node = &member.node;
+        let asks_again = !self
+            .complaints
+            .note_if_new(&format!("{member:?} is not at its address"));
+        if asks_again {
+            self.complain_of_impostor(&member.node, there);
+        }
+        false
+    }
+
+    fn complain_of_impostor(&self, node: &NodeId, there: Option<Greeting>) {
         let found = match there {
             None => "nobody answers".to_owned(),
             Some(there) if there.member.node == *node => "another process answers".to_owned(),
@@ -136,7 +146,6 @@ impl ViewChanges {
         if self.shared.complaints.note_if_new(&complaint) {
             tracing::warn!("{complaint}");
         }
-        false
     }
 
     async fn admit_waiting(self: &Arc<Self>) {

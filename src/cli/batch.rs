@@ -195,6 +195,7 @@ fn operation(line: &str) -> Result<OperationAsked, String> {
     } else {
         (rest.trim_end(), None)
     };
+    refuse_quotes(key, val.as_deref().unwrap_or_default())?;
     if key.is_empty() || key.contains(BLANKS) {
         return Err(format!(
             "{op} takes one key without blanks; for other keys, write a JSON array"
@@ -206,6 +207,23 @@ fn operation(line: &str) -> Result<OperationAsked, String> {
         key: key.to_owned(),
         val,
         val_base64: None,
+    })
+}
+
+/// Other programs read quotes as signs around words, and would store something else.
+fn refuse_quotes(key: &str, val: &str) -> Result<(), String> {
+    let val = val.trim();
+    let is_quoted = val.len() > 1 && val.starts_with(text::is_quote) && val.ends_with(text::is_quote);
+    let quoted = if key.starts_with(text::is_quote) {
+        Some(key)
+    } else {
+        is_quoted.then_some(val)
+    };
+    quoted.map_or(Ok(()), |quoted| {
+        Err(format!(
+            "the quotes in {quoted} would be stored with it; leave them out: a value is the rest of its line, with \
+             its blanks (a key with blanks, and quotes that are meant, need a JSON array)"
+        ))
     })
 }
 
@@ -300,6 +318,13 @@ mod tests {
             ("put a", "line 1: put takes a key and a value"),
             ("get", "line 1: get takes one key"),
             ("get a b", "line 1: get takes one key"),
+            ("put \"a b\" 1", "line 1: the quotes in \"a would"),
+            ("get 'a b'", "line 1: the quotes in 'a b' would"),
+            ("delete \"a\"", "line 1: the quotes in \"a\" would"),
+            (
+                "put a \"hello there\" ",
+                "line 1: the quotes in \"hello there\" would",
+            ),
             ("[{\"op\":\"get\"}]", "key"),
             (
                 &format!("get a\nget {}", "k".repeat(201)),

@@ -78,7 +78,7 @@ pub struct Batch {
 const BATCH_HELP: &str = "\
 The file has one operation per line, or is a JSON array as in POST /kv-store:
 
-  # a key has no blanks here; the value is the rest of the line
+  # a key has no blanks here; the value is the rest of the line; neither is put in quotes
   put greeting hello there
   get greeting
   delete greeting

@@ -125,6 +125,7 @@ impl ViewChanges {
             return true;
         }
         let asks_again = !self
+            .shared
             .complaints
             .note_if_new(&format!("{member:?} is not at its address"));
         if asks_again {

@@ -13,6 +13,8 @@ pub enum NotText {
     NotUtf8,
     #[error("it looks like UTF-16 or UTF-32; save it as UTF-8")]
     Wide,
+    #[error("it has zero bytes near its beginning, so it is no text; it may be damaged: write it again")]
+    Zeros,
 }
 
 const BYTE_ORDER_MARK: char = '\u{feff}';
@@ -67,11 +69,26 @@ pub fn decode(bytes: &[u8]) -> Result<Cow<'_, str>, NotText> {
         [0xFF, 0xFE, rest @ ..] => utf16(rest, u16::from_le_bytes),
         [0xFE, 0xFF, rest @ ..] => utf16(rest, u16::from_be_bytes),
         // No text that we read has a zero byte in its first or second place.
-        [0, _, ..] | [_, 0, ..] => Err(NotText::Wide),
+        [0, ..] | [_, 0, ..] if is_wide(bytes) => Err(NotText::Wide),
+        [0, ..] | [_, 0, ..] => Err(NotText::Zeros),
         _ => {
             let text = std::str::from_utf8(without_mark(bytes)).map_err(|_| NotText::NotUtf8)?;
             Ok(Cow::Borrowed(text))
         }
+    }
+}
+
+/// True if the bytes begin as texts of wide characters do: with a letter or a sign of ASCII.
+fn is_wide(bytes: &[u8]) -> bool {
+    let zeros: Vec<bool> = bytes.iter().take(4).map(|byte| *byte == 0).collect();
+    match zeros[..] {
+        [first, second] => first != second,
+        [a, b, c, d] => {
+            let is_utf16 = a != b && [a, b] == [c, d];
+            let is_utf32 = [a, b, c, d].iter().filter(|zero| !**zero).count() == 1 && a != d;
+            is_utf16 || is_utf32
+        }
+        _ => false,
     }
 }
 
@@ -181,7 +198,15 @@ mod tests {
             (wide("put a 1", u16::to_be_bytes), NotText::Wide),
             (vec![0xFF, 0xFE, b'a'], NotText::Wide),
             (vec![0xFF, 0xFE, 0, 0, b'a', 0, 0, 0], NotText::Wide),
+            (vec![b'1', 0], NotText::Wide),
+            (vec![b'1', 0, 0, 0], NotText::Wide),
+            (vec![0, 0, 0, b'1', 0, 0, 0, b'\n'], NotText::Wide),
             (vec![b'a', 0xE9], NotText::NotUtf8),
+            (vec![0], NotText::Zeros),
+            (vec![0; 4], NotText::Zeros),
+            (vec![0; 7], NotText::Zeros),
+            (vec![b'a', 0, b'b'], NotText::Zeros),
+            (vec![b'a', 0, b'b', b'c'], NotText::Zeros),
         ] {
             assert_eq!(decode(&bytes), Err(why), "{bytes:?}");
         }

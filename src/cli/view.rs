@@ -13,6 +13,10 @@ pub async fn view(arguments: Arguments) -> Result<Verdict, Failure> {
     let Arguments { asking, command } = arguments;
     let (node, kind, dry_run) = match command {
         None => return show(&asking).await,
+        Some(ViewCommand::Add(add)) if add.force => {
+            let text = "view add takes no --force: only a removal can be forced; leave it out";
+            return Err(Failure::Usage(text.into()));
+        }
         Some(ViewCommand::Add(add)) => (add.address, ViewChangeKind::Add, add.dry_run),
         Some(ViewCommand::Remove(remove)) => {
             let force = remove.force;

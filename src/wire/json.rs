@@ -17,8 +17,17 @@ use crate::text::{self, NotText};
 pub enum JsonError {
     #[error("{0}")]
     NotText(#[from] NotText),
-    #[error("{0}")]
+    #[error("{}", plain(.0))]
     NotJson(#[from] serde_json::Error),
+}
+
+/// The parser's message, in plain words where it takes a reader for an expert of Unicode.
+fn plain(error: &serde_json::Error) -> String {
+    let alone = "a \\u escape from \\ud800 to \\udfff is half of a character; write both halves, or the character itself";
+    error
+        .to_string()
+        .replace("lone leading surrogate in hex escape", alone)
+        .replace("unexpected end of hex escape", alone)
 }
 
 /// The JSON of a body or a file.
@@ -171,7 +180,9 @@ mod tests {
             ("1e999", "out of range"),
             ("NaN", "expected"),
             ("'a'", "expected"),
-            ("\"\\ud800\"", "hex escape"),
+            ("\"\\ud800\"", "half of a character"),
+            ("\"\\udc00\"", "half of a character"),
+            ("\"\\ud800\\u0041\"", "half of a character"),
             ("\"a\nb\"", "control character"),
             ("", "EOF"),
         ] {

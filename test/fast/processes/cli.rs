@@ -113,7 +113,7 @@ fn mistakes_in_arguments_end_with_64_too() {
     assert_ends(
         &causeway(&[], &["view", "add", "a:1", "--force"]),
         64,
-        &["--force"],
+        &["view add takes no --force", "only a removal"],
     );
     assert_ends(
         &causeway(&[], &["get", "x", "--payload", "<>"]),

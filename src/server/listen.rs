@@ -18,6 +18,11 @@ pub enum BindError {
         "{0} is taken by another process; stop it, or choose another address (--listen or LISTEN, -p, --http)"
     )]
     Taken(SocketAddr),
+    #[error(
+        "this machine does not have the address of {0}; listen on one of its own, or on all of them: 0.0.0.0:{port}",
+        port = .0.port()
+    )]
+    NotOwn(SocketAddr),
     #[error("cannot listen on {address}: {}", system::explain(.error))]
     Failed { address: SocketAddr, error: io::Error },
 }
@@ -56,10 +61,10 @@ fn open(socket: TcpSocket) -> io::Result<TcpListener> {
 }
 
 fn explain(address: SocketAddr, error: io::Error) -> BindError {
-    if error.kind() == io::ErrorKind::AddrInUse {
-        BindError::Taken(address)
-    } else {
-        BindError::Failed { address, error }
+    match error.kind() {
+        io::ErrorKind::AddrInUse => BindError::Taken(address),
+        io::ErrorKind::AddrNotAvailable => BindError::NotOwn(address),
+        _ => BindError::Failed { address, error },
     }
 }
 
@@ -82,6 +87,16 @@ mod tests {
             addresses
                 .iter()
                 .all(|address| *address == addresses[0] && address.port() != 0)
+        );
+    }
+
+    #[tokio::test]
+    async fn an_address_of_another_machine_is_named_with_what_to_do() {
+        let far = "203.0.113.1:9000".parse().expect("is an address");
+        let told = listen(far, 1).expect_err("is not here").to_string();
+        assert!(
+            told.contains("does not have") && told.contains("0.0.0.0:9000"),
+            "{told}"
         );
     }
 

@@ -68,7 +68,7 @@ async fn a_life_that_has_just_ended_is_not_called_another_process() {
     for is_told in [false, true] {
         ask(&node, &stranger, Question::Admit { left: Vec::new() }).await;
         sleep(SOON).await;
-        assert_eq!(node.complaints.is_made("another process answers"), is_told);
+        assert_eq!(node.shared.complaints.is_made("another process answers"), is_told);
     }
 }
 

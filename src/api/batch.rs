@@ -16,8 +16,8 @@ use super::status::{MIXED, REPLACED, is_definite};
 use crate::names::Key;
 use crate::node::{ANSWER_BYTES_MAX, AllDone, Done, Node, Refusal, Room};
 use crate::protocol::causality::Payload;
+use crate::protocol::replication::Operation;
 use crate::wire::json::{self, JsonError};
-use crate::wire::peer::Operation;
 use crate::wire::public::{OperationAsked, OperationsAsked};
 
 /// The most operations in one request.

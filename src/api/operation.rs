@@ -5,7 +5,8 @@ use bytes::Bytes;
 
 use crate::names::Key;
 use crate::node::ViewRequest;
-use crate::wire::peer::{self, Listing};
+use crate::protocol::replication;
+use crate::wire::peer::Listing;
 
 /// What a client asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,7 +30,7 @@ pub(super) enum Operation {
         payload: String,
     },
     Batch {
-        operations: Vec<peer::Operation>,
+        operations: Vec<replication::Operation>,
         payload: String,
     },
     PlainGet {

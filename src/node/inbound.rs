@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout};
 
 use super::Node;
-use super::commit::job::{Job, PushJob, Return};
+use super::commit::job::{Job, PushJob};
 use super::outcome::{NotTaken, Refusal, declined};
 use super::peers::link::{Identity, hear};
 use super::peers::outbox::Outbox;
@@ -15,10 +15,9 @@ use super::requests::dedup::Seen;
 use crate::names::{Dot, Key, Log, Member};
 use crate::net::Pipe;
 use crate::protocol::causality::Payload;
+use crate::protocol::replication::{Operation, Push, Return};
 use crate::protocol::view_change::Vote;
-use crate::wire::peer::{
-    Answer, Body, Declined, Operation, Push, Question, decode_greeting, encode_frame, encode_greeting,
-};
+use crate::wire::peer::{Answer, Body, Declined, Question, decode_greeting, encode_frame, encode_greeting};
 use crate::wire::pieces::Joiner;
 
 /// A stream without a greeting is closed after this time.

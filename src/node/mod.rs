@@ -58,7 +58,6 @@ mod runtime;
 // words: the vocabulary that all of them share
 mod limits;
 mod outcome;
-mod paging;
 mod time;
 
 use std::sync::Arc;

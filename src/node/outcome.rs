@@ -4,8 +4,8 @@
 
 use crate::names::{Epoch, NodeId, PartitionId};
 use crate::protocol::causality::{Payload, Record, Timestamp};
-use crate::protocol::replication::NotHere;
-use crate::wire::peer::{Declined, Effect};
+use crate::protocol::replication::{Effect, NotHere};
+use crate::wire::peer::Declined;
 
 /// A key that was found.
 #[derive(Debug, Clone)]

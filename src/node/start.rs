@@ -29,8 +29,9 @@ use crate::net::Dialer;
 use crate::node::commit::handle::Commit;
 use crate::planted::{self, Fault};
 use crate::protocol::replication::{ReplicaState, Runs, Unstable};
+use crate::protocol::view_change::Acceptors;
 use crate::store::{Batch, Engine, Recovered, Resident, StoreError};
-use crate::wire::notes::{self, Acceptors, UnreadableNote};
+use crate::wire::notes::{self, UnreadableNote};
 use crate::wire::peer::Start;
 
 /// What a node needs besides its configuration: its world, its network, its disk, and the tasks that run
@@ -358,7 +359,7 @@ mod tests {
         let me = Me::new(state.clone(), Arc::new(Machine), &Limits::default());
         let (resident, unstable) = fill(&me, &state, recovered(), &Ledger::default());
         assert_eq!((resident.len(), unstable.len()), (2, 2));
-        assert!(me.draw() > latest);
+        assert!(me.clock.tick(me.trusted_wall_ms()) > latest);
         state.closed.below = Epoch(2);
         assert_eq!(fill(&me, &state, recovered(), &Ledger::default()).1.len(), 1);
     }

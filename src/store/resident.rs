@@ -17,6 +17,8 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::index::Index;
 use crate::names::{SLOTS, Slot};
 use crate::protocol::causality::Record;
+use crate::protocol::placement::SlotSet;
+use crate::protocol::replication::Records;
 
 /// The records of all slots, by key. At most one per key.
 pub struct Resident {
@@ -203,6 +205,20 @@ impl Resident {
         if record.is_tombstone() {
             self.tombstones.fetch_sub(1, Ordering::Relaxed);
         }
+    }
+}
+
+impl Records for Resident {
+    fn get(&self, key: &str) -> Option<Record> {
+        Self::get(self, key)
+    }
+
+    fn for_each_in(&self, slots: &SlotSet, visit: impl FnMut(&Record)) {
+        Self::for_each_in(self, slots.iter(), visit);
+    }
+
+    fn is_empty(&self) -> bool {
+        Self::is_empty(self)
     }
 }
 

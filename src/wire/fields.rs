@@ -14,8 +14,8 @@ use crate::names::{ClusterId, Dot, Epoch, Incarnation, Key, Log, Member, MemberI
 use crate::protocol::causality::{DEPENDENCIES_MAX, Payload, Record, Timestamp, VersionVector};
 use crate::protocol::placement::{LeftBehind, Removal, SlotSet, View, ViewParts};
 use crate::protocol::replication::{
-    Closed, Confirm, Copied, Ending, ExchangeRequest, ExchangeResponse, Incoming, Kept, Leftover, Lost, Mark,
-    Offered, Region, Run, Runs, Wanted,
+    Closed, Confirm, Copied, Effect, Ending, ExchangeRequest, ExchangeResponse, Incoming, Kept, Leftover,
+    Lost, Mark, Offered, Operation, Outcome, Push, Region, Run, Runs, Wanted,
 };
 use crate::protocol::view_change::{Acceptor, Ballot, Order, Phase, Report, Vote};
 
@@ -33,6 +33,23 @@ macro_rules! by_fields {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
                 let ($($field,)*) = Deserialize::deserialize(deserializer)?;
                 Ok(Self { $($field),* })
+            }
+        }
+    )*};
+}
+
+/// Encodes an enum whose values are too large to be copied into a form: `$form` mirrors its variants.
+macro_rules! by_mirror {
+    ($($type:ident as $form:ident;)*) => {$(
+        impl Serialize for $type {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                $form::serialize(self, serializer)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $type {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                $form::deserialize(deserializer)
             }
         }
     )*};
@@ -99,6 +116,8 @@ by_fields! {
     Copied { slots, holds, closed_below }
     ExchangeResponse { giver, active, vector, offered, too_late, claimed }
     Offered { slots, lacks, last_owned, coverage, sources }
+    Effect { created, payload, timestamp, replicas }
+    Push { epoch, first, after, records, stable }
     Ballot { round, proposer, attempt }
     Order { target, phase, givers }
     Report { by, active, sealed, knows, copied, keys_moved, keys_to_go, through_with }
@@ -152,6 +171,28 @@ by_form! {
         VoteForm::Outbid(promised) => Vote::Outbid { promised },
         VoteForm::NotVoting => Vote::NotVoting,
     });
+}
+
+by_mirror! {
+    Operation as OperationForm;
+    Outcome as OutcomeForm;
+}
+
+#[derive(serde::Serialize, serde::Deserialize)]
+#[serde(remote = "Operation")]
+enum OperationForm {
+    Get { key: Key },
+    Put { key: Key, value: Vec<u8> },
+    Delete { key: Key },
+}
+
+#[derive(serde::Serialize, serde::Deserialize)]
+#[serde(remote = "Outcome")]
+enum OutcomeForm {
+    Found { record: Record, payload: Payload },
+    Missing { payload: Payload },
+    Written(Effect),
+    NoRoom,
 }
 
 #[derive(serde::Serialize, serde::Deserialize)]

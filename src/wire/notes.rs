@@ -13,9 +13,9 @@ use crate::names::{Epoch, Member, MemberId};
 use crate::protocol::causality::Record;
 use crate::protocol::placement::SlotSet;
 use crate::protocol::replication::{
-    Closed, Ending, Incoming, Kept, Leftover, Lost, Mark, Region, ReplicaState,
+    Closed, Ending, Incoming, Kept, Leftover, Lost, Marks, Region, ReplicaState,
 };
-use crate::protocol::view_change::Acceptor;
+use crate::protocol::view_change::Acceptors;
 
 const VERSION: u8 = 3;
 const MEMBER: &str = "member";
@@ -31,12 +31,6 @@ const CLOSED_IN: &str = "closed in";
 const RUN_ENDS: &str = "run ends";
 const MARKS: &str = "marks";
 const PAGE: &str = "left behind ";
-
-/// How far each member has been seen to come, by life.
-pub type Marks = BTreeMap<Member, Mark>;
-
-/// What a node has promised and accepted, by epoch.
-pub type Acceptors = BTreeMap<Epoch, Acceptor>;
 
 /// A note that this version cannot read.
 #[derive(Debug, Clone, thiserror::Error)]

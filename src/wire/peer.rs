@@ -13,7 +13,9 @@ use super::SharedView;
 use crate::names::{ClusterId, Dot, Epoch, Key, Log, Member, MemberId, NodeId};
 use crate::protocol::causality::{Payload, Record, Timestamp, VersionVector};
 use crate::protocol::placement::{LeftBehind, SlotSet};
-use crate::protocol::replication::{Closed, Confirm, Copied, ExchangeRequest, ExchangeResponse, Kept, Mark};
+use crate::protocol::replication::{
+    Closed, Confirm, Copied, Effect, ExchangeRequest, ExchangeResponse, Kept, Mark, Operation, Outcome, Push,
+};
 use crate::protocol::view_change::{Ballot, Order, Report, Vote};
 
 /// The longest message, and the limit for all unfinished messages of one stream together, so that a peer
@@ -180,66 +182,6 @@ pub enum Question {
     },
 }
 
-/// One of several operations by one client.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Operation {
-    Get { key: Key },
-    Put { key: Key, value: Vec<u8> },
-    Delete { key: Key },
-}
-
-impl Operation {
-    pub fn key(&self) -> &Key {
-        match self {
-            Self::Get { key } | Self::Put { key, .. } | Self::Delete { key } => key,
-        }
-    }
-
-    pub fn is_read(&self) -> bool {
-        matches!(self, Self::Get { .. })
-    }
-}
-
-/// The result of one of several operations, and its client's dependencies after it.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub enum Outcome {
-    Found {
-        record: Record,
-        payload: Payload,
-    },
-    Missing {
-        payload: Payload,
-    },
-    Written(Effect),
-    /// A read that the answer has no room for.
-    NoRoom,
-}
-
-impl Outcome {
-    /// The approximate length in bytes.
-    pub fn about_bytes(&self) -> usize {
-        let (value, payload) = match self {
-            Self::Found { record, payload } => (record.as_block().len(), payload),
-            Self::Missing { payload } => (0, payload),
-            Self::Written(effect) => (0, &effect.payload),
-            Self::NoRoom => return 1,
-        };
-        value + payload.about_bytes()
-    }
-}
-
-/// The effect of a write.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Effect {
-    /// As far as this replica knew, the key did not exist before.
-    pub created: bool,
-    /// The writer's dependencies after the write.
-    pub payload: Payload,
-    pub timestamp: Timestamp,
-    /// How many replicas have it on stable storage, the coordinator included.
-    pub replicas: u32,
-}
-
 /// The keys to list.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Listing {
@@ -404,18 +346,6 @@ pub struct Known {
     pub lost: Vec<SharedView>,
     pub closed: Closed,
     pub active: Epoch,
-}
-
-/// Records of the sender's own log, from number `first` on without gaps.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Push {
-    pub epoch: Epoch,
-    pub first: u64,
-    /// The number before the first: each start of the sender skips numbers.
-    pub after: u64,
-    pub records: Vec<Record>,
-    /// The number up to which the sender's log is stable.
-    pub stable: u64,
 }
 
 /// What every node periodically tells every other node.

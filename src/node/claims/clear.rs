@@ -10,11 +10,10 @@ use tokio::time::{Instant, sleep};
 use crate::names::{Dot, Slot};
 use crate::node::claims::Claims;
 use crate::node::claims::ledger::{Doubts, Told};
-use crate::node::commit::job::Cleared;
 use crate::node::limits::VOUCH_LIMIT;
 use crate::planted::{self, Fault};
 use crate::protocol::causality::{Record, VersionVector};
-use crate::protocol::replication::ReplicaState;
+use crate::protocol::replication::{Cleared, ReplicaState};
 
 /// How often members are asked about claims in stored records.
 const CLEAR_PAUSE: Duration = Duration::from_secs(1);

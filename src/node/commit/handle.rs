@@ -8,12 +8,13 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::names::{Epoch, Member, MemberId};
-use crate::node::commit::job::{ChangeAttempt, Cleared, Job, NotStored, Reply, Return};
+use crate::node::commit::job::{Job, NotStored, Reply};
 use crate::protocol::causality::Record;
 use crate::protocol::placement::{SlotSet, View};
-use crate::protocol::replication::{Confirm, ExchangeRequest, ExchangeResponse, NoReturn};
+use crate::protocol::replication::{
+    ChangeAttempt, Cleared, Confirm, ExchangeRequest, ExchangeResponse, Marks, NoReturn, Return,
+};
 use crate::protocol::view_change::{Ballot, Vote};
-use crate::wire::notes::Marks;
 use crate::wire::peer::{Answer, Known};
 
 /// A handle on the committer's queue.

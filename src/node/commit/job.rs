@@ -3,19 +3,18 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use crate::names::{Dot, Epoch, Key, Member, MemberId};
-use crate::protocol::causality::{Payload, Record, Timestamp, VersionVector};
-use crate::protocol::placement::{LeftBehind, SlotSet, View};
+use crate::names::{Epoch, Member, MemberId};
+use crate::protocol::causality::Record;
+use crate::protocol::placement::{SlotSet, View};
 use crate::protocol::replication::{
-    Closed, Confirm, Ending, ExchangeRequest, ExchangeResponse, Kept, NoExchange, NoReturn, NotHere,
+    ChangeAttempt, Cleared, Closed, Confirm, Ending, ExchangeRequest, ExchangeResponse, Marks, NoExchange,
+    NoReturn, NotDone, NotHere, Operations, Outcome, Push, Return, Stored, Write,
 };
 use crate::protocol::view_change::{Ballot, Vote};
-use crate::wire::notes::Marks;
-use crate::wire::peer::{Answer, Known, Operation, Outcome, Push};
+use crate::wire::peer::{Answer, Known};
 
 /// Why a job was not done.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,58 +29,17 @@ pub(crate) enum NotStored {
     Stopped,
 }
 
-impl From<NoExchange> for NotStored {
-    fn from(reason: NoExchange) -> Self {
-        Self::NoExchange(reason)
+impl From<NotDone> for NotStored {
+    fn from(reason: NotDone) -> Self {
+        match reason {
+            NotDone::NoExchange(reason) => Self::NoExchange(reason),
+            NotDone::MovedOn => Self::Stopped,
+        }
     }
-}
-
-/// One attempt to follow a view change. Work of an earlier attempt is not continued: its copies may have been
-/// dropped since, and the present copies belong to this attempt.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct ChangeAttempt {
-    pub target: Epoch,
-    /// Changes whenever the node follows another change, even one that it followed before.
-    pub number: u64,
-}
-
-/// A write that is stored here.
-#[derive(Debug, Clone)]
-pub(crate) struct Stored {
-    pub dot: Dot,
-    pub timestamp: Timestamp,
-    pub created: bool,
-    /// How many replicas hold it durably, this one included.
-    pub replicas: u32,
 }
 
 /// The channel for the answer to a job.
 pub(crate) type Reply<T> = oneshot::Sender<Result<T, NotStored>>;
-
-/// A write that this member takes as coordinator; no value makes it a deletion.
-#[derive(Debug)]
-pub(crate) struct Write {
-    pub key: Key,
-    pub value: Option<Bytes>,
-    pub payload: Payload,
-    /// Every entry of the payload is known to exist.
-    pub vouched: bool,
-    pub arrived: Instant,
-}
-
-/// Operations of one client on keys that this member owns, stored in one batch or not at all.
-#[derive(Debug)]
-pub(crate) struct Operations {
-    pub operations: Vec<Operation>,
-    pub payload: Payload,
-    /// Every entry of the payload is known to exist.
-    pub vouched: bool,
-    /// How many bytes of values the answer may show; the last value may exceed it.
-    pub room: usize,
-    /// The numbers that were known stable when they came.
-    pub known_stable: Arc<VersionVector>,
-    pub arrived: Instant,
-}
 
 /// Operations that are stored here.
 #[derive(Debug)]
@@ -100,40 +58,19 @@ pub(crate) struct PushJob {
     pub reply: oneshot::Sender<Answer>,
 }
 
-/// Records that a removed member returns, or that an earlier life of a node left behind.
-#[derive(Debug, Clone)]
-pub(crate) struct Return {
-    pub from: Member,
-    pub left: Option<LeftBehind>,
-    pub records: Vec<Record>,
-    pub slots: SlotSet,
-    /// What the sender kept of the slots, once it has returned all of it.
-    pub kept: Vec<Kept>,
-    /// How far in each log the records claimed dependencies, as their sender knows it.
-    pub claimed: VersionVector,
-}
-
-impl Return {
-    /// The name under which the view notes the expected return.
-    pub(crate) fn name(&self) -> MemberId {
-        self.left
-            .as_ref()
-            .map_or_else(|| self.from.id(), |left| left.name)
-    }
-}
-
-/// A stored record, and the same record without its false dependencies.
-#[derive(Debug)]
-pub(crate) struct Cleared {
-    pub found: Record,
-    pub cleared: Record,
-}
-
 /// Everything that changes a node's durable state, or must read it between two changes.
 #[derive(Debug)]
 pub(crate) enum Job {
-    Write(Write, Reply<Stored>),
-    Operations(Operations, Reply<OperationsStored>),
+    Write {
+        write: Write,
+        arrived: Instant,
+        reply: Reply<Stored>,
+    },
+    Operations {
+        asked: Operations,
+        arrived: Instant,
+        reply: Reply<OperationsStored>,
+    },
     Push(PushJob),
     /// Answers an exchange from the published state.
     Give {
@@ -251,8 +188,8 @@ impl Job {
     /// Answers that nothing of it was done. Only for jobs that clients wait for.
     pub(crate) fn refuse(self, reason: NotStored) {
         match self {
-            Self::Write(_, reply) => drop(reply.send(Err(reason))),
-            Self::Operations(_, reply) => drop(reply.send(Err(reason))),
+            Self::Write { reply, .. } => drop(reply.send(Err(reason))),
+            Self::Operations { reply, .. } => drop(reply.send(Err(reason))),
             _ => {}
         }
     }

@@ -10,9 +10,9 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::names::{Epoch, Log, Member, MemberId};
-use crate::node::commit::job::{Reply, Stored};
+use crate::node::commit::job::Reply;
 use crate::protocol::causality::VersionVector;
-use crate::protocol::replication::{Progress, ReplicaState, Step};
+use crate::protocol::replication::{Progress, ReplicaState, Step, Stored};
 
 type Waiter = (Reply<Stored>, Stored);
 

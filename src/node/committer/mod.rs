@@ -5,7 +5,7 @@
 //! reader never sees a vector whose records are not in the map yet, or no longer.
 
 mod decide;
-pub(super) mod draft;
+mod to_store;
 
 #[cfg(test)]
 mod tests;
@@ -21,8 +21,8 @@ use crate::names::{Epoch, MemberId, SLOTS};
 use crate::node::claims::Claims;
 use crate::node::commit::job::{After, Job, NotStored, OperationsStored, PushJob, batches};
 use crate::node::commit::pace::rest_after;
-use crate::node::committer::decide::{Decision, decide};
-use crate::node::committer::draft::Draft;
+use crate::node::committer::decide::{Decider, Decision};
+use crate::node::committer::to_store::to_store;
 use crate::node::epochs::Epochs;
 use crate::node::limits::{HELD_LIMIT, LATE_PUSH_LIMIT, PARKED_LIMIT, PUSH_LIMIT, WRITE_LIMIT};
 use crate::node::replication::Replication;
@@ -30,9 +30,9 @@ use crate::node::shared::Shared;
 use crate::node::view_change::ViewChanges;
 use crate::planted::{self, Fault};
 use crate::protocol::causality::Record;
-use crate::protocol::replication::{NotHere, ReplicaState, Unstable};
+use crate::protocol::replication::{Effects, NotHere, ReplicaState, Unstable};
+use crate::protocol::view_change::Acceptors;
 use crate::store::{Batch, Engine, StoreError};
-use crate::wire::notes::Acceptors;
 use crate::wire::peer::Answer;
 
 /// Queue capacity: enough to fill the next batch while the previous one syncs. Senders wait when it is full.
@@ -158,16 +158,7 @@ impl Committer {
                 jobs.push(job);
                 continue;
             };
-            let resident = &self.shared.resident;
-            let given = state.give(&ask, &self.unstable, |slots, is_wanted| {
-                let mut records = Vec::new();
-                resident.for_each_in(slots.iter(), |record| {
-                    if is_wanted(record.dot()) {
-                        records.push(record.clone());
-                    }
-                });
-                records
-            });
+            let given = state.give(&ask, &self.unstable, &self.shared.resident);
             if given.is_ok() && ask.is_steady() {
                 self.shared.acks.rejoins(ask.taker.id());
             }
@@ -178,7 +169,7 @@ impl Committer {
     async fn commit(&mut self, jobs: Vec<Job>) {
         let shared = Arc::clone(&self.shared);
         let before = shared.me.state();
-        let mut draft = Draft::new(
+        let mut decider = Decider::new(
             &shared.me,
             &shared.resident,
             &shared.limits,
@@ -190,15 +181,21 @@ impl Committer {
         let mut parked = std::mem::take(&mut self.parked);
         parked.sort_by_key(parked_number);
         for job in jobs.into_iter().chain(parked) {
-            self.decide(&mut draft, job, &mut afters);
+            self.decide(&mut decider, job, &mut afters);
         }
-        self.retry_parked(&mut draft, &mut afters);
-        let batch = draft.batch();
-        if let Some(first) = draft.own.first().filter(|_| planted::is(Fault::SentBeforeStored)) {
-            let deadline = push_deadline(draft.oldest);
+        self.retry_parked(&mut decider, &mut afters);
+        let oldest = decider.oldest;
+        let (state, acceptors, mut effects) = decider.replica.finish();
+        let batch = to_store(&state, &acceptors, &mut effects);
+        if let Some(first) = effects
+            .own
+            .first()
+            .filter(|_| planted::is(Fault::SentBeforeStored))
+        {
+            let deadline = push_deadline(oldest);
             let (first, after) = (first.dot().number, before.vector.number(before.own_log()));
             self.replication
-                .push(&draft.state, after, first, draft.own.clone(), deadline);
+                .push(&state, after, first, effects.own.clone(), deadline);
         }
         if let Err(reason) = self.store(&batch, &mut afters).await {
             for after in afters {
@@ -206,31 +203,29 @@ impl Committer {
             }
             return;
         }
-        self.acceptors = std::mem::take(&mut draft.acceptors);
-        let Draft {
-            state,
-            own,
-            oldest,
+        self.acceptors = acceptors;
+        let Effects {
             forgotten,
+            own,
             stable,
-            begins_anew,
             pages,
             handed_over,
+            changed,
             ..
-        } = draft;
+        } = effects;
         self.view_changes.pages.change(pages, handed_over);
         self.publish(&before, state, batch.records, forgotten);
         self.shared.acks.learn_stable(&stable);
         let after = before.vector.number(shared.me.state().own_log());
         self.answer(own, after, push_deadline(oldest), afters);
         self.settle_epoch(&before);
-        if begins_anew {
+        if changed.life {
             self.epochs.begin_life();
         }
     }
 
-    fn decide(&mut self, draft: &mut Draft<'_>, job: Job, afters: &mut Vec<After>) {
-        match decide(draft, job) {
+    fn decide(&mut self, decider: &mut Decider<'_>, job: Job, afters: &mut Vec<After>) {
+        match decider.decide(job) {
             Decision::Then(after) => afters.push(after),
             Decision::Later(Job::Push(push)) => self.park(push),
             Decision::Later(job) => self.held.push(job),
@@ -238,13 +233,13 @@ impl Committer {
     }
 
     /// Retries parked pushes: a push that filled a gap lets those behind it follow.
-    fn retry_parked(&mut self, draft: &mut Draft<'_>, afters: &mut Vec<After>) {
+    fn retry_parked(&mut self, decider: &mut Decider<'_>, afters: &mut Vec<After>) {
         loop {
             let mut parked = std::mem::take(&mut self.parked);
             let count = parked.len();
             parked.sort_by_key(parked_number);
             for job in parked {
-                self.decide(draft, job, afters);
+                self.decide(decider, job, afters);
             }
             if self.parked.len() == count {
                 return;
@@ -423,8 +418,7 @@ fn push_deadline(oldest: Option<Instant>) -> Instant {
 fn waits_until(job: &Job) -> Option<Instant> {
     match job {
         Job::Push(push) => Some(push.arrived + PARKED_LIMIT),
-        Job::Write(write, _) => Some(write.arrived + HELD_LIMIT),
-        Job::Operations(asked, _) => Some(asked.arrived + HELD_LIMIT),
+        Job::Write { arrived, .. } | Job::Operations { arrived, .. } => Some(*arrived + HELD_LIMIT),
         _ => None,
     }
 }

@@ -3,25 +3,29 @@
 use tokio::time::sleep;
 
 use super::*;
+use crate::config::{Limits, millis};
 use crate::names::{Dot, Key};
-use crate::node::commit::job::Write;
+use crate::node::identity::Me;
 use crate::node::limits::{LATE_PUSH_LIMIT, PUSH_LIMIT, WRITE_LIMIT};
 use crate::node::tests::rig::{Actor, SOON, dot, first_view, idle, life, node_with, node_without_committer};
+use crate::node::{Machine, World as _};
 use crate::protocol::causality::{Payload, Record, Timestamp, VersionVector};
 use crate::protocol::placement::next;
+use crate::protocol::replication::{ChangeAttempt, Return, Write};
+use crate::store::Resident;
+use crate::wire::notes::{standing_notes, vector_note};
 use crate::wire::peer::Question;
 
 fn key() -> Key {
     Key::new("k").expect("is a key")
 }
 
-fn write(arrived: Instant) -> Write {
+fn write() -> Write {
     Write {
         key: key(),
         value: Some("v".into()),
         payload: Payload::default(),
         vouched: true,
-        arrived,
     }
 }
 
@@ -61,9 +65,14 @@ async fn siblings_get_less_time_for_a_batch_of_which_a_write_has_waited() {
         let sent = Instant::now();
         // The oldest of them decides, whichever is first.
         for (reply, arrived) in replies.into_iter().zip([sent, arrived]) {
+            let write = write();
             node.shared
                 .commit
-                .enqueue(Job::Write(write(arrived), reply))
+                .enqueue(Job::Write {
+                    write,
+                    arrived,
+                    reply,
+                })
                 .await;
         }
         for stored in stored {
@@ -98,10 +107,83 @@ async fn what_siblings_acknowledged_in_one_epoch_does_not_count_for_writes_behin
     let (reply, activated) = oneshot::channel();
     node.shared.commit.enqueue(Job::Activate { target, reply }).await;
     let (reply, stored) = oneshot::channel();
-    let write = write(Instant::now());
-    node.shared.commit.enqueue(Job::Write(write, reply)).await;
+    let (write, arrived) = (write(), Instant::now());
+    node.shared
+        .commit
+        .enqueue(Job::Write {
+            write,
+            arrived,
+            reply,
+        })
+        .await;
     node.shared.tasks.spawn(committer.run());
     activated.await.expect("is answered").expect("is stored");
     let stored = stored.await.expect("is answered").expect("is stored");
     assert_eq!((stored.dot.log.epoch, stored.replicas), (target, 1));
+}
+
+/// What is stored of one job at a node with this state.
+fn stored_of(state: ReplicaState, job: Job) -> Batch {
+    let limits = Limits::default();
+    let me = Me::new(state.clone(), Arc::new(Machine), &limits);
+    me.judge_wall();
+    let resident = Resident::new();
+    let attempt = ChangeAttempt::default();
+    let mut decider = Decider::new(&me, &resident, &limits, state, Acceptors::new(), attempt);
+    decider.decide(job);
+    let (state, acceptors, mut effects) = decider.replica.finish();
+    to_store(&state, &acceptors, &mut effects)
+}
+
+#[tokio::test]
+async fn a_seal_is_stored_once_with_the_parts_of_the_state_that_it_changes() {
+    let mut sealing = first_view(1, 1);
+    let view = next::admit(sealing.view().expect("is active"), &[]);
+    sealing.learn(&view.into());
+    let seal = || Job::Seal {
+        target: Epoch::FIRST.next(),
+        reply: oneshot::channel().0,
+    };
+    let batch = stored_of(sealing.clone(), seal());
+    let mut sealed = sealing;
+    sealed.seal(Epoch::FIRST.next());
+    sealed.position += 1;
+    let [standing, closed_in] = standing_notes(&sealed);
+    assert_eq!(batch.notes, [standing, closed_in, vector_note(&sealed)]);
+    assert!(stored_of(sealed, seal()).is_empty());
+}
+
+/// A deletion that the member missed may be forgotten where the clock is ahead by the limit, the removal be noted by
+/// a clock that is behind, and a third clock judge.
+#[tokio::test]
+async fn records_that_return_within_three_clock_limits_of_forgetting_are_too_late() {
+    let limits = Limits::default();
+    let removed_before = |clock_limits: u32| {
+        let mut owner = first_view(2, 1);
+        let before = Arc::clone(owner.view().expect("is active"));
+        let removed = life(1, 1);
+        let mut view = next::remove(&before, &removed.node).expect("is listed");
+        let age = limits.forget_after - clock_limits * limits.clock_limit;
+        view.note_removals(&[&*before], Machine.wall_ms() - millis(age), false);
+        owner.learn(&view.into());
+        owner.activate(Epoch::FIRST.next());
+        let record = Record::new(
+            &key(),
+            Some(b"v"),
+            dot(&removed, 1),
+            Timestamp(1),
+            &VersionVector::default(),
+        );
+        let returned = Return {
+            from: removed,
+            left: None,
+            records: vec![record],
+            slots: owner.owned_slots(),
+            kept: Vec::new(),
+            claimed: VersionVector::default(),
+        };
+        let reply = oneshot::channel().0;
+        stored_of(owner, Job::Adopt { returned, reply }).records.len()
+    };
+    assert_eq!((removed_before(4), removed_before(2)), (1, 0));
 }

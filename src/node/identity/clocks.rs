@@ -44,16 +44,11 @@ impl Me {
     }
 
     /// The wall clock as far as it may be mixed into timestamps; 0 while it is doubted.
-    fn trusted_wall_ms(&self) -> u64 {
+    pub(crate) fn trusted_wall_ms(&self) -> u64 {
         let wall_ms = self.wall_ms();
         let is_trusted = wall_ms <= self.trusted_up_to_ms.load(Ordering::Acquire);
         let is_trusted = is_trusted || planted::is(Fault::DoubtedClockDraws);
         if is_trusted { wall_ms } else { 0 }
-    }
-
-    /// A timestamp for a new write.
-    pub(crate) fn draw(&self) -> Timestamp {
-        self.clock.tick(self.trusted_wall_ms())
     }
 
     /// The hybrid clock: nothing that was drawn or seen here is above it.

@@ -6,8 +6,7 @@ use std::collections::BTreeMap;
 use parking_lot::Mutex;
 
 use crate::names::{Member, MemberId, NodeId};
-use crate::protocol::replication::Mark;
-use crate::wire::notes::Marks;
+use crate::protocol::replication::{Mark, Marks};
 
 /// How many lives of one node are remembered: the disk of an ended life can be put back.
 const LIVES_MAX: usize = 4;

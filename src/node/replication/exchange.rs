@@ -9,13 +9,11 @@ use parking_lot::Mutex;
 use tokio::time::{Instant, sleep};
 
 use crate::names::{Epoch, Member, SLOTS, Slot};
-use crate::node::commit::job::ChangeAttempt;
-use crate::node::paging::{PAGE_BYTES, Page, pages};
 use crate::node::peers::link::CallError;
 use crate::node::replication::Replication;
 use crate::protocol::causality::Record;
 use crate::protocol::placement::SlotSet;
-use crate::protocol::replication::ExchangeRequest;
+use crate::protocol::replication::{ChangeAttempt, ExchangeRequest, PAGE_BYTES, Page, pages};
 use crate::wire::peer::{Answer, CopyPlace, Declined, Question};
 
 /// How often siblings exchange when no bell rings.

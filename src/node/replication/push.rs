@@ -4,11 +4,10 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use crate::node::paging::pages;
 use crate::node::replication::Replication;
 use crate::protocol::causality::Record;
-use crate::protocol::replication::ReplicaState;
-use crate::wire::peer::{Answer, Push, Question};
+use crate::protocol::replication::{Push, ReplicaState, pages};
+use crate::wire::peer::{Answer, Question};
 
 impl Replication {
     /// Pushes this node's writes, which begin at number `first` and follow number `after`, to the siblings

@@ -19,16 +19,15 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::names::PartitionId;
 use crate::node::claims::vouch::Vetted;
-use crate::node::commit::job::{Job, NotStored, Operations};
-use crate::node::committer::draft::operations::may_do;
+use crate::node::commit::job::{Job, NotStored};
 use crate::node::limits::{PATIENCE, STORE_LIMIT};
 use crate::node::outcome::{Done, Found, NotTaken, Refusal, Written};
 use crate::node::requests::Requests;
 use crate::node::requests::forward::Forwarded;
 use crate::node::requests::room::{Budget, Room};
 use crate::protocol::causality::Payload;
-use crate::protocol::replication::{NotHere, trimmed};
-use crate::wire::peer::{Answer, Operation, Outcome, Question};
+use crate::protocol::replication::{NotHere, Operation, Operations, Outcome, may_do, trimmed};
+use crate::wire::peer::{Answer, Question};
 
 /// The writes per second that even a slow disk stores when a great many batches come at once.
 const OPERATIONS_A_SECOND: f64 = 5000.0;
@@ -269,10 +268,17 @@ impl Requests {
             vouched,
             room,
             known_stable,
-            arrived: began,
         };
         let all_stored = async {
-            self.shared.commit.enqueue(Job::Operations(asked, reply)).await;
+            let arrived = began;
+            self.shared
+                .commit
+                .enqueue(Job::Operations {
+                    asked,
+                    arrived,
+                    reply,
+                })
+                .await;
             let stored = stored.await.unwrap_or(Err(NotStored::Stopped))?;
             let replicas = match stored.settled {
                 Some(settled) => settled.await.unwrap_or(Err(NotStored::Stopped))?.replicas,

@@ -8,7 +8,8 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use crate::wire::peer::{Answer, Outcome};
+use crate::protocol::replication::Outcome;
+use crate::wire::peer::Answer;
 
 /// A forwarder repeats a request within a second; a minute is ample.
 const REMEMBERED_FOR: Duration = Duration::from_secs(60);
@@ -140,7 +141,7 @@ mod tests {
     use super::*;
     use crate::names::{Dot, Epoch, Key, Log, MemberId};
     use crate::protocol::causality::{Payload, Record, Timestamp, VersionVector};
-    use crate::wire::peer::Effect;
+    use crate::protocol::replication::Effect;
 
     #[tokio::test]
     async fn a_request_is_done_once_and_every_repeat_gets_its_answer() {

@@ -8,13 +8,13 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::names::{Key, PartitionId};
 use crate::node::claims::vouch::Vetted;
-use crate::node::commit::job::{Job, NotStored, Stored, Write};
+use crate::node::commit::job::{Job, NotStored};
 use crate::node::limits::{NEWS_PAUSE, PATIENCE, STORE_LIMIT, WRITE_LIMIT};
 use crate::node::outcome::{NotTaken, Refusal, Written};
 use crate::node::requests::Requests;
 use crate::node::requests::forward::Forwarded;
 use crate::protocol::causality::Payload;
-use crate::protocol::replication::{NotHere, trimmed};
+use crate::protocol::replication::{NotHere, Stored, Write, trimmed};
 use crate::wire::peer::Declined;
 
 impl Requests {
@@ -137,10 +137,17 @@ impl Requests {
             value,
             payload: payload.clone(),
             vouched,
-            arrived: began,
         };
         let stored = async {
-            self.shared.commit.enqueue(Job::Write(write, reply)).await;
+            let arrived = began;
+            self.shared
+                .commit
+                .enqueue(Job::Write {
+                    write,
+                    arrived,
+                    reply,
+                })
+                .await;
             stored.await
         };
         let Ok(stored) = timeout(STORE_LIMIT, stored).await else {

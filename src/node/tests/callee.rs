@@ -6,11 +6,10 @@ use tokio::time::sleep;
 
 use super::rig::{Actor, SOON, dot, first_view, idle, life, listed_and_stranger, node_with, returned};
 use crate::names::{Epoch, Key, Log, Member};
-use crate::node::commit::job::Return;
 use crate::node::{Machine, Node, World};
 use crate::protocol::causality::{Payload, Record, Timestamp, VersionVector};
 use crate::protocol::placement::{SlotSet, next};
-use crate::protocol::replication::{Closed, ExchangeResponse, ReplicaState};
+use crate::protocol::replication::{Closed, ExchangeResponse, ReplicaState, Return};
 use crate::wire::peer::{Answer, Gossip, Question, Returned, Vouched};
 
 fn key(text: &str) -> Key {

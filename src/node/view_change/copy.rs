@@ -6,12 +6,11 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use crate::names::{Epoch, Member, MemberId, SLOTS};
-use crate::node::commit::job::ChangeAttempt;
 use crate::node::view_change::ViewChanges;
 use crate::planted::{self, Fault};
 use crate::protocol::causality::Record;
 use crate::protocol::placement::SlotSet;
-use crate::protocol::replication::Copied;
+use crate::protocol::replication::{ChangeAttempt, Copied};
 use crate::wire::peer::{Answer, CopyPlace, Question};
 
 /// The time limit for one page; the giver also serves clients.

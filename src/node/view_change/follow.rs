@@ -14,10 +14,10 @@ use tokio::time::{Instant, sleep};
 
 use crate::names::{Epoch, Member, MemberId, PartitionId};
 use crate::node::commit::handle::log_unstored;
-use crate::node::commit::job::{ChangeAttempt, NotStored};
+use crate::node::commit::job::NotStored;
 use crate::node::view_change::ViewChanges;
 use crate::protocol::placement::{SlotSet, View};
-use crate::protocol::replication::Copied;
+use crate::protocol::replication::{ChangeAttempt, Copied};
 use crate::protocol::view_change::{Order, Phase, Report};
 use crate::wire::peer::Known;
 

@@ -27,9 +27,9 @@ use self::join::Formation;
 use self::left_behind::Pages;
 use self::view_request::ChangeProgress;
 use self::watch::Admissions;
-use crate::node::commit::job::ChangeAttempt;
 use crate::node::replication::Replication;
 use crate::node::shared::Shared;
+use crate::protocol::replication::ChangeAttempt;
 
 /// The service that changes the view, and finds the node's place in it.
 #[derive(Debug)]

@@ -8,13 +8,11 @@ use tokio::time::{Instant, sleep};
 
 use crate::names::{Incarnation, Member, MemberId, NodeId};
 use crate::node::commit::handle::log_unstored;
-use crate::node::commit::job::Return;
 use crate::node::limits::{ASK_LIMIT, PUSH_LIMIT};
-use crate::node::paging::pages;
 use crate::node::view_change::ViewChanges;
 use crate::protocol::causality::Record;
 use crate::protocol::placement::{LeftBehind, SlotSet, View};
-use crate::protocol::replication::{Confirm, Kept, NoReturn};
+use crate::protocol::replication::{Confirm, Kept, NoReturn, Return, pages};
 use crate::wire::peer::{Answer, Question, Returned};
 
 /// How soon owners are asked again, at first and at most.

@@ -13,8 +13,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::replica_state::{Kept, Region, union_of};
-use super::{ReplicaState, Unstable};
-use crate::names::{Dot, Epoch, Member, MemberId};
+use super::{Records, ReplicaState, Unstable};
+use crate::names::{Epoch, Member, MemberId};
 use crate::planted::{self, Fault};
 use crate::protocol::causality::{Record, VersionVector};
 use crate::protocol::placement::{SlotSet, View};
@@ -221,12 +221,12 @@ impl ReplicaState {
     }
 
     /// Answers an exchange with what this member holds and with the records that the taker does not hold. For
-    /// takers that lack, `scan` gives the records of a set of slots whose dots a predicate selects.
+    /// takers that lack, it searches the stored records; otherwise the unstable ones are enough.
     pub fn give(
         &self,
         ask: &ExchangeRequest,
         unstable: &Unstable,
-        scan: impl Fn(&SlotSet, &dyn Fn(Dot) -> bool) -> Vec<Record>,
+        stored: &impl Records,
     ) -> Result<(ExchangeResponse, Vec<Record>), NoExchange> {
         self.may_give(ask)?;
         let offered = self.offer(ask);
@@ -234,7 +234,7 @@ impl ReplicaState {
         let mut records = Vec::new();
         for wanted in &ask.wanted {
             let shared = wanted.slots.intersection(&here);
-            records.extend(self.records_for(wanted, &shared, unstable, &scan));
+            records.extend(self.records_for(wanted, &shared, unstable, stored));
         }
         let mut vector = if ask.is_steady() {
             self.vector.clone()
@@ -339,7 +339,7 @@ impl ReplicaState {
         wanted: &Wanted,
         shared: &SlotSet,
         unstable: &Unstable,
-        scan: impl Fn(&SlotSet, &dyn Fn(Dot) -> bool) -> Vec<Record>,
+        stored: &impl Records,
     ) -> Vec<Record> {
         let has_the_closed = wanted.closed_below >= self.closed.below;
         if wanted.is_ready() || has_the_closed && unstable.knows_all_not_in(&wanted.holds) {
@@ -351,9 +351,14 @@ impl ReplicaState {
                 .cloned()
                 .collect()
         } else {
-            scan(shared, &|dot| {
-                dot.log.epoch >= wanted.closed_below && !wanted.holds.includes(dot)
-            })
+            let mut records = Vec::new();
+            stored.for_each_in(shared, |record| {
+                let dot = record.dot();
+                if dot.log.epoch >= wanted.closed_below && !wanted.holds.includes(dot) {
+                    records.push(record.clone());
+                }
+            });
+            records
         }
     }
 }

@@ -1,5 +1,8 @@
 //! Decides what a replica does with writes, reads and its siblings. Pure: `node` carries it out.
 //!
+//! [`Replica`] decides commands one after the other and returns their effects as data. The other files hold the
+//! rules that it follows. A read is no command: it asks [`may_read`] and [`answer`] about a published state.
+//!
 //! ```text
 //!            write                          read (slot, payload)
 //!              │                                   │
@@ -15,7 +18,7 @@
 //!
 //! # The invariants
 //!
-//! * **I1** A dot is never used twice: the committer draws numbers above what is stored, in a log that
+//! * **I1** A dot is never used twice: the replica draws numbers above what is stored, in a log that
 //!   carries the incarnation; a node that lost its disk writes to another log.
 //! * **I2** Merging is commutative, associative and idempotent: `Record::supersedes` compares timestamp,
 //!   log and number, and ignores how or when a record arrived.
@@ -60,13 +63,18 @@
 //! No leader, no quorum for data, no visibility delay: a record is shown as soon as it is here, and the
 //! reader's payload says what it must find elsewhere.
 
+// replica: decides commands by the rules below
+mod replica;
+
 mod activate;
 mod exchange;
 mod keep;
 mod learn;
 mod leftover;
 mod lines;
+mod paging;
 mod progress;
+mod records;
 mod removed;
 mod replica_state;
 mod runs;
@@ -82,9 +90,15 @@ pub use exchange::{Copied, ExchangeRequest, ExchangeResponse, NoExchange, Offere
 pub use keep::{Confirm, NoReturn};
 pub use leftover::{Ending, Leftover};
 pub use lines::Lost;
+pub use paging::{PAGE_BYTES, Page, pages};
 pub use progress::{Progress, Step};
+pub use records::Records;
+pub use replica::{
+    ChangeAttempt, Changed, Cleared, Effect, Effects, NotDone, Operation, Operations, Outcome, Push, Pushed,
+    Replica, Return, ReturnTime, Stored, Write, may_do,
+};
 pub use replica_state::{Closed, Incoming, Kept, Region, ReplicaState};
-pub use runs::{Mark, Run, Runs, last_write};
+pub use runs::{Mark, Marks, Run, Runs, last_write};
 pub use serve::{NotHere, answer, may_list, may_read, may_write, trimmed};
 pub use unstable::Unstable;
 pub use vet::{Claim, Extent};

@@ -5,10 +5,11 @@
 //! Peers remember how far they have seen a member come, and say so when they greet it. If the member's
 //! disk does not know that run or position, it went back in time.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::ReplicaState;
-use crate::names::Dot;
+use crate::names::{Dot, Member};
 use crate::planted::{self, Fault};
 
 /// Bits of a number that count within a run; far more writes than a disk can sync.
@@ -56,6 +57,9 @@ pub struct Mark {
     pub id: u64,
     pub position: u64,
 }
+
+/// How far each member has been seen to come, by life.
+pub type Marks = BTreeMap<Member, Mark>;
 
 /// The last starts of a life, the current one at the end. Shared, because every commit copies the state.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -26,4 +26,4 @@ mod register;
 mod tests;
 
 pub use change::{Change, Order, Phase, Report, SEALED_SILENCE_MS, SILENCE_MS, STUCK_MS};
-pub use register::{Acceptor, Ballot, Electorate, Next, Proposal, Vote};
+pub use register::{Acceptor, Acceptors, Ballot, Electorate, Next, Proposal, Vote};

@@ -30,6 +30,9 @@ pub struct Acceptor {
     pub accepted: Option<(Ballot, Arc<View>)>,
 }
 
+/// What a member has promised and accepted, by epoch.
+pub type Acceptors = BTreeMap<Epoch, Acceptor>;
+
 /// A member's answer to a proposer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Vote {

@@ -11,7 +11,7 @@ use std::time::Duration;
 use causeway::names::{NodeId, PartitionId};
 use causeway::node::{Done, Node, Refusal};
 use causeway::protocol::causality::Payload;
-use causeway::wire::peer::Operation;
+use causeway::protocol::replication::Operation;
 use tokio::time::Instant;
 
 use crate::simulated::cluster::{REMOVE, SimCluster, SimNode};

@@ -1,5 +1,5 @@
 //! Searches the schedules of view changes in a few small clusters: real replicas
-//! (`replication::ReplicaState`) and the real driver (`view_change::Change`), with messages that are
+//! (`replication::Replica`) and the real driver (`view_change::Change`), with messages that are
 //! lost, late and repeated, and nodes that restart. The agreement on views has its own model, next to
 //! the code in `view_change`. Here views follow one another as a quorum could have chosen them.
 //!

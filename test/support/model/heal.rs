@@ -33,7 +33,7 @@ pub(crate) fn heal(steps: &Steps, world: &World) -> Result<(), String> {
 impl World {
     /// Every node learns of a chosen view, one after the other.
     fn act_if_possible(&mut self, steps: &Steps) {
-        for number in 0..self.replicas.len() {
+        for number in 0..self.nodes.len() {
             self.act(steps, &Action::Close(number));
         }
     }
@@ -51,8 +51,8 @@ fn drive(steps: &Steps, world: &mut World) -> Result<(), String> {
         if order.phase == Phase::Done {
             return Ok(());
         }
-        for number in 0..world.replicas.len() {
-            let node = world.replicas[number].state.me.node.clone();
+        for number in 0..world.nodes.len() {
+            let node = world.nodes[number].state.me.node.clone();
             if !change.nodes().any(|other| *other == node) {
                 continue;
             }
@@ -67,7 +67,7 @@ fn drive(steps: &Steps, world: &mut World) -> Result<(), String> {
 }
 
 fn follow(steps: &Steps, world: &mut World, number: usize, order: &Order, part: &mut Part) {
-    let others = 0..world.replicas.len();
+    let others = 0..world.nodes.len();
     match order.phase {
         Phase::Copy => {
             part.copied = true;
@@ -83,7 +83,7 @@ fn follow(steps: &Steps, world: &mut World, number: usize, order: &Order, part: 
         Phase::HandOver => {
             world.act(steps, &Action::Seal(number));
             for other in others {
-                let giver = world.replicas[other].state.id;
+                let giver = world.nodes[other].state.id;
                 if order.givers.contains(&giver) && part.through_with.insert(giver) {
                     world.act(steps, &Action::TakeOver(number, other));
                 }
@@ -96,7 +96,7 @@ fn follow(steps: &Steps, world: &mut World, number: usize, order: &Order, part: 
 }
 
 fn report(world: &World, number: usize, part: &Part) -> Report {
-    let state = &world.replicas[number].state;
+    let state = &world.nodes[number].state;
     Report {
         by: state.id,
         knows: true,
@@ -113,7 +113,7 @@ fn report(world: &World, number: usize, part: &Part) -> Report {
 fn settle(steps: &Steps, world: &mut World) {
     for _ in 0..ROUNDS {
         let before = world.fingerprint();
-        let all = 0..world.replicas.len();
+        let all = 0..world.nodes.len();
         for one in all.clone() {
             world.act(steps, &Action::Activate(one));
             for other in all.clone().filter(|other| *other != one) {
@@ -135,7 +135,7 @@ fn settle(steps: &Steps, world: &mut World) {
 fn judge(steps: &Steps, world: &World) -> Result<(), String> {
     let view = &steps.views[world.chosen - 1];
     let last = world.written.iter().map(Record::timestamp).max();
-    for replica in &world.replicas {
+    for replica in &world.nodes {
         let state = &replica.state;
         let wrong = |what: &str| Err(format!("{}: {what}: {state:?}", state.me.node));
         if !view.is_member(&state.me) {

@@ -4,15 +4,15 @@ use causeway::protocol::causality::{Payload, Record, Timestamp, VersionVector};
 use causeway::protocol::replication::may_read;
 
 use super::Steps;
-use super::replica::Replica;
+use super::node::Node;
 use super::world::World;
 
 impl World {
     /// Notes which writes are stable according to any replica.
     pub(super) fn note_stable(&mut self) {
         for record in &self.written {
-            let is_stable = |one: &Replica| one.progress.stable().includes(record.dot());
-            if self.replicas.iter().any(is_stable) {
+            let is_stable = |one: &Node| one.progress.stable().includes(record.dot());
+            if self.nodes.iter().any(is_stable) {
                 self.stable = self.stable.max(record.timestamp());
             }
         }
@@ -21,13 +21,13 @@ impl World {
     /// True if no replica holds the last write validly.
     pub(crate) fn is_lost(&self) -> bool {
         let last = self.written.iter().map(Record::timestamp).max();
-        let holds = |one: &Replica| one.valid().map(Record::timestamp) >= last;
-        !self.replicas.iter().any(holds)
+        let holds = |one: &Node| one.valid().map(Record::timestamp) >= last;
+        !self.nodes.iter().any(holds)
     }
 
     /// True if a reader may get too old a record: it depends on a later write, or a later one is stable.
     pub(crate) fn may_read_stale(&self, steps: &Steps) -> bool {
-        self.replicas.iter().any(|replica| {
+        self.nodes.iter().any(|replica| {
             let told = replica.record().map_or(Timestamp::ZERO, Record::timestamp);
             let may_answer = |payload: &Payload| {
                 let stable = replica.progress.stable();
@@ -44,7 +44,7 @@ impl World {
 
     /// True if no listed node has what the client depends on. A member that was removed with it returns
     /// it late, and readers do not wait for that.
-    fn is_given_up(&self, replica: &Replica) -> bool {
+    fn is_given_up(&self, replica: &Node) -> bool {
         let Some(view) = replica.state.view() else {
             return false;
         };
@@ -54,16 +54,16 @@ impl World {
             .filter(|record| record.timestamp() == self.seen);
         let original = seen.next().map(Record::dot);
         let depends_on_what_returned = seen.any(|record| self.payload.entries.includes(record.dot()));
-        let has = |one: &Replica| {
+        let has = |one: &Node| {
             let record = one.record();
             record.is_some_and(|record| Some(record.dot()) == original || record.timestamp() > self.seen)
         };
-        let mut listed = self.replicas.iter().filter(|one| view.is_member(&one.state.me));
+        let mut listed = self.nodes.iter().filter(|one| view.is_member(&one.state.me));
         !depends_on_what_returned && !listed.any(has)
     }
 
     /// True if a ready owner lacks a write that became stable in its epoch or before.
-    fn is_behind_stable(&self, replica: &Replica, steps: &Steps) -> bool {
+    fn is_behind_stable(&self, replica: &Node, steps: &Steps) -> bool {
         let stable = self
             .written
             .iter()

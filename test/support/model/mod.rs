@@ -3,7 +3,7 @@
 
 pub(crate) mod heal;
 mod judge;
-mod replica;
+pub(crate) mod node;
 pub(crate) mod scenes;
 pub(crate) mod world;
 
@@ -17,7 +17,7 @@ use causeway::protocol::replication::Closed;
 use stateright::{Model, Property};
 
 use heal::heal;
-use replica::Replica;
+use node::Node;
 use world::{Action, World, member, node};
 
 /// The property that shows that the model gets anywhere at all.
@@ -41,16 +41,16 @@ pub(crate) struct Steps {
 impl Steps {
     pub(crate) fn begin(&self) -> World {
         let one = &self.views[..1];
-        let replicas = (0..self.nodes).map(|number| {
-            let mut replica = Replica::new(member(number));
+        let nodes = (0..self.nodes).map(|number| {
+            let mut begun = Node::new(member(number));
             if one[0].lists(&node(number)) {
-                replica.learn(one, &Closed::default());
-                replica.activate(Epoch::FIRST);
+                begun.learn(one, &Closed::default());
+                begun.activate(Epoch::FIRST);
             }
-            replica
+            begun
         });
         World {
-            replicas: replicas.collect(),
+            nodes: nodes.collect(),
             chosen: 1,
             written: Vec::new(),
             payload: Payload::default(),
@@ -70,9 +70,9 @@ impl Steps {
         else {
             return false;
         };
-        let votes = |one: &&Replica| one.state.active == before.epoch && before.is_member(&one.state.me);
+        let votes = |one: &&Node| one.state.active == before.epoch && before.is_member(&one.state.me);
         let agreeing: BTreeSet<NodeId> = world
-            .replicas
+            .nodes
             .iter()
             .filter(votes)
             .map(|one| one.state.me.node.clone())
@@ -90,7 +90,7 @@ impl Model for Steps {
     }
 
     fn actions(&self, world: &World, actions: &mut Vec<Action>) {
-        let all = || 0..world.replicas.len();
+        let all = || 0..world.nodes.len();
         let pairs = || all().flat_map(|one| all().map(move |other| (one, other)));
         let pairs = || pairs().filter(|(one, other)| one != other);
         if world.writes < self.writes {
@@ -137,9 +137,8 @@ impl Model for Steps {
             }),
             Property::sometimes(REACHED, |steps: &Self, world: &World| {
                 let last = steps.views.last().expect("there are views");
-                let is_there =
-                    |one: &Replica| one.state.active == last.epoch || !last.is_member(&one.state.me);
-                world.replicas.iter().all(is_there)
+                let is_there = |one: &Node| one.state.active == last.epoch || !last.is_member(&one.state.me);
+                world.nodes.iter().all(is_there)
             }),
         ];
         properties.push(Property::always(

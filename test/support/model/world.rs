@@ -12,7 +12,7 @@ use causeway::protocol::placement::{SlotSet, View, next};
 use causeway::protocol::replication::{Closed, answer, may_read};
 
 use super::Steps;
-use super::replica::Replica;
+use super::node::Node;
 
 pub(crate) fn member(number: u64) -> Member {
     Member {
@@ -50,7 +50,7 @@ pub(crate) fn plus(view: &Arc<View>, number: u64) -> Arc<View> {
 
 #[derive(Debug, Clone)]
 pub(crate) struct World {
-    pub(crate) replicas: Vec<Replica>,
+    pub(crate) nodes: Vec<Node>,
     /// How many of the views are chosen.
     pub(crate) chosen: usize,
     /// Every write, and every record that a node adopted as its own.
@@ -88,19 +88,19 @@ pub(crate) enum Action {
 impl World {
     fn learned(&mut self, steps: &Steps, number: usize) -> Epoch {
         // A node that tells of the newest view tells of the earlier ones, too.
-        let closed = self.replicas.iter().filter(|one| one.state.is_member());
+        let closed = self.nodes.iter().filter(|one| one.state.is_member());
         let closed = closed
             .map(|one| one.state.closed.clone())
             .min_by_key(|closed| closed.below);
         let views = &steps.views[..self.chosen];
-        self.replicas[number].learn(views, &closed.unwrap_or_default());
+        self.nodes[number].learn(views, &closed.unwrap_or_default());
         views.last().expect("one is chosen").epoch
     }
 
     /// One replica for a step to change, and a copy of the other for it to read.
-    fn two(&mut self, one: usize, other: usize) -> (&mut Replica, Replica) {
-        let other = self.replicas[other].clone();
-        (&mut self.replicas[one], other)
+    fn two(&mut self, one: usize, other: usize) -> (&mut Node, Node) {
+        let other = self.nodes[other].clone();
+        (&mut self.nodes[one], other)
     }
 
     /// Carries an action out. False if it has no effect.
@@ -117,66 +117,65 @@ impl World {
             Action::Choose => self.chosen += 1,
             Action::Seal(number) => {
                 let target = self.learned(steps, number);
-                if !self.takes_part(number, target) || self.replicas[number].state.sealed >= target {
+                if !self.takes_part(number, target) || self.nodes[number].state.sealed >= target {
                     return false;
                 }
-                self.replicas[number].seal(target);
+                self.nodes[number].seal(target);
             }
             Action::Copy(to, from) => {
-                let target = self.learned(steps, to);
+                self.learned(steps, to);
                 self.learned(steps, from);
                 let (taker, giver) = self.two(to, from);
-                return !taker.has_copied() && taker.copy_from(&giver, target);
+                return !taker.has_copied() && taker.copy_from(&giver);
             }
             Action::TakeOver(to, from) => {
                 let target = self.learned(steps, to);
                 let before = &steps.views[self.chosen.saturating_sub(2)];
-                if to == from || !before.is_member(&self.replicas[from].state.me) {
+                if to == from || !before.is_member(&self.nodes[from].state.me) {
                     return false;
                 }
-                self.replicas[to].seal(target);
+                self.nodes[to].seal(target);
                 let (taker, giver) = self.two(to, from);
-                return taker.take_over(&giver, target);
+                return taker.take_over(&giver);
             }
             Action::Activate(number) => {
                 let target = self.learned(steps, number);
-                if !self.takes_part(number, target) || self.replicas[number].state.active >= target {
+                if !self.takes_part(number, target) || self.nodes[number].state.active >= target {
                     return false;
                 }
-                self.replicas[number].activate(target);
+                self.nodes[number].activate(target);
             }
             Action::CleanUp(number) => return self.clean_up(number),
             Action::Return(from, to) => return self.give_back(from, to),
             Action::Close(number) => return self.close(number),
             Action::Restart(number) => {
                 self.restarts += 1;
-                self.replicas[number].restart();
+                self.nodes[number].restart();
             }
         }
         true
     }
 
     fn takes_part(&self, number: usize, target: Epoch) -> bool {
-        let state = &self.replicas[number].state;
+        let state = &self.nodes[number].state;
         let view = state.views.get(&target);
         view.is_some_and(|view| view.is_member(&state.me) || state.is_member())
     }
 
     fn write(&mut self, steps: &Steps, number: usize) -> bool {
-        let timestamp = Timestamp(self.writes + 1);
         let payload = self.payload.clone();
-        let replica = &mut self.replicas[number];
-        let Some(record) = replica.write(&steps.key, &payload, timestamp) else {
+        let replica = &mut self.nodes[number];
+        let Some(record) = replica.write(&steps.key, &payload, self.writes + 1) else {
             return false;
         };
         self.payload = answer(&replica.state, replica.progress.stable(), &payload, Some(&record));
-        (self.seen, self.writes) = (timestamp, self.writes + 1);
+        (self.seen, self.writes) = (record.timestamp(), self.writes + 1);
         self.written.push(record);
         true
     }
 
     fn read(&mut self, steps: &Steps, number: usize) -> bool {
-        let replica = &self.replicas[number];
+        let replica = &self.nodes[number];
         let stable = replica.progress.stable();
         let Ok(payload) = may_read(&replica.state, stable, steps.key.slot(), &self.payload) else {
             return false;
@@ -189,7 +188,7 @@ impl World {
 
     fn push(&mut self, record: usize, to: usize) -> bool {
         let record = self.written[record].clone();
-        self.replicas[to].take_push(&record)
+        self.nodes[to].take_push(&record)
     }
 
     fn gossip(&mut self, to: usize, from: usize) -> bool {
@@ -213,26 +212,20 @@ impl World {
         news |= before != *hearer.progress.stable();
         if teller.state.closed.below > hearer.state.closed.below {
             let closed = teller.state.closed;
-            news |= Self::count(hearer, closed);
+            news |= hearer.close(closed);
         }
-        news
-    }
-
-    fn count(replica: &mut Replica, closed: Closed) -> bool {
-        let news = replica.state.close(closed);
-        replica.progress.forget_below(replica.state.closed.below);
         news
     }
 
     /// Concludes that epochs are closed, from what every member says.
     fn close(&mut self, number: usize) -> bool {
-        let state = &self.replicas[number].state;
+        let state = &self.nodes[number].state;
         let Some(view) = state.view().filter(|_| state.is_member()) else {
             return false;
         };
         let mut below = state.done_below();
         for member in view.members() {
-            let other = self.replicas.iter().find(|one| one.state.me == member);
+            let other = self.nodes.iter().find(|one| one.state.me == member);
             let Some(other) = other.filter(|other| other.state.active == state.active) else {
                 return false;
             };
@@ -243,21 +236,17 @@ impl World {
             at: state.active,
             ..Closed::default()
         };
-        below > state.closed.below && Self::count(&mut self.replicas[number], closed)
+        below > state.closed.below && self.nodes[number].close(closed)
     }
 
     /// Drops what all owners confirm, and begins a new life if nothing is kept.
     fn clean_up(&mut self, number: usize) -> bool {
-        let keeper = &self.replicas[number];
+        let keeper = &self.nodes[number];
         let Some(view) = keeper.owners_view().cloned() else {
             return false;
         };
         if keeper.state.kept.is_empty() {
-            if keeper.state.is_leaving() {
-                self.replicas[number].leave();
-                return true;
-            }
-            return false;
+            return self.nodes[number].leave();
         }
         let confirm = keeper.state.ask_to_confirm(view.epoch);
         let mut all = SlotSet::default();
@@ -268,7 +257,7 @@ impl World {
                 .collect();
             let mut confirmed = view.slots_of_partition(partition);
             for node in &others {
-                let owner = self.replicas.iter().find(|one| one.state.me.node == **node);
+                let owner = self.nodes.iter().find(|one| one.state.me.node == **node);
                 let says = owner.map_or_else(SlotSet::default, |owner| owner.state.confirms(&confirm));
                 confirmed = confirmed.intersection(&says);
             }
@@ -277,28 +266,28 @@ impl World {
             }
         }
         let before = keeper.state.kept_slots();
-        self.replicas[number].drop_kept(view.epoch, &all);
-        before != self.replicas[number].state.kept_slots()
+        self.nodes[number].drop_kept(view.epoch, &all);
+        before != self.nodes[number].state.kept_slots()
     }
 
     /// A removed node returns what it keeps, and drops it once the owner's siblings have it too.
     fn give_back(&mut self, from: usize, to: usize) -> bool {
-        let giver = self.replicas[from].clone();
+        let giver = self.nodes[from].clone();
         let Some(view) = giver.state.newest().filter(|_| giver.state.is_leaving()).cloned() else {
             return false;
         };
-        let slots = view.slots_of_node(&self.replicas[to].state.me.node);
+        let slots = view.slots_of_node(&self.nodes[to].state.me.node);
         let slots = slots.intersection(&giver.state.kept_slots());
         if slots.is_empty() {
             return false;
         }
-        let Some(adopted) = self.replicas[to].adopt(&giver, &slots) else {
+        let Some(adopted) = self.nodes[to].adopt(&giver, &slots) else {
             return false;
         };
         self.written.extend(adopted);
-        let taker = &self.replicas[to];
+        let taker = &self.nodes[to];
         if taker.progress.is_held_by_all(&taker.state.vector) {
-            self.replicas[from].drop_kept(view.epoch, &slots);
+            self.nodes[from].drop_kept(view.epoch, &slots);
         }
         true
     }
@@ -320,7 +309,7 @@ impl PartialEq for World {
 
 impl Hash for World {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        (&self.replicas, self.chosen, self.seen, self.stable).hash(state);
+        (&self.nodes, self.chosen, self.seen, self.stable).hash(state);
         for record in &self.written {
             record.as_block().hash(state);
         }

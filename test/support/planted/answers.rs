@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use causeway::node::{Done, Refusal};
 use causeway::protocol::causality::Payload;
-use causeway::wire::peer::Operation;
+use causeway::protocol::replication::Operation;
 
 use super::Seen;
 use super::schedules::{LONG, serve, serving};

@@ -12,6 +12,7 @@ use causeway::protocol::replication::{
 use causeway::protocol::view_change::{Ballot, Electorate, Next, Proposal, Vote};
 
 use super::Seen;
+use crate::model::node::Stored;
 
 fn member(number: u64) -> Member {
     let node = format!("n{number}:80").parse().expect("is an address");
@@ -135,7 +136,7 @@ pub(crate) fn a_giver_that_owned_the_slot_long_ago() -> Seen {
     let ask = taker
         .ask_hand_over(Epoch(3), &[])
         .expect("the view lists the taker");
-    let given = giver.give(&ask, &Unstable::default(), |_, _| Vec::new());
+    let given = giver.give(&ask, &Unstable::default(), &Stored::default());
     let (given, _) = given.map_err(|reason| format!("nothing was given: {reason}"))?;
     let taken = taker.take_hand_over(&ask, &given);
     taken.map_err(|reason| format!("nothing was taken: {reason}"))?;
@@ -159,7 +160,7 @@ pub(crate) fn a_removed_node_that_comes_back() -> Seen {
     let ask = taker
         .ask_hand_over(Epoch(3), &[])
         .expect("the view lists the taker");
-    let given = returned.give(&ask, &Unstable::default(), |_, _| Vec::new());
+    let given = returned.give(&ask, &Unstable::default(), &Stored::default());
     let Ok((given, _)) = given else { return Ok(()) };
     match taker.take_hand_over(&ask, &given) {
         Err(_) => Ok(()),

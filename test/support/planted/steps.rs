@@ -35,7 +35,7 @@ pub(crate) fn a_copy_whose_giver_is_passed_over() -> Seen {
         ..removal()
     };
     let world = after(&steps, &[Write(0), Choose, Copy(2, 0), Activate(1), Activate(2)]);
-    let replica = &world.replicas[2];
+    let replica = &world.nodes[2];
     let region = replica.state.region_of(steps.key.slot());
     let holds = region
         .map(|region| replica.state.holds(region))
@@ -59,14 +59,14 @@ pub(crate) fn a_reader_of_what_nobody_has() -> Seen {
         Exchange(2, 1),
     ];
     let mut world = after(&steps, &actions);
-    let removed = BTreeSet::from([world.replicas[0].state.id]);
+    let removed = BTreeSet::from([world.nodes[0].state.id]);
     for owner in [1, 2] {
-        world.replicas[owner].state.expire(&removed);
+        world.nodes[owner].state.expire(&removed);
     }
     for exchange in [Exchange(1, 2), Exchange(2, 1)] {
         world.act(&steps, &exchange);
     }
-    let state = &world.replicas[1].state;
+    let state = &world.nodes[1].state;
     match may_read(state, &VersionVector::default(), steps.key.slot(), &world.payload) {
         Ok(_) => heal(&steps, &world),
         Err(reason) => Err(format!("a reader waits for ever: {reason:?}")),

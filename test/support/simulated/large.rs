@@ -7,7 +7,7 @@
 use causeway::names::Slot;
 use causeway::node::{AllDone, Done, Refusal};
 use causeway::protocol::causality::Payload;
-use causeway::wire::peer::Operation;
+use causeway::protocol::replication::Operation;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 

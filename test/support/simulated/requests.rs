@@ -6,6 +6,7 @@ use std::time::Duration;
 use causeway::names::{Key, Slot};
 use causeway::node::{Done, Found, Node, Refusal, Written};
 use causeway::protocol::causality::{Payload, Timestamp};
+use causeway::protocol::replication;
 use causeway::wire::peer as wire;
 use tokio::time::{sleep, timeout};
 
@@ -104,7 +105,7 @@ pub async fn ask(node: &Node, operation: &Operation, payload: &str) -> Reply {
         Action::Get => node.requests.get(&key, payload).await.map(found),
         Action::Put(value) if by_another_way => {
             let value = value.clone().into_bytes();
-            one_in_a_batch(node, wire::Operation::Put { key, value }, payload).await
+            one_in_a_batch(node, replication::Operation::Put { key, value }, payload).await
         }
         Action::Put(value) => node
             .requests
@@ -112,7 +113,7 @@ pub async fn ask(node: &Node, operation: &Operation, payload: &str) -> Reply {
             .await
             .map(written),
         Action::Delete if by_another_way => {
-            one_in_a_batch(node, wire::Operation::Delete { key }, payload).await
+            one_in_a_batch(node, replication::Operation::Delete { key }, payload).await
         }
         Action::Delete => node.requests.delete(&key, payload).await.map(written),
     };
@@ -128,12 +129,12 @@ async fn ask_all(node: &Node, operations: &[Operation], payload: &str) -> Vec<Re
     let asked = operations.iter().map(|operation| {
         let key = Key::new(&operation.key).expect("the workload names keys");
         match &operation.action {
-            Action::Get => wire::Operation::Get { key },
-            Action::Put(value) => wire::Operation::Put {
+            Action::Get => replication::Operation::Get { key },
+            Action::Put(value) => replication::Operation::Put {
                 key,
                 value: value.clone().into_bytes(),
             },
-            Action::Delete => wire::Operation::Delete { key },
+            Action::Delete => replication::Operation::Delete { key },
         }
     });
     let all = node.requests.batch(asked.collect(), payload).await;
@@ -174,7 +175,7 @@ async fn list(node: &Node, key: &Key, payload: &Payload) -> Result<(Answer, Payl
 
 async fn one_in_a_batch(
     node: &Node,
-    operation: wire::Operation,
+    operation: replication::Operation,
     payload: Payload,
 ) -> Result<(Answer, Payload), Refusal> {
     let mut all = node.requests.batch(vec![operation], payload).await;

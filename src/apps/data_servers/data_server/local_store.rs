@@ -9,7 +9,8 @@ use serde::de::DeserializeOwned;
 use crate::names::Key;
 use crate::node::{Node, PAGE_KEYS_MAX, Refusal};
 use crate::protocol::causality::Payload;
-use crate::wire::peer::{Listing, Operation};
+use crate::protocol::replication::Operation;
+use crate::wire::peer::Listing;
 
 /// Why something was not kept or cannot be read.
 #[derive(Debug, thiserror::Error)]

@@ -8,7 +8,8 @@ use crate::node::limits::{ANSWER_TIME, WRITE_LIMIT};
 use crate::node::tests::rig::{Actor, dot, first_view, idle, life, node_with};
 use crate::protocol::causality::{Record, Timestamp};
 use crate::protocol::placement::next;
-use crate::wire::peer::{Declined, Effect};
+use crate::protocol::replication::Effect;
+use crate::wire::peer::Declined;
 
 fn key(text: &str) -> Key {
     Key::new(text).expect("is a key")

@@ -26,7 +26,10 @@ async fn written(breaks: bool) -> (BTreeSet<u128>, Result<Written, Refusal>) {
         let is_last = move |question: &Question| breaks && matches!(question, Question::Write { .. });
         cast.puts(Actor::new(owner, words).hangs_up_after(is_last), &owner.node);
     }
-    let written = node.requests.put(&their_key(&node), "v".into(), Payload::default()).await;
+    let written = node
+        .requests
+        .put(&their_key(&node), "v".into(), Payload::default())
+        .await;
     let asked = cast.asked.lock();
     let ids = asked.iter().filter_map(|question| match question {
         Question::Write { id, .. } => Some(*id),

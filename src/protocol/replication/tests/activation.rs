@@ -53,8 +53,8 @@ fn a_slot_lost_and_regained_in_views_that_were_passed_lacks_what_happened_betwee
 fn the_hand_over_brings_what_became_stable_while_the_slot_was_elsewhere() {
     let views = there_and_back();
     let key = key_in(&regained(&views));
-    let mut zero = Replica::new(&member(0), &[&views[0], &views[1]]);
-    let mut five = Replica::new(&member(5), &[]);
+    let mut zero = Node::new(&member(0), &[&views[0], &views[1]]);
+    let mut five = Node::new(&member(5), &[]);
     five.learn(&[&views[0], &views[1], &views[2], &views[3]]);
     five.activate(3);
     let written = five.put(&key, 1);
@@ -105,7 +105,7 @@ fn own_logs_of_views_that_were_passed_are_complete_for_slots_gained_there_too() 
 #[test]
 fn what_was_heard_in_one_view_is_not_heard_in_the_next() {
     let one = first(2, 2);
-    let [mut zero, other] = [0, 1].map(|number| Replica::new(&member(number), &[&one]));
+    let [mut zero, other] = [0, 1].map(|number| Node::new(&member(number), &[&one]));
     zero.exchange(&other).expect("is exchanged");
     assert_eq!(zero.state.regions[0].heard, BTreeSet::from([member(1).id()]));
     zero.learn(&[&same(&one)]);
@@ -117,10 +117,10 @@ fn what_was_heard_in_one_view_is_not_heard_in_the_next() {
 fn what_came_for_another_view_is_not_taken_along() {
     let one = first(2, 2);
     let (two, three) = (with(&one, &[reborn(1, 9)]), same(&with(&one, &[reborn(1, 9)])));
-    let mut giver = Replica::new(&member(0), &[&one]);
+    let mut giver = Node::new(&member(0), &[&one]);
     giver.learn(&[&two, &three]);
     giver.seal(3);
-    let mut taker = Replica::new(&reborn(1, 9), &[]);
+    let mut taker = Node::new(&reborn(1, 9), &[]);
     taker.learn(&[&one, &two, &three]);
     taker.take_over(&giver, 3).expect("is handed over");
     taker.activate(2);

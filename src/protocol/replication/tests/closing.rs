@@ -51,8 +51,8 @@ fn a_member_that_heard_all_owners_is_done_with_an_epoch_that_no_coverage_names()
     let one = first(1, 1);
     let two = plus(&one, 1);
     let three = minus(&two, 1);
-    let mut zero = Replica::new(&member(0), &[&one]);
-    let mut between = Replica::new(&member(1), &[]);
+    let mut zero = Node::new(&member(0), &[&one]);
+    let mut between = Node::new(&member(1), &[]);
     between.learn(&[&one, &two]);
     zero.learn(&[&two]);
     zero.seal(2);

@@ -6,12 +6,30 @@ use super::*;
 use crate::protocol::replication::{Copied, Wanted};
 
 /// Nodes 0 and 1, which hold everything together.
-fn pair() -> (Replica, Replica) {
+fn pair() -> (Node, Node) {
     let view = first(2, 2);
-    (
-        Replica::new(&member(0), &[&view]),
-        Replica::new(&member(1), &[&view]),
-    )
+    (Node::new(&member(0), &[&view]), Node::new(&member(1), &[&view]))
+}
+
+/// Records, and whether they were searched.
+struct Watched<'a> {
+    records: &'a Shelf,
+    is_searched: Cell<bool>,
+}
+
+impl Records for Watched<'_> {
+    fn get(&self, key: &str) -> Option<Record> {
+        Records::get(self.records, key)
+    }
+
+    fn for_each_in(&self, slots: &SlotSet, visit: impl FnMut(&Record)) {
+        self.is_searched.set(true);
+        self.records.for_each_in(slots, visit);
+    }
+
+    fn is_empty(&self) -> bool {
+        self.records.is_empty()
+    }
 }
 
 fn key(text: &str) -> Key {
@@ -21,7 +39,7 @@ fn key(text: &str) -> Key {
 #[test]
 fn one_unit_brings_what_superseded_together_with_the_number_of_what_was_superseded() {
     let view = first(3, 3);
-    let [mut a, mut b, mut c] = [0, 1, 2].map(|number| Replica::new(&member(number), &[&view]));
+    let [mut a, mut b, mut c] = [0, 1, 2].map(|number| Node::new(&member(number), &[&view]));
     let old = a.put(&key("k"), 1);
     assert!(b.push(&old));
     let new = b.put(&key("k"), 2);
@@ -79,7 +97,7 @@ fn an_answer_to_an_earlier_question_is_not_taken() {
 #[test]
 fn only_members_of_the_same_active_epoch_exchange() {
     let (a, b) = pair();
-    let refused = |ask: &crate::protocol::replication::ExchangeRequest, giver: &Replica| {
+    let refused = |ask: &crate::protocol::replication::ExchangeRequest, giver: &Node| {
         giver.give(ask).expect_err("is refused")
     };
     let mut ahead = a.clone();
@@ -89,7 +107,7 @@ fn only_members_of_the_same_active_epoch_exchange() {
     let mut ask = b.state.ask_steady();
     ask.taker = reborn(1, 5);
     assert_eq!(refused(&ask, &a), NoExchange::NotListed);
-    let nobody = Replica::new(&member(0), &[]);
+    let nobody = Node::new(&member(0), &[]);
     let mut ask = b.state.ask_steady();
     (ask.active, ask.target) = (Epoch::NONE, Epoch::NONE);
     assert_eq!(refused(&ask, &nobody), NoExchange::OtherEpoch);
@@ -98,10 +116,7 @@ fn only_members_of_the_same_active_epoch_exchange() {
 #[test]
 fn a_steady_exchange_speaks_of_siblings_logs_of_the_active_epoch_only() {
     let view = first(2, 4);
-    let (a, mut b) = (
-        Replica::new(&member(0), &[&view]),
-        Replica::new(&member(1), &[&view]),
-    );
+    let (a, mut b) = (Node::new(&member(0), &[&view]), Node::new(&member(1), &[&view]));
     let ask = b.state.ask_steady();
     let (mut given, _) = a.give(&ask).expect("is given");
     let of_sibling = dot(&member(0), 1, 3);
@@ -121,8 +136,8 @@ fn a_steady_exchange_speaks_of_siblings_logs_of_the_active_epoch_only() {
 #[test]
 fn only_a_sealed_member_that_is_not_through_hands_over_and_only_to_a_member_of_the_view() {
     let (one, two) = (first(2, 2), with(&first(2, 2), &[reborn(1, 9)]));
-    let mut giver = Replica::new(&member(0), &[&one]);
-    let mut taker = Replica::new(&reborn(1, 9), &[]);
+    let mut giver = Node::new(&member(0), &[&one]);
+    let mut taker = Node::new(&reborn(1, 9), &[]);
     taker.learn(&[&one, &two]);
     giver.learn(&[&two]);
     assert_eq!(taker.take_over(&giver, 2), Err(NoExchange::NotSealed));
@@ -139,13 +154,13 @@ fn only_a_sealed_member_that_is_not_through_hands_over_and_only_to_a_member_of_t
 fn what_is_handed_over_includes_the_vector_and_the_own_logs_as_complete() {
     let view = first(2, 2);
     let (two, four) = (same(&view), with(&same(&same(&view)), &[reborn(1, 9)]));
-    let mut giver = Replica::new(&member(0), &[&view]);
-    let mut lost = Replica::new(&member(1), &[&view]);
+    let mut giver = Node::new(&member(0), &[&view]);
+    let mut lost = Node::new(&member(1), &[&view]);
     let held = lost.put(&key("k"), 1);
     assert!(giver.push(&held));
     giver.learn(&[&two, &four]);
     giver.seal(4);
-    let mut taker = Replica::new(&reborn(1, 9), &[]);
+    let mut taker = Node::new(&reborn(1, 9), &[]);
     // The giver is several views behind: its logs of the views that it never served are complete, too.
     taker.learn(&[&view, &two, &same(&two), &four]);
     taker.take_over(&giver, 4).expect("is handed over");
@@ -165,12 +180,12 @@ fn old_dots_are_not_taken_from_a_node_that_the_view_before_did_not_list() {
     let one = first(2, 3);
     let two = minus(&one, 1);
     let three = plus(&two, 1);
-    let mut back = Replica::new(&member(1), &[&one]);
+    let mut back = Node::new(&member(1), &[&one]);
+    let lost = back.put(&key("k"), 1);
     back.learn(&[&two, &three]);
     back.seal(3);
-    let mut taker = Replica::new(&member(0), &[&one, &two]);
+    let mut taker = Node::new(&member(0), &[&one, &two]);
     taker.learn(&[&three]);
-    let lost = back.put(&key("k"), 1);
     assert_eq!(taker.take_over(&back, 3), Err(NoExchange::NotListed));
     assert!(taker.state.incoming.is_none() && !taker.holds(&lost));
     // Once it is active again it does not give them either: it gained its slots anew.
@@ -181,8 +196,8 @@ fn old_dots_are_not_taken_from_a_node_that_the_view_before_did_not_list() {
 #[test]
 fn a_hand_over_for_a_view_that_is_active_already_is_not_taken() {
     let (one, two) = (first(2, 2), same(&first(2, 2)));
-    let mut giver = Replica::new(&member(0), &[&one]);
-    let mut taker = Replica::new(&member(1), &[&one]);
+    let mut giver = Node::new(&member(0), &[&one]);
+    let mut taker = Node::new(&member(1), &[&one]);
     giver.learn(&[&two]);
     taker.learn(&[&two]);
     giver.seal(2);
@@ -270,7 +285,7 @@ fn what_was_copied_is_not_asked_for_again() {
 fn a_hand_over_behind_a_copy_searches_all_records_only_when_what_it_lacks_may_be_forgotten() {
     let one = first(1, 1);
     let two = plus(&one, 1);
-    let mut giver = Replica::new(&member(0), &[&one]);
+    let mut giver = Node::new(&member(0), &[&one]);
     giver.learn(&[&two]);
     let gained = two.slots_of_node(&node(1));
     let first_key = key_in(&gained);
@@ -286,14 +301,12 @@ fn a_hand_over_behind_a_copy_searches_all_records_only_when_what_it_lacks_may_be
     let ask = taker.ask_hand_over(Epoch(2), &copied).expect("is listed");
 
     let given = |unstable: &Unstable| {
-        let searched = Cell::new(false);
-        let search = |_: &SlotSet, is_wanted: &dyn Fn(Dot) -> bool| {
-            searched.set(true);
-            let records = giver.records.values().cloned();
-            records.filter(|record| is_wanted(record.dot())).collect()
+        let watched = Watched {
+            records: &giver.records,
+            is_searched: Cell::new(false),
         };
-        let (_, records) = giver.state.give(&ask, unstable, search).expect("is sealed");
-        (records, searched.get())
+        let (_, records) = giver.state.give(&ask, unstable, &watched).expect("is sealed");
+        (records, watched.is_searched.get())
     };
     let mut unstable = giver.unstable();
     assert_eq!(given(&unstable), (vec![behind.clone()], false));

@@ -52,7 +52,7 @@ fn an_earlier_view_of_a_lower_line_is_the_way_to_one_that_was_forked() {
 fn a_member_of_an_outranked_line_stops_serving() {
     let one = first(2, 3);
     let (two, won) = (minus(&one, 2), forked(&minus(&one, 1)));
-    let [mut left, other] = [0, 1].map(|number| Replica::new(&member(number), &[&one, &two]));
+    let [mut left, other] = [0, 1].map(|number| Node::new(&member(number), &[&one, &two]));
     let slot = Slot(0);
     assert!(read(&left.state, slot, &[]).is_ok());
     let ask = left.state.ask_steady();

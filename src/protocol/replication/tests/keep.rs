@@ -16,21 +16,21 @@ fn moved(views: &[Arc<View>; 2]) -> SlotSet {
 }
 
 /// Node 0 with one write that moves, sealed for the second view; and the write.
-fn keeper(views: &[Arc<View>; 2]) -> (Replica, Record) {
-    let mut keeper = Replica::new(&member(0), &[&views[0]]);
+fn keeper(views: &[Arc<View>; 2]) -> (Node, Record) {
+    let mut keeper = Node::new(&member(0), &[&views[0]]);
     let written = keeper.put(&key_in(&moved(views)), 1);
     keeper.learn(&[&views[1]]);
     keeper.seal(2);
     (keeper, written)
 }
 
-fn owner(views: &[Arc<View>; 2]) -> Replica {
-    let mut owner = Replica::new(&member(1), &[]);
+fn owner(views: &[Arc<View>; 2]) -> Node {
+    let mut owner = Node::new(&member(1), &[]);
     owner.learn(&[&views[0], &views[1]]);
     owner
 }
 
-fn confirmed(owner: &Replica, keeper: &Replica) -> SlotSet {
+fn confirmed(owner: &Node, keeper: &Node) -> SlotSet {
     let epoch = keeper.state.newest().expect("knows one").epoch;
     owner.state.confirms(&keeper.state.ask_to_confirm(epoch))
 }
@@ -57,12 +57,12 @@ fn an_owner_that_lacks_what_one_of_two_keepers_has_confirms_the_other_only() {
     let four = first(2, 4);
     let five = plus(&four, 4);
     let six = plus(&five, 5);
-    let [mut zero, mut one] = [0, 1].map(|number| Replica::new(&member(number), &[&four, &five]));
+    let [mut zero, mut one] = [0, 1].map(|number| Node::new(&member(number), &[&four, &five]));
     let slots = six
         .slots_of_node(&node(4))
         .intersection(&five.slots_of_node(&node(0)));
     let late = one.put(&key_in(&slots), 1);
-    let mut new = Replica::new(&member(4), &[&four, &five]);
+    let mut new = Node::new(&member(4), &[&four, &five]);
     for replica in [&mut zero, &mut one, &mut new] {
         replica.learn(&[&six]);
         replica.seal(3);
@@ -71,7 +71,7 @@ fn an_owner_that_lacks_what_one_of_two_keepers_has_confirms_the_other_only() {
     for replica in [&mut zero, &mut one, &mut new] {
         replica.activate(3);
     }
-    let told = |new: &Replica| [&zero, &one].map(|keeper| confirmed(new, keeper));
+    let told = |new: &Node| [&zero, &one].map(|keeper| confirmed(new, keeper));
     assert_eq!(told(&new), [slots.clone(), SlotSet::default()]);
     // A member that is not a sibling gives late what it kept.
     new.exchange(&one).expect("is exchanged");
@@ -105,7 +105,7 @@ fn a_keeper_that_is_not_listed_is_confirmed_when_it_handed_over_itself() {
     let mut two = next::remove(&one, &node(0)).expect("is listed");
     two.note_removals(&[&one], 1000, false);
     let two = Arc::new(two);
-    let [mut left, _, mut new] = [0, 1, 2].map(|number| Replica::new(&member(number), &[&one]));
+    let [mut left, _, mut new] = [0, 1, 2].map(|number| Node::new(&member(number), &[&one]));
     left.put(&key_in(&SlotSet::all()), 1);
     for replica in [&mut left, &mut new] {
         replica.learn(&[&two]);
@@ -134,7 +134,7 @@ fn a_keeper_that_is_not_listed_is_confirmed_when_it_handed_over_itself() {
 fn a_removed_keeper_counts_no_closing() {
     // Otherwise it would ask for less than it keeps: the members were done with their epochs without it.
     let one = first(2, 3);
-    let mut left = Replica::new(&member(0), &[&one]);
+    let mut left = Node::new(&member(0), &[&one]);
     let written = left.put(&key_in(&SlotSet::all()), 1);
     left.learn(&[&minus(&one, 0)]);
     left.activate(2);
@@ -195,7 +195,7 @@ fn what_is_on_its_way_back_is_not_dropped_after_the_seal() {
 fn a_removed_keeper_goes_by_the_newest_view_it_knows() {
     let one = first(2, 3);
     let two = minus(&one, 0);
-    let mut left = Replica::new(&member(0), &[&one, &two]);
+    let mut left = Node::new(&member(0), &[&one, &two]);
     assert!(left.state.is_leaving());
     left.learn(&[&same(&two)]);
     assert!(left.state.drop_kept(Epoch(2), &SlotSet::all()).is_empty());
@@ -205,7 +205,7 @@ fn a_removed_keeper_goes_by_the_newest_view_it_knows() {
 #[test]
 fn a_member_of_a_line_that_was_given_up_keeps_all_that_it_owned() {
     let one = first(2, 2);
-    let mut left = Replica::new(&member(0), &[&one]);
+    let mut left = Node::new(&member(0), &[&one]);
     let written = left.put(&key_in(&SlotSet::all()), 1);
     left.state.end(Ending::Outranked);
     let kept = &left.state.kept[0];
@@ -224,7 +224,7 @@ fn a_member_of_a_line_that_was_given_up_keeps_all_that_it_owned() {
 #[test]
 fn an_ended_life_does_not_list_present_members_as_sources() {
     let one = first(3, 3);
-    let mut left = Replica::new(&member(0), &[&one, &minus(&one, 2)]);
+    let mut left = Node::new(&member(0), &[&one, &minus(&one, 2)]);
     let with_sources = |state: &mut ReplicaState| {
         for region in Arc::make_mut(&mut state.regions) {
             region.sources = [1, 2].map(|number| member(number).id()).into();

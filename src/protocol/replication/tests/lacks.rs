@@ -11,21 +11,21 @@ fn growing() -> [Arc<View>; 3] {
     [four, five, six]
 }
 
-fn lacks(replica: &Replica) -> BTreeSet<u64> {
+fn lacks(replica: &Node) -> BTreeSet<u64> {
     let regions = replica.state.regions.iter();
     regions.map(|region| region.lacks.0).collect()
 }
 
 /// Member `number` of the four, at view 2 and sealed for the third.
-fn old_owner(number: u64, views: &[Arc<View>; 3]) -> Replica {
-    let mut owner = Replica::new(&member(number), &[&views[0], &views[1]]);
+fn old_owner(number: u64, views: &[Arc<View>; 3]) -> Node {
+    let mut owner = Node::new(&member(number), &[&views[0], &views[1]]);
     owner.learn(&[&views[2]]);
     owner.seal(3);
     owner
 }
 
-fn newcomer(number: u64, views: &[Arc<View>; 3]) -> Replica {
-    let mut newcomer = Replica::new(&member(number), &[]);
+fn newcomer(number: u64, views: &[Arc<View>; 3]) -> Node {
+    let mut newcomer = Node::new(&member(number), &[]);
     newcomer.learn(&[&views[0], &views[1], &views[2]]);
     newcomer
 }
@@ -33,13 +33,13 @@ fn newcomer(number: u64, views: &[Arc<View>; 3]) -> Replica {
 #[test]
 fn owners_in_the_first_view_lack_nothing_and_later_ones_what_was_before() {
     let views = growing();
-    let first = Replica::new(&member(0), &[&views[0]]);
+    let first = Node::new(&member(0), &[&views[0]]);
     assert_eq!(lacks(&first), BTreeSet::from([0]));
     let mut new = newcomer(5, &views);
     new.activate(3);
     assert_eq!(lacks(&new), BTreeSet::from([3]));
     assert!(!new.state.is_ready() && new.state.gone.is_empty());
-    let kept = Replica::new(&member(0), &[&views[0], &views[1], &views[2]]);
+    let kept = Node::new(&member(0), &[&views[0], &views[1], &views[2]]);
     assert!(kept.state.is_ready());
 }
 
@@ -65,8 +65,11 @@ fn one_ready_owner_that_was_there_until_the_end_makes_its_slots_ready_and_no_oth
 #[test]
 fn a_copy_alone_makes_nothing_ready_and_covers_nothing() {
     let views = growing();
-    let mut zero = Replica::new(&member(0), &[&views[0], &views[1]]);
-    zero.put(&key_in(&views[2].slots_of_node(&node(4))), 1);
+    let mut zero = Node::new(&member(0), &[&views[0], &views[1]]);
+    let moving = views[2]
+        .slots_of_node(&node(4))
+        .intersection(&zero.state.owned_slots());
+    zero.put(&key_in(&moving), 1);
     // The records came in a copy; its giver was passed over before a hand-over.
     let mut new = newcomer(4, &views);
     zero.learn(&[&views[2]]);
@@ -155,7 +158,7 @@ fn what_a_sibling_handed_over_before_it_got_more_does_not_count_in_the_next_view
     four.exchange(&five).expect("is exchanged");
     let key = key_in(&views[2].slots_of_node(&node(4)));
     let late = record(&key, dot(&member(0), 1, 1), 1);
-    five.merge(late.clone());
+    five.hold([&late]);
     for region in Arc::make_mut(&mut five.state.regions) {
         region.lacks = Epoch::NONE;
     }
@@ -174,7 +177,7 @@ fn what_a_sibling_handed_over_before_it_got_more_does_not_count_in_the_next_view
 fn the_only_holder_that_lost_its_disk_leaves_slots_that_are_ready_and_gone() {
     let one = first(1, 2);
     let two = with(&one, &[reborn(0, 9)]);
-    let mut back = Replica::new(&reborn(0, 9), &[]);
+    let mut back = Node::new(&reborn(0, 9), &[]);
     back.learn(&[&one, &two]);
     back.activate(2);
     assert!(back.state.is_ready());
@@ -185,8 +188,8 @@ fn the_only_holder_that_lost_its_disk_leaves_slots_that_are_ready_and_gone() {
 fn a_sibling_that_has_everything_leaves_nothing_gone() {
     let one = first(2, 2);
     let two = with(&one, &[reborn(1, 9)]);
-    let mut holder = Replica::new(&member(0), &[&one, &two]);
-    let mut back = Replica::new(&reborn(1, 9), &[]);
+    let mut holder = Node::new(&member(0), &[&one, &two]);
+    let mut back = Node::new(&reborn(1, 9), &[]);
     let key = Key::new("k").expect("is a key");
     let written = holder.put(&key, 1);
     holder.stable.raise(written.dot());
@@ -204,8 +207,8 @@ fn an_owner_that_handed_over_before_it_was_removed_leaves_nothing_gone() {
     let two = plus(&one, 2);
     let three = minus(&two, 2);
     let gone = |hands_over: bool| {
-        let mut between = Replica::new(&member(2), &[&one, &two]);
-        let mut taker = Replica::new(&member(0), &[&one, &two]);
+        let mut between = Node::new(&member(2), &[&one, &two]);
+        let mut taker = Node::new(&member(0), &[&one, &two]);
         for replica in [&mut between, &mut taker] {
             replica.learn(&[&three]);
             replica.seal(3);

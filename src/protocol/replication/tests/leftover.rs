@@ -109,7 +109,7 @@ fn an_unproven_life_hands_nothing_over_and_takes_part_in_nothing() {
     let two = same(&one);
     let slot = Slot(0);
     for state in ["as it was", "unproven", "ended"] {
-        let [mut copy, mut sibling] = [2, 0].map(|number| Replica::new(&member(number), &[&one]));
+        let [mut copy, mut sibling] = [2, 0].map(|number| Node::new(&member(number), &[&one]));
         match state {
             "unproven" => copy.state.is_unproven = true,
             "ended" => copy.state.end(Ending::WentBack),
@@ -129,7 +129,7 @@ fn an_unproven_life_hands_nothing_over_and_takes_part_in_nothing() {
         assert_eq!(copy.exchange(&before).is_ok(), is_well, "{state}");
         copy.learn(&[&two]);
         copy.seal(2);
-        let mut newcomer = Replica::new(&member(1), &[&one]);
+        let mut newcomer = Node::new(&member(1), &[&one]);
         newcomer.learn(&[&two]);
         newcomer.seal(2);
         assert_eq!(newcomer.take_over(&copy, 2).is_ok(), is_well, "{state}");
@@ -149,7 +149,7 @@ fn the_next_life_has_what_the_one_before_left_and_knows_the_history_that_counts(
     let one = first(3, 3);
     let lost = minus(&one, 0);
     let won = forked(&minus(&one, 2));
-    let mut life = Replica::new(&member(1), &[&one, &lost]);
+    let mut life = Node::new(&member(1), &[&one, &lost]);
     life.put(&key_in(&SlotSet::all()), 5);
     let later = same(&lost);
     life.learn(&[&later, &won]);

@@ -1,7 +1,8 @@
-//! Test helpers for written schedules in small clusters: nodes and views, and a replica that keeps its
-//! records in a map where a node keeps them in a store.
+//! Test helpers for written schedules in small clusters: nodes and views. The replicas are real; a map keeps their
+//! records where a node keeps them in a store.
 
 mod activation;
+mod batches;
 mod closing;
 mod exchanges;
 mod generations;
@@ -20,10 +21,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::runs::end_of;
-use super::{Closed, NoExchange, NotHere, ReplicaState, Unstable, may_read};
+use super::{
+    ChangeAttempt, Closed, Effects, ExchangeRequest, ExchangeResponse, NoExchange, NotDone, NotHere, Push,
+    Records, Replica, ReplicaState, Unstable, Write, may_read,
+};
 use crate::names::{ClusterId, Dot, Epoch, Incarnation, Key, Log, Member, NodeId, Slot};
-use crate::protocol::causality::{Payload, Record, Supersedes, Timestamp, VersionVector};
+use crate::protocol::causality::{Clock, Payload, Record, Timestamp, VersionVector};
 use crate::protocol::placement::{SlotSet, View, next};
+use crate::protocol::view_change::Acceptors;
 
 /// The end of a log whose member was never started again.
 const END: u64 = end_of(0);
@@ -153,49 +158,98 @@ fn missing(dots: &[Dot]) -> Result<Payload, NotHere> {
     Err(NotHere::Missing(vector(dots.iter().copied())))
 }
 
-/// A replica without a disk, a network and a clock.
-#[derive(Debug, Clone)]
-struct Replica {
-    state: ReplicaState,
-    records: BTreeMap<String, Record>,
-    stable: VersionVector,
+/// The stored records, by key.
+type Shelf = BTreeMap<String, Record>;
+
+impl Records for Shelf {
+    fn get(&self, key: &str) -> Option<Record> {
+        self.get(key).cloned()
+    }
+
+    fn for_each_in(&self, slots: &SlotSet, mut visit: impl FnMut(&Record)) {
+        let inside = self.values().filter(|record| slots.contains(record.slot()));
+        inside.for_each(&mut visit);
+    }
+
+    fn is_empty(&self) -> bool {
+        self.is_empty()
+    }
 }
 
-impl Replica {
+/// A node without a disk, a network and a clock: its replica decides, and a map keeps the records.
+#[derive(Debug, Clone)]
+struct Node {
+    state: ReplicaState,
+    records: Shelf,
+    stable: VersionVector,
+    /// The change that the node follows.
+    attempt: ChangeAttempt,
+    /// The latest time that its clock has seen.
+    seen: Timestamp,
+}
+
+impl Node {
     fn new(me: &Member, views: &[&Arc<View>]) -> Self {
         Self {
             state: state(me, views),
-            records: BTreeMap::new(),
+            records: Shelf::new(),
             stable: VersionVector::default(),
+            attempt: ChangeAttempt::default(),
+            seen: Timestamp::ZERO,
         }
+    }
+
+    /// Has the replica decide commands in one batch, and stores what the batch changes.
+    fn batch<T>(&mut self, commands: impl FnOnce(&mut Replica<'_, Shelf>) -> T) -> (T, Effects) {
+        let clock = Clock::default();
+        clock.observe(self.seen);
+        let (state, attempt) = (self.state.clone(), self.attempt);
+        let mut replica = Replica::new(state, Acceptors::new(), attempt, &self.records, &clock, 0);
+        let answer = commands(&mut replica);
+        let (state, _, effects) = replica.finish();
+        self.state = state;
+        for key in &effects.forgotten {
+            self.records.remove(&**key);
+        }
+        self.hold(effects.winners.values());
+        (answer, effects)
+    }
+
+    /// Stores records, whatever they replace.
+    fn hold<'a>(&mut self, records: impl IntoIterator<Item = &'a Record>) {
+        let keyed = records
+            .into_iter()
+            .map(|record| (record.key().to_owned(), record.clone()));
+        self.records.extend(keyed);
     }
 
     /// Takes a write as its coordinator.
     fn put(&mut self, key: &Key, timestamp: u64) -> Record {
-        let record = record(key, self.state.next_dot(), timestamp);
-        self.state.vector.raise(record.dot());
-        self.merge(record.clone());
-        record
+        self.seen = Timestamp(timestamp - 1);
+        let write = Write {
+            key: key.clone(),
+            value: Some("v".into()),
+            payload: Payload::default(),
+            vouched: true,
+        };
+        let (stored, mut effects) = self.batch(|replica| replica.write(&write));
+        stored.expect("the key is owned here");
+        effects.own.remove(0)
     }
 
-    /// Takes a push: number *n* only after *n-1*.
+    /// Takes a push. True if the record is new here.
     fn push(&mut self, record: &Record) -> bool {
         let Dot { log, number } = record.dot();
-        let taken = self.state.active == log.epoch
-            && !self.state.is_sealed()
-            && number == self.state.vector.number(log) + 1;
-        if taken {
-            self.state.vector.raise(record.dot());
-            self.merge(record.clone());
-        }
-        taken
-    }
-
-    fn merge(&mut self, record: Record) {
-        let current = self.records.get(record.key());
-        if current.is_none_or(|current| record.supersedes(current) == Supersedes::Yes) {
-            self.records.insert(record.key().to_owned(), record);
-        }
+        let push = Push {
+            epoch: log.epoch,
+            first: number,
+            after: number - 1,
+            records: vec![record.clone()],
+            stable: 0,
+        };
+        let before = self.state.vector.clone();
+        self.batch(|replica| replica.push(log.member, &push));
+        before != self.state.vector
     }
 
     /// The records that an exchange is made from: the current ones, except those that need not be sent.
@@ -208,48 +262,53 @@ impl Replica {
         unstable
     }
 
-    fn give(
-        &self,
-        ask: &super::ExchangeRequest,
-    ) -> Result<(super::ExchangeResponse, Vec<Record>), NoExchange> {
-        let scan = |slots: &SlotSet, is_wanted: &dyn Fn(Dot) -> bool| {
-            let inside = |record: &&Record| slots.contains(record.slot()) && is_wanted(record.dot());
-            self.records.values().filter(inside).cloned().collect()
-        };
-        self.state.give(ask, &self.unstable(), scan)
+    fn give(&self, ask: &ExchangeRequest) -> Result<(ExchangeResponse, Vec<Record>), NoExchange> {
+        self.state.give(ask, &self.unstable(), &self.records)
     }
 
     /// A steady exchange with a sibling.
     fn exchange(&mut self, giver: &Self) -> Result<(), NoExchange> {
         let ask = self.state.ask_steady();
-        let (given, records) = giver.give(&ask)?;
-        self.state.take_steady(&ask, &given)?;
-        records.into_iter().for_each(|record| self.merge(record));
-        Ok(())
+        self.take_from(giver, &ask)
     }
 
     /// A hand-over without a copy before it.
     fn take_over(&mut self, giver: &Self, target: u64) -> Result<(), NoExchange> {
         let ask = self.state.ask_hand_over(Epoch(target), &[]);
-        let ask = ask.expect("the view lists the taker");
-        let (given, records) = giver.give(&ask)?;
-        self.state.take_hand_over(&ask, &given)?;
-        records.into_iter().for_each(|record| self.merge(record));
-        Ok(())
+        self.take_from(giver, &ask.expect("the view lists the taker"))
+    }
+
+    fn take_from(&mut self, giver: &Self, ask: &ExchangeRequest) -> Result<(), NoExchange> {
+        let (given, records) = giver.give(ask)?;
+        self.take(ask, &given, records)
+    }
+
+    /// Takes what a giver answered.
+    fn take(
+        &mut self,
+        ask: &ExchangeRequest,
+        given: &ExchangeResponse,
+        records: Vec<Record>,
+    ) -> Result<(), NoExchange> {
+        let (taken, _) = self.batch(|replica| replica.take(ask, given, records, None));
+        taken.map_err(|reason| match reason {
+            NotDone::NoExchange(reason) => reason,
+            NotDone::MovedOn => unreachable!("no attempt is named"),
+        })
     }
 
     fn learn(&mut self, views: &[&Arc<View>]) {
-        for view in views {
-            self.state.learn(view);
-        }
+        let views: Vec<_> = views.iter().copied().cloned().collect();
+        let closed = self.state.closed.clone();
+        self.batch(|replica| replica.learn(&views, &[], &closed, 0));
     }
 
     fn seal(&mut self, target: u64) {
-        self.state.seal(Epoch(target));
+        self.batch(|replica| replica.seal(Epoch(target)));
     }
 
     fn activate(&mut self, target: u64) {
-        self.state.activate(Epoch(target));
+        self.batch(|replica| replica.activate(Epoch(target)));
     }
 
     fn holds(&self, record: &Record) -> bool {

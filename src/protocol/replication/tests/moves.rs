@@ -19,7 +19,7 @@ fn moved(views: &[Arc<View>; 3]) -> SlotSet {
 #[test]
 fn what_moves_away_is_kept_with_all_that_was_held_of_it() {
     let views = there_and_back();
-    let mut zero = Replica::new(&member(0), &[&views[0]]);
+    let mut zero = Node::new(&member(0), &[&views[0]]);
     zero.put(&key_in(&moved(&views)), 1);
     zero.learn(&[&views[1]]);
     zero.activate(2);
@@ -60,8 +60,8 @@ fn a_member_several_views_behind_keeps_what_it_lost_in_each() {
 #[test]
 fn what_is_kept_is_where_the_way_back_begins() {
     let views = there_and_back();
-    let mut zero = Replica::new(&member(0), &[&views[0]]);
-    let (mut one, key) = (Replica::new(&member(1), &[]), key_in(&moved(&views)));
+    let mut zero = Node::new(&member(0), &[&views[0]]);
+    let (mut one, key) = (Node::new(&member(1), &[]), key_in(&moved(&views)));
     let old = zero.put(&key, 1);
     zero.learn(&[&views[1]]);
     one.learn(&[&views[0], &views[1]]);
@@ -90,10 +90,10 @@ fn what_is_kept_is_where_the_way_back_begins() {
 #[test]
 fn what_was_handed_over_for_one_view_is_given_up_for_another_with_its_claim() {
     let views = there_and_back();
-    let mut zero = Replica::new(&member(0), &[&views[0]]);
+    let mut zero = Node::new(&member(0), &[&views[0]]);
     zero.learn(&[&views[1]]);
     zero.seal(2);
-    let mut one = Replica::new(&member(1), &[]);
+    let mut one = Node::new(&member(1), &[]);
     one.learn(&[&views[0], &views[1]]);
     one.take_over(&zero, 2).expect("is handed over");
     assert_eq!(one.state.give_up_incoming(Epoch(2)), SlotSet::default());
@@ -106,7 +106,7 @@ fn what_was_handed_over_for_one_view_is_given_up_for_another_with_its_claim() {
 #[test]
 fn what_comes_back_without_a_hand_over_lacks_what_happened_elsewhere() {
     let views = there_and_back();
-    let mut zero = Replica::new(&member(0), &[&views[0], &views[1]]);
+    let mut zero = Node::new(&member(0), &[&views[0], &views[1]]);
     let mut noted = next::remove(&views[1], &node(1)).expect("is listed");
     noted.note_removals(&[&views[1]], 1000, false);
     zero.learn(&[&Arc::new(noted)]);
@@ -165,7 +165,7 @@ fn a_removed_owner_that_was_given_up_is_not_waited_for() {
 fn a_member_that_is_removed_keeps_everything_and_owns_nothing() {
     let one = first(2, 3);
     let two = minus(&one, 0);
-    let mut left = Replica::new(&member(0), &[&one]);
+    let mut left = Node::new(&member(0), &[&one]);
     let written = left.put(&key_in(&SlotSet::all()), 1);
     left.learn(&[&two]);
     left.activate(2);
@@ -174,18 +174,18 @@ fn a_member_that_is_removed_keeps_everything_and_owns_nothing() {
     assert!(left.state.kept[0].coverage.includes(written.dot()));
     assert_eq!(read(&left.state, Slot(0), &[]), Err(NotHere::NotOwner));
     // It gives nothing under its old dots any more.
-    let ask = Replica::new(&member(1), &[&one, &two]).state.ask_steady();
+    let ask = Node::new(&member(1), &[&one, &two]).state.ask_steady();
     assert_eq!(left.give(&ask).err(), Some(NoExchange::NotListed));
 }
 
 #[test]
 fn kept_slots_are_offered_with_the_epoch_in_which_they_were_owned_last() {
     let views = there_and_back();
-    let mut zero = Replica::new(&member(0), &[&views[0], &views[1]]);
+    let mut zero = Node::new(&member(0), &[&views[0], &views[1]]);
     let last = same(&views[1]);
     zero.learn(&[&last]);
     zero.activate(3);
-    let mut one = Replica::new(&member(1), &[&views[0], &views[1]]);
+    let mut one = Node::new(&member(1), &[&views[0], &views[1]]);
     one.learn(&[&last]);
     one.activate(3);
     let (given, _) = zero.give(&one.state.ask_steady()).expect("is given");
@@ -206,8 +206,8 @@ fn kept_slots_are_offered_with_the_epoch_in_which_they_were_owned_last() {
 fn sources_of_kept_slots_are_offered_and_survive_their_return() {
     let views = there_and_back();
     let returned = member(7).id();
-    let mut zero = Replica::new(&member(0), &[&views[0], &views[1]]);
-    let mut one = Replica::new(&member(1), &[&views[0], &views[1]]);
+    let mut zero = Node::new(&member(0), &[&views[0], &views[1]]);
+    let mut one = Node::new(&member(1), &[&views[0], &views[1]]);
     Arc::make_mut(&mut zero.state.kept)[0].sources.insert(returned);
     one.exchange(&zero).expect("is exchanged");
     let slot = slot_in(&moved(&views));
@@ -222,8 +222,8 @@ fn sources_of_kept_slots_are_offered_and_survive_their_return() {
 #[test]
 fn an_owner_with_none_of_the_slots_offers_nothing_and_is_not_waited_for() {
     let views = there_and_back();
-    let mut zero = Replica::new(&member(0), &[&views[0], &views[1]]);
-    let mut one = Replica::new(&member(1), &[]);
+    let mut zero = Node::new(&member(0), &[&views[0], &views[1]]);
+    let mut one = Node::new(&member(1), &[]);
     one.learn(&[&views[0], &views[1]]);
     one.activate(2);
     let kept = zero.state.kept_slots();

@@ -5,7 +5,8 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::protocol::replication::{ExchangeRequest, ExchangeResponse, Progress, Step};
+use crate::protocol::causality::Supersedes;
+use crate::protocol::replication::{Progress, Step};
 
 const KEYS: [&str; 4] = ["a", "b", "c", "d"];
 const EPOCHS: usize = 3;
@@ -29,7 +30,7 @@ enum Event {
 #[derive(Debug)]
 struct Cluster {
     views: Vec<Arc<View>>,
-    replicas: Vec<(Replica, Progress)>,
+    replicas: Vec<(Node, Progress)>,
     answers: Vec<(usize, ExchangeRequest, ExchangeResponse, Vec<Record>)>,
     written: Vec<Record>,
 }
@@ -41,7 +42,7 @@ impl Cluster {
             views.push(same(views.last().expect("begins with one")));
         }
         let replicas = (0..count).map(|number| {
-            let replica = Replica::new(&member(number), &[&views[0]]);
+            let replica = Node::new(&member(number), &[&views[0]]);
             let mut progress = Progress::new(replica.state.own_log());
             begin(&replica, &mut progress);
             (replica, progress)
@@ -107,17 +108,16 @@ impl Cluster {
         }
         let (taker, ask, given, records) = self.answers.remove(which % self.answers.len());
         let (replica, _) = &mut self.replicas[taker];
-        if replica.state.take_steady(&ask, &given).is_ok() {
-            records.into_iter().for_each(|record| replica.merge(record));
-        }
+        // An answer that comes too late is refused.
+        let _ = replica.take(&ask, &given, records);
     }
 
     fn seal(&mut self, at: usize) {
         let (replica, progress) = &mut self.replicas[at];
         let next = replica.state.active.next();
         if let Some(view) = self.views.iter().find(|view| view.epoch == next) {
-            replica.state.learn(view);
-            replica.state.seal(next);
+            replica.learn(&[view]);
+            replica.seal(next.number());
             progress.seal();
         }
     }
@@ -127,7 +127,7 @@ impl Cluster {
         let (replica, progress) = &mut self.replicas[at];
         let next = replica.state.active.next();
         if replica.state.views.contains_key(&next) {
-            replica.state.activate(next);
+            replica.activate(next.number());
             begin(replica, progress);
         }
     }
@@ -169,7 +169,7 @@ impl Cluster {
     }
 }
 
-fn begin(replica: &Replica, progress: &mut Progress) {
+fn begin(replica: &Node, progress: &mut Progress) {
     let state = &replica.state;
     let siblings = state.siblings().into_iter().map(|member| (member.id(), Step::In));
     progress.begin(state.own_log(), state.vector.number(state.own_log()), siblings);

@@ -15,10 +15,10 @@ fn without(open: &[&Arc<View>], number: u64) -> Arc<View> {
 
 /// The owners of all slots, nodes 2 and 3, after node 0 of {0, 1} and {2, 3} was removed while it was cut
 /// off. Node 1 has handed over everything, including the `held` first writes of node 0. All have exchanged.
-fn owners_after_the_removal(held: u64) -> [Replica; 2] {
+fn owners_after_the_removal(held: u64) -> [Node; 2] {
     let one = first(2, 4);
     let two = without(&[&one], 0);
-    let mut replicas = [1, 2, 3].map(|number| Replica::new(&member(number), &[&one]));
+    let mut replicas = [1, 2, 3].map(|number| Node::new(&member(number), &[&one]));
     for number in 1..=held {
         replicas[0].state.vector.raise(dot(&member(0), 1, number));
     }
@@ -39,13 +39,13 @@ fn owners_after_the_removal(held: u64) -> [Replica; 2] {
     [owner, sibling]
 }
 
-fn exchange_all<'a>(taker: &mut Replica, givers: impl IntoIterator<Item = &'a Replica>) {
+fn exchange_all<'a>(taker: &mut Node, givers: impl IntoIterator<Item = &'a Node>) {
     for giver in givers {
         taker.exchange(giver).expect("are in one epoch");
     }
 }
 
-fn close_first_epoch(replica: &mut Replica) {
+fn close_first_epoch(replica: &mut Node) {
     let closed = closing(Epoch(2), Epoch(2));
     assert!(replica.state.close(closed));
 }
@@ -102,8 +102,8 @@ fn an_entry_of_a_closed_epoch_stays_in_payloads_while_a_removed_member_may_retur
 fn the_removal_of_another_owner_does_not_end_the_wait_for_an_earlier_removed_one() {
     let one = first(2, 3);
     let two = without(&[&one], 0);
-    let mut stays = Replica::new(&member(1), &[&one]);
-    let mut takes_its_place = Replica::new(&member(2), &[&one]);
+    let mut stays = Node::new(&member(1), &[&one]);
+    let mut takes_its_place = Node::new(&member(2), &[&one]);
     for replica in [&mut stays, &mut takes_its_place] {
         replica.learn(&[&two]);
         replica.seal(2);
@@ -139,8 +139,8 @@ fn one_slot_of_a_log_is_complete_and_another_is_waited_for() {
         .slots_of_node(&node(4))
         .difference(&six.slots_of_node(&node(4)));
     let gained = gained.intersection(&one.slots_of_node(&node(1)));
-    let mut givers = [0, 1].map(|number| Replica::new(&member(number), &[&one]));
-    let mut taker = Replica::new(&member(4), &[]);
+    let mut givers = [0, 1].map(|number| Node::new(&member(number), &[&one]));
+    let mut taker = Node::new(&member(4), &[]);
     for replica in givers.iter_mut().chain([&mut taker]) {
         replica.learn(&[&one, &five, &six]);
         replica.seal(3);
@@ -187,7 +187,7 @@ fn a_hand_over_counts_for_a_slot_when_the_last_log_that_it_was_owned_in_is_compl
 #[test]
 fn what_a_member_gave_before_it_took_more_does_not_end_the_wait_when_it_is_removed() {
     let one = first(2, 3);
-    let [mut owner, gone, mut new] = [0, 1, 2].map(|number| Replica::new(&member(number), &[&one]));
+    let [mut owner, gone, mut new] = [0, 1, 2].map(|number| Node::new(&member(number), &[&one]));
     owner.exchange(&gone).expect("are in one epoch");
     let two = without(&[&one], 1);
     for replica in [&mut owner, &mut new] {
@@ -225,7 +225,7 @@ fn a_log_of_an_epoch_that_was_closed_before_the_removal_is_complete() {
     let one = first(2, 4);
     let two = same(&one);
     let three = without(&[&one, &two], 0);
-    let mut owner = Replica::new(&member(2), &[&one, &two]);
+    let mut owner = Node::new(&member(2), &[&one, &two]);
     close_first_epoch(&mut owner);
     owner.learn(&[&three]);
     owner.activate(3);
@@ -262,7 +262,7 @@ fn the_wait_ends_when_the_member_keeps_nothing_that_is_not_here() {
     let one = first(2, 4);
     let (its, _) = slots();
     let entry = dot(&member(0), 1, 1);
-    let mut removed = Replica::new(&member(0), &[&one]);
+    let mut removed = Node::new(&member(0), &[&one]);
     removed.learn(&[&without(&[&one], 0)]);
     removed.activate(2);
     let confirm = removed.state.ask_to_confirm(Epoch(2));
@@ -292,7 +292,7 @@ fn the_wait_ends_when_time_is_up_and_siblings_that_may_have_taken_it_were_heard_
         5,
     );
     sibling.state.vector.raise(returned.dot());
-    sibling.merge(returned.clone());
+    sibling.hold([&returned]);
     let late = BTreeSet::from([member(0).id()]);
     assert!(owner.state.expire(&late));
     assert!(!owner.state.expire(&late), "is known");
@@ -313,8 +313,8 @@ fn the_wait_ends_when_the_node_is_added_again_with_an_empty_disk() {
     let two = owner.state.view().expect("serves").clone();
     let view = Arc::new(next::add(&two, &reborn(0, 9)).expect("is new"));
     let mut others = [
-        Replica::new(&member(1), &[&first(2, 4), &two]),
-        Replica::new(&reborn(0, 9), &[]),
+        Node::new(&member(1), &[&first(2, 4), &two]),
+        Node::new(&reborn(0, 9), &[]),
     ];
     others[1].learn(&[&two]);
     for replica in [&mut owner, &mut sibling].into_iter().chain(&mut others) {
@@ -340,13 +340,13 @@ fn the_wait_ends_when_the_operator_gives_the_member_up() {
     let mut view = next::admit(owner.state.view().expect("serves"), &[]);
     assert!(view.give_up(&node(0), false));
     let view = Arc::new(view);
-    let mut giver = Replica::new(&member(1), &[&first(2, 4), &without(&[&first(2, 4)], 0)]);
+    let mut giver = Node::new(&member(1), &[&first(2, 4), &without(&[&first(2, 4)], 0)]);
     for replica in [&mut owner, &mut sibling, &mut giver] {
         replica.learn(&[&view]);
         replica.activate(3);
     }
     assert_eq!(read(&owner.state, its, &[entry]), missing(&[entry]));
-    let is_awaited = |owner: &Replica| !owner.state.does_not_await().contains(&member(0).id());
+    let is_awaited = |owner: &Node| !owner.state.does_not_await().contains(&member(0).id());
     assert!(is_awaited(&owner), "a sibling may have taken something before");
     exchange_all(&mut owner, [&giver, &sibling]);
     assert!(read(&owner.state, its, &[entry]).is_ok() && !is_awaited(&owner));
@@ -357,7 +357,7 @@ fn an_owner_that_comes_later_knows_how_far_a_removed_members_log_is_held() {
     let [mut owner, _] = owners_after_the_removal(1);
     close_first_epoch(&mut owner);
     let view = with(owner.state.view().expect("serves"), &[reborn(3, 9)]);
-    let mut newcomer = Replica::new(&reborn(3, 9), &[]);
+    let mut newcomer = Node::new(&reborn(3, 9), &[]);
     let past: Vec<Arc<View>> = owner.state.views.values().cloned().collect();
     newcomer.state.learn_past(&past, &owner.state.closed);
     for replica in [&mut owner, &mut newcomer] {

@@ -30,7 +30,7 @@ fn claims_are_handed_over_and_are_news_once() {
     assert!(!giver.learn_claims(&vector([dot(&member(1), 1, 999)])));
     let ask = state(&member(1), &[&view]).ask_steady();
     let (given, _) = giver
-        .give(&ask, &Unstable::default(), |_, _| Vec::new())
+        .give(&ask, &Unstable::default(), &Shelf::new())
         .expect("is a sibling");
     assert_eq!(given.claimed, claimed);
 }

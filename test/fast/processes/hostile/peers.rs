@@ -149,7 +149,7 @@ async fn questions_about_the_end_of_the_numbers_are_answered() {
             },
         },
         Question::Holdings(causeway::protocol::placement::SlotSet::all()),
-        Question::Push(causeway::wire::peer::Push {
+        Question::Push(causeway::protocol::replication::Push {
             epoch: Epoch(1),
             first: u64::MAX,
             after: u64::MAX,

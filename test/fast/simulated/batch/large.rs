@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use causeway::node::{ANSWER_BYTES_MAX, Done, Node, Refusal};
 use causeway::protocol::causality::Payload;
-use causeway::wire::peer::{Listing, Operation};
+use causeway::protocol::replication::Operation;
+use causeway::wire::peer::Listing;
 use futures_util::future::join_all;
 
 use super::{delete, get, put};

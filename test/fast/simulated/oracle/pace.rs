@@ -13,7 +13,8 @@ const LONGER: usize = 4;
 
 /// The CPU time of this thread so far, in nanoseconds.
 fn cpu_ns() -> u64 {
-    let text = std::fs::read_to_string("/proc/thread-self/schedstat").expect("Linux counts the CPU time of threads");
+    let text =
+        std::fs::read_to_string("/proc/thread-self/schedstat").expect("Linux counts the CPU time of threads");
     let first = text.split(' ').next().expect("has fields");
     first.parse().expect("is a number")
 }
@@ -36,7 +37,10 @@ fn grows_with_the_history(shape: &Shape) {
     let (short, long) = (judged_in_ns(shape), judged_in_ns(&longer));
     let times = long / short;
     // In proportion it would be 4 times as much, with the square of the length 16 times.
-    assert!(times < 10, "{times} times as much for {LONGER} times the operations");
+    assert!(
+        times < 10,
+        "{times} times as much for {LONGER} times the operations"
+    );
 }
 
 #[test]

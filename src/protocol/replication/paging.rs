@@ -3,13 +3,13 @@
 use crate::protocol::causality::Record;
 
 /// Records that fit into one frame.
-pub(crate) type Page = Vec<Record>;
+pub type Page = Vec<Record>;
 
 /// A page holds at most this much, plus one record. It is stored in one commit, and writes wait behind it.
-pub(crate) const PAGE_BYTES: usize = 256 * 1024;
+pub const PAGE_BYTES: usize = 256 * 1024;
 
 /// Splits records into pages, in their order; one empty page if there are none.
-pub(crate) fn pages(records: Vec<Record>) -> Vec<Page> {
+pub fn pages(records: Vec<Record>) -> Vec<Page> {
     let mut pages = vec![Vec::new()];
     let mut bytes = 0;
     for record in records {

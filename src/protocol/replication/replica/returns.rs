@@ -3,21 +3,17 @@
 
 use std::collections::BTreeSet;
 
-use super::Draft;
-use crate::config::millis;
+use super::{Replica, Return, ReturnTime};
 use crate::names::{Epoch, MemberId};
-use crate::node::commit::job::Return;
-use crate::node::time::walls::Time;
 use crate::planted::{self, Fault};
 use crate::protocol::causality::{Record, Timestamp};
-use crate::protocol::placement::LeftBehind;
-use crate::protocol::replication::{Confirm, NoReturn};
-use crate::wire::peer::Answer;
+use crate::protocol::placement::{LeftBehind, SlotSet};
+use crate::protocol::replication::{Confirm, NoReturn, Records};
 
-impl Draft<'_> {
+impl<R: Records> Replica<'_, R> {
     /// Takes returned records. Readers stop waiting for records that come too late.
-    pub(crate) fn adopt(&mut self, returned: &Return) -> Result<(), NoReturn> {
-        let adopted = self.take_back(returned);
+    pub fn adopt(&mut self, returned: &Return, time: &ReturnTime) -> Result<(), NoReturn> {
+        let adopted = self.take_back(returned, time);
         if adopted == Err(NoReturn::TooLate) {
             self.give_up_on(returned);
         }
@@ -25,27 +21,27 @@ impl Draft<'_> {
     }
 
     /// Confirms what a removed member keeps. Readers stop waiting for that member.
-    pub(crate) fn confirm(&mut self, confirm: &Confirm) -> Answer {
+    pub fn confirm(&mut self, confirm: &Confirm) -> SlotSet {
         let confirmed = self.state.confirms(confirm);
-        self.standing_changed |= self.state.note_confirmed(confirm, &confirmed);
-        Answer::Confirmed(confirmed)
+        self.effects.changed.standing |= self.state.note_confirmed(confirm, &confirmed);
+        confirmed
     }
 
     /// Gives up what these removed members keep, and the writes of these epochs of lost lines: their time is up.
-    pub(crate) fn expire(&mut self, removed: &BTreeSet<MemberId>, lost: BTreeSet<Epoch>) {
-        self.standing_changed |= self.state.expire(removed);
-        self.standing_changed |= self.state.give_up_lost(lost);
+    pub fn expire(&mut self, removed: &BTreeSet<MemberId>, lost: BTreeSet<Epoch>) {
+        self.effects.changed.standing |= self.state.expire(removed);
+        self.effects.changed.standing |= self.state.give_up_lost(lost);
     }
 
     /// Notes that no owner waits for these removed members any more, nor for these epochs of lost lines.
-    pub(crate) fn settle(&mut self, removed: &BTreeSet<MemberId>, lost: BTreeSet<Epoch>) {
-        self.standing_changed |= self.state.settle_removals(removed);
-        self.standing_changed |= self.state.give_up_lost(lost);
+    pub fn settle(&mut self, removed: &BTreeSet<MemberId>, lost: BTreeSet<Epoch>) {
+        self.effects.changed.standing |= self.state.settle_removals(removed);
+        self.effects.changed.standing |= self.state.give_up_lost(lost);
     }
 
     /// Takes the records that win against the present ones, each as a write of our own: the same value, time and
     /// dependencies under a new dot.
-    fn take_back(&mut self, returned: &Return) -> Result<(), NoReturn> {
+    fn take_back(&mut self, returned: &Return, time: &ReturnTime) -> Result<(), NoReturn> {
         let Return {
             left,
             records,
@@ -55,8 +51,8 @@ impl Draft<'_> {
             ..
         } = returned;
         // Even if no record is taken: honest sessions carry the claims that they were shown.
-        self.claims_changed |= self.state.learn_claims(claimed);
-        self.may_adopt(returned)?;
+        self.effects.changed.claims |= self.state.learn_claims(claimed);
+        self.may_adopt(returned, time)?;
         // In an older view another member may own some of them, and would wait for ever.
         let owned = self.state.owned_slots();
         let all_are_ours = slots.difference(&owned).is_empty();
@@ -67,7 +63,7 @@ impl Draft<'_> {
             Some(left) => self.state.readers_depend_on(left)?,
             None => None,
         };
-        let latest = self.latest_forgotten(left.as_ref());
+        let latest = latest_forgotten(left.as_ref(), time);
         for record in records {
             if self.is_too_old(record, latest)? {
                 continue;
@@ -83,8 +79,8 @@ impl Draft<'_> {
             };
             let record = record.renumbered(dot);
             self.state.vector.raise(dot);
-            self.vector_changed = true;
-            self.own.push(record.clone());
+            self.effects.changed.vector = true;
+            self.effects.own.push(record.clone());
             self.merge(record);
         }
         let by = left.as_ref().map(|left| left.by.id());
@@ -92,7 +88,7 @@ impl Draft<'_> {
         for one in kept {
             let slots = one.slots.intersection(slots);
             let sources = one.sources.union(&names).copied().collect();
-            self.standing_changed |= self.state.note_returned(returned.name(), &sources, &slots);
+            self.effects.changed.standing |= self.state.note_returned(returned.name(), &sources, &slots);
         }
         Ok(())
     }
@@ -100,64 +96,33 @@ impl Draft<'_> {
     /// Judges whether returned records come early enough. They are taken if they are in time by the likely time and no
     /// tombstone was dropped here meanwhile, refused for good if they are late whatever the clocks show, and asked for
     /// again otherwise.
-    fn may_adopt(&self, returned: &Return) -> Result<(), NoReturn> {
-        let limit_ms = self.return_limit_ms();
-        let time = self.time_of_returns();
+    fn may_adopt(&self, returned: &Return, time: &ReturnTime) -> Result<(), NoReturn> {
         // A node announces a left-behind life before it hands it over, unless it is too late for that.
         let is_announced = |left: &LeftBehind| self.state.awaits_return_of(left.name);
-        if let Some(left) = returned.left.as_ref().filter(|left| !is_announced(left)) {
-            let ages = self.me.ages.lock();
-            return Err(if ages.missed_too_much(left, time, self.limits.forget_after) {
+        if returned.left.as_ref().is_some_and(|left| !is_announced(left)) {
+            return Err(if time.missed_too_much {
                 NoReturn::TooLate
             } else {
                 NoReturn::NotNow
             });
         }
         let name = returned.name();
-        let by = |now_ms| self.state.may_adopt(name, now_ms, limit_ms);
+        let by = |now_ms| self.state.may_adopt(name, now_ms, time.limit_ms);
         // The removal may have been noted by a clock that was years off. But no tombstone is dropped until this owner
         // is active in the view that notes the removal, so the time since then decides, if it is known.
-        let since_seen = self.time_since_seen(name);
-        if let Some(now_ms) = since_seen.filter(|_| !planted::is(Fault::DoubtedClockRefuses)) {
+        if let Some(now_ms) = self.time_by_noting_clock(name, time) {
             return by(now_ms);
         }
-        // Another member may still tell how long it has counted the removal.
-        let is_doubted = time.is_doubted || !self.me.ages.lock().all_told;
         match by(time.likely_ms) {
-            Err(NoReturn::TooLate) if is_doubted || by(time.low_ms).is_ok() => Err(NoReturn::NotNow),
+            Err(NoReturn::TooLate) if time.is_doubted || by(time.low_ms).is_ok() => Err(NoReturn::NotNow),
             judged => judged,
         }
     }
 
     /// The present time by the clock that noted a removal, if the age of the removal is known.
-    fn time_since_seen(&self, name: MemberId) -> Option<u64> {
-        let age = self.me.ages.lock().of_removal(name)?;
+    fn time_by_noting_clock(&self, name: MemberId, time: &ReturnTime) -> Option<u64> {
         let noted_ms = self.state.view()?.left_ms(name)?;
-        Some(noted_ms.saturating_add(millis(age)))
-    }
-
-    /// For how long after its removal a member may return records.
-    fn return_limit_ms(&self) -> u64 {
-        let forget_ms = millis(self.limits.forget_after);
-        forget_ms.saturating_sub(3 * millis(self.limits.clock_limit))
-    }
-
-    fn time_of_returns(&self) -> Time {
-        if planted::is(Fault::DoubtedClockRefuses) {
-            Time::certain(self.me.wall_ms())
-        } else {
-            self.me.time()
-        }
-    }
-
-    /// Deletions of records that were written up to here may be forgotten. None for a node that left at a known time: it
-    /// missed no deletion before that.
-    fn latest_forgotten(&self, left: Option<&LeftBehind>) -> Option<Timestamp> {
-        left.filter(|left| left.since_ms.is_none())?;
-        let now_ms = self.time_of_returns().likely_ms;
-        Some(Timestamp::from_wall_ms(
-            now_ms.saturating_sub(self.return_limit_ms()),
-        ))
+        Some(noted_ms.saturating_add(time.counted_ms?))
     }
 
     /// True if a record from a disk that went back in time may have been deleted since, and the deletion forgotten. If no
@@ -177,6 +142,15 @@ impl Draft<'_> {
     fn give_up_on(&mut self, returned: &Return) {
         let handed_over = returned.kept.iter().flat_map(|one| &one.sources).copied();
         let late = handed_over.chain([returned.name()]).collect();
-        self.standing_changed |= self.state.expire(&late);
+        self.effects.changed.standing |= self.state.expire(&late);
     }
+}
+
+/// Deletions of records that were written up to here may be forgotten. None for a node that left at a known time: it
+/// missed no deletion before that.
+fn latest_forgotten(left: Option<&LeftBehind>, time: &ReturnTime) -> Option<Timestamp> {
+    left.filter(|left| left.since_ms.is_none())?;
+    Some(Timestamp::from_wall_ms(
+        time.likely_ms.saturating_sub(time.limit_ms),
+    ))
 }

@@ -3,11 +3,9 @@
 
 use std::collections::BTreeSet;
 
-use super::Draft;
-use crate::node::commit::job::{Operations, Stored};
+use super::{Effect, Operation, Operations, Outcome, Replica, Stored};
 use crate::protocol::causality::{Payload, Record, VersionVector};
-use crate::protocol::replication::{NotHere, ReplicaState, answer, may_read, may_write};
-use crate::wire::peer::{Effect, Operation, Outcome};
+use crate::protocol::replication::{NotHere, Records, ReplicaState, answer, may_read, may_write};
 
 /// The client's dependencies after the operations so far.
 struct Client {
@@ -25,14 +23,10 @@ impl Client {
     }
 }
 
-impl Draft<'_> {
+impl<R: Records> Replica<'_, R> {
     /// Carries out all of them, or none. Also gives the last write among them, if there is one.
-    pub(crate) fn operations(
-        &mut self,
-        asked: &Operations,
-    ) -> Result<(Vec<Outcome>, Option<Stored>), NotHere> {
+    pub fn operations(&mut self, asked: &Operations) -> Result<(Vec<Outcome>, Option<Stored>), NotHere> {
         self.judge_operations(asked)?;
-        self.note_arrival(asked.arrived);
         let mut client = Client {
             payload: asked.payload.clone(),
             vouched: asked.vouched,
@@ -107,7 +101,7 @@ impl Draft<'_> {
 }
 
 /// Checks whether all operations may be carried out here.
-pub(crate) fn may_do(
+pub fn may_do(
     state: &ReplicaState,
     stable: &VersionVector,
     operations: &[Operation],

@@ -2,23 +2,21 @@
 
 use std::sync::Arc;
 
-use super::Draft;
+use super::{NotDone, Replica};
 use crate::names::{Epoch, Member, MemberId};
-use crate::node::commit::job::NotStored;
 use crate::planted::{self, Fault};
 use crate::protocol::placement::{SlotSet, View};
-use crate::protocol::replication::{Closed, Ending};
+use crate::protocol::replication::{Closed, Ending, Records};
 use crate::protocol::view_change::{Acceptor, Ballot, Vote};
-use crate::wire::peer::Known;
 
-impl Draft<'_> {
+impl<R: Records> Replica<'_, R> {
     /// Promises to accept no lower ballot.
-    pub(crate) fn promise(&mut self, epoch: Epoch, ballot: &Ballot) -> Vote {
+    pub fn promise(&mut self, epoch: Epoch, ballot: &Ballot) -> Vote {
         self.vote(epoch, |acceptor| acceptor.promise(ballot))
     }
 
     /// Accepts a view under a ballot.
-    pub(crate) fn accept(&mut self, epoch: Epoch, ballot: &Ballot, view: &Arc<View>) -> Vote {
+    pub fn accept(&mut self, epoch: Epoch, ballot: &Ballot, view: &Arc<View>) -> Vote {
         self.vote(epoch, |acceptor| acceptor.accept(ballot, view))
     }
 
@@ -30,18 +28,17 @@ impl Draft<'_> {
         if !(in_first || in_next && !state.is_between_views() || state.votes_after_all_ended(epoch)) {
             return Vote::NotVoting;
         }
-        self.acceptors_changed = !planted::is(Fault::VotesNotStored);
+        self.effects.changed.acceptors = !planted::is(Fault::VotesNotStored);
         decide(self.acceptors.entry(epoch).or_default())
     }
 
-    /// Learns views, and what is known of closed epochs and lost lines.
-    pub(crate) fn learn(&mut self, known: &Known) {
-        let views: Vec<_> = known.views.iter().map(|view| view.0.clone()).collect();
-        let mut news = self.state.learn_past(&views, &known.closed);
-        for view in views.iter().chain(known.lost.iter().map(|lost| &lost.0)) {
+    /// Learns views, those of lost lines too, and what is known of closed epochs. `now_ms` is the most likely time.
+    pub fn learn(&mut self, views: &[Arc<View>], lost: &[Arc<View>], closed: &Closed, now_ms: u64) {
+        let mut news = self.state.learn_past(views, closed);
+        for view in views.iter().chain(lost) {
             news |= self.state.learn(view);
         }
-        self.state.date_lost(self.me.time().likely_ms);
+        self.state.date_lost(now_ms);
         if self.state.is_out() {
             // No hand-over vouches for slots that were copied for a view that is not served here.
             self.forget_slots(&SlotSet::all());
@@ -51,18 +48,18 @@ impl Draft<'_> {
             let target = newest.epoch;
             self.activate(target);
         }
-        self.standing_changed |= news;
+        self.effects.changed.standing |= news;
     }
 
     /// Seals this replica for a view that it knows: it takes no write until that view is active.
-    pub(crate) fn seal(&mut self, target: Epoch) {
+    pub fn seal(&mut self, target: Epoch) {
         if self.state.views.contains_key(&target) && self.state.seal(target) {
-            self.standing_changed = true;
+            self.effects.changed.standing = true;
         }
     }
 
     /// Activates a view. Copies that no hand-over vouches for are dropped.
-    pub(crate) fn activate(&mut self, target: Epoch) {
+    pub fn activate(&mut self, target: Epoch) {
         let uncounted = self.uncounted(target);
         self.state.activate(target);
         if self.state.active != target {
@@ -77,41 +74,47 @@ impl Draft<'_> {
             self.forget_slots(&lost);
         }
         self.acceptors.retain(|epoch, _| *epoch > target);
-        self.standing_changed = true;
-        self.vector_changed = true;
-        self.acceptors_changed = true;
+        self.effects.changed.standing = true;
+        self.effects.changed.vector = true;
+        self.effects.changed.acceptors = true;
     }
 
     /// Remembers that an epoch is closed.
-    pub(crate) fn close(&mut self, closed: Closed) {
-        self.standing_changed |= self.state.close(closed);
+    pub fn close(&mut self, closed: Closed) {
+        self.effects.changed.standing |= self.state.close(closed);
     }
 
     /// Ends this life, whose disk went back in time.
-    pub(crate) fn end(&mut self, life: &Member, ending: Ending) {
+    pub fn end(&mut self, life: &Member, ending: Ending) {
         if self.state.me == *life && self.state.ended.is_none() {
             self.state.end(ending);
-            self.standing_changed = true;
+            self.effects.changed.standing = true;
         }
     }
 
+    /// Notes that no member that answers has seen this member further than its disk shows.
+    pub fn prove(&mut self) {
+        self.state.is_unproven = false;
+    }
+
     /// Begins the node's next life, unless this one still keeps records that are not laid aside.
-    pub(crate) fn leave(&mut self, life: Member, name: MemberId) -> Result<(), NotStored> {
-        let is_laid_aside = self.state.ended.is_some() && self.resident.is_empty() && self.winners.is_empty();
+    pub fn leave(&mut self, life: Member, name: MemberId) -> Result<(), NotDone> {
+        let is_laid_aside =
+            self.state.ended.is_some() && self.records.is_empty() && self.effects.winners.is_empty();
         let keeps_nothing = self.state.is_leaving() && self.state.kept.is_empty();
         if !(is_laid_aside || keeps_nothing) {
-            return Err(NotStored::Stopped);
+            return Err(NotDone::MovedOn);
         }
         self.state = self.state.next_life(life, name);
         self.acceptors.clear();
         self.forget_slots(&SlotSet::all());
-        self.begins_anew = true;
+        self.effects.changed.life = true;
         Ok(())
     }
 
     /// Slots of which only copies are here that no hand-over for `target` vouches for: copies for that view, or for a
     /// view that was given up. Copies for a later view do not count among them: their hand-over may still come.
-    pub(super) fn uncounted(&self, target: Epoch) -> SlotSet {
+    pub fn uncounted(&self, target: Epoch) -> SlotSet {
         let later = self.state.views.get(&self.attempt.target);
         let later = later.filter(|view| view.epoch > target);
         let coming = later.map(|view| view.slots_of_member(&self.state.me));

@@ -254,7 +254,7 @@ mod tests {
             assert!(asked.is_ok(), "{nothing}");
         }
         let asked = parse(&Method::DELETE, "/servers/a:1", "", br#"{"dry_run":true}"#);
-        assert!(matches!(asked, Err(BadRequest::Body(why)) if why.contains("behind the path")));
+        assert!(matches!(asked, Err(BadRequest::Body(why)) if why.contains("after the path")));
     }
 
     #[test]

@@ -34,7 +34,9 @@ fn writing_out_and_merging_yield_to_everything_else() {
     let found = looks
         .find(|found| !found.is_empty())
         .expect("the thread runs within a minute");
-    assert!(found.iter().all(|nice| *nice == LOW_PRIORITY), "{found:?}");
+    // The tests themselves may run at another priority; 19 is the lowest.
+    let lowered = rustix::process::nice(0).expect("has a priority") + LOW_PRIORITY;
+    assert!(found.iter().all(|nice| *nice == lowered.min(19)), "{found:?}");
     drop(engine);
 }
 

@@ -46,7 +46,11 @@ pub(super) fn decode_key(segment: &str) -> Result<Key, ApiError> {
             "the key holds a % that is not followed by two hexadecimal digits; write % as %25".into(),
         ));
     }
-    let text = percent_decode_str(segment)
+    percent_decoded_key(segment)
+}
+
+pub(super) fn percent_decoded_key(text: &str) -> Result<Key, ApiError> {
+    let text = percent_decode_str(text)
         .decode_utf8()
         .map_err(|_| ApiError::BadKey("the key is not UTF-8 once it is percent-decoded".into()))?;
     Key::new(&text).map_err(|error| ApiError::BadKey(error.to_string()))

@@ -6,11 +6,11 @@
 use bytes::Bytes;
 use http::Response;
 use http::header::{CONTENT_TYPE, HeaderValue};
-use percent_encoding::percent_decode_str;
 use serde::de::IgnoredAny;
 
 use super::error::ApiError;
 use super::keys::{refused, with_room};
+use super::path::percent_decoded_key;
 use crate::names::Key;
 use crate::node::Node;
 
@@ -22,10 +22,7 @@ pub(super) fn key(rest: &str, path: &str) -> Result<Key, ApiError> {
     if rest.is_empty() {
         return Err(ApiError::BadKey(format!("there is no key; write {path}<key>")));
     }
-    let text = percent_decode_str(rest)
-        .decode_utf8()
-        .map_err(|_| ApiError::BadKey("the key is not UTF-8 once it is percent-decoded".into()))?;
-    Key::new(&text).map_err(|error| ApiError::BadKey(error.to_string()))
+    percent_decoded_key(rest)
 }
 
 pub(super) async fn set(node: &Node, key: &Key, value: Bytes) -> Result<Response<Bytes>, ApiError> {

@@ -15,6 +15,7 @@ pub mod settings;
 pub mod status;
 pub mod view;
 
+mod cluster_table;
 mod progress;
 mod running;
 mod session_file;

@@ -1,65 +1,24 @@
 //! `causeway status`: which node holds which partition, which nodes are away, and what is wrong.
 
 use super::arguments::Status as Arguments;
-use super::{client, progress};
+use super::{cluster_table, progress};
 use crate::node::clock_difference;
-use crate::terminal::{Failure, Verdict, output};
+use crate::terminal::{Failure, Verdict};
 use crate::wire::public::{ClockApart, Status};
 
 pub async fn status(arguments: Arguments) -> Result<Verdict, Failure> {
-    let asking = arguments.asking;
-    let reply = client(&asking.node).status_reply().await?;
-    if asking.json {
-        output::print_json(&reply.body)?;
-    } else {
-        output::print_line(&picture(&reply.read()?))?;
-    }
-    Ok(Verdict::Done)
+    cluster_table::show(&arguments.asking, picture).await
 }
 
-/// The whole state as a person reads it: a line on the view, a table of the nodes, what is wrong.
 fn picture(status: &Status) -> String {
-    let mut parts = vec![headline(status)];
-    let rows = rows(status);
-    if !rows.is_empty() {
-        let mut table = output::table(&["PARTITION", "NODE", "STATE"]);
-        table.add_rows(rows);
-        parts.push(output::lines(&table));
-    }
-    parts.extend(troubles(status));
-    parts.join("\n")
+    cluster_table::picture(status, ["STATE"], |node| [state(status, node)], troubles(status))
 }
 
-fn headline(status: &Status) -> String {
-    let count = |number: u64, one: &str, many: &str| match number {
-        1 => format!("1 {one}"),
-        _ => format!("{number} {many}"),
-    };
-    let replicas = status.k.map_or_else(|| "K unknown".into(), |k| format!("K={k}"));
-    format!(
-        "view {}, {replicas}: {}, {}; {} here; seen by {}",
-        status.epoch,
-        count(status.partitions.len() as u64, "partition", "partitions"),
-        count(status.proxies.len() as u64, "proxy", "proxies"),
-        count(status.keys, "key", "keys"),
-        status.node,
-    )
-}
-
-/// Partition, node, state: one row for each node of the view.
-fn rows(status: &Status) -> Vec<[String; 3]> {
-    let row = |place: String, node: &String| [place, node.clone(), state(status, node)];
-    let replicas = status.partitions.iter().enumerate();
-    let replicas = replicas.flat_map(|(id, nodes)| nodes.iter().map(move |node| row(id.to_string(), node)));
-    let proxies = status.proxies.iter().map(|node| row("proxy".into(), node));
-    replicas.chain(proxies).collect()
-}
-
-fn state(status: &Status, node: &String) -> String {
-    if status.away.contains(node) {
+fn state(status: &Status, node: &str) -> String {
+    if status.away.iter().any(|away| away == node) {
         return "away".into();
     }
-    match (*node == status.node, status.ready) {
+    match (node == status.node, status.ready) {
         (true, true) => "here".into(),
         (true, false) => "here, not ready".into(),
         (false, _) => String::new(),

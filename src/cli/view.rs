@@ -1,18 +1,19 @@
 //! `causeway view` shows the view; `view add` and `view remove` change it and show the progress.
 
 use super::arguments::{Asking, View as Arguments, ViewCommand};
+use super::cluster_table::{Cluster, Place};
 use super::progress::Progress;
-use super::{client, progress};
+use super::{client, cluster_table, progress};
 use crate::client::{Client, ClientError, ViewChange, ViewChangeKind, ViewChanged};
 use crate::names::{NodeId, SLOTS};
 use crate::process::telemetry;
 use crate::terminal::{Failure, Verdict, output};
-use crate::wire::public::{Status, ViewLayout, ViewPreview, ViewUpdated};
+use crate::wire::public::{Status, ViewPreview, ViewUpdated};
 
 pub async fn view(arguments: Arguments) -> Result<Verdict, Failure> {
     let Arguments { asking, command } = arguments;
     let (node, kind, dry_run) = match command {
-        None => return show(&asking).await,
+        None => return cluster_table::show(&asking, picture).await,
         Some(ViewCommand::Add(add)) if add.force => {
             let text = "view add takes no --force: only a removal can be forced; leave it out";
             return Err(Failure::Usage(text.into()));
@@ -24,16 +25,6 @@ pub async fn view(arguments: Arguments) -> Result<Verdict, Failure> {
         }
     };
     change(&asking, &ViewChange { node, kind, dry_run }).await
-}
-
-async fn show(asking: &Asking) -> Result<Verdict, Failure> {
-    let reply = client(&asking.node).status_reply().await?;
-    if asking.json {
-        output::print_json(&reply.body)?;
-    } else {
-        output::print_line(&picture(&reply.read()?))?;
-    }
-    Ok(Verdict::Done)
 }
 
 async fn change(asking: &Asking, change: &ViewChange) -> Result<Verdict, Failure> {
@@ -123,45 +114,24 @@ fn sentence(node: &NodeId, updated: &ViewUpdated) -> String {
     format!("{node} {place}; {partitions}, epoch {}", updated.epoch)
 }
 
-/// The view as a person reads it: a line on it, its partitions, a change that is under way.
+/// The nodes, a change that is under way, and why keys are not served.
 fn picture(status: &Status) -> String {
-    let replicas = status.k.map_or_else(|| "K unknown".into(), |k| format!("K={k}"));
-    let mut parts = vec![format!(
-        "epoch {}, {replicas}; seen by {}",
-        status.epoch, status.node
-    )];
-    if !status.partitions.is_empty() {
-        let mut table = output::table(&["PARTITION", "MEMBERS"]);
-        let partitions = status.partitions.iter().enumerate();
-        table.add_rows(partitions.map(|(id, nodes)| [id.to_string(), nodes.join(", ")]));
-        if !status.proxies.is_empty() {
-            table.add_row(["proxies".to_owned(), status.proxies.join(", ")]);
-        }
-        parts.push(output::lines(&table));
-    }
-    parts.extend(
-        status
-            .change
-            .as_ref()
-            .map(|change| format!("it is changing: {}", progress::sentence(change))),
-    );
-    parts.extend(status.waiting_for.as_ref().map(|why| why.error.clone()));
-    parts.join("\n")
+    let change = status.change.as_ref();
+    let change = change.map(|change| format!("it is changing: {}", progress::sentence(change)));
+    let waiting = status.waiting_for.as_ref().map(|why| why.error.clone());
+    let remarks = [change, waiting].into_iter().flatten();
+    cluster_table::picture(status, [], |_| [], remarks)
 }
 
-/// Both views side by side, and what would move between them.
+/// Where each node is and would be, and what would move.
 fn preview_text(preview: &ViewPreview) -> String {
-    let mut table = output::table(&["PARTITION", "BEFORE", "AFTER"]);
-    let ViewPreview { before, after, .. } = preview;
-    for id in 0..before.partitions.len().max(after.partitions.len()) {
-        table.add_row([id.to_string(), members(before, id), members(after, id)]);
-    }
-    if !(before.proxies.is_empty() && after.proxies.is_empty()) {
-        let proxies = [before, after].map(|layout| joined(&layout.proxies));
-        let [before, after] = proxies;
-        table.add_row(["proxies".to_owned(), before, after]);
-    }
-    let mut lines = vec![output::lines(&table)];
+    let [before, after] = [&preview.before, &preview.after].map(Cluster::from);
+    let removed = before.nodes().filter(|node| after.place(node) == Place::Waiting);
+    let rows = after.nodes().chain(removed).map(|node| match after.place(node) {
+        Place::Waiting => (node, ["removed".to_owned()]),
+        place => (node, [place.to_string()]),
+    });
+    let mut lines = vec![before.table(["AFTER"], rows)];
     lines.push(format!(
         "{} of {SLOTS} slots would move, with {} keys; nothing was changed",
         preview.slots_moved, preview.keys_moved
@@ -175,24 +145,10 @@ fn preview_text(preview: &ViewPreview) -> String {
     lines.join("\n")
 }
 
-fn members(layout: &ViewLayout, id: usize) -> String {
-    layout
-        .partitions
-        .get(id)
-        .map_or_else(|| "-".into(), |nodes| joined(nodes))
-}
-
-fn joined(nodes: &[String]) -> String {
-    match nodes {
-        [] => "-".into(),
-        nodes => nodes.join(", "),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::public::{Progress as Change, Reason};
+    use crate::wire::public::{Progress as Change, Reason, ViewLayout};
 
     fn nodes(names: &[&str]) -> Vec<String> {
         names.iter().map(ToString::to_string).collect()
@@ -234,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn a_view_is_its_partitions_and_proxies_and_what_becomes_of_them() {
+    fn a_view_is_a_row_a_node_and_what_becomes_of_it() {
         let mut status = Status {
             change: Some(Change {
                 epoch: 5,
@@ -247,30 +203,35 @@ mod tests {
             ..Status::example()
         };
         let table = "\
-epoch 4, K=2; seen by a:1
- PARTITION  MEMBERS
- 0          a:1, b:1
- 1          c:1, d:1
- proxies    e:1
+view 4, K=2: 2 partitions, 1 proxy; 3 keys here; seen by a:1
+ PARTITION  NODE
+ 0          a:1
+ 0          b:1
+ 1          c:1
+ 1          d:1
+ proxy      e:1
 it is changing: epoch 5: copy, 3 keys moved, 4 to go, 0.2 s";
         assert_eq!(picture(&status), table);
         (status.k, status.epoch, status.change) = (None, 0, None);
-        (status.partitions, status.proxies) = (vec![], vec![]);
+        (status.partitions, status.proxies, status.keys) = (vec![], vec![], 0);
         status.waiting_for = Some(Reason {
             code: "not_in_view".into(),
             error: "in no view".into(),
         });
-        assert_eq!(picture(&status), "epoch 0, K unknown; seen by a:1\nin no view");
+        let expected = "\
+view 0, K unknown: 0 partitions, 0 proxies; 0 keys here; seen by a:1
+in no view";
+        assert_eq!(picture(&status), expected);
     }
 
     #[test]
-    fn a_preview_shows_both_views_side_by_side() {
+    fn a_preview_shows_where_each_node_is_and_would_be() {
         let preview = ViewPreview {
             result: "success".into(),
             dry_run: true,
             before: ViewLayout {
                 partitions: vec![nodes(&["a:1", "b:1"])],
-                proxies: nodes(&["c:1"]),
+                proxies: nodes(&["c:1", "e:1"]),
             },
             after: ViewLayout {
                 partitions: vec![nodes(&["a:1", "b:1"]), nodes(&["c:1", "d:1"])],
@@ -281,10 +242,12 @@ it is changing: epoch 5: copy, 3 keys moved, 4 to go, 0.2 s";
             slots_given_up: 0,
         };
         let expected = "
- PARTITION  BEFORE    AFTER
- 0          a:1, b:1  a:1, b:1
- 1          -         c:1, d:1
- proxies    c:1       -
+ PARTITION  NODE  AFTER
+ 0          a:1   0
+ 0          b:1   0
+ proxy      c:1   1
+ waiting    d:1   1
+ proxy      e:1   removed
 8192 of 16384 slots would move, with 17 keys; nothing was changed";
         assert_eq!(format!("\n{}", preview_text(&preview)), expected);
     }

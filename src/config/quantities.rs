@@ -157,6 +157,58 @@ mod tests {
         }
     }
 
+    /// Every way to write numbers with a unit: in each case, with and without blanks.
+    fn spellings(unit: &str) -> Vec<(f64, String)> {
+        let numbers = [("1", 1.0), ("007", 7.0), ("0.5", 0.5), (".25", 0.25), ("3.", 3.0)];
+        let mut capital = unit.to_owned();
+        capital
+            .get_mut(..1)
+            .into_iter()
+            .for_each(str::make_ascii_uppercase);
+        let cases = [unit.to_owned(), unit.to_ascii_uppercase(), capital];
+        let written = |(text, number): (&str, f64)| {
+            let blanks = |unit: &String| {
+                [
+                    format!("{text}{unit}"),
+                    format!("{text} {unit}"),
+                    format!("\t{text}  {unit} \n"),
+                ]
+            };
+            let texts: Vec<_> = cases.iter().flat_map(blanks).collect();
+            texts.into_iter().map(move |text| (number, text))
+        };
+        numbers.into_iter().flat_map(written).collect()
+    }
+
+    #[test]
+    fn every_unit_may_be_written_in_any_case_and_with_blanks() {
+        let (second, kib) = (1e3, 1024.0);
+        for (units, factor) in [
+            (&["", "ms"][..], 1.0),
+            (&["s", "sec"], second),
+            (&["m", "min"], 60.0 * second),
+            (&["h"], 3_600.0 * second),
+            (&["d"], 86_400.0 * second),
+        ] {
+            for (number, text) in units.iter().flat_map(|unit| spellings(unit)) {
+                assert_eq!(millis(&text), Some((number * factor).round() as u64), "{text:?}");
+            }
+        }
+        for (units, factor) in [
+            (&["", "b"][..], 1.0),
+            (&["k", "kib"], kib),
+            (&["kb"], 1e3),
+            (&["m", "mib"], kib * kib),
+            (&["mb"], 1e6),
+            (&["g", "gib"], kib * kib * kib),
+            (&["gb"], 1e9),
+        ] {
+            for (number, text) in units.iter().flat_map(|unit| spellings(unit)) {
+                assert_eq!(bytes(&text), Some((number * factor).round() as usize), "{text:?}");
+            }
+        }
+    }
+
     #[test]
     fn a_value_out_of_range_is_named_with_the_range() {
         let read = duration(

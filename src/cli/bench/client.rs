@@ -19,6 +19,9 @@ use crate::names::Key;
 /// Longer than any node lets a request wait.
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 
+/// The measurements of all clients.
+pub(super) type Shared = Rc<RefCell<Measure>>;
+
 /// The history of all clients, if one is written.
 pub(super) type Notes = Option<Rc<RefCell<History>>>;
 
@@ -37,13 +40,13 @@ pub(super) struct BenchClient {
     /// True if a key may never have been written.
     may_miss: bool,
     began: Instant,
-    measure: Measure,
+    measure: Shared,
     notes: Notes,
 }
 
 impl BenchClient {
     /// Client `number` of all.
-    pub(super) fn new(arguments: &Bench, number: usize, notes: &Notes) -> Self {
+    pub(super) fn new(arguments: &Bench, number: usize, measure: &Shared, notes: &Notes) -> Self {
         let nodes = &arguments.asking.node.0;
         let node = number % nodes.len();
         let number = u64::try_from(number).expect("few clients");
@@ -59,7 +62,7 @@ impl BenchClient {
             writes: 0,
             may_miss: !arguments.fill && !arguments.filled,
             began: Instant::now(),
-            measure: Measure::default(),
+            measure: Rc::clone(measure),
             notes: notes.clone(),
         };
         client.begin_session();
@@ -119,7 +122,8 @@ impl BenchClient {
     }
 
     fn measure(&mut self, asked: Instant, failure: Option<String>) {
-        self.measure.note(asked - self.began, asked.elapsed(), failure);
+        let mut measure = self.measure.borrow_mut();
+        measure.note(asked - self.began, asked.elapsed(), failure);
     }
 
     fn write_down(
@@ -155,10 +159,6 @@ impl BenchClient {
             value.push(char::from(self.dice.random_range(b'a'..=b'z')));
         }
         value
-    }
-
-    pub(super) fn into_measure(self) -> Measure {
-        self.measure
     }
 }
 

@@ -1,6 +1,11 @@
-//! The measurements: every request with its time, and the statistics that follow from them.
+//! The measurements: how long requests took, counted in a histogram for each second of a run.
+//!
+//! All clients of a bench share one [`Measure`], so that its size depends on the seconds and not on the
+//! requests.
 
 use std::time::Duration;
+
+use hdrhistogram::Histogram;
 
 /// How many reasons of failed requests are reported.
 const REASONS_MAX: usize = 5;
@@ -8,19 +13,24 @@ const REASONS_MAX: usize = 5;
 /// A node answers or refuses within this.
 const SLOW: Duration = Duration::from_secs(1);
 
-/// A request: when it was sent, since the beginning of the run, and how long its answer took.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Request {
-    at: Duration,
-    took: Duration,
-    failed: bool,
+/// Significant digits of a percentile.
+const DIGITS: u8 = 3;
+
+/// The requests of one second, or of the whole run.
+#[derive(Debug, Clone)]
+struct Requests {
+    took_us: Histogram<u32>,
+    /// Exact, unlike the largest value of the histogram.
+    most: Duration,
+    failed: u64,
+    slow: u64,
 }
 
-/// The measurements of one client, or of all.
+/// The measurements of all clients.
 #[derive(Debug, Default)]
 pub(super) struct Measure {
-    requests: Vec<Request>,
-    /// Why some of them failed.
+    seconds: Vec<Requests>,
+    /// Why some requests failed.
     pub(super) reasons: Vec<String>,
     pub(super) took: Duration,
 }
@@ -40,55 +50,65 @@ pub(super) struct Waits {
 impl Measure {
     /// Counts a request that was sent at `at`, a time of the run, and why it failed if it did.
     pub(super) fn note(&mut self, at: Duration, took: Duration, failure: Option<String>) {
-        let failed = failure.is_some();
-        self.requests.push(Request { at, took, failed });
+        let second = usize::try_from(at.as_secs()).expect("runs are short");
+        if self.seconds.len() <= second {
+            self.seconds.resize_with(second + 1, Requests::default);
+        }
+        self.seconds[second].note(took, failure.is_some());
         let has_room = self.reasons.len() < REASONS_MAX;
         self.reasons.extend(failure.filter(|_| has_room));
     }
 
-    pub(super) fn join(&mut self, other: Self) {
-        self.requests.extend(other.requests);
-        self.reasons.extend(other.reasons);
-        self.reasons.truncate(REASONS_MAX);
-    }
-
     /// Statistics of the whole run.
     pub(super) fn waits(&self) -> Waits {
-        waits(&self.requests)
+        let mut all = Requests::default();
+        self.seconds.iter().for_each(|second| all.join(second));
+        all.waits()
     }
 
     /// Statistics of each second, by when a request was sent.
     pub(super) fn seconds(&self) -> Vec<Waits> {
-        let mut seconds: Vec<Vec<Request>> = Vec::new();
-        for request in &self.requests {
-            let second = usize::try_from(request.at.as_secs()).expect("runs are short");
-            if seconds.len() <= second {
-                seconds.resize_with(second + 1, Vec::new);
-            }
-            seconds[second].push(*request);
-        }
-        seconds.iter().map(|requests| waits(requests)).collect()
+        self.seconds.iter().map(Requests::waits).collect()
     }
 }
 
-fn waits(requests: &[Request]) -> Waits {
-    let mut took: Vec<Duration> = requests.iter().map(|request| request.took).collect();
-    took.sort_unstable();
-    let count = |is_one: fn(&Request) -> bool| {
-        let count = requests.iter().filter(|request| is_one(request)).count();
-        u64::try_from(count).expect("counts fit")
-    };
-    let at = |percent: usize| {
-        let place = (took.len() * percent).div_ceil(100).saturating_sub(1);
-        took.get(place).copied().unwrap_or_default()
-    };
-    Waits {
-        requests: count(|_| true),
-        p50: at(50),
-        p99: at(99),
-        most: at(100),
-        failed: count(|request| request.failed),
-        slow: count(|request| request.took > SLOW),
+impl Default for Requests {
+    fn default() -> Self {
+        Self {
+            took_us: Histogram::new(DIGITS).expect("up to five digits are allowed"),
+            most: Duration::ZERO,
+            failed: 0,
+            slow: 0,
+        }
+    }
+}
+
+impl Requests {
+    fn note(&mut self, took: Duration, failed: bool) {
+        let micros = u64::try_from(took.as_micros()).expect("requests are short");
+        self.took_us.record(micros).expect("the histogram grows");
+        self.most = self.most.max(took);
+        self.failed += u64::from(failed);
+        self.slow += u64::from(took > SLOW);
+    }
+
+    fn join(&mut self, other: &Self) {
+        self.took_us.add(&other.took_us).expect("the histogram grows");
+        self.most = self.most.max(other.most);
+        self.failed += other.failed;
+        self.slow += other.slow;
+    }
+
+    fn waits(&self) -> Waits {
+        let at = |quantile| Duration::from_micros(self.took_us.value_at_quantile(quantile));
+        Waits {
+            requests: self.took_us.len(),
+            p50: at(0.50),
+            p99: at(0.99),
+            most: self.most,
+            failed: self.failed,
+            slow: self.slow,
+        }
     }
 }
 
@@ -119,15 +139,25 @@ mod tests {
     }
 
     #[test]
+    fn percentiles_have_three_significant_digits() {
+        let exact = |percent: u64| Duration::from_millis(37 * percent * 10);
+        let requests: Vec<_> = (1..=1000)
+            .map(|number| (number % 7 * 1000, 37 * number))
+            .collect();
+        let waits = noted(&requests).waits();
+        for (told, exact) in [(waits.p50, exact(50)), (waits.p99, exact(99))] {
+            assert!(told.abs_diff(exact) <= exact / 1000, "{told:?} for {exact:?}");
+        }
+        assert_eq!(waits.most, exact(100));
+    }
+
+    #[test]
     fn of_many_failures_a_few_are_told() {
         let mut measure = Measure::default();
         for number in 0..8 {
             measure.note(Duration::ZERO, Duration::ZERO, Some(number.to_string()));
         }
-        let mut all = Measure::default();
-        all.join(Measure::default());
-        all.join(measure);
-        assert_eq!((all.waits().failed, all.reasons.len()), (8, REASONS_MAX));
+        assert_eq!((measure.waits().failed, measure.reasons.len()), (8, REASONS_MAX));
     }
 
     #[test]

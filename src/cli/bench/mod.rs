@@ -17,7 +17,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use tokio::time::Instant;
 
-use self::client::{BenchClient, Notes};
+use self::client::{BenchClient, Notes, Shared};
 use self::history::History;
 use self::measure::Measure;
 use self::report::Report;
@@ -57,14 +57,12 @@ async fn measure(arguments: &Bench, is_over: &Cell<bool>) -> Result<Verdict, Fai
     let notes = open_history(arguments)?;
     let mut failed = 0;
     if arguments.fill {
-        let clients = all_clients(arguments, Part::Fill, &notes);
-        let report = Report::new("fill", fill(arguments.keys, clients, is_over).await);
+        let report = Report::new("fill", fill(arguments, &notes, is_over).await);
         print(&report, arguments)?;
         failed += report.failed();
     }
     if arguments.seconds > 0 && !is_over.get() {
-        let clients = all_clients(arguments, Part::Run, &notes);
-        let report = Report::new("run", run(arguments, clients, is_over).await);
+        let report = Report::new("run", run(arguments, &notes, is_over).await);
         print(&report, arguments)?;
         failed += report.failed();
     }
@@ -131,49 +129,50 @@ fn print(report: &Report, arguments: &Bench) -> Result<(), Failure> {
 }
 
 /// Writes every key once, each client its share.
-async fn fill(keys: u64, clients: Vec<BenchClient>, is_over: &Cell<bool>) -> Measure {
-    let began = Instant::now();
+async fn fill(arguments: &Bench, notes: &Notes, is_over: &Cell<bool>) -> Measure {
+    let (began, measure) = (Instant::now(), Shared::default());
+    let clients = all_clients(arguments, Part::Fill, &measure, notes);
     let count = clients.len();
     let shares = clients
         .into_iter()
         .zip(0..)
         .map(|(mut client, first)| async move {
-            let mut share = (first..keys).step_by(count);
+            let mut share = (first..arguments.keys).step_by(count);
             while let Some(number) = share.next().filter(|_| !is_over.get()) {
                 client.put(number).await;
             }
-            client.into_measure()
         });
-    joined(join_all(shares).await, began)
+    join_all(shares).await;
+    finished(measure, began)
 }
 
 /// Reads and writes random keys until the time is over.
-async fn run(arguments: &Bench, clients: Vec<BenchClient>, is_over: &Cell<bool>) -> Measure {
-    let began = Instant::now();
+async fn run(arguments: &Bench, notes: &Notes, is_over: &Cell<bool>) -> Measure {
+    let (began, measure) = (Instant::now(), Shared::default());
+    let clients = all_clients(arguments, Part::Run, &measure, notes);
     let end = began + Duration::from_secs(arguments.seconds);
     let loops = clients.into_iter().map(|mut client| async move {
         while Instant::now() < end && !is_over.get() {
             client.ask(arguments.keys, arguments.writes).await;
         }
-        client.into_measure()
     });
-    joined(join_all(loops).await, began)
+    join_all(loops).await;
+    finished(measure, began)
 }
 
 /// The clients of one part; no client of another part has the same number, so that no two write the same.
-fn all_clients(arguments: &Bench, part: Part, notes: &Notes) -> Vec<BenchClient> {
+fn all_clients(arguments: &Bench, part: Part, measure: &Shared, notes: &Notes) -> Vec<BenchClient> {
     let count = usize::from(arguments.clients) * arguments.asking.node.0.len();
     let first = match part {
         Part::Fill => 0,
         Part::Run => count,
     };
-    let client = |number| BenchClient::new(arguments, number, notes);
+    let client = |number| BenchClient::new(arguments, number, measure, notes);
     (first..first + count).map(client).collect()
 }
 
-fn joined(measures: Vec<Measure>, began: Instant) -> Measure {
-    let mut all = Measure::default();
-    measures.into_iter().for_each(|one| all.join(one));
-    all.took = began.elapsed();
-    all
+fn finished(measure: Shared, began: Instant) -> Measure {
+    let mut measure = Rc::into_inner(measure).expect("no client is left").into_inner();
+    measure.took = began.elapsed();
+    measure
 }

@@ -7,26 +7,8 @@ use serde_json::{Value, json};
 use super::folder::Folder;
 use super::layout::Layout;
 use super::process::Process;
-use crate::terminal::output;
+use crate::cli::cluster_table::{Cluster, Place};
 use crate::wire::public::Status;
-
-/// The part of a node in the view.
-pub(super) struct Part {
-    pub(super) role: &'static str,
-    pub(super) partition_id: Option<usize>,
-}
-
-/// The part of `node` in the status of another one.
-pub(super) fn part(status: &Status, node: &str) -> Part {
-    let lists = |nodes: &Vec<String>| nodes.iter().any(|member| member == node);
-    let partition_id = status.partitions.iter().position(lists);
-    let role = match partition_id {
-        Some(_) => "replica",
-        None if lists(&status.proxies) => "proxy",
-        None => "waiting",
-    };
-    Part { role, partition_id }
-}
 
 /// What is about to start, in which folder; `goes_on` if an earlier lab left it.
 pub(super) fn opening(folder: &Path, layout: &Layout, goes_on: bool) -> String {
@@ -41,13 +23,18 @@ pub(super) fn opening(folder: &Path, layout: &Layout, goes_on: bool) -> String {
 
 /// One line for programs.
 pub(super) fn json(folder: &Folder, processes: &[Process], status: &Status) -> Value {
+    let cluster = Cluster::from(status);
     let node = |process: &Process| {
-        let part = part(status, process.node.as_str());
+        // As everywhere on the wire: no partition is -1.
+        let (role, partition_id) = match cluster.place(process.node.as_str()) {
+            Place::Partition(id) => ("replica", id as i64),
+            Place::Proxy => ("proxy", -1),
+            Place::Waiting => ("waiting", -1),
+        };
         json!({
             "address": process.node.as_str(),
-            "role": part.role,
-            // As everywhere on the wire: no partition is -1.
-            "partition_id": part.partition_id.map_or(-1, |id| id as i64),
+            "role": role,
+            "partition_id": partition_id,
             "pid": process.pid,
             "log": process.log.display().to_string(),
             "data_dir": process.data_dir.display().to_string(),
@@ -66,26 +53,17 @@ pub(super) fn json(folder: &Folder, processes: &[Process], status: &Status) -> V
 
 /// A table and some lines to paste, for people; `program` is this program as the user types it.
 pub(super) fn text(folder: &Folder, processes: &[Process], status: &Status, program: &str) -> String {
-    let mut table = output::table(&["NODE", "ROLE", "PARTITION", "PID", "LOG"]);
-    for process in processes {
-        let part = part(status, process.node.as_str());
-        let partition = part.partition_id.map_or_else(|| "-".into(), |id| id.to_string());
-        let log = folder.shown(&process.log);
-        table.add_row([
-            process.node.to_string(),
-            part.role.into(),
-            partition,
-            process.pid.to_string(),
-            log,
-        ]);
-    }
+    let rows = processes.iter().map(|process| {
+        let columns = [process.pid.to_string(), folder.shown(&process.log)];
+        (process.node.as_str(), columns)
+    });
+    let table = Cluster::from(status).table(["PID", "LOG"], rows);
     let data = match folder.layout.memory {
         true => "Their data is in memory and goes with them.".into(),
         false => format!("Their data stays in {}.", folder.shown.display()),
     };
     format!(
-        "{}\n\nTry, in another terminal:\n{}\n\nCtrl-C stops the nodes. {data}\n",
-        output::lines(&table),
+        "{table}\n\nTry, in another terminal:\n{}\n\nCtrl-C stops the nodes. {data}\n",
         examples(&nodes(processes), status, program),
     )
 }
@@ -97,7 +75,8 @@ fn nodes(processes: &[Process]) -> Vec<&str> {
 /// Put at the first node of the view, get at the last one (with defaults a proxy), the members of a
 /// partition, and how a node that waits is added.
 fn examples(nodes: &[&str], status: &Status, program: &str) -> String {
-    let waits = |node: &&&str| part(status, node).role == "waiting";
+    let cluster = Cluster::from(status);
+    let waits = |node: &&&str| cluster.place(node) == Place::Waiting;
     let mut members = nodes.iter().filter(|node| !waits(node));
     let Some(first) = members.next() else {
         return String::new();

@@ -76,7 +76,7 @@ pub(super) fn home(status: &NodeStatus) -> Response<Bytes> {
         node: status.node.to_string(),
         role,
         partition_id,
-        endpoints: ENDPOINTS.map(String::from).into(),
+        endpoints: ENDPOINTS.lines().map(String::from).collect(),
         clock_troubles: status.clock_troubles(),
     })
 }

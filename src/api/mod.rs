@@ -10,6 +10,7 @@
 
 mod accept;
 mod batch;
+mod endpoints;
 mod error;
 mod health;
 mod info;
@@ -31,9 +32,9 @@ mod view;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{ALLOW, HeaderValue};
 use http::{Request, Response};
 
+pub use self::endpoints::{Asked, Endpoints, options};
 pub use self::error::{ApiError, HeadFault};
 pub use self::health::alive;
 pub use self::meant::only;
@@ -72,13 +73,6 @@ async fn act(node: &Arc<Node>, operation: Operation) -> Result<Response<Bytes>, 
         Operation::Ready { verbose } => health::ready(&node.status(), verbose),
         Operation::Options { allow } => Ok(options(allow)),
     }
-}
-
-fn options(allow: &'static str) -> Response<Bytes> {
-    let mut reply = Response::new(Bytes::new());
-    *reply.status_mut() = status::NO_CONTENT;
-    reply.headers_mut().insert(ALLOW, HeaderValue::from_static(allow));
-    reply
 }
 
 /// Why a request never reached [`respond`].

@@ -7,59 +7,64 @@ use http::Method;
 use http::request::Parts;
 
 use super::accept::wanted_form;
+use super::endpoints::Asked;
 use super::error::ApiError;
 use super::operation::{Operation, Question};
 use super::parameters::{BYTES, Parameters};
 use super::path::{decode_key, normalise};
-use super::routes::{Route, find};
+use super::routes::{ENDPOINTS, Route};
 use super::{batch, list, meant, plain, view};
 use crate::names::Key;
 
 /// The operation that the request asks for; values of more than `value_bytes_max` are refused.
 pub(super) fn parse(parts: &Parts, body: &Bytes, value_bytes_max: usize) -> Result<Operation, ApiError> {
-    if parts.method == Method::OPTIONS && parts.uri.path() == "*" {
-        return Ok(Operation::Options {
-            allow: Route::Key.allow(),
-        });
-    }
     let path = normalise(parts.uri.path());
-    let (mut route, segment) = find(&path)?;
-    if path == "/kv-store/" && is_about_all_keys(parts, body) {
-        route = Route::Keys;
-    }
-    if !route.takes(&parts.method) {
-        let method = parts.method.to_string();
-        return Err(ApiError::BadMethod {
-            method,
-            path: path.into_owned(),
-            allow: route.allow(),
-        });
-    }
-    match route {
-        route if parts.method == Method::OPTIONS => Ok(Operation::Options { allow: route.allow() }),
-        Route::Key => parse_key_operation(decode_key(segment)?, parts, body, value_bytes_max),
-        Route::PlainGet => {
-            meant::on_plain_key(&in_query(parts)?)?;
-            let key = plain::key(segment, "/get/")?;
-            Ok(Operation::PlainGet { key })
+    let path = match &*path {
+        // The question is about the whole store, which is there for its keys.
+        "*" if parts.method == Method::OPTIONS => "/kv-store/<key>",
+        "/kv-store/" if is_about_all_keys(parts, body) => "/kv-store",
+        path => path,
+    };
+    let (route, segment) = match ENDPOINTS.find(&parts.method, path)? {
+        Asked::For(route, segment) => (route, segment),
+        Asked::Options(allow) => return Ok(Operation::Options { allow }),
+    };
+    Ok(match route {
+        Route::Key => return parse_key_operation(decode_key(segment)?, parts, body, value_bytes_max),
+        Route::PlainGet => Operation::PlainGet {
+            key: parse_plain_key(segment, "/get/", parts)?,
+        },
+        Route::PlainSet => Operation::PlainSet {
+            key: parse_plain_key(segment, "/set/", parts)?,
+            value: bounded(body.clone(), value_bytes_max)?,
+        },
+        Route::List => {
+            let (listing, payload) = list::parse(&Parameters::read(parts, body)?)?;
+            Operation::List { listing, payload }
         }
-        Route::PlainSet => {
-            meant::on_plain_key(&in_query(parts)?)?;
-            let key = plain::key(segment, "/set/")?;
-            Ok(Operation::PlainSet {
-                key,
-                value: bounded(body.clone(), value_bytes_max)?,
-            })
-        }
-        Route::Keys if parts.method == Method::POST => {
+        Route::Batch => {
             // The body is not read as a form: it is JSON, whatever its declared type.
             let parameters = in_query(parts)?;
             meant::only(&parameters, &["causal_payload"], ApiError::BadRequest)?;
             let (operations, payload) = batch::parse(&parameters, body, value_bytes_max)?;
-            Ok(Operation::Batch { operations, payload })
+            Operation::Batch { operations, payload }
         }
-        route => parse_question(route, parts, body),
-    }
+        Route::UpdateView => Operation::UpdateView(view::parse(&Parameters::read(parts, body)?)?),
+        Route::PartitionId => Operation::Ask(Question::PartitionId),
+        Route::AllPartitionIds => Operation::Ask(Question::AllPartitionIds),
+        Route::PartitionMembers => {
+            let parameters = Parameters::read(parts, body)?;
+            Operation::Ask(Question::PartitionMembers(partition_id(&parameters)?))
+        }
+        Route::NodeDetails => Operation::Ask(Question::NodeDetails),
+        Route::AllReplicas => Operation::Ask(Question::AllReplicas),
+        Route::Home => Operation::Home,
+        Route::Status => Operation::Status,
+        Route::Alive => Operation::Alive,
+        Route::Ready => Operation::Ready {
+            verbose: is_asked_for(Parameters::read(parts, body)?.one("verbose")?),
+        },
+    })
 }
 
 static NOTHING: Bytes = Bytes::new();
@@ -80,6 +85,11 @@ fn is_about_all_keys(parts: &Parts, body: &Bytes) -> bool {
         Method::GET | Method::HEAD => lists(),
         _ => false,
     }
+}
+
+fn parse_plain_key(segment: &str, path: &str, parts: &Parts) -> Result<Key, ApiError> {
+    meant::on_plain_key(&in_query(parts)?)?;
+    plain::key(segment, path)
 }
 
 fn parse_key_operation(
@@ -150,33 +160,6 @@ fn bounded(value: Bytes, bytes_max: usize) -> Result<Bytes, ApiError> {
         return Err(ApiError::ValueTooLarge { bytes_max });
     }
     Ok(value)
-}
-
-fn parse_question(route: Route, parts: &Parts, body: &Bytes) -> Result<Operation, ApiError> {
-    Ok(match route {
-        Route::Keys => {
-            let (listing, payload) = list::parse(&Parameters::read(parts, body)?)?;
-            Operation::List { listing, payload }
-        }
-        Route::UpdateView => Operation::UpdateView(view::parse(&Parameters::read(parts, body)?)?),
-        Route::PartitionId => Operation::Ask(Question::PartitionId),
-        Route::AllPartitionIds => Operation::Ask(Question::AllPartitionIds),
-        Route::PartitionMembers => {
-            let parameters = Parameters::read(parts, body)?;
-            Operation::Ask(Question::PartitionMembers(partition_id(&parameters)?))
-        }
-        Route::NodeDetails => Operation::Ask(Question::NodeDetails),
-        Route::AllReplicas => Operation::Ask(Question::AllReplicas),
-        Route::Home => Operation::Home,
-        Route::Status => Operation::Status,
-        Route::Alive => Operation::Alive,
-        Route::Ready => Operation::Ready {
-            verbose: is_asked_for(Parameters::read(parts, body)?.one("verbose")?),
-        },
-        Route::Key | Route::PlainGet | Route::PlainSet => {
-            unreachable!("operations on one key are parsed above")
-        }
-    })
 }
 
 /// True for `?verbose` and `?verbose=true`, not for `?verbose=false`.

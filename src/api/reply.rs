@@ -24,7 +24,12 @@ pub(super) fn success() -> String {
 /// A reply of 200 with a body.
 pub fn json(body: &impl Serialize) -> Response<Bytes> {
     let text = serde_json::to_vec(body).expect("these types always become JSON");
-    let mut reply = Response::new(Bytes::from(text));
+    json_text(text.into())
+}
+
+/// A reply of 200 with a body that is JSON already.
+pub(super) fn json_text(body: Bytes) -> Response<Bytes> {
+    let mut reply = Response::new(body);
     reply
         .headers_mut()
         .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -55,12 +60,11 @@ impl Verdict {
     }
 
     fn reply(self, body: Bytes) -> Response<Bytes> {
-        let mut reply = Response::new(body);
+        let mut reply = json_text(body);
         *reply.status_mut() = self.status;
-        let headers = reply.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         if let Some(seconds) = self.retry_after {
-            headers.insert(RETRY_AFTER, HeaderValue::from_static(seconds));
+            let seconds = HeaderValue::from_static(seconds);
+            reply.headers_mut().insert(RETRY_AFTER, seconds);
         }
         reply
     }

@@ -1,21 +1,16 @@
-//! The table of paths, and the methods that they take.
-//!
-//! Static paths win over `/kv-store/{key}`, so a command can never be taken for a key; a key with the name
-//! of a command is reached through `/kv-store/key/<key>`.
+//! The store's endpoints. A key with the name of a command is reached through `/kv-store/key/<key>`.
 
 use std::sync::LazyLock;
 
-use http::Method;
-use matchit::Router;
-
-use super::error::ApiError;
+use super::endpoints::Endpoints;
 
 /// What a path is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Route {
     Key,
-    /// All keys: a listing, or several operations at once.
-    Keys,
+    List,
+    /// Several operations at once.
+    Batch,
     /// A value as it is, without a payload.
     PlainGet,
     PlainSet,
@@ -31,95 +26,53 @@ pub(super) enum Route {
     Ready,
 }
 
-const ROUTES: [(&str, Route); 19] = [
-    ("/get/{*key}", Route::PlainGet),
-    ("/get", Route::PlainGet),
-    ("/get/", Route::PlainGet),
-    ("/set/{*key}", Route::PlainSet),
-    ("/set", Route::PlainSet),
-    ("/set/", Route::PlainSet),
-    ("/kv-store", Route::Keys),
-    ("/kv-store/{key}", Route::Key),
-    ("/kv-store/key/{key}", Route::Key),
-    ("/kv-store/update_view", Route::UpdateView),
-    ("/kv-store/get_partition_id", Route::PartitionId),
-    ("/kv-store/get_all_partition_ids", Route::AllPartitionIds),
-    ("/kv-store/get_partition_members", Route::PartitionMembers),
-    ("/kv-store/get_node_details", Route::NodeDetails),
-    ("/kv-store/get_all_replicas", Route::AllReplicas),
-    ("/", Route::Home),
-    ("/status", Route::Status),
-    ("/livez", Route::Alive),
-    ("/readyz", Route::Ready),
-];
-
-/// The same for people: `GET /` lists it.
-pub(super) const ENDPOINTS: [&str; 18] = [
-    "GET /kv-store/<key>",
-    "PUT /kv-store/<key>",
-    "DELETE /kv-store/<key>",
-    "GET, PUT, DELETE /kv-store/key/<key>",
-    "GET /kv-store?prefix=&after=&limit=&keys_only=",
-    "POST /kv-store",
-    "PUT /kv-store/update_view?type=add|remove&ip_port=<ip:port>",
-    "GET /kv-store/get_partition_id",
-    "GET /kv-store/get_all_partition_ids",
-    "GET /kv-store/get_partition_members?partition_id=<id>",
-    "GET /kv-store/get_node_details",
-    "GET /kv-store/get_all_replicas",
-    "GET /get/<key>",
-    "PUT, POST /set/<key>",
-    "GET /status",
-    "GET /livez",
-    "GET /readyz",
-    "GET /",
-];
-
-static ROUTER: LazyLock<Router<Route>> = LazyLock::new(|| {
-    let mut router = Router::new();
-    for (path, route) in ROUTES {
-        router.insert(path, route).expect("no two routes conflict");
-    }
-    router
+pub(super) static ENDPOINTS: LazyLock<Endpoints<Route>> = LazyLock::new(|| {
+    Endpoints::new(&[
+        ("GET /kv-store/<key>", Route::Key),
+        ("PUT /kv-store/<key>", Route::Key),
+        ("DELETE /kv-store/<key>", Route::Key),
+        ("GET, PUT, DELETE /kv-store/key/<key>", Route::Key),
+        ("GET /kv-store?prefix=&after=&limit=&keys_only=", Route::List),
+        ("POST /kv-store", Route::Batch),
+        (
+            "PUT /kv-store/update_view?type=add|remove&ip_port=<ip:port>",
+            Route::UpdateView,
+        ),
+        ("GET /kv-store/get_partition_id", Route::PartitionId),
+        ("GET /kv-store/get_all_partition_ids", Route::AllPartitionIds),
+        (
+            "GET /kv-store/get_partition_members?partition_id=<id>",
+            Route::PartitionMembers,
+        ),
+        ("GET /kv-store/get_node_details", Route::NodeDetails),
+        ("GET /kv-store/get_all_replicas", Route::AllReplicas),
+        ("GET /get/<key>", Route::PlainGet),
+        ("PUT, POST /set/<key>", Route::PlainSet),
+        ("GET /status", Route::Status),
+        ("GET /livez", Route::Alive),
+        ("GET /readyz", Route::Ready),
+        ("GET /", Route::Home),
+    ])
 });
-
-/// The route of a normalised path, and the key's segment if the route has one.
-pub(super) fn find(path: &str) -> Result<(Route, &str), ApiError> {
-    if let Ok(found) = ROUTER.at(path) {
-        return Ok((*found.value, found.params.get("key").unwrap_or_default()));
-    }
-    // No segment, or more than one: a misspelt key, and the error says so.
-    match path.strip_prefix("/kv-store/") {
-        Some(rest) => Ok((Route::Key, rest.strip_prefix("key/").unwrap_or(rest))),
-        None => Err(ApiError::NotFound(path.into())),
-    }
-}
-
-impl Route {
-    /// The methods that this route takes, as the `Allow` header lists them.
-    pub(super) fn allow(self) -> &'static str {
-        match self {
-            Self::Key => "GET, HEAD, PUT, DELETE, OPTIONS",
-            Self::Keys => "GET, HEAD, POST, OPTIONS",
-            Self::PlainSet => "PUT, POST, OPTIONS",
-            Self::UpdateView => "PUT, OPTIONS",
-            _ => "GET, HEAD, OPTIONS",
-        }
-    }
-
-    pub(super) fn takes(self, method: &Method) -> bool {
-        self.allow().split(", ").any(|allowed| allowed == method.as_str())
-    }
-}
 
 #[cfg(test)]
 mod tests {
+    use http::Method;
+
     use super::*;
+    use crate::api::ApiError;
+    use crate::api::endpoints::Asked;
 
     #[test]
-    fn static_paths_win_over_keys() {
-        for (path, route) in ROUTES.into_iter().filter(|(path, _)| !path.contains('{')) {
-            assert_eq!(find(path), Ok((route, "")), "{path}");
+    fn commands_win_over_keys() {
+        for line in ENDPOINTS.lines().filter(|line| !line.contains("/<")) {
+            let (method, path) = line.split_once(' ').expect("has two parts");
+            let path = path.split('?').next().unwrap_or_default();
+            let found = ENDPOINTS.find(&method.parse().expect("is a method"), path);
+            assert!(
+                matches!(found, Ok(Asked::For(route, "")) if route != Route::Key),
+                "{line}"
+            );
         }
         for (path, key) in [
             ("/kv-store/x", "x"),
@@ -133,31 +86,43 @@ mod tests {
             ("/kv-store/a/b", "a/b"),
             ("/kv-store/key/a/b", "a/b"),
         ] {
-            assert_eq!(find(path), Ok((Route::Key, key)), "{path}");
+            let found = ENDPOINTS.find(&Method::GET, path);
+            assert_eq!(found, Ok(Asked::For(Route::Key, key)), "{path}");
         }
         for (path, key) in [
             ("/get/x", "x"),
             ("/get/a/b", "a/b"),
             ("/get/", ""),
+            ("/get", ""),
             ("/get/key/x", "key/x"),
         ] {
-            assert_eq!(find(path), Ok((Route::PlainGet, key)), "{path}");
+            let found = ENDPOINTS.find(&Method::GET, path);
+            assert_eq!(found, Ok(Asked::For(Route::PlainGet, key)), "{path}");
         }
     }
 
     #[test]
     fn other_paths_lead_nowhere() {
         for path in ["", "*", "/kv-stores", "/kv-stores/x", "/livez/", "/got/x"] {
-            assert_eq!(find(path), Err(ApiError::NotFound(path.into())), "{path}");
+            let found = ENDPOINTS.find(&Method::GET, path);
+            assert_eq!(found, Err(ApiError::NotFound(path.into())), "{path}");
         }
     }
 
     #[test]
-    fn every_path_takes_options_and_refuses_what_it_does_not_know() {
-        for (_, route) in ROUTES {
-            assert!(route.takes(&Method::OPTIONS) && !route.takes(&Method::PATCH));
+    fn each_path_has_the_methods_of_the_contract() {
+        for (path, allow) in [
+            ("/kv-store/x", "GET, HEAD, PUT, DELETE, OPTIONS"),
+            ("/kv-store/key/x", "GET, HEAD, PUT, DELETE, OPTIONS"),
+            ("/kv-store", "GET, HEAD, POST, OPTIONS"),
+            ("/kv-store/update_view", "PUT, OPTIONS"),
+            ("/set/x", "PUT, POST, OPTIONS"),
+            ("/get/x", "GET, HEAD, OPTIONS"),
+            ("/kv-store/get_partition_id", "GET, HEAD, OPTIONS"),
+            ("/", "GET, HEAD, OPTIONS"),
+        ] {
+            let found = ENDPOINTS.find(&Method::OPTIONS, path);
+            assert_eq!(found, Ok(Asked::Options(allow)), "{path}");
         }
-        assert!(Route::Key.takes(&Method::DELETE) && !Route::Status.takes(&Method::PUT));
-        assert!(Route::UpdateView.takes(&Method::PUT) && !Route::UpdateView.takes(&Method::GET));
     }
 }

@@ -110,17 +110,17 @@ pub(super) fn server(body: &[u8]) -> Result<String, String> {
         .ok_or_else(|| "write {\"server\":\"host:port\"}".to_owned())
 }
 
-/// True if the body asks for nothing. Some programs send a body with every request.
-pub(super) fn says_nothing(body: &[u8]) -> bool {
-    if body.trim_ascii().is_empty() {
-        return true;
-    }
-    match json::read(body) {
+/// Refuses a body of a request that has none. Some programs send an empty value with every request.
+pub(super) fn require_nothing(body: &[u8]) -> Result<(), String> {
+    let is_nothing = match json::read(body) {
+        _ if body.trim_ascii().is_empty() => true,
         Ok(Value::Null) => true,
         Ok(Value::Array(elements)) => elements.is_empty(),
         Ok(Value::Object(fields)) => fields.is_empty(),
         Ok(_) | Err(_) => false,
-    }
+    };
+    let why = "this request takes no body; write the parameter after the path: ?force=true";
+    is_nothing.then_some(()).ok_or_else(|| why.to_owned())
 }
 
 fn elements(body: &[u8]) -> Result<Vec<Value>, String> {

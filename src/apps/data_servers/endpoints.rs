@@ -1,13 +1,16 @@
 //! The public HTTP interface of pairs, the same for proxies and data servers: turns requests into calls
 //! of [`Pairs`], and their results into replies.
 
+use std::sync::LazyLock;
+
 use bytes::Bytes;
 use http::{Method, Request, Response};
 use percent_encoding::percent_decode_str;
 
 use super::body::{self, AskedKey};
-use super::reply::{self, BadRequest};
+use super::reply;
 use super::service::{Pairs, ReadResult, Trouble};
+use crate::api::{ApiError, Asked, Endpoints, alive, options};
 use crate::apps::data_servers::messages::{Datum, KeyOutcome, Pair};
 use crate::names::NodeId;
 use crate::text;
@@ -22,9 +25,39 @@ pub(super) async fn respond(pairs: &impl Pairs, request: Request<Bytes>) -> Resp
         &body,
     ) {
         Ok(operation) => act(pairs, operation).await,
-        Err(why) => reply::bad_request(why),
+        Err(error) => error.into_reply(),
     }
 }
+
+/// What a path is for.
+#[derive(Debug, Clone, Copy)]
+enum Route {
+    Set,
+    FetchAll,
+    Fetch,
+    Query,
+    Delete,
+    Servers,
+    AddServer,
+    RemoveServer,
+    Alive,
+    Home,
+}
+
+static ENDPOINTS: LazyLock<Endpoints<Route>> = LazyLock::new(|| {
+    Endpoints::new(&[
+        ("PUT, POST /set?atomic=", Route::Set),
+        ("GET /fetch", Route::FetchAll),
+        ("POST /fetch", Route::Fetch),
+        ("POST /query", Route::Query),
+        ("POST /delete", Route::Delete),
+        ("GET /servers", Route::Servers),
+        ("POST /servers", Route::AddServer),
+        ("DELETE /servers/<host:port>?force=", Route::RemoveServer),
+        ("GET /livez", Route::Alive),
+        ("GET /", Route::Home),
+    ])
+});
 
 /// What a request asks for.
 #[derive(Debug, PartialEq)]
@@ -44,72 +77,60 @@ enum Operation {
         force: bool,
     },
     Alive,
+    Home,
+    Options(&'static str),
 }
 
-fn parse(method: &Method, path: &str, query: &str, body: &[u8]) -> Result<Operation, BadRequest> {
-    let bad_body = BadRequest::Body;
+fn parse(method: &Method, path: &str, query: &str, body: &[u8]) -> Result<Operation, ApiError> {
+    let bad_body = ApiError::BadRequest;
     let path = match path.strip_suffix('/') {
         Some(shorter) if !shorter.is_empty() => shorter,
         _ => path,
     };
-    // HEAD gets the reply to GET; the connection omits the body.
-    let method = if method == Method::HEAD {
-        &Method::GET
-    } else {
-        method
+    let (route, rest) = match ENDPOINTS.find(method, path)? {
+        Asked::For(route, rest) => (route, rest),
+        Asked::Options(allow) => return Ok(Operation::Options(allow)),
     };
-    match (path, method.as_str()) {
-        ("/set", "PUT" | "POST") => {
+    if !matches!(
+        route,
+        Route::Set | Route::RemoveServer | Route::Alive | Route::Home
+    ) {
+        only(query, &[])?;
+    }
+    Ok(match route {
+        Route::Set => {
             let pairs = body::pairs(body).map_err(bad_body)?;
             let atomic = flag(query, "atomic")?;
-            Ok(Operation::Set { pairs, atomic })
+            Operation::Set { pairs, atomic }
         }
-        ("/fetch" | "/servers", "GET") | ("/fetch" | "/query" | "/delete" | "/servers", "POST")
-            if !query.is_empty() =>
-        {
-            only(query, &[])?;
-            parse(method, path, "", body)
+        Route::FetchAll => Operation::FetchAll,
+        Route::Fetch => Operation::Fetch(body::keys(body).map_err(bad_body)?),
+        Route::Query => Operation::Query(body::keys(body).map_err(bad_body)?),
+        Route::Delete => Operation::Delete(body::keys(body).map_err(bad_body)?),
+        Route::Servers => Operation::Servers,
+        Route::AddServer => Operation::AddServer(address(&body::server(body).map_err(bad_body)?)?),
+        Route::RemoveServer => {
+            body::require_nothing(body).map_err(bad_body)?;
+            let server = percent_decode_str(rest).decode_utf8_lossy();
+            let (server, force) = (address(&server)?, flag(query, "force")?);
+            Operation::RemoveServer { server, force }
         }
-        ("/fetch", "GET") => Ok(Operation::FetchAll),
-        ("/fetch", "POST") => body::keys(body).map(Operation::Fetch).map_err(bad_body),
-        ("/query", "POST") => body::keys(body).map(Operation::Query).map_err(bad_body),
-        ("/delete", "POST") => body::keys(body).map(Operation::Delete).map_err(bad_body),
-        ("/servers", "GET") => Ok(Operation::Servers),
-        ("/servers", "POST") => {
-            let server = body::server(body).map_err(bad_body)?;
-            address(&server).map(Operation::AddServer)
-        }
-        ("/livez", "GET") => Ok(Operation::Alive),
-        ("/set", _) => Err(BadRequest::Method("PUT, POST")),
-        ("/fetch" | "/servers", _) => Err(BadRequest::Method("GET, POST")),
-        ("/query" | "/delete", _) => Err(BadRequest::Method("POST")),
-        ("/livez", _) => Err(BadRequest::Method("GET")),
-        (other, method) => match (other.strip_prefix("/servers/"), method) {
-            (Some(_), "DELETE") if !body::says_nothing(body) => Err(BadRequest::Body(
-                "this request takes no body; write the parameter after the path: ?force=true".to_owned(),
-            )),
-            (Some(server), "DELETE") => {
-                let server = percent_decode_str(server).decode_utf8_lossy();
-                let (server, force) = (address(&server)?, flag(query, "force")?);
-                Ok(Operation::RemoveServer { server, force })
-            }
-            (Some(_), _) => Err(BadRequest::Method("DELETE")),
-            (None, _) => Err(BadRequest::Path(other.to_owned())),
-        },
-    }
+        Route::Alive => Operation::Alive,
+        Route::Home => Operation::Home,
+    })
 }
 
 /// The address of a server, in the spelling that all proxies use.
-fn address(text: &str) -> Result<String, BadRequest> {
+fn address(text: &str) -> Result<String, ApiError> {
     let node: Result<NodeId, _> = text.trim().parse();
     node.map(|node| node.as_str().to_owned())
-        .map_err(|error| BadRequest::Body(error.to_string()))
+        .map_err(|error| ApiError::BadRequest(error.to_string()))
 }
 
 /// A switch that is on, off or absent. It is the only parameter: a misspelled name must not be ignored.
-fn flag(query: &str, name: &str) -> Result<bool, BadRequest> {
+fn flag(query: &str, name: &str) -> Result<bool, ApiError> {
     let values = only(query, &[name])?;
-    let bad = |text: String| Err(BadRequest::Parameter(text));
+    let bad = |text: String| Err(ApiError::BadRequest(text));
     let mut meanings = values.iter().map(|value| meaning(value));
     let first = meanings.next().unwrap_or(Some(false));
     match first {
@@ -130,9 +151,9 @@ fn meaning(value: &str) -> Option<bool> {
 }
 
 /// The values of the parameters; names other than these are refused.
-fn only(query: &str, known: &[&str]) -> Result<Vec<String>, BadRequest> {
+fn only(query: &str, known: &[&str]) -> Result<Vec<String>, ApiError> {
     let parameters: Vec<(String, String)> = serde_urlencoded::from_str(query)
-        .map_err(|error| BadRequest::Parameter(format!("the query cannot be read: {error}")))?;
+        .map_err(|error| ApiError::BadRequest(format!("the query cannot be read: {error}")))?;
     let unknown = parameters
         .iter()
         .find(|(name, _)| !known.contains(&name.as_str()));
@@ -143,7 +164,7 @@ fn only(query: &str, known: &[&str]) -> Result<Vec<String>, BadRequest> {
             None => format!("there is {}", known.join(", ")),
         };
         let text = format!("{name} is no parameter here; {advice}");
-        return Err(BadRequest::Parameter(text));
+        return Err(ApiError::BadRequest(text));
     }
     Ok(parameters.into_iter().map(|(_, value)| value).collect())
 }
@@ -180,7 +201,9 @@ async fn act(pairs: &impl Pairs, operation: Operation) -> Response<Bytes> {
         Operation::RemoveServer { server, force } => {
             changed(pairs, pairs.remove_server(server, force).await).await
         }
-        Operation::Alive => reply::alive(),
+        Operation::Alive => alive(),
+        Operation::Home => ENDPOINTS.home(),
+        Operation::Options(allow) => options(allow),
     }
 }
 
@@ -254,7 +277,7 @@ mod tests {
             assert!(asked.is_ok(), "{nothing}");
         }
         let asked = parse(&Method::DELETE, "/servers/a:1", "", br#"{"dry_run":true}"#);
-        assert!(matches!(asked, Err(BadRequest::Body(why)) if why.contains("after the path")));
+        assert!(matches!(asked, Err(ApiError::BadRequest(why)) if why.contains("after the path")));
     }
 
     #[test]

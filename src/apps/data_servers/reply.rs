@@ -1,13 +1,14 @@
 //! All status codes and bodies of the public HTTP interface of pairs; no other file has a status code.
 
 use bytes::Bytes;
-use http::header::{ALLOW, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
+use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{Response, StatusCode};
 use serde::Serialize;
 use serde_json::json;
 
 use super::body::{AskedKey, AskedPair};
 use super::service::{Everything, ReadResult, Servers, Trouble};
+use crate::api::{lasting, passing};
 use crate::apps::data_servers::messages::{Answered, Given, KeyOutcome, KeysAdded, KeysDeleted};
 
 /// Names the servers whose pairs are not in a listing.
@@ -15,34 +16,6 @@ const UNREACHABLE: HeaderName = HeaderName::from_static("causeway-unreachable");
 
 /// Accompanies the list of servers while a change of it is not finished.
 const MOVING: HeaderName = HeaderName::from_static("causeway-moving");
-
-/// Why a request is malformed.
-#[derive(Debug)]
-pub(super) enum BadRequest {
-    Body(String),
-    Parameter(String),
-    Method(&'static str),
-    Path(String),
-}
-
-pub(super) fn bad_request(why: BadRequest) -> Response<Bytes> {
-    match why {
-        BadRequest::Body(text) | BadRequest::Parameter(text) => {
-            error(StatusCode::BAD_REQUEST, "bad_request", &text)
-        }
-        BadRequest::Method(allow) => {
-            let text = format!("this path accepts {allow}");
-            let mut reply = error(StatusCode::METHOD_NOT_ALLOWED, "bad_method", &text);
-            reply.headers_mut().insert(ALLOW, HeaderValue::from_static(allow));
-            reply
-        }
-        BadRequest::Path(path) => {
-            let text =
-                format!("there is nothing at {path}; there are /set, /fetch, /query, /delete and /servers");
-            error(StatusCode::NOT_FOUND, "not_found", &text)
-        }
-    }
-}
 
 /// The reply to a set.
 pub(super) fn set(asked: &[AskedPair], outcomes: &[KeyOutcome]) -> Response<Bytes> {
@@ -158,37 +131,23 @@ pub(super) fn changed(servers: &Servers, keys_moved: u64) -> Response<Bytes> {
     reply(StatusCode::OK, &body)
 }
 
-pub(super) fn alive() -> Response<Bytes> {
-    reply(StatusCode::OK, &json!({"result": "success"}))
-}
-
 pub(super) fn trouble(trouble: &Trouble) -> Response<Bytes> {
     use StatusCode as S;
-    let (status, code) = match trouble {
-        Trouble::NotStored => (S::BAD_REQUEST, "not_stored"),
-        Trouble::Unavailable(_) => (S::SERVICE_UNAVAILABLE, "unavailable"),
-        Trouble::UnknownOutcome => (S::GATEWAY_TIMEOUT, "unknown_outcome"),
-        Trouble::AlreadyThere(_) | Trouble::SameServer { .. } => (S::CONFLICT, "already_there"),
-        Trouble::NamedTwice { .. } => (S::CONFLICT, "named_twice"),
-        Trouble::NameLeadsElsewhere { .. } => (S::CONFLICT, "misled"),
-        Trouble::OtherStore(_) => (S::CONFLICT, "other_store"),
-        Trouble::LastServer(_) => (S::CONFLICT, "last_server"),
-        Trouble::WouldLoseKeys { .. } => (S::CONFLICT, "would_lose_keys"),
-        Trouble::NotThere(_) => (S::NOT_FOUND, "not_there"),
-        Trouble::Unfinished(_) => (S::SERVICE_UNAVAILABLE, "unfinished"),
-        Trouble::NotAProxy => (S::CONFLICT, "not_a_proxy"),
+    let verdict = match trouble {
+        Trouble::NotStored => lasting(S::BAD_REQUEST, "not_stored"),
+        Trouble::Unavailable(_) => passing("unavailable"),
+        Trouble::UnknownOutcome => lasting(S::GATEWAY_TIMEOUT, "unknown_outcome"),
+        Trouble::AlreadyThere(_) | Trouble::SameServer { .. } => lasting(S::CONFLICT, "already_there"),
+        Trouble::NamedTwice { .. } => lasting(S::CONFLICT, "named_twice"),
+        Trouble::NameLeadsElsewhere { .. } => lasting(S::CONFLICT, "misled"),
+        Trouble::OtherStore(_) => lasting(S::CONFLICT, "other_store"),
+        Trouble::LastServer(_) => lasting(S::CONFLICT, "last_server"),
+        Trouble::WouldLoseKeys { .. } => lasting(S::CONFLICT, "would_lose_keys"),
+        Trouble::NotThere(_) => lasting(S::NOT_FOUND, "not_there"),
+        Trouble::Unfinished(_) => passing("unfinished"),
+        Trouble::NotAProxy => lasting(S::CONFLICT, "not_a_proxy"),
     };
-    error(status, code, &trouble.to_string())
-}
-
-fn error(status: StatusCode, code: &str, text: &str) -> Response<Bytes> {
-    let mut reply = reply(status, &json!({"result": "error", "error": text, "code": code}));
-    if status == StatusCode::SERVICE_UNAVAILABLE {
-        reply
-            .headers_mut()
-            .insert(RETRY_AFTER, HeaderValue::from_static("1"));
-    }
-    reply
+    verdict.tell(&trouble.to_string())
 }
 
 fn reply(status: StatusCode, body: &impl Serialize) -> Response<Bytes> {

@@ -80,9 +80,3 @@ pub struct PairRead {
     pub key: i64,
     pub value: i64,
 }
-
-/// `GET /`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Home {
-    pub endpoints: Vec<String>,
-}

@@ -1,23 +1,46 @@
 //! The HTTP interface of the sharder over Redis: its four operations and its status. Parameters come in
 //! the query, in a form or in JSON.
 
+use std::sync::LazyLock;
+
 use bytes::Bytes;
 use http::request::Parts;
-use http::{Method, Request, Response, StatusCode};
+use http::{Request, Response, StatusCode};
 use serde::Serialize;
 
-use super::bodies::{BroughtUp, Home, NodeFailed, PairRead, PairStored, Success};
+use super::bodies::{BroughtUp, NodeFailed, PairRead, PairStored, Success};
 use super::{Found, Sharder, SharderError};
-use crate::api::{ApiError, Parameters, Verdict, alive, json, lasting, normalise, only, passing};
+use crate::api::{
+    ApiError, Asked, Endpoints, Parameters, Verdict, alive, json, lasting, normalise, only, options, passing,
+};
 
-const ENDPOINTS: [&str; 6] = [
-    "POST /bringUp?n=<servers>&capacity=<pairs on each>&level=<copies of each key>",
-    "POST /failNode?port=<port>",
-    "PUT /put?key=<integer>&value=<integer>",
-    "GET /get?key=<integer>",
-    "GET /status",
-    "GET /livez",
-];
+/// What a path is for.
+#[derive(Debug, Clone, Copy)]
+enum Route {
+    BringUp,
+    FailNode,
+    Put,
+    Get,
+    Status,
+    Alive,
+    Home,
+}
+
+static ENDPOINTS: LazyLock<Endpoints<Route>> = LazyLock::new(|| {
+    Endpoints::new(&[
+        (
+            "POST, PUT /bringUp?n=<servers>&capacity=<pairs on each>&level=<copies of each key>",
+            Route::BringUp,
+        ),
+        ("POST, PUT /failNode?port=<port>", Route::FailNode),
+        ("POST, PUT /put?key=<integer>&value=<integer>", Route::Put),
+        // POST for clients that send no body with GET.
+        ("GET, POST /get?key=<integer>", Route::Get),
+        ("GET /status", Route::Status),
+        ("GET /livez", Route::Alive),
+        ("GET /", Route::Home),
+    ])
+});
 
 /// What a client asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +52,7 @@ enum Operation {
     Status,
     Alive,
     Home,
+    Options(&'static str),
 }
 
 /// Why a request was not done.
@@ -86,59 +110,44 @@ pub(super) async fn respond(sharder: &Sharder, request: Request<Bytes>) -> Respo
 
 fn parse(parts: &Parts, body: &Bytes) -> Result<Operation, Refused> {
     let path = normalise(parts.uri.path());
-    require_route(&path, &parts.method)?;
+    let route = match ENDPOINTS.find(&parts.method, &path)? {
+        Asked::For(route, _) => route,
+        Asked::Options(allow) => return Ok(Operation::Options(allow)),
+    };
     let parameters = Parameters::read(parts, body)?;
     parameters.require_read()?;
-    let bad = |text| Refused::Sharder(SharderError::BadArgument(text));
-    match &*path {
-        "/bringUp" => {
-            let known = ["n", "N", "capacity", "level", "reliabilityLevel"];
-            only(&parameters, &known, bad)?;
-        }
-        "/failNode" => only(&parameters, &["port"], bad)?,
-        "/put" => only(&parameters, &["key", "value"], bad)?,
-        "/get" => only(&parameters, &["key"], bad)?,
-        _ => {}
-    }
-    let number = |names: &[&str]| number(&parameters, names);
-    Ok(match &*path {
-        "/bringUp" => Operation::BringUp {
-            servers: number(&["n", "N"])?,
-            capacity: number(&["capacity"])?,
-            level: number(&["level", "reliabilityLevel"])?,
-        },
-        "/failNode" => Operation::FailNode {
-            port: number(&["port"])?,
-        },
-        "/put" => Operation::Put {
-            key: number(&["key"])?,
-            value: number(&["value"])?,
-        },
-        "/get" => Operation::Get {
-            key: number(&["key"])?,
-        },
-        "/status" => Operation::Status,
-        "/livez" => Operation::Alive,
-        _ => Operation::Home,
-    })
-}
-
-/// Refuses an unknown path, and a method that the path does not take.
-fn require_route(path: &str, method: &Method) -> Result<(), ApiError> {
-    let (methods, allow) = match path {
-        "/bringUp" | "/failNode" | "/put" => (&[Method::POST, Method::PUT][..], "POST, PUT"),
-        // POST for clients that send no body with GET.
-        "/get" => (&[Method::GET, Method::HEAD, Method::POST][..], "GET, HEAD, POST"),
-        "/status" | "/livez" | "/" => (&[Method::GET, Method::HEAD][..], "GET, HEAD"),
-        _ => return Err(ApiError::NotFound(path.into())),
+    let only = |known: &[&str]| {
+        let bad = |text| Refused::Sharder(SharderError::BadArgument(text));
+        only(&parameters, known, bad)
     };
-    if methods.contains(method) {
-        return Ok(());
-    }
-    Err(ApiError::BadMethod {
-        method: method.to_string(),
-        path: path.into(),
-        allow,
+    let number = |names: &[&str]| number(&parameters, names);
+    Ok(match route {
+        Route::BringUp => {
+            only(&["n", "N", "capacity", "level", "reliabilityLevel"])?;
+            Operation::BringUp {
+                servers: number(&["n", "N"])?,
+                capacity: number(&["capacity"])?,
+                level: number(&["level", "reliabilityLevel"])?,
+            }
+        }
+        Route::FailNode => {
+            only(&["port"])?;
+            let port = number(&["port"])?;
+            Operation::FailNode { port }
+        }
+        Route::Put => {
+            only(&["key", "value"])?;
+            let (key, value) = (number(&["key"])?, number(&["value"])?);
+            Operation::Put { key, value }
+        }
+        Route::Get => {
+            only(&["key"])?;
+            let key = number(&["key"])?;
+            Operation::Get { key }
+        }
+        Route::Status => Operation::Status,
+        Route::Alive => Operation::Alive,
+        Route::Home => Operation::Home,
     })
 }
 
@@ -187,9 +196,8 @@ async fn act(sharder: &Sharder, operation: Operation) -> Result<Response<Bytes>,
         },
         Operation::Status => success(sharder.status().await?),
         Operation::Alive => alive(),
-        Operation::Home => success(Home {
-            endpoints: ENDPOINTS.map(String::from).into(),
-        }),
+        Operation::Home => ENDPOINTS.home(),
+        Operation::Options(allow) => options(allow),
     })
 }
 
@@ -261,6 +269,12 @@ mod tests {
             ("GET", "/status", "", Operation::Status),
             ("GET", "/livez", "", Operation::Alive),
             ("GET", "/", "", Operation::Home),
+            (
+                "OPTIONS",
+                "/get",
+                "",
+                Operation::Options("GET, HEAD, POST, OPTIONS"),
+            ),
         ] {
             assert_eq!(
                 parsed(method, target, body),

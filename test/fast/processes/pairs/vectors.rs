@@ -139,21 +139,38 @@ fn bodies_of_the_wrong_shape_change_nothing() {
 fn wrong_methods_and_paths_are_told_apart() {
     both(|process| {
         for (method, path, allow) in [
-            ("GET", "/set", "put, post"),
-            ("PUT", "/fetch", "get, post"),
-            ("GET", "/query", "post"),
-            ("DELETE", "/delete", "post"),
-            ("PUT", "/servers", "get, post"),
-            ("GET", "/servers/a:1", "delete"),
+            ("GET", "/set", "PUT, POST, OPTIONS"),
+            ("PUT", "/fetch", "GET, HEAD, POST, OPTIONS"),
+            ("GET", "/query", "POST, OPTIONS"),
+            ("DELETE", "/delete/", "POST, OPTIONS"),
+            ("PUT", "/servers", "GET, HEAD, POST, OPTIONS"),
+            ("GET", "/servers/a:1", "DELETE, OPTIONS"),
         ] {
-            let reply = process.ask(method, path, &json!([]));
-            assert_eq!(reply.status, 405, "{method} {path}");
-            let allowed = reply.header("allow").unwrap_or_default().to_lowercase();
-            assert!(allowed.starts_with(allow), "{allowed}");
+            let refused = process.ask(method, path, &json!([]));
+            assert_eq!(refused.status, 405, "{method} {path}");
+            assert_eq!(refused.json()["code"], "bad_method");
+            assert_eq!(refused.header("allow"), Some(allow), "{method} {path}");
+            let options = process.ask("OPTIONS", path, &json!([]));
+            assert_eq!(
+                (options.status, options.header("allow")),
+                (204, Some(allow)),
+                "{path}"
+            );
         }
-        for path in ["/", "/sets", "/set/a", "/kv-store/a"] {
-            assert_eq!(process.get(path).status, 404, "{path}");
+        for path in ["/sets", "/set/a", "/kv-store/a"] {
+            let reply = process.get(path);
+            assert_eq!(
+                (reply.status, &reply.json()["code"]),
+                (404, &json!("not_found")),
+                "{path}"
+            );
         }
+        let home = process.get("/").json();
+        let lines = home["endpoints"].as_array().expect("is a list");
+        assert!(
+            lines.contains(&json!("GET /fetch")) && lines.contains(&json!("POST /fetch")),
+            "{home}"
+        );
     });
 }
 

@@ -133,6 +133,20 @@ fn assert_reply(served: &Served, (method, target, body): (&str, &str, &str), sta
 }
 
 #[test]
+fn each_path_names_its_methods_and_the_home_page_the_paths() {
+    let served = Served::start();
+    for (method, status) in [("OPTIONS", 204), ("DELETE", 405)] {
+        let request = Request::new(method, "/get?key=1");
+        let reply = request.send(&served.address).expect("is answered");
+        assert_eq!(reply.status, status);
+        assert_eq!(reply.header("allow"), Some("GET, HEAD, POST, OPTIONS"));
+    }
+    let (_, home) = served.ask("GET", "/", "");
+    let lines = home["endpoints"].as_array().expect("is a list");
+    assert!(lines.contains(&json!("GET, POST /get?key=<integer>")), "{home}");
+}
+
+#[test]
 fn puts_of_one_key_at_once_leave_equal_copies() {
     let mut served = Served::start();
     served.shell.bring_up(4, 10, 3);

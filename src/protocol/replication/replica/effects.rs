@@ -1,5 +1,5 @@
-//! What a batch of commands changes, as data: whoever runs the replica stores it, then publishes, pushes and
-//! answers.
+//! The changes that a batch of commands makes, as data: the caller of the replica stores them, then publishes, pushes
+//! and answers.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;

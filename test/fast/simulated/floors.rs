@@ -86,10 +86,7 @@ fn the_drawings_are_read_from_the_top() {
         ends.join(" ... ")
     };
     assert_eq!(floors(""), "cli ... planted");
-    assert_eq!(
-        floors("protocol"),
-        "replication view_change ... causality placement"
-    );
+    assert_eq!(floors("protocol"), "replication ... causality placement");
     let below = |module: &&str| drawings.is_below_line(module);
     assert!(["config", "wire", "protocol", "names"].iter().all(below));
     assert!(

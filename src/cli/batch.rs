@@ -1,10 +1,11 @@
 //! `causeway ls` and `causeway batch`: many keys at once.
 
-use std::fs;
+use std::path::Path;
 
 use super::arguments::{Batch, Ls};
 use super::client;
 use super::keys::{SessionUse, failure, sentence, standard_input};
+use super::user_file;
 use crate::client::{Client, OperationDone, PageAsked, Session};
 use crate::names::Key;
 use crate::process::system;
@@ -17,6 +18,9 @@ const PAGE_KEYS: u32 = 1000;
 
 /// Operations in one request; larger files go in several requests, one after the other.
 const OPERATIONS_AT_ONCE: usize = 1000;
+
+/// More than a person writes; it stands in memory as a whole.
+const FILE_BYTES_MAX: usize = 1024 * 1024 * 1024;
 
 /// Lists keys until there are no more, or as many as were asked for.
 pub async fn ls(arguments: Ls) -> Result<Verdict, Failure> {
@@ -71,7 +75,7 @@ fn printable(text: &str) -> String {
 pub async fn batch(arguments: Batch) -> Result<Verdict, Failure> {
     let bytes = match arguments.file.as_str() {
         "-" => standard_input()?,
-        path => fs::read(path).map_err(|error| {
+        path => user_file::read(Path::new(path), FILE_BYTES_MAX).map_err(|error| {
             let why = system::explain(&error);
             Failure::Failed(format!("cannot read {path}: {why}"))
         })?,

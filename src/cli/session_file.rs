@@ -1,15 +1,15 @@
 //! The file that carries a shell session's causal payload from one command to the next.
 //!
 //! Several commands may share one at a time (`causeway put … & causeway put …`): under a lock, each adds
-//! its new dependencies to the current content of the file, so that no dependency is lost. `user_file` does the
-//! writing.
+//! its new dependencies to the current content of the file, so that no dependency is lost. `user_file` reads
+//! and writes it.
 #![expect(
     clippy::disallowed_types,
     reason = "the one file that the client commands keep"
 )]
 
 use std::fs::{self, File};
-use std::io::{self, ErrorKind, Read as _};
+use std::io::{self, ErrorKind};
 use std::os::unix::fs::FileTypeExt as _;
 use std::path::Path;
 
@@ -70,17 +70,14 @@ fn read(path: &Path) -> Result<Session, String> {
     Session::from_payload(&text).map_err(|error| format!("holds no session: {error}; use another file"))
 }
 
-/// Reads no more than a session can have: a device may never end.
+/// Reads no more than a session can have.
 fn read_some(path: &Path) -> io::Result<Vec<u8>> {
     let is_pipe = fs::metadata(path).is_ok_and(|known| known.file_type().is_fifo());
     if is_pipe {
         // Opening it would wait for a writer.
         return Err(io::Error::other("it is a pipe; use a file"));
     }
-    let most = 2 * PAYLOAD_CHARS_MAX as u64 + 16;
-    let mut bytes = Vec::new();
-    File::open(path)?.take(most).read_to_end(&mut bytes)?;
-    Ok(bytes)
+    user_file::read(path, 2 * PAYLOAD_CHARS_MAX + 16)
 }
 
 fn failed(path: &Path, problem: &str) -> Failure {

@@ -1,14 +1,18 @@
 //! The settings of `causeway serve`: flags over environment over file, and the checks that need this machine.
 
-use std::fs;
 use std::net::{IpAddr, UdpSocket};
+use std::path::Path;
 
 use super::arguments::Serve;
+use super::user_file;
 use crate::config::{self, Config, ConfigError, Settings};
 use crate::process::system;
 use crate::terminal::Failure;
 use crate::terminal::logging::Lines;
 use crate::text;
+
+/// No configuration is longer.
+const CONFIG_BYTES_MAX: usize = 1024 * 1024;
 
 /// What a node starts with.
 #[derive(Debug)]
@@ -61,7 +65,8 @@ fn from_named_file(path: &str) -> (Settings, Vec<ConfigError>) {
 }
 
 fn from_file(path: &str) -> (Settings, Vec<ConfigError>) {
-    let read = fs::read(path).map_err(|error| format!("cannot be read: {}", system::explain(&error)));
+    let read = user_file::read(Path::new(path), CONFIG_BYTES_MAX);
+    let read = read.map_err(|error| format!("cannot be read: {}", system::explain(&error)));
     let decoded = read.and_then(|bytes| match text::decode(&bytes) {
         Ok(text) => Ok(text.into_owned()),
         Err(error) => Err(format!("cannot be read: {error}")),
@@ -94,6 +99,13 @@ fn list(mistakes: &[String]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_configuration_that_never_ends_is_a_mistake() {
+        let (_, mistakes) = from_file("/dev/zero");
+        let mistake = mistakes.first().expect("is none").to_string();
+        assert!(mistake.contains("more than 1048576 bytes"), "{mistake}");
+    }
 
     #[test]
     fn this_machine_has_loopback_and_not_the_documentation_network() {

@@ -1,6 +1,6 @@
-//! Writes the files that a user names: one function, [`create`], for all of them.
+//! Reads and writes the files that a user names: one function, [`read`], and one, [`create`], for all of them.
 //!
-//! A regular file is replaced as a whole, by renaming a new file in the same folder, so that a reader
+//! A device may never end, so a file is read up to a bound only. A regular file is replaced as a whole, by renaming a new file in the same folder, so that a reader
 //! finds the old text or the new one. Everything else is written as `open(O_WRONLY)` does it: links are
 //! followed, and devices and pipes are written into and stay what they are. A file keeps its mode, its
 //! owner and its other names; if that forbids replacing it, it is written in place.
@@ -10,7 +10,7 @@
 )]
 
 use std::fs::{self, File, Metadata, OpenOptions};
-use std::io::{self, ErrorKind, Seek as _, Write};
+use std::io::{self, ErrorKind, Read as _, Seek as _, Write};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, fchown};
 use std::path::{Path, PathBuf};
 
@@ -35,6 +35,19 @@ enum To {
     Replacement(NamedTempFile),
     /// The target itself; a regular file is truncated after the new text.
     Itself { file: File, is_regular: bool },
+}
+
+/// Reads a file. Fails if it has more than `bytes_max`.
+pub(super) fn read(path: &Path, bytes_max: usize) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let beyond = u64::try_from(bytes_max).unwrap_or(u64::MAX).saturating_add(1);
+    File::open(path)?.take(beyond).read_to_end(&mut bytes)?;
+    if bytes.len() > bytes_max {
+        return Err(io::Error::other(format!(
+            "it has more than {bytes_max} bytes, the most that is read"
+        )));
+    }
+    Ok(bytes)
 }
 
 /// Begins to write a file.
@@ -213,6 +226,18 @@ mod tests {
 
     fn entries(folder: &Path) -> usize {
         fs::read_dir(folder).expect("a folder").count()
+    }
+
+    #[test]
+    fn a_file_is_read_up_to_a_bound() {
+        let dir = made();
+        let path = dir.path().join("f");
+        write(&path, b"four").expect("is new");
+        assert_eq!(super::read(&path, 4).expect("is short enough"), b"four");
+        for (path, bytes_max) in [(&*path, 3), (Path::new("/dev/zero"), 1000)] {
+            let error = super::read(path, bytes_max).expect_err("is longer").to_string();
+            assert!(error.contains(&format!("more than {bytes_max} bytes")), "{error}");
+        }
     }
 
     #[test]

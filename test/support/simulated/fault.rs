@@ -26,9 +26,9 @@ pub enum Fault {
     Break(usize, usize),
     HealLink(usize, usize),
     /// The address of the first leads to the second.
-    Mislead(usize, usize),
+    Redirect(usize, usize),
     /// The address leads to its own node again.
-    Lead(usize),
+    EndRedirect(usize),
     /// A node that has never run is started under another node's name.
     StartAs(usize, usize),
     /// Cuts a node off from every other; its clients still reach it.
@@ -91,7 +91,7 @@ impl Fault {
             Self::Slow(..) => "link slow",
             Self::Lose(..) => "link losing frames",
             Self::Break(..) => "streams broken",
-            Self::Mislead(..) => "address of another node",
+            Self::Redirect(..) => "address of another node",
             Self::StartAs(..) => "started with another's name",
             Self::Isolate(_) => "node cut off",
             Self::Kill(_) => "node killed",
@@ -108,7 +108,7 @@ impl Fault {
             Self::SlowDisk(_, sync_ms) if sync_ms > QUICK_SYNC_MS => "disk slow",
             Self::DiskInDoubt(_, true) => "disk in doubt",
             Self::HealLink(..)
-            | Self::Lead(_)
+            | Self::EndRedirect(_)
             | Self::Rejoin(_)
             | Self::Start(_)
             | Self::Thaw(_)

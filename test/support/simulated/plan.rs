@@ -255,9 +255,9 @@ impl<'a> Draft<'a> {
         let at_ms = self.dice.between(0, self.severity.span_ms);
         let mended_ms = at_ms + self.dice.between(50, self.severity.span_ms / 2);
         let (a, b) = (self.node(), self.node());
-        self.strike(at_ms, mended_ms, Fault::Mislead(a, b), Fault::Lead(a));
+        self.strike(at_ms, mended_ms, Fault::Redirect(a, b), Fault::EndRedirect(a));
         if self.dice.chance(50) {
-            self.strike(at_ms, mended_ms, Fault::Mislead(b, a), Fault::Lead(b));
+            self.strike(at_ms, mended_ms, Fault::Redirect(b, a), Fault::EndRedirect(b));
         }
     }
 

@@ -140,7 +140,7 @@ impl Stage {
             | Fault::Slow(a, b, _)
             | Fault::Lose(a, b, _)
             | Fault::Break(a, b)
-            | Fault::Mislead(a, b)
+            | Fault::Redirect(a, b)
                 if a == b =>
             {
                 return;

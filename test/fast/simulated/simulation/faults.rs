@@ -141,11 +141,11 @@ fn an_address_leads_to_another_node_until_it_is_mended() {
     simulate(async {
         let mut cluster = SimCluster::serving(1, 2, 2).await;
         let away = |cluster: &SimCluster| cluster.node(0).expect("runs").status().away;
-        cluster.suffer(Fault::Mislead(1, 0));
+        cluster.suffer(Fault::Redirect(1, 0));
         let is_missed = || away(&cluster) == [cluster.nodes[1].id.clone()];
         cluster.until(LONG, "n1 is missed", is_missed).await;
         assert_eq!(replicas(put(&cluster, 0, "a", LONG).await.as_ref()), 1);
-        cluster.suffer(Fault::Lead(1));
+        cluster.suffer(Fault::EndRedirect(1));
         sleep(LONG / 5).await;
         until_equal(&cluster).await;
         assert!(away(&cluster).is_empty());

@@ -138,13 +138,13 @@ impl Node {
         let others: Vec<String> = others.map(ToString::to_string).collect();
         if is_alone && !others.is_empty() {
             tracing::warn!(
-                "this node is a cluster of its own and replicates to nobody, although VIEW lists others; to add {}: \
+                "this node forms a cluster of one and replicates to no other node, although VIEW lists others; to add {}: \
                  stop it, empty its data directory, start it, and run: causeway view add <its address> --node {}",
                 others.join(", "),
                 config.node
             );
         } else {
-            tracing::info!("VIEW differs from the view on disk; going on with the one on disk");
+            tracing::info!("VIEW differs from the view on disk; using the one on disk");
         }
     }
 
@@ -169,7 +169,7 @@ impl Node {
                 tracing::info!(
                     given,
                     on_disk,
-                    "K differs from that of the view on disk; going on with the one on disk"
+                    "K differs from that of the view on disk; using the one on disk"
                 );
             }
             self.epochs.begin_epoch(state);
@@ -234,10 +234,10 @@ pub(super) async fn recall(
                 expected: config.node.clone(),
             });
         }
-        tracing::info!(was = %state.me.node, "the data directory belongs to another name and is unused; starting with an empty store");
+        tracing::info!(was = %state.me.node, "the data directory was made under another name and never used; starting with an empty store");
     } else if let Some((mut state, acceptors)) = kept {
         begin_run(&mut state, world, engine).await?;
-        tracing::info!(node = %state.me.node, epoch = %state.active, records = recovered.records.len(), "going on from disk");
+        tracing::info!(node = %state.me.node, epoch = %state.active, records = recovered.records.len(), "recovered from disk");
         return Ok((state, acceptors));
     }
     let incarnation = Incarnation {

@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn what_stands_in_a_body_that_is_not_read_is_not_passed_over() {
+    fn a_body_that_would_not_be_read_is_refused() {
         for nothing in ["", "null", "{}", "[]"] {
             let asked = parse(&Method::DELETE, "/servers/a:1", "", nothing.as_bytes());
             assert!(asked.is_ok(), "{nothing}");

@@ -164,6 +164,6 @@ impl Commit {
 /// Logs that a step is not stored. For steps that are retried until they are.
 pub(crate) fn log_unstored(step: &str, stored: Result<(), NotStored>) {
     if let Err(reason) = stored {
-        tracing::debug!(?reason, "not stored, and tried again: {step}");
+        tracing::debug!(?reason, "not stored; retrying: {step}");
     }
 }

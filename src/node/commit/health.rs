@@ -49,7 +49,7 @@ impl State {
     /// Logged when it changes, not with every write that fails.
     fn turn(&mut self, to: Health, reason: &str) {
         if self.health == Health::Well {
-            tracing::error!(reason, "storage fails; reads go on, writes are refused");
+            tracing::error!(reason, "storage fails: writes are refused, reads continue");
         }
         self.health = to;
     }
@@ -82,7 +82,7 @@ impl Storage {
         self.0.lock().storing_since = None;
         if took >= SLOW {
             let (records, forgotten) = (batch.records.len(), batch.forgotten.len());
-            tracing::warn!(records, forgotten, "storing took {} ms", took.as_millis());
+            tracing::warn!(records, forgotten, "storing a batch took {} ms", took.as_millis());
         }
     }
 

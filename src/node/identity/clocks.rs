@@ -186,10 +186,10 @@ fn tell_apart(before: &[(NodeId, i64)], now: &[(NodeId, i64)]) {
     let (named_before, named_now) = (names(before), names(now));
     for (node, ahead_ms) in now.iter().filter(|(node, _)| !named_before.contains(node)) {
         let apart = clock_difference(*ahead_ms);
-        tracing::warn!(%node, "its wall clock is {apart} this node's; set the clock that is wrong");
+        tracing::warn!(%node, "the wall clock of that node is {apart} this node's; set the clock that is wrong");
     }
     for node in named_before.difference(&named_now) {
-        tracing::info!(%node, "its wall clock agrees with this node's again");
+        tracing::info!(%node, "the wall clock of that node agrees with this node's again");
     }
 }
 

@@ -50,7 +50,7 @@ impl ViewChanges {
             .await
         {
             Ok(chosen) => self.drive(chosen).await,
-            Err(reason) => tracing::info!(%reason, "cannot decide it yet"),
+            Err(reason) => tracing::info!(%reason, "cannot decide on the next view yet"),
         }
     }
 

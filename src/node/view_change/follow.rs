@@ -296,7 +296,7 @@ impl ViewChanges {
                 .is_alive(&giver.node, crate::node::limits::ASK_LIMIT)
                 .await
             {
-                tracing::info!(giver = %giver.node, "does not answer; its records will come late");
+                tracing::info!(giver = %giver.node, "does not answer; its records will arrive late");
                 continue;
             }
             let Some(mut ask) = self.shared.me.state().ask_hand_over(attempt.target, copied) else {

@@ -54,7 +54,7 @@ impl ViewChanges {
     pub(crate) async fn see_off(self: Arc<Self>) {
         let began = Instant::now();
         let mut pause = KEEP_PAUSE;
-        tracing::info!("no member any more; handing over what is kept");
+        tracing::info!("no longer a member; handing over the records that are left");
         loop {
             self.look_for_newer_views().await;
             let state = self.shared.me.state();

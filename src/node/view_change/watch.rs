@@ -96,7 +96,7 @@ impl ViewChanges {
             .await
         {
             Ok(view) => self.drive(view).await,
-            Err(reason) => tracing::info!(%reason, "cannot finish it yet"),
+            Err(reason) => tracing::info!(%reason, "cannot finish the view change yet"),
         }
     }
 
@@ -181,7 +181,7 @@ impl ViewChanges {
             .await
         {
             Ok(view) => self.drive(view).await,
-            Err(reason) => tracing::info!(%reason, nodes = ?missing, "cannot admit yet"),
+            Err(reason) => tracing::info!(%reason, nodes = ?missing, "cannot admit these nodes yet"),
         }
     }
 

@@ -197,15 +197,32 @@ fn payload_header(parts: &Parts) -> Result<String, ApiError> {
 
 /// `a=b&c=d`, where `+` is a space. A `%` without two digits stands for itself, as in browsers.
 fn read_form<'a>(text: &'a [u8], pairs: &mut Vec<Pair<'a>>) -> Result<(), ApiError> {
-    // Otherwise `form_urlencoded` replaces the other bytes, and a value that was not sent is stored. All
-    // pairs are UTF-8 if the whole text is, because ASCII characters separate them.
-    percent_decode(text).decode_utf8().map_err(|_| {
+    for pair in text.split(|byte| *byte == b'&').filter(|pair| !pair.is_empty()) {
+        let equals = pair.iter().position(|byte| *byte == b'=').unwrap_or(pair.len());
+        let name = decode(&pair[..equals])?;
+        let value = decode(pair.get(equals + 1..).unwrap_or_default())?;
+        pairs.push((name, value));
+    }
+    Ok(())
+}
+
+fn decode(text: &[u8]) -> Result<Cow<'_, str>, ApiError> {
+    let not_text = |_| {
         ApiError::BadRequest(
             "a parameter is not UTF-8; store other bytes with Content-Type: application/octet-stream".into(),
         )
-    })?;
-    pairs.extend(form_urlencoded::parse(text));
-    Ok(())
+    };
+    if text.contains(&b'+') {
+        let spaced: Vec<u8> = text
+            .iter()
+            .map(|byte| if *byte == b'+' { b' ' } else { *byte })
+            .collect();
+        let decoded = percent_decode(&spaced).collect();
+        return String::from_utf8(decoded)
+            .map(Cow::Owned)
+            .map_err(|error| not_text(error.utf8_error()));
+    }
+    percent_decode(text).decode_utf8().map_err(not_text)
 }
 
 fn is_json_object(body: &[u8]) -> bool {

@@ -29,7 +29,7 @@ pub struct Endpoints<R: 'static> {
     paths: Vec<Path<R>>,
 }
 
-/// What a request asks for.
+/// The meaning of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Asked<'p, R> {
     /// The meaning of the row, and the rest of the path.
@@ -79,7 +79,7 @@ impl<R: Copy> Endpoints<R> {
         Self { rows, paths }
     }
 
-    /// What the request asks for. The path is taken as it is.
+    /// Finds the meaning of a request. The path is taken as it is.
     pub fn find<'p>(&'static self, method: &Method, path: &'p str) -> Result<Asked<'p, R>, ApiError> {
         let (found, rest) = self
             .path(path)

@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use super::endpoints::Endpoints;
 
-/// What a path is for.
+/// The purpose of a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Route {
     Key,

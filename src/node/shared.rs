@@ -1,4 +1,4 @@
-//! What all services of a node share: its identity, its data, its peers, and the way to the committer.
+//! The common ground of all services of a node: its identity, its data, its peers, and the way to the committer.
 //!
 //! Apart from the services, so that each of them holds this and the services below it, and none holds the whole
 //! node.

@@ -29,7 +29,7 @@ pub(super) async fn respond(pairs: &impl Pairs, request: Request<Bytes>) -> Resp
     }
 }
 
-/// What a path is for.
+/// The purpose of a path.
 #[derive(Debug, Clone, Copy)]
 enum Route {
     Set,
@@ -59,7 +59,7 @@ static ENDPOINTS: LazyLock<Endpoints<Route>> = LazyLock::new(|| {
     ])
 });
 
-/// What a request asks for.
+/// The meaning of a request.
 #[derive(Debug, PartialEq)]
 enum Operation {
     Set {

@@ -14,7 +14,7 @@ use crate::api::{
     ApiError, Asked, Endpoints, Parameters, Verdict, alive, json, lasting, normalise, only, options, passing,
 };
 
-/// What a path is for.
+/// The purpose of a path.
 #[derive(Debug, Clone, Copy)]
 enum Route {
     BringUp,

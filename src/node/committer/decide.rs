@@ -236,7 +236,7 @@ fn shared(views: Vec<SharedView>) -> Vec<Arc<View>> {
     views.into_iter().map(|view| view.0).collect()
 }
 
-/// What this node's clocks say about the age of a removal.
+/// The age of a removal, as this node's clocks show it.
 fn return_time(me: &Me, limits: &Limits, returned: &Return) -> ReturnTime {
     let believes_wall = planted::is(Fault::DoubtedClockRefuses);
     let time = if believes_wall {

@@ -44,7 +44,7 @@ const BATCH_JOBS: usize = 512;
 /// The most pushes that wait here. Records of further pushes come by an exchange.
 const PARKED_MAX: usize = 256;
 
-/// The pause before a batch is retried of which it is unknown whether it is stored.
+/// The pause before a batch is retried whose outcome is unknown.
 const RETRY_PAUSE: Duration = Duration::from_millis(200);
 
 /// Owns the state; runs until the node stops.

@@ -122,7 +122,7 @@ async fn what_siblings_acknowledged_in_one_epoch_does_not_count_for_writes_behin
     assert_eq!((stored.dot.log.epoch, stored.replicas), (target, 1));
 }
 
-/// What is stored of one job at a node with this state.
+/// The batch that one job makes at a node with this state.
 fn stored_of(state: ReplicaState, job: Job) -> Batch {
     let limits = Limits::default();
     let me = Me::new(state.clone(), Arc::new(Machine), &limits);

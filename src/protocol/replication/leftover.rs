@@ -53,7 +53,7 @@ impl Leftover {
 }
 
 impl ReplicaState {
-    /// What earlier lives of this node left behind, in the form sent to other nodes.
+    /// The leftovers of earlier lives of this node, in the form sent to other nodes.
     pub fn left_behind(&self) -> Vec<LeftBehind> {
         let left = self.leftovers.iter().map(|leftover| &leftover.left);
         left.cloned().collect()

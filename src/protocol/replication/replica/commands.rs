@@ -157,7 +157,7 @@ pub struct Return {
     pub left: Option<LeftBehind>,
     pub records: Vec<Record>,
     pub slots: SlotSet,
-    /// What the sender kept of the slots, once it has returned all of it.
+    /// The slots that the sender kept, sent once it has returned all of them.
     pub kept: Vec<Kept>,
     /// How far in each log the records claimed dependencies, as their sender knows it.
     pub claimed: VersionVector,

@@ -1,9 +1,9 @@
-//! What a batch makes of commands that meet in it, or that come when what they were about has changed.
+//! Tests commands that meet in one batch, or that come after their subject has changed.
 
 use super::*;
 use crate::protocol::replication::{Cleared, Operation, Operations, Return, ReturnTime, Write};
 
-/// Node 0 in the first view of so many nodes, each of which has its slots alone, with these records.
+/// Node 0 in the first view of several nodes, each alone with its slots. It has these records.
 fn owner(count: u64, records: &[Record]) -> Node {
     let mut owner = Node::new(&member(0), &[&first(1, count)]);
     owner.state.closed.below = Epoch(1);
